@@ -1,0 +1,59 @@
+"""The `radiossl` command: one app, one way to fail."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import radiossl
+from radiossl.cli import cutouts, store
+from radiossl.cli.simulate import simulate
+from radiossl.errors import RadiosslError
+
+app = typer.Typer(
+    name="radiossl",
+    help="Self-supervised learning for radio images: survey mosaics -> cutouts -> backbone -> features -> discoveries.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(cutouts.app, name="cutouts")
+app.add_typer(store.app, name="store")
+app.command()(simulate)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"radiossl {radiossl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's ends in one line on standard error and exit status 1."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments)
+    except RadiosslError as error:
+        if "--debug" in arguments:
+            raise
+        typer.echo(f"radiossl: error: {' '.join(str(error).split())}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("radiossl: interrupted", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""`radiossl simulate`: a small survey to try everything on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def simulate(
+    out: Annotated[Path, typer.Argument(help="Folder to write the mosaics and truth.csv into.")],
+    tiles: Annotated[int, typer.Option(help="Number of mosaics.")] = 4,
+    size: Annotated[int, typer.Option(help="Side of a mosaic in pixels.")] = 2048,
+    sources: Annotated[int, typer.Option(help="Sources of known class in each mosaic.")] = 400,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same survey.")] = 0,
+) -> None:
+    """Simulate FITS mosaics of radio sources with a truth catalogue."""
+    from radiossl.survey.simulate import SurveySpec, simulate_survey
+
+    paths = simulate_survey(out, SurveySpec(tiles=tiles, size=size, sources=sources, seed=seed))
+    typer.echo(f"{out}: {len(paths)} mosaics of {size} x {size} pixels and truth.csv")

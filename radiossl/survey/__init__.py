@@ -1,0 +1,1 @@
+"""The sky: mosaics, catalogues, cutouts, simulated surveys and the cutout store. Nothing here needs torch."""
