@@ -8,7 +8,11 @@ from typing import Annotated
 import typer
 
 import radiossl
-from radiossl.cli import cutouts, store
+from radiossl.cli import cutouts, evaluate, store, weights
+from radiossl.cli.embed import embed
+from radiossl.cli.pretrain import pretrain, views
+from radiossl.cli.report import report
+from radiossl.cli.search import search
 from radiossl.cli.simulate import simulate
 from radiossl.errors import RadiosslError
 
@@ -19,9 +23,16 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command()(simulate)
 app.add_typer(cutouts.app, name="cutouts")
 app.add_typer(store.app, name="store")
-app.command()(simulate)
+app.command()(views)
+app.command()(pretrain)
+app.command()(embed)
+app.add_typer(evaluate.app, name="evaluate")
+app.command()(search)
+app.command()(report)
+app.add_typer(weights.app, name="weights")
 
 
 def _version(show: bool) -> None:

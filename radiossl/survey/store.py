@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,7 @@ PIXELS = "pixels"
 #: Uncompressed pixels per shard: large enough for sequential reads, small enough to lose little on interruption.
 SHARD_BYTES = 256 * 2**20
 _BATCH_ROWS = 64
+_BATCH_BYTES = 64 * 2**20
 
 #: The columns that every store has.
 BASE_SCHEMA = pa.schema(
@@ -62,6 +64,10 @@ BASE_SCHEMA = pa.schema(
 Job = TypeVar("Job")
 
 
+class EmptyStoreError(RadiosslError):
+    """No cutout passed the selection, so that no store was written."""
+
+
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
@@ -77,11 +83,13 @@ def store_schema(extra: pa.Schema | None = None) -> pa.Schema:
 def cutout_batches(cutouts: Iterable[Cutout], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Measure cutouts and pack them into record batches of a store's schema."""
     rows: list[dict[str, Any]] = []
+    held = 0
     for cutout in cutouts:
         rows.append(_row(cutout))
-        if len(rows) == _BATCH_ROWS:
+        held += rows[-1][PIXELS].nbytes
+        if len(rows) == _BATCH_ROWS or held >= _BATCH_BYTES:
             yield _batch(rows, schema)
-            rows = []
+            rows, held = [], 0
     if rows:
         yield _batch(rows, schema)
 
@@ -114,12 +122,12 @@ def _row(cutout: Cutout) -> dict[str, Any]:
 def _batch(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     columns = []
     for column in schema:
-        values = [row.get(column.name) for row in rows]
         if column.name == PIXELS:
-            offsets = np.cumsum([0] + [value.size for value in values], dtype=np.int32)
-            flat = np.concatenate([value.ravel() for value in values])
+            offsets = np.cumsum([0] + [row[PIXELS].size for row in rows], dtype=np.int32)
+            flat = np.concatenate([row[PIXELS].ravel() for row in rows])
             columns.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)))
         else:
+            values = [row.get(column.name) for row in rows]
             columns.append(pa.array(values, type=column.type, from_pandas=False))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -162,9 +170,7 @@ def write_store(
     identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
     _claim(path, identity)
     files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
-    missing = [
-        (path / file, job) for file, job in zip(files, jobs, strict=True) if not (path / file).exists()
-    ]
+    missing = [(path / file, job) for file, job in zip(files, jobs, strict=True) if not (path / file).exists()]
     write = partial(_write_shard, batches=batches, schema=schema)
     if workers > 1 and len(missing) > 1:
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -172,8 +178,10 @@ def write_store(
             for future in track(as_completed(futures), description, total=len(futures)):
                 future.result()
     else:
-        for file, job in track(missing, description):
-            write(file, job)
+        for target, job in track(missing, description):
+            write(target, job)
+    for stray in path.glob(".tmp-*"):  # left behind by a run that was killed
+        stray.unlink()
     shards = [_Shard.open(path / file) for file in files]
     rows = [shard.table.num_rows for shard in shards]
     if sum(rows) == 0:
@@ -181,7 +189,7 @@ def write_store(
             (path / file).unlink()
         (path / _PARTIAL).unlink()
         path.rmdir()
-        raise RadiosslError(f"{path}: no cutout passed the selection, so no store was written")
+        raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
     _write_huggingface_files(path, files, schema, identity)
     write_json(
         path / "store.json",
@@ -218,7 +226,7 @@ def _claim(path: Path, identity: str) -> None:
                 f"{path}: holds an unfinished store of another command; finish that one or delete the folder"
             )
         return
-    if path.exists() and any(path.iterdir()):
+    if path.exists() and any(not file.name.startswith(".tmp-") for file in path.iterdir()):
         raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / _PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
@@ -227,10 +235,13 @@ def _claim(path: Path, identity: str) -> None:
 def _write_shard(
     file: Path, job: Job, *, batches: Callable[[Job], Iterable[pa.RecordBatch]], schema: pa.Schema
 ) -> None:
-    with atomic_file(file) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_stream(sink, schema) as writer:
-            for batch in batches(job):
-                writer.write_batch(batch)
+    with (
+        atomic_file(file) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+    ):
+        for batch in batches(job):
+            writer.write_batch(batch)
 
 
 def _write_huggingface_files(path: Path, files: Sequence[str], schema: pa.Schema, identity: str) -> None:
@@ -291,7 +302,7 @@ class _Shard:
         for chunk in self.table.column(PIXELS).chunks:
             flat = chunk.values.to_numpy(zero_copy_only=True)
             edges = chunk.offsets.to_numpy()
-            views += [flat[start:stop] for start, stop in zip(edges[:-1], edges[1:], strict=True)]
+            views += [flat[start:stop] for start, stop in pairwise(edges)]
         return views
 
 
@@ -356,6 +367,32 @@ class CutoutStore:
             rows = np.flatnonzero(rows)
         return CutoutStore(self.paths, self.table.take(pa.array(rows, pa.int64())), [self._views[i] for i in rows])
 
+    def where(self, expression: str) -> CutoutStore:
+        """Return the store of the cutouts for which an expression over the columns holds.
+
+        Parameters
+        ----------
+        expression
+            In the language of `pandas.DataFrame.eval`, such as ``las_arcsec > 20 and rms < 2e-4``. Where a missing
+            value leaves it open, it does not hold.
+
+        Raises
+        ------
+        RadiosslError
+            If the expression cannot be evaluated, or is not true or false for every cutout.
+        """
+        return self.select(_mask(self, expression))
+
+    @classmethod
+    def joined(cls, *stores: CutoutStore) -> CutoutStore:
+        """Return several stores as one; columns that some of them lack are filled with nulls."""
+        paths = list(dict.fromkeys(path for store in stores for path in store.paths))
+        try:
+            table = pa.concat_tables([store.table for store in stores], promote_options="permissive")
+        except pa.ArrowTypeError as error:
+            raise RadiosslError(f"{', '.join(map(str, paths))}: columns of different types ({error})") from None
+        return cls(paths, table, [view for store in stores for view in store._views])
+
     def index_of(self, cutout_id: str) -> int:
         """Return the row of a cutout by its id; raise `RadiosslError` if there is none."""
         found = np.flatnonzero(self.column("cutout_id") == cutout_id)
@@ -377,13 +414,11 @@ def open_store(*paths: str | os.PathLike[str]) -> CutoutStore:
     folders = [Path(path) for path in paths]
     if not folders:
         raise RadiosslError("no cutout store was given")
-    shards = [shard for folder in folders for shard in _open_shards(folder)]
-    tables = [shard.table.drop_columns([PIXELS]) for shard in shards]
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except pa.ArrowTypeError as error:
-        raise RadiosslError(f"{', '.join(map(str, folders))}: columns of different types ({error})") from None
-    return CutoutStore(folders, table, [view for shard in shards for view in shard.pixel_views()])
+    return CutoutStore.joined(*[
+        CutoutStore([folder], shard.table.drop_columns([PIXELS]), shard.pixel_views())
+        for folder in folders
+        for shard in _open_shards(folder)
+    ])
 
 
 def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -393,7 +428,9 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise RadiosslError(f"{path}: no such cutout store")
     if not (path / "store.json").exists():
         if (path / _PARTIAL).exists():
-            raise RadiosslError(f"{path}: was interrupted while being written; run the same command again to complete it")
+            raise RadiosslError(
+                f"{path}: was interrupted while being written; run the same command again to complete it"
+            )
         raise RadiosslError(f"{path}: not a cutout store (it has no store.json)")
     manifest = read_json(path / "store.json")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
@@ -424,22 +461,21 @@ def concat_stores(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLik
     ids = store.column("cutout_id")
     unique, counts = np.unique(ids.astype(str), return_counts=True)
     if (counts > 1).any():
-        raise RadiosslError(f"cutout id {unique[counts > 1][0]!r} stands in more than one place; ids must be unique")
+        repeated = str(unique[counts > 1][0])
+        raise RadiosslError(f"cutout id {repeated!r} stands in more than one place; ids must be unique")
     return copy_store(store, out, {"command": "store concat", "stores": [str(path) for path in paths]})
 
 
 def filter_store(path: str | os.PathLike[str], where: str, out: str | os.PathLike[str]) -> CutoutStore:
-    """Copy the cutouts for which an expression over the columns holds, such as ``las_arcsec > 20 and rms < 2e-4``.
+    """Copy the cutouts for which an expression over the columns holds; see `CutoutStore.where`.
 
     Raises
     ------
     RadiosslError
         If the expression cannot be evaluated or selects nothing.
     """
-    store = open_store(path)
-    return copy_store(
-        store.select(_mask(store, where)), out, {"command": "store filter", "stores": [str(path)], "where": where}
-    )
+    provenance = {"command": "store filter", "stores": [str(path)], "where": where}
+    return copy_store(open_store(path).where(where), out, provenance)
 
 
 def _mask(store: CutoutStore, where: str) -> NDArray[np.bool_]:
@@ -448,15 +484,22 @@ def _mask(store: CutoutStore, where: str) -> NDArray[np.bool_]:
         mask = np.asarray(frame.eval(where, engine="python", local_dict={}, global_dict={}))
     except Exception as error:  # whatever pandas raises on a bad expression, the user mistyped it
         raise RadiosslError(f"--where {where!r}: {error}; columns are {', '.join(store.columns)}") from None
+    if mask.dtype == object and mask.ndim == 1:  # truth values among missing ones
+        mask = np.array([False if _missing(value) else value for value in mask])
     if mask.dtype != bool or mask.shape != (len(store),):
-        raise RadiosslError(f"--where {where!r}: must be true or false for every cutout, got {mask.dtype}")
+        raise RadiosslError(
+            f"--where {where!r}: must be true or false for every cutout, got {mask.dtype} of shape {mask.shape}"
+        )
     return mask
 
 
 def join_table(
-    path: str | os.PathLike[str], columns: pa.Table, on: str, out: str | os.PathLike[str]
+    path: str | os.PathLike[str], columns: pa.Table, on: str, out: str | os.PathLike[str], table_name: str = ""
 ) -> tuple[CutoutStore, int]:
     """Copy a store with further columns, taken from the row of a table with the same value in column `on`.
+
+    Values are compared as text, whole numbers without decimals; a missing one matches nothing. `table_name` goes into
+    the provenance.
 
     Returns
     -------
@@ -464,6 +507,11 @@ def join_table(
         The new store.
     matched
         How many of its cutouts found their row; the others get nulls.
+
+    Raises
+    ------
+    RadiosslError
+        If a column is missing, ambiguous or in the store already, or no cutout finds a row.
     """
     store = open_store(path)
     if on not in columns.column_names:
@@ -473,18 +521,34 @@ def join_table(
     clash = [name for name in new if name in store.columns]
     if clash:
         raise RadiosslError(f"column {clash[0]!r} is in the store already; rename it in the table")
-    keys = [str(key) for key in columns.column(on).to_pylist()]
-    row_of = {key: row for row, key in enumerate(keys)}
-    if len(row_of) != len(keys):
-        raise RadiosslError(f"column {on!r} of the table has repeated values; it must name every row once")
-    rows = [row_of.get(str(key)) for key in store.column(on)]
+    row_of: dict[str | None, int] = {}
+    for row, key in enumerate(_keys(columns.column(on))):
+        if key in row_of:
+            raise RadiosslError(f"column {on!r} of the table has {key!r} more than once; it must name every row once")
+        if key is not None:
+            row_of[key] = row
+    store.column(on)  # raises if there is none
+    rows = [row_of.get(key) for key in _keys(store.table.column(on))]
+    if not any(row is not None for row in rows):
+        raise RadiosslError(f"{path}: no value of column {on!r} stands in that column of the table")
     taken = columns.select(new).take(pa.array(rows, pa.int64()))
     table = store.table
     for name in new:
         table = table.append_column(name, taken.column(name))
     joined = CutoutStore(store.paths, table, store._views)
-    provenance = {"command": "store join", "stores": [str(path)], "on": on, "columns": new}
+    provenance = {"command": "store join", "stores": [str(path)], "table": table_name, "on": on, "columns": new}
     return copy_store(joined, out, provenance), sum(row is not None for row in rows)
+
+
+def _keys(column: pa.ChunkedArray) -> list[str | None]:
+    """Values as text; whole numbers look alike whether they are stored as integers or, for want of a few, as floats."""
+    values = column.to_pylist()
+    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
+    return [None if _missing(value) else str(value) for value in values]
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:

@@ -1,0 +1,127 @@
+"""`radiossl cutouts`: from mosaics to a cutout store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from radiossl.errors import RadiosslError
+
+if TYPE_CHECKING:
+    from radiossl.survey.catalogue import Catalogue
+    from radiossl.survey.cutting import CuttingResult
+
+app = typer.Typer(help="Cut survey mosaics into a cutout store.", no_args_is_help=True)
+
+_BOX_FACTOR = 1.5
+
+Mosaics = Annotated[
+    list[str],
+    typer.Argument(metavar="MOSAIC...", help="FITS mosaics (.fits, .fits.gz, .fits.fz), folders of them, or patterns."),
+]
+Out = Annotated[Path, typer.Option(help="Folder of the new cutout store.", show_default=False)]
+MaxBlank = Annotated[float, typer.Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(help="Processes; by default one per core if there are more than a few shards.", show_default=False),
+]
+
+
+@app.command()
+def blind(
+    mosaics: Mosaics,
+    out: Out,
+    size: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 256,
+    overlap: Annotated[float, typer.Option(help="Fraction of a window shared with the next, from 0 to below 1.")] = 0.5,
+    max_blank: MaxBlank = 0.4,
+    workers: Workers = None,
+) -> None:
+    """Cut mosaics into overlapping windows, whatever is in them.
+
+    A run that was interrupted is completed by the same command.
+    """
+    from radiossl.survey.cutting import blind_cutouts
+
+    result = blind_cutouts(mosaics, out, size=size, overlap=overlap, max_blank=max_blank, workers=workers)
+    typer.echo(_summary(out, result))
+
+
+@app.command()
+def sources(
+    mosaics: Mosaics,
+    out: Out,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.", show_default=False),
+    ] = None,
+    detect: Annotated[bool, typer.Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
+    threshold: Annotated[float, typer.Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
+    box_factor: Annotated[
+        float | None,
+        typer.Option(help=f"Side of a box in units of the source's extent.  [default: {_BOX_FACTOR}]"),
+    ] = None,
+    size: Annotated[int | None, typer.Option(help="Side of all boxes in pixels, instead of --box-factor.")] = None,
+    min_size: Annotated[int, typer.Option(help="Smallest side of a box in pixels, with --box-factor.")] = 32,
+    min_extent: Annotated[float | None, typer.Option(help="Leave out sources smaller than this, in arcsec.")] = None,
+    ra: Annotated[str | None, typer.Option(help="Column of the right ascension, if its name is unusual.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
+    extent: Annotated[str | None, typer.Option(help="Column of the largest angular size.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column of the sources' names.")] = None,
+    max_blank: MaxBlank = 0.4,
+    workers: Workers = None,
+) -> None:
+    """Cut a box around every source of a catalogue.
+
+    A run that was interrupted is completed by the same command. Sources without a cutout are listed in not_cut.csv in
+    the store.
+    """
+    from radiossl.survey.cutting import source_cutouts
+
+    if size is not None and box_factor is not None:
+        raise RadiosslError("--size and --box-factor exclude each other; give one of them")
+    if detect:
+        if catalogue is not None or any(name is not None for name in (ra, dec, extent, id)):
+            raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
+        from radiossl.survey.detection import detect_catalogue
+
+        targets = detect_catalogue(mosaics, threshold)
+        typer.echo(f"found {len(targets)} {targets.name}")
+    elif catalogue is not None:
+        targets = _read(catalogue, ra, dec, extent, id)
+    else:
+        raise RadiosslError("which sources? Give a catalogue with --catalogue, or find them with --detect")
+    result = source_cutouts(
+        mosaics,
+        targets,
+        out,
+        size=size,
+        box_factor=_BOX_FACTOR if box_factor is None else box_factor,
+        min_size=min_size,
+        min_extent_arcsec=min_extent,
+        max_blank=max_blank,
+        workers=workers,
+    )
+    typer.echo(_summary(out, result))
+
+
+def _read(path: Path, ra: str | None, dec: str | None, extent: str | None, id: str | None) -> Catalogue:
+    from radiossl.survey.catalogue import read_catalogue
+
+    catalogue = read_catalogue(path, ra=ra, dec=dec, extent=extent, id=id)
+    for note in catalogue.notes:
+        typer.echo(f"{path}: {note}", err=True)
+    return catalogue
+
+
+def _summary(out: Path, result: CuttingResult) -> str:
+    from radiossl.survey.cutting import NOT_CUT
+
+    line = f"{out}: {len(result.store)} cutouts from {result.mosaics} mosaic{'s' if result.mosaics > 1 else ''}"
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.not_cut.items()) if count)
+    if reasons:
+        line += f"; not cut: {reasons}"
+    if (out / NOT_CUT).exists():
+        line += f" (listed in {out / NOT_CUT})"
+    return line

@@ -1,0 +1,31 @@
+"""`radiossl embed`: features of a store or of image files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radiossl.errors import RadiosslError
+
+
+def embed(
+    weights: Annotated[Path, typer.Argument(help="Backbone folder.")],
+    images: Annotated[list[Path], typer.Argument(help="Cutout stores, or FITS, NPY or picture files.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 128,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Turn images into a table of features."""
+    from radiossl.embeddings.embed import embed as embed_images
+    from radiossl.survey.store import open_store
+    from radiossl.weights.released import load_backbone
+
+    folders = [path for path in images if path.is_dir()]
+    if folders and len(folders) < len(images):
+        raise RadiosslError("give either cutout stores or image files, not both")
+    source = open_store(*folders) if folders else images
+    table = embed_images(load_backbone(weights, device), source, batch_size)
+    table.write(out)
+    typer.echo(f"{out}: {len(table)} x {table.features.shape[1]} features")

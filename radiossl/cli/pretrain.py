@@ -1,0 +1,107 @@
+"""`radiossl pretrain` and `radiossl views`: training, and a look at what it trains on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radiossl.errors import RadiosslError
+
+Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe (simclr-hulk, ...) or a YAML file.")]
+Data = Annotated[list[Path], typer.Option("--data", help="Cutout store; give it again to join several.")]
+Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe: optimizer.lr=0.001")]
+ImageSize = Annotated[int | None, typer.Option(help="Side in pixels of what the backbone sees.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed gives the same result.")]
+
+
+def pretrain(
+    recipe: Recipe,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
+    image_size: ImageSize = None,
+    init: Annotated[Path | None, typer.Option(help="Backbone folder to start from.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    monitor: Annotated[Path | None, typer.Option(help="Labelled store for an online kNN, never used to stop.")] = None,
+    label: Annotated[str | None, typer.Option(help="Label column of the --monitor store.")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
+    seed: Seed = None,
+    changes: Changes = None,
+) -> None:
+    """Pretrain a backbone on unlabelled cutouts.
+
+    A recipe of several stages takes one --data for each stage, in order.
+    """
+    from radiossl.pretrain.recipe import read_recipe
+    from radiossl.pretrain.run import Monitor
+    from radiossl.pretrain.run import pretrain as run
+    from radiossl.report.results import write_run_report
+    from radiossl.survey.store import open_store
+    from radiossl.tasks.labels import read_labels
+
+    shortcuts = {
+        "schedule.epochs": epochs,
+        "batch_size": batch_size,
+        "preprocessing.size": image_size,
+        "seed": seed,
+    }
+    stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])
+    watched = None
+    if monitor is not None:
+        if label is None:
+            raise RadiosslError("--monitor: needs --label, the column of its classes")
+        store = open_store(monitor)
+        labels = read_labels(store.column(label), label, group or [])
+        watched = Monitor(store.select(labels.rows), labels.names)
+    try:
+        backbone = run(stages, data, out, init=init, resume=resume, device=device, monitor=watched)
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; go on by the same command with --resume ({out})", err=True)
+        raise
+    report = write_run_report(out)
+    typer.echo(f"{backbone}: trained backbone; {report}")
+
+
+def views(
+    recipe: Recipe,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
+    rows: Annotated[int, typer.Option(help="Cutouts to show.")] = 8,
+    count: Annotated[int, typer.Option(help="Views of each.")] = 6,
+    image_size: ImageSize = None,
+    seed: Seed = 0,
+    channels: Annotated[bool, typer.Option("--channels", help="Show the channels side by side.")] = False,
+    changes: Changes = None,
+) -> None:
+    """Draw random views of some cutouts: what a recipe makes the backbone see."""
+    import numpy as np
+    import torch
+
+    from radiossl.images.views import ViewMaker
+    from radiossl.pretrain.recipe import read_recipe
+    from radiossl.report.images import image_grid
+    from radiossl.survey.store import open_store
+
+    size = [f"preprocessing.size={image_size}"] if image_size else []
+    stage = read_recipe(recipe, [*size, *(changes or [])])[0]
+    store = open_store(*data)
+    chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
+    maker = ViewMaker(stage.preprocessing, stage.augmentation)
+    generator = torch.Generator().manual_seed(seed or 0)
+    pixels, statistics = [store.pixels(i) for i in chosen], torch.from_numpy(store.statistics[chosen])
+    plain = [stage.preprocessing.of_arrays([image])[0] for image in pixels]
+    random = maker(pixels, statistics, generator, count=count)
+    mean, std = stage.preprocessing.mean, stage.preprocessing.std
+    images = [
+        (image * std + mean).clamp(0, 1).numpy()
+        for i, first in enumerate(plain)
+        for image in (first, *(view[i] for view in random))
+    ]
+    captions = [caption for i in chosen for caption in (str(store.column("cutout_id")[i]), *[""] * count)]
+    title = f"{stage.name}: without randomness (left) and random views"
+    image_grid(images, captions, out=out, columns=count + 1, title=title, how="minmax", strips=channels)
+    typer.echo(f"{out}: {count} views of {len(chosen)} cutouts")

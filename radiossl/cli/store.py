@@ -1,0 +1,257 @@
+"""`radiossl store`: look into cutout stores and make stores from stores."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from radiossl.errors import RadiosslError
+from radiossl.files import existing_file
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from radiossl.report.images import Stretch
+    from radiossl.survey.store import CutoutStore
+
+app = typer.Typer(help="Look into cutout stores and make stores from stores.", no_args_is_help=True)
+
+#: A column with no more distinct values than this is taken for a label, and its values are counted.
+_MOST_LABELS = 20
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a cutout store.")]
+Stores = Annotated[list[Path], typer.Argument(metavar="STORE...", help="Folders of cutout stores.")]
+Out = Annotated[Path, typer.Option(help="Folder of the new store.")]
+Where = Annotated[str, typer.Option(help="Expression over the columns, e.g. 'las_arcsec > 20 and rms < 2e-4'.")]
+
+
+@app.command()
+def info(
+    stores: Stores,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with one object per store.")] = False,
+) -> None:
+    """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
+    summaries = [_summary(path) for path in stores]
+    if as_json:
+        typer.echo(json.dumps(summaries, indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n\n".join(_as_text(summary) for summary in summaries))
+
+
+@app.command()
+def show(
+    store: Store,
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
+    rows: Annotated[int, typer.Option(min=1, help="How many cutouts, drawn at random.")] = 40,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same cutouts.")] = 0,
+    where: Annotated[str | None, typer.Option(help="Draw from the cutouts for which this expression holds.")] = None,
+    stretch: Annotated[str, typer.Option(help="zscale, asinh, log or minmax.")] = "zscale",
+    caption: Annotated[list[str] | None, typer.Option(help="Column to write under the images; repeatable.")] = None,
+) -> None:
+    """Draw a contact sheet of some of the cutouts."""
+    import numpy as np
+
+    from radiossl.report.html import format_value
+    from radiossl.report.images import image_grid
+    from radiossl.survey.store import open_store
+
+    chosen = open_store(store)
+    if where is not None:
+        chosen = chosen.where(where)
+    total = len(chosen)
+    if total == 0:
+        raise RadiosslError(f"{store}: no cutout for which {where!r} holds")
+    generator = np.random.default_rng(seed)
+    chosen = chosen.select(np.sort(generator.choice(total, size=min(rows, total), replace=False)))
+    columns = {name: chosen.column(name) for name in caption or ["cutout_id"]}
+    captions = [
+        "\n".join(format_value(values[row], name) for name, values in columns.items()) for row in range(len(chosen))
+    ]
+    title = f"{store.name}: {len(chosen)} of {total} cutouts" + (f" with {where}" if where else "")
+    image_grid(
+        [chosen.pixels(row) for row in range(len(chosen))], captions, out=out, title=title, how=_known_stretch(stretch)
+    )
+    typer.echo(f"{out}: {len(chosen)} of {total} cutouts")
+
+
+@app.command()
+def concat(stores: Stores, out: Out) -> None:
+    """Copy several stores into one; columns that some lack are left empty for theirs."""
+    from radiossl.survey.store import concat_stores
+
+    typer.echo(f"{out}: {len(concat_stores(stores, out))} cutouts")
+
+
+@app.command("filter")
+def filter_command(store: Store, where: Where, out: Out) -> None:
+    """Copy the cutouts for which an expression holds."""
+    from radiossl.survey.store import filter_store, store_manifest
+
+    total = store_manifest(store)["count"]
+    typer.echo(f"{out}: {len(filter_store(store, where, out))} of {total} cutouts")
+
+
+@app.command()
+def join(
+    store: Store,
+    table: Annotated[Path, typer.Argument(help="CSV, FITS, VOTable, ECSV or Parquet table.")],
+    on: Annotated[
+        str, typer.Option(help="Column by which rows belong together; STORE_COLUMN=TABLE_COLUMN if it differs.")
+    ],
+    out: Out,
+    column: Annotated[list[str] | None, typer.Option(help="Column to take, repeatable; all if not given.")] = None,
+) -> None:
+    """Copy a store with the columns of a table, such as labels; names that every store has get the prefix cat_."""
+    from radiossl.survey.store import join_table
+
+    store_column, _, table_column = on.partition("=")
+    columns = _table_columns(table, table_column or store_column, column, store_column)
+    joined, matched = join_table(store, columns, store_column, out, table_name=table.name)
+    typer.echo(f"{out}: {len(joined)} cutouts, {matched} of them with a row in {table.name}")
+
+
+def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:
+    """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
+    from radiossl.survey.catalogue import _read_table
+    from radiossl.survey.store import BASE_SCHEMA
+
+    table = _read_table(existing_file(path)).table
+    for name in [key, *(wanted or [])]:
+        if name not in table.column_names:
+            raise RadiosslError(f"{path}: no column {name!r}; there are {', '.join(table.column_names)}")
+    others = [name for name in wanted or table.column_names if name != key]
+    names = [f"cat_{name}" if name in BASE_SCHEMA.names else name for name in others]
+    return table.select([key, *others]).rename_columns([key_in_store, *names])
+
+
+def _known_stretch(name: str) -> Stretch:
+    from radiossl.report.images import STRETCHES
+
+    for known in STRETCHES:
+        if name == known:
+            return known
+    raise RadiosslError(f"--stretch {name!r}: expected one of {', '.join(STRETCHES)}")
+
+
+# What `info` tells ----------------------------------------------------------------------------------------------------
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from radiossl.survey.store import BASE_SCHEMA, open_store, store_manifest
+
+    store, manifest = open_store(path), store_manifest(path)
+    rms = store.column("rms")
+    blank = store.column("blank_fraction")
+    extra = [name for name in store.columns if name not in BASE_SCHEMA.names]
+    return {
+        "store": str(path),
+        "count": len(store),
+        "height_px": _range(store.shapes[:, 0]),
+        "width_px": _range(store.shapes[:, 1]),
+        "units": _counts(store.table.column("unit")),
+        "mosaics": len(np.unique(store.column("mosaic").astype(str))),
+        "pixel_scale_arcsec": _range(store.column("pixel_scale_arcsec")),
+        "ra_deg": _range(store.column("ra_deg")),
+        "dec_deg": _range(store.column("dec_deg")),
+        "blank_fraction_mean": float(np.mean(blank)),
+        "blank_fraction_max": float(np.max(blank)),
+        "all_blank": int((blank == 1).sum()),
+        "rms_median": float(np.median(rms[np.isfinite(rms)])) if np.isfinite(rms).any() else None,
+        "command": manifest["provenance"].get("command", ""),
+        "radiossl_version": manifest["radiossl_version"],
+        "columns": {field.name: str(field.type) for field in store.table.schema},
+        "labels": {name: _counts(store.table.column(name)) for name in extra if _is_label(store, name)},
+        "provenance": manifest["provenance"],
+    }
+
+
+def _range(values: NDArray[np.generic]) -> list[Any] | None:
+    """Smallest and largest of the known values; None without any."""
+    import numpy as np
+
+    known = values[np.isfinite(values.astype(float))]
+    return [known.min().item(), known.max().item()] if known.size else None
+
+
+def _is_label(store: CutoutStore, name: str) -> bool:
+    """Text, truth values or whole numbers, with few values and at least one of them twice."""
+    import pyarrow.compute as pc
+
+    column = store.table.column(name)
+    distinct = pc.count_distinct(column).as_py()
+    if not 0 < distinct <= _MOST_LABELS or distinct == len(column) - column.null_count:
+        return False
+    return not _is_fractional(column)
+
+
+def _is_fractional(column: pa.ChunkedArray) -> bool:
+    import numpy as np
+    import pyarrow as pa
+
+    if not pa.types.is_floating(column.type):
+        return pa.types.is_nested(column.type)
+    values = column.to_numpy()
+    return bool((values[np.isfinite(values)] % 1 != 0).any())
+
+
+def _counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each value occurs, most frequent first; missing ones as ``(none)``."""
+    import pyarrow.compute as pc
+
+    from radiossl.report.html import format_value
+
+    counted = pc.value_counts(column).to_pylist()
+    named = [("(none)" if item["values"] is None else format_value(item["values"]), item["counts"]) for item in counted]
+    return dict(sorted(named, key=lambda pair: (-pair[1], pair[0])))
+
+
+def _as_text(summary: dict[str, Any]) -> str:
+    unit = next(iter(summary["units"]))
+    rms = summary["rms_median"]
+    blank = (
+        f"{summary['blank_fraction_mean']:.2%} of the pixels on average, at most {summary['blank_fraction_max']:.2%}"
+    )
+    lines = {
+        "size": f"{_span(summary['width_px'])} x {_span(summary['height_px'])} px (width x height)",
+        "unit": _listed(summary["units"]),
+        "mosaics": f"{summary['mosaics']}",
+        "pixel scale": f"{_span(summary['pixel_scale_arcsec'])} arcsec",
+        "sky": f"RA {_span(summary['ra_deg'])}, Dec {_span(summary['dec_deg'])} deg",
+        "blank": f"{blank}; {summary['all_blank']} cutouts entirely",
+        "rms": "unknown" if rms is None else f"median {rms:.3g} {unit}".rstrip(),
+        "made by": f"{_history(summary['provenance'])} (radiossl {summary['radiossl_version']})",
+        "columns": ", ".join(f"{name} {kind}" for name, kind in summary["columns"].items()),
+        **{f"label {name}": _listed(counts) for name, counts in summary["labels"].items()},
+    }
+    width = max(map(len, lines)) + 4
+    body = "\n".join(
+        textwrap.fill(f"  {name}".ljust(width) + text, 100, subsequent_indent=" " * width, break_on_hyphens=False)
+        for name, text in lines.items()
+    )
+    return f"{summary['store']}: {summary['count']} cutouts\n{body}"
+
+
+def _history(provenance: dict[str, Any]) -> str:
+    """The command that made a store, and in brackets those that made its parents."""
+    command = str(provenance.get("command", "unknown"))
+    parents = [_history(parent) for parent in provenance.get("parents", [])]
+    return f"{command} ({', '.join(parents)})" if parents else command
+
+
+def _span(limits: list[Any] | None) -> str:
+    if limits is None:
+        return "unknown"
+    low, high = (f"{value:.6g}" for value in limits)
+    return low if low == high else f"{low} to {high}"
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name or '(unknown)'}: {count}" for name, count in counts.items())

@@ -1,0 +1,1 @@
+"""Weights and images make a table of features."""

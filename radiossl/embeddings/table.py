@@ -1,0 +1,86 @@
+"""The feature table: Parquet, one row per cutout, that every task takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_file, existing_file
+
+FEATURES = "features"
+_METADATA_KEY = b"radiossl"
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features with what else is known of each cutout.
+
+    Attributes
+    ----------
+    columns
+        `pyarrow.Table` with `cutout_id` and the other scalar columns, one row per cutout.
+    features
+        Shape (n, feature_dim), float32.
+    metadata
+        ``weights`` and their ``sha256``, ``preprocessing``, ``radiossl_version``, ``sources`` (the stores or files).
+    """
+
+    columns: pa.Table
+    features: NDArray[np.float32]
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or len(self.features) != self.columns.num_rows:
+            raise RadiosslError(
+                f"features of shape {self.features.shape} for {self.columns.num_rows} rows of columns: must match"
+            )
+        if "cutout_id" not in self.columns.column_names:
+            raise RadiosslError("a feature table needs a column cutout_id")
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
+        if name not in self.columns.column_names:
+            raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(self.columns.column_names)}")
+        return self.columns.column(name).to_pandas().to_numpy()
+
+    def select(self, rows: NDArray[Any]) -> FeatureTable:
+        """Return the table of these rows only: indices or a mask."""
+        rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
+        return FeatureTable(self.columns.take(pa.array(rows, pa.int64())), self.features[rows], self.metadata)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the table as Parquet, atomically."""
+        flat = pa.array(np.ascontiguousarray(self.features, dtype=np.float32).ravel())
+        features = pa.FixedSizeListArray.from_arrays(flat, self.features.shape[1])
+        table = self.columns.append_column(FEATURES, features)
+        table = table.replace_schema_metadata({_METADATA_KEY: json.dumps(self.metadata).encode()})
+        with atomic_file(path) as temporary:
+            pq.write_table(table, temporary)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> FeatureTable:
+        """Read a feature table; raise `RadiosslError` if the file is missing, damaged or another kind of Parquet."""
+        path = existing_file(path)
+        try:
+            table = pq.read_table(path)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise RadiosslError(f"{path}: not a readable Parquet file ({error})") from None
+        if FEATURES not in table.column_names or not pa.types.is_fixed_size_list(table.schema.field(FEATURES).type):
+            raise RadiosslError(f"{path}: not a feature table: no column 'features' of vectors; make one by radiossl embed")
+        vectors = table.column(FEATURES).combine_chunks()
+        dimension = table.schema.field(FEATURES).type.list_size
+        features = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
+        metadata = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        return cls(table.drop_columns([FEATURES]), features, metadata)

@@ -1,0 +1,419 @@
+"""Augmentations of batches, with parameters of its own for every image.
+
+Every transform is an `nn.Module` whose `draw` makes the random parameters of n images, always on the CPU from a
+`torch.Generator`, and whose `apply` uses them on whatever device the images are. So a seed gives the same views on
+every device, and a batch may be worked on in pieces.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Range = tuple[float, float]
+
+
+def uniform(n: int, bounds: Range, generator: torch.Generator | None) -> Tensor:
+    """Draw n numbers uniformly from `bounds`."""
+    low, high = bounds
+    return low + (high - low) * torch.rand(n, generator=generator)
+
+
+def chance(n: int, probability: float, generator: torch.Generator | None) -> Tensor:
+    """Draw n booleans, true with `probability`."""
+    return torch.rand(n, generator=generator) < probability
+
+
+class BatchTransform(nn.Module):
+    """Base of the transforms that change the values of images of shape (n, channels, height, width)."""
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Draw the parameters of n images: tensors with n entries, on the CPU."""
+        raise NotImplementedError
+
+    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Apply the transform to the images with these parameters."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Draw and apply."""
+        return self.apply_to(images, self.draw(len(images), generator))
+
+
+def _column(values: Tensor, images: Tensor) -> Tensor:
+    return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
+
+
+def _on_selected(images: Tensor, selected: Tensor, function: Any) -> Tensor:
+    """Replace the selected images by `function(images[rows], rows)`; the choice is made on the CPU: no device sync."""
+    rows = selected.nonzero().squeeze(1)
+    if len(rows) == 0:
+        return images
+    if len(rows) == len(images):
+        return function(images, rows)
+    index = rows.to(images.device)
+    return images.index_copy(0, index, function(images.index_select(0, index), rows).to(images.dtype))
+
+
+class RandomColorJitter(BatchTransform):
+    """Brightness, contrast, saturation and hue, each changed at random, in this order.
+
+    The operations are those of `torchvision.transforms.ColorJitter` (which shuffles their order). Saturation and hue
+    do nothing to single-channel images.
+
+    Parameters
+    ----------
+    brightness, contrast, saturation
+        The factor is drawn from [1 - x, 1 + x], not below 0.
+    hue
+        The shift is drawn from [-x, x], in turns of the hue circle; at most 0.5.
+    probability
+        Of changing an image at all.
+    """
+
+    def __init__(
+        self, brightness: float, contrast: float, saturation: float = 0.0, hue: float = 0.0, probability: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        self.hue, self.probability = hue, probability
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
+        parameters = {"selected": chance(n, self.probability, generator)}
+        for name, strength in self.strengths.items():
+            parameters[name] = uniform(n, (max(0.0, 1.0 - strength), 1.0 + strength), generator)
+        parameters["hue"] = uniform(n, (-self.hue, self.hue), generator)
+        return parameters
+
+    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        def jitter(chosen: Tensor, rows: Tensor) -> Tensor:
+            factors = {name: _column(values[rows], chosen) for name, values in parameters.items() if name != "selected"}
+            result = (chosen * factors["brightness"]).clamp_(0.0, 1.0)
+            mean = _grey(result).mean(dim=(-2, -1), keepdim=True)
+            result = torch.lerp(mean.expand_as(result), result, factors["contrast"]).clamp_(0.0, 1.0)
+            if result.shape[1] == 3 and self.strengths["saturation"]:
+                result = torch.lerp(_grey(result).expand_as(result), result, factors["saturation"]).clamp_(0.0, 1.0)
+            if result.shape[1] == 3 and self.hue:
+                result = _shift_hue(result, factors["hue"])
+            return result
+
+        return _on_selected(images, parameters["selected"], jitter)
+
+
+def _grey(images: Tensor) -> Tensor:
+    """Luma of three channels (ITU-R 601-2, as in Pillow and torchvision); a single channel is its own."""
+    if images.shape[1] == 1:
+        return images
+    red, green, blue = images.split(1, dim=1)
+    return (0.2989 * red).add_(green, alpha=0.587).add_(blue, alpha=0.114)
+
+
+def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
+    """Turn the hue of (n, 3, h, w) images by `shift` turns, shape (n, 1, 1, 1).
+
+    Goes from RGB to hue, value and chroma and back in closed form, without the six-way selection of the usual
+    conversion: channel c is value - chroma * clamp(min(k, 4 - k), 0, 1), k = (5, 3, 1)[c] + 6 hue modulo 6.
+    """
+    red, green, blue = images.split(1, dim=1)
+    value, minimum = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
+    chroma = value - minimum
+    inverse = chroma.clamp_min(1e-12).reciprocal_()
+    hue = torch.where(
+        value == red,
+        (green - blue) * inverse,
+        torch.where(value == green, ((blue - red) * inverse).add_(2.0), ((red - green) * inverse).add_(4.0)),
+    )
+    sector = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
+    k = (hue + (sector + 6.0 * shift)).remainder_(6.0)
+    weight = torch.minimum(k, 4.0 - k).clamp_(0.0, 1.0)
+    return value - weight.mul_(chroma)
+
+
+class RandomGaussianBlur(BatchTransform):
+    """Gaussian blur with a random width, edges reflected.
+
+    Parameters
+    ----------
+    sigma
+        Range of the width in pixels.
+    probability
+        Of blurring an image at all.
+    kernel_size
+        Side of the kernel in pixels, odd; null for one that reaches four sigma of the widest blur.
+    """
+
+    def __init__(self, sigma: Range, probability: float = 1.0, kernel_size: int | None = None) -> None:
+        super().__init__()
+        self.sigma, self.probability = sigma, probability
+        self.radius = math.ceil(4 * sigma[1]) if kernel_size is None else kernel_size // 2
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
+        return {"selected": chance(n, self.probability, generator), "sigma": uniform(n, self.sigma, generator)}
+
+    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        def blur(chosen: Tensor, rows: Tensor) -> Tensor:
+            # A blur with a width of its own for each image is a product with two banded matrices, A X B^T.
+            sigma = parameters["sigma"][rows].to(chosen.device, torch.float32)
+            rows_matrix = self._matrix(chosen.shape[-2], sigma)
+            columns_matrix = self._matrix(chosen.shape[-1], sigma)
+            return rows_matrix @ chosen.float() @ columns_matrix.transpose(-1, -2)
+
+        return _on_selected(images, parameters["selected"], blur)
+
+    def _matrix(self, side: int, sigma: Tensor) -> Tensor:
+        """Blurring matrices (n, 1, side, side): the kernel along the diagonal, folded back at the edges."""
+        radius = min(self.radius, side - 1)
+        offsets = torch.arange(-radius, radius + 1, device=sigma.device, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+        kernel = kernel / kernel.sum(dim=1, keepdim=True)  # (n, taps)
+        source = torch.arange(side, device=sigma.device)[:, None] + offsets.long()
+        source = torch.where(source < 0, -source, source)
+        source = torch.where(source >= side, 2 * (side - 1) - source, source)  # (side, taps)
+        matrix = torch.zeros(len(sigma), side, side, device=sigma.device)
+        index = source.expand(len(sigma), -1, -1)
+        return matrix.scatter_add_(2, index, kernel[:, None].expand(-1, side, -1)).unsqueeze(1)
+
+
+class RandomThresholding(BatchTransform):
+    """Set the pixels below a random percentile to zero, in every channel by its own value.
+
+    Riggi et al. 2024, section 2.3: it makes the model less dependent on the background. The percentile is taken over
+    the non-zero pixels of a channel (zero is blank or already below a limit) and is the same for all channels.
+
+    Parameters
+    ----------
+    percentile
+        Range of the percentile, 0 to 100.
+    probability
+        Of thresholding an image at all.
+    """
+
+    def __init__(self, percentile: Range, probability: float = 1.0) -> None:
+        super().__init__()
+        self.percentile, self.probability = percentile, probability
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
+        return {
+            "selected": chance(n, self.probability, generator),
+            "percentile": uniform(n, self.percentile, generator),
+        }
+
+    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        def threshold(chosen: Tensor, rows: Tensor) -> Tensor:
+            fraction = parameters["percentile"][rows].to(chosen.device).double() / 100.0
+            values = chosen.flatten(2)  # (n, channels, pixels)
+            zeros = (values <= 0).sum(dim=2)
+            inside = (values.shape[2] - zeros - 1).clamp_min(0)
+            # A pixel is below the interpolated percentile exactly when it is below the next value of the sorted list.
+            rank = zeros + torch.ceil(inside * fraction[:, None] - 1e-9).long()
+            rank = rank.clamp_max(values.shape[2] - 1)
+            limit = _order_statistic(values, rank)
+            return torch.where(chosen < limit[..., None, None], 0.0, chosen)
+
+        return _on_selected(images, parameters["selected"], threshold)
+
+
+def _order_statistic(values: Tensor, rank: Tensor) -> Tensor:
+    """The value of 0-based `rank` (n, channels) among the last axis of `values` (n, channels, pixels)."""
+    if values.device.type != "cpu":
+        return values.sort(dim=2).values.gather(2, rank[..., None]).squeeze(2)
+    # On a CPU a selection is far cheaper than a sort.
+    flat, ranks = values.flatten(0, 1).numpy(), rank.flatten().numpy()
+    found = [np.partition(row, k)[k] for row, k in zip(flat, ranks, strict=True)]
+    return torch.from_numpy(np.array(found, dtype=flat.dtype)).view_as(rank)
+
+
+class RandomNoise(BatchTransform):
+    """Add Gaussian noise of a random level to images in units of their rms.
+
+    Parameters
+    ----------
+    sigma
+        Range of the level, in units of the image's values.
+    probability
+        Of adding any.
+    """
+
+    def __init__(self, sigma: Range, probability: float = 1.0) -> None:
+        super().__init__()
+        self.sigma, self.probability = sigma, probability
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
+        # The noise itself is drawn on the images' device from a seed per image, itself drawn here.
+        seeds = torch.randint(2**31 - 1, (n,), generator=generator)
+        level = uniform(n, self.sigma, generator)
+        return {"selected": chance(n, self.probability, generator), "sigma": level, "seed": seeds}
+
+    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        def add(chosen: Tensor, rows: Tensor) -> Tensor:
+            noise = torch.stack([
+                torch.randn(chosen.shape[1:], generator=torch.Generator().manual_seed(int(seed)))
+                for seed in parameters["seed"][rows]
+            ])
+            return chosen + noise.to(chosen.device, chosen.dtype) * _column(parameters["sigma"][rows], chosen)
+
+        return _on_selected(images, parameters["selected"], add)
+
+
+class RandomCircularMask(BatchTransform):
+    """Blank what lies outside a circle of random radius around the centre: the background away from the source.
+
+    Parameters
+    ----------
+    radius
+        Range of the radius as a fraction of the image's side; 0.5 touches the edges.
+    probability
+        Of masking an image at all.
+    """
+
+    def __init__(self, radius: Range, probability: float = 1.0) -> None:
+        super().__init__()
+        self.radius, self.probability = radius, probability
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
+        return {"selected": chance(n, self.probability, generator), "radius": uniform(n, self.radius, generator)}
+
+    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        def mask(chosen: Tensor, rows: Tensor) -> Tensor:
+            height, width = chosen.shape[-2:]
+            y = (torch.arange(height, device=chosen.device) - (height - 1) / 2) / height
+            x = (torch.arange(width, device=chosen.device) - (width - 1) / 2) / width
+            distance = torch.hypot(y[:, None], x[None, :])
+            return torch.where(distance <= _column(parameters["radius"][rows], chosen), chosen, 0.0)
+
+        return _on_selected(images, parameters["selected"], mask)
+
+
+Rotation = Literal["none", "right-angle", "any"]
+
+
+class RandomGeometry(nn.Module):
+    """Crop, flip, rotate and resize by a single bilinear resampling.
+
+    Parameters
+    ----------
+    crop_side
+        Range of the crop's side as a fraction of the field's (RandomCropResize of Riggi et al. 2024, Table 2).
+    crop_area, crop_ratio
+        Instead: range of the crop's area as a fraction and of its aspect ratio, as `RandomResizedCrop` takes them.
+    flips
+        Probabilities of a horizontal and a vertical flip.
+    exclusive_flips
+        At most one of the two flips, each with its probability; otherwise they are independent.
+    rotation, rotation_probability
+        ``right-angle``: by 90, 180 or 270 degrees, alike; ``any``: by an angle from the whole circle.
+
+    Notes
+    -----
+    The crop lies in the image's central field. What a rotation brings in from outside of it is real sky as long as the
+    image has it, and 0 beyond.
+    """
+
+    def __init__(
+        self,
+        crop_side: Range | None = None,
+        crop_area: Range | None = None,
+        crop_ratio: Range = (3 / 4, 4 / 3),
+        flips: Range = (0.5, 0.5),
+        exclusive_flips: bool = False,
+        rotation: Rotation = "any",
+        rotation_probability: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.crop_side, self.crop_area, self.crop_ratio = crop_side, crop_area, crop_ratio
+        self.flips, self.exclusive_flips = flips, exclusive_flips
+        self.rotation, self.rotation_probability = rotation, rotation_probability
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Draw the parameters of n images.
+
+        Returns
+        -------
+        dict
+            ``height``, ``width``: of the crop, as fractions of the field; ``top``, ``left``: its place, 0 to 1 from
+            one end of its freedom to the other; ``mirror_x``, ``mirror_y``: booleans; ``angle``: radians, from the
+            first towards the second image axis.
+        """
+        if self.crop_area is not None:
+            area = uniform(n, self.crop_area, generator)
+            ratio = torch.exp(uniform(n, (math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])), generator))
+            height, width = (area / ratio).sqrt().clamp(max=1.0), (area * ratio).sqrt().clamp(max=1.0)
+        else:
+            height = width = uniform(n, self.crop_side or (1.0, 1.0), generator)
+        top, left = torch.rand(2, n, generator=generator)
+        horizontal, vertical = self.flips
+        if self.exclusive_flips:
+            choice = torch.rand(n, generator=generator)
+            mirror_x = choice < horizontal
+            mirror_y = (choice >= horizontal) & (choice < horizontal + vertical)
+        else:
+            mirror_x, mirror_y = chance(n, horizontal, generator), chance(n, vertical, generator)
+        if self.rotation == "right-angle":
+            angle = torch.randint(1, 4, (n,), generator=generator) * (math.pi / 2)
+        else:
+            angle = uniform(n, (0.0, 2 * math.pi), generator)
+        turned = chance(n, 0.0 if self.rotation == "none" else self.rotation_probability, generator)
+        return {
+            "height": height,
+            "width": width,
+            "top": top,
+            "left": left,
+            "mirror_x": mirror_x,
+            "mirror_y": mirror_y,
+            "angle": torch.where(turned, angle, 0.0),
+        }
+
+    def apply_to(
+        self, images: Tensor, sizes: Tensor, fields: Tensor, size: int, parameters: dict[str, Tensor]
+    ) -> Tensor:
+        """Resample images.
+
+        Parameters
+        ----------
+        images
+            Shape (n, channels, height, width).
+        sizes
+            Shape (n, 2): height and width of what is image, in the top left corner; the rest is padding.
+        fields
+            Shape (n,): side in pixels of the central field that counts as the whole image.
+        size
+            Side of the result.
+        parameters
+            From `draw`.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, channels, size, size), 0 outside the image.
+        """
+        if len(images) == 0:
+            return images.new_zeros(0, images.shape[1], size, size)
+        theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
+        grid = F.affine_grid(theta.to(images.device, images.dtype), [len(images), 1, size, size], align_corners=False)
+        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _affine_matrices(shape: torch.Size, sizes: Tensor, fields: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+    """Matrices (n, 2, 3) from the result's to the padded images' coordinates, both from -1 to 1.
+
+    The order of the steps is crop, flip, rotate. Coordinates of the result are therefore rotated back first, then
+    mirrored, then scaled into the crop.
+    """
+    sizes, side = sizes.double().cpu(), fields.double().cpu()
+    p = {name: value.double() for name, value in parameters.items()}
+    cos, sin = p["angle"].cos(), p["angle"].sin()
+    half_x = (1 - 2 * p["mirror_x"]) * p["width"] * side / 2
+    half_y = (1 - 2 * p["mirror_y"]) * p["height"] * side / 2
+    # Centre of the crop, in pixels from the padded image's corner.
+    centre_x = sizes[:, 1] / 2 + (p["left"] - 0.5) * (1 - p["width"]) * side
+    centre_y = sizes[:, 0] / 2 + (p["top"] - 0.5) * (1 - p["height"]) * side
+    first = torch.stack([cos * half_x, sin * half_x, centre_x], dim=1) * (2.0 / shape[1])
+    second = torch.stack([-sin * half_y, cos * half_y, centre_y], dim=1) * (2.0 / shape[0])
+    theta = torch.stack([first, second], dim=1)
+    theta[:, :, 2] -= 1.0
+    return theta

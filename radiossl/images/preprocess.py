@@ -1,0 +1,232 @@
+"""Preprocessing: from raw cutouts to what a backbone sees, in batches, from the stored statistics.
+
+It has two halves around a single resampling: `prepare` works on the cutout's own pixels, `finish` on the resampled
+ones. Evaluation resamples once; a training view resamples once too, with its random geometry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from radiossl.errors import RadiosslError
+from radiossl.survey.statistics import STATISTICS, PixelStatistics
+
+Mode = Literal["sigma-zscale", "min-max", "floor-stretch"]
+
+_BACKGROUND, _RMS, _MINIMUM, _MAXIMUM = (STATISTICS.index(n) for n in ("background", "rms", "minimum", "maximum"))
+_CLIPS = slice(STATISTICS.index("clip_sigma_low"), len(STATISTICS))
+
+#: Images of this many pixels at a time on a CPU: what is worked on then stays in the cache, which makes the
+#: element-wise steps several times faster than on a whole batch.
+CPU_CHUNK_PIXELS = 8 * 224 * 224
+
+
+class Preprocessing(BaseModel):
+    """The complete preprocessing of a backbone; stored in the configuration of its weights.
+
+    Attributes
+    ----------
+    mode
+        ``sigma-zscale``: the three channels of Riggi et al. 2024, section 2.3 (sigma clip 5 below and 30 above, zscale
+        with contrast 0.25, zscale with contrast 0.4), each scaled to [0, 1].
+        ``min-max``: one channel, the image's own minimum to maximum, for 8-bit images such as MiraBest's.
+        ``floor-stretch``: three channels, the pixels above a noise floor as a fraction of the peak, linear, asinh and
+        square root. The stretches of zscale keep the noise at full contrast; this one removes it.
+    size
+        Side in pixels of what the backbone sees.
+    field_px
+        Side in pixels of the central part of the cutout that is used; null for all of it.
+    floor_sigma
+        ``floor-stretch``: pixels below this many rms are set to zero.
+    mean, std
+        Subtracted and divided by at the very end, one number for all channels.
+    views
+        1, or 8 to average the features over the four right-angle rotations and their mirror images.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mode: Mode = "sigma-zscale"
+    size: int = Field(default=224, ge=16, le=1024)
+    field_px: int | None = Field(default=None, ge=8)
+    floor_sigma: float = Field(default=3.0, ge=0.0)
+    mean: float = 0.0
+    std: float = Field(default=1.0, gt=0.0)
+    views: Literal[1, 8] = 1
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the result."""
+        return 1 if self.mode == "min-max" else 3
+
+    def prepare(self, pixels: Tensor, statistics: Tensor) -> Tensor:
+        """Scale raw pixels by their statistics, before any resampling.
+
+        Parameters
+        ----------
+        pixels
+            Shape (n, height, width), in the mosaic's unit; non-finite where blank.
+        statistics
+            Shape (n, 10), float64, in the order of `radiossl.survey.statistics.STATISTICS`.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, 3, height, width) or (n, 1, height, width), float32 and finite; blank pixels are 0. In [0, 1],
+            but for ``floor-stretch``, where it is the signal in units of the rms.
+        """
+        blank = ~torch.isfinite(pixels)
+        if self.mode == "floor-stretch":
+            scaled = _rescale(pixels, statistics[:, _BACKGROUND], statistics[:, _BACKGROUND] + statistics[:, _RMS])
+            return scaled.masked_fill_(blank, 0.0).unsqueeze(1)
+        if self.mode == "min-max":
+            scaled = _rescale(pixels, statistics[:, _MINIMUM], statistics[:, _MAXIMUM])
+            return scaled.masked_fill_(blank, 0.0).unsqueeze(1).clamp_(0.0, 1.0)
+        limits = statistics[:, _CLIPS].unflatten(1, (3, 2))  # (n, channel, low and high)
+        scaled = _rescale(pixels.unsqueeze(1), limits[..., 0], limits[..., 1])
+        return scaled.masked_fill_(blank.unsqueeze(1), 0.0).clamp_(0.0, 1.0)
+
+    def finish(
+        self, images: Tensor, floor: Tensor | None = None, gain: Tensor | None = None, gamma: Tensor | None = None
+    ) -> Tensor:
+        """Turn resampled images into the channels that the backbone sees, still without mean and std.
+
+        Parameters
+        ----------
+        images
+            Result of `prepare`, resampled, shape (n, channels of `prepare`, size, size).
+        floor, gain, gamma
+            ``floor-stretch`` only, for training views, shape (n,): noise floor in sigma instead of `floor_sigma`, and
+            the factor and the power by which the peak-scaled image is changed.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, `channels`, size, size).
+        """
+        if self.mode != "floor-stretch":
+            return images
+        shape = (-1, 1, 1, 1)
+        floor = images.new_full((len(images),), self.floor_sigma) if floor is None else floor
+        signal = torch.where(images >= floor.view(shape), images, 0.0)
+        peak = signal.amax(dim=(1, 2, 3), keepdim=True)
+        signal = signal / peak.clamp_min(1e-12)
+        if gamma is not None:
+            signal = signal.pow(gamma.view(shape))
+        if gain is not None:
+            signal = (signal * gain.view(shape)).clamp_(max=1.0)
+        return torch.cat([signal, torch.asinh(signal * _ASINH_SOFTENING) / _ASINH_NORM, signal.sqrt()], dim=1)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Subtract `mean` and divide by `std`."""
+        return images if (self.mean, self.std) == (0.0, 1.0) else (images - self.mean) / self.std
+
+    def __call__(self, pixels: Tensor, statistics: Tensor) -> Tensor:
+        """Preprocess a batch of cutouts of one size, without randomness.
+
+        Parameters
+        ----------
+        pixels, statistics
+            As for `prepare`.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, `channels`, size, size), float32, finite.
+        """
+        step = chunk_length(pixels.device, pixels.shape[-2] * pixels.shape[-1], len(pixels))
+        parts = [
+            self._one(pixels[start : start + step], statistics[start : start + step])
+            for start in range(0, len(pixels), step)
+        ]
+        return torch.cat(parts)
+
+    def _one(self, pixels: Tensor, statistics: Tensor) -> Tensor:
+        square = to_square(pixels)
+        if self.field_px is not None:
+            square = central_field(square, self.field_px)
+        images = self.prepare(square, statistics)
+        if images.shape[-1] != self.size:
+            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
+        return self.normalise(self.finish(images))
+
+    def of_arrays(self, images: Sequence[NDArray[np.floating]], device: torch.device | str = "cpu") -> Tensor:
+        """Preprocess images of any sizes that come without statistics.
+
+        Parameters
+        ----------
+        images
+            2-D arrays, non-finite where blank.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, `channels`, size, size).
+        """
+        outputs = []
+        for image in images:
+            if np.ndim(image) != 2:
+                raise RadiosslError(f"an image of shape {np.shape(image)}: expected two dimensions, (height, width)")
+            statistics = torch.from_numpy(PixelStatistics.of(image).as_array())
+            pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+            outputs.append(self(pixels[None].to(device), statistics[None].to(device)))
+        return torch.cat(outputs) if outputs else torch.empty(0, self.channels, self.size, self.size, device=device)
+
+
+#: The asinh channel turns from linear to logarithmic at 1/50 of the peak.
+_ASINH_SOFTENING = 50.0
+_ASINH_NORM = float(np.arcsinh(_ASINH_SOFTENING))
+
+
+def _rescale(pixels: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Map `low` to 0 and `high` to 1; images without a range (constant, blank) become 0.
+
+    `low` and `high` are float64 and lack the two image axes of `pixels`. The difference is taken in float64, since a
+    background far from zero would cost float32 its digits.
+    """
+    spread = high - low
+    valid = torch.isfinite(spread) & (spread > 0)
+    scale = torch.where(valid, 1.0 / spread, 0.0)
+    # Rounding `low` to float32 shifts the result by up to 6e-8 * |low| / spread; what is lost is added back.
+    low32 = torch.where(valid, low, 0.0).float()
+    rest = torch.where(valid, (low - low32) * scale, 0.0).float()
+    shifted = pixels - low32[..., None, None]
+    return shifted.mul_(scale.float()[..., None, None]).sub_(rest[..., None, None])
+
+
+def to_square(pixels: Tensor) -> Tensor:
+    """Pad a batch (n, height, width) with blank pixels to squares, so that resizing keeps shapes."""
+    height, width = pixels.shape[-2:]
+    if height == width:
+        return pixels
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    padding = (left, side - width - left, top, side - height - top)
+    return F.pad(pixels, padding, value=float("nan"))
+
+
+def central_field(pixels: Tensor, side: int) -> Tensor:
+    """Cut out, or pad with blank pixels to, the central `side` x `side` pixels of a batch (n, height, width)."""
+    margins = [pixels.shape[-1] - side, pixels.shape[-2] - side]
+    padding = [part for margin in margins for part in (-(margin // 2), -(margin - margin // 2))]
+    return F.pad(pixels, padding, value=float("nan"))
+
+
+def chunk_length(device: torch.device, pixels_per_image: int, images: int) -> int:
+    """How many images to work on at a time: all of them on an accelerator, what fits the cache on a CPU."""
+    return max(1, CPU_CHUNK_PIXELS // pixels_per_image) if device.type == "cpu" else max(1, images)
+
+
+def flips_and_rotations(images: Tensor) -> Iterator[Tensor]:
+    """Yield the four right-angle rotations of a batch (n, c, s, s) and of its mirror image."""
+    for mirrored in (images, images.flip(-1)):
+        for turns in range(4):
+            yield mirrored.rot90(turns, dims=(-2, -1))

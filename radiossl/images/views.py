@@ -1,0 +1,268 @@
+"""Random views of cutouts: what the two branches of a contrastive method see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from radiossl.images.augment import (
+    BatchTransform,
+    RandomCircularMask,
+    RandomColorJitter,
+    RandomGaussianBlur,
+    RandomGeometry,
+    RandomNoise,
+    RandomThresholding,
+    Range,
+    uniform,
+)
+from radiossl.images.preprocess import Preprocessing, chunk_length
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Augmentation(_Section):
+    """Everything random about a view. A null leaves a step out; the presets are in `PRESETS`.
+
+    Attributes
+    ----------
+    crop_side, crop_area, crop_ratio, flips, exclusive_flips, rotation, rotation_probability
+        See `RandomGeometry`.
+    jitter_brightness, jitter_contrast, jitter_saturation, jitter_hue, jitter_probability
+        See `RandomColorJitter`.
+    blur_sigma, blur_kernel, blur_probability
+        See `RandomGaussianBlur`.
+    threshold_percentile, threshold_probability
+        See `RandomThresholding`.
+    noise_sigma, noise_probability
+        Noise added to images in units of their rms; preprocessing mode ``floor-stretch`` only.
+    mask_radius, mask_probability
+        See `RandomCircularMask`.
+    floor_sigma
+        Range of the noise floor of each view in units of the rms; mode ``floor-stretch`` only.
+    log_gain, log_gamma
+        The gain and the power of a view are exp(U(-x, x)); mode ``floor-stretch`` only.
+    """
+
+    crop_side: Range | None = None
+    crop_area: Range | None = None
+    crop_ratio: Range = (3 / 4, 4 / 3)
+    flips: Range = (0.5, 0.5)
+    exclusive_flips: bool = False
+    rotation: Literal["none", "right-angle", "any"] = "any"
+    rotation_probability: float = Field(default=1.0, ge=0, le=1)
+    jitter_brightness: float = Field(default=0.0, ge=0)
+    jitter_contrast: float = Field(default=0.0, ge=0)
+    jitter_saturation: float = Field(default=0.0, ge=0)
+    jitter_hue: float = Field(default=0.0, ge=0, le=0.5)
+    jitter_probability: float = Field(default=0.0, ge=0, le=1)
+    blur_sigma: Range = (0.1, 2.0)
+    blur_kernel: int | None = Field(default=None, ge=3)
+    blur_probability: float = Field(default=0.0, ge=0, le=1)
+    threshold_percentile: Range = (40.0, 60.0)
+    threshold_probability: float = Field(default=0.0, ge=0, le=1)
+    noise_sigma: Range = (0.0, 1.0)
+    noise_probability: float = Field(default=0.0, ge=0, le=1)
+    mask_radius: Range = (0.35, 0.6)
+    mask_probability: float = Field(default=0.0, ge=0, le=1)
+    floor_sigma: Range | None = None
+    log_gain: float = Field(default=0.0, ge=0)
+    log_gamma: float = Field(default=0.0, ge=0)
+
+
+# Riggi et al. 2024, Table 2. The jitter's strength of 0.5 multiplies its four ranges (0.8, 0.8, 0.8, 0.2), as in SimCLR;
+# horizontal and vertical flip exclude each other (PROB. 0.33 each, a third stays as it is).
+_RIGGI_2024 = {
+    "crop_side": (0.8, 1.0),
+    "jitter_brightness": 0.4,
+    "jitter_contrast": 0.4,
+    "jitter_saturation": 0.4,
+    "jitter_hue": 0.1,
+    "jitter_probability": 0.8,
+    "flips": (0.33, 0.33),
+    "exclusive_flips": True,
+    "rotation": "right-angle",
+    "rotation_probability": 0.5,
+    "blur_sigma": (1.0, 3.0),
+    "blur_probability": 0.1,
+}
+# Slijepcevic et al. 2024 as published in their code: any angle, crop of 80 to 100 % of the area, jitter of half strength,
+# blur with a 7-pixel kernel (one tenth of the 70-pixel image) in a tenth of the views.
+_SLIJEPCEVIC_2024 = {
+    "crop_area": (0.8, 1.0),
+    "flips": (0.5, 0.5),
+    "rotation": "any",
+    "jitter_brightness": 0.4,
+    "jitter_contrast": 0.4,
+    "jitter_probability": 0.8,
+    "blur_kernel": 7,
+    "blur_sigma": (0.1, 2.0),
+    "blur_probability": 0.1,
+}
+
+#: Augmentations by name.
+PRESETS: dict[str, dict[str, Any]] = {
+    "riggi2024-hulk": _RIGGI_2024 | {"threshold_percentile": (40.0, 60.0), "threshold_probability": 0.5},
+    "riggi2024-banner": _RIGGI_2024,
+    # Slijepcevic et al. 2022, section 3: blur with a 3-pixel kernel at 0.05. The rest is not printed there; it is taken
+    # from the later paper.
+    "slijepcevic2022": _SLIJEPCEVIC_2024 | {"blur_kernel": 3, "blur_probability": 0.05},
+    "slijepcevic2024": _SLIJEPCEVIC_2024,
+    # The best found here: docs/results.md says against which shortcut each of these stands.
+    "radiossl": {
+        "crop_side": (0.75, 1.0),
+        "flips": (0.5, 0.5),
+        "rotation": "any",
+        "floor_sigma": (2.5, 6.0),
+        "log_gain": 0.5,
+        "log_gamma": 0.5,
+    },
+}
+
+
+class ViewMaker:
+    """Makes random views of batches of raw cutouts.
+
+    Parameters
+    ----------
+    preprocessing
+        What is done to every image; its `size` is the views'.
+    augmentation
+        What is random.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
+        self.preprocessing = preprocessing
+        self.augmentation = a = augmentation
+        self.geometry = RandomGeometry(
+            a.crop_side, a.crop_area, a.crop_ratio, a.flips, a.exclusive_flips, a.rotation, a.rotation_probability
+        )
+        before: dict[str, BatchTransform] = {
+            "noise": RandomNoise(a.noise_sigma, a.noise_probability),
+            "mask": RandomCircularMask(a.mask_radius, a.mask_probability),
+        }
+        after: dict[str, BatchTransform] = {
+            "jitter": RandomColorJitter(
+                a.jitter_brightness, a.jitter_contrast, a.jitter_saturation, a.jitter_hue, a.jitter_probability
+            ),
+            "blur": RandomGaussianBlur(a.blur_sigma, a.blur_probability, a.blur_kernel),
+            "threshold": RandomThresholding(a.threshold_percentile, a.threshold_probability),
+        }
+        # Steps that are off are left out altogether, as noise is where pixels are not in units of the rms.
+        if preprocessing.mode != "floor-stretch":
+            del before["noise"]
+        self.before = {name: step for name, step in before.items() if getattr(a, f"{name}_probability") > 0}
+        self.after = {name: step for name, step in after.items() if getattr(a, f"{name}_probability") > 0}
+
+    def __call__(
+        self,
+        pixels: Tensor | Sequence[NDArray[np.float32]],
+        statistics: Tensor,
+        generator: torch.Generator | None = None,
+        count: int = 2,
+    ) -> list[Tensor]:
+        """Make `count` random views of every cutout.
+
+        Parameters
+        ----------
+        pixels
+            Raw cutouts: a tensor (n, height, width) on the device to work on, or arrays of any sizes.
+        statistics
+            Shape (n, 10), float64, on the device to work on.
+        generator
+            Where the randomness comes from, on the CPU. The views depend on nothing else.
+        count
+            Views of each cutout.
+
+        Returns
+        -------
+        list of Tensor
+            `count` tensors of shape (n, channels, size, size), on the device of `statistics`.
+        """
+        n, size = len(statistics), self.preprocessing.size
+        draws = [self._draw(n, generator) for _ in range(count)]
+        step = chunk_length(statistics.device, max(size**2, _largest(pixels)), n)
+        views: list[list[Tensor]] = [[] for _ in range(count)]
+        for start in range(0, n, step):
+            rows = slice(start, start + step)
+            prepared, sizes, fields = self._prepare(pixels[rows], statistics[rows])
+            for view, draw in zip(views, draws, strict=True):
+                view.append(self._view(prepared, sizes, fields, _rows(draw, rows)))
+        return [torch.cat(view) if len(view) > 1 else view[0] for view in views]
+
+    def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, dict[str, Tensor]]:
+        a = self.augmentation
+        draws = {"geometry": self.geometry.draw(n, generator)}
+        for name, step in (self.before | self.after).items():
+            draws[name] = step.draw(n, generator)
+        if self.preprocessing.mode == "floor-stretch":
+            floor = self.preprocessing.floor_sigma
+            draws["finish"] = {
+                "floor": uniform(n, a.floor_sigma or (floor, floor), generator),
+                "gain": uniform(n, (-a.log_gain, a.log_gain), generator).exp(),
+                "gamma": uniform(n, (-a.log_gamma, a.log_gamma), generator).exp(),
+            }
+        return draws
+
+    def _prepare(
+        self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scale cutouts, shrink those much larger than a view, and pad them to one size.
+
+        Returns
+        -------
+        tuple
+            Images (n, channels, height, width), their own sizes (n, 2) and the sides of their fields (n,).
+        """
+        if isinstance(pixels, Tensor):
+            return self._shrink(self.preprocessing.prepare(pixels, statistics))
+        if len({image.shape for image in pixels}) == 1:
+            return self._prepare(torch.from_numpy(np.stack(pixels)).to(statistics.device), statistics)
+        singles = [
+            self._prepare(torch.from_numpy(np.ascontiguousarray(image))[None].to(statistics.device), statistics[i, None])
+            for i, image in enumerate(pixels)
+        ]
+        sizes, fields = torch.cat([s for _, s, _ in singles]), torch.cat([f for _, _, f in singles])
+        height, width = sizes.amax(dim=0).tolist()
+        padded = [F.pad(im, (0, width - im.shape[-1], 0, height - im.shape[-2])) for im, _, _ in singles]
+        return torch.cat(padded), sizes, fields
+
+    def _shrink(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Average blocks of pixels where one pixel of a view covers two or more, so that nothing falls between."""
+        height, width = images.shape[-2:]
+        field = float(self.preprocessing.field_px or max(height, width))
+        factor = int(field // self.preprocessing.size)
+        if factor >= 2:
+            images = F.avg_pool2d(images, factor)
+            height, width, field = images.shape[-2], images.shape[-1], field / factor
+        n = len(images)
+        return images, torch.tensor([[height, width]]).expand(n, 2), torch.full((n,), field)
+
+    def _view(self, prepared: Tensor, sizes: Tensor, fields: Tensor, draw: dict[str, dict[str, Tensor]]) -> Tensor:
+        images = self.geometry.apply_to(prepared, sizes, fields, self.preprocessing.size, draw["geometry"])
+        for name, step in self.before.items():
+            images = step.apply_to(images, draw[name])
+        if "finish" in draw:
+            images = self.preprocessing.finish(images, **{k: v.to(images.device) for k, v in draw["finish"].items()})
+        for name, step in self.after.items():
+            images = step.apply_to(images, draw[name])
+        return self.preprocessing.normalise(images)
+
+
+def _largest(pixels: Tensor | Sequence[NDArray[np.float32]]) -> int:
+    if isinstance(pixels, Tensor):
+        return pixels.shape[-2] * pixels.shape[-1]
+    return max((image.size for image in pixels), default=1)
+
+
+def _rows(draw: dict[str, dict[str, Tensor]], rows: slice) -> dict[str, dict[str, Tensor]]:
+    return {step: {name: values[rows] for name, values in parameters.items()} for step, parameters in draw.items()}

@@ -1,0 +1,1 @@
+"""Self-supervised pretraining: recipes, SimCLR and BYOL, the training loop."""

@@ -1,0 +1,107 @@
+"""Raw cutouts, batch by batch, where the training needs them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from radiossl.survey.store import CutoutStore
+
+Batch = tuple[Tensor | Sequence[NDArray[np.float32]], Tensor]
+
+#: Share of an accelerator's free memory that the cutouts may fill; the rest is for the training itself.
+_RESIDENT_SHARE = 0.5
+
+
+class CutoutBatches:
+    """Serves batches of raw cutouts and their statistics on a device.
+
+    On a CPU the pixels are views of the store's memory-mapped files. On an accelerator, cutouts of one size stay in its
+    memory as long as they fit; otherwise the next batch is read and sent while the present one is worked on.
+
+    Parameters
+    ----------
+    store
+        The cutouts.
+    device
+        Where they are wanted.
+    field_px
+        Side of the central field that views are made of. Pixels that no rotation of it can reach are left out, and
+        smaller cutouts padded with blank pixels, so that all have one size. Null for whole cutouts.
+    """
+
+    def __init__(self, store: CutoutStore, device: torch.device, field_px: int | None = None) -> None:
+        self.store, self.device = store, device
+        self.statistics = torch.from_numpy(store.statistics).to(device)
+        # One pixel more on either side for the interpolation.
+        self.window = None if field_px is None else math.ceil(field_px * math.sqrt(2)) + 2
+        shapes = np.unique(store.shapes, axis=0)
+        self.shape = (self.window, self.window) if self.window else tuple(map(int, shapes[0]))
+        self.uniform = self.window is not None or len(shapes) == 1
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and self.uniform:
+            needed = 4 * len(store) * math.prod(self.shape)
+            if needed < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+                self.resident = torch.empty(len(store), *self.shape, device=device)
+                for start in range(0, len(store), 1024):
+                    rows = np.arange(start, min(start + 1024, len(store)))
+                    self.resident[start : start + len(rows)] = self._stack(rows).to(device)
+
+    def __call__(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
+        """Yield the pixels and the statistics of each batch of row numbers."""
+        if self.resident is not None:
+            for rows in batches:
+                index = torch.from_numpy(rows).to(self.device, non_blocking=True)
+                yield self.resident[index], self.statistics[index]
+        elif self.device.type == "cpu":
+            for rows in batches:
+                yield [self._pixels(row) for row in rows], self.statistics[torch.from_numpy(rows)]
+        else:
+            yield from self._prefetched(batches)
+
+    def _prefetched(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1) as reader:
+            pending = [reader.submit(self._read, rows) for rows in batches[:2]]
+            for number, rows in enumerate(batches):
+                pixels = pending.pop(0).result()
+                if number + 2 < len(batches):
+                    pending.append(reader.submit(self._read, batches[number + 2]))
+                if isinstance(pixels, Tensor):
+                    pixels = pixels.to(self.device, non_blocking=True)
+                yield pixels, self.statistics[torch.from_numpy(rows).to(self.device)]
+
+    def _read(self, rows: NDArray[np.int64]) -> Tensor | list[NDArray[np.float32]]:
+        return self._stack(rows).pin_memory() if self.uniform else [self._pixels(row) for row in rows]
+
+    def _stack(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.stack([self._pixels(row) for row in rows]))
+
+    def _pixels(self, row: int) -> NDArray[np.float32]:
+        pixels = self.store.pixels(row)
+        return pixels if self.window is None else _central(pixels, self.window)
+
+
+def _central(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The central `side` x `side` pixels; blank where the image has none."""
+    (height, width), half = pixels.shape, side // 2
+    top, left = height // 2 - half, width // 2 - half
+    inside = pixels[max(top, 0) : top + side, max(left, 0) : left + side]
+    if inside.shape == (side, side):
+        return inside
+    padded = np.full((side, side), np.nan, dtype=np.float32)
+    y, x = max(-top, 0), max(-left, 0)
+    padded[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+    return padded
+
+
+def epoch_batches(cutouts: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Shuffle the rows of an epoch into full batches; depends on seed and epoch alone, so that runs can resume."""
+    order = np.random.default_rng([seed, epoch]).permutation(cutouts)
+    steps = cutouts // batch_size
+    return list(order[: steps * batch_size].reshape(steps, batch_size))

@@ -1,0 +1,148 @@
+"""Where sources lie: on which mosaics, at which pixel, and which of several mosaics shows a source best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.progress import track
+from radiossl.survey.mosaic import Box, Mosaic
+
+#: Points along each edge of a mosaic from which the circle around it is estimated.
+_EDGE_POINTS = 17
+
+
+@dataclass(frozen=True)
+class Places:
+    """Pairs of a source and a mosaic that holds it, arrays of shape (n,).
+
+    Attributes
+    ----------
+    source, mosaic
+        Indices.
+    x, y
+        Position in pixels of the mosaic.
+    edge
+        Distance to the mosaic's nearest edge in pixels.
+    height, width
+        Shape of the mosaic.
+    scale_arcsec
+        Its pixel size.
+    """
+
+    source: NDArray[np.int64]
+    mosaic: NDArray[np.int64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    edge: NDArray[np.float64]
+    height: NDArray[np.int64]
+    width: NDArray[np.int64]
+    scale_arcsec: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, rows: NDArray[np.int64]) -> Places:
+        """Return the pairs `rows`, indices or a mask."""
+        return Places(*(array[rows] for array in astuple(self)))
+
+
+class Locator:
+    """Finds sources on mosaics, one mosaic after the other.
+
+    A tree of the sources picks those near a mosaic, so that the projection is only computed for them.
+
+    Attributes
+    ----------
+    nearest_deg
+        For mosaics that hold no source: the least distance between a source and a mosaic's centre.
+    """
+
+    def __init__(self, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
+        """Take the ICRS positions of all sources, and the indices of those to look for, at least one."""
+        from scipy.spatial import cKDTree
+
+        self._ra, self._dec, self._rows = ra_deg, dec_deg, rows
+        self._tree = cKDTree(unit_vectors(ra_deg[rows], dec_deg[rows]))
+        self.nearest_deg = math.inf
+
+    def find(self, mosaic: Mosaic, index: int) -> Places:
+        """Return the places of the sources on a mosaic, which gets the number `index`."""
+        centre, radius_deg = _footprint(mosaic)
+        # On the unit sphere an angle is a chord; 180 degrees is the whole sky.
+        near = self._rows[sorted(self._tree.query_ball_point(centre, 2 * math.sin(math.radians(radius_deg) / 2)))]
+        x, y = mosaic.sky_to_pixel(self._ra[near], self._dec[near]) if near.size else (np.empty(0), np.empty(0))
+        height, width = mosaic.shape
+        edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) + 0.5
+        inside = edge >= 0  # False where the projection gives NaN
+        count = int(inside.sum())
+        if count == 0:
+            chord = float(self._tree.query(centre)[0])
+            self.nearest_deg = min(self.nearest_deg, 2 * math.degrees(math.asin(min(1.0, chord / 2))))
+        return Places(
+            source=near[inside],
+            mosaic=np.full(count, index),
+            x=x[inside],
+            y=y[inside],
+            edge=edge[inside],
+            height=np.full(count, height),
+            width=np.full(count, width),
+            scale_arcsec=np.full(count, mosaic.pixel_scale_arcsec),
+        )
+
+
+def join_places(parts: Iterable[Places]) -> Places:
+    """Return the places of all `parts`, at least one, as one."""
+    return Places(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
+
+
+def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions as vectors of length 1, shape (n, 3)."""
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
+
+
+def _footprint(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:
+    """Return a unit vector and a radius in degrees around it that holds the whole mosaic."""
+    height, width = mosaic.shape
+    along = np.linspace(0, 1, _EDGE_POINTS)
+    border_x = np.concatenate([along, along, np.zeros(_EDGE_POINTS), np.ones(_EDGE_POINTS), [0.5]]) * width - 0.5
+    border_y = np.concatenate([np.zeros(_EDGE_POINTS), np.ones(_EDGE_POINTS), along, along, [0.5]]) * height - 0.5
+    ra, dec = mosaic.pixel_to_sky(border_x, border_y)
+    vectors = unit_vectors(ra, dec)
+    if not np.isfinite(vectors).all():  # the projection ends inside the image: an all-sky map
+        return np.array([1.0, 0.0, 0.0]), 180.0
+    angles = np.degrees(np.arccos(np.clip(vectors[:-1] @ vectors[-1], -1, 1)))
+    # The border is sampled, so a little is added; beyond a hemisphere it no longer bounds the inside.
+    radius = 1.05 * float(angles.max()) + 2 * mosaic.pixel_scale_arcsec / 3600
+    return vectors[-1], radius if radius < 60 else 180.0
+
+
+def best_places(places: Places, paths: Sequence[Path]) -> Places:
+    """Keep one place per source: not blank if there is such a one, then farthest from an edge."""
+    _, inverse, counts = np.unique(places.source, return_inverse=True, return_counts=True)
+    blank = np.zeros(len(places), dtype=bool)
+    several = np.flatnonzero(counts[inverse] > 1)
+    if several.size:
+        blank[several] = _blank_at(places.take(several), paths)
+    order = np.lexsort((places.mosaic, -places.edge, blank, places.source))
+    _, first = np.unique(places.source[order], return_index=True)
+    return places.take(order[first])
+
+
+def _blank_at(places: Places, paths: Sequence[Path]) -> NDArray[np.bool_]:
+    """Tell for each place whether its pixel is blank."""
+    blank = np.zeros(len(places), dtype=bool)
+    order = np.lexsort((places.y, places.mosaic))
+    mosaics, first = np.unique(places.mosaic[order], return_index=True)
+    groups = np.split(order, first[1:])
+    for index, here in track(list(zip(mosaics, groups, strict=True)), "comparing mosaics"):
+        boxes = [Box(round(places.x[row]), round(places.y[row]), 1, 1) for row in here]
+        with Mosaic.open(paths[index]) as mosaic:
+            blank[here] = [bool(np.isnan(pixel[0, 0])) for pixel in mosaic.read_boxes(boxes)]
+    return blank

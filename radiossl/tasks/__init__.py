@@ -1,0 +1,1 @@
+"""What a table of features is good for: one module per task."""

@@ -1,0 +1,1 @@
+"""Backbones, and the format in which they are released."""

@@ -1,0 +1,311 @@
+"""The released-weights format: a folder with `model.safetensors`, `config.json` and a model card.
+
+The layout is timm's, so that ``timm.create_model("local-dir:PATH")`` loads it too. `config.json` holds the complete
+preprocessing, the recipe and where the training images came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+import radiossl
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_folder, read_json, write_json, write_text
+from radiossl.images.preprocess import Preprocessing, flips_and_rotations
+from radiossl.weights.architecture import Architecture
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+CARD_FILE = "README.md"
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """What is known of a backbone besides its weights.
+
+    Attributes
+    ----------
+    architecture
+        The network.
+    preprocessing
+        Everything that is done to a raw cutout before the network sees it.
+    recipe
+        The resolved training recipe; empty for random weights.
+    data
+        Provenance of the training images, one entry per store.
+    scores
+        Measured scores by name.
+    """
+
+    architecture: Architecture
+    preprocessing: Preprocessing
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: Sequence[dict[str, Any]] = ()
+    scores: dict[str, Any] = field(default_factory=dict)
+
+
+class Backbone(nn.Module):
+    """A network that turns raw cutouts into features.
+
+    Attributes
+    ----------
+    network
+        The bare network: (n, channels, size, size) to (n, feature_dim).
+    config
+        Its `BackboneConfig`.
+    name
+        Where it was loaded from.
+    sha256
+        Hash of its weights file; "" for weights that were never saved.
+    """
+
+    def __init__(self, network: nn.Module, config: BackboneConfig, name: str = "", sha256: str = "") -> None:
+        super().__init__()
+        self.network, self.config, self.name, self.sha256 = network, config, name, sha256
+
+    @classmethod
+    def random(cls, architecture: Architecture, preprocessing: Preprocessing, seed: int) -> Backbone:
+        """Return an untrained backbone: the baseline that a trained one has to beat."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = architecture.build(preprocessing.channels)
+        return cls(network.eval(), BackboneConfig(architecture, preprocessing), name=f"random-init-{seed}")
+
+    @property
+    def feature_dim(self) -> int:
+        """Length of the feature vectors."""
+        return self.config.architecture.feature_dim(self.network)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def preprocess(
+        self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]
+    ) -> Tensor:
+        """Preprocess raw cutouts as the backbone was trained.
+
+        Parameters
+        ----------
+        cutouts
+            A 2-D array or tensor, a path of a FITS, NPY or picture file, a sequence of these (sizes may differ), or an
+            array (n, height, width).
+
+        Returns
+        -------
+        Tensor
+            Shape (n, channels, size, size), on the device of the weights.
+        """
+        from radiossl.images.files import read_image
+
+        if isinstance(cutouts, (str, os.PathLike)) or (hasattr(cutouts, "ndim") and cutouts.ndim == 2):  # type: ignore[union-attr]
+            cutouts = [cutouts]
+        arrays = [
+            read_image(item) if isinstance(item, (str, os.PathLike)) else np.asarray(item, dtype=np.float32)
+            for item in cutouts  # type: ignore[union-attr]
+        ]
+        return self.config.preprocessing.of_arrays(arrays, self.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn preprocessed images (n, channels, size, size) into features (n, feature_dim), float32.
+
+        Features are averaged over rotations and mirror images where the preprocessing says so.
+        """
+        if self.config.preprocessing.views == 1:
+            return self.network(images).float()
+        total = torch.zeros(len(images), self.feature_dim, device=images.device)
+        for turned in flips_and_rotations(images):
+            total += self.network(turned).float()
+        return total / 8
+
+    @torch.inference_mode()
+    def features(self, cutouts: Any) -> Tensor:
+        """Features of raw cutouts, shape (n, feature_dim): `preprocess` and `forward` in one."""
+        was_training = self.training
+        self.eval()
+        try:
+            return self(self.preprocess(cutouts))
+        finally:
+            self.train(was_training)
+
+
+def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: BackboneConfig) -> None:
+    """Write a backbone folder atomically, replacing an older one only when the new one is complete."""
+    from safetensors.torch import save_file
+
+    preprocessing, architecture = config.preprocessing, config.architecture
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_folder(path) as folder:
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        size = [preprocessing.channels, preprocessing.size, preprocessing.size]
+        mean, std = [preprocessing.mean] * preprocessing.channels, [preprocessing.std] * preprocessing.channels
+        write_json(
+            folder / CONFIG_FILE,
+            {
+                "architecture": architecture.name,
+                "num_classes": architecture.output_dim or 0,
+                "num_features": architecture.feature_dim(network),
+                "global_pool": "avg",
+                "model_args": {"in_chans": preprocessing.channels},
+                "pretrained_cfg": {
+                    "input_size": size,
+                    "mean": mean,
+                    "std": std,
+                    "interpolation": "bilinear",
+                    "crop_pct": 1.0,
+                    "num_classes": architecture.output_dim or 0,
+                    "first_conv": "conv1",
+                    "classifier": "fc",
+                },
+                "radiossl": {
+                    "version": radiossl.__version__,
+                    "backbone": architecture.model_dump(),
+                    "preprocessing": preprocessing.model_dump(),
+                    "recipe": config.recipe,
+                    "data": list(config.data),
+                    "scores": config.scores,
+                    "sha256": _sha256(folder / WEIGHTS_FILE),
+                },
+            },
+        )
+        write_text(folder / CARD_FILE, _card(Path(path).name, config, architecture.feature_dim(network)))
+
+
+def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Backbone:
+    """Load a released backbone.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    device
+        Where to put it.
+
+    Returns
+    -------
+    Backbone
+        In evaluation mode; takes raw cutouts through `Backbone.preprocess` or `Backbone.features`.
+
+    Raises
+    ------
+    RadiosslError
+        If the folder is incomplete or damaged, or the weights belong to another architecture.
+
+    Examples
+    --------
+    >>> backbone = radiossl.load_backbone("checkpoints/simclr-first")  # doctest: +SKIP
+    >>> features = backbone.features(["J0000+00.fits", array])  # doctest: +SKIP
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
+    config, sha256 = read_config(path)
+    network = config.architecture.build(config.preprocessing.channels)
+    tensors = load_tensors(path / WEIGHTS_FILE)
+    check_tensors(tensors, network.state_dict(), f"{path / WEIGHTS_FILE}", config.architecture.name)
+    network.load_state_dict(tensors)
+    actual = _sha256(path / WEIGHTS_FILE)
+    if sha256 and sha256 != actual:
+        raise RadiosslError(f"{path / WEIGHTS_FILE}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
+    return Backbone(network.eval(), config, name=str(path), sha256=actual).to(device)
+
+
+def read_config(path: Path) -> tuple[BackboneConfig, str]:
+    """Read the `config.json` of a backbone folder; returns it and the weights' hash."""
+    raw = read_json(path / CONFIG_FILE)
+    ours = raw.get("radiossl") if isinstance(raw, dict) else None
+    if not isinstance(ours, dict):
+        raise RadiosslError(f"{path / CONFIG_FILE}: has no 'radiossl' section; not a backbone written by radiossl")
+    try:
+        config = BackboneConfig(
+            Architecture.model_validate(ours["backbone"]),
+            Preprocessing.model_validate(ours["preprocessing"]),
+            ours.get("recipe", {}),
+            ours.get("data", []),
+            ours.get("scores", {}),
+        )
+    except (KeyError, ValidationError) as error:
+        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error})") from None
+    return config, ours.get("sha256", "")
+
+
+def load_tensors(file: Path) -> dict[str, Tensor]:
+    """Read a safetensors file; raise `RadiosslError` if it is missing or damaged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not file.is_file():
+        raise RadiosslError(f"{file}: no such file")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise RadiosslError(f"{file}: damaged or cut short ({error})") from None
+
+
+def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: str, architecture: str) -> None:
+    """Raise `RadiosslError` naming the first tensor that does not belong to an architecture."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            problem = f"{name} is missing"
+        elif name not in expected:
+            problem = f"{name} is not part of it"
+        elif found[name].shape != expected[name].shape:
+            problem = f"{name} has shape {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
+        else:
+            continue
+        raise RadiosslError(f"{file}: weights of another architecture than {architecture}: {problem}")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _card(name: str, config: BackboneConfig, feature_dim: int) -> str:
+    """Write the model card."""
+    p = config.preprocessing
+    recipe, rows = config.recipe, []
+    for entry in config.data:
+        rows.append(f"- {entry.get('store', '?')}: {entry.get('cutouts', '?')} cutouts")
+    scores = [f"- {key}: {value}" for key, value in config.scores.items()]
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            f"A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}"
+            + (f" with the recipe `{recipe['name']}` ({recipe['method']})." if recipe else "."),
+            "",
+            "```python",
+            "import radiossl",
+            f'backbone = radiossl.load_backbone("{name}")',
+            'features = backbone.features(["cutout.fits"])' + f"  # shape (1, {feature_dim})",
+            "```",
+            "",
+            "## Input",
+            "",
+            f"Raw cutouts in any brightness unit; preprocessing `{p.mode}`, {p.channels} x {p.size} x {p.size}"
+            + (f", central {p.field_px} pixels" if p.field_px else "")
+            + (", features averaged over 8 flips and rotations." if p.views == 8 else "."),
+            "",
+            "## Training images",
+            "",
+            *(rows or ["None: the weights are random."]),
+            "",
+            "## Scores",
+            "",
+            *(scores or ["Not measured."]),
+            "",
+        ]
+    )

@@ -1,0 +1,212 @@
+"""`radiossl store ...` from the outside."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.table import Table
+from PIL import Image
+from pyarrow import parquet
+
+from radiossl import open_store
+from radiossl.cli.main import main
+from radiossl.survey.cutout import Cutout
+from radiossl.survey.store import cutout_batches, store_schema, write_store
+
+SCHEMA = store_schema(
+    pa.schema([("label", pa.string()), ("score", pa.float64()), ("flux", pa.float64()), ("good", pa.bool_())])
+)
+
+
+def make_cutout(index):
+    pixels = np.random.default_rng(index).normal(0, 1e-4, (20 + index, 30)).astype(np.float32)
+    pixels[:2] = np.nan
+    extra = {
+        "label": ["FRI", "FRII", None][index % 3],
+        "score": float(index % 2),
+        "flux": 0.1 * (index % 3),  # few values, but fractional: no label
+        "good": index < 2,
+    }
+    return Cutout(f"c{index}", pixels, f"m{index % 2}.fits", 10.0 + index, 5.0, 0.0, 0.0, 1.8, "Jy/beam", None, extra)
+
+
+def make_store(path, indices=range(6)):
+    jobs = [tuple(indices)]
+    return write_store(
+        path, jobs, lambda job: cutout_batches(map(make_cutout, job), SCHEMA), SCHEMA, {"command": "test"}
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    make_store(tmp_path / "s")
+    return tmp_path / "s"
+
+
+def run(capsys, *arguments):
+    """Run the command line; return exit status, standard output and standard error."""
+    try:
+        main([str(argument) for argument in arguments])
+        status = 0
+    except SystemExit as exit_:
+        status = exit_.code or 0
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_info_as_json(capsys, store):
+    status, out, _ = run(capsys, "store", "info", store, "--json")
+    assert status == 0
+    (summary,) = json.loads(out)
+    assert summary["count"] == 6
+    assert (summary["height_px"], summary["width_px"]) == ([20, 25], [30, 30])
+    assert summary["units"] == {"Jy/beam": 6}
+    assert summary["mosaics"] == 2
+    assert summary["pixel_scale_arcsec"] == [1.8, 1.8]
+    assert summary["ra_deg"] == [10.0, 15.0]
+    fractions = [2 / (20 + index) for index in range(6)]
+    assert summary["blank_fraction_mean"] == pytest.approx(np.mean(fractions))
+    assert summary["blank_fraction_max"] == pytest.approx(0.1)
+    assert summary["rms_median"] == pytest.approx(1e-4, rel=0.1)
+    assert summary["command"] == "test"
+    assert summary["columns"]["label"] == "string"
+    assert summary["columns"]["ra_deg"] == "double"
+    assert summary["labels"] == {
+        "label": {"(none)": 2, "FRI": 2, "FRII": 2},
+        "score": {"0": 3, "1": 3},
+        "good": {"no": 4, "yes": 2},
+    }
+
+
+def test_info_as_text_of_several_stores(capsys, store, tmp_path):
+    run(capsys, "store", "filter", store, "--where", "score > 0", "--out", tmp_path / "f")
+    status, out, _ = run(capsys, "store", "info", store, tmp_path / "f")
+    assert status == 0
+    first, second = out.split("\n\n")
+    assert first.startswith(f"{store}: 6 cutouts\n")
+    assert "30 x 20 to 25 px" in first
+    assert "label label  (none): 2, FRI: 2, FRII: 2" in first
+    assert second.startswith(f"{tmp_path / 'f'}: 3 cutouts\n")
+    assert "store filter (test)" in second
+
+
+def test_info_of_a_store_that_knows_little(capsys, tmp_path):
+    cutout = Cutout("c", np.full((3, 3), np.nan, np.float32), "m", np.nan, np.nan, 0.0, 0.0, np.nan)
+    write_store(tmp_path / "s", [0], lambda job: cutout_batches([cutout], store_schema()), store_schema(), {})
+    status, out, _ = run(capsys, "store", "info", tmp_path / "s")
+    assert status == 0
+    assert "1 cutouts entirely" in out
+    assert out.count("unknown") == 6  # unit, scale, RA, Dec, rms, command
+    status, out, _ = run(capsys, "store", "info", tmp_path / "s", "--json")
+    assert json.loads(out)[0]["rms_median"] is None
+
+
+def test_errors_are_one_line_and_status_one(capsys, tmp_path):
+    status, out, err = run(capsys, "store", "info", tmp_path / "nowhere")
+    assert (status, out) == (1, "")
+    assert err == f"radiossl: error: {tmp_path / 'nowhere'}: no such cutout store\n"
+
+
+def test_show_is_reproducible_and_seeded(capsys, store, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        status, out, _ = run(
+            capsys, "store", "show", store, "--out", tmp_path / f"{name}.png", "--rows", 3, "--seed", seed
+        )
+        assert status == 0
+        assert "3 of 6 cutouts" in out
+    first, same, other = ((tmp_path / f"{name}.png").read_bytes() for name in "abc")
+    assert first == same
+    assert first != other
+
+
+def test_show_with_every_option(capsys, store, tmp_path):
+    arguments = ["--where", "label == 'FRI'", "--stretch", "asinh", "--caption", "cutout_id", "--caption", "ra_deg"]
+    status, out, _ = run(capsys, "store", "show", store, "--out", tmp_path / "a.png", *arguments)
+    assert status == 0
+    assert "2 of 2 cutouts" in out
+    assert Image.open(tmp_path / "a.png").format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stretch", "sqrt"], "--stretch 'sqrt': expected one of zscale, asinh, log, minmax"),
+        (["--where", "flux > 99"], "no cutout for which 'flux > 99' holds"),
+        (["--where", "flux >"], "--where 'flux >'"),
+        (["--caption", "colour"], "no column 'colour'"),
+    ],
+)
+def test_show_refusals(capsys, store, tmp_path, arguments, message):
+    status, _, err = run(capsys, "store", "show", store, "--out", tmp_path / "a.png", *arguments)
+    assert status == 1
+    assert message in err
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_filter(capsys, store, tmp_path):
+    status, out, _ = run(capsys, "store", "filter", store, "--where", "label == 'FRII'", "--out", tmp_path / "f")
+    assert (status, out) == (0, f"{tmp_path / 'f'}: 2 of 6 cutouts\n")
+    assert open_store(tmp_path / "f").column("cutout_id").tolist() == ["c1", "c4"]
+
+
+def test_concat(capsys, store, tmp_path):
+    make_store(tmp_path / "t", [7, 8])
+    status, out, _ = run(capsys, "store", "concat", store, tmp_path / "t", "--out", tmp_path / "c")
+    assert (status, out) == (0, f"{tmp_path / 'c'}: 8 cutouts\n")
+    status, _, err = run(capsys, "store", "concat", store, tmp_path / "c", "--out", tmp_path / "d")
+    assert status == 1
+    assert "cutout id 'c0' stands in more than one place" in err
+
+
+TABLE = {"name": ["c5", "c0", "other"], "z": [0.5, 0.25, 9.0], "ra_deg": [1.0, 2.0, 3.0]}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "fits", "ecsv", "vot", "parquet"])
+def test_join_of_every_format(capsys, store, tmp_path, suffix):
+    path = tmp_path / f"table.{suffix}"
+    if suffix == "parquet":
+        parquet.write_table(pa.table(TABLE), path)
+    else:
+        formats = {"csv": "ascii.csv", "fits": "fits", "ecsv": "ascii.ecsv", "vot": "votable"}
+        Table(TABLE).write(path, format=formats[suffix])
+    status, out, _ = run(capsys, "store", "join", store, path, "--on", "cutout_id=name", "--out", tmp_path / "j")
+    assert (status, out) == (0, f"{tmp_path / 'j'}: 6 cutouts, 2 of them with a row in table.{suffix}\n")
+    joined = open_store(tmp_path / "j")
+    np.testing.assert_array_equal(joined.column("z"), [0.25, np.nan, np.nan, np.nan, np.nan, 0.5])
+    np.testing.assert_array_equal(joined.column("cat_ra_deg")[[0, 5]], [2.0, 1.0])
+    assert joined.column("ra_deg")[0] == 10.0
+
+
+def test_join_takes_the_columns_asked_for(capsys, store, tmp_path):
+    (tmp_path / "t.csv").write_text("cutout_id,label,z\nc1,clash,0.5\n")
+    status, _, err = run(
+        capsys, "store", "join", store, tmp_path / "t.csv", "--on", "cutout_id", "--out", tmp_path / "j"
+    )
+    assert status == 1
+    assert "column 'label' is in the store already" in err
+    arguments = ["--on", "cutout_id", "--column", "z", "--out", tmp_path / "j"]
+    assert run(capsys, "store", "join", store, tmp_path / "t.csv", *arguments)[0] == 0
+    assert open_store(tmp_path / "j").columns[-2:] == ["good", "z"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--on", "id"], "no column 'id'; there are cutout_id, z"),
+        (["--on", "cutout_id", "--column", "w"], "no column 'w'; there are cutout_id, z"),
+        (["--on", "nothing=cutout_id"], "no column 'nothing'"),
+    ],
+)
+def test_join_refusals(capsys, store, tmp_path, arguments, message):
+    (tmp_path / "t.csv").write_text("cutout_id,z\nc1,0.5\n")
+    status, _, err = run(capsys, "store", "join", store, tmp_path / "t.csv", *arguments, "--out", tmp_path / "j")
+    assert status == 1
+    assert message in err
+    assert not (tmp_path / "j").exists()
+
+
+def test_join_of_a_missing_table(capsys, store, tmp_path):
+    status, _, err = run(capsys, "store", "join", store, tmp_path / "t.csv", "--on", "z", "--out", tmp_path / "j")
+    assert status == 1
+    assert "t.csv: no such file" in err

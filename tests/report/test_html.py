@@ -1,0 +1,191 @@
+"""The HTML report: it stands alone, is well formed, and trusts no text."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from radiossl import RadiosslError
+from radiossl.report.html import Report, format_value, index_report
+
+EVIL = '<script>alert("x")</script> & \'"'
+
+
+class Outline(HTMLParser):
+    """Checks that every element is closed in order; keeps tags, attributes and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.texts = [], [], []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data.strip())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def png(tmp_path):
+    path = tmp_path / "figures" / "curve.png"
+    path.parent.mkdir()
+    Image.new("RGB", (3, 2), "red").save(path)
+    return path
+
+
+def outline(report, path):
+    return Outline(report.write(path).read_text(encoding="utf-8"))
+
+
+def test_everything_is_in_the_page(tmp_path, png):
+    report = (
+        Report("kNN")
+        .section("Result")
+        .text("One.", "Two.")
+        .values({"accuracy": 0.87654321, "classes": ["FRI", "FRII"]}, "Scores")
+        .table([{"name": "J1", "score": 0.5}, {"name": "J2", "flux": 3}], "Objects")
+        .figure(png, "A curve")
+        .link("objects.csv")
+    )
+    page = outline(report, tmp_path / "report.html")
+    for text in ("kNN", "Result", "One.", "Two.", "0.8765", "FRI, FRII", "Scores", "J2", "–", "A curve", "objects.csv"):
+        assert text in page.texts
+    (image,) = page.all("img")
+    assert base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) == png.read_bytes()
+    assert image["alt"] == "A curve"
+
+
+def test_no_script_and_no_outside_resource(tmp_path, png):
+    page = outline(Report("t").section("a").figure(png).link("x.csv"), tmp_path / "report.html")
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.tags}
+    text = (tmp_path / "report.html").read_text()
+    assert "http" not in re.sub(r"base64,[^\"]*", "", text)
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_every_text_is_escaped(tmp_path, png):
+    report = (
+        Report(EVIL)
+        .section(EVIL)
+        .section(EVIL)
+        .section(EVIL)
+        .text(EVIL)
+        .values({EVIL: EVIL}, EVIL)
+        .table([{EVIL: EVIL}], EVIL)
+        .table([], EVIL)
+        .figure(png, EVIL)
+        .link(EVIL, EVIL)
+    )
+    page = outline(report, tmp_path / "report.html")
+    assert not page.all("script")
+    assert page.texts.count(EVIL) == 17
+    assert page.all("img")[0]["alt"] == EVIL
+    assert set(page.all("img")[0]) == {"src", "alt"}
+
+
+def test_link_with_a_scheme_is_disarmed(tmp_path):
+    page = outline(Report("t").link("javascript:alert(1)"), tmp_path / "report.html")
+    assert page.all("a")[0]["href"] == "javascript%3Aalert%281%29"
+
+
+def test_links_are_relative_to_the_report(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    report = Report("t").link("beside.csv").link(tmp_path / "out" / "a b.csv").link("out/c.csv").link("up/d.csv", "D")
+    page = outline(report, "out/report.html")
+    assert [a["href"] for a in page.all("a")] == ["beside.csv", "a%20b.csv", "c.csv", "../up/d.csv"]
+    assert "D" in page.texts
+
+
+def test_data_frame_and_alignment(tmp_path):
+    frame = pd.DataFrame({"name": ["a", "b"], "score": [0.25, np.nan], "big": [123456.7, 1e-7]})
+    page = outline(Report("t").table(frame), tmp_path / "report.html")
+    assert [cell.get("class") for cell in page.all("th")] == [None, "number", "number"]
+    assert [cell.get("class") for cell in page.all("td")] == [None, "number", "number"] * 2
+    assert page.texts.count("–") == 1
+
+
+def test_contents_link_to_the_sections(tmp_path):
+    page = outline(Report("t").section("a").section("b").section("c"), tmp_path / "report.html")
+    targets = [attributes["id"] for attributes in page.all("h2")]
+    assert [a["href"] for a in page.all("a")] == [f"#{target}" for target in targets]
+    assert len(set(targets)) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "text"),
+    [
+        (0.123456, "", "0.1235"),
+        (123456.7, "", "123457"),
+        (1.5e-7, "", "1.5e-07"),
+        (3e20, "", "3e+20"),
+        (180.123456789, "ra_deg", "180.12346"),
+        (np.float32(0.5), "", "0.5"),
+        (np.int64(1234567), "", "1234567"),
+        (np.array([1.0, 2.0]), "", "1, 2"),
+        (True, "", "yes"),
+        (np.False_, "", "no"),
+        (None, "", "–"),
+        (float("nan"), "", "–"),
+        (pd.NA, "", "–"),
+        (float("-inf"), "", "-inf"),
+        ("FRI", "", "FRI"),
+    ],
+)
+def test_format_value(value, name, text):
+    assert format_value(value, name) == text
+
+
+def test_missing_or_other_figures_are_refused(tmp_path):
+    with pytest.raises(RadiosslError, match="no such file"):
+        Report("t").figure(tmp_path / "a.png")
+    (tmp_path / "a.png").write_text("no picture")
+    with pytest.raises(RadiosslError, match="not a PNG file"):
+        Report("t").figure(tmp_path / "a.png")
+
+
+def test_index_ties_folders_together(tmp_path, png):
+    knn = tmp_path / "knn"
+    knn.mkdir()
+    (knn / "metrics.json").write_text(json.dumps({"accuracy": 0.9, "per_class": {"FRI": 0.8}}))
+    (knn / "report.html").write_text("the whole")
+    (knn / "objects.csv").write_text("")
+    (knn / ".tmp-x").write_text("")
+    for number in range(6):
+        (knn / f"figure_{number}.png").write_bytes(png.read_bytes())
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "all" / "index.html"
+    index_report(out, "All", [("kNN", knn), ("curves", png.parent), ("nothing", tmp_path / "empty")])
+    page = Outline(out.read_text())
+    hrefs = [a["href"] for a in page.all("a") if not a["href"].startswith("#")]
+    assert hrefs[0] == "../knn/report.html"
+    assert {"../knn/objects.csv", "../knn/metrics.json", "../knn/figure_4.png"} <= set(hrefs)
+    assert not any("tmp" in href for href in hrefs)
+    assert [image["alt"] for image in page.all("img")] == [*(f"figure {number}" for number in range(4)), "curve"]
+    for text in ("accuracy", "0.9", "per_class.FRI", "0.8", "No results in this folder."):
+        assert text in page.texts
+
+
+def test_index_refuses_missing_folders_and_damaged_metrics(tmp_path):
+    with pytest.raises(RadiosslError, match="no such folder of results"):
+        index_report(tmp_path / "i.html", "t", [("a", tmp_path / "nowhere")])
+    (tmp_path / "metrics.json").write_text("{")
+    with pytest.raises(RadiosslError, match=r"metrics\.json: not a readable JSON"):
+        index_report(tmp_path / "i.html", "t", [("a", tmp_path)])
+    assert not (tmp_path / "i.html").exists()
