@@ -21,7 +21,14 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         How many there are, if `items` has no length.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     if total is None and isinstance(items, Sized):
         total = len(items)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,9 +77,11 @@ class FeatureTable:
         except (pa.ArrowInvalid, OSError) as error:
             raise RadiosslError(f"{path}: not a readable Parquet file ({error})") from None
         if FEATURES not in table.column_names or not pa.types.is_fixed_size_list(table.schema.field(FEATURES).type):
-            raise RadiosslError(f"{path}: not a feature table: no column 'features' of vectors; make one by radiossl embed")
+            raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
         vectors = table.column(FEATURES).combine_chunks()
         dimension = table.schema.field(FEATURES).type.list_size
-        features = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
+        features = (
+            vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
+        )
         metadata = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
         return cls(table.drop_columns([FEATURES]), features, metadata)

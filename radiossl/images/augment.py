@@ -251,10 +251,12 @@ class RandomNoise(BatchTransform):
 
     def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
         def add(chosen: Tensor, rows: Tensor) -> Tensor:
-            noise = torch.stack([
-                torch.randn(chosen.shape[1:], generator=torch.Generator().manual_seed(int(seed)))
-                for seed in parameters["seed"][rows]
-            ])
+            noise = torch.stack(
+                [
+                    torch.randn(chosen.shape[1:], generator=torch.Generator().manual_seed(int(seed)))
+                    for seed in parameters["seed"][rows]
+                ]
+            )
             return chosen + noise.to(chosen.device, chosen.dtype) * _column(parameters["sigma"][rows], chosen)
 
         return _on_selected(images, parameters["selected"], add)

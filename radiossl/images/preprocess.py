@@ -176,7 +176,7 @@ class Preprocessing(BaseModel):
             if np.ndim(image) != 2:
                 raise RadiosslError(f"an image of shape {np.shape(image)}: expected two dimensions, (height, width)")
             statistics = torch.from_numpy(PixelStatistics.of(image).as_array())
-            pixels = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))
+            pixels = torch.from_numpy(np.array(image, dtype=np.float32))  # a copy: files are mapped read-only
             outputs.append(self(pixels[None].to(device), statistics[None].to(device)))
         return torch.cat(outputs) if outputs else torch.empty(0, self.channels, self.size, self.size, device=device)
 

@@ -79,8 +79,8 @@ class Augmentation(_Section):
     log_gamma: float = Field(default=0.0, ge=0)
 
 
-# Riggi et al. 2024, Table 2. The jitter's strength of 0.5 multiplies its four ranges (0.8, 0.8, 0.8, 0.2), as in SimCLR;
-# horizontal and vertical flip exclude each other (PROB. 0.33 each, a third stays as it is).
+# Riggi et al. 2024, Table 2. The jitter's strength of 0.5 multiplies its four ranges (0.8, 0.8, 0.8, 0.2), as in
+# SimCLR; horizontal and vertical flip, each with probability 0.33, exclude each other.
 _RIGGI_2024 = {
     "crop_side": (0.8, 1.0),
     "jitter_brightness": 0.4,
@@ -95,8 +95,8 @@ _RIGGI_2024 = {
     "blur_sigma": (1.0, 3.0),
     "blur_probability": 0.1,
 }
-# Slijepcevic et al. 2024 as published in their code: any angle, crop of 80 to 100 % of the area, jitter of half strength,
-# blur with a 7-pixel kernel (one tenth of the 70-pixel image) in a tenth of the views.
+# Slijepcevic et al. 2024 as published in their code: any angle, crop of 80 to 100 % of the area, jitter of half
+# strength, blur with a 7-pixel kernel (one tenth of the 70-pixel image) in a tenth of the views.
 _SLIJEPCEVIC_2024 = {
     "crop_area": (0.8, 1.0),
     "flips": (0.5, 0.5),
@@ -228,7 +228,7 @@ class ViewMaker:
         if len({image.shape for image in pixels}) == 1:
             return self._prepare(torch.from_numpy(np.stack(pixels)).to(statistics.device), statistics)
         singles = [
-            self._prepare(torch.from_numpy(np.ascontiguousarray(image))[None].to(statistics.device), statistics[i, None])
+            self._prepare(torch.from_numpy(np.array(image))[None].to(statistics.device), statistics[i, None])
             for i, image in enumerate(pixels)
         ]
         sizes, fields = torch.cat([s for _, s, _ in singles]), torch.cat([f for _, _, f in singles])

@@ -96,7 +96,8 @@ class BYOL(nn.Module):
 
 def build_method(network: nn.Module, feature_dim: int, recipe: Recipe) -> SimCLR | BYOL:
     """Return the recipe's method around a network."""
-    return {"simclr": SimCLR, "byol": BYOL}[recipe.method](network, feature_dim, recipe)
+    method = SimCLR if recipe.method == "simclr" else BYOL
+    return method(network, feature_dim, recipe)
 
 
 def build_optimizer(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

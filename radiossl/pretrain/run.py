@@ -6,7 +6,6 @@ So a run that was killed and resumed goes through the very same steps as one tha
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import time
@@ -28,6 +27,7 @@ from radiossl.images.views import ViewMaker
 from radiossl.pretrain.data import CutoutBatches, epoch_batches
 from radiossl.pretrain.methods import build_method, build_optimizer, learning_rate
 from radiossl.pretrain.recipe import Recipe, read_recipe
+from radiossl.pretrain.record import Metrics, TrainingProgress
 from radiossl.survey.store import CutoutStore, open_store, store_manifest
 from radiossl.weights.released import (
     Backbone,
@@ -38,7 +38,6 @@ from radiossl.weights.released import (
 )
 
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
-METRICS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
 #: Features whose spread over a batch falls below this have collapsed; 1 is the spread of directions drawn at random.
 COLLAPSE = 0.05
 
@@ -105,8 +104,10 @@ def pretrain(
     RadiosslError
         If the recipe, the data, the weights or the run folder do not fit.
     """
-    stages = [recipe] if isinstance(recipe, Recipe) else recipe
-    stages = list(stages) if isinstance(stages, (list, tuple)) else read_recipe(stages)
+    if isinstance(recipe, (str, os.PathLike)):
+        stages = read_recipe(recipe)
+    else:
+        stages = [recipe] if isinstance(recipe, Recipe) else list(recipe)
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     out = Path(out)
     if len(stages) == 1:
@@ -159,8 +160,8 @@ class _Run:
         network = recipe.backbone.build(recipe.preprocessing.channels)
         if init is not None:
             _load_initial(network, Path(init), recipe.backbone.name)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
-        self.method = build_method(network, recipe.backbone.feature_dim(network), recipe).to(self.device)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
+        self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
         self.optimizer = build_optimizer(self.method, recipe)
         self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
@@ -179,10 +180,10 @@ class _Run:
         """Train to the end, then write the backbone."""
         self.out.mkdir(parents=True, exist_ok=True)
         write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
-        metrics = _Metrics(self.out / "metrics.csv", self.step)
+        metrics = Metrics(self.out / "metrics.csv", self.step)
         saved = time.monotonic()
         try:
-            with _Progress(self.total_steps, self.step, self.batch_size) as progress:
+            with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress:
                 for pixels, statistics in self._batches():
                     loss, spread = self._train_step(pixels, statistics)
                     self.step += 1
@@ -234,7 +235,7 @@ class _Run:
         dtype = torch.float16 if self.precision == "16-mixed" else torch.bfloat16
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "32-true")
 
-    def _row(self, loss: float, spread: float, progress: _Progress, epoch_ends: bool) -> dict[str, Any]:
+    def _row(self, loss: float, spread: float, progress: TrainingProgress, epoch_ends: bool) -> dict[str, Any]:
         if not math.isfinite(loss):
             raise RadiosslError(
                 f"{self.out}: the loss is {loss} at step {self.step}; lower the learning rate (--set optimizer.lr=...)"
@@ -281,7 +282,7 @@ class _Run:
             raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
         if state["cutouts"] != len(self.store):
             raise RadiosslError(
-                f"{self.out}: was trained on {state['cutouts']} cutouts, --data has {len(self.store)}; resume with the same"
+                f"{self.out}: was trained on {state['cutouts']} cutouts, not {len(self.store)}; resume with the same --data"
             )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -349,69 +350,3 @@ def _spread(features: Tensor) -> Tensor:
     """Spread of the directions of features (n, d): 1 for directions at random, 0 when all are the same."""
     directions = nn.functional.normalize(features.float(), dim=1)
     return directions.std(dim=0, correction=0).square().sum().sqrt()
-
-
-class _Metrics:
-    """`metrics.csv`, continued at a step: rows of later steps, which a killed run may have left, are dropped."""
-
-    def __init__(self, file: Path, step: int) -> None:
-        kept = []
-        if step and file.exists():
-            with file.open(newline="") as stream:
-                kept = [row for row in csv.DictReader(stream) if row["step"].isdigit() and int(row["step"]) <= step]
-        with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, METRICS)
-            writer.writeheader()
-            writer.writerows(kept)
-        self.file = file
-
-    def add(self, row: dict[str, Any]) -> None:
-        with self.file.open("a", newline="") as stream:
-            csv.DictWriter(stream, METRICS).writerow(row)
-
-
-class _Progress:
-    """Progress with images per second and time left: a bar on a terminal, a line twice a minute elsewhere."""
-
-    def __init__(self, total: int, done: int, batch_size: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.console = Console(stderr=True)
-        self.total, self.done, self.batch_size = total, done, batch_size
-        self.started = self.printed = time.monotonic()
-        self.first = done
-        self.bar = Progress(
-            TextColumn("step"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("training", total=total, completed=done, loss=math.nan, rate=0.0)
-
-    def __enter__(self) -> _Progress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    @property
-    def images_per_s(self) -> float:
-        """Training images per second since the start (each seen in two views)."""
-        return round((self.done - self.first) * self.batch_size / max(1e-9, time.monotonic() - self.started), 1)
-
-    def advance(self, loss: Tensor) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if now - self.printed < (0.5 if self.console.is_terminal else 30.0):
-            return
-        self.printed = now
-        rate, value = self.images_per_s, float(loss)
-        self.bar.update(self.task, completed=self.done, loss=value, rate=rate)
-        if not self.console.is_terminal:
-            left = (self.total - self.done) * self.batch_size / rate / 60
-            self.console.print(f"step {self.done}/{self.total}  loss {value:.4f}  {rate:.0f} images/s  {left:.1f} min left")

@@ -40,13 +40,15 @@ def write_run_report(run: str | os.PathLike[str], title: str = "Pretraining") ->
         report.section(f"{recipe['name']} ({recipe['method']})")
         if len(metrics):
             last = metrics.iloc[-1]
-            report.values({
-                "steps": int(last["step"]),
-                "epochs": float(last["epoch"]),
-                "final loss": float(last["loss"]),
-                "spread of the features (0 collapsed, 1 random directions)": float(last["feature_std"]),
-                "training images per second": float(last["images_per_s"]),
-            })
+            report.values(
+                {
+                    "steps": int(last["step"]),
+                    "epochs": float(last["epoch"]),
+                    "final loss": float(last["loss"]),
+                    "spread of the features (0 collapsed, 1 random directions)": float(last["feature_std"]),
+                    "training images per second": float(last["images_per_s"]),
+                }
+            )
             training_curves(metrics, out=stage / "training.png")
             report.figure(stage / "training.png", "Loss, learning rate and spread of the features against the step.")
             report.link(stage / "metrics.csv")
@@ -89,7 +91,7 @@ def write_knn_results(result: KnnResult, out: str | os.PathLike[str], title: str
         f"{how}. The baselines see the same preprocessing and, for random weights, the same averaging over views."
     )
     report.figure(out / "accuracy.png", "Mean and standard deviation over folds.")
-    report.figure(out / "confusion.png", "What the backbone's neighbours say of each class, over the folds of one draw.")
+    report.figure(out / "confusion.png", "What the neighbours say of each class, over the folds of one draw.")
     report.values(metrics).link(out / "predictions.csv").link(out / "metrics.json")
     return report.write(out / "report.html")
 
@@ -171,7 +173,7 @@ def draw_neighbours(
 
     def picture(cutout_id: str) -> NDArray[np.float32]:
         if cutout_id not in row_of:
-            raise RadiosslError(f"{', '.join(map(str, store.paths))}: no cutout {cutout_id!r}; give the store of the features")
+            raise RadiosslError(f"{store}: has no cutout {cutout_id!r}; give the store of the features")
         return central_pixels(store.pixels(row_of[cutout_id]), field_px)
 
     def caption(row: Any) -> str:

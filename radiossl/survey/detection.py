@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from radiossl.errors import RadiosslError
 from radiossl.progress import track
 from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
-from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, nothing_there
-from radiossl.survey.placement import unit_vectors
+from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, nothing_there, unit_vectors
 
 #: Side of the boxes in which background and noise are measured, in beams, as in Aegean's BANE.
 _BEAMS_PER_MESH = 20

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 2880
 _CARD = 80
+_PRINTABLE = re.compile(rb"[ -~]*")
 _GZIP_MAGIC = b"\x1f\x8b"
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Rows of a compressed mosaic that are held decompressed at a time, in bytes of float32.
@@ -105,7 +107,7 @@ def _read_header(path: Path, file: IO[bytes], hdu: int) -> Header | None:
         cards += [block[start : start + _CARD] for start in range(0, _BLOCK, _CARD)]
         if any(card.rstrip() == b"END" for card in cards[-_BLOCK // _CARD :]):
             break
-    printable = b"".join(card for card in cards if all(32 <= byte < 127 for byte in card))
+    printable = b"".join(filter(_PRINTABLE.fullmatch, cards))
     return Header.fromstring(printable.decode("ascii"))
 
 

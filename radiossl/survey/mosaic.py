@@ -12,7 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
 
 _FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
 _CELESTIAL = re.compile(r"(RA--|DEC-|.LON|.LAT|..LN|..LT)")
+_WCS_KEYWORD = re.compile(
+    r"WCSAXES|(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)\d+|(PC|CD|PV|PS)\d+_\d+|PC\d{6}|LONPOLE|LATPOLE|RADESYS|RADECSYS|"
+    r"EQUINOX|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+)"
+)
 _CLEAN_BEAM = re.compile(r"BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?")
 _UNIT = re.compile(
     r"(?P<prefix>[munµ]?)jy\s*(?:/\s*(?P<per>beam|pixel|px|pix|sr)|(?P<inverse>beam|pixel|sr)\s*\^?-1)?", re.I
@@ -145,12 +149,7 @@ class Mosaic:
         xy = np.stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)), axis=-1)
         with silence():
             world = self.wcs.all_pix2world(xy.reshape(-1, 2), 0)
-        lon, lat = world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat]
-        if self._frame.name != "icrs":
-            from astropy.coordinates import SkyCoord
-
-            icrs = SkyCoord(lon, lat, unit="deg", frame=self._frame).icrs
-            lon, lat = icrs.ra.deg, icrs.dec.deg
+        lon, lat = _convert(world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat], self._frame, to_icrs=True)
         return lon.reshape(xy.shape[:-1]), lat.reshape(xy.shape[:-1])
 
     def sky_to_pixel(self, ra_deg: ArrayLike, dec_deg: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -160,13 +159,9 @@ class Mosaic:
         """
         lon, lat = np.broadcast_arrays(np.asarray(ra_deg, float), np.asarray(dec_deg, float))
         shape = lon.shape
-        if self._frame.name != "icrs":
-            from astropy.coordinates import SkyCoord
-
-            own = SkyCoord(lon, lat, unit="deg", frame="icrs").transform_to(self._frame).spherical
-            lon, lat = own.lon.deg, own.lat.deg
+        lon, lat = _convert(lon.ravel(), lat.ravel(), self._frame, to_icrs=False)
         world = np.empty((lon.size, 2))
-        world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat] = lon.ravel(), lat.ravel()
+        world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat] = lon, lat
         with silence():
             xy = self.wcs.all_world2pix(world, 0, quiet=True)
         return xy[:, 0].reshape(shape), xy[:, 1].reshape(shape)
@@ -282,21 +277,58 @@ def _is_celestial(header: Header, axis: int) -> bool:
 
 
 def _celestial_wcs(path: Path, header: Header) -> WCS:
-    from astropy.io.fits import VerifyError
+    from astropy.io.fits import Header, VerifyError
     from astropy.wcs import WCS, WCSSUB_CELESTIAL, WcsError
 
-    image = header.copy()
-    image.remove("HISTORY", ignore_missing=True, remove_all=True)
-    image.remove("COMMENT", ignore_missing=True, remove_all=True)
+    # Only the cards that matter: the others cost most of the time, and some of them trouble wcslib.
+    relevant = Header([card for card in header.cards if _WCS_KEYWORD.fullmatch(card.keyword)])
     try:
-        with silence():
-            wcs = WCS(image, naxis=[WCSSUB_CELESTIAL])
-            wcs.wcs.set()
+        wcs = WCS(relevant, naxis=[WCSSUB_CELESTIAL])
+        wcs.wcs.set()
     except (WcsError, VerifyError, ValueError, KeyError, MemoryError) as error:
         raise RadiosslError(f"{path}: its celestial coordinates cannot be understood ({error})") from None
     if not wcs.has_celestial:
         raise RadiosslError(f"{path}: the image has no celestial coordinates (CTYPE1 such as RA---SIN)")
     return wcs
+
+
+def _convert(
+    lon: NDArray[np.float64], lat: NDArray[np.float64], frame: BaseCoordinateFrame, *, to_icrs: bool
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Convert positions in degrees, shape (n,), between a frame and ICRS."""
+    from astropy.coordinates import ICRS, SkyCoord
+
+    if frame.name == "icrs":
+        return lon, lat
+    if frame.name in ("fk5", "galactic"):
+        equinox = float(frame.equinox.jyear) if frame.name == "fk5" else None
+        rotation = _rotation_to_icrs(frame.name, equinox)
+        vectors = unit_vectors(lon, lat) @ (rotation if to_icrs else rotation.T)
+        x, y, z = vectors.T
+        return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
+    source, target = (frame, ICRS()) if to_icrs else (ICRS(), frame)
+    found = SkyCoord(lon, lat, unit="deg", frame=source).transform_to(target).spherical
+    return found.lon.deg, found.lat.deg
+
+
+@cache
+def _rotation_to_icrs(name: str, equinox: float | None) -> NDArray[np.float64]:
+    """Return the matrix that turns row vectors of a frame into ICRS, from what astropy does with the axes.
+
+    These frames are rotations of ICRS. With thousands of small mosaics, astropy's several milliseconds per call would
+    take longer than everything else.
+    """
+    from astropy.coordinates import CartesianRepresentation, SkyCoord
+
+    axes = CartesianRepresentation(*np.eye(3))
+    frame = {"frame": name} if equinox is None else {"frame": name, "equinox": f"J{equinox}"}
+    return SkyCoord(axes, **frame).icrs.cartesian.xyz.value.T
+
+
+def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions as vectors of length 1, shape (n, 3)."""
+    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
+    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def _beam(header: Header) -> Beam | None:

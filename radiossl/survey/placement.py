@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.progress import track
-from radiossl.survey.mosaic import Box, Mosaic
+from radiossl.survey.mosaic import Box, Mosaic, unit_vectors
 
 #: Points along each edge of a mosaic from which the circle around it is estimated.
 _EDGE_POINTS = 17
@@ -99,12 +99,6 @@ class Locator:
 def join_places(parts: Iterable[Places]) -> Places:
     """Return the places of all `parts`, at least one, as one."""
     return Places(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
-
-
-def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions as vectors of length 1, shape (n, 3)."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def _footprint(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:

@@ -414,11 +414,13 @@ def open_store(*paths: str | os.PathLike[str]) -> CutoutStore:
     folders = [Path(path) for path in paths]
     if not folders:
         raise RadiosslError("no cutout store was given")
-    return CutoutStore.joined(*[
-        CutoutStore([folder], shard.table.drop_columns([PIXELS]), shard.pixel_views())
-        for folder in folders
-        for shard in _open_shards(folder)
-    ])
+    return CutoutStore.joined(
+        *[
+            CutoutStore([folder], shard.table.drop_columns([PIXELS]), shard.pixel_views())
+            for folder in folders
+            for shard in _open_shards(folder)
+        ]
+    )
 
 
 def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:

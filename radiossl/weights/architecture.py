@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
@@ -56,7 +56,7 @@ class Architecture(BaseModel):
             hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
             raise RadiosslError(f"backbone.name {self.name!r}: timm knows no such network; {hint}")
         # timm starts the residual branches of ResNets at zero; torchvision, and so everyone else's ResNet, does not.
-        options = {"zero_init_last": False} if self.name.startswith("resnet") else {}
+        options: dict[str, Any] = {"zero_init_last": False} if self.name.startswith("resnet") else {}
         network = timm.create_model(
             self.name, pretrained=False, in_chans=channels, num_classes=self.output_dim or 0, **options
         )

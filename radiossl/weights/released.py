@@ -92,9 +92,7 @@ class Backbone(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def preprocess(
-        self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]
-    ) -> Tensor:
+    def preprocess(self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]) -> Tensor:
         """Preprocess raw cutouts as the backbone was trained.
 
         Parameters
@@ -110,11 +108,11 @@ class Backbone(nn.Module):
         """
         from radiossl.images.files import read_image
 
-        if isinstance(cutouts, (str, os.PathLike)) or (hasattr(cutouts, "ndim") and cutouts.ndim == 2):  # type: ignore[union-attr]
+        if isinstance(cutouts, (str, os.PathLike)) or (hasattr(cutouts, "ndim") and cutouts.ndim == 2):
             cutouts = [cutouts]
         arrays = [
             read_image(item) if isinstance(item, (str, os.PathLike)) else np.asarray(item, dtype=np.float32)
-            for item in cutouts  # type: ignore[union-attr]
+            for item in cutouts
         ]
         return self.config.preprocessing.of_arrays(arrays, self.device)
 

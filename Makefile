@@ -1,0 +1,55 @@
+# The two commands of the README: `make demo` and `make test`. Both set up .venv first, once.
+PYTHON ?= python3
+DEMO ?= demo
+BIN := .venv/bin
+RADIOSSL := $(BIN)/radiossl
+TEST_WORKERS ?= auto
+
+.PHONY: demo test lint types format bench clean
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radiossl needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+# A small survey is simulated, cut, learnt from without labels, judged against its truth and searched.
+demo: .venv/installed
+	rm -rf $(DEMO)
+	$(RADIOSSL) simulate $(DEMO)/survey --seed 0
+	$(RADIOSSL) cutouts sources $(DEMO)/survey --catalogue $(DEMO)/survey/truth.csv --size 96 --out $(DEMO)/store
+	mkdir -p $(DEMO)/pictures
+	$(RADIOSSL) store show $(DEMO)/store --rows 42 --caption class --out $(DEMO)/pictures/cutouts.png
+	$(RADIOSSL) views --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --rows 6 --out $(DEMO)/pictures/views.png
+	$(RADIOSSL) pretrain --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --out $(DEMO)/run
+	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --out $(DEMO)/knn
+	$(RADIOSSL) embed $(DEMO)/run/backbone $(DEMO)/store --out $(DEMO)/features.parquet
+	$(RADIOSSL) search $(DEMO)/features.parquet $(DEMO_QUERIES) -k 7 --label class --out $(DEMO)/search
+	@$(RADIOSSL) report survey=$(DEMO)/pictures pretraining=$(DEMO)/run 'kNN against the truth=$(DEMO)/knn' \
+		'similarity search=$(DEMO)/search' --title 'radiossl demo' --out $(DEMO)/report.html
+	@echo "Open $(abspath $(DEMO)/report.html)"
+
+DEMO_RECIPE := --set preprocessing.field_px=64 --set preprocessing.size=48 --set schedule.epochs=20 \
+	--set schedule.warmup_epochs=2 --batch-size 128 --seed 0
+DEMO_QUERIES := --query sim000_00000 --query sim001_00001
+
+test: .venv/installed lint types
+	$(BIN)/python -m pytest -n $(TEST_WORKERS)
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/throughput.py
+
+clean:
+	rm -rf $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,85 @@
+"""What a run tells while it goes on: metrics.csv, and progress on standard error."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from radiossl.files import atomic_file
+
+COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
+
+
+class Metrics:
+    """`metrics.csv`, continued at a step: rows of later steps, which a killed run may have left, are dropped."""
+
+    def __init__(self, file: Path, step: int) -> None:
+        kept = []
+        if step and file.exists():
+            with file.open(newline="") as stream:
+                kept = [row for row in csv.DictReader(stream) if row["step"].isdigit() and int(row["step"]) <= step]
+        with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.file = file
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        with self.file.open("a", newline="") as stream:
+            csv.DictWriter(stream, COLUMNS).writerow(row)
+
+
+class TrainingProgress:
+    """Progress with images per second and time left: a bar on a terminal, a line twice a minute elsewhere."""
+
+    def __init__(self, total: int, done: int, batch_size: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        self.total, self.done, self.batch_size = total, done, batch_size
+        self.started = self.printed = time.monotonic()
+        self.first = done
+        self.bar = Progress(
+            TextColumn("step"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("training", total=total, completed=done, loss=math.nan, rate=0.0)
+
+    def __enter__(self) -> TrainingProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    @property
+    def images_per_s(self) -> float:
+        """Training images per second since the start (each seen in two views)."""
+        return round((self.done - self.first) * self.batch_size / max(1e-9, time.monotonic() - self.started), 1)
+
+    def advance(self, loss: Tensor) -> None:
+        """Count a step, and show its loss now and then."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.printed < (0.5 if self.console.is_terminal else 30.0):
+            return
+        self.printed = now
+        rate, value = self.images_per_s, float(loss)
+        self.bar.update(self.task, completed=self.done, loss=value, rate=rate)
+        if not self.console.is_terminal:
+            left = (self.total - self.done) * self.batch_size / rate / 60
+            self.console.print(
+                f"step {self.done}/{self.total}  loss {value:.4f}  {rate:.0f} images/s  {left:.1f} min left"
+            )
