@@ -118,10 +118,14 @@ def _read(path: Path, ra: str | None, dec: str | None, extent: str | None, id: s
 def _summary(out: Path, result: CuttingResult) -> str:
     from radiossl.survey.cutting import NOT_CUT
 
-    line = f"{out}: {len(result.store)} cutouts from {result.mosaics} mosaic{'s' if result.mosaics > 1 else ''}"
+    line = f"{out}: {_count(len(result.store), 'cutout')} from {_count(result.mosaics, 'mosaic')}"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.not_cut.items()) if count)
     if reasons:
         line += f"; not cut: {reasons}"
     if (out / NOT_CUT).exists():
         line += f" (listed in {out / NOT_CUT})"
     return line
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,18 @@ def preprocessed_batches(
     batch_size: int,
     device: torch.device | str = "cpu",
     description: str = "embedding",
-) -> Any:
-    """Yield (rows, preprocessed images) of a store, cutouts of one size together, behind a progress bar."""
-    shapes, inverse = np.unique(store.shapes, axis=0, return_inverse=True)
-    order = [np.flatnonzero(inverse.reshape(-1) == shape) for shape in range(len(shapes))]
-    batches = [rows[i : i + batch_size] for rows in order for i in range(0, len(rows), batch_size)]
-    for rows in track(batches, description):
-        pixels = torch.from_numpy(np.stack([store.pixels(row) for row in rows])).to(device)
-        statistics = torch.from_numpy(store.statistics[rows]).to(device)
-        yield rows, preprocessing(pixels, statistics)
+) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
+    """Yield (rows, preprocessed images) of a store, in its order, behind a progress bar."""
+    for start in track(range(0, len(store), batch_size), description):
+        rows = np.arange(start, min(start + batch_size, len(store)))
+        images = torch.empty(len(rows), preprocessing.channels, preprocessing.size, preprocessing.size, device=device)
+        shapes, group = np.unique(store.shapes[rows], axis=0, return_inverse=True)
+        for number in range(len(shapes)):  # cutouts of one size together
+            chosen = np.flatnonzero(group.reshape(-1) == number)
+            pixels = torch.from_numpy(np.stack([store.pixels(row) for row in rows[chosen]])).to(device)
+            statistics = torch.from_numpy(store.statistics[rows[chosen]]).to(device)
+            images[torch.from_numpy(chosen).to(device)] = preprocessing(pixels, statistics)
+        yield rows, images
 
 
 def embed(

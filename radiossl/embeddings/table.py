@@ -30,7 +30,7 @@ class FeatureTable:
     features
         Shape (n, feature_dim), float32.
     metadata
-        ``weights`` and their ``sha256``, ``preprocessing``, ``radiossl_version``, ``sources`` (the stores or files).
+        ``weights``, ``weights_sha256``, ``preprocessing``, ``radiossl_version`` and, if from stores, ``stores``.
     """
 
     columns: pa.Table
@@ -44,6 +44,8 @@ class FeatureTable:
             )
         if "cutout_id" not in self.columns.column_names:
             raise RadiosslError("a feature table needs a column cutout_id")
+        if FEATURES in self.columns.column_names:
+            raise RadiosslError(f"a column of the cutouts is called {FEATURES!r}, as the features are; rename it")
 
     def __len__(self) -> int:
         return len(self.features)

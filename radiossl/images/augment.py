@@ -342,9 +342,13 @@ class RandomGeometry(nn.Module):
             first towards the second image axis.
         """
         if self.crop_area is not None:
-            area = uniform(n, self.crop_area, generator)
-            ratio = torch.exp(uniform(n, (math.log(self.crop_ratio[0]), math.log(self.crop_ratio[1])), generator))
-            height, width = (area / ratio).sqrt().clamp(max=1.0), (area * ratio).sqrt().clamp(max=1.0)
+            # As in torchvision, the first of ten shapes that fits; the whole field if none does.
+            low, high = self.crop_ratio
+            area = uniform(10 * n, self.crop_area, generator).view(10, n)
+            ratio = uniform(10 * n, (math.log(low), math.log(high)), generator).exp().view(10, n)
+            shapes = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()])  # (2, 10, n)
+            fits = (shapes <= 1.0).all(dim=0)
+            height, width = torch.where(fits, shapes, 1.0)[:, fits.long().argmax(dim=0), torch.arange(n)]
         else:
             height = width = uniform(n, self.crop_side or (1.0, 1.0), generator)
         top, left = torch.rand(2, n, generator=generator)

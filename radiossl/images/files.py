@@ -60,7 +60,7 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
 def _read_npy(path: Path) -> NDArray[np.float32]:
     try:
         array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # numpy parses the header as Python, so damage can raise nearly anything
         raise RadiosslError(f"{path}: not a readable NPY file ({error})") from None
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise RadiosslError(f"{path}: {array.dtype} array of shape {array.shape}, expected numbers (height, width)")
@@ -68,12 +68,12 @@ def _read_npy(path: Path) -> NDArray[np.float32]:
 
 
 def _read_picture(path: Path) -> NDArray[np.float32]:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
             single = picture.mode in ("L", "I", "F", "I;16")
             array = np.asarray(picture if single else picture.convert("RGB"), dtype=np.float32)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
         raise RadiosslError(f"{path}: not a readable picture ({error})") from None
     return np.ascontiguousarray((array if array.ndim == 2 else array.mean(axis=2))[::-1])

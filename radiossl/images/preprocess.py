@@ -85,7 +85,10 @@ class Preprocessing(BaseModel):
         """
         blank = ~torch.isfinite(pixels)
         if self.mode == "floor-stretch":
-            scaled = _rescale(pixels, statistics[:, _BACKGROUND], statistics[:, _BACKGROUND] + statistics[:, _RMS])
+            background, rms = statistics[:, _BACKGROUND], statistics[:, _RMS]
+            # Where the noise was cut away, as in most 8-bit sets, all that is brighter than the background is signal.
+            rms = torch.where(rms > 0, rms, (statistics[:, _MAXIMUM] - background) / _NOISELESS_PEAK)
+            scaled = _rescale(pixels, background, background + rms)
             return scaled.masked_fill_(blank, 0.0).unsqueeze(1)
         if self.mode == "min-max":
             scaled = _rescale(pixels, statistics[:, _MINIMUM], statistics[:, _MAXIMUM])
@@ -175,12 +178,16 @@ class Preprocessing(BaseModel):
         for image in images:
             if np.ndim(image) != 2:
                 raise RadiosslError(f"an image of shape {np.shape(image)}: expected two dimensions, (height, width)")
+            if 0 in np.shape(image):
+                raise RadiosslError(f"an image of shape {np.shape(image)}: it has no pixels")
             statistics = torch.from_numpy(PixelStatistics.of(image).as_array())
             pixels = torch.from_numpy(np.array(image, dtype=np.float32))  # a copy: files are mapped read-only
             outputs.append(self(pixels[None].to(device), statistics[None].to(device)))
         return torch.cat(outputs) if outputs else torch.empty(0, self.channels, self.size, self.size, device=device)
 
 
+#: The peak of an image without any noise, in units of the rms that it is given.
+_NOISELESS_PEAK = 1e4
 #: The asinh channel turns from linear to logarithmic at 1/50 of the peak.
 _ASINH_SOFTENING = 50.0
 _ASINH_NORM = float(np.arcsinh(_ASINH_SOFTENING))

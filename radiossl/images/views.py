@@ -232,7 +232,7 @@ class ViewMaker:
             for i, image in enumerate(pixels)
         ]
         sizes, fields = torch.cat([s for _, s, _ in singles]), torch.cat([f for _, _, f in singles])
-        height, width = sizes.amax(dim=0).tolist()
+        height, width = (max(image.shape[axis] for image, _, _ in singles) for axis in (-2, -1))
         padded = [F.pad(im, (0, width - im.shape[-1], 0, height - im.shape[-2])) for im, _, _ in singles]
         return torch.cat(padded), sizes, fields
 
@@ -240,12 +240,13 @@ class ViewMaker:
         """Average blocks of pixels where one pixel of a view covers two or more, so that nothing falls between."""
         height, width = images.shape[-2:]
         field = float(self.preprocessing.field_px or max(height, width))
-        factor = int(field // self.preprocessing.size)
+        factor = max(1, int(field // self.preprocessing.size))
         if factor >= 2:
-            images = F.avg_pool2d(images, factor)
-            height, width, field = images.shape[-2], images.shape[-1], field / factor
+            images = F.avg_pool2d(images, factor, ceil_mode=True)
         n = len(images)
-        return images, torch.tensor([[height, width]]).expand(n, 2), torch.full((n,), field)
+        # Where the sides are no multiples of the factor, sizes are fractions: the centre stays where it was.
+        sizes = torch.tensor([[height / factor, width / factor]]).expand(n, 2)
+        return images, sizes, torch.full((n,), field / factor)
 
     def _view(self, prepared: Tensor, sizes: Tensor, fields: Tensor, draw: dict[str, dict[str, Tensor]]) -> Tensor:
         images = self.geometry.apply_to(prepared, sizes, fields, self.preprocessing.size, draw["geometry"])

@@ -282,7 +282,7 @@ class _Run:
             raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
         if state["cutouts"] != len(self.store):
             raise RadiosslError(
-                f"{self.out}: was trained on {state['cutouts']} cutouts, not {len(self.store)}; resume with the same --data"
+                f"{self.out}: was started with {state['cutouts']} cutouts, not {len(self.store)}; give the same --data"
             )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -220,7 +220,8 @@ def _read_table(path: Path) -> _Raw:
             except RadiosslError:
                 raise
             except Exception as error:  # each reader has exceptions of its own, all mean that the file is not right
-                raise RadiosslError(f"{path}: not a readable {suffixes[0][1:]} catalogue ({error})") from None
+                reason = " ".join(str(error).split())
+                raise RadiosslError(f"{path}: not a readable {suffixes[0][1:]} catalogue ({reason})") from None
     known = ", ".join(suffix for suffixes in readers for suffix in suffixes)
     raise RadiosslError(f"{path}: a catalogue's name must tell its format by one of the endings {known}")
 

@@ -367,7 +367,8 @@ def _boxes(
     else:
         assert catalogue.extent_arcsec is not None  # `source_cutouts` has made sure
         extent = catalogue.extent_arcsec[places.source]
-        side = np.maximum(np.ceil(box_factor * extent / places.scale_arcsec), min_size)
+        # A little less, so that a box of 75 pixels is not one of 76 by the rounding of the pixel size.
+        side = np.maximum(np.ceil(box_factor * extent / places.scale_arcsec - 1e-6), min_size)
         side = np.minimum(side, 2**31).astype(np.int64)
     x0 = np.floor(places.x - (side - 1) / 2 + 0.5)
     y0 = np.floor(places.y - (side - 1) / 2 + 0.5)

@@ -21,8 +21,8 @@ _BEAMS_PER_MESH = 20
 _MESH_LIMITS = (32, 256)
 _UNKNOWN_BEAM_MESH = 64
 #: Side of a tile in pixels, and how far it looks beyond: an island is seen whole if it is smaller than that.
-_TILE = 1536
-_MARGIN = 256
+_TILE = 2048
+_MARGIN = 128
 #: Meshes with a larger percentage of blank pixels take the values of their neighbours.
 _MESH_BLANK_PERCENT = 80
 _ANGLES = np.radians(np.arange(0, 180, 5))
@@ -76,9 +76,9 @@ def detect_catalogue(
     """
     paths = find_mosaics(mosaics)
     found: list[Detections] = []
-    for path in track(paths, "finding sources"):
+    for path in track(paths, "finding sources") if len(paths) > 1 else paths:
         with Mosaic.open(path) as mosaic:
-            found.append(detect_sources(mosaic, threshold, min_pixels))
+            found.append(detect_sources(mosaic, threshold, min_pixels, show_progress=len(paths) == 1))
     if not any(map(len, found)):
         raise nothing_there(paths, f"no source above {threshold:g} sigma; lower the threshold with --threshold")
     columns = {
@@ -99,7 +99,9 @@ def detect_catalogue(
     )
 
 
-def detect_sources(mosaic: Mosaic, threshold: float = 5.0, min_pixels: int = 5) -> Detections:
+def detect_sources(
+    mosaic: Mosaic, threshold: float = 5.0, min_pixels: int = 5, *, show_progress: bool = False
+) -> Detections:
     """Find islands of connected pixels above the local background.
 
     Background and noise are sigma-clipped median and standard deviation in meshes of 20 beams, interpolated
@@ -115,6 +117,8 @@ def detect_sources(mosaic: Mosaic, threshold: float = 5.0, min_pixels: int = 5) 
         Least brightness of an island's pixels above the background, in units of the local noise.
     min_pixels
         Least number of pixels, connected at sides or corners.
+    show_progress
+        Show a progress bar over the tiles of the mosaic.
 
     Raises
     ------
@@ -124,9 +128,10 @@ def detect_sources(mosaic: Mosaic, threshold: float = 5.0, min_pixels: int = 5) 
     if not threshold > 0 or min_pixels < 1:
         raise RadiosslError(f"threshold of {threshold} and {min_pixels} pixels: expected more than 0 and at least 1")
     mesh = _mesh(mosaic)
+    tiles = list(_tiles(mosaic.shape, mesh))
     islands = [
         island
-        for core, around in _tiles(mosaic.shape, mesh)
+        for core, around in (track(tiles, "finding sources") if show_progress else tiles)
         for island in _islands(mosaic.read(*around), around, threshold, min_pixels, mesh)
         if core.x0 <= island.peak_x < core.x0 + core.width and core.y0 <= island.peak_y < core.y0 + core.height
     ]
@@ -175,15 +180,17 @@ def _islands(
     from scipy.ndimage import find_objects
 
     blank = np.isnan(pixels)
-    box = tuple(min(mesh, length) for length in pixels.shape)
+    box = (min(mesh, pixels.shape[0]), min(mesh, pixels.shape[1]))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # photutils warns where it finds no source
         try:
             local = Background2D(pixels, box, coverage_mask=blank, exclude_percentile=_MESH_BLANK_PERCENT)
         except ValueError:  # every mesh is (nearly) blank
             return
-        noise = np.where((local.background_rms > 0) & ~blank, local.background_rms, np.inf)
-        signal = np.where(blank, 0, pixels - local.background)
+        noise = _interpolate(local.background_rms_mesh, box, pixels.shape)
+        noise[blank | (noise <= 0)] = np.inf
+        signal = pixels - _interpolate(local.background_mesh, box, pixels.shape)
+        signal[blank] = 0
         segments = segments_above(signal, threshold * noise, min_pixels, connectivity=8)
     if segments is None:
         return
@@ -206,6 +213,17 @@ def _islands(
             peak=float(pixels[peak_row, peak_column]),
             area=rows.size,
         )
+
+
+def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate the values of meshes linearly to all pixels; photutils' own cubic spline is slower and overshoots."""
+    for axis in (0, 1):
+        position = np.clip((np.arange(shape[axis]) + 0.5) / box[axis] - 0.5, 0, mesh.shape[axis] - 1)
+        below = np.minimum(position.astype(np.int64), max(0, mesh.shape[axis] - 2))
+        above = np.minimum(below + 1, mesh.shape[axis] - 1)
+        weight = np.expand_dims((position - below).astype(np.float32), 1 - axis)
+        mesh = mesh.take(below, axis).astype(np.float32) * (1 - weight) + mesh.take(above, axis) * weight
+    return mesh.astype(np.float32)
 
 
 def _extent(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:

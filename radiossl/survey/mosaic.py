@@ -215,7 +215,10 @@ def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
     found = [path for source in sources for path in _expand(source)]
     if not found:
         raise RadiosslError("no mosaic was given")
-    return list({path.resolve(): path for path in reversed(found)}.values())[::-1]
+    unique: dict[Path, Path] = {}
+    for path in found:
+        unique.setdefault(path.resolve(), path)
+    return list(unique.values())
 
 
 def _expand(source: str | os.PathLike[str]) -> list[Path]:
@@ -286,7 +289,8 @@ def _celestial_wcs(path: Path, header: Header) -> WCS:
         wcs = WCS(relevant, naxis=[WCSSUB_CELESTIAL])
         wcs.wcs.set()
     except (WcsError, VerifyError, ValueError, KeyError, MemoryError) as error:
-        raise RadiosslError(f"{path}: its celestial coordinates cannot be understood ({error})") from None
+        reason = str(error).strip().splitlines()[-1:]  # wcslib begins with places in its own source
+        raise RadiosslError(f"{path}: its celestial coordinates cannot be understood ({' '.join(reason)})") from None
     if not wcs.has_celestial:
         raise RadiosslError(f"{path}: the image has no celestial coordinates (CTYPE1 such as RA---SIN)")
     return wcs

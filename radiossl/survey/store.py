@@ -228,8 +228,11 @@ def _claim(path: Path, identity: str) -> None:
         return
     if path.exists() and any(not file.name.startswith(".tmp-") for file in path.iterdir()):
         raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
-    path.mkdir(parents=True, exist_ok=True)
-    write_json(path / _PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / _PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
+    except OSError as error:
+        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
 
 
 def _write_shard(

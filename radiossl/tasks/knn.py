@@ -161,7 +161,7 @@ def _folds(names: NDArray[np.str_], folds: int, seeds: int, seed: int) -> list[_
     classes, counts = np.unique(names, return_counts=True)
     if counts.min() < folds:
         raise RadiosslError(
-            f"class {classes[counts.argmin()]!r} has {counts.min()} objects: too few for {folds} folds (--folds)"
+            f"class {str(classes[counts.argmin()])!r} has {counts.min()} objects: too few for {folds} folds (--folds)"
         )
     splits = []
     for number in range(seeds):

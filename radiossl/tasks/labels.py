@@ -50,7 +50,8 @@ def read_labels(values: NDArray[Any], column: str, groups: Sequence[str] = ()) -
     Raises
     ------
     RadiosslError
-        If a group is malformed, names a value that does not occur, or fewer than two classes result.
+        If a group is malformed, names a value that does not occur or is in another group, or fewer than two classes
+        result.
     """
     present = ~pd.isna(values)
     texts = np.array([_text(value) if ok else "" for value, ok in zip(values, present, strict=True)], dtype=str)
@@ -60,7 +61,9 @@ def read_labels(values: NDArray[Any], column: str, groups: Sequence[str] = ()) -
             name, equals, members = group.partition("=")
             if not equals or not name or not members:
                 raise RadiosslError(f"--group {group}: expected NAME=VALUE,VALUE..., such as FRI=100,102,104")
-            class_of |= {member.strip(): name for member in members.split(",")}
+            for member in map(str.strip, members.split(",")):
+                if class_of.setdefault(member, name) != name:
+                    raise RadiosslError(f"--group {group}: {member!r} is in group {class_of[member]} already")
         absent = [member for member in class_of if member not in set(texts[present])]
         if absent:
             raise RadiosslError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +78,8 @@ class SimilarityIndex:
 
         centres = SkyCoord(self.table.column("ra_deg"), self.table.column("dec_deg"), unit="deg")
         separations = SkyCoord(ra_deg, dec_deg, unit="deg").separation(centres).to_value(u.arcsec)
+        if np.isnan(separations).all():
+            raise RadiosslError(f"--query {ra_deg:.5f} {dec_deg:.5f}: no cutout of the features has a position")
         nearest = int(np.nanargmin(separations))
         if separations[nearest] > MATCH_ARCSEC:
             raise RadiosslError(
@@ -139,7 +142,8 @@ def parse_position(text: str) -> tuple[float, float] | None:
     """Read "RA DEC" in degrees, or sexagesimal with hours; None if the text is no position."""
     from astropy.coordinates import SkyCoord
 
-    parts = text.replace(",", " ").split()
+    text = text.replace(",", " ")
+    parts = text.split()
     try:
         if len(parts) == 2 and all(_is_number(part) for part in parts):
             centre = SkyCoord(float(parts[0]), float(parts[1]), unit="deg")
@@ -152,10 +156,9 @@ def parse_position(text: str) -> tuple[float, float] | None:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True
 
 
 def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:

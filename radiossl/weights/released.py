@@ -78,9 +78,9 @@ class Backbone(nn.Module):
     def random(cls, architecture: Architecture, preprocessing: Preprocessing, seed: int) -> Backbone:
         """Return an untrained backbone: the baseline that a trained one has to beat."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # unlike torch.manual_seed leaves the accelerator's alone
             network = architecture.build(preprocessing.channels)
-        return cls(network.eval(), BackboneConfig(architecture, preprocessing), name=f"random-init-{seed}")
+        return cls(network, BackboneConfig(architecture, preprocessing), name=f"random-init-{seed}").eval()
 
     @property
     def feature_dim(self) -> int:
@@ -217,7 +217,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     actual = _sha256(path / WEIGHTS_FILE)
     if sha256 and sha256 != actual:
         raise RadiosslError(f"{path / WEIGHTS_FILE}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
-    return Backbone(network.eval(), config, name=str(path), sha256=actual).to(device)
+    return Backbone(network, config, name=str(path), sha256=actual).to(device).eval()
 
 
 def read_config(path: Path) -> tuple[BackboneConfig, str]:
@@ -234,8 +234,12 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             ours.get("data", []),
             ours.get("scores", {}),
         )
-    except (KeyError, ValidationError) as error:
-        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error})") from None
+    except KeyError as error:
+        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({problem})") from None
     return config, ours.get("sha256", "")
 
 

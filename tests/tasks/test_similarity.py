@@ -1,0 +1,214 @@
+"""Similarity search against cosines written out, and every way to ask for something."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from astropy.io import fits
+
+import radiossl
+from radiossl import RadiosslError, load_backbone
+from radiossl.embeddings.table import FeatureTable
+from radiossl.tasks.similarity import MATCH_ARCSEC, SimilarityIndex, parse_position
+from radiossl.weights.released import Backbone, save_backbone
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(50, 8)) * rng.uniform(0.1, 10, (50, 1))
+    columns = pa.table(
+        {
+            "cutout_id": [f"c{row}" for row in range(50)],
+            "ra_deg": 0.02 * np.arange(50) + 359.5,
+            "dec_deg": np.full(50, -60.0),
+            "kind": ["a", "b"] * 25,
+        }
+    )
+    columns = columns.set_column(1, "ra_deg", pa.array(columns.column("ra_deg").to_numpy() % 360))
+    return FeatureTable(columns, features.astype(np.float32), {"weights": "w"})
+
+
+def cosines(query, features):
+    return features @ query / (np.linalg.norm(features, axis=1) * np.linalg.norm(query))
+
+
+def without_positions(table):
+    nothing = pa.array([None] * len(table), pa.float64())
+    columns = table.columns
+    for name in ("ra_deg", "dec_deg"):
+        columns = columns.set_column(columns.column_names.index(name), name, nothing)
+    return FeatureTable(columns, table.features)
+
+
+# Search ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [0, 17, 49])
+@pytest.mark.parametrize("k", [1, 10, 49])
+def test_search_equals_brute_force(table, row, k):
+    index = SimilarityIndex(table)
+    found = index.search(index.query_by_id(f"c{row}"), k)
+    expected = cosines(table.features[row].astype(float), table.features.astype(float))
+    order = [other for other in np.argsort(expected)[::-1] if other != row][:k]
+    assert found["row"].tolist() == order
+    assert found["cutout_id"].tolist() == [f"c{other}" for other in order]
+    assert found["kind"].tolist() == [["a", "b"][other % 2] for other in order]
+    assert found["rank"].tolist() == list(range(1, k + 1))
+    np.testing.assert_allclose(found["similarity"], expected[order], rtol=0, atol=1e-6)
+
+
+def test_features_as_a_query_find_everything(table):
+    found = SimilarityIndex(table).search(3.7 * table.features[5].astype(float), k=4)
+    assert found["row"][0] == 5
+    assert found["similarity"][0] == pytest.approx(1.0, abs=1e-6)
+    assert len(found) == 4
+
+
+def test_no_more_neighbours_than_there_are(table):
+    index = SimilarityIndex(table)
+    assert len(index.search(index.query_by_id("c0"), k=1000)) == 49
+    assert len(index.search(table.features[0], k=1000)) == 50
+    single = SimilarityIndex(table.select([3]))
+    assert len(single.search(single.query_by_id("c3"))) == 0
+
+
+def test_copies_of_the_query_are_found_and_the_query_is_not(table):
+    copies = FeatureTable(table.columns, np.tile(table.features[:1], (50, 1)))
+    index = SimilarityIndex(copies)
+    for row in (0, 20, 49):
+        found = index.search(index.query_by_id(f"c{row}"), k=10)
+        assert len(found) == 10
+        assert row not in found["row"].tolist()
+
+
+def test_vectors_of_zeros_are_safe(table):
+    features = table.features.copy()
+    features[4] = 0
+    index = SimilarityIndex(FeatureTable(table.columns, features))
+    found = index.search(index.query_by_id("c4"), k=49)
+    assert found["similarity"].tolist() == [0.0] * 49
+    similarities = index.search(index.query_by_id("c0"), k=49).set_index("row")["similarity"]
+    assert similarities[4] == 0
+    assert np.isfinite(similarities).all()
+
+
+def test_the_table_is_left_alone(table):
+    before = table.features.copy()
+    index = SimilarityIndex(table)
+    index.search(index.query_by_id("c1"))
+    np.testing.assert_array_equal(table.features, before)
+
+
+def test_wrong_questions_are_refused(table):
+    index = SimilarityIndex(table)
+    with pytest.raises(RadiosslError, match="k = 0"):
+        index.search(table.features[0], k=0)
+    with pytest.raises(RadiosslError, match=r"shape \(7,\), expected \(8,\)"):
+        index.search(table.features[0, :7])
+    with pytest.raises(RadiosslError, match="at least one cutout"):
+        SimilarityIndex(table.select(np.array([], int)))
+
+
+# Queries --------------------------------------------------------------------------------------------------------------
+
+
+def test_query_by_id(table):
+    query = SimilarityIndex(table).query_by_id("c7")
+    assert (query.name, query.row, query.image) == ("c7", 7, None)
+    np.testing.assert_array_equal(query.vector, table.features[7])
+    with pytest.raises(RadiosslError, match="--query c99: no such file, cutout id or position"):
+        SimilarityIndex(table).query_by_id("c99")
+
+
+@pytest.mark.parametrize("row", [0, 24, 26, 49])
+def test_query_by_position_takes_the_nearest_cutout(table, row):
+    ra = (0.02 * row + 359.5 + 0.004) % 360  # 7 arcsec away at this declination; also across the meridian
+    assert SimilarityIndex(table).query_by_position(ra, -60.0).row == row
+
+
+def test_position_just_inside_and_outside_the_tolerance(table):
+    index = SimilarityIndex(table)
+    inside, outside = (MATCH_ARCSEC - 1) / 3600, (MATCH_ARCSEC + 1) / 3600
+    assert index.query_by_position(359.5, -60.0 + inside).row == 0
+    with pytest.raises(RadiosslError, match=r"the nearest cutout is 61 arcsec away, more than 60"):
+        index.query_by_position(359.5, -60.0 + outside)
+
+
+def test_cutouts_without_position_are_passed_over(table):
+    columns = table.columns.set_column(1, "ra_deg", pa.array([None] + [0.0] * 49, pa.float64()))
+    assert SimilarityIndex(FeatureTable(columns, table.features)).query_by_position(0.0, -60.0).row == 1
+    with pytest.raises(RadiosslError, match="no cutout of the features has a position"):
+        SimilarityIndex(without_positions(table)).query_by_position(0.0, -60.0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.462917 -9.284167",
+        "10.462917,-9.284167",
+        "  10.462917 , -9.284167 ",
+        "00:41:51.1 -09:17:03",
+        "00:41:51.1, -09:17:03",
+        "00 41 51.1 -09 17 03",
+        "0h41m51.1s -9d17m03s",
+        "J004151.1-091703",
+        "10.462917d -9.284167d",
+    ],
+)
+def test_positions_in_every_writing(text):
+    assert parse_position(text) == pytest.approx((10.462917, -9.284167), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "c12", "J0041-0917", "image.fits", "10.5", "1 2 3", "1,2,3", "nan nan", "inf 0", "10 95", "a b"]
+)
+def test_what_is_no_position(text):
+    assert parse_position(text) is None
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory, tiny_backbone):
+    folder = tmp_path_factory.mktemp("weights") / "b"
+    save_backbone(folder, tiny_backbone.network, tiny_backbone.config)
+    return load_backbone(folder)
+
+
+@pytest.fixture(scope="module")
+def embedded(small_store, weights):
+    return SimilarityIndex(radiossl.embed(weights, small_store))
+
+
+@pytest.mark.parametrize("suffix", ["npy", "fits"])
+def test_a_file_with_the_pixels_of_a_cutout_finds_what_its_id_finds(small_store, embedded, weights, tmp_path, suffix):
+    path = tmp_path / f"query.{suffix}"
+    pixels = np.array(small_store.pixels(8))
+    np.save(path, pixels) if suffix == "npy" else fits.PrimaryHDU(pixels).writeto(path)
+    by_file, by_id = embedded.query_by_file(path, weights), embedded.query_by_id("c08")
+    assert (by_file.name, by_file.row) == (path.name, None)
+    np.testing.assert_array_equal(by_file.image, pixels)
+    np.testing.assert_allclose(by_file.vector, by_id.vector, rtol=1e-4, atol=1e-5)
+    found = embedded.search(by_file, k=6)
+    assert found["cutout_id"][0] == "c08"
+    assert found["similarity"][0] == pytest.approx(1, abs=1e-5)
+    expected = embedded.search(by_id, k=5)
+    assert found["cutout_id"][1:].tolist() == expected["cutout_id"].tolist()
+    np.testing.assert_allclose(found["similarity"][1:], expected["similarity"], atol=1e-5)
+
+
+def test_other_weights_than_those_of_the_features_are_refused(small_store, embedded, weights, tmp_path):
+    np.save(tmp_path / "a.npy", small_store.pixels(0))
+    other = Backbone.random(weights.config.architecture, weights.config.preprocessing, 99)
+    save_backbone(tmp_path / "other", other.network, other.config)
+    with pytest.raises(RadiosslError, match="not the weights that the features were made with") as caught:
+        embedded.query_by_file(tmp_path / "a.npy", load_backbone(tmp_path / "other"))
+    assert str(tmp_path / "other") in str(caught.value)
+    assert weights.name in str(caught.value)
+
+
+def test_blank_files_are_refused(embedded, weights, tmp_path):
+    np.save(tmp_path / "a.npy", np.full((9, 9), np.nan))
+    with pytest.raises(RadiosslError, match=r"a\.npy: every pixel is blank"):
+        embedded.query_by_file(tmp_path / "a.npy", weights)
