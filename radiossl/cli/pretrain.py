@@ -37,8 +37,8 @@ def pretrain(
     A recipe of several stages takes one --data for each stage, in order.
     """
     from radiossl.pretrain.recipe import read_recipe
-    from radiossl.pretrain.run import Monitor
     from radiossl.pretrain.run import pretrain as run
+    from radiossl.pretrain.trainer import Monitor
     from radiossl.report.results import write_run_report
     from radiossl.survey.store import open_store
     from radiossl.tasks.labels import read_labels

@@ -180,9 +180,9 @@ class Preprocessing(BaseModel):
                 raise RadiosslError(f"an image of shape {np.shape(image)}: expected two dimensions, (height, width)")
             if 0 in np.shape(image):
                 raise RadiosslError(f"an image of shape {np.shape(image)}: it has no pixels")
-            statistics = torch.from_numpy(PixelStatistics.of(image).as_array())
-            pixels = torch.from_numpy(np.array(image, dtype=np.float32))  # a copy: files are mapped read-only
-            outputs.append(self(pixels[None].to(device), statistics[None].to(device)))
+            pixels = np.array(image, dtype=np.float32)  # a copy: files are mapped read-only
+            statistics = torch.from_numpy(PixelStatistics.of(pixels).as_array())
+            outputs.append(self(torch.from_numpy(pixels)[None].to(device), statistics[None].to(device)))
         return torch.cat(outputs) if outputs else torch.empty(0, self.channels, self.size, self.size, device=device)
 
 

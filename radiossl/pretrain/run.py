@@ -1,67 +1,15 @@
-"""The training loop and the run folder.
-
-All randomness of a step comes from the recipe's seed and the number of the step, none from a state that runs along.
-So a run that was killed and resumed goes through the very same steps as one that was not.
-"""
+"""Pretraining from a recipe and cutout stores to a backbone, in one stage or several."""
 
 from __future__ import annotations
 
-import math
 import os
-import time
-import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
-from radiossl.embeddings.embed import embed_store
-from radiossl.embeddings.neighbours import knn_predict
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, write_text
-from radiossl.images.views import ViewMaker
-from radiossl.pretrain.data import CutoutBatches, epoch_batches
-from radiossl.pretrain.methods import build_method, build_optimizer, learning_rate
 from radiossl.pretrain.recipe import Recipe, read_recipe
-from radiossl.pretrain.record import Metrics, TrainingProgress
-from radiossl.survey.store import CutoutStore, open_store, store_manifest
-from radiossl.weights.released import (
-    Backbone,
-    BackboneConfig,
-    check_tensors,
-    load_backbone,
-    save_backbone,
-)
-
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
-#: Features whose spread over a batch falls below this have collapsed; 1 is the spread of directions drawn at random.
-COLLAPSE = 0.05
-
-
-@dataclass(frozen=True)
-class Monitor:
-    """A labelled store on which the online kNN is measured: looked at, never used to stop or to choose.
-
-    Attributes
-    ----------
-    store
-        The labelled cutouts.
-    labels
-        One label for each.
-    """
-
-    store: CutoutStore
-    labels: np.ndarray
-
-    def accuracy(self, backbone: Backbone) -> float:
-        """Accuracy of the 20 nearest neighbours, trained on the even rows and tested on the odd ones."""
-        features = embed_store(backbone, self.store)
-        predicted = knn_predict(features[::2], self.labels[::2], features[1::2])
-        return float((predicted == self.labels[1::2]).mean())
+from radiossl.pretrain.trainer import CHECKPOINT, Monitor, Trainer
+from radiossl.weights.released import load_backbone, save_backbone
 
 
 def pretrain(
@@ -111,7 +59,7 @@ def pretrain(
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     out = Path(out)
     if len(stages) == 1:
-        _Run(stages[0], stores, out, init, resume, device, monitor).train()
+        Trainer(stages[0], stores, out, init=init, resume=resume, device=device, monitor=monitor).train()
         return out / "backbone"
     if len(stores) != len(stages):
         names = ", ".join(stage.name for stage in stages)
@@ -120,233 +68,9 @@ def pretrain(
         folder = out / f"stage{number}"
         if not (resume and (folder / "backbone").is_dir()):
             unfinished = resume and (folder / CHECKPOINT).exists()
-            _Run(stage, str(store).split(","), folder, init, unfinished, device, monitor).train()
+            parts = str(store).split(",")
+            Trainer(stage, parts, folder, init=init, resume=unfinished, device=device, monitor=monitor).train()
         init = folder / "backbone"
     last = load_backbone(folder / "backbone")
     save_backbone(out / "backbone", last.network, last.config)
     return out / "backbone"
-
-
-class _Run:
-    """One stage of training in its run folder."""
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        data: Sequence[str | os.PathLike[str]],
-        out: Path,
-        init: str | os.PathLike[str] | None,
-        resume: bool,
-        device: str,
-        monitor: Monitor | None,
-    ) -> None:
-        self.recipe, self.out, self.monitor = recipe, out, monitor
-        self.device = _device(device)
-        _check_run_folder(out, recipe, resume)
-        self.store = open_store(*data)
-        if recipe.where:
-            self.store = self.store.where(recipe.where)
-        if len(self.store) < 2 * recipe.accumulate:
-            raise RadiosslError(f"{', '.join(map(str, data))}: {len(self.store)} cutouts are too few to train on")
-        self.batch_size = min(recipe.batch_size, len(self.store) // recipe.accumulate * recipe.accumulate)
-        if self.batch_size < recipe.batch_size:
-            warnings.warn(
-                f"only {len(self.store)} cutouts: the batch size is {self.batch_size}, not {recipe.batch_size}",
-                stacklevel=2,
-            )
-        self.steps_per_epoch = len(self.store) // self.batch_size
-        self.total_steps = recipe.schedule.epochs * self.steps_per_epoch
-        torch.manual_seed(recipe.seed)
-        network = recipe.backbone.build(recipe.preprocessing.channels)
-        if init is not None:
-            _load_initial(network, Path(init), recipe.backbone.name)
-        self.network = network.to(self.device).to(memory_format=torch.channels_last)
-        self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
-        self.optimizer = build_optimizer(self.method, recipe)
-        self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
-        self.views = ViewMaker(recipe.preprocessing, recipe.augmentation)
-        self.config = BackboneConfig(
-            recipe.backbone,
-            recipe.preprocessing,
-            recipe.model_dump(mode="json") | {"init": str(init) if init else None},
-            [_describe(Path(path)) for path in data],
-        )
-        self.step = self._load_checkpoint() if resume else 0
-
-    # The loop --------------------------------------------------------------------------------------------------------
-
-    def train(self) -> None:
-        """Train to the end, then write the backbone."""
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
-        metrics = Metrics(self.out / "metrics.csv", self.step)
-        saved = time.monotonic()
-        try:
-            with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress:
-                for pixels, statistics in self._batches():
-                    loss, spread = self._train_step(pixels, statistics)
-                    self.step += 1
-                    epoch_ends = self.step % self.steps_per_epoch == 0
-                    if epoch_ends or self.step % 10 == 0 or self.step == self.total_steps:
-                        metrics.add(self._row(float(loss), float(spread), progress, epoch_ends))
-                    progress.advance(loss)
-                    every = self.recipe.checkpoint_steps
-                    due = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
-                    if due or (every and self.step % every == 0):
-                        self._save_checkpoint()
-                        saved = time.monotonic()
-        except KeyboardInterrupt:
-            self._save_checkpoint()
-            raise
-        self._save_checkpoint()
-        save_backbone(self.out / "backbone", self.network, self.config)
-
-    def _batches(self) -> Iterator[Any]:
-        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px)
-        while self.step < self.total_steps:
-            epoch, done = divmod(self.step, self.steps_per_epoch)
-            yield from source(epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:])
-
-    def _train_step(self, pixels: Any, statistics: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step; returns its loss and the spread of its features."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.step, self.steps_per_epoch, self.recipe)
-        self.method.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        parts = self.recipe.accumulate
-        size = self.batch_size // parts
-        total = torch.zeros((), device=self.device)
-        for part in range(parts):
-            rows = slice(part * size, (part + 1) * size)
-            generator = torch.Generator().manual_seed(_seed(self.recipe.seed, self.step, part))
-            first, second = self.views(pixels[rows], statistics[rows], generator)
-            first, second = (view.contiguous(memory_format=torch.channels_last) for view in (first, second))
-            with self._autocast():
-                loss, features = self.method(first, second)
-            self.scaler.scale(loss / parts).backward()
-            total += loss.detach() / parts
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.method.after_step((self.step + 1) / self.total_steps)
-        return total, _spread(features)
-
-    def _autocast(self) -> torch.autocast:
-        dtype = torch.float16 if self.precision == "16-mixed" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "32-true")
-
-    def _row(self, loss: float, spread: float, progress: TrainingProgress, epoch_ends: bool) -> dict[str, Any]:
-        if not math.isfinite(loss):
-            raise RadiosslError(
-                f"{self.out}: the loss is {loss} at step {self.step}; lower the learning rate (--set optimizer.lr=...)"
-            )
-        if spread < COLLAPSE:
-            warnings.warn(
-                f"the features have collapsed (spread {spread:.3f}, healthy is near 1): lower the learning rate or use"
-                " other augmentations",
-                stacklevel=2,
-            )
-        row: dict[str, Any] = {
-            "step": self.step,
-            "epoch": round(self.step / self.steps_per_epoch, 4),
-            "loss": loss,
-            "lr": learning_rate(self.step - 1, self.steps_per_epoch, self.recipe),
-            "feature_std": spread,
-            "images_per_s": progress.images_per_s,
-        }
-        epoch = self.step // self.steps_per_epoch
-        last = self.step == self.total_steps
-        if self.monitor is not None and epoch_ends and (epoch % self.recipe.monitor_epochs == 0 or last):
-            row["knn_accuracy"] = self.monitor.accuracy(Backbone(self.network, self.config))
-        return row
-
-    # Checkpoints -----------------------------------------------------------------------------------------------------
-
-    def _save_checkpoint(self) -> None:
-        state = {
-            "step": self.step,
-            "recipe": self.recipe.to_yaml(),
-            "method": self.method.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "cutouts": len(self.store),
-        }
-        with atomic_file(self.out / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
-
-    def _load_checkpoint(self) -> int:
-        file = self.out / CHECKPOINT
-        try:
-            state = torch.load(file, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
-        if state["cutouts"] != len(self.store):
-            raise RadiosslError(
-                f"{self.out}: was started with {state['cutouts']} cutouts, not {len(self.store)}; give the same --data"
-            )
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        return int(state["step"])
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RadiosslError("--device cuda: no CUDA device is available; use --device cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise RadiosslError(f"--device {name}: expected auto, cpu or cuda") from None
-
-
-def _fastest_precision(device: torch.device) -> str:
-    """bfloat16 where the hardware computes in it; elsewhere it is emulated, at a third of float32's speed."""
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    return "bf16-mixed" if "amx_bf16" in flags or "avx512_bf16" in flags else "32-true"
-
-
-def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
-    if resume:
-        if not (out / CHECKPOINT).exists():
-            raise RadiosslError(f"{out}: no {CHECKPOINT} to resume from")
-        before = read_recipe(out / "recipe.yaml")[0].model_dump(mode="json")
-        now = recipe.model_dump(mode="json")
-        changed = [key for key in now if now[key] != before[key]]
-        if changed:
-            raise RadiosslError(
-                f"{out}: was started with another {changed[0]!r} ({before[changed[0]]}); resume with the same recipe"
-            )
-    elif (out / CHECKPOINT).exists() or (out / "backbone").exists():
-        raise RadiosslError(f"{out}: holds a run already; give --resume to go on with it, or another --out")
-
-
-def _load_initial(network: nn.Module, path: Path, architecture: str) -> None:
-    initial = load_backbone(path)
-    tensors = initial.network.state_dict()
-    check_tensors(tensors, network.state_dict(), f"--init {path}", architecture)
-    network.load_state_dict(tensors)
-
-
-def _describe(store: Path) -> dict[str, Any]:
-    manifest = store_manifest(store)
-    return {
-        "store": store.name,
-        "cutouts": manifest["count"],
-        "identity": manifest["identity"],
-        "command": manifest["provenance"].get("command"),
-    }
-
-
-def _seed(seed: int, step: int, part: int) -> int:
-    """Seed of the views of one part of one step."""
-    return int(np.random.SeedSequence([seed, step, part]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _spread(features: Tensor) -> Tensor:
-    """Spread of the directions of features (n, d): 1 for directions at random, 0 when all are the same."""
-    directions = nn.functional.normalize(features.float(), dim=1)
-    return directions.std(dim=0, correction=0).square().sum().sqrt()

@@ -11,13 +11,15 @@ import hashlib
 import json
 import math
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -173,10 +175,14 @@ def write_store(
     missing = [(path / file, job) for file, job in zip(files, jobs, strict=True) if not (path / file).exists()]
     write = partial(_write_shard, batches=batches, schema=schema)
     if workers > 1 and len(missing) > 1:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare_worker) as pool:
             futures = [pool.submit(write, file, job) for file, job in missing]
-            for future in track(as_completed(futures), description, total=len(futures)):
-                future.result()
+            try:
+                for future in track(as_completed(futures), description, total=len(futures)):
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     else:
         for target, job in track(missing, description):
             write(target, job)
@@ -209,6 +215,22 @@ def write_store(
     )
     (path / _PARTIAL).unlink(missing_ok=True)
     return open_store(path)
+
+
+def _prepare_worker() -> None:
+    """Let this worker end at once on Ctrl-C, and when the process that started it is killed.
+
+    By itself it would go on with the next job, or wait for one for ever.
+    """
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    Thread(target=watch, daemon=True).start()
 
 
 _PARTIAL = "store.partial.json"

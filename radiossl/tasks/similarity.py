@@ -117,7 +117,7 @@ class SimilarityIndex:
         Returns
         -------
         DataFrame
-            Columns `rank` (from 1), `similarity` (cosine), `row` in the table, and all columns of the table.
+            Columns `rank` (from 1), `similarity` (cosine), `row` in the table, and all other columns of the table.
         """
         if k < 1:
             raise RadiosslError(f"k = {k}: at least one neighbour was expected")
@@ -131,7 +131,8 @@ class SimilarityIndex:
         similarities, rows = self._index.search(_unit(query.vector[None]), wanted)
         kept = [(s, r) for s, r in zip(similarities[0], rows[0], strict=True) if r != query.row][:k]
         found = np.array([row for _, row in kept], dtype=np.int64)
-        frame = self.table.columns.take(found).to_pandas()
+        ours = ["rank", "similarity", "row"]
+        frame = self.table.columns.take(found).to_pandas().drop(columns=ours, errors="ignore")
         frame.insert(0, "row", found)
         frame.insert(0, "similarity", [float(s) for s, _ in kept])
         frame.insert(0, "rank", np.arange(1, len(kept) + 1))

@@ -81,6 +81,9 @@ def images(sky):
         "8 bit": rng.integers(0, 256, (48, 48)).astype(np.float32),
         "microjansky": np.float32(1e6) * sky(6, (48, 48), 2),
         "far from zero": sky(7, (48, 48), 2, rms=1e-3, background=1e4),
+        # Clip limits inside the range of the pixels are no float32 numbers, unlike the extremes.
+        "far from zero, with a bowl": sky(9, (48, 48), 2, rms=5e-3, background=1e4)
+        - np.float32(0.3) * np.eye(48, dtype=np.float32),
         "far below zero": sky(8, (48, 48), 2, rms=3e-2, background=-1e5),
         "one channel of noise": rng.normal(size=(48, 48)).astype(np.float32),
     }
@@ -88,7 +91,7 @@ def images(sky):
 
 NAMES = [
     "faint", "many sources", "bright", "NaN border", "negative", "8 bit", "microjansky", "far from zero",
-    "far below zero", "one channel of noise",
+    "far from zero, with a bowl", "far below zero", "one channel of noise",
 ]  # fmt: skip
 
 
@@ -269,15 +272,24 @@ def test_random_floor_gain_and_gamma_act_on_the_peak_scaled_image():
         np.testing.assert_allclose(result[i], expected, rtol=0, atol=1e-5)
 
 
-def test_mean_and_std_come_last(sky):
+@pytest.mark.parametrize("mode", MODES)
+def test_mean_and_std_come_last(sky, mode):
     image = sky(0, (40, 40))
-    plain = preprocessed(image, mode="min-max", size=32)
+    plain = preprocessed(image, mode=mode, size=32)
     np.testing.assert_allclose(
-        preprocessed(image, mode="min-max", size=32, mean=0.008, std=0.053),
+        preprocessed(image, mode=mode, size=32, mean=0.008, std=0.053),
         (plain - 0.008) / 0.053,
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+def test_statistics_are_those_of_the_pixels_as_float32():
+    """As in a store: limits of finer numbers than the pixels' would fall between them."""
+    image = 1e4 + np.random.default_rng(0).normal(0, 1e-3, (32, 32))
+    for mode in MODES:
+        expected = preprocessed(image.astype(np.float32), mode=mode, size=32)
+        np.testing.assert_array_equal(preprocessed(image, mode=mode, size=32), expected)
 
 
 # Batches --------------------------------------------------------------------------------------------------------------

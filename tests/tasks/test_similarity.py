@@ -92,6 +92,13 @@ def test_vectors_of_zeros_are_safe(table):
     assert np.isfinite(similarities).all()
 
 
+def test_columns_of_the_table_called_like_ours_give_way(table):
+    columns = table.columns.append_column("rank", pa.array(["high"] * 50)).append_column("row", pa.array([7] * 50))
+    found = SimilarityIndex(FeatureTable(columns, table.features)).search(table.features[3], k=2)
+    assert found.columns.tolist() == ["rank", "similarity", "row", "cutout_id", "ra_deg", "dec_deg", "kind"]
+    assert (found["rank"].tolist(), found["row"][0]) == ([1, 2], 3)
+
+
 def test_the_table_is_left_alone(table):
     before = table.features.copy()
     index = SimilarityIndex(table)

@@ -1,0 +1,190 @@
+"""How fast the hot paths are: ratios to baselines measured in turns with them, in the same run on the same cores.
+
+    python benchmarks/throughput.py [--repeats 5] [--json FILE]
+
+1. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
+   torchvision applied image by image and view by view, in one process for each core.
+2. A pretraining step at 224 px on cutouts, against the bare step of the model on random tensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.transforms import v2
+
+from radiossl.images.preprocess import Preprocessing
+from radiossl.images.views import PRESETS, Augmentation, ViewMaker
+from radiossl.pretrain.recipe import read_recipe
+from radiossl.pretrain.run import Trainer
+from radiossl.survey.cutout import Cutout
+from radiossl.survey.statistics import PixelStatistics
+from radiossl.survey.store import cutout_batches, store_schema, write_store
+
+SIDE, SIZE = 256, 224
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One line of the table: seconds per image of ours and of the baseline, and how many times faster ours is."""
+
+    name: str
+    baseline_s: float
+    ours_s: float
+    ratio: float
+    ratios: list[float]
+
+
+def measure(name: str, baseline: Callable[[], None], ours: Callable[[], None], images: int, repeats: int) -> Ratio:
+    """Time both in turns; the ratio is the median over the turns, since a busy machine slows both alike."""
+    baseline(), ours()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        baseline()
+        middle = time.perf_counter()
+        ours()
+        times.append((middle - start, time.perf_counter() - middle))
+    ratios = [theirs / own for theirs, own in times]
+    medians = [statistics.median(column) / images for column in zip(*times, strict=True)]
+    return Ratio(name, medians[0], medians[1], statistics.median(ratios), ratios)
+
+
+def cutouts(count: int) -> list[NDArray[np.float32]]:
+    """Noise with a few Gaussian sources, as float32 in Jy/beam."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    images = []
+    for _ in range(count):
+        pixels = rng.normal(0, 1.5e-4, (SIDE, SIDE))
+        for _ in range(5):
+            cx, cy, width = rng.uniform(20, SIDE - 20), rng.uniform(20, SIDE - 20), rng.uniform(1.5, 6)
+            pixels += rng.lognormal(-6, 1.5) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width**2))
+        images.append(pixels.astype(np.float32))
+    return images
+
+
+# Views ----------------------------------------------------------------------------------------------------------------
+
+
+def literal_view(image: NDArray[np.float32], seed: int) -> torch.Tensor:
+    """One view by the letter of Riggi et al. 2024, section 2.3 and Table 2, with astropy and torchvision."""
+    from astropy.stats import sigma_clip
+    from astropy.visualization import ZScaleInterval
+
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    _, low, high = sigma_clip(image, sigma_lower=5, sigma_upper=30, masked=False, return_bounds=True)
+    channels = [np.clip(image, low, high), ZScaleInterval(contrast=0.25)(image), ZScaleInterval(contrast=0.4)(image)]
+    scaled = [(c - c.min()) / (c.max() - c.min()) for c in channels]
+    view = torch.from_numpy(np.stack(scaled).astype(np.float32))
+    side = round(rng.uniform(0.8, 1.0) * SIDE)
+    view = v2.Resize(SIDE, antialias=True)(v2.RandomCrop(side)(view))
+    if rng.random() < 0.8:
+        view = v2.ColorJitter(0.4, 0.4, 0.4, 0.1)(view)
+    flip = rng.random()
+    view = view.flip(-1) if flip < 0.33 else view.flip(-2) if flip < 0.66 else view
+    if rng.random() < 0.5:
+        view = view.rot90(int(rng.integers(1, 4)), (-2, -1))
+    if rng.random() < 0.1:
+        view = v2.GaussianBlur(25, (1.0, 3.0))(view)
+    if rng.random() < 0.5:
+        percentile = rng.uniform(40, 60)
+        for channel in view:
+            channel[channel < np.percentile(channel[channel > 0], percentile)] = 0
+    return v2.Resize(SIZE, antialias=True)(view)
+
+
+def _literal_pairs(images: list[NDArray[np.float32]]) -> int:
+    torch.set_num_threads(1)
+    for seed, image in enumerate(images):
+        literal_view(image, 2 * seed), literal_view(image, 2 * seed + 1)
+    return len(images)
+
+
+def bench_views(repeats: int, count: int = 128) -> Ratio:
+    """Two views per cutout, ours from the stored statistics as in training."""
+    images = cutouts(count)
+    numbers = torch.from_numpy(np.stack([PixelStatistics.of(image).as_array() for image in images]))
+    maker = ViewMaker(Preprocessing(size=SIZE), Augmentation(**PRESETS["riggi2024-hulk"]))
+    cores = os.cpu_count() or 1
+    parts = [images[core::cores] for core in range(cores)]
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
+        return measure(
+            f"two views, {SIDE} to {SIZE} px, against the literal chain",
+            baseline=lambda: list(pool.map(_literal_pairs, parts)) and None,
+            ours=lambda: maker(images, numbers, torch.Generator().manual_seed(0)) and None,
+            images=count,
+            repeats=repeats,
+        )
+
+
+# Pretraining ----------------------------------------------------------------------------------------------------------
+
+
+def bench_pretraining(repeats: int, batch: int = 32) -> Ratio:
+    """A SimCLR step at 224 px, cutouts read and views made, against the same step on random tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        schema = store_schema()
+        made = [
+            Cutout(f"c{i}", image, "simulated", 0.0, 0.0, 0.0, 0.0, 1.8) for i, image in enumerate(cutouts(4 * batch))
+        ]
+        path = Path(folder) / "store"
+        write_store(path, [0], partial(_batches, made, schema), schema, {"command": "benchmark"})
+        recipe = read_recipe("simclr-hulk", [f"batch_size={batch}", "optimizer.lr=0.001"])[0]
+        trainer = Trainer(recipe, [path], Path(folder) / "run")
+        stream = trainer.batches()
+        shape = (batch, 3, SIZE, SIZE)
+        random = [torch.rand(shape).contiguous(memory_format=torch.channels_last).to(trainer.device) for _ in range(2)]
+
+        def whole() -> None:
+            trainer.train_step(*next(stream))
+            trainer.step += 1
+
+        ratio = measure(
+            f"pretraining step at {SIZE} px, against the bare model step",
+            baseline=lambda: trainer.optimise([random]) and None,
+            ours=whole,
+            images=batch,
+            repeats=repeats,
+        )
+        stream.close()
+        return ratio
+
+
+def _batches(made: list[Cutout], schema: object, _: int) -> object:
+    return cutout_batches(made, schema)  # type: ignore[arg-type]
+
+
+def main() -> None:
+    """Print the table, and write it as JSON if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = [bench_views(options.repeats), bench_pretraining(options.repeats)]
+    print(f"{'':62s} {'baseline':>10s} {'radiossl':>10s} {'ratio':>7s}")
+    for row in rows:
+        print(f"{row.name:62s} {1e3 * row.baseline_s:7.2f} ms {1e3 * row.ours_s:7.2f} ms {row.ratio:7.2f}")
+    if options.json:
+        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
+        options.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
