@@ -1,0 +1,236 @@
+"""The whole way from mosaics to neighbours on the command line, and one clear line for everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radiossl.cli.main import main
+from radiossl.images.preprocess import Preprocessing
+from radiossl.weights.architecture import Architecture
+from radiossl.weights.released import Backbone, BackboneConfig, save_backbone
+
+TINY = ["--set", "backbone.name=test_resnet", "--image-size", "32", "--batch-size", "8", "--device", "cpu"]
+
+
+def run(capsys, *arguments):
+    """Run a command; return its exit status and what it printed on both channels."""
+    status = 0
+    try:
+        main([str(argument) for argument in arguments])
+    except SystemExit as stop:
+        status = stop.code
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def fails(capsys, *arguments):
+    """Run a command that must fail with one line on standard error; return the line."""
+    status, _, err = run(capsys, *arguments)
+    assert status == 1
+    lines = [line for line in err.splitlines() if line.startswith("radiossl: error: ")]
+    assert len(lines) == 1, err
+    assert "Traceback" not in err
+    return lines[0].removeprefix("radiossl: error: ")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A simulated survey and everything that is made from it."""
+    root = tmp_path_factory.mktemp("world")
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        assert not stop.value.code, arguments
+
+    call("simulate", root / "survey", "--tiles", 2, "--size", 384, "--sources", 24)
+    truth = root / "survey" / "truth.csv"
+    call("cutouts", "sources", root / "survey", "--catalogue", truth, "--size", 48, "--out", root / "store")
+    call("pretrain", "--recipe", "radiossl", "--data", root / "store", "--epochs", 2, "--out", root / "run", *TINY)
+    call("embed", root / "run" / "backbone", root / "store", "--out", root / "features.parquet")
+    return root
+
+
+def test_the_run_has_a_report_with_its_curves(world):
+    page = (world / "run" / "report.html").read_text()
+    assert "radiossl (simclr)" in page
+    assert "data:image/png" in page
+    assert (world / "run" / "training.png").stat().st_size > 5000
+
+
+def test_knn_against_the_truth(capsys, world, tmp_path):
+    group = ["--group", "compact=compact", "--group", "resolved=FRI,FRII,bent,hybrid,ring,diffuse"]
+    arguments = ["--train", world / "store", "--label", "class", *group, "--folds", 2, "--seeds", 2, "-k", 3]
+    status, out, _ = run(capsys, "evaluate", "knn", world / "run" / "backbone", *arguments, "--out", tmp_path / "knn")
+    assert status == 0
+    metrics = json.loads((tmp_path / "knn" / "metrics.json").read_text())
+    for name in ("majority class", "raw pixels", "random weights", "backbone"):
+        assert name in out
+        assert 0 <= metrics[f"{name.replace(' ', '_')}_accuracy"] <= 1
+    predictions = pd.read_csv(tmp_path / "knn" / "predictions.csv")
+    truth = pd.read_csv(world / "survey" / "truth.csv").set_index("source_id")
+    expected = np.where(truth.loc[predictions["cutout_id"], "class"] == "compact", "compact", "resolved")
+    assert list(predictions["label"]) == list(expected)
+    assert (tmp_path / "knn" / "report.html").is_file()
+
+
+def test_a_separate_test_set_gets_an_interval(capsys, world, tmp_path):
+    arguments = ["--train", world / "store", "--test", world / "store", "--label", "class", "--no-baselines", "-k", 1]
+    status, _, _ = run(capsys, "evaluate", "knn", world / "run" / "backbone", *arguments, "--out", tmp_path / "knn")
+    assert status == 0
+    metrics = json.loads((tmp_path / "knn" / "metrics.json").read_text())
+    assert metrics["backbone_accuracy"] == 1.0  # each is its own nearest neighbour
+    assert metrics["backbone_accuracy_low"] < 1.0
+
+
+def test_search_by_id_position_and_file_find_the_same(capsys, world, tmp_path):
+    features = pd.read_parquet(world / "features.parquet")
+    row = features.iloc[3]
+    from radiossl import open_store
+
+    store = open_store(world / "store")
+    np.save(tmp_path / "query.npy", store.pixels(3))
+    position = f"{row.ra_deg:.6f} {row.dec_deg:+.6f}"
+    queries = [part for query in (row.cutout_id, position, tmp_path / "query.npy") for part in ("--query", query)]
+    arguments = [world / "features.parquet", *queries, "-k", 4, "--label", "class", "--out", tmp_path / "found"]
+    status, _, _ = run(capsys, "search", *arguments)
+    assert status == 0
+    found = pd.read_csv(tmp_path / "found" / "neighbours.csv")
+    by = {name: list(group["cutout_id"]) for name, group in found.groupby("query")}
+    assert len(by[row.cutout_id]) == 4
+    assert row.cutout_id not in by[row.cutout_id]
+    # A position names the same cutout; a file is not known to be one, and finds it first of all.
+    assert by["query.npy"] == [row.cutout_id, *by[row.cutout_id][:3]]
+    assert len(found) == 12
+    assert (tmp_path / "found" / "gallery.png").stat().st_size > 5000
+
+
+def test_views_weights_info_and_report(capsys, world, tmp_path):
+    arguments = ["--recipe", "simclr-hulk", "--data", world / "store", "--rows", 2, "--count", 2, "--image-size", 32]
+    assert run(capsys, "views", *arguments, "--out", tmp_path / "views.png")[0] == 0
+    assert (tmp_path / "views.png").read_bytes().startswith(b"\x89PNG")
+    status, out, _ = run(capsys, "weights", "info", world / "run" / "backbone", "--json")
+    assert status == 0
+    assert json.loads(out)["recipe"] == "radiossl"
+    assert run(capsys, "report", f"training={world / 'run'}", "--out", tmp_path / "index.html")[0] == 0
+    assert "training" in (tmp_path / "index.html").read_text()
+
+
+def test_embedding_files_is_embedding_the_store(capsys, world, tmp_path):
+    from radiossl import open_store
+
+    np.save(tmp_path / "one.npy", open_store(world / "store").pixels(0))
+    arguments = [world / "run" / "backbone", tmp_path / "one.npy", "--out", tmp_path / "f.parquet"]
+    assert run(capsys, "embed", *arguments)[0] == 0
+    one = np.stack(pd.read_parquet(tmp_path / "f.parquet")["features"])
+    whole = np.stack(pd.read_parquet(world / "features.parquet")["features"])
+    np.testing.assert_allclose(one[0], whole[0], rtol=1e-3, atol=1e-4)
+
+
+# Everything that goes wrong -------------------------------------------------------------------------------------------
+
+
+def test_pretraining_refuses_what_it_cannot_use(capsys, world, tmp_path):
+    out = tmp_path / "run"
+
+    def line(*arguments):
+        message = fails(capsys, "pretrain", *arguments, "--out", out)
+        assert not out.exists()
+        return message
+
+    store = ["--data", world / "store"]
+    assert "no such recipe" in line("--recipe", "simclr-hulc", *store)
+    assert "did you mean 'lr'" in line("--recipe", "radiossl", *store, "--set", "optimizer.l=1")
+    assert "no such cutout store" in line("--recipe", "radiossl", "--data", tmp_path / "nothing")
+    assert "not a cutout store" in line("--recipe", "radiossl", "--data", world)
+    assert "too few" in line("--recipe", "radiossl", *store, "--set", "where=rms < 0", *TINY)
+    assert "'colour' is not defined" in line("--recipe", "radiossl", *store, "--set", "where=colour > 1", *TINY)
+    assert "needs --label" in line("--recipe", "radiossl", *store, "--monitor", world / "store", *TINY)
+    assert "no such backbone" in line("--recipe", "radiossl", *store, "--init", tmp_path / "nothing", *TINY)
+    assert "knows no such network" in line("--recipe", "radiossl", *store, "--set", "backbone.name=resnet1x")
+
+
+def test_a_store_cut_short_is_not_trained_on(capsys, world, tmp_path):
+    shutil.copytree(world / "store", tmp_path / "store")
+    shard = next((tmp_path / "store").glob("*.arrow"))
+    shard.write_bytes(shard.read_bytes()[:-1000])
+    arguments = ["--recipe", "radiossl", "--data", tmp_path / "store", "--out", tmp_path / "run", *TINY]
+    assert "cut short" in fails(capsys, "pretrain", *arguments)
+    (tmp_path / "store" / "store.json").rename(tmp_path / "store" / "store.partial.json")
+    assert "interrupted while being written" in fails(capsys, "pretrain", *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_embedding_refuses_what_it_cannot_use(capsys, world, tmp_path):
+    backbone, out = world / "run" / "backbone", tmp_path / "features.parquet"
+    (tmp_path / "words.fits").write_text("not an image")
+    np.save(tmp_path / "blank.npy", np.full((32, 32), np.nan, np.float32))
+    for source, message in [
+        (tmp_path / "missing.fits", "no such file"),
+        (tmp_path / "words.fits", "not a FITS file"),
+        (tmp_path / "blank.npy", "every pixel is blank"),
+        (world / "features.parquet", "not an image"),
+        (tmp_path, "not a cutout store"),
+    ]:
+        assert message in fails(capsys, "embed", backbone, source, "--out", out)
+        assert not out.exists()
+    assert "no such backbone" in fails(capsys, "embed", tmp_path / "none", world / "store", "--out", out)
+    broken = tmp_path / "broken"
+    other = Backbone.random(Architecture(name="resnet18"), Preprocessing(size=32), 0)
+    config = BackboneConfig(Architecture(name="resnet34"), other.config.preprocessing)
+    save_backbone(broken, other.network, config)
+    assert "another architecture than resnet34" in fails(capsys, "embed", broken, world / "store", "--out", out)
+    assert not out.exists()
+
+
+def test_searching_refuses_what_it_cannot_use(capsys, world, tmp_path):
+    features, out = world / "features.parquet", tmp_path / "found"
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "fake.png").write_text("hello")
+    for query, message in [
+        ("nobody", "no such file, cutout id or position"),
+        ("1.0 -80.0", "the nearest cutout is"),
+        (tmp_path / "notes.txt", "not an image"),
+        (tmp_path / "fake.png", "not a readable picture"),
+    ]:
+        assert message in fails(capsys, "search", features, "--query", query, "--out", out)
+        assert not out.exists()
+    assert "no column 'colour'" in fails(
+        capsys, "search", features, "--query", "nobody", "--label", "colour", "--out", out
+    )
+    assert "not a readable Parquet file" in fails(
+        capsys, "search", tmp_path / "notes.txt", "--query", "x", "--out", out
+    )
+
+
+def test_evaluating_refuses_what_it_cannot_use(capsys, world, tmp_path):
+    backbone, out = world / "run" / "backbone", tmp_path / "knn"
+    base = ["evaluate", "knn", backbone, "--train", world / "store", "--out", out]
+    assert "no column 'kind'" in fails(capsys, *base, "--label", "kind")
+    assert "'FRX' does not occur" in fails(capsys, *base, "--label", "class", "--group", "a=FRX")
+    assert "too few for 40 folds" in fails(capsys, *base, "--label", "class", "--folds", 40)
+    assert not out.exists()
+
+
+def test_debug_shows_the_traceback(world, tmp_path):
+    from radiossl.errors import RadiosslError
+
+    with pytest.raises(RadiosslError):
+        main(["--debug", "embed", str(tmp_path / "none"), str(world / "store"), "--out", str(tmp_path / "f")])
+
+
+def test_interruption_ends_with_130(capsys, monkeypatch, tmp_path):
+    from radiossl.survey import simulate
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulate, "simulate_survey", interrupt)
+    status, _, err = run(capsys, "simulate", tmp_path / "s")
+    assert status == 130
+    assert "interrupted" in err

@@ -1,0 +1,62 @@
+"""The house keeps its order: imports point one way, and the front door opens quickly."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import radiossl
+
+ROOMS = ["survey", "datasets", "images", "weights", "embeddings", "pretrain", "tasks", "report", "explorer", "cli"]
+PACKAGE = Path(radiossl.__file__).parent
+
+
+def _imported_rooms(file: Path) -> set[str]:
+    modules = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            modules |= {name.name for name in node.names}
+    parts = [module.split(".") for module in modules if module.startswith("radiossl.")]
+    return {part[1] for part in parts if part[1] in ROOMS}
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / room).is_dir()])
+def test_nothing_imports_from_a_room_to_its_right(room):
+    allowed = set(ROOMS[: ROOMS.index(room) + 1])
+    for file in (PACKAGE / room).rglob("*.py"):
+        assert _imported_rooms(file) <= allowed, file
+
+
+def test_every_folder_of_the_package_is_a_room():
+    folders = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    assert folders <= set(ROOMS)
+
+
+def test_the_survey_side_needs_no_torch():
+    code = "import sys, radiossl.survey.store, radiossl.survey.cutting, radiossl.survey.simulate, radiossl.cli.main"
+    code += "; sys.exit('torch' in sys.modules or 'astropy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_help_needs_none_of_the_heavy_imports():
+    code = "import sys; sys.argv = ['radiossl', '--help']; from radiossl.cli.main import main\n"
+    code += "try:\n    main()\nexcept SystemExit:\n    pass\n"
+    code += (
+        "heavy = {'torch', 'astropy', 'pandas', 'sklearn', 'matplotlib', 'lightly', 'datasets'} & set(sys.modules)\n"
+    )
+    code += "sys.exit(', '.join(heavy))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_public_names_can_be_imported():
+    for name in radiossl.__all__:
+        assert getattr(radiossl, name) is not None
+    with pytest.raises(AttributeError):
+        _ = radiossl.nothing_of_this_name
