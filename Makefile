@@ -17,21 +17,20 @@ TEST_WORKERS ?= auto
 # A small survey is simulated, cut, learnt from without labels, judged against its truth and searched.
 demo: .venv/installed
 	rm -rf $(DEMO)
-	$(RADIOSSL) simulate $(DEMO)/survey --seed 0
-	$(RADIOSSL) cutouts sources $(DEMO)/survey --catalogue $(DEMO)/survey/truth.csv --size 96 --out $(DEMO)/store
+	$(RADIOSSL) simulate $(DEMO)/survey --tiles 3 --seed 0
+	$(RADIOSSL) cutouts sources $(DEMO)/survey --catalogue $(DEMO)/survey/truth.csv --out $(DEMO)/store
 	mkdir -p $(DEMO)/pictures
 	$(RADIOSSL) store show $(DEMO)/store --rows 42 --caption class --out $(DEMO)/pictures/cutouts.png
 	$(RADIOSSL) views --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --rows 6 --out $(DEMO)/pictures/views.png
 	$(RADIOSSL) pretrain --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --out $(DEMO)/run
-	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --out $(DEMO)/knn
+	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --seeds 3 --out $(DEMO)/knn
 	$(RADIOSSL) embed $(DEMO)/run/backbone $(DEMO)/store --out $(DEMO)/features.parquet
 	$(RADIOSSL) search $(DEMO)/features.parquet $(DEMO_QUERIES) -k 7 --label class --out $(DEMO)/search
 	@$(RADIOSSL) report survey=$(DEMO)/pictures pretraining=$(DEMO)/run 'kNN against the truth=$(DEMO)/knn' \
 		'similarity search=$(DEMO)/search' --title 'radiossl demo' --out $(DEMO)/report.html
 	@echo "Open $(abspath $(DEMO)/report.html)"
 
-DEMO_RECIPE := --set preprocessing.field_px=64 --set preprocessing.size=48 --set schedule.epochs=20 \
-	--set schedule.warmup_epochs=2 --batch-size 128 --seed 0
+DEMO_RECIPE := --image-size 48 --set schedule.epochs=15 --set schedule.warmup_epochs=2 --set batch_size=128
 DEMO_QUERIES := --query sim000_00000 --query sim001_00001
 
 test: .venv/installed lint types

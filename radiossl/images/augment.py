@@ -8,7 +8,7 @@ every device, and a batch may be worked on in pieces.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -36,28 +36,32 @@ class BatchTransform(nn.Module):
         """Draw the parameters of n images: tensors with n entries, on the CPU."""
         raise NotImplementedError
 
-    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        """Apply the transform to the images with these parameters."""
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Return images (m, c, h, w), all of them changed, for parameters with m entries on the images' device."""
         raise NotImplementedError
 
+    def apply_(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Apply the transform in place to those images that `draw` has selected, and return them all."""
+        rows = parameters["selected"].nonzero().squeeze(1)  # drawn on the CPU, so no device has to wait
+        if len(rows) == 0:
+            return images
+        chosen = {name: values[rows].to(images.device) for name, values in parameters.items()}
+        if images.device.type == "cpu":
+            # One by one: an image and its intermediate results fit the cache, and need not be gathered first.
+            for number, row in enumerate(rows.tolist()):
+                one = {name: values[number : number + 1] for name, values in chosen.items()}
+                images[row : row + 1].copy_(self.change(images[row : row + 1], one))
+            return images
+        index = rows.to(images.device)
+        return images.index_copy_(0, index, self.change(images[index], chosen).to(images.dtype))
+
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw and apply."""
-        return self.apply_to(images, self.draw(len(images), generator))
+        """Draw and apply, to a copy."""
+        return self.apply_(images.clone(), self.draw(len(images), generator))
 
 
 def _column(values: Tensor, images: Tensor) -> Tensor:
     return values.to(images.device, images.dtype).view(-1, 1, 1, 1)
-
-
-def _on_selected(images: Tensor, selected: Tensor, function: Any) -> Tensor:
-    """Replace the selected images by `function(images[rows], rows)`; the choice is made on the CPU: no device sync."""
-    rows = selected.nonzero().squeeze(1)
-    if len(rows) == 0:
-        return images
-    if len(rows) == len(images):
-        return function(images, rows)
-    index = rows.to(images.device)
-    return images.index_copy(0, index, function(images.index_select(0, index), rows).to(images.dtype))
 
 
 class RandomColorJitter(BatchTransform):
@@ -90,19 +94,21 @@ class RandomColorJitter(BatchTransform):
         parameters["hue"] = uniform(n, (-self.hue, self.hue), generator)
         return parameters
 
-    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
-        def jitter(chosen: Tensor, rows: Tensor) -> Tensor:
-            factors = {name: _column(values[rows], chosen) for name, values in parameters.items() if name != "selected"}
-            result = (chosen * factors["brightness"]).clamp_(0.0, 1.0)
-            mean = _grey(result).mean(dim=(-2, -1), keepdim=True)
-            result = torch.lerp(mean.expand_as(result), result, factors["contrast"]).clamp_(0.0, 1.0)
-            if result.shape[1] == 3 and self.strengths["saturation"]:
-                result = torch.lerp(_grey(result).expand_as(result), result, factors["saturation"]).clamp_(0.0, 1.0)
-            if result.shape[1] == 3 and self.hue:
-                result = _shift_hue(result, factors["hue"])
-            return result
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        factors = {name: _column(values, images) for name, values in parameters.items()}
+        result = (images * factors["brightness"]).clamp_(0.0, 1.0)
+        mean = _grey(result).mean(dim=(-2, -1), keepdim=True)
+        _blend_(result, mean, factors["contrast"])
+        if images.shape[1] == 3 and self.strengths["saturation"]:
+            _blend_(result, _grey(result), factors["saturation"])
+        if images.shape[1] == 3 and self.hue:
+            result = _shift_hue(result, factors["hue"])
+        return result
 
-        return _on_selected(images, parameters["selected"], jitter)
+
+def _blend_(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """Move images away from (factor above 1) or towards another, in place, within [0, 1]."""
+    return images.mul_(factor).add_(other * (1.0 - factor)).clamp_(0.0, 1.0)
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -117,21 +123,19 @@ def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue of (n, 3, h, w) images by `shift` turns, shape (n, 1, 1, 1).
 
     Goes from RGB to hue, value and chroma and back in closed form, without the six-way selection of the usual
-    conversion: channel c is value - chroma * clamp(min(k, 4 - k), 0, 1), k = (5, 3, 1)[c] + 6 hue modulo 6.
+    conversion: channel c is value - chroma * clamp(2 - |k - 2|, 0, 1), with k = (5, 3, 1)[c] + 6 hue modulo 6.
     """
     red, green, blue = images.split(1, dim=1)
-    value, minimum = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
-    chroma = value - minimum
+    value = torch.maximum(torch.maximum(red, green), blue)
+    chroma = value - torch.minimum(torch.minimum(red, green), blue)
     inverse = chroma.clamp_min(1e-12).reciprocal_()
-    hue = torch.where(
-        value == red,
-        (green - blue) * inverse,
-        torch.where(value == green, ((blue - red) * inverse).add_(2.0), ((red - green) * inverse).add_(4.0)),
-    )
+    hue = torch.where(value == green, (blue - red).mul_(inverse).add_(2.0), (red - green).mul_(inverse).add_(4.0))
+    hue = torch.where(value == red, (green - blue).mul_(inverse), hue).add_(6.0 * shift)
     sector = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    k = (hue + (sector + 6.0 * shift)).remainder_(6.0)
-    weight = torch.minimum(k, 4.0 - k).clamp_(0.0, 1.0)
-    return value - weight.mul_(chroma)
+    k = hue + sector
+    k.sub_(torch.floor(k * (1.0 / 6.0)), alpha=6.0)
+    weight = k.sub_(2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
+    return torch.addcmul(value, weight, chroma, value=-1.0)
 
 
 class RandomGaussianBlur(BatchTransform):
@@ -155,15 +159,11 @@ class RandomGaussianBlur(BatchTransform):
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
         return {"selected": chance(n, self.probability, generator), "sigma": uniform(n, self.sigma, generator)}
 
-    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
-        def blur(chosen: Tensor, rows: Tensor) -> Tensor:
-            # A blur with a width of its own for each image is a product with two banded matrices, A X B^T.
-            sigma = parameters["sigma"][rows].to(chosen.device, torch.float32)
-            rows_matrix = self._matrix(chosen.shape[-2], sigma)
-            columns_matrix = self._matrix(chosen.shape[-1], sigma)
-            return rows_matrix @ chosen.float() @ columns_matrix.transpose(-1, -2)
-
-        return _on_selected(images, parameters["selected"], blur)
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        # A blur with a width of its own for each image is a product with two banded matrices, A X B^T.
+        rows = self._matrix(images.shape[-2], parameters["sigma"])
+        columns = rows if images.shape[-1] == images.shape[-2] else self._matrix(images.shape[-1], parameters["sigma"])
+        return rows @ images.float() @ columns.transpose(-1, -2)
 
     def _matrix(self, side: int, sigma: Tensor) -> Tensor:
         """Blurring matrices (n, 1, side, side): the kernel along the diagonal, folded back at the edges."""
@@ -203,19 +203,15 @@ class RandomThresholding(BatchTransform):
             "percentile": uniform(n, self.percentile, generator),
         }
 
-    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
-        def threshold(chosen: Tensor, rows: Tensor) -> Tensor:
-            fraction = parameters["percentile"][rows].to(chosen.device).double() / 100.0
-            values = chosen.flatten(2)  # (n, channels, pixels)
-            zeros = (values <= 0).sum(dim=2)
-            inside = (values.shape[2] - zeros - 1).clamp_min(0)
-            # A pixel is below the interpolated percentile exactly when it is below the next value of the sorted list.
-            rank = zeros + torch.ceil(inside * fraction[:, None] - 1e-9).long()
-            rank = rank.clamp_max(values.shape[2] - 1)
-            limit = _order_statistic(values, rank)
-            return torch.where(chosen < limit[..., None, None], 0.0, chosen)
-
-        return _on_selected(images, parameters["selected"], threshold)
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        fraction = parameters["percentile"].double() / 100.0
+        values = images.flatten(2)  # (n, channels, pixels)
+        zeros = values.shape[2] - torch.count_nonzero(values, dim=2)
+        inside = (values.shape[2] - zeros - 1).clamp_min(0)
+        # A pixel is below the interpolated percentile exactly when it is below the next value of the sorted list.
+        rank = zeros + torch.ceil(inside * fraction[:, None] - 1e-9).long()
+        limit = _order_statistic(values, rank.clamp_max(values.shape[2] - 1))
+        return images * (images >= limit[..., None, None])
 
 
 def _order_statistic(values: Tensor, rank: Tensor) -> Tensor:
@@ -244,22 +240,19 @@ class RandomNoise(BatchTransform):
         self.sigma, self.probability = sigma, probability
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
-        # The noise itself is drawn on the images' device from a seed per image, itself drawn here.
+        # The noise itself is drawn later, on the CPU too, from a seed for each image.
         seeds = torch.randint(2**31 - 1, (n,), generator=generator)
         level = uniform(n, self.sigma, generator)
         return {"selected": chance(n, self.probability, generator), "sigma": level, "seed": seeds}
 
-    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
-        def add(chosen: Tensor, rows: Tensor) -> Tensor:
-            noise = torch.stack(
-                [
-                    torch.randn(chosen.shape[1:], generator=torch.Generator().manual_seed(int(seed)))
-                    for seed in parameters["seed"][rows]
-                ]
-            )
-            return chosen + noise.to(chosen.device, chosen.dtype) * _column(parameters["sigma"][rows], chosen)
-
-        return _on_selected(images, parameters["selected"], add)
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        noise = torch.stack(
+            [
+                torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed))
+                for seed in parameters["seed"].tolist()
+            ]
+        )
+        return images + noise.to(images.device, images.dtype) * _column(parameters["sigma"], images)
 
 
 class RandomCircularMask(BatchTransform):
@@ -280,15 +273,11 @@ class RandomCircularMask(BatchTransform):
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
         return {"selected": chance(n, self.probability, generator), "radius": uniform(n, self.radius, generator)}
 
-    def apply_to(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
-        def mask(chosen: Tensor, rows: Tensor) -> Tensor:
-            height, width = chosen.shape[-2:]
-            y = (torch.arange(height, device=chosen.device) - (height - 1) / 2) / height
-            x = (torch.arange(width, device=chosen.device) - (width - 1) / 2) / width
-            distance = torch.hypot(y[:, None], x[None, :])
-            return torch.where(distance <= _column(parameters["radius"][rows], chosen), chosen, 0.0)
-
-        return _on_selected(images, parameters["selected"], mask)
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        height, width = images.shape[-2:]
+        y = (torch.arange(height, device=images.device) - (height - 1) / 2) / height
+        x = (torch.arange(width, device=images.device) - (width - 1) / 2) / width
+        return images * (torch.hypot(y[:, None], x[None, :]) <= _column(parameters["radius"], images))
 
 
 Rotation = Literal["none", "right-angle", "any"]

@@ -83,19 +83,15 @@ class Preprocessing(BaseModel):
             Shape (n, 3, height, width) or (n, 1, height, width), float32 and finite; blank pixels are 0. In [0, 1],
             but for ``floor-stretch``, where it is the signal in units of the rms.
         """
-        blank = ~torch.isfinite(pixels)
         if self.mode == "floor-stretch":
             background, rms = statistics[:, _BACKGROUND], statistics[:, _RMS]
             # Where the noise was cut away, as in most 8-bit sets, all that is brighter than the background is signal.
             rms = torch.where(rms > 0, rms, (statistics[:, _MAXIMUM] - background) / _NOISELESS_PEAK)
-            scaled = _rescale(pixels, background, background + rms)
-            return scaled.masked_fill_(blank, 0.0).unsqueeze(1)
+            return _rescale(pixels, background, background + rms).unsqueeze(1)
         if self.mode == "min-max":
-            scaled = _rescale(pixels, statistics[:, _MINIMUM], statistics[:, _MAXIMUM])
-            return scaled.masked_fill_(blank, 0.0).unsqueeze(1).clamp_(0.0, 1.0)
+            return _rescale(pixels, statistics[:, _MINIMUM], statistics[:, _MAXIMUM]).clamp_(0.0, 1.0).unsqueeze(1)
         limits = statistics[:, _CLIPS].unflatten(1, (3, 2))  # (n, channel, low and high)
-        scaled = _rescale(pixels.unsqueeze(1), limits[..., 0], limits[..., 1])
-        return scaled.masked_fill_(blank.unsqueeze(1), 0.0).clamp_(0.0, 1.0)
+        return _rescale(pixels.unsqueeze(1), limits[..., 0], limits[..., 1]).clamp_(0.0, 1.0)
 
     def finish(
         self, images: Tensor, floor: Tensor | None = None, gain: Tensor | None = None, gamma: Tensor | None = None
@@ -194,7 +190,7 @@ _ASINH_NORM = float(np.arcsinh(_ASINH_SOFTENING))
 
 
 def _rescale(pixels: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Map `low` to 0 and `high` to 1; images without a range (constant, blank) become 0.
+    """Map `low` to 0 and `high` to 1; blank pixels and images without a range (constant) to 0.
 
     `low` and `high` are float64 and lack the two image axes of `pixels`. The difference is taken in float64, since a
     background far from zero would cost float32 its digits.
@@ -205,8 +201,8 @@ def _rescale(pixels: Tensor, low: Tensor, high: Tensor) -> Tensor:
     # Rounding `low` to float32 shifts the result by up to 6e-8 * |low| / spread; what is lost is added back.
     low32 = torch.where(valid, low, 0.0).float()
     rest = torch.where(valid, (low - low32) * scale, 0.0).float()
-    shifted = pixels - low32[..., None, None]
-    return shifted.mul_(scale.float()[..., None, None]).sub_(rest[..., None, None])
+    scaled = torch.addcmul(-rest[..., None, None], pixels - low32[..., None, None], scale.float()[..., None, None])
+    return scaled.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)  # what is blank
 
 
 def to_square(pixels: Tensor) -> Tensor:

@@ -251,11 +251,11 @@ class ViewMaker:
     def _view(self, prepared: Tensor, sizes: Tensor, fields: Tensor, draw: dict[str, dict[str, Tensor]]) -> Tensor:
         images = self.geometry.apply_to(prepared, sizes, fields, self.preprocessing.size, draw["geometry"])
         for name, step in self.before.items():
-            images = step.apply_to(images, draw[name])
+            images = step.apply_(images, draw[name])
         if "finish" in draw:
             images = self.preprocessing.finish(images, **{k: v.to(images.device) for k, v in draw["finish"].items()})
         for name, step in self.after.items():
-            images = step.apply_to(images, draw[name])
+            images = step.apply_(images, draw[name])
         return self.preprocessing.normalise(images)
 
 
