@@ -217,11 +217,15 @@ class RandomThresholding(BatchTransform):
 def _order_statistic(values: Tensor, rank: Tensor) -> Tensor:
     """The value of 0-based `rank` (n, channels) among the last axis of `values` (n, channels, pixels)."""
     if values.device.type != "cpu":
-        return values.sort(dim=2).values.gather(2, rank[..., None]).squeeze(2)
+        return _order_statistic_by_sorting(values, rank)
     # On a CPU a selection is far cheaper than a sort.
     flat, ranks = values.flatten(0, 1).numpy(), rank.flatten().numpy()
     found = [np.partition(row, k)[k] for row, k in zip(flat, ranks, strict=True)]
     return torch.from_numpy(np.array(found, dtype=flat.dtype)).view_as(rank)
+
+
+def _order_statistic_by_sorting(values: Tensor, rank: Tensor) -> Tensor:
+    return values.sort(dim=2).values.gather(2, rank[..., None]).squeeze(2)
 
 
 class RandomNoise(BatchTransform):

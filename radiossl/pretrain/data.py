@@ -77,7 +77,10 @@ class CutoutBatches:
                 yield pixels, self.statistics[torch.from_numpy(rows).to(self.device)]
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor | list[NDArray[np.float32]]:
-        return self._stack(rows).pin_memory() if self.uniform else [self._pixels(row) for row in rows]
+        if not self.uniform:
+            return [self._pixels(row) for row in rows]
+        pixels = self._stack(rows)
+        return pixels.pin_memory() if self.device.type == "cuda" else pixels
 
     def _stack(self, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(np.stack([self._pixels(row) for row in rows]))

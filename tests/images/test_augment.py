@@ -16,7 +16,11 @@ from radiossl.images.augment import (
     RandomGeometry,
     RandomNoise,
     RandomThresholding,
+    _order_statistic,
+    _order_statistic_by_sorting,
 )
+from radiossl.images.preprocess import Preprocessing
+from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 
 #: A deviation of five sigma: chance makes a test fail once in two million seeds, and the seeds are fixed.
 SIGMAS = 5
@@ -463,3 +467,27 @@ def test_crop_by_area_is_spread_like_torchvisions():
     ):
         quantiles = np.linspace(0.05, 0.95, 7)
         np.testing.assert_allclose(np.quantile(ours, quantiles), np.quantile(theirs, quantiles), atol=0.01)
+
+
+def test_the_order_statistic_of_accelerators_is_that_of_cpus():
+    values = torch.rand(3, 2, 100, generator=torch.Generator().manual_seed(0)).round(decimals=1)
+    rank = torch.tensor([[0, 99], [50, 3], [98, 1]])
+    expected = torch.stack([torch.stack([values[i, c].sort().values[rank[i, c]] for c in range(2)]) for i in range(3)])
+    assert torch.equal(_order_statistic(values, rank), expected)
+    assert torch.equal(_order_statistic_by_sorting(values, rank), expected)
+
+
+@pytest.mark.parametrize("name", ["riggi2024-hulk", "slijepcevic2024"])
+def test_changing_a_batch_at_once_is_changing_it_one_by_one(name):
+    """An accelerator changes all selected images at once, a CPU one after the other."""
+    random = generator()
+    images = torch.rand(6, 3, 24, 24, generator=random)
+    maker = ViewMaker(Preprocessing(size=24), Augmentation(**PRESETS[name]))
+    for step in maker.after.values():
+        parameters = step.draw(6, random)
+        parameters["selected"] = torch.tensor([True, False, True, True, False, True])
+        rows = parameters["selected"].nonzero().squeeze(1)
+        one_by_one = step.apply_(images.clone(), parameters)
+        at_once = images.clone()
+        at_once[rows] = step.change(images[rows], {key: values[rows] for key, values in parameters.items()})
+        torch.testing.assert_close(one_by_one, at_once, rtol=1e-5, atol=1e-6)

@@ -260,6 +260,19 @@ def test_batches_hold_the_reachable_centre_of_every_cutout(store_folder):
         np.testing.assert_array_equal(numbers, store.statistics[row])
 
 
+@pytest.mark.parametrize("field_px", [None, 20])
+def test_prefetched_and_resident_batches_are_those_of_the_files(field_px, store_folder):
+    source = CutoutBatches(open_store(store_folder), torch.device("cpu"), field_px)
+    batches = epoch_batches(24, 5, seed=0, epoch=0)
+    direct = [(np.stack(pixels), statistics) for pixels, statistics in source(batches)]
+    prefetched = list(source._prefetched(batches))
+    source.resident = source._stack(np.arange(24))
+    for way in (prefetched, list(source(batches))):
+        for (pixels, statistics), (expected, numbers) in zip(way, direct, strict=True):
+            np.testing.assert_array_equal(pixels.numpy(), expected)
+            torch.testing.assert_close(statistics, numbers, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_training_on_a_gpu_runs_and_agrees_with_the_cpu_at_first(store_folder, tmp_path):
     recipe = _recipe("precision=32-true")

@@ -273,14 +273,14 @@ def test_units_get_their_usual_spelling(given, usual):
 
 
 def test_unprintable_cards_are_dropped_in_silence(tmp_path):
-    path = plain(tmp_path / "m.fits", image(), header(OBJECT="aTb", BUNIT="JY/BEAM"))
-    path.write_bytes(path.read_bytes().replace(b"'aTb", b"'a\tb"))
+    path = plain(tmp_path / "m.fits", image(), header(OBJECT="aTb", TELESCOP="V_LA", BUNIT="JY/BEAM"))
+    path.write_bytes(path.read_bytes().replace(b"'aTb", b"'a\xe9b").replace(b"'V_LA", b"'V\tLA"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         mosaic = Mosaic.open(path)
         mosaic.pixel_to_sky(1.0, 2.0)
         assert mosaic.read(10, 10, 5, 5).shape == (5, 5)
-    assert mosaic.unit == "Jy/beam"
+    assert (mosaic.unit, mosaic.survey) == ("Jy/beam", "")
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------
