@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -118,10 +117,10 @@ def join(
 
 def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
-    from radiossl.survey.catalogue import _read_table
+    from radiossl.survey.catalogue import read_table
     from radiossl.survey.store import BASE_SCHEMA
 
-    table = _read_table(existing_file(path)).table
+    table = read_table(path)
     for name in [key, *(wanted or [])]:
         if name not in table.column_names:
             raise RadiosslError(f"{path}: no column {name!r}; there are {', '.join(table.column_names)}")

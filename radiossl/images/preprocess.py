@@ -45,7 +45,8 @@ class Preprocessing(BaseModel):
     field_px
         Side in pixels of the central part of the cutout that is used; null for all of it.
     floor_sigma
-        ``floor-stretch``: pixels below this many rms are set to zero.
+        ``floor-stretch``: pixels below this many rms are set to zero; below half the peak where that is less, since
+        in a cutout that its source fills the clipped rms is the source's own.
     mean, std
         Subtracted and divided by at the very end, one number for all channels.
     views
@@ -115,9 +116,8 @@ class Preprocessing(BaseModel):
             return images
         shape = (-1, 1, 1, 1)
         floor = images.new_full((len(images),), self.floor_sigma) if floor is None else floor
-        signal = torch.where(images >= floor.view(shape), images, 0.0)
-        peak = signal.amax(dim=(1, 2, 3), keepdim=True)
-        signal = signal / peak.clamp_min(1e-12)
+        peak = images.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+        signal = torch.where(images >= torch.minimum(floor.view(shape), _HIGHEST_FLOOR * peak), images, 0.0) / peak
         if gamma is not None:
             signal = signal.pow(gamma.view(shape))
         if gain is not None:
@@ -184,6 +184,8 @@ class Preprocessing(BaseModel):
 
 #: The peak of an image without any noise, in units of the rms that it is given.
 _NOISELESS_PEAK = 1e4
+#: The noise floor is at most this fraction of the peak.
+_HIGHEST_FLOOR = 0.5
 #: The asinh channel turns from linear to logarithmic at 1/50 of the peak.
 _ASINH_SOFTENING = 50.0
 _ASINH_NORM = float(np.arcsinh(_ASINH_SOFTENING))

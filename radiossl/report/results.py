@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,9 +176,9 @@ def draw_neighbours(
             raise RadiosslError(f"{store}: has no cutout {cutout_id!r}; give the store of the features")
         return central_pixels(store.pixels(row_of[cutout_id]), field_px)
 
-    def caption(row: Any) -> str:
-        position = f"{row.ra_deg:.4f} {row.dec_deg:+.4f}" if hasattr(row, "ra_deg") else row.cutout_id
-        label = getattr(row, labels, None) if labels else None
+    def caption(row: dict[Hashable, Any]) -> str:
+        position = f"{row['ra_deg']:.4f} {row['dec_deg']:+.4f}" if "ra_deg" in row else row["cutout_id"]
+        label = row[labels] if labels else None
         return position if label is None or pd.isna(label) else f"{label}\n{position}"
 
     queries, neighbours = [], []
@@ -187,7 +187,10 @@ def draw_neighbours(
         image = central_pixels(own, field_px) if own is not None else picture(found.query.name)
         queries.append(Picture(image, found.query.name))
         neighbours.append(
-            [Neighbour(picture(r.cutout_id), r.similarity, caption(r)) for r in found.neighbours.itertuples()]
+            [
+                Neighbour(picture(row["cutout_id"]), row["similarity"], caption(row))
+                for row in found.neighbours.to_dict("records")
+            ]
         )
     neighbour_gallery(queries, neighbours, out=out)
 

@@ -50,6 +50,11 @@ _DEGREES_PER = {"deg": 1.0, "hourangle": 15.0, "rad": float(np.degrees(1.0))}
 _ARCSEC_PER = {"arcsec": 1.0, "arcmin": 60.0, "deg": 3600.0, "mas": 1e-3, "rad": float(np.degrees(1.0)) * 3600}
 
 
+def read_table(path: str | os.PathLike[str]) -> pa.Table:
+    """Read a CSV, TSV, FITS, VOTable, ECSV or Parquet table; raise `RadiosslError` if it is missing or damaged."""
+    return _read_table(existing_file(path)).table
+
+
 @dataclass(frozen=True, eq=False)
 class Catalogue:
     """Sources on the sky.

@@ -46,7 +46,7 @@ def literal_floor_stretch(image, floor_sigma, size):
     image = image.astype(np.float64)
     _, background, rms = sigma_clipped_stats(image[np.isfinite(image)], sigma=3, maxiters=5)
     signal = resized(np.nan_to_num((image - background) / rms)[None], size)[0]
-    signal[signal < floor_sigma] = 0
+    signal[signal < min(floor_sigma, signal.max() / 2)] = 0
     signal = signal / signal.max()
     return np.stack([signal, np.arcsinh(50 * signal) / np.arcsinh(50), np.sqrt(signal)])
 
@@ -260,13 +260,26 @@ def test_floor_stretch_sees_images_whose_background_was_cut_away():
     np.testing.assert_allclose(linear, image / 255, rtol=0, atol=1e-6)
 
 
+def test_floor_spares_a_source_that_fills_its_cutout():
+    """There the clipped rms is the source's own and the whole source below any floor in units of it."""
+    y, x = np.indices((40, 40))
+    image = (1 + np.random.default_rng(0).normal(0, 0.01, (40, 40)) - 2e-4 * ((x - 20) ** 2 + (y - 20) ** 2)).astype(
+        "f4"
+    )
+    statistics = PixelStatistics.of(image)
+    assert (statistics.maximum - statistics.background) / statistics.rms < 3.0
+    linear = preprocessed(image, mode="floor-stretch", size=40, floor_sigma=3.0)[0]
+    assert linear.max() == 1.0
+    assert 0.05 < (linear > 0).mean() < 0.5
+
+
 def test_random_floor_gain_and_gamma_act_on_the_peak_scaled_image():
     preprocessing = Preprocessing(mode="floor-stretch", size=16)
     images = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 20
     floor, gain, gamma = torch.tensor([4.0, 8.0]), torch.tensor([1.5, 0.5]), torch.tensor([2.0, 0.5])
     result = preprocessing.finish(images, floor, gain, gamma).numpy()
     for i, image in enumerate(images[:, 0].double().numpy()):
-        signal = np.where(image >= floor[i].item(), image, 0)
+        signal = np.where(image >= min(floor[i].item(), image.max() / 2), image, 0)
         signal = np.minimum((signal / signal.max()) ** gamma[i].item() * gain[i].item(), 1)
         expected = np.stack([signal, np.arcsinh(50 * signal) / np.arcsinh(50), np.sqrt(signal)])
         np.testing.assert_allclose(result[i], expected, rtol=0, atol=1e-5)
