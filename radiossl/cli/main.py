@@ -52,7 +52,10 @@ def _main(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's ends in one line on standard error and exit status 1."""
+    """Run the command line; a mistake of the user's ends in one line on standard error and exit status 1.
+
+    Ctrl-C ends with status 130 (Typer sees to it).
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         app(arguments)
@@ -61,9 +64,6 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         typer.echo(f"radiossl: error: {' '.join(str(error).split())}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("radiossl: interrupted", err=True)
-        sys.exit(130)
 
 
 if __name__ == "__main__":
