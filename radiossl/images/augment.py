@@ -98,17 +98,17 @@ class RandomColorJitter(BatchTransform):
         factors = {name: _column(values, images) for name, values in parameters.items()}
         result = (images * factors["brightness"]).clamp_(0.0, 1.0)
         mean = _grey(result).mean(dim=(-2, -1), keepdim=True)
-        _blend_(result, mean, factors["contrast"])
+        result = _blend(result, mean, factors["contrast"])
         if images.shape[1] == 3 and self.strengths["saturation"]:
-            _blend_(result, _grey(result), factors["saturation"])
+            result = _blend(result, _grey(result), factors["saturation"])
         if images.shape[1] == 3 and self.hue:
             result = _shift_hue(result, factors["hue"])
         return result
 
 
-def _blend_(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    """Move images away from (factor above 1) or towards another, in place, within [0, 1]."""
-    return images.mul_(factor).add_(other * (1.0 - factor)).clamp_(0.0, 1.0)
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """Move images away from (factor above 1) or towards another, within [0, 1]."""
+    return torch.addcmul(other * (1.0 - factor), images, factor).clamp_(0.0, 1.0)
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -123,7 +123,7 @@ def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     """Turn the hue of (n, 3, h, w) images by `shift` turns, shape (n, 1, 1, 1).
 
     Goes from RGB to hue, value and chroma and back in closed form, without the six-way selection of the usual
-    conversion: channel c is value - chroma * clamp(2 - |k - 2|, 0, 1), with k = (5, 3, 1)[c] + 6 hue modulo 6.
+    conversion: channel c is value - chroma * clamp(min(k, 4 - k), 0, 1), with k = (5, 3, 1)[c] + 6 hue modulo 6.
     """
     red, green, blue = images.split(1, dim=1)
     value = torch.maximum(torch.maximum(red, green), blue)
@@ -134,7 +134,7 @@ def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
     sector = torch.tensor([5.0, 3.0, 1.0], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
     k = hue + sector
     k.sub_(torch.floor(k * (1.0 / 6.0)), alpha=6.0)
-    weight = k.sub_(2.0).abs_().neg_().add_(2.0).clamp_(0.0, 1.0)
+    weight = torch.minimum(k, 4.0 - k).clamp_(0.0, 1.0)
     return torch.addcmul(value, weight, chroma, value=-1.0)
 
 

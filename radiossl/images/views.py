@@ -23,6 +23,7 @@ from radiossl.images.augment import (
     Range,
     uniform,
 )
+from radiossl.images.parallel import map_on_cores
 from radiossl.images.preprocess import Preprocessing, chunk_length
 
 
@@ -191,13 +192,14 @@ class ViewMaker:
         n, size = len(statistics), self.preprocessing.size
         draws = [self._draw(n, generator) for _ in range(count)]
         step = chunk_length(statistics.device, max(size**2, _largest(pixels)), n)
-        views: list[list[Tensor]] = [[] for _ in range(count)]
-        for start in range(0, n, step):
+
+        def part(start: int) -> list[Tensor]:
             rows = slice(start, start + step)
             prepared, sizes, fields = self._prepare(pixels[rows], statistics[rows])
-            for view, draw in zip(views, draws, strict=True):
-                view.append(self._view(prepared, sizes, fields, _rows(draw, rows)))
-        return [torch.cat(view) if len(view) > 1 else view[0] for view in views]
+            return [self._view(prepared, sizes, fields, _rows(draw, rows)) for draw in draws]
+
+        parts = map_on_cores(part, range(0, n, step))
+        return [torch.cat(views) if len(views) > 1 else views[0] for views in zip(*parts, strict=True)]
 
     def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, dict[str, Tensor]]:
         a = self.augmentation
