@@ -118,7 +118,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # from the later paper.
     "slijepcevic2022": _SLIJEPCEVIC_2024 | {"blur_kernel": 3, "blur_probability": 0.05},
     "slijepcevic2024": _SLIJEPCEVIC_2024,
-    # The best found here: docs/results.md says against which shortcut each of these stands.
+    # The package's own; docs/conventions.md says against which shortcuts it stands.
     "radiossl": {
         "crop_side": (0.75, 1.0),
         "flips": (0.5, 0.5),
