@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from radiossl.images import kernels
+
 Range = tuple[float, float]
 
 
@@ -40,18 +42,24 @@ class BatchTransform(nn.Module):
         """Return images (m, c, h, w), all of them changed, for parameters with m entries on the images' device."""
         raise NotImplementedError
 
+    def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:
+        """Change one float32 image (c, h, w) in place, on the CPU; as `change` does, if nothing else is said."""
+        ones = {name: torch.tensor([value]) for name, value in parameters.items()}
+        image.copy_(self.change(image[None], ones)[0])
+
     def apply_(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """Apply the transform in place to those images that `draw` has selected, and return them all."""
         rows = parameters["selected"].nonzero().squeeze(1)  # drawn on the CPU, so no device has to wait
         if len(rows) == 0:
             return images
-        chosen = {name: values[rows].to(images.device) for name, values in parameters.items()}
+        chosen = {name: values[rows] for name, values in parameters.items()}
         if images.device.type == "cpu":
-            # One by one: an image and its intermediate results fit the cache, and need not be gathered first.
-            for number, row in enumerate(rows.tolist()):
-                one = {name: values[number : number + 1] for name, values in chosen.items()}
-                images[row : row + 1].copy_(self.change(images[row : row + 1], one))
+            # One by one: an image fits the cache.
+            columns = [values.tolist() for values in chosen.values()]
+            for row, *numbers in zip(rows.tolist(), *columns, strict=True):
+                self.change_one_(images[row], dict(zip(chosen, numbers, strict=True)))
             return images
+        chosen = {name: values.to(images.device) for name, values in chosen.items()}
         index = rows.to(images.device)
         return images.index_copy_(0, index, self.change(images[index], chosen).to(images.dtype))
 
@@ -104,6 +112,15 @@ class RandomColorJitter(BatchTransform):
         if images.shape[1] == 3 and self.hue:
             result = _shift_hue(result, factors["hue"])
         return result
+
+    def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:  # noqa: D102
+        factors = {name: np.float32(value) for name, value in parameters.items()}
+        pixels = image.flatten(1).numpy()
+        if len(pixels) == 3:
+            names = ("brightness", "contrast", "saturation", "hue")
+            kernels.jitter_colour(pixels, *(factors[name] for name in names))
+        else:
+            kernels.jitter_grey(pixels, factors["brightness"], factors["contrast"])
 
 
 def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
@@ -165,17 +182,26 @@ class RandomGaussianBlur(BatchTransform):
         columns = rows if images.shape[-1] == images.shape[-2] else self._matrix(images.shape[-1], parameters["sigma"])
         return rows @ images.float() @ columns.transpose(-1, -2)
 
+    def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:  # noqa: D102
+        radius = min(self.radius, min(image.shape[-2:]) - 1)
+        kernels.blur(image.numpy(), self._taps(radius, torch.tensor([parameters["sigma"]]))[0].numpy())
+
+    @staticmethod
+    def _taps(radius: int, sigma: Tensor) -> Tensor:
+        """Weights (n, 2 radius + 1) of the kernels, with a sum of one."""
+        offsets = torch.arange(-radius, radius + 1, device=sigma.device, dtype=torch.float32)
+        kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+        return kernel / kernel.sum(dim=1, keepdim=True)
+
     def _matrix(self, side: int, sigma: Tensor) -> Tensor:
         """Blurring matrices (n, 1, side, side): the kernel along the diagonal, folded back at the edges."""
         radius = min(self.radius, side - 1)
-        offsets = torch.arange(-radius, radius + 1, device=sigma.device, dtype=torch.float32)
-        kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-        kernel = kernel / kernel.sum(dim=1, keepdim=True)  # (n, taps)
-        source = torch.arange(side, device=sigma.device)[:, None] + offsets.long()
+        kernel = self._taps(radius, sigma)
+        source = torch.arange(side)[:, None] + torch.arange(-radius, radius + 1)
         source = torch.where(source < 0, -source, source)
         source = torch.where(source >= side, 2 * (side - 1) - source, source)  # (side, taps)
         matrix = torch.zeros(len(sigma), side, side, device=sigma.device)
-        index = source.expand(len(sigma), -1, -1)
+        index = source.to(sigma.device).expand(len(sigma), -1, -1)
         return matrix.scatter_add_(2, index, kernel[:, None].expand(-1, side, -1)).unsqueeze(1)
 
 
@@ -210,22 +236,13 @@ class RandomThresholding(BatchTransform):
         inside = (values.shape[2] - zeros - 1).clamp_min(0)
         # A pixel is below the interpolated percentile exactly when it is below the next value of the sorted list.
         rank = zeros + torch.ceil(inside * fraction[:, None] - 1e-9).long()
-        limit = _order_statistic(values, rank.clamp_max(values.shape[2] - 1))
-        return images * (images >= limit[..., None, None])
+        rank = rank.clamp_max(values.shape[2] - 1)
+        ranked = torch.where(values == 0, -torch.inf, values).sort(dim=2).values
+        limit = ranked.gather(2, rank[..., None])
+        return images * (images >= limit[..., None])
 
-
-def _order_statistic(values: Tensor, rank: Tensor) -> Tensor:
-    """The value of 0-based `rank` (n, channels) among the last axis of `values` (n, channels, pixels)."""
-    if values.device.type != "cpu":
-        return _order_statistic_by_sorting(values, rank)
-    # On a CPU a selection is far cheaper than a sort.
-    flat, ranks = values.flatten(0, 1).numpy(), rank.flatten().numpy()
-    found = [np.partition(row, k)[k] for row, k in zip(flat, ranks, strict=True)]
-    return torch.from_numpy(np.array(found, dtype=flat.dtype)).view_as(rank)
-
-
-def _order_statistic_by_sorting(values: Tensor, rank: Tensor) -> Tensor:
-    return values.sort(dim=2).values.gather(2, rank[..., None]).squeeze(2)
+    def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:  # noqa: D102
+        kernels.threshold(image.flatten(1).numpy(), parameters["percentile"] / 100.0)
 
 
 class RandomNoise(BatchTransform):
@@ -393,8 +410,17 @@ class RandomGeometry(nn.Module):
         if len(images) == 0:
             return images.new_zeros(0, images.shape[1], size, size)
         theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
-        grid = F.affine_grid(theta.to(images.device, images.dtype), [len(images), 1, size, size], align_corners=False)
-        return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        if images.device.type == "cpu":
+            result = torch.empty(len(images), images.shape[1], size, size)
+            for image, matrix, target in zip(images.numpy(), theta.numpy(), result.numpy(), strict=True):
+                kernels.resample(image, matrix, target)
+            return result
+        return _resample_on_device(images, theta, size)
+
+
+def _resample_on_device(images: Tensor, theta: Tensor, size: int) -> Tensor:
+    grid = F.affine_grid(theta.to(images.device, images.dtype), [len(images), 1, size, size], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def _affine_matrices(shape: torch.Size, sizes: Tensor, fields: Tensor, parameters: dict[str, Tensor]) -> Tensor:

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from radiossl.errors import RadiosslError
+from radiossl.images import kernels
+from radiossl.images.parallel import map_on_cores
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
 
 Mode = Literal["sigma-zscale", "min-max", "floor-stretch"]
@@ -88,11 +90,11 @@ class Preprocessing(BaseModel):
             background, rms = statistics[:, _BACKGROUND], statistics[:, _RMS]
             # Where the noise was cut away, as in most 8-bit sets, all that is brighter than the background is signal.
             rms = torch.where(rms > 0, rms, (statistics[:, _MAXIMUM] - background) / _NOISELESS_PEAK)
-            return _rescale(pixels, background, background + rms).unsqueeze(1)
+            return _rescale(pixels, background[:, None], (background + rms)[:, None], clip=False)
         if self.mode == "min-max":
-            return _rescale(pixels, statistics[:, _MINIMUM], statistics[:, _MAXIMUM]).clamp_(0.0, 1.0).unsqueeze(1)
+            return _rescale(pixels, statistics[:, _MINIMUM, None], statistics[:, _MAXIMUM, None], clip=True)
         limits = statistics[:, _CLIPS].unflatten(1, (3, 2))  # (n, channel, low and high)
-        return _rescale(pixels.unsqueeze(1), limits[..., 0], limits[..., 1]).clamp_(0.0, 1.0)
+        return _rescale(pixels, limits[..., 0], limits[..., 1], clip=True)
 
     def finish(
         self, images: Tensor, floor: Tensor | None = None, gain: Tensor | None = None, gamma: Tensor | None = None
@@ -142,11 +144,11 @@ class Preprocessing(BaseModel):
             Shape (n, `channels`, size, size), float32, finite.
         """
         step = chunk_length(pixels.device, pixels.shape[-2] * pixels.shape[-1], len(pixels))
-        parts = [
-            self._one(pixels[start : start + step], statistics[start : start + step])
-            for start in range(0, len(pixels), step)
-        ]
-        return torch.cat(parts)
+
+        def part(start: int) -> Tensor:
+            return self._one(pixels[start : start + step], statistics[start : start + step])
+
+        return torch.cat(map_on_cores(part, range(0, len(pixels), step)))
 
     def _one(self, pixels: Tensor, statistics: Tensor) -> Tensor:
         square = to_square(pixels)
@@ -191,20 +193,31 @@ _ASINH_SOFTENING = 50.0
 _ASINH_NORM = float(np.arcsinh(_ASINH_SOFTENING))
 
 
-def _rescale(pixels: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _rescale(pixels: Tensor, low: Tensor, high: Tensor, clip: bool) -> Tensor:
     """Map `low` to 0 and `high` to 1; blank pixels and images without a range (constant) to 0.
 
-    `low` and `high` are float64 and lack the two image axes of `pixels`. The difference is taken in float64, since a
-    background far from zero would cost float32 its digits.
+    `low` and `high` are float64 of shape (n, channels), `pixels` (n, height, width), the result has all four axes. The
+    difference is taken in float64, since a background far from zero would cost float32 its digits.
     """
     spread = high - low
     valid = torch.isfinite(spread) & (spread > 0)
-    scale = torch.where(valid, 1.0 / spread, 0.0)
-    # Rounding `low` to float32 shifts the result by up to 6e-8 * |low| / spread; what is lost is added back.
-    low32 = torch.where(valid, low, 0.0).float()
-    rest = torch.where(valid, (low - low32) * scale, 0.0).float()
-    scaled = torch.addcmul(-rest[..., None, None], pixels - low32[..., None, None], scale.float()[..., None, None])
-    return scaled.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)  # what is blank
+    scale, low = torch.where(valid, 1.0 / spread, 0.0), torch.where(valid, low, 0.0)
+    if pixels.device.type != "cpu":
+        return _rescale_on_device(pixels, low, scale, clip)
+    images = torch.empty(*low.shape, *pixels.shape[1:])
+    sources, outputs, lows, scales = pixels.float().numpy(), images.numpy(), low.numpy(), scale.numpy()
+    for i, channel in np.ndindex(*low.shape):
+        kernels.rescale(sources[i], float(lows[i, channel]), float(scales[i, channel]), clip, outputs[i, channel])
+    return images
+
+
+def _rescale_on_device(pixels: Tensor, low: Tensor, scale: Tensor, clip: bool) -> Tensor:
+    # Accelerators are slow in float64: rounding `low` to float32 shifts the result, and what is lost is added back.
+    low32 = low.float()
+    rest = ((low - low32) * scale).float()[..., None, None]
+    scaled = torch.addcmul(-rest, pixels.unsqueeze(1) - low32[..., None, None], scale.float()[..., None, None])
+    scaled = scaled.clamp_(0.0, 1.0) if clip else scaled
+    return torch.where(torch.isfinite(pixels).unsqueeze(1), scaled, 0.0)
 
 
 def to_square(pixels: Tensor) -> Tensor:

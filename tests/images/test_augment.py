@@ -16,8 +16,8 @@ from radiossl.images.augment import (
     RandomGeometry,
     RandomNoise,
     RandomThresholding,
-    _order_statistic,
-    _order_statistic_by_sorting,
+    _affine_matrices,
+    _resample_on_device,
 )
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
@@ -153,14 +153,7 @@ def literal_threshold(image, percentile):
 
 
 @pytest.mark.parametrize("percentile", [(40.0, 60.0), (0.0, 100.0), (50.0, 50.0), (0.0, 0.0), (100.0, 100.0)])
-@pytest.mark.parametrize("sorting", [False, True])
-def test_thresholding_equals_numpy_percentiles(percentile, sorting, monkeypatch):
-    if sorting:  # the way that accelerators take
-
-        def by_sorting(values, rank):
-            return values.sort(dim=2).values.gather(2, rank[..., None]).squeeze(2)
-
-        monkeypatch.setattr("radiossl.images.augment._order_statistic", by_sorting)
+def test_thresholding_equals_numpy_percentiles(percentile):
     threshold = RandomThresholding(percentile, probability=0.7)
     images, parameters = batch(20), threshold.draw(20, generator())
     images[3, 1] = 0  # nothing in one channel
@@ -172,6 +165,17 @@ def test_thresholding_equals_numpy_percentiles(percentile, sorting, monkeypatch)
         lambda image, i: literal_threshold(image, parameters["percentile"][i].item()), images, parameters
     )
     torch.testing.assert_close(threshold.apply_(images.clone(), parameters), expected, rtol=0, atol=1e-7)
+    selected = parameters["selected"]
+    at_once = threshold.change(images[selected], {name: values[selected] for name, values in parameters.items()})
+    torch.testing.assert_close(at_once, expected[selected], rtol=0, atol=1e-7)
+
+
+def test_thresholding_images_with_negative_pixels_ranks_them_below():
+    image = torch.tensor([-3.0, -0.0, 0.0, 1.0, -1.0, 2.0, 0.5, 4.0]).view(1, 1, 2, 4)
+    threshold = RandomThresholding((50.0, 50.0))
+    at_once = threshold.change(image, {"percentile": torch.tensor([50.0])})
+    for result in (threshold(image, generator()), at_once):
+        assert result.abs().flatten().tolist() == [0, 0, 0, 1, 0, 2, 0, 4]  # of -3, -1, 0.5, 1, 2, 4 the upper half
 
 
 def test_thresholding_takes_its_limit_from_each_channel():
@@ -469,12 +473,16 @@ def test_crop_by_area_is_spread_like_torchvisions():
         np.testing.assert_allclose(np.quantile(ours, quantiles), np.quantile(theirs, quantiles), atol=0.01)
 
 
-def test_the_order_statistic_of_accelerators_is_that_of_cpus():
-    values = torch.rand(3, 2, 100, generator=torch.Generator().manual_seed(0)).round(decimals=1)
-    rank = torch.tensor([[0, 99], [50, 3], [98, 1]])
-    expected = torch.stack([torch.stack([values[i, c].sort().values[rank[i, c]] for c in range(2)]) for i in range(3)])
-    assert torch.equal(_order_statistic(values, rank), expected)
-    assert torch.equal(_order_statistic_by_sorting(values, rank), expected)
+def test_accelerators_resample_as_cpus_do():
+    random = generator()
+    images = torch.rand(8, 3, 31, 40, generator=random)
+    geometry = RandomGeometry(crop_side=(0.5, 1.0))
+    sizes, fields = torch.tensor([[31.0, 40.0]]).expand(8, 2), torch.full((8,), 45.0)
+    parameters = geometry.draw(8, random)
+    theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
+    at_once = _resample_on_device(images.double(), theta, 29).float()
+    torch.testing.assert_close(geometry.apply_to(images, sizes, fields, 29, parameters), at_once, rtol=0, atol=1e-5)
+    assert (at_once == 0).any(), "some of the crops reach outside"
 
 
 @pytest.mark.parametrize("name", ["riggi2024-hulk", "slijepcevic2024"])

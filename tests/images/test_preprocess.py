@@ -10,7 +10,14 @@ from torchvision.transforms import v2
 
 from radiossl import RadiosslError
 from radiossl.images import preprocess
-from radiossl.images.preprocess import Preprocessing, central_field, flips_and_rotations, to_square
+from radiossl.images.preprocess import (
+    Preprocessing,
+    _rescale,
+    _rescale_on_device,
+    central_field,
+    flips_and_rotations,
+    to_square,
+)
 from radiossl.survey.statistics import PixelStatistics
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.released import Backbone
@@ -379,3 +386,14 @@ def test_averaged_features_do_not_depend_on_orientation(sky):
     images = averaging.preprocess(sky(0, (32, 32), 2))
     with torch.inference_mode():
         torch.testing.assert_close(averaging(images.rot90(1, (2, 3)).flip(2)), averaging(images), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("clip", [True, False])
+def test_accelerators_rescale_as_cpus_do(clip):
+    random = np.random.default_rng(5)
+    pixels = torch.from_numpy(random.normal(20.0, 1.0, (4, 9, 11)).astype(np.float32))
+    pixels[0, 0, :3] = torch.tensor([float("nan"), float("inf"), -float("inf")])
+    low, scale = torch.full((4, 3), 19.0, dtype=torch.float64), torch.full((4, 3), 0.3, dtype=torch.float64)
+    on_cpu = _rescale(pixels, low, low + 1 / scale, clip)
+    torch.testing.assert_close(_rescale_on_device(pixels, low, scale, clip), on_cpu, rtol=0, atol=2e-6)
+    assert (on_cpu[0, :, 0, :3] == 0).all()

@@ -1,0 +1,223 @@
+"""The steps of views and preprocessing that work pixel by pixel, compiled for one CPU core each.
+
+Each does in one pass over an image what tensor operations do in ten to forty, and gives the same result; accelerators
+use the tensor operations, which stand beside every call from here. The kernels release the interpreter's lock, so that
+`radiossl.images.parallel.map_on_cores` runs one on each core. The compiled code is kept on disk between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+_Function = TypeVar("_Function", bound=Callable[..., object])
+
+_F = np.float32
+_ZERO, _ONE, _SIX = _F(0), _F(1), _F(6)
+_RED, _GREEN, _BLUE = _F(0.2989), _F(0.587), _F(0.114)
+
+
+def _kernel(function: _Function) -> _Function:
+    # Products and sums may be fused; what is not finite keeps its meaning.
+    return njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})(function)  # type: ignore
+
+
+def _reduction(function: _Function) -> _Function:
+    # The terms of a sum may also be added in any order.
+    compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
+    return compiled(function)  # type: ignore
+
+
+@_kernel
+def _clip(value: np.float32) -> np.float32:
+    return min(max(value, _ZERO), _ONE)
+
+
+@_kernel
+def rescale(pixels: Image, low: float, scale: float, clip: bool, out: Image) -> None:
+    """Write (pixels - low) * scale to `out`, 0 where a pixel is not finite, within [0, 1] if `clip`."""
+    for i in range(pixels.shape[0]):
+        for j in range(pixels.shape[1]):
+            value = (pixels[i, j] - low) * scale
+            bounded = min(max(value, 0.0), 1.0) if clip else value
+            out[i, j] = _F(bounded) if abs(pixels[i, j]) < np.inf else _ZERO
+
+
+@_kernel
+def resample(image: Image, theta: NDArray[np.float64], out: Image) -> None:
+    """Bilinear affine resampling of (c, h, w) to (c, s, s), as `grid_sample` with zeros outside.
+
+    `theta`, shape (2, 3), leads from the result's to the image's coordinates, both from -1 to 1 at the outer edges.
+    """
+    channels, height, width = image.shape
+    size = out.shape[1]
+    # With a border of zeros every pixel has its four neighbours. Unsigned positions need no test of their sign.
+    stride = np.uint64(width + 3)
+    bordered = np.zeros((channels, height + 3, width + 3), np.float32)
+    bordered[:, 1 : height + 1, 1 : width + 1] = image
+    flat = bordered.reshape(channels, -1)
+    where = np.empty(size, np.uint64)
+    right, down = np.empty(size, np.float32), np.empty(size, np.float32)
+    step_x, step_y = theta[0, 0] * width / size, theta[1, 0] * height / size
+    first = (1 - size) / 2  # the first column's place from the middle one, in steps
+    for i in range(size):
+        v = (2 * i + 1) / size - 1
+        start_x = ((theta[0, 1] * v + theta[0, 2] + 1) * width + 1) / 2 + first * step_x
+        start_y = ((theta[1, 1] * v + theta[1, 2] + 1) * height + 1) / 2 + first * step_y
+        for j in range(size):
+            x = min(max(start_x + step_x * j, 0.0), width + 1.0)
+            y = min(max(start_y + step_y * j, 0.0), height + 1.0)
+            column, row = np.int32(x), np.int32(y)
+            right[j], down[j] = _F(x - column), _F(y - row)
+            where[j] = np.uint64(row) * stride + np.uint64(column)
+        for c in range(channels):
+            source, target = flat[c], out[c, i]
+            for j in range(size):
+                k = where[j]
+                above = source[k] + right[j] * (source[k + np.uint64(1)] - source[k])
+                k += stride
+                below = source[k] + right[j] * (source[k + np.uint64(1)] - source[k])
+                target[j] = above + down[j] * (below - above)
+
+
+@_reduction
+def _mean_grey(image: Image, brightness: np.float32) -> np.float32:
+    red, green, blue = image[0], image[1], image[2]
+    total = 0.0
+    for start in range(0, red.size, 4096):  # parts, so that float32 sums lose no digits
+        part = _ZERO
+        for i in range(start, min(start + 4096, red.size)):
+            r, g, b = _clip(red[i] * brightness), _clip(green[i] * brightness), _clip(blue[i] * brightness)
+            part += _RED * r + _GREEN * g + _BLUE * b
+        total += float(part)
+    return _F(total / red.size)
+
+
+@_reduction
+def _mean(channel: Image, brightness: np.float32) -> np.float32:
+    total = 0.0
+    for i in range(channel.size):
+        total += float(_clip(channel[i] * brightness))
+    return _F(total / channel.size)
+
+
+@_kernel
+def jitter_colour(
+    image: Image, brightness: np.float32, contrast: np.float32, saturation: np.float32, hue: np.float32
+) -> None:
+    """Change brightness, contrast, saturation and hue of (3, pixels) in place; factors, and a shift in turns."""
+    red, green, blue = image[0], image[1], image[2]
+    mean = _mean_grey(image, brightness) * (_ONE - contrast)
+    for i in range(red.size):
+        r = _clip(_clip(red[i] * brightness) * contrast + mean)
+        g = _clip(_clip(green[i] * brightness) * contrast + mean)
+        b = _clip(_clip(blue[i] * brightness) * contrast + mean)
+        grey = (_RED * r + _GREEN * g + _BLUE * b) * (_ONE - saturation)
+        r, g, b = _clip(r * saturation + grey), _clip(g * saturation + grey), _clip(b * saturation + grey)
+        # Closed form of the hue's turn: see `radiossl.images.augment._shift_hue`.
+        value = max(max(r, g), b)
+        chroma = value - min(min(r, g), b)
+        inverse = _ONE / max(chroma, _F(1e-12))
+        turned = (r - g) * inverse + _F(4)
+        turned = (b - r) * inverse + _F(2) if value == g else turned
+        turned = (g - b) * inverse if value == r else turned
+        turned += _SIX * hue
+        red[i] = value - chroma * _hue_weight(turned + _F(5))
+        green[i] = value - chroma * _hue_weight(turned + _F(3))
+        blue[i] = value - chroma * _hue_weight(turned + _ONE)
+
+
+@_kernel
+def _hue_weight(k: np.float32) -> np.float32:
+    k -= _SIX * np.floor(k * _F(1 / 6))
+    return _clip(min(k, _F(4) - k))
+
+
+@_kernel
+def jitter_grey(image: Image, brightness: np.float32, contrast: np.float32) -> None:
+    """Change brightness and contrast of (channels, pixels) in place, each channel by its own mean."""
+    for c in range(image.shape[0]):
+        channel = image[c]
+        mean = _mean(channel, brightness) * (_ONE - contrast)
+        for i in range(channel.size):
+            channel[i] = _clip(_clip(channel[i] * brightness) * contrast + mean)
+
+
+@_kernel
+def blur(image: Image, weights: Image) -> None:
+    """Convolve (c, h, w) with the symmetric `weights`, odd in number, along both axes in place, edges reflected."""
+    channels, height, width = image.shape
+    radius = weights.size // 2
+    between = np.empty((height, width), np.float32)
+    line = np.empty(width + 2 * radius, np.float32)
+    for c in range(channels):
+        for i in range(height):
+            target = between[i]
+            target[:] = 0
+            for tap in range(weights.size):
+                source, weight = image[c, _reflect(i + tap - radius, height)], weights[tap]
+                for j in range(width):
+                    target[j] += weight * source[j]
+        for i in range(height):
+            for j in range(line.size):
+                line[j] = between[i, _reflect(j - radius, width)]
+            target = image[c, i]
+            target[:] = 0
+            for tap in range(weights.size):
+                source, weight = line[tap:], weights[tap]
+                for j in range(width):
+                    target[j] += weight * source[j]
+
+
+@_kernel
+def _reflect(position: int, length: int) -> int:
+    position = abs(position)
+    return 2 * (length - 1) - position if position >= length else position
+
+
+@_kernel
+def threshold(image: Image, fraction: float) -> None:
+    """Set what is below the percentile (0 to 1) of the non-zero pixels to zero, (channels, pixels) in place."""
+    histogram = np.empty(1 << 16, np.int32)
+    half = np.uint32(16)
+    for c in range(image.shape[0]):
+        channel = image[c]
+        bits = channel.view(np.uint32)
+        count = 0
+        histogram[:] = 0
+        for i in range(channel.size):
+            if channel[i] != 0:
+                histogram[_ordered(bits[i]) >> half] += 1
+                count += 1
+        if count == 0:
+            continue
+        rank = max(np.int64(np.ceil((count - 1) * fraction - 1e-9)), 0)
+        # The value of that rank, first its upper half, then its lower half among those that share the upper.
+        upper = np.uint32(0)
+        while rank >= histogram[upper]:
+            rank -= histogram[upper]
+            upper += np.uint32(1)
+        histogram[:] = 0
+        for i in range(channel.size):
+            key = _ordered(bits[i])
+            if key >> half == upper:
+                histogram[key & np.uint32(0xFFFF)] += 1
+        lower = np.uint32(0)
+        while rank >= histogram[lower]:
+            rank -= histogram[lower]
+            lower += np.uint32(1)
+        limit = (upper << half) | lower
+        for i in range(channel.size):
+            channel[i] = channel[i] if _ordered(bits[i]) >= limit else _ZERO
+
+
+@_kernel
+def _ordered(bits: np.uint32) -> np.uint32:
+    """The bits of a float32 as a number that sorts as the float does."""
+    sign = np.uint32(0x80000000)
+    return ~bits if bits & sign else bits | sign
