@@ -23,7 +23,8 @@ demo: .venv/installed
 	$(RADIOSSL) store show $(DEMO)/store --rows 42 --caption class --out $(DEMO)/pictures/cutouts.png
 	$(RADIOSSL) views --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --rows 6 --out $(DEMO)/pictures/views.png
 	$(RADIOSSL) pretrain --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --out $(DEMO)/run
-	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --seeds 3 --out $(DEMO)/knn
+	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --seeds 3 \
+		--keep-shared --out $(DEMO)/knn
 	$(RADIOSSL) embed $(DEMO)/run/backbone $(DEMO)/store --out $(DEMO)/features.parquet
 	$(RADIOSSL) search $(DEMO)/features.parquet $(DEMO_QUERIES) -k 7 --label class --out $(DEMO)/search
 	@$(RADIOSSL) report survey=$(DEMO)/pictures pretraining=$(DEMO)/run 'kNN against the truth=$(DEMO)/knn' \

@@ -20,7 +20,10 @@ _HOME = {
     "pretrain": "radiossl.pretrain.run",
     "read_recipe": "radiossl.pretrain.recipe",
     "SimilarityIndex": "radiossl.tasks.similarity",
-    "evaluate_knn": "radiossl.tasks.knn",
+    "evaluate": "radiossl.tasks.protocols",
+    "labelled_set": "radiossl.tasks.judging",
+    "read_labels": "radiossl.tasks.labels",
+    "import_set": "radiossl.datasets.published",
 }
 
 __all__ = sorted(["__version__", *_HOME])

@@ -1,53 +1,334 @@
-"""`radiossl evaluate`: how good a backbone is on labelled cutouts."""
+"""`radiossl evaluate`: how good a backbone is on labelled cutouts, and on how few labels."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from radiossl.errors import RadiosslError
+
+if TYPE_CHECKING:
+    from radiossl.survey.store import CutoutStore
+    from radiossl.tasks.labels import Labels
+    from radiossl.tasks.protocols import Protocol, ProtocolSettings
+    from radiossl.weights.released import Backbone
+
 app = typer.Typer(no_args_is_help=True, help="Judge a backbone on labelled cutouts.")
 
-
-@app.callback()
-def _evaluate() -> None:
-    """Judge a backbone on labelled cutouts."""
+Weights = Annotated[Path, typer.Argument(help="Backbone folder.")]
+Train = Annotated[Path, typer.Option(help="Labelled cutout store.")]
+Label = Annotated[str, typer.Option(help="Column of the labels.")]
+Out = Annotated[Path, typer.Option(help="Result folder to write; what is in it of an interrupted run is used.")]
+Test = Annotated[Path | None, typer.Option(help="Separate test store; without it, folds of --train.")]
+Group = Annotated[list[str] | None, typer.Option(help="NAME=VALUE,VALUE...: values that make up a class.")]
+GroupingName = Annotated[str | None, typer.Option(help="The same from a YAML file, or one of the package's.")]
+Where = Annotated[str | None, typer.Option(help="Expression over the columns that labelled cutouts must satisfy.")]
+Folds = Annotated[int, typer.Option(min=2, help="Stratified folds.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How often folds, label fractions and random weights are drawn.")]
+Seed = Annotated[int, typer.Option(min=0, help="The first seed.")]
+Fractions = Annotated[str, typer.Option(help="Label fractions to learn from, such as 1,0.3,0.1,0.03.")]
+By = Annotated[list[str] | None, typer.Option(help="Column against which F1 is drawn; repeatable.")]
+Tta = Annotated[str | None, typer.Option(help="d4: average over 8 rotations and mirror images; none: do not.")]
+Baselines = Annotated[bool, typer.Option(help="Judge the baselines too.")]
+Imagenet = Annotated[Path | None, typer.Option(help="torchvision weights of the same ResNet, judged beside it.")]
+Shared = Annotated[bool, typer.Option(help="Keep tested sources that stand in the pretraining set too.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+GroupRadius = Annotated[float, typer.Option(min=0, help="Sources linked within this many arcsec share a fold.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the training, such as lr=0.0003; repeatable.")
+]
+SmallCnn = Annotated[bool, typer.Option("--small-cnn", help="Train the three convolutions of Negm 2021 too.")]
 
 
 @app.command()
 def knn(
-    weights: Annotated[Path, typer.Argument(help="Backbone folder.")],
-    train: Annotated[Path, typer.Option(help="Labelled cutout store.")],
-    label: Annotated[str, typer.Option(help="Column of the labels.")],
-    out: Annotated[Path, typer.Option(help="Result folder to write.")],
-    test: Annotated[Path | None, typer.Option(help="Separate test store; without it, folds of --train.")] = None,
-    group: Annotated[list[str] | None, typer.Option(help="NAME=VALUE,VALUE...: values that make up a class.")] = None,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbours.")] = 20,
-    folds: Annotated[int, typer.Option(min=2, help="Stratified folds.")] = 5,
-    seeds: Annotated[int, typer.Option(min=1, help="How often the folds are drawn; also random initialisations.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    baselines: Annotated[bool, typer.Option(help="Measure majority, raw pixels and random weights too.")] = True,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    weights: Weights,
+    train: Train,
+    label: Label,
+    out: Out,
+    test: Test = None,
+    group: Group = None,
+    grouping: GroupingName = None,
+    where: Where = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=0, help="Neighbours; 0 chooses them by inner folds.")] = 20,
+    folds: Folds = 5,
+    seeds: Seeds = 5,
+    seed: Seed = 0,
+    fractions: Fractions = "1",
+    by: By = None,
+    tta: Tta = None,
+    baselines: Baselines = True,
+    imagenet: Imagenet = None,
+    keep_shared: Shared = False,
+    group_radius: GroupRadius = 60.0,
+    device: Device = "cpu",
 ) -> None:
-    """Accuracy of nearest neighbours in feature space, beside its baselines."""
-    from radiossl.report.results import write_knn_results
+    """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
+    _run("knn", locals(), {"k": k or None})
+
+
+@app.command()
+def linear(
+    weights: Weights,
+    train: Train,
+    label: Label,
+    out: Out,
+    test: Test = None,
+    group: Group = None,
+    grouping: GroupingName = None,
+    where: Where = None,
+    layer: Annotated[
+        bool, typer.Option("--layer", help="A single layer trained with rotations and flips (Riggi et al. 2024).")
+    ] = False,
+    epochs: Annotated[int, typer.Option(min=1, help="Of --layer.")] = 30,
+    strength: Annotated[
+        float, typer.Option(min=0, help="Inverse regularisation of the regression; 0 chooses it by inner folds.")
+    ] = 0.0,
+    folds: Folds = 5,
+    seeds: Seeds = 5,
+    seed: Seed = 0,
+    fractions: Fractions = "1",
+    by: By = None,
+    tta: Tta = None,
+    baselines: Baselines = True,
+    imagenet: Imagenet = None,
+    keep_shared: Shared = False,
+    group_radius: GroupRadius = 60.0,
+    device: Device = "cpu",
+) -> None:
+    """Linear probe on frozen features: a logistic regression, or a single layer."""
+    _run("layer" if layer else "linear", locals(), {"strength": strength or None, "epochs": epochs})
+
+
+@app.command()
+def finetune(
+    weights: Weights,
+    train: Train,
+    label: Label,
+    out: Out,
+    test: Test = None,
+    group: Group = None,
+    grouping: GroupingName = None,
+    where: Where = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")] = 150,
+    stages: Annotated[int | None, typer.Option(min=0, help="Train the last stages only; all without it.")] = None,
+    settings: Settings = None,
+    small_cnn: SmallCnn = False,
+    folds: Folds = 5,
+    seeds: Seeds = 1,
+    seed: Seed = 0,
+    fractions: Fractions = "1",
+    by: By = None,
+    tta: Tta = None,
+    baselines: Baselines = True,
+    imagenet: Imagenet = None,
+    keep_shared: Shared = False,
+    group_radius: GroupRadius = 60.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the whole network on the labels, from the backbone and, beside it, from scratch."""
+    _run("finetune", locals(), {"small_cnn": small_cnn}, {"epochs": epochs, "stages": stages}, settings)
+
+
+@app.command()
+def supervised(
+    weights: Weights,
+    train: Train,
+    label: Label,
+    out: Out,
+    test: Test = None,
+    group: Group = None,
+    grouping: GroupingName = None,
+    where: Where = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")] = 150,
+    settings: Settings = None,
+    small_cnn: SmallCnn = False,
+    folds: Folds = 5,
+    seeds: Seeds = 1,
+    seed: Seed = 0,
+    fractions: Fractions = "1",
+    by: By = None,
+    tta: Tta = None,
+    baselines: Baselines = True,
+    keep_shared: Shared = False,
+    group_radius: GroupRadius = 60.0,
+    device: Device = "cpu",
+) -> None:
+    """Train the backbone's architecture on the labels from scratch; of the backbone only its preprocessing is used."""
+    _run("supervised", locals(), {"small_cnn": small_cnn}, {"epochs": epochs}, settings)
+
+
+@app.command()
+def compare(
+    folders: Annotated[list[str], typer.Argument(help="Result folders, or NAME=FOLDER; the first is the reference.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+) -> None:
+    """Put evaluations side by side, with the probability that each is better than the first."""
+    from radiossl.report.evaluation import compare_evaluations
+
+    named = [text.partition("=")[::2] if "=" in text else (Path(text).name, text) for text in folders]
+    typer.echo(f"{compare_evaluations(named, out)}")
+
+
+def _run(
+    protocol: Protocol,
+    given: dict[str, Any],
+    choices: dict[str, Any],
+    training: dict[str, Any] | None = None,
+    settings: list[str] | None = None,
+) -> None:
+    """Judge and write; `given` are the options that all commands share."""
+    from radiossl.report.evaluation import summary_lines, write_evaluation
     from radiossl.survey.store import open_store
-    from radiossl.tasks.knn import evaluate_knn
-    from radiossl.tasks.labels import read_labels
+    from radiossl.tasks.judging import labelled_set
+    from radiossl.tasks.protocols import ProtocolSettings, averaged, evaluate
     from radiossl.weights.released import load_backbone
 
-    backbone, store = load_backbone(weights, device), open_store(train)
-    labels = read_labels(store.column(label), label, group or [])
+    backbone = load_backbone(given["weights"], given["device"])
+    if given["tta"] is not None:
+        if given["tta"] not in ("d4", "none"):
+            raise RadiosslError(f"--tta {given['tta']}: expected d4 or none")
+        backbone = averaged(backbone, 8 if given["tta"] == "d4" else 1)
+    notes: list[str] = []
+    store = open_store(given["train"])
+    labels = _labels(store, given)
     held_out = None
-    if test is not None:
-        test_store = open_store(test)
-        held_out = (test_store, read_labels(test_store.column(label), label, group or []))
-    result = evaluate_knn(
-        backbone, store, labels, test=held_out, k=k, folds=folds, seeds=seeds, seed=seed, baselines=baselines
+    if given["test"] is not None:
+        test_store, _ = _without_shared(open_store(given["test"]), backbone, given["keep_shared"], notes)
+        held_out = (test_store, _labels(test_store, given))
+        if not given["keep_shared"]:
+            labels = _without_tested(store, labels, held_out, notes)
+    else:
+        store, dropped = _without_shared(store, backbone, given["keep_shared"], notes)
+        labels = _labels(store, given) if dropped else labels
+    labelled = labelled_set(
+        store,
+        labels,
+        test=held_out,
+        folds=given["folds"],
+        seeds=given["seeds"],
+        seed=given["seed"],
+        fractions=_fractions(given["fractions"]),
+        group_radius_arcsec=given["group_radius"] or None,
     )
-    report = write_knn_results(result, out, title=f"kNN: {weights}")
-    for score in (*result.baselines, result.score):
-        spread = f" ± {score.spread:.3f}" if len(score.accuracies) > 1 else ""
-        typer.echo(f"{score.name:16s} {score.mean:.3f}{spread}")
-    typer.echo(f"{report}: {len(result.truth)} objects, k = {k}")
+    others = _imagenet(given.get("imagenet"), backbone)
+    if training is not None:
+        choices |= {"training": _training(protocol, training, settings or [])}
+    chosen: ProtocolSettings = ProtocolSettings(**choices, baselines=given["baselines"], others=others)
+    out = given["out"]
+    result = evaluate(backbone, labelled, protocol, chosen, kept=out / "trials")
+    report = write_evaluation(result, out, f"{protocol}: {given['weights']}", given["by"] or [], notes)
+    for line in [*(f"note: {note}" for note in notes), *summary_lines(result)]:
+        typer.echo(line)
+    typer.echo(f"{report}: {len(labelled.tested)} objects")
+
+
+def _labels(store: CutoutStore, given: dict[str, Any]) -> Labels:
+    from radiossl.datasets.grouping import read_grouping
+    from radiossl.tasks.labels import Labels, read_labels
+
+    column = given["label"]
+    grouping = None if given["grouping"] is None else read_grouping(given["grouping"])
+    labels = read_labels(store.column(column), column, given["group"] or [], grouping)
+    if given["where"] is None:
+        return labels
+    keep = store.holds(given["where"])[labels.rows]
+    left = Labels(labels.rows[keep], labels.names[keep])
+    if len(left.classes) < 2:
+        raise RadiosslError(f"--where {given['where']!r}: leaves {len(left.classes)} class, at least two are needed")
+    return left
+
+
+def _without_shared(store: CutoutStore, backbone: Backbone, keep: bool, notes: list[str]) -> tuple[CutoutStore, int]:
+    """Leave out the cutouts that show a source of the pretraining set, unless told otherwise."""
+    from radiossl.tasks.leakage import shared_with_pretraining
+
+    shared = shared_with_pretraining(backbone, store)
+    if shared is None:
+        notes.append("the backbone does not say where its training images were: leaks cannot be found")
+        return store, 0
+    count = int(shared.sum())
+    if count and not keep:
+        if count == len(store):
+            raise RadiosslError(
+                "every tested source stands in the pretraining set; give --keep-shared to test on them all the same"
+            )
+        notes.append(f"{count} of {len(store)} sources stand in the pretraining set and are left out (--keep-shared)")
+        return store.select(~shared), count
+    if count:
+        notes.append(f"{count} of {len(store)} tested sources stand in the pretraining set, without their labels")
+    return store, 0
+
+
+def _without_tested(
+    store: CutoutStore, labels: Labels, held_out: tuple[CutoutStore, Labels], notes: list[str]
+) -> Labels:
+    """Leave out the labels of sources that are tested."""
+    import numpy as np
+
+    from radiossl.survey.crossmatch import RADIUS_ARCSEC, match_sky
+    from radiossl.tasks.labels import Labels
+
+    sky = [
+        (part.column("ra_deg")[rows].astype(float), part.column("dec_deg")[rows].astype(float))
+        for part, rows in ((store, labels.rows), (held_out[0], held_out[1].rows))
+    ]
+    tested = np.unique(match_sky(*sky[0], *sky[1], RADIUS_ARCSEC).a)
+    if len(tested) == 0:
+        return labels
+    notes.append(f"{len(tested)} of {len(labels.rows)} sources to learn from are tested ones and are left out")
+    left = Labels(np.delete(labels.rows, tested), np.delete(labels.names, tested))
+    if len(left.classes) < 2:
+        raise RadiosslError("--test: nearly all sources to learn from are among the tested ones (see --keep-shared)")
+    return left
+
+
+def _fractions(text: str) -> list[float]:
+    try:
+        return [float(part[:-1]) / 100 if part.endswith("%") else float(part) for part in _parts(text)]
+    except ValueError:
+        raise RadiosslError(f"--fractions {text}: expected numbers such as 1,0.3,0.1") from None
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
+    if file is None:
+        return {}
+    from radiossl.weights.torchvision import load_torchvision
+
+    return {"ImageNet weights": load_torchvision(file, backbone.config).to(backbone.device)}
+
+
+def _training(protocol: Protocol, given: dict[str, Any], settings: list[str]) -> Any:
+    from pydantic import ValidationError
+
+    from radiossl.tasks.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
+
+    base = FINE_TUNING if protocol == "finetune" else FROM_SCRATCH
+    changed: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise RadiosslError(f"--set {text}: expected KEY=VALUE")
+        section, dot, inner = key.partition(".")
+        if section == "augmentation" and dot:
+            changed.setdefault("augmentation", base.augmentation.model_dump())[inner] = _value(value)
+        else:
+            changed[key] = _value(value)
+    try:
+        return TrainingSettings.model_validate({**base.model_dump(), **given, **changed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        known = ", ".join(TrainingSettings.model_fields)
+        raise RadiosslError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}; keys are {known}") from None
+
+
+def _value(text: str) -> Any:
+    import yaml
+
+    return yaml.safe_load(text)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import radiossl
-from radiossl.cli import cutouts, evaluate, store, weights
+from radiossl.cli import cutouts, datasets, evaluate, store, weights
 from radiossl.cli.embed import embed
 from radiossl.cli.pretrain import pretrain, views
 from radiossl.cli.report import report
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 app.command()(simulate)
 app.add_typer(cutouts.app, name="cutouts")
+app.add_typer(datasets.app, name="datasets")
 app.add_typer(store.app, name="store")
 app.command()(views)
 app.command()(pretrain)

@@ -29,6 +29,13 @@ def pretrain(
     monitor: Annotated[Path | None, typer.Option(help="Labelled store for an online kNN, never used to stop.")] = None,
     label: Annotated[str | None, typer.Option(help="Label column of the --monitor store.")] = None,
     group: Annotated[list[str] | None, typer.Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(help="Store whose sources must not be trained on, such as a test set; repeatable."),
+    ] = None,
+    exclude_radius: Annotated[
+        str, typer.Option(help="How near a source of --exclude may come to a cutout: 60arcsec, 1arcmin, 0.01deg.")
+    ] = "60arcsec",
     seed: Seed = None,
     changes: Changes = None,
 ) -> None:
@@ -40,6 +47,7 @@ def pretrain(
     from radiossl.pretrain.run import pretrain as run
     from radiossl.pretrain.trainer import Monitor
     from radiossl.report.results import write_run_report
+    from radiossl.survey.crossmatch import parse_arcsec
     from radiossl.survey.store import open_store
     from radiossl.tasks.labels import read_labels
 
@@ -50,6 +58,7 @@ def pretrain(
         "seed": seed,
     }
     stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])
+    radius = parse_arcsec(exclude_radius, "--exclude-radius")
     watched = None
     if monitor is not None:
         if label is None:
@@ -58,7 +67,17 @@ def pretrain(
         labels = read_labels(store.column(label), label, group or [])
         watched = Monitor(store.select(labels.rows), labels.names)
     try:
-        backbone = run(stages, data, out, init=init, resume=resume, device=device, monitor=watched)
+        backbone = run(
+            stages,
+            data,
+            out,
+            init=init,
+            resume=resume,
+            device=device,
+            monitor=watched,
+            exclude=exclude or (),
+            exclude_radius_arcsec=radius,
+        )
     except KeyboardInterrupt:
         typer.echo(f"interrupted; go on by the same command with --resume ({out})", err=True)
         raise

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from radiossl.report.images import Stretch
+    from radiossl.survey.crossmatch import PixelMatch
     from radiossl.survey.store import CutoutStore
 
 app = typer.Typer(help="Look into cutout stores and make stores from stores.", no_args_is_help=True)
@@ -113,6 +114,80 @@ def join(
     columns = _table_columns(table, table_column or store_column, column, store_column)
     joined, matched = join_table(store, columns, store_column, out, table_name=table.name)
     typer.echo(f"{out}: {len(joined)} cutouts, {matched} of them with a row in {table.name}")
+
+
+@app.command()
+def crossmatch(
+    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a cutout store.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the store to compare with.")],
+    radius: Annotated[str, typer.Option(help="Largest separation: 60arcsec, 1arcmin, 0.5deg.")] = "60arcsec",
+    pixels: Annotated[
+        str | None, typer.Option(help="exact: equal pixels match too; near: those that look alike.")
+    ] = None,
+    turned: Annotated[
+        bool, typer.Option("--turned", help="With --pixels near: mirror images and rotations too.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write the pairs into.")] = None,
+    remove_to: Annotated[Path | None, typer.Option(help="Copy A without its matches into this new store.")] = None,
+) -> None:
+    """Find the sources that two stores share, by position and by pixels; of a store with itself, its repetitions."""
+    from radiossl.report.results import write_table
+    from radiossl.survey.crossmatch import crossmatch_stores, parse_arcsec
+    from radiossl.survey.store import copy_store, open_store, store_manifest
+
+    radius_arcsec = parse_arcsec(radius)
+    how = _known_pixels(pixels)
+    if turned and how != "near":
+        raise RadiosslError("--turned: only goes with --pixels near")
+    if out is not None and out.suffix.lower() != ".csv":
+        raise RadiosslError(f"--out {out}: the pairs are written as CSV; give a name that ends in .csv")
+    first, second, manifest = open_store(a), open_store(b), store_manifest(b)
+    same = manifest["identity"] == store_manifest(a)["identity"]
+    if same and remove_to is not None:
+        raise RadiosslError(f"--remove-to {remove_to}: {a} and {b} are the same store, so nothing would be left")
+    matches = crossmatch_stores(first, second, radius_arcsec, how, turned)
+    if same:
+        matches = matches[matches["row_a"] != matches["row_b"]]
+    found, others = matches["row_a"].nunique(), matches["row_b"].nunique()
+    typer.echo(f"{a}: {found} of {len(first)} cutouts match one of {b}")
+    typer.echo(f"{b}: {others} of {len(second)} cutouts match one of {a}")
+    if out is not None:
+        write_table(matches.drop(columns=["row_a", "row_b"]), out)
+        typer.echo(f"{out}: {len(matches)} pairs")
+    if remove_to is not None:
+        left = first.select(~_mask_of(matches["row_a"].to_numpy(), len(first)))
+        provenance = {
+            "command": "store crossmatch",
+            "stores": [str(a)],
+            "removed": {
+                "store": b.name,
+                "identity": manifest["identity"],
+                "radius_arcsec": radius_arcsec,
+                "pixels": how,
+                "turned": turned,
+                "count": found,
+            },
+        }
+        typer.echo(f"{remove_to}: {len(copy_store(left, remove_to, provenance))} of {len(first)} cutouts")
+
+
+def _known_pixels(name: str | None) -> PixelMatch | None:
+    from radiossl.survey.crossmatch import PIXEL_MATCHES
+
+    for known in PIXEL_MATCHES:
+        if name == known:
+            return known
+    if name is None:
+        return None
+    raise RadiosslError(f"--pixels {name!r}: expected exact or near")
+
+
+def _mask_of(rows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
+    import numpy as np
+
+    mask = np.zeros(length, dtype=bool)
+    mask[rows] = True
+    return mask
 
 
 def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:

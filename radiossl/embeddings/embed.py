@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 import radiossl
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
-from radiossl.images.files import read_image
 from radiossl.images.preprocess import Preprocessing
 from radiossl.progress import track
+from radiossl.survey.image_file import read_image
 from radiossl.survey.store import CutoutStore, open_store
 from radiossl.weights.released import Backbone, load_backbone
 

@@ -3,20 +3,115 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from radiossl.survey.store import CutoutStore
+from radiossl.errors import RadiosslError
+from radiossl.survey.crossmatch import RADIUS_ARCSEC, repeats
+from radiossl.survey.store import CutoutStore, open_store, store_manifest
 
 Batch = tuple[Tensor | Sequence[NDArray[np.float32]], Tensor]
 
 #: Share of an accelerator's free memory that the cutouts may fill; the rest is for the training itself.
 _RESIDENT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Stores whose sources must not be trained on.
+
+    Attributes
+    ----------
+    stores
+        Their folders.
+    radius_arcsec
+        How close is the same: see `radiossl.survey.crossmatch.repeats`.
+    """
+
+    stores: Sequence[str | os.PathLike[str]] = ()
+    radius_arcsec: float = RADIUS_ARCSEC
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius_arcsec <= 180 * 3600:
+            raise RadiosslError(
+                f"--exclude-radius of {self.radius_arcsec} arcsec: expected an angle from 0 to 180 degrees"
+            )
+
+    def key(self) -> list[dict[str, Any]]:
+        """What a run to be resumed must have in common with the one before: identities, whatever the folders."""
+        known = {store_manifest(store)["identity"] for store in self.stores}
+        return [{"identity": identity, "radius_arcsec": float(self.radius_arcsec)} for identity in sorted(known)]
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """What one store cost the training: its name and identity, the radius, and how many cutouts of `repeats`."""
+
+    store: str
+    identity: str
+    radius_arcsec: float
+    removed: int
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The cutouts to train on, and one provenance entry for each store they come from."""
+
+    store: CutoutStore
+    provenance: list[dict[str, Any]] = field(default_factory=list)
+
+
+def training_data(data: Sequence[str | os.PathLike[str]], exclusion: Exclusion) -> TrainingData:
+    """Open the training stores without what shows a source of the excluded ones, and say how much that is.
+
+    Raises
+    ------
+    RadiosslError
+        If a store cannot be opened, or nothing is left.
+    """
+    others = [(Path(path), open_store(path), store_manifest(path)["identity"]) for path in exclusion.stores]
+    parts, provenance = [], []
+    for path in map(Path, data):
+        part, manifest = open_store(path), store_manifest(path)
+        entry = {
+            "store": path.name,
+            "cutouts": manifest["count"],
+            "identity": manifest["identity"],
+            "command": manifest["provenance"].get("command"),
+        }
+        if others:
+            gone, costs = np.zeros(len(part), dtype=bool), []
+            for folder, other, identity in others:
+                mask = repeats(part, other, exclusion.radius_arcsec)
+                costs.append(asdict(Excluded(folder.name, identity, float(exclusion.radius_arcsec), int(mask.sum()))))
+                gone |= mask
+            print(
+                f"{path}: {gone.sum()} of {len(part)} cutouts left out: they show what is in"
+                f" {', '.join(str(folder) for folder, _, _ in others)}",
+                file=sys.stderr,
+            )
+            entry |= {"excluded": costs, "removed": int(gone.sum())}
+            part = part.select(~gone)
+        parts.append(part)
+        provenance.append(entry)
+    if others and not any(len(part) for part in parts):
+        raise RadiosslError(
+            f"{', '.join(map(str, data))}: every cutout shows what is in"
+            f" {', '.join(str(folder) for folder, _, _ in others)}; give other --data or a smaller --exclude-radius"
+        )
+    if not parts:
+        raise RadiosslError("no cutout store was given")
+    return TrainingData(CutoutStore.joined(*parts), provenance)
 
 
 class CutoutBatches:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from radiossl.errors import RadiosslError
+from radiossl.pretrain.data import Exclusion
 from radiossl.pretrain.recipe import Recipe, read_recipe
-from radiossl.pretrain.trainer import CHECKPOINT, Monitor, Trainer
-from radiossl.weights.released import load_backbone, save_backbone
+from radiossl.pretrain.trainer import CHECKPOINT, OTHER_EXCLUDES, Monitor, Trainer
+from radiossl.survey.crossmatch import RADIUS_ARCSEC
+from radiossl.weights.released import load_backbone, read_config, save_backbone
 
 
 def pretrain(
@@ -21,6 +23,8 @@ def pretrain(
     resume: bool = False,
     device: str = "auto",
     monitor: Monitor | None = None,
+    exclude: Sequence[str | os.PathLike[str]] = (),
+    exclude_radius_arcsec: float = RADIUS_ARCSEC,
 ) -> Path:
     """Pretrain a backbone.
 
@@ -41,6 +45,12 @@ def pretrain(
         ``auto``, ``cpu`` or ``cuda``.
     monitor
         Labelled store for the online kNN.
+    exclude
+        Folders of cutout stores, such as test sets, whose sources must not be seen in training. Left out is every
+        cutout in whose box, widened by the radius, the centre of one of theirs lies, or that has the very pixels of
+        one; `radiossl.survey.crossmatch.repeats` has the details. The backbone's `config.json` records them.
+    exclude_radius_arcsec
+        That radius.
 
     Returns
     -------
@@ -57,20 +67,43 @@ def pretrain(
     else:
         stages = [recipe] if isinstance(recipe, Recipe) else list(recipe)
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
+    exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
+    exclusion = Exclusion(exclude, exclude_radius_arcsec)
     out = Path(out)
     if len(stages) == 1:
-        Trainer(stages[0], stores, out, init=init, resume=resume, device=device, monitor=monitor).train()
+        Trainer(
+            stages[0], stores, out, init=init, resume=resume, device=device, monitor=monitor, exclusion=exclusion
+        ).train()
         return out / "backbone"
     if len(stores) != len(stages):
         names = ", ".join(stage.name for stage in stages)
         raise RadiosslError(f"the recipe has {len(stages)} stages ({names}): give --data once for each, in this order")
     for number, (stage, store) in enumerate(zip(stages, stores, strict=True), start=1):
         folder = out / f"stage{number}"
-        if not (resume and (folder / "backbone").is_dir()):
+        if resume and (folder / "backbone").is_dir():
+            _check_finished(folder, exclusion)
+        else:
             unfinished = resume and (folder / CHECKPOINT).exists()
             parts = str(store).split(",")
-            Trainer(stage, parts, folder, init=init, resume=unfinished, device=device, monitor=monitor).train()
+            Trainer(
+                stage,
+                parts,
+                folder,
+                init=init,
+                resume=unfinished,
+                device=device,
+                monitor=monitor,
+                exclusion=exclusion,
+            ).train()
         init = folder / "backbone"
     last = load_backbone(folder / "backbone")
     save_backbone(out / "backbone", last.network, last.config)
     return out / "backbone"
+
+
+def _check_finished(stage: Path, exclusion: Exclusion) -> None:
+    """Raise `RadiosslError` if a finished stage was trained with other excluded stores."""
+    config, _ = read_config(stage / "backbone")
+    before = {(e["identity"], e["radius_arcsec"]) for entry in config.data for e in entry.get("excluded", [])}
+    if before != {(e["identity"], e["radius_arcsec"]) for e in exclusion.key()}:
+        raise RadiosslError(f"{stage}: {OTHER_EXCLUDES}")

@@ -28,16 +28,18 @@ from radiossl.embeddings.neighbours import knn_predict
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, write_text
 from radiossl.images.views import ViewMaker
-from radiossl.pretrain.data import Batch, CutoutBatches, epoch_batches
+from radiossl.pretrain.data import Batch, CutoutBatches, Exclusion, epoch_batches, training_data
 from radiossl.pretrain.methods import build_method, build_optimizer, learning_rate
 from radiossl.pretrain.recipe import Recipe, read_recipe
 from radiossl.pretrain.record import Metrics, TrainingProgress
-from radiossl.survey.store import CutoutStore, open_store, store_manifest
+from radiossl.survey.store import CutoutStore
 from radiossl.weights.released import (
     Backbone,
     BackboneConfig,
+    TrainingSky,
     check_tensors,
     load_backbone,
+    read_config,
     save_backbone,
 )
 
@@ -45,6 +47,7 @@ CHECKPOINT = Path("checkpoints") / "last.ckpt"
 #: Features whose spread over a batch falls below this have collapsed; 1 is the spread of directions drawn at random.
 COLLAPSE = 0.05
 _ROW_STEPS = 10
+OTHER_EXCLUDES = "was started with other --exclude stores or another --exclude-radius; resume with the same"
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,15 @@ class Trainer:
         resume: bool = False,
         device: str = "auto",
         monitor: Monitor | None = None,
+        exclusion: Exclusion | None = None,
     ) -> None:
         self.recipe, self.out, self.monitor = recipe, out, monitor
         self.device = _device(device)
         _check_run_folder(out, recipe, resume)
-        self.store = open_store(*data)
+        self.exclusion = exclusion or Exclusion()
+        self._excluded = self.exclusion.key()
+        training = training_data(data, self.exclusion)
+        self.store = training.store
         if recipe.where:
             self.store = self.store.where(recipe.where)
         if len(self.store) < 2 * recipe.accumulate:
@@ -113,7 +120,8 @@ class Trainer:
             recipe.backbone,
             recipe.preprocessing,
             recipe.model_dump(mode="json") | {"init": str(init) if init else None},
-            [_describe(Path(path)) for path in data],
+            training.provenance,
+            sky=TrainingSky.of(self.store, None if init is None else read_config(Path(init))[0].sky),
         )
         self.step = self._load_checkpoint() if resume else 0
 
@@ -234,6 +242,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "cutouts": len(self.store),
+            "excluded": self._excluded,
         }
         with atomic_file(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
@@ -244,6 +253,8 @@ class Trainer:
             state = torch.load(file, map_location=self.device, weights_only=True)
         except Exception as error:  # torch raises many kinds for a damaged file
             raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+        if state.get("excluded", []) != self._excluded:
+            raise RadiosslError(f"{self.out}: {OTHER_EXCLUDES}")
         if state["cutouts"] != len(self.store):
             raise RadiosslError(
                 f"{self.out}: was started with {state['cutouts']} cutouts, not {len(self.store)}; give the same --data"
@@ -293,16 +304,6 @@ def _load_initial(network: nn.Module, path: Path, architecture: str) -> None:
     tensors = initial.network.state_dict()
     check_tensors(tensors, network.state_dict(), f"--init {path}", architecture)
     network.load_state_dict(tensors)
-
-
-def _describe(store: Path) -> dict[str, Any]:
-    manifest = store_manifest(store)
-    return {
-        "store": store.name,
-        "cutouts": manifest["count"],
-        "identity": manifest["identity"],
-        "command": manifest["provenance"].get("command"),
-    }
 
 
 def _seed(seed: int, step: int, part: int) -> int:

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, write_json
-from radiossl.report.figures import confusion_matrix, score_bars, training_curves
+from radiossl.report.figures import training_curves
 from radiossl.report.html import Report
 from radiossl.report.images import Neighbour, Picture, neighbour_gallery
 from radiossl.survey.store import CutoutStore
-from radiossl.tasks.knn import KnnResult
 from radiossl.tasks.similarity import Query
 
 
@@ -56,50 +55,6 @@ def write_run_report(run: str | os.PathLike[str], title: str = "Pretraining") ->
     if (run / "backbone").is_dir():
         report.section("Backbone").link(run / "backbone" / "README.md", "model card")
     return report.write(run / "report.html")
-
-
-def write_knn_results(result: KnnResult, out: str | os.PathLike[str], title: str = "kNN") -> Path:
-    """Write metrics.json, predictions.csv, two figures and report.html; return the report's path."""
-    out = Path(out)
-    scores = [*result.baselines, result.score]
-    metrics: dict[str, Any] = {
-        "objects": len(result.truth),
-        "classes": len(set(result.truth.tolist())),
-        "k": result.k,
-        "folds": result.folds,
-        "seeds": result.seeds,
-    }
-    for score in scores:
-        key = score.name.replace(" ", "_")
-        metrics |= {f"{key}_accuracy": score.mean, f"{key}_accuracy_std": score.spread}
-    if result.interval is not None:
-        metrics |= {"backbone_accuracy_low": result.interval[0], "backbone_accuracy_high": result.interval[1]}
-    out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "metrics.json", metrics)
-    columns = ["cutout_id", "mosaic", "ra_deg", "dec_deg"]
-    predictions = pd.DataFrame({name: result.store.column(name) for name in columns})
-    predictions["label"], predictions["predicted"] = result.truth, result.score.predictions
-    predictions["correct"] = predictions["label"] == predictions["predicted"]
-    write_table(predictions, out / "predictions.csv")
-    rows = [(score.name, score.mean, score.spread) for score in scores]
-    score_bars(rows, out=out / "accuracy.png", xlabel="accuracy", highlight=["backbone"])
-    classes = sorted(set(result.truth.tolist()))
-    confusion_matrix(_confusion(result.truth, result.score.predictions, classes), classes, out=out / "confusion.png")
-    how = f"{result.folds} folds, drawn {result.seeds} times" if result.folds else "a separate test set"
-    report = Report(title).text(
-        f"{result.k} nearest neighbours by cosine similarity, {len(result.truth)} objects in {len(classes)} classes, "
-        f"{how}. The baselines see the same preprocessing and, for random weights, the same averaging over views."
-    )
-    report.figure(out / "accuracy.png", "Mean and standard deviation over folds.")
-    report.figure(out / "confusion.png", "What the neighbours say of each class, over the folds of one draw.")
-    report.values(metrics).link(out / "predictions.csv").link(out / "metrics.json")
-    return report.write(out / "report.html")
-
-
-def _confusion(truth: NDArray[np.str_], predicted: NDArray[np.str_], classes: list[str]) -> NDArray[np.int64]:
-    matrix = np.zeros((len(classes), len(classes)), dtype=np.int64)
-    np.add.at(matrix, (np.searchsorted(classes, truth), np.searchsorted(classes, predicted)), 1)
-    return matrix
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,9 @@ from radiossl.files import atomic_file, read_json, write_json
 from radiossl.progress import track
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = "radiossl cutout store"
 VERSION = 1
@@ -173,19 +177,11 @@ def write_store(
     _claim(path, identity)
     files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
     missing = [(path / file, job) for file, job in zip(files, jobs, strict=True) if not (path / file).exists()]
-    write = partial(_write_shard, batches=batches, schema=schema)
-    if workers > 1 and len(missing) > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare_worker) as pool:
-            futures = [pool.submit(write, file, job) for file, job in missing]
-            try:
-                for future in track(as_completed(futures), description, total=len(futures)):
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    else:
-        for target, job in track(missing, description):
-            write(target, job)
+    try:
+        _write_shards(missing, partial(_write_shard, batches=batches, schema=schema), workers, description)
+    except BaseException:
+        _withdraw(path)
+        raise
     for stray in path.glob(".tmp-*"):  # left behind by a run that was killed
         stray.unlink()
     shards = [_Shard.open(path / file) for file in files]
@@ -215,6 +211,33 @@ def write_store(
     )
     (path / _PARTIAL).unlink(missing_ok=True)
     return open_store(path)
+
+
+def _write_shards(
+    missing: Sequence[tuple[Path, Job]], write: Callable[[Path, Job], None], workers: int, description: str
+) -> None:
+    if workers > 1 and len(missing) > 1:
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare_worker) as pool:
+            futures = [pool.submit(write, file, job) for file, job in missing]
+            try:
+                for future in track(as_completed(futures), description, total=len(futures)):
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    else:
+        for target, job in track(missing, description):
+            write(target, job)
+
+
+def _withdraw(path: Path) -> None:
+    """Remove the beginnings of a store that has no finished shard yet; there is nothing to go on with."""
+    if any(path.glob("data-*.arrow")):
+        return
+    for file in (*path.glob(".tmp-*"), path / _PARTIAL):
+        file.unlink(missing_ok=True)
+    with suppress(OSError):  # a worker may still be writing
+        path.rmdir()
 
 
 def _prepare_worker() -> None:
@@ -406,7 +429,11 @@ class CutoutStore:
         RadiosslError
             If the expression cannot be evaluated, or is not true or false for every cutout.
         """
-        return self.select(_mask(self, expression))
+        return self.select(self.holds(expression))
+
+    def holds(self, expression: str) -> NDArray[np.bool_]:
+        """Return for which cutouts an expression over the columns holds; see `where`."""
+        return rows_where(self.table.to_pandas(), expression)
 
     @classmethod
     def joined(cls, *stores: CutoutStore) -> CutoutStore:
@@ -505,15 +532,15 @@ def filter_store(path: str | os.PathLike[str], where: str, out: str | os.PathLik
     return copy_store(open_store(path).where(where), out, provenance)
 
 
-def _mask(store: CutoutStore, where: str) -> NDArray[np.bool_]:
-    frame = store.table.to_pandas()
+def rows_where(frame: pd.DataFrame, where: str) -> NDArray[np.bool_]:
+    """Return for which rows an expression holds, shape (n,); see `CutoutStore.where`."""
     try:
         mask = np.asarray(frame.eval(where, engine="python", local_dict={}, global_dict={}))
     except Exception as error:  # whatever pandas raises on a bad expression, the user mistyped it
-        raise RadiosslError(f"--where {where!r}: {error}; columns are {', '.join(store.columns)}") from None
+        raise RadiosslError(f"--where {where!r}: {error}; columns are {', '.join(map(str, frame.columns))}") from None
     if mask.dtype == object and mask.ndim == 1:  # truth values among missing ones
         mask = np.array([False if _missing(value) else value for value in mask])
-    if mask.dtype != bool or mask.shape != (len(store),):
+    if mask.dtype != bool or mask.shape != (len(frame),):
         raise RadiosslError(
             f"--where {where!r}: must be true or false for every cutout, got {mask.dtype} of shape {mask.shape}"
         )

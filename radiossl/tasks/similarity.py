@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
-from radiossl.images.files import read_image
+from radiossl.survey.image_file import read_image
 from radiossl.weights.released import Backbone
 
 #: A position must be this close to a cutout's centre to name it.

@@ -6,6 +6,7 @@ preprocessing, the recipe and where the training images came from.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Sequence
@@ -23,11 +24,40 @@ import radiossl
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_folder, read_json, write_json, write_text
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
+from radiossl.survey.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
+SKY_FILE = "training_sky.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSky:
+    """Where on the sky the cutouts were that a backbone was trained on.
+
+    Attributes
+    ----------
+    ra_deg, dec_deg
+        ICRS positions of their centres, shape (n,); NaN where unknown.
+    reach_arcsec
+        Half the shorter side of each, shape (n,); NaN where unknown.
+    """
+
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    reach_arcsec: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, store: CutoutStore, before: TrainingSky | None = None) -> TrainingSky:
+        """Take the positions of a store, after those of an earlier training if there was one."""
+        reach = 0.5 * store.shapes.min(axis=1) * store.column("pixel_scale_arcsec").astype(float)
+        parts = [store.column("ra_deg").astype(float), store.column("dec_deg").astype(float), reach.astype(np.float32)]
+        if before is not None:
+            earlier = [before.ra_deg, before.dec_deg, before.reach_arcsec]
+            parts = [np.concatenate([first, then]) for first, then in zip(earlier, parts, strict=True)]
+        return cls(*parts)
 
 
 @dataclass(frozen=True)
@@ -46,6 +76,8 @@ class BackboneConfig:
         Provenance of the training images, one entry per store.
     scores
         Measured scores by name.
+    sky
+        Where the training images were, for those who test on others; None if that is not known.
     """
 
     architecture: Architecture
@@ -53,6 +85,7 @@ class BackboneConfig:
     recipe: dict[str, Any] = field(default_factory=dict)
     data: Sequence[dict[str, Any]] = ()
     scores: dict[str, Any] = field(default_factory=dict)
+    sky: TrainingSky | None = field(default=None, compare=False)
 
 
 class Backbone(nn.Module):
@@ -106,7 +139,7 @@ class Backbone(nn.Module):
         Tensor
             Shape (n, channels, size, size), on the device of the weights.
         """
-        from radiossl.images.files import read_image
+        from radiossl.survey.image_file import read_image
 
         if isinstance(cutouts, (str, os.PathLike)) or (hasattr(cutouts, "ndim") and cutouts.ndim == 2):
             cutouts = [cutouts]
@@ -178,6 +211,8 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
                 },
             },
         )
+        if config.sky is not None:
+            np.savez_compressed(folder / SKY_FILE, **dataclasses.asdict(config.sky))
         write_text(folder / CARD_FILE, _card(Path(path).name, config, architecture.feature_dim(network)))
 
 
@@ -233,6 +268,7 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             ours.get("recipe", {}),
             ours.get("data", []),
             ours.get("scores", {}),
+            _read_sky(path / SKY_FILE),
         )
     except KeyError as error:
         raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
@@ -241,6 +277,16 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({problem})") from None
     return config, ours.get("sha256", "")
+
+
+def _read_sky(file: Path) -> TrainingSky | None:
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return TrainingSky(*(arrays[name] for name in ("ra_deg", "dec_deg", "reach_arcsec")))
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise RadiosslError(f"{file}: damaged ({type(error).__name__}: {error})") from None
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
@@ -281,6 +327,11 @@ def _card(name: str, config: BackboneConfig, feature_dim: int) -> str:
     recipe, rows = config.recipe, []
     for entry in config.data:
         rows.append(f"- {entry.get('store', '?')}: {entry.get('cutouts', '?')} cutouts")
+        for other in entry.get("excluded", []):
+            rows.append(
+                f"  - without {other['removed']} that show a source of {other['store']} (within"
+                f" {other['radius_arcsec']:g} arcsec) or have the pixels of one"
+            )
     scores = [f"- {key}: {value}" for key, value in config.scores.items()]
     return "\n".join(
         [

@@ -66,6 +66,7 @@ def test_the_run_has_a_report_with_its_curves(world):
 def test_knn_against_the_truth(capsys, world, tmp_path):
     group = ["--group", "compact=compact", "--group", "resolved=FRI,FRII,bent,hybrid,ring,diffuse"]
     arguments = ["--train", world / "store", "--label", "class", *group, "--folds", 2, "--seeds", 2, "-k", 3]
+    arguments += ["--keep-shared", "--by", "rms"]
     status, out, _ = run(capsys, "evaluate", "knn", world / "run" / "backbone", *arguments, "--out", tmp_path / "knn")
     assert status == 0
     metrics = json.loads((tmp_path / "knn" / "metrics.json").read_text())
@@ -81,11 +82,61 @@ def test_knn_against_the_truth(capsys, world, tmp_path):
 
 def test_a_separate_test_set_gets_an_interval(capsys, world, tmp_path):
     arguments = ["--train", world / "store", "--test", world / "store", "--label", "class", "--no-baselines", "-k", 1]
+    arguments.append("--keep-shared")
     status, _, _ = run(capsys, "evaluate", "knn", world / "run" / "backbone", *arguments, "--out", tmp_path / "knn")
     assert status == 0
     metrics = json.loads((tmp_path / "knn" / "metrics.json").read_text())
     assert metrics["backbone_accuracy"] == 1.0  # each is its own nearest neighbour
     assert metrics["backbone_accuracy_low"] < 1.0
+
+
+def test_what_was_trained_on_is_not_tested_on_unless_told(capsys, world, tmp_path):
+    base = ["evaluate", "knn", world / "run" / "backbone", "--label", "class", "--out", tmp_path / "out"]
+    said = fails(capsys, *base, "--train", world / "store")
+    assert "every tested source stands in the pretraining set; give --keep-shared" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_protocol_and_their_comparison(capsys, world, tmp_path):
+    base = [
+        "--train",
+        world / "store",
+        "--label",
+        "class",
+        "--group",
+        "compact=compact",
+        "--group",
+        "long=FRI,FRII,bent",
+    ]
+    base += ["--folds", 2, "--seeds", 1, "--keep-shared", "--no-baselines"]
+    training = ["--epochs", 1, "--set", "batch_size=8"]
+    named = []
+    for name, *further in (
+        ("knn", "-k", 0, "--baselines", "--fractions", "1,50%"),
+        ("linear", "--tta", "d4"),
+        ("linear", "--layer", "--epochs", 2),
+        ("finetune", *training, "--stages", 1, "--small-cnn"),
+        ("supervised", *training),
+    ):
+        out = tmp_path / f"{name}{len(named)}"
+        status, text, err = run(capsys, "evaluate", name, world / "run" / "backbone", *base, *further, "--out", out)
+        assert status == 0, err
+        assert "note: " in text
+        metrics = json.loads((out / "metrics.json").read_text())
+        judged = "from_scratch" if name == "supervised" else "backbone"
+        assert {f"{judged}_accuracy", f"{judged}_macro_f1", f"{judged}_ece", f"{judged}_recall[long]"} <= set(metrics)
+        predictions = pd.read_csv(out / "predictions.csv")
+        np.testing.assert_allclose(predictions["probability[compact]"] + predictions["probability[long]"], 1)
+        named.append(f"{name}-{len(named)}={out}")
+    metrics = json.loads((tmp_path / "knn0" / "metrics.json").read_text())
+    assert metrics["label_fractions"] == [1.0, 0.5]
+    assert "backbone_accuracy@0.5" in metrics
+    assert (tmp_path / "knn0" / "fractions.png").is_file()
+    status, text, err = run(capsys, "evaluate", "compare", *named, "--out", tmp_path / "all")
+    assert status == 0, err
+    table = pd.read_csv(tmp_path / "all" / "comparison.csv")
+    assert table["name"].tolist() == [text.split("=")[0] for text in named]
+    assert table["probability_better"].iloc[1:].between(0, 1).all()
 
 
 def test_search_by_id_position_and_file_find_the_same(capsys, world, tmp_path):
@@ -210,10 +261,18 @@ def test_searching_refuses_what_it_cannot_use(capsys, world, tmp_path):
 
 def test_evaluating_refuses_what_it_cannot_use(capsys, world, tmp_path):
     backbone, out = world / "run" / "backbone", tmp_path / "knn"
-    base = ["evaluate", "knn", backbone, "--train", world / "store", "--out", out]
+    base = ["evaluate", "knn", backbone, "--train", world / "store", "--keep-shared", "--out", out]
+    tuning = ["evaluate", "finetune", *base[2:], "--label", "class", "--folds", 2]
     assert "no column 'kind'" in fails(capsys, *base, "--label", "kind")
     assert "'FRX' does not occur" in fails(capsys, *base, "--label", "class", "--group", "a=FRX")
     assert "too few for 40 folds" in fails(capsys, *base, "--label", "class", "--folds", 40)
+    assert "--fractions 1,few: expected numbers" in fails(capsys, *base, "--label", "class", "--fractions", "1,few")
+    assert "--tta d8: expected d4" in fails(capsys, *base, "--label", "class", "--tta", "d8")
+    assert "no grouping 'fr'" in fails(capsys, *base, "--label", "class", "--grouping", "fr")
+    assert "leaves 0 class" in fails(capsys, *base, "--label", "class", "--where", "ra_deg > 1000")
+    assert "--set lrr: Extra inputs" in fails(capsys, *tuning, "--set", "lrr=1")
+    assert "--set lr: expected KEY=VALUE" in fails(capsys, *tuning, "--set", "lr")
+    assert "--set lr: Input should be greater than 0" in fails(capsys, *tuning, "--set", "lr=-1")
     assert not out.exists()
 
 

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from astropy.table import Table
@@ -12,7 +13,7 @@ from pyarrow import parquet
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.survey.cutout import Cutout
-from radiossl.survey.store import cutout_batches, store_schema, write_store
+from radiossl.survey.store import cutout_batches, store_manifest, store_schema, write_store
 
 SCHEMA = store_schema(
     pa.schema([("label", pa.string()), ("score", pa.float64()), ("flux", pa.float64()), ("good", pa.bool_())])
@@ -210,3 +211,70 @@ def test_join_of_a_missing_table(capsys, store, tmp_path):
     status, _, err = run(capsys, "store", "join", store, tmp_path / "t.csv", "--on", "z", "--out", tmp_path / "j")
     assert status == 1
     assert "t.csv: no such file" in err
+
+
+def test_crossmatch_by_position_and_pixels(capsys, store, tmp_path):
+    make_store(tmp_path / "t", [4, 5, 6, 7])
+    table = tmp_path / "pairs.csv"
+    status, out, _ = run(capsys, "store", "crossmatch", store, tmp_path / "t", "--out", table)
+    assert status == 0
+    assert out.splitlines() == [
+        f"{store}: 2 of 6 cutouts match one of {tmp_path / 't'}",
+        f"{tmp_path / 't'}: 2 of 4 cutouts match one of {store}",
+        f"{table}: 2 pairs",
+    ]
+    pairs = pd.read_csv(table)
+    assert pairs["cutout_id_a"].tolist() == pairs["cutout_id_b"].tolist() == ["c4", "c5"]
+    assert pairs["ra_deg_b"].tolist() == [14.0, 15.0]
+    assert pairs["separation_arcsec"].tolist() == [0, 0]
+    assert set(pairs["matched_by"]) == {"position"}
+    run(capsys, "store", "crossmatch", store, tmp_path / "t", "--pixels", "exact", "--out", table)
+    assert set(pd.read_csv(table)["matched_by"]) == {"position+exact"}
+
+
+def test_crossmatch_takes_the_radius_in_every_unit(capsys, store):
+    # Sources are a degree of right ascension apart at declination 5: 0.9962 degrees.
+    for radius, found in (("0.99deg", 0), ("59.7arcmin", 0), ("0.997deg", 6), ("3590", 6)):
+        status, out, _ = run(capsys, "store", "crossmatch", store, store, "--radius", radius)
+        assert status == 0
+        assert out.startswith(f"{store}: {found} of 6 cutouts match"), radius
+
+
+def test_crossmatch_removes_the_matches(capsys, store, tmp_path):
+    make_store(tmp_path / "t", [4, 5, 6, 7])
+    arguments = ["store", "crossmatch", store, tmp_path / "t", "--radius", "1arcmin", "--remove-to", tmp_path / "r"]
+    status, out, _ = run(capsys, *arguments)
+    assert status == 0
+    assert out.endswith(f"{tmp_path / 'r'}: 4 of 6 cutouts\n")
+    left = open_store(tmp_path / "r")
+    assert left.column("cutout_id").tolist() == ["c0", "c1", "c2", "c3"]
+    np.testing.assert_array_equal(left.pixels(3), open_store(store).pixels(3))
+    provenance = store_manifest(tmp_path / "r")["provenance"]
+    assert provenance["removed"] == {
+        "store": "t",
+        "identity": store_manifest(tmp_path / "t")["identity"],
+        "radius_arcsec": 60.0,
+        "pixels": None,
+        "turned": False,
+        "count": 2,
+    }
+    assert provenance["parents"][0]["command"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--radius", "5parsec"], "--radius 5parsec: expected an angle such as 60arcsec"),
+        (["--radius", "200deg"], "expected an angle from 0 to 180 degrees"),
+        (["--pixels", "alike"], "--pixels 'alike': expected exact or near"),
+        (["--turned"], "--turned: only goes with --pixels near"),
+        (["--out", "pairs.fits"], "--out pairs.fits: the pairs are written as CSV"),
+        (["--remove-to", "r"], "are the same store, so nothing would be left"),
+    ],
+)
+def test_crossmatch_refusals(capsys, store, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run(capsys, "store", "crossmatch", store, store, *arguments)
+    assert status == 1
+    assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s"]

@@ -1,6 +1,7 @@
 """Cutting: every cutout is the right piece of the right mosaic, and every source without one is accounted for."""
 
 import csv
+import itertools
 import math
 
 import numpy as np
@@ -312,13 +313,34 @@ def test_an_interrupted_run_is_completed_to_the_same_store(tmp_path, monkeypatch
 
 
 def test_an_unfinished_store_of_other_parameters_is_not_completed(tmp_path, monkeypatch):
-    path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
-    monkeypatch.setattr(cutting, "cutout_batches", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    paths = [write_mosaic(tmp_path / f"m{number}.fits", noise((64, 64))) for number in range(2)]
+    interrupt_at_shard(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        blind_cutouts([path], tmp_path / "s", size=32)
+        blind_cutouts(paths, tmp_path / "s", size=32)
     monkeypatch.undo()
     with pytest.raises(RadiosslError, match="another command"):
-        blind_cutouts([path], tmp_path / "s", size=32, max_blank=0.3)
+        blind_cutouts(paths, tmp_path / "s", size=16)
+
+
+def test_an_interruption_before_the_first_shard_leaves_nothing(tmp_path, monkeypatch):
+    path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
+    interrupt_at_shard(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        blind_cutouts([path], tmp_path / "s", size=32)
+    assert not (tmp_path / "s").exists()
+
+
+def interrupt_at_shard(number, monkeypatch):
+    """Give every run of windows a shard of its own, and interrupt the writing of one of them."""
+    made, real = itertools.count(1), cutting.cutout_batches
+
+    def batches(*arguments):
+        if next(made) == number:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(cutting, "cutout_batches", batches)
+    monkeypatch.setattr("radiossl.survey.store.SHARD_BYTES", 1)
 
 
 def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 import radiossl
 from radiossl import RadiosslError, load_backbone
-from radiossl.images.files import read_image
 from radiossl.images.preprocess import Preprocessing
+from radiossl.survey.image_file import read_image
 from radiossl.weights import released
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.released import Backbone, BackboneConfig, save_backbone

@@ -10,7 +10,7 @@ from astropy.io import fits
 from PIL import Image
 
 from radiossl import RadiosslError
-from radiossl.images.files import read_image
+from radiossl.survey.image_file import read_image
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Published data sets as cutout stores and catalogues, one module for each."""

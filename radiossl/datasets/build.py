@@ -1,0 +1,494 @@
+"""Building a batched set of 8-bit images from a catalogue and FITS images, as CRUMB was built.
+
+Section 2.3 of Porter & Scaife (2023) gives the steps: an image of 300 pixels around each source, noise to zero, the
+central 150 pixels, a circular mask, and the range of brightness to 0 to 255. Section 2.5 gives the batches.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import pickle
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import radiossl
+from radiossl.datasets.crumb import ABSENT, BASIC_CLASSES, PRIORITY
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_folder, write_json
+from radiossl.progress import track
+from radiossl.survey.catalogue import Catalogue, read_catalogue
+from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels
+from radiossl.survey.placement import Locator, Places, best_places, join_places
+
+PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"
+NO_POSITION, NO_LABEL, OUTSIDE = "no position", "no label", "outside"
+INCOMPLETE, EMPTY = "incomplete", "nothing above the noise"
+
+#: The authors' code leaves these without a mask, which would cut into them.
+UNMASKED = ("161.634_+054.600", "176.113_+037.142")
+#: The authors' code keeps this one, which has an artefact, out of the training batches.
+TEST_ONLY = ("222.036_+016.578",)
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """How an image is made.
+
+    Attributes
+    ----------
+    field_px
+        Side of the image in which the noise is measured.
+    side_px
+        Side of the final image, at most `field_px`.
+    sigma
+        Pixels up to this many times the noise become 0. The noise is the standard deviation after clipping at 3 sigma,
+        at most five times; as in the authors' code, the median is not added to it.
+    mask
+        ``circle`` keeps the largest circle in the image, as in CRUMB and MiraBest; ``extent`` a circle as wide as the
+        source's largest angular size, but at most the former; ``none`` keeps everything.
+    pixel_arcsec
+        Pixel size by which ``extent`` is turned into pixels.
+    max_blank
+        Largest fraction of blank pixels inside the mask, such as a row at the edge of a mosaic; they become 0.
+    """
+
+    field_px: int = 300
+    side_px: int = 150
+    sigma: float = 3.0
+    mask: Literal["circle", "extent", "none"] = "circle"
+    pixel_arcsec: float = 1.8
+    max_blank: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.side_px <= self.field_px:
+            raise RadiosslError(f"images of {self.side_px} pixels from {self.field_px}: expected 1 to {self.field_px}")
+        if self.mask not in ("circle", "extent", "none"):
+            raise RadiosslError(f"mask {self.mask!r}: expected circle, extent or none")
+        if not (self.sigma >= 0 and self.pixel_arcsec > 0):
+            raise RadiosslError(
+                f"sigma {self.sigma}, pixels of {self.pixel_arcsec} arcsec: expected 0 or more, above 0"
+            )
+        if not 0 <= self.max_blank < 1:
+            raise RadiosslError(f"max-blank of {self.max_blank}: expected a fraction from 0 to below 1")
+
+    def radius_px(self, extent_arcsec: float | None = None, *, masked: bool = True) -> float:
+        """Return the radius of the mask for a source, in pixels; infinite without a mask."""
+        if self.mask == "none" or not masked:
+            return math.inf
+        largest = self.side_px // 2
+        if self.mask == "circle":
+            return largest
+        if extent_arcsec is None or not math.isfinite(extent_arcsec):
+            raise RadiosslError("a mask by extent needs the largest angular size of every source; use the mask circle")
+        return min(math.ceil(math.ceil(extent_arcsec / self.pixel_arcsec) / 2), largest)
+
+
+# Images ---------------------------------------------------------------------------------------------------------------
+
+
+def image_8bit(
+    field: NDArray[np.float32], recipe: ImageRecipe | None = None, radius_px: float | None = None
+) -> NDArray[np.uint8]:
+    """Turn the surroundings of a source into its 8-bit image.
+
+    Parameters
+    ----------
+    field
+        Shape (field_px, field_px), NaN where blank.
+    recipe
+        The steps' numbers; the paper's by default.
+    radius_px
+        Radius of the mask; that of the recipe's circle by default.
+
+    Returns
+    -------
+    ndarray
+        Shape (side_px, side_px), in the row order of `field`.
+
+    Raises
+    ------
+    NoImageError
+        If too many pixels inside the mask are blank, or none is above the noise.
+    """
+    from astropy.stats import sigma_clipped_stats
+
+    recipe = recipe or ImageRecipe()
+    start = recipe.field_px // 2 - recipe.side_px // 2
+    crop = np.s_[start : start + recipe.side_px]
+    image = field[crop, crop].copy()
+    mask = circle(recipe.side_px, recipe.radius_px() if radius_px is None else radius_px)
+    if np.isnan(image[mask]).mean() > recipe.max_blank:
+        raise NoImageError(INCOMPLETE)
+    noise = sigma_clipped_stats(field[np.isfinite(field)], sigma=3.0, maxiters=5)[2]
+    # Written so that blank pixels become 0 as well.
+    image[~(image > recipe.sigma * noise)] = 0
+    image[~mask] = 0
+    low, high = image[mask].min(), image[mask].max()
+    if not low < high:
+        raise NoImageError(EMPTY)
+    # The minimum is 0 unless every pixel of the mask is above the noise, so the corners stay 0.
+    image[mask] = (image[mask] - low) / (high - low)
+    return (image * np.float32(255)).astype(np.uint8)
+
+
+class NoImageError(RadiosslError):
+    """A source has no image; the message is the reason."""
+
+
+def circle(side: int, radius: float) -> NDArray[np.bool_]:
+    """Return the mask of pixels no farther than `radius` from pixel ``side / 2``, as the authors centre it."""
+    offset = np.arange(side) - round(side / 2)
+    return offset[:, None] ** 2 + offset**2 <= radius**2
+
+
+# Batches --------------------------------------------------------------------------------------------------------------
+
+
+def deal_batches(
+    labels: Sequence[str], batches: int = 7, seed: int = 0, last: Collection[int] = ()
+) -> NDArray[np.int64]:
+    """Deal sources out to batches that are alike in size and in the number of each class, to within one.
+
+    The classes are dealt one after the other, the rarest first (section 2.5), each in a random order, and always to
+    the batch that is next in turn.
+
+    Parameters
+    ----------
+    labels
+        Class of every source.
+    batches
+        How many.
+    seed
+        Of the random order.
+    last
+        Indices of sources that must come into the last batch; they change places with others of their class.
+
+    Returns
+    -------
+    ndarray
+        Batch of every source, from 0.
+
+    Raises
+    ------
+    RadiosslError
+        If there are fewer sources than batches.
+    """
+    if not 1 <= batches <= len(labels):
+        raise RadiosslError(f"{batches} batches of {len(labels)} sources: expected from 1 to one per source")
+    rng = np.random.default_rng(seed)
+    names = np.array(labels, dtype=object)
+    counts = Counter(labels)
+    rarest_first = sorted(counts, key=lambda name: (counts[name], name))
+    order = np.concatenate([rng.permutation(np.flatnonzero(names == name)) for name in rarest_first])
+    batch = np.empty(len(labels), dtype=np.int64)
+    batch[order] = np.arange(len(labels)) % batches
+    for row in last:
+        others = [o for o in order if names[o] == names[row] and batch[o] == batches - 1 and o not in last]
+        if batch[row] != batches - 1 and others:
+            batch[row], batch[others[0]] = batches - 1, batch[row]
+    return batch
+
+
+# The set --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Built:
+    """A set that was built.
+
+    Attributes
+    ----------
+    path
+        Its folder.
+    images
+        How many images it has.
+    classes
+        How many of each class.
+    missing
+        How many sources have no image, by reason.
+    """
+
+    path: Path
+    images: int
+    classes: dict[str, int]
+    missing: dict[str, int]
+
+
+def build(
+    mosaics: Sequence[str | os.PathLike[str]],
+    catalogue: Catalogue | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    label: str = "basic_label",
+    parents: Sequence[str] | None = None,
+    recipe: ImageRecipe | None = None,
+    batches: int = 7,
+    seed: int = 0,
+    unmasked: Collection[str] = UNMASKED,
+    test_only: Collection[str] = TEST_ONLY,
+) -> Built:
+    """Build a batched set of 8-bit images.
+
+    Parameters
+    ----------
+    mosaics
+        FITS files, folders of them, or glob patterns. A source is cut from the one in which it is farthest from an
+        edge. Where the field of a source reaches beyond it, the noise is that of what there is.
+    catalogue
+        The sources, or a file for `read_catalogue`, such as `write_crumb_catalogue` or `merge` writes.
+    out
+        Folder of the set: the images in ``PNG``, ``labels.csv``, ``missing.csv`` with the sources that have no image,
+        ``build.json`` and the batches, pickled like the official ones, in ``batches``. Rows of the images are those of
+        the FITS arrays, lowest declination first, as in the official ones, so a viewer shows them upside down.
+    label
+        Column of the class.
+    parents
+        Columns of the complete label, whole numbers; by default CRUMB's four, and with them the columns that the
+        ``parents`` of the sources name.
+    recipe
+        How images are made; as in the paper by default.
+    batches
+        How many; the last is the test batch.
+    seed
+        By which sources are dealt to batches.
+    unmasked, test_only
+        Ids of sources without a mask, and of those that belong into the test batch.
+
+    Raises
+    ------
+    RadiosslError
+        If a column is missing or no source has an image, or a mosaic cannot be read.
+    """
+    recipe = recipe or ImageRecipe()
+    if not isinstance(catalogue, Catalogue):
+        catalogue = read_catalogue(catalogue)
+    if recipe.mask == "extent" and catalogue.extent_arcsec is None:
+        raise RadiosslError(f"{catalogue.name}: no column of largest angular sizes, use the mask circle")
+    classes = _classes(catalogue, label)
+    names, complete = _complete(catalogue, parents)
+    reasons = np.full(len(catalogue), "", dtype=object)
+    reasons[[name is None for name in classes]] = NO_LABEL
+    reasons[~(np.isfinite(catalogue.ra_deg) & np.isfinite(catalogue.dec_deg))] = NO_POSITION
+    images = _images(mosaics, catalogue, recipe, reasons, unmasked)
+    rows = sorted(images)
+    if not rows:
+        listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
+        raise RadiosslError(f"{catalogue.name}: no source has an image ({listed})")
+    chosen = [str(classes[row]) for row in rows]
+    wanted = [index for index, row in enumerate(rows) if catalogue.ids[row] in test_only]
+    dealt = deal_batches(chosen, batches, seed, wanted)
+    batch_of = dict(zip(rows, (_batch_name(number, batches) for number in dealt), strict=True))
+    with atomic_folder(out) as folder:
+        _write_pictures(folder / PNG, catalogue, images)
+        _write_labels(folder / LABELS, catalogue, images, batch_of)
+        _write_missing(folder / MISSING, catalogue, reasons)
+        _write_batches(folder / BATCHES, catalogue, images, classes, names, complete, batch_of, batches)
+        write_json(
+            folder / RECORD,
+            {
+                "command": "datasets build",
+                "radiossl_version": radiossl.__version__,
+                "catalogue": {"name": catalogue.name, "sources": len(catalogue), "sha256": catalogue.fingerprint()},
+                "label": label,
+                "parents": names,
+                "recipe": asdict(recipe),
+                "batches": batches,
+                "seed": seed,
+                "unmasked": sorted(unmasked),
+                "test_only": sorted(test_only),
+            },
+        )
+    missing = dict(Counter(reasons[reasons != ""].tolist()))
+    return Built(Path(out), len(rows), dict(Counter(chosen)), missing)
+
+
+@dataclass(frozen=True)
+class _Image:
+    """The image of a source and where it is from; `field_fraction` is how much of the field there was."""
+
+    pixels: NDArray[np.uint8]
+    mosaic: str
+    field_fraction: float
+
+
+def _classes(catalogue: Catalogue, label: str) -> list[Any]:
+    columns = catalogue.columns.column_names
+    if label not in columns:
+        raise RadiosslError(
+            f"{catalogue.name}: no column {label!r}; there are {', '.join(columns)}. The list of CRUMB's sources gets "
+            "it when its catalogue is made, merged catalogues when the classes of their labels are given"
+        )
+    return catalogue.columns.column(label).to_pylist()
+
+
+def _complete(catalogue: Catalogue, parents: Sequence[str] | None) -> tuple[list[str], NDArray[np.int64]]:
+    """Return the names and the values of the complete labels, shape (n, m), -1 where absent."""
+    columns = catalogue.columns.column_names
+    if parents is None:
+        listed = catalogue.columns.column("parents").to_pylist() if "parents" in columns else []
+        named = dict.fromkeys(name for text in listed if text for name in text.split(","))
+        parents = [*PRIORITY, *(name for name in named if name in columns and name not in PRIORITY)]
+    values = []
+    for name in parents:
+        if name not in columns:
+            values.append(np.full(len(catalogue), ABSENT, dtype=np.int64))
+            continue
+        column = catalogue.columns.column(name)
+        try:
+            values.append(column.fill_null(ABSENT).to_numpy().astype(np.int64, casting="same_kind"))
+        except (TypeError, ValueError):
+            raise RadiosslError(
+                f"{catalogue.name}: column {name!r} is {column.type}, complete labels are whole numbers"
+            ) from None
+    return list(parents), np.stack(values, axis=1)
+
+
+def _images(
+    mosaics: Sequence[str | os.PathLike[str]],
+    catalogue: Catalogue,
+    recipe: ImageRecipe,
+    reasons: NDArray[Any],
+    unmasked: Collection[str],
+) -> dict[int, _Image]:
+    """Return the images by the row of their source; write into `reasons` why the others have none."""
+    paths = find_mosaics(mosaics)
+    labels = mosaic_labels(paths)
+    places = _places(catalogue, paths, reasons)
+    images: dict[int, _Image] = {}
+    for row, index, field in track(_fields(places, paths, recipe.field_px), "making images", total=len(places)):
+        id_ = str(catalogue.ids[row])
+        extent = None if catalogue.extent_arcsec is None else float(catalogue.extent_arcsec[row])
+        try:
+            radius = recipe.radius_px(extent, masked=id_ not in unmasked)
+            pixels = image_8bit(field, recipe, radius)
+        except NoImageError as error:
+            reasons[row] = str(error)
+        except RadiosslError as error:
+            raise RadiosslError(f"{catalogue.name}, {id_}: {error}") from None
+        else:
+            images[row] = _Image(pixels, labels[index], float(np.isfinite(field).mean()))
+    return images
+
+
+def _places(catalogue: Catalogue, paths: Sequence[Path], reasons: NDArray[Any]) -> Places:
+    wanted = np.flatnonzero(reasons == "")
+    if wanted.size == 0:
+        raise RadiosslError(f"{catalogue.name}: no source has a position and a label")
+    locator = Locator(catalogue.ra_deg, catalogue.dec_deg, wanted)
+    found = []
+    for index, path in enumerate(track(paths, "reading headers")):
+        found.append(locator.find(Mosaic.open(path), index))
+    places = join_places(found)
+    if len(places) == 0:
+        raise RadiosslError(
+            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(paths)} image(s), the nearest is "
+            f"{locator.nearest_deg:.2f} degrees from the centre of one; check the units of the positions"
+        )
+    reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
+    return best_places(places, paths)
+
+
+def _fields(places: Places, paths: Sequence[Path], side: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
+    """Yield the row of each source, its mosaic and the pixels around it; mosaic by mosaic, from the bottom up."""
+    x0, y0 = (np.floor(at - (side - 1) / 2 + 0.5).astype(np.int64) for at in (places.x, places.y))
+    order = np.lexsort((x0, y0, places.mosaic)).tolist()
+    for index, group in groupby(order, key=lambda place: int(places.mosaic[place])):
+        members = list(group)
+        with Mosaic.open(paths[index]) as mosaic:
+            boxes = [Box(int(x0[place]), int(y0[place]), side, side) for place in members]
+            for place, pixels in zip(members, mosaic.read_boxes(boxes), strict=True):
+                yield int(places.source[place]), index, pixels
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+def _file_name(catalogue: Catalogue, row: int) -> str:
+    """Return the name of a source's picture, whatever its id consists of."""
+    return "".join(char if char.isalnum() or char in "+-._" else "_" for char in str(catalogue.ids[row])) + ".png"
+
+
+def _batch_name(number: int, batches: int) -> str:
+    return "test_batch" if number == batches - 1 else f"data_batch_{number + 1}"
+
+
+def _write_pictures(folder: Path, catalogue: Catalogue, images: dict[int, _Image]) -> None:
+    from PIL import Image
+
+    folder.mkdir()
+    for row, image in images.items():
+        path = folder / _file_name(catalogue, row)
+        if path.exists():
+            raise RadiosslError(f"{catalogue.name}: two sources would have the picture {path.name}; change their ids")
+        Image.fromarray(image.pixels).save(path)
+
+
+def _write_labels(path: Path, catalogue: Catalogue, images: dict[int, _Image], batch_of: dict[int, str]) -> None:
+    columns = catalogue.columns.to_pylist()
+    own = ("file", "id", "ra_deg", "dec_deg", "batch", "split", "mosaic", "field_fraction")
+    further = [name for name in catalogue.columns.column_names if name not in (*own, "cat_ra_deg", "cat_dec_deg")]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*own, *further])
+        for row in sorted(images):
+            image, batch = images[row], batch_of[row]
+            place = (float(catalogue.ra_deg[row]), float(catalogue.dec_deg[row]))
+            facts = (batch, "test" if batch == "test_batch" else "train", image.mosaic, f"{image.field_fraction:.4f}")
+            known = (columns[row][name] for name in further)
+            writer.writerow([f"{PNG}/{_file_name(catalogue, row)}", catalogue.ids[row], *place, *facts, *known])
+
+
+def _write_missing(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "ra_deg", "dec_deg", "reason"])
+        for row in np.flatnonzero(reasons != ""):
+            writer.writerow([catalogue.ids[row], catalogue.ra_deg[row], catalogue.dec_deg[row], reasons[row]])
+
+
+def _write_batches(
+    folder: Path,
+    catalogue: Catalogue,
+    images: dict[int, _Image],
+    classes: Sequence[Any],
+    parents: Sequence[str],
+    complete: NDArray[np.int64],
+    batch_of: dict[int, str],
+    batches: int,
+) -> None:
+    """Write the batches in the layout of the official ones; `batches.meta` also names the parents."""
+    found = {str(classes[row]) for row in images}
+    names = [*BASIC_CLASSES, *sorted(found - set(BASIC_CLASSES))]
+    folder.mkdir()
+    for number in range(batches):
+        name = _batch_name(number, batches)
+        rows = [row for row in sorted(images) if batch_of[row] == name]
+        kind = "testing batch 1 of 1" if name == "test_batch" else f"training batch {number + 1} of {batches - 1}"
+        _dump(
+            folder / name,
+            {
+                "batch_label": kind,
+                "labels": [names.index(str(classes[row])) for row in rows],
+                "complete_labels": [complete[row] for row in rows],
+                "data": [images[row].pixels for row in rows],
+                "filenames": [f"{PNG}/{_file_name(catalogue, row)}" for row in rows],
+            },
+        )
+    size, side = -(-len(images) // batches), next(iter(images.values())).pixels.shape[0]
+    meta = {"num_cases_per_batch": size, "label_names": names, "num_vis": side**2, "parents": list(parents)}
+    _dump(folder / "batches.meta", meta)
+
+
+def _dump(path: Path, content: dict[str, Any]) -> None:
+    with path.open("wb") as file:
+        # Later protocols write arrays by functions that a cautious reader, such as this package's, refuses.
+        pickle.dump(content, file, protocol=4)

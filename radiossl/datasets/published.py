@@ -1,0 +1,245 @@
+"""What all published data sets share: a description, a reader of parts, and the way into a cutout store."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from radiossl.datasets.fetch import Download
+from radiossl.errors import RadiosslError
+from radiossl.survey.cutout import Cutout
+from radiossl.survey.store import CutoutStore, EmptyStoreError, cutout_batches, rows_where, store_schema, write_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Options(BaseModel):
+    """Choices that a set leaves to its user; sets with any define their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """A data set as its authors publish it.
+
+    Attributes
+    ----------
+    name
+        By which commands know it.
+    title, reference, terms
+        What it is, which paper to cite, and the terms of its use as far as they are published.
+    source
+        What `import_set` is to be given, in a few words.
+    columns
+        Columns of its store beside those that every store has; a function of source and options if they decide.
+    parts
+        Takes the source and the options and lists its parts in a fixed order; each becomes a shard of the store.
+    read
+        Takes the source, one of the parts and the options, and makes the cutouts of that part.
+    options
+        The model of its options.
+    selections
+        Named expressions over the columns, for the subsets that papers use.
+    notes
+        What a user should know, one sentence each.
+    remarks
+        Takes the source and the options, and says what a user should know about this copy, such as what it lacks.
+    downloads
+        Where it is published; empty if there is no stable address.
+    """
+
+    name: str
+    title: str
+    reference: str
+    terms: str
+    source: str
+    columns: pa.Schema | Callable[[Path, Any], pa.Schema]
+    parts: Callable[[Path, Any], Sequence[str]]
+    read: Callable[[Path, str, Any], Iterable[Cutout]]
+    options: type[Options] = Options
+    selections: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    remarks: Callable[[Path, Any], Sequence[str]] | None = None
+    downloads: tuple[Download, ...] = ()
+
+
+#: Names of the sets, and the module and attribute that describe each.
+_SETS = {
+    "mirabest-f": ("mirabest", "MIRABEST_F"),
+    "mirabest-n": ("mirabest", "MIRABEST_N"),
+    "mirabest-full": ("mirabest", "MIRABEST_FULL"),
+    "mirabest-basic": ("mirabest", "MIRABEST_BASIC"),
+    "mirabest-fits": ("mirabest", "MIRABEST_FITS"),
+    "crumb": ("crumb", "CRUMB"),
+    "frdeep-f": ("frdeep", "FRDEEP_F"),
+    "frdeep-n": ("frdeep", "FRDEEP_N"),
+    "radiogalaxydataset": ("radiogalaxydataset", "RADIO_GALAXY_DATASET"),
+    "radiogalaxynet": ("radiogalaxynet", "RADIO_GALAXY_NET"),
+    "mgcls": ("mgcls", "MGCLS"),
+    "rgz108k": ("rgz", "RGZ108K"),
+    "images": ("image_folder", "IMAGES"),
+}
+
+
+def set_names() -> list[str]:
+    """Names of all sets, in the order in which they are listed."""
+    return list(_SETS)
+
+
+def published_set(name: str) -> PublishedSet:
+    """Return a set by name; raise `RadiosslError` if there is none."""
+    if name not in _SETS:
+        raise RadiosslError(f"no data set {name!r}; there are {', '.join(_SETS)}")
+    module, attribute = _SETS[name]
+    found: PublishedSet = getattr(import_module(f"radiossl.datasets.{module}"), attribute)
+    return found
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A store made of a published set.
+
+    Attributes
+    ----------
+    store
+        The finished store.
+    remarks
+        What its maker should know about the set and this copy of it, one sentence each.
+    """
+
+    store: CutoutStore
+    remarks: tuple[str, ...]
+
+
+def import_set(
+    name: str,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    select: str | None = None,
+    where: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int = 1,
+) -> Imported:
+    """Turn a published set into a cutout store.
+
+    Parameters
+    ----------
+    name
+        One of `set_names`.
+    source
+        The file or folder of the set.
+    out
+        Folder of the new store.
+    select
+        One of the set's named selections.
+    where
+        Expression over the columns that cutouts must satisfy, as in `CutoutStore.where`.
+    options
+        By name; see the set's own.
+    workers
+        Processes.
+
+    Raises
+    ------
+    RadiosslError
+        If anything named is unknown, the source is not what was expected, or nothing is selected.
+    """
+    dataset = published_set(name)
+    chosen = read_options(name, dataset.options, options or {})
+    if select is not None and select not in dataset.selections:
+        known = ", ".join(dataset.selections) or "it has none"
+        raise RadiosslError(f"{name}: no selection {select!r}; there are {known}")
+    expressions = [text for text in (dataset.selections[select] if select else None, where) if text]
+    source = Path(source)
+    if not source.exists():
+        raise RadiosslError(f"{source}: no such file or folder; expected {dataset.source}")
+    jobs = list(dataset.parts(source, chosen))
+    columns = dataset.columns
+    schema = store_schema(columns if isinstance(columns, pa.Schema) else columns(source, chosen))
+    provenance = {
+        "command": "datasets import",
+        "dataset": dataset.name,
+        "title": dataset.title,
+        "reference": dataset.reference,
+        "terms": dataset.terms,
+        "source": source.name,
+        "source_sha256": fingerprint(source, jobs),
+        "options": chosen.model_dump(mode="json"),
+        "where": " and ".join(f"({text})" for text in expressions) or None,
+    }
+    batches = partial(
+        _part_batches, name=name, source=source, options=chosen, expressions=tuple(expressions), schema=schema
+    )
+    try:
+        store = write_store(out, jobs, batches, schema, provenance, workers=workers, description=f"importing {name}")
+    except EmptyStoreError:
+        raise RadiosslError(f"{source}: no cutout of {name} satisfies {provenance['where']}") from None
+    remarks = dataset.remarks(source, chosen) if dataset.remarks else ()
+    return Imported(store, (*dataset.notes, *remarks))
+
+
+def fingerprint(source: Path, parts: Sequence[str]) -> str:
+    """Return a hash of the source: of the file, or of names and sizes of the parts' files in a folder."""
+    digest = hashlib.sha256()
+    if source.is_file():
+        with source.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    for part in parts:
+        file_of_part = source / part
+        digest.update(f"{part}:{file_of_part.stat().st_size if file_of_part.is_file() else ''};".encode())
+    return digest.hexdigest()
+
+
+OptionsModel = TypeVar("OptionsModel", bound=Options)
+
+
+def read_options(name: str, model: type[OptionsModel], given: Mapping[str, Any]) -> OptionsModel:
+    """Check options given by name; raise `RadiosslError` naming the first that is unknown or wrong."""
+    unknown = [key for key in given if key not in model.model_fields]
+    if unknown:
+        known = ", ".join(model.model_fields) or "it has none"
+        raise RadiosslError(f"{name}: no option {unknown[0]!r}; there are {known}")
+    try:
+        return model(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RadiosslError(f"{name}: option {where}={first['input']!r}: {first['msg']}") from None
+
+
+def _part_batches(
+    part: str, *, name: str, source: Path, options: Options, expressions: Sequence[str], schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    cutouts: Iterable[Cutout] = published_set(name).read(source, part, options)
+    if expressions:
+        cutouts = list(cutouts)
+        frame = _frame(cutouts, schema)
+        keep = [rows_where(frame, expression) for expression in expressions]
+        cutouts = [cutout for row, cutout in enumerate(cutouts) if all(mask[row] for mask in keep)]
+    return cutout_batches(cutouts, schema)
+
+
+def _frame(cutouts: Sequence[Cutout], schema: pa.Schema) -> pd.DataFrame:
+    """Columns that are known before an image is measured."""
+    own = ("cutout_id", "mosaic", "ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec", "unit")
+    extra = [field for field in schema if any(field.name in cutout.extra for cutout in cutouts)]
+    columns = {name: pa.array([getattr(cutout, name) for cutout in cutouts]) for name in own}
+    columns |= {field.name: pa.array([c.extra.get(field.name) for c in cutouts], field.type) for field in extra}
+    columns |= {
+        "height": pa.array([c.pixels.shape[0] for c in cutouts]),
+        "width": pa.array([c.pixels.shape[1] for c in cutouts]),
+    }
+    return pa.table(columns).to_pandas()

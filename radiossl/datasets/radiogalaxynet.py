@@ -1,0 +1,220 @@
+"""RadioGalaxyNET: radio galaxies of the EMU pilot survey with boxes, outlines and infrared hosts (Gupta et al. 2024).
+
+Read from the published folder of PNG images (``train``, ``val``, ``test``) with COCO annotations. The three channels of
+a picture are not colours: green and blue are the lower and the upper byte of one 16-bit radio image.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.datasets.published import Options, PublishedSet
+from radiossl.errors import RadiosslError
+from radiossl.files import existing_file, read_json
+from radiossl.survey.cutout import Cutout
+
+#: Folders of the set and what their splits are called in the store.
+_SPLITS = {"train": "train", "val": "valid", "test": "test"}
+#: Measured: 571 pairs of overlapping images are shifted by one row for every 2.00 arcsec (quartiles 1.96 and 2.03)
+#: between the declinations in their names.
+_ARCSEC = 2.0
+_PER_PART = 100
+#: Declination of the centre in degrees, minutes and seconds, all south, and the image's number.
+_NAME = re.compile(r"(\d\d)([0-5]\d)([0-5]\d)_\d+\.png")
+
+SEVERAL = "several"
+
+COLUMNS = pa.schema(
+    [
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("file_name", pa.string()),
+        ("image_id", pa.int64()),
+        ("centre_dec_deg", pa.float64()),
+        ("n_instances", pa.int64()),
+        ("instances", pa.string()),
+    ]
+)
+
+
+class RadioGalaxyNetOptions(Options):
+    """Options of RadioGalaxyNET.
+
+    Attributes
+    ----------
+    channel
+        ``radio`` joins green and blue to the 16-bit radio image, 0 to 65535; ``blue`` is its upper byte alone, as
+        pictures show it; ``red`` is the infrared image.
+    """
+
+    channel: Literal["radio", "blue", "red"] = "radio"
+
+
+@dataclass(frozen=True)
+class _Annotated:
+    """One image of an annotation file with its objects."""
+
+    image_id: int
+    file_name: str
+    shape: tuple[int, int]
+    instances: tuple[dict[str, Any], ...]
+
+    @property
+    def label(self) -> str | None:
+        classes = {instance["category"] for instance in self.instances}
+        return SEVERAL if len(classes) > 1 else next(iter(classes), None)
+
+
+def _annotations(path: Path) -> list[_Annotated]:
+    """Images of a COCO file in the order of the file."""
+    return _parsed(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=len(_SPLITS))
+def _parsed(path: Path, _: int) -> list[_Annotated]:
+    content = read_json(path)
+    try:
+        classes = {entry["id"]: entry["name"] for entry in content["categories"]}
+        instances: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+        for entry in content["annotations"]:
+            kept = {name: entry[name] for name in ("bbox", "area", "segmentation", "keypoints")}
+            instances[entry["image_id"]].append({"category": classes[entry["category_id"]], **kept})
+        images = [
+            _Annotated(i["id"], i["file_name"], (i["height"], i["width"]), tuple(instances.pop(i["id"], ())))
+            for i in content["images"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise RadiosslError(
+            f"{path}: not the COCO annotations of RadioGalaxyNET (no {error}); fetch it again"
+        ) from None
+    if instances:
+        raise RadiosslError(f"{path}: objects of image {next(iter(instances))}, which is not listed; fetch it again")
+    return images
+
+
+def _annotation_file(source: Path, folder: str) -> Path:
+    return source / "annotations" / f"{folder}.json"
+
+
+def _folders(source: Path) -> list[str]:
+    """The splits that are there."""
+    return [folder for folder in _SPLITS if _annotation_file(source, folder).is_file()]
+
+
+def _parts(source: Path, _: RadioGalaxyNetOptions) -> list[str]:
+    folders = _folders(source)
+    if not folders:
+        raise RadiosslError(f"{source}: no annotations/train.json in there; expected the folder of RadioGalaxyNET")
+    counts = {folder: len(_annotations(_annotation_file(source, folder))) for folder in folders}
+    return [
+        f"{folder}:{start}:{min(start + _PER_PART, count)}"
+        for folder, count in counts.items()
+        for start in range(0, count, _PER_PART)
+    ]
+
+
+def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[Cutout]:
+    folder, start, stop = part.split(":")
+    for image in _annotations(_annotation_file(source, folder))[int(start) : int(stop)]:
+        path = source / folder / image.file_name
+        pixels = _pixels(path, options.channel)
+        if pixels.shape != image.shape:
+            raise RadiosslError(f"{path}: {pixels.shape} pixels, its annotation says {image.shape}; fetch it again")
+        yield Cutout(
+            cutout_id=f"{_SPLITS[folder]}_{Path(image.file_name).stem}",
+            pixels=pixels,
+            mosaic=image.file_name,
+            ra_deg=math.nan,
+            dec_deg=math.nan,
+            x=(pixels.shape[1] - 1) / 2,
+            y=(pixels.shape[0] - 1) / 2,
+            pixel_scale_arcsec=_ARCSEC,
+            unit="16-bit" if options.channel == "radio" else "8-bit",
+            extra={
+                "label": image.label,
+                "split": _SPLITS[folder],
+                "file_name": image.file_name,
+                "image_id": image.image_id,
+                "centre_dec_deg": declination_of_name(image.file_name),
+                "n_instances": len(image.instances),
+                "instances": json.dumps(image.instances),
+            },
+        )
+
+
+def declination_of_name(name: str) -> float | None:
+    """Return the declination in a file name such as ``533454_1.png`` (-53:34:54) in degrees; None if there is none."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    degrees, minutes, seconds = map(int, match.groups())
+    return -(degrees + minutes / 60 + seconds / 3600)
+
+
+def _pixels(path: Path, channel: str) -> NDArray[np.float32]:
+    """Read a channel, shape (height, width).
+
+    The rows stay as they are, the first is the lowest in declination: in all 508 overlapping pairs whose shift fits the
+    declinations in their names, a source has the higher row in the image centred farther south.
+    """
+    from PIL import Image
+
+    path = existing_file(path)
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            mode, array = picture.mode, np.asarray(picture)
+    except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
+        raise RadiosslError(f"{path}: not a readable picture ({error}); fetch it again") from None
+    if mode not in ("RGB", "RGBA"):
+        raise RadiosslError(f"{path}: a picture of mode {mode}, expected the three channels of RadioGalaxyNET")
+    red, green, blue = (array[..., index].astype(np.float32) for index in range(3))
+    # Along smooth sources 256 blue + green has sixty times less structure below the beam than blue alone; green alone
+    # is noise.
+    return {"radio": 256 * blue + green, "blue": blue, "red": red}[channel]
+
+
+def _remarks(source: Path, _: RadioGalaxyNetOptions) -> list[str]:
+    missing = [folder for folder in _SPLITS if folder not in _folders(source)]
+    return [f"the split {folder} is not in this folder" for folder in missing]
+
+
+RADIO_GALAXY_NET = PublishedSet(
+    name="radiogalaxynet",
+    title="RadioGalaxyNET: radio galaxies of the EMU pilot survey with outlines and infrared hosts",
+    reference="Gupta et al. 2024, PASA, arXiv:2312.00306; data doi:10.25919/btk3-vx79",
+    terms="as stated at doi:10.25919/btk3-vx79",
+    source="the folder with annotations, train, val and test",
+    columns=COLUMNS,
+    parts=_parts,
+    read=_read,
+    options=RadioGalaxyNetOptions,
+    selections={
+        "one-class": f"n_instances > 0 and label != '{SEVERAL}'",
+        "one-object": "n_instances == 1",
+    },
+    notes=(
+        "positions are not published; the file names begin with the declination of the centre (column centre_dec_deg)",
+        "about 97 % of the pixels are clipped to 0 and 0.1 % at the maximum, 65535; the files do not state how images "
+        "were scaled, so values compare within an image only",
+        "column instances is JSON text: the class, bbox (x, y, width, height), area, segmentation (outlines, several "
+        "for sources of several parts) and keypoints (x and y of the host) of every object, in pixels of the stored "
+        "image from its first row on; nothing is turned upside down",
+        f"label is the class of all objects of an image, or {SEVERAL!r} where they differ",
+        "images overlap on the sky: 135 of the 420 validation images show part of a training image",
+        "background sources are not annotated, and one object may have several outlines",
+    ),
+    remarks=_remarks,
+)

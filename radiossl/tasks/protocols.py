@@ -1,0 +1,272 @@
+"""The protocols of `radiossl evaluate`: who is judged in each, and beside which baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.errors import RadiosslError
+from radiossl.tasks.classifiers import (
+    ClassifierMethod,
+    LinearLayer,
+    LogisticRegression,
+    Majority,
+    NearestNeighbours,
+    Probabilities,
+    RandomForest,
+    Rows,
+    Trained,
+    backbone_features,
+    image_moments,
+    raw_pixels,
+    view_features,
+)
+from radiossl.tasks.judging import Contender, Judgement, LabelledSet, judge
+from radiossl.tasks.retrieval import mean_average_precision, precision_at_k
+from radiossl.tasks.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
+from radiossl.weights.released import Backbone
+
+Protocol = Literal["knn", "linear", "layer", "finetune", "supervised"]
+BACKBONE = "backbone"
+_RETRIEVED = 10
+
+
+@dataclass(frozen=True)
+class ProtocolSettings:
+    """What a protocol leaves open.
+
+    Attributes
+    ----------
+    k
+        Neighbours of ``knn``; None chooses them by inner folds of the training rows.
+    strength
+        Inverse regularisation of ``linear``; None chooses it by inner folds.
+    epochs
+        Of the single layer (30 in Riggi et al. 2024, section 3.2).
+    training
+        How networks are fine-tuned, and how trained from scratch.
+    baselines
+        Whether to judge the baselines too.
+    small_cnn
+        Whether to train the network of Negm 2021 beside the others, where networks are trained.
+    others
+        Further backbones by name, such as one with ImageNet weights, judged as the backbone is.
+    """
+
+    k: int | None = 20
+    strength: float | None = None
+    epochs: int = 30
+    training: TrainingSettings | None = None
+    baselines: bool = True
+    small_cnn: bool = False
+    others: dict[str, Backbone] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A judged backbone, or architecture, beside its baselines.
+
+    Attributes
+    ----------
+    protocol
+        Which.
+    labelled
+        The set and its trials.
+    judgements
+        Baselines first.
+    settings
+        As text, for the record.
+    retrieval
+        Precision among the 10 nearest and mean average precision of the features of each contender that has some,
+        over all tested objects, each looked for among the others.
+    """
+
+    protocol: Protocol
+    labelled: LabelledSet
+    judgements: list[Judgement]
+    settings: dict[str, str]
+    retrieval: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+def evaluate(
+    backbone: Backbone,
+    labelled: LabelledSet,
+    protocol: Protocol = "knn",
+    settings: ProtocolSettings | None = None,
+    kept: Path | None = None,
+) -> Evaluation:
+    """Judge a backbone on labelled cutouts.
+
+    Parameters
+    ----------
+    backbone
+        What is judged; ``supervised`` takes its architecture and preprocessing alone.
+    labelled
+        See `radiossl.tasks.judging.labelled_set`.
+    protocol
+        ``knn``; ``linear``, a logistic regression; ``layer``, a single layer trained with rotations and flips;
+        ``finetune``, the whole network trained on; ``supervised``, the same network from random weights.
+    settings
+        What the protocol leaves open.
+    kept
+        Folder of finished trials; see `judge`.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such protocol, or the training fails.
+    """
+    settings = settings or ProtocolSettings()
+    if protocol not in get_args(Protocol):
+        raise RadiosslError(f"no protocol {protocol!r}; there are {', '.join(get_args(Protocol))}")
+    truth, classes = labelled.truth, len(labelled.classes)
+    contenders = [Contender("majority class", Majority(truth, classes), "")] if settings.baselines else []
+    retrieval: dict[str, dict[str, float]] = {}
+    if protocol in ("knn", "linear", "layer"):
+        contenders += _on_features(backbone, labelled, protocol, settings, retrieval)
+    else:
+        contenders += _on_images(backbone, labelled, protocol, settings)
+    judgements = [judge(contender, labelled, kept) for contender in contenders]
+    record = {contender.name: contender.identity for contender in contenders}
+    return Evaluation(protocol, labelled, judgements, record, retrieval)
+
+
+def averaged(backbone: Backbone, views: Literal[1, 8] = 8) -> Backbone:
+    """Return the same backbone with its features averaged over the eight rotations and mirror images, or over none."""
+    config = backbone.config
+    changed = dataclasses.replace(config, preprocessing=config.preprocessing.model_copy(update={"views": views}))
+    return Backbone(backbone.network, changed, backbone.name, backbone.sha256).to(backbone.device).eval()
+
+
+# Classifiers of features ----------------------------------------------------------------------------------------------
+
+
+def _on_features(
+    backbone: Backbone,
+    labelled: LabelledSet,
+    protocol: Protocol,
+    settings: ProtocolSettings,
+    retrieval: dict[str, dict[str, float]],
+) -> list[Contender]:
+    """The backbone, random weights in its place, and what needs no network."""
+    store, truth, classes = labelled.store, labelled.truth, len(labelled.classes)
+    preprocessing = backbone.config.preprocessing
+
+    def of_features(features: NDArray[np.floating], name: str) -> ClassifierMethod:
+        retrieval[name] = _retrieved(features, labelled)
+        if protocol == "knn":
+            return NearestNeighbours(features, truth, classes, settings.k)
+        return LogisticRegression(features, truth, classes, settings.strength)
+
+    def of_network(network: Backbone, name: str) -> ClassifierMethod:
+        if protocol != "layer":
+            return of_features(backbone_features(network, store), name)
+        views = view_features(network, store)
+        return LinearLayer(views, truth, classes, preprocessing.views == 8, settings.epochs)
+
+    how = f"{protocol} {_how(protocol, settings)}"
+    contenders = []
+    if settings.baselines:
+        pixels = raw_pixels(preprocessing, store)
+        neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20)
+        retrieval["raw pixels"] = _retrieved(pixels, labelled)
+        contenders.append(Contender("raw pixels", neighbours, f"kNN {settings.k or 20} {preprocessing}"))
+        if protocol != "knn":
+            forest = RandomForest(image_moments(preprocessing, store), truth, classes)
+            contenders.append(Contender("random forest on moments", forest, f"500 trees {preprocessing}"))
+        random = {seed: _random(backbone, seed) for seed in labelled.seeds}
+        methods = {seed: of_network(network, "random weights") for seed, network in random.items()}
+        contenders.append(Contender("random weights", _BySeed(methods), f"{how} {_architecture(backbone)}"))
+    for name, other in settings.others.items():
+        contenders.append(Contender(name, of_network(other, name), f"{how} {_identity(other)}"))
+    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {_identity(backbone)}", False))
+    return contenders
+
+
+def _how(protocol: Protocol, settings: ProtocolSettings) -> str:
+    choice = {"knn": settings.k, "linear": settings.strength, "layer": settings.epochs}[protocol]
+    return "by inner folds" if choice is None else str(choice)
+
+
+def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[str, float]:
+    rows = labelled.tested
+    names = np.array(labelled.classes)[labelled.truth[rows]]
+    return {
+        f"precision_at_{_RETRIEVED}": precision_at_k(features[rows], names, _RETRIEVED).mean,
+        "mean_average_precision": mean_average_precision(features[rows], names).mean,
+    }
+
+
+@dataclass(frozen=True)
+class _BySeed:
+    """Another method for each seed, for what is random itself."""
+
+    methods: dict[int, ClassifierMethod]
+
+    def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:
+        return self.methods[seed](train, test, seed)
+
+
+def _random(backbone: Backbone, seed: int) -> Backbone:
+    config = backbone.config
+    return Backbone.random(config.architecture, config.preprocessing, seed).to(backbone.device)
+
+
+# Networks trained on the images ---------------------------------------------------------------------------------------
+
+
+def _on_images(
+    backbone: Backbone, labelled: LabelledSet, protocol: Protocol, settings: ProtocolSettings
+) -> list[Contender]:
+    store, truth, classes = labelled.store, labelled.truth, len(labelled.classes)
+    preprocessing = backbone.config.preprocessing
+    tuning, scratch = settings.training or FINE_TUNING, settings.training or FROM_SCRATCH
+    # What is random cannot be kept as it is, nor have stages that move slower.
+    scratch = scratch.model_copy(update={"stages": None, "backbone_lr": 1.0, "layer_decay": 1.0})
+
+    def trained(start: Backbone | None, how: TrainingSettings, small: bool = False) -> Trained:
+        return Trained(store, truth, classes, backbone, start, how, small)
+
+    contenders = []
+    if settings.baselines:
+        forest = RandomForest(image_moments(preprocessing, store), truth, classes)
+        contenders.append(Contender("random forest on moments", forest, f"500 trees {preprocessing}"))
+    if settings.small_cnn:
+        identity = f"Negm 2021 {_text(scratch)} {preprocessing}"
+        contenders.append(Contender("three convolutions", trained(None, scratch, small=True), identity))
+    if protocol == "supervised" or settings.baselines:
+        identity = f"{_text(scratch)} {_architecture(backbone)}"
+        name = "from scratch"
+        contenders.append(Contender(name, trained(None, scratch), identity, baseline=protocol != "supervised"))
+    if protocol == "finetune":
+        for name, other in settings.others.items():
+            contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {_identity(other)}"))
+        identity = f"{_text(tuning)} {_identity(backbone)}"
+        contenders.append(Contender(BACKBONE, trained(backbone, tuning), identity, baseline=False))
+    return contenders
+
+
+def _text(settings: TrainingSettings) -> str:
+    return json.dumps(settings.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
+
+
+def _architecture(backbone: Backbone) -> str:
+    return f"{backbone.config.architecture} {backbone.config.preprocessing}"
+
+
+def _identity(backbone: Backbone) -> str:
+    """Architecture, preprocessing and the very numbers of a backbone, whether they came from a file or not."""
+    digest = backbone.sha256
+    if not digest:
+        state = hashlib.sha256()
+        for name, tensor in backbone.network.state_dict().items():
+            state.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+        digest = state.hexdigest()
+    return f"{_architecture(backbone)} weights {digest}"
