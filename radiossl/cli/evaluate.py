@@ -161,6 +161,65 @@ def supervised(
 
 
 @app.command()
+def sweep(
+    recipe: Annotated[str, typer.Option(help="Name of a recipe of one stage, or a YAML file.")],
+    data: Annotated[list[Path], typer.Option(help="Cutout store to train on; give it again to join several.")],
+    train: Annotated[Path, typer.Option("--labelled", help="Labelled store to judge on.")],
+    label: Label,
+    out: Annotated[Path, typer.Option(help="Folder of runs and results; what is in it of an earlier call is used.")],
+    cuts: Annotated[str, typer.Option(help="Smallest values of --column trained on, such as 0,10,20,30.")],
+    column: Annotated[str, typer.Option(help="Column of the training stores that is cut.")] = "las_arcsec",
+    group: Group = None,
+    grouping: GroupingName = None,
+    where: Where = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbours.")] = 20,
+    folds: Folds = 5,
+    seeds: Seeds = 5,
+    seed: Seed = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels of what the backbone sees.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
+    ] = None,
+    keep_shared: Annotated[bool, typer.Option(help="Train on the sources that are judged, too.")] = False,
+    device: Device = "cpu",
+) -> None:
+    """Pretrain with several cuts and seeds and judge by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
+    from radiossl.pretrain.recipe import read_recipe
+    from radiossl.report.evaluation import write_sweep
+    from radiossl.survey.store import open_store
+    from radiossl.tasks.sweep import sweep as run
+
+    shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size}
+    changes = [*(f"{key}={value}" for key, value in shortcuts.items() if value is not None), *(settings or [])]
+    stages = read_recipe(recipe, changes)
+    if len(stages) != 1:
+        raise RadiosslError(f"--recipe {recipe}: has {len(stages)} stages, a sweep needs one of a single stage")
+    store = open_store(train)
+    result = run(
+        stages[0],
+        data,
+        (store, _labels(store, {"label": label, "group": group, "grouping": grouping, "where": where})),
+        out,
+        column=column,
+        cuts=_numbers("--cuts", cuts),
+        seeds=seeds,
+        seed=seed,
+        k=k,
+        folds=folds,
+        device=device,
+        exclude=[] if keep_shared else [train],
+    )
+    report = write_sweep(result, out, column)
+    for cut, rows in result.scores.groupby("cut"):
+        typer.echo(
+            f"{column} >= {cut:g}: {rows['accuracy'].mean():.3f} ({len(rows)} seeds, {rows['cutouts'].iloc[0]} cutouts)"
+        )
+    typer.echo(f"{report}")
+
+
+@app.command()
 def compare(
     folders: Annotated[list[str], typer.Argument(help="Result folders, or NAME=FOLDER; the first is the reference.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
@@ -210,7 +269,7 @@ def _run(
         folds=given["folds"],
         seeds=given["seeds"],
         seed=given["seed"],
-        fractions=_fractions(given["fractions"]),
+        fractions=_numbers("--fractions", given["fractions"]),
         group_radius_arcsec=given["group_radius"] or None,
     )
     others = _imagenet(given.get("imagenet"), backbone)
@@ -285,15 +344,12 @@ def _without_tested(
     return left
 
 
-def _fractions(text: str) -> list[float]:
+def _numbers(option: str, text: str) -> list[float]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return [float(part[:-1]) / 100 if part.endswith("%") else float(part) for part in _parts(text)]
+        return [float(part[:-1]) / 100 if part.endswith("%") else float(part) for part in parts]
     except ValueError:
-        raise RadiosslError(f"--fractions {text}: expected numbers such as 1,0.3,0.1") from None
-
-
-def _parts(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+        raise RadiosslError(f"{option} {text}: expected numbers such as 1,0.3,0.1") from None
 
 
 def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:

@@ -20,6 +20,7 @@ from radiossl.report.html import Report, format_value
 from radiossl.report.images import image_grid
 from radiossl.report.metric_figures import (
     BandedCurve,
+    banded_curves,
     label_fraction_curves,
     metric_against_column,
     precision_recall_curves,
@@ -35,6 +36,7 @@ from radiossl.tasks.metric_by_column import metric_by_column
 from radiossl.tasks.metrics import confusion_matrix, precision_recall_points, roc_points
 from radiossl.tasks.predictions import Predictions
 from radiossl.tasks.protocols import Evaluation
+from radiossl.tasks.sweep import SweepResult
 
 _IN_TABLE = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc", "ece")
 _GALLERY = 24
@@ -233,6 +235,38 @@ def _galleries(report: Report, out: Path, store: CutoutStore, predictions: Predi
         ]
         image_grid([store.pixels(row) for row in rows], captions, out=out / name, how="asinh")
         report.figure(out / name, caption)
+
+
+def write_sweep(result: SweepResult, out: str | os.PathLike[str], column: str) -> Path:
+    """Write scores.csv, curves.csv, metrics.json, two figures and report.html of a sweep; return the report's path."""
+    out = Path(out)
+    write_table(result.scores, out / "scores.csv")
+    write_table(result.curves, out / "curves.csv")
+    grouped = result.scores.groupby("cut")["accuracy"]
+    mean, error = grouped.mean(), grouped.sem().fillna(0.0)
+    write_json(
+        out / "metrics.json",
+        {f"accuracy@{cut:g}": value for cut, value in mean.items()}
+        | {f"accuracy_error@{cut:g}": value for cut, value in error.items()},
+    )
+    seeds = result.scores["seed"].nunique()
+    curve = BandedCurve(*(np.asarray(part, float) for part in (mean.index, mean, mean - error, mean + error)))
+    label = f"smallest {column} trained on"
+    banded_curves({"kNN": curve}, out=out / "sweep.png", xlabel=label, ylabel="kNN accuracy")
+    report = Report(f"Sweep over {column}").text(f"{seeds} seeds for each cut; bands are standard errors of the mean.")
+    report.figure(out / "sweep.png", "As figure 3 of Slijepcevic et al. 2022.")
+    curves = {}
+    for cut, rows in result.curves.groupby("cut"):
+        by_epoch = rows.groupby("epoch")["smoothed"]
+        centre, spread = by_epoch.mean(), by_epoch.sem().fillna(0.0)
+        values = (centre.index, centre, centre - spread, centre + spread)
+        curves[f"{column} >= {cut:g}"] = BandedCurve(*(np.asarray(part, float) for part in values))
+    if curves:
+        banded_curves(curves, out=out / "curves.png", xlabel="epoch", ylabel="online kNN accuracy, smoothed")
+        report.figure(out / "curves.png", "As figure 5: exponential moving average with constant 0.7.")
+    for name in ("scores.csv", "curves.csv", "metrics.json"):
+        report.link(out / name)
+    return report.write(out / "report.html")
 
 
 # Several evaluations --------------------------------------------------------------------------------------------------

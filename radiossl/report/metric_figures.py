@@ -177,29 +177,27 @@ def metric_against_column(
 
 @dataclass(frozen=True)
 class BandedCurve:
-    """A score with its uncertainty at each of several label fractions.
+    """A score with its uncertainty at each of several places.
 
     Attributes
     ----------
-    fractions
-        Of the labels that were used, above 0, shape (n,).
+    places
+        Such as fractions of the labels that were used, shape (n,).
     scores
         Shape (n,).
     low, high
         Ends of the band, shape (n,).
     """
 
-    fractions: NDArray[np.float64]
+    places: NDArray[np.float64]
     scores: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        shapes = {np.shape(part) for part in (self.fractions, self.scores, self.low, self.high)}
-        if len(shapes) > 1 or np.ndim(self.fractions) != 1 or not np.size(self.fractions):
-            raise RadiosslError(f"a curve needs equally many fractions, scores, lows and highs, not shapes {shapes}")
-        if not (np.asarray(self.fractions) > 0).all():
-            raise RadiosslError("label fractions must be above 0: their axis is logarithmic")
+        shapes = {np.shape(part) for part in (self.places, self.scores, self.low, self.high)}
+        if len(shapes) > 1 or np.ndim(self.places) != 1 or not np.size(self.places):
+            raise RadiosslError(f"a curve needs equally many places, scores, lows and highs, not shapes {shapes}")
 
 
 def label_fraction_curves(
@@ -231,17 +229,19 @@ def label_fraction_curves(
     Raises
     ------
     RadiosslError
-        If there is no curve.
+        If there is no curve, or a fraction is not above 0.
     """
     _refuse_nothing(curves, out)
+    if not all((np.asarray(curve.places) > 0).all() for curve in curves.values()):
+        raise RadiosslError("label fractions must be above 0: their axis is logarithmic")
     figure = new_figure(5.2, 3.6 + (0.3 if title else 0))
     axes = plain_axes(figure.add_subplot())
     for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        order = np.argsort(curve.fractions)
-        x, y, low, high = (np.asarray(part)[order] for part in (curve.fractions, curve.scores, curve.low, curve.high))
+        order = np.argsort(curve.places)
+        x, y, low, high = (np.asarray(part)[order] for part in (curve.places, curve.scores, curve.low, curve.high))
         _banded(axes, name, x, y, low, high, style)
     axes.set_xscale("log")
-    fractions = np.unique(np.concatenate([curve.fractions for curve in curves.values()]))
+    fractions = np.unique(np.concatenate([curve.places for curve in curves.values()]))
     _fraction_ticks(axes, fractions)
     for name, score in (baselines or {}).items():
         axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
@@ -259,6 +259,45 @@ def label_fraction_curves(
     axes.set_xlabel(xlabel, fontsize=_FONT)
     axes.set_ylabel(ylabel, fontsize=_FONT)
     _legend(axes)
+    _title(figure, title)
+    save_figure(figure, out)
+
+
+def banded_curves(
+    curves: Mapping[str, BandedCurve],
+    *,
+    out: str | os.PathLike[str],
+    xlabel: str,
+    ylabel: str,
+    title: str | None = None,
+) -> None:
+    """Draw scores against a quantity on a linear axis, with bands.
+
+    Parameters
+    ----------
+    curves
+        By name; a single one gets no legend. `BandedCurve.places` is the quantity.
+    out
+        PNG file to write.
+    xlabel, ylabel
+        What the axes are.
+    title
+        Above the curves.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no curve.
+    """
+    _refuse_nothing(curves, out)
+    figure = new_figure(5.2, 3.6 + (0.3 if title else 0))
+    axes = plain_axes(figure.add_subplot())
+    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
+        _banded(axes, name, curve.places, curve.scores, curve.low, curve.high, style)
+    axes.set_xlabel(xlabel, fontsize=_FONT)
+    axes.set_ylabel(ylabel, fontsize=_FONT)
+    if len(curves) > 1:
+        _legend(axes)
     _title(figure, title)
     save_figure(figure, out)
 

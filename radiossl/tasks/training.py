@@ -181,7 +181,8 @@ def train_classifier(
         If the loss is no longer finite.
     """
     device = model.head.weight.device
-    optimizer = torch.optim.AdamW(parameter_groups(model, settings), lr=settings.lr, weight_decay=settings.weight_decay)
+    groups = parameter_groups(model, settings)
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
     model.to(memory_format=torch.channels_last)
     views = ViewMaker(model.preprocessing.model_copy(update={"views": 1}), settings.augmentation)
     source = CutoutBatches(store, device, model.preprocessing.field_px)

@@ -139,6 +139,34 @@ def test_every_protocol_and_their_comparison(capsys, world, tmp_path):
     assert table["probability_better"].iloc[1:].between(0, 1).all()
 
 
+def test_a_sweep_trains_and_judges_every_cut_and_seed_once(capsys, world, tmp_path):
+    out = tmp_path / "sweep"
+    arguments = ["--recipe", "radiossl", "--data", world / "store", "--labelled", world / "store", "--label", "class"]
+    arguments += ["--group", "compact=compact", "--group", "long=FRI,FRII,bent", "--cuts", "0,12", "--out", out]
+    arguments += ["--column", "extent_arcsec"]
+    arguments += ["--seeds", 2, "--folds", 2, "-k", 3, "--epochs", 2, *TINY, "--set", "monitor_epochs=1"]
+    said = fails(capsys, "evaluate", "sweep", *arguments)
+    assert "every cutout shows what is in" in said
+    status, text, err = run(capsys, "evaluate", "sweep", *arguments, "--keep-shared")
+    assert status == 0, err
+    scores = pd.read_csv(out / "scores.csv")
+    assert scores[["cut", "seed"]].to_numpy().tolist() == [[0, 0], [0, 1], [12, 0], [12, 1]]
+    extent = pd.read_csv(world / "survey" / "truth.csv")["extent_arcsec"]
+    assert scores["cutouts"].tolist() == [len(extent)] * 2 + [int((extent >= 12).sum())] * 2
+    curves = pd.read_csv(out / "curves.csv")
+    assert len(curves) == 4 * 2
+    first = curves.iloc[:2]["knn_accuracy"].to_numpy()
+    assert curves["smoothed"].iloc[1] == pytest.approx(0.7 * first[0] + 0.3 * first[1])
+    assert f"extent_arcsec >= 12: {scores['accuracy'][2:].mean():.3f}" in text
+    assert (out / "sweep.png").is_file()
+    assert (out / "curves.png").is_file()
+    weights = out / "runs" / "extent_arcsec-0-seed-0" / "backbone" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    status, again, _ = run(capsys, "evaluate", "sweep", *arguments, "--keep-shared")
+    assert (status, again) == (0, text)
+    assert weights.stat().st_mtime_ns == before, "what is finished is not trained again"
+
+
 def test_search_by_id_position_and_file_find_the_same(capsys, world, tmp_path):
     features = pd.read_parquet(world / "features.parquet")
     row = features.iloc[3]

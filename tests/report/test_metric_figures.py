@@ -8,6 +8,7 @@ from radiossl import RadiosslError
 from radiossl.report import metric_figures
 from radiossl.report.metric_figures import (
     BandedCurve,
+    banded_curves,
     label_fraction_curves,
     metric_against_column,
     precision_recall_curves,
@@ -143,8 +144,15 @@ def test_no_curves_are_refused(tmp_path, draw):
         draw({}, out=tmp_path / "a.png")
 
 
-def test_curves_that_cannot_be_are_refused():
+def test_a_curve_over_another_quantity_has_a_linear_axis(tmp_path, drawn):
+    banded_curves({"kNN": curve([0, 20], [0.6, 0.8])}, out=tmp_path / "a.png", xlabel="cut (arcsec)", ylabel="accuracy")
+    axes = drawn[0].axes[0]
+    assert (axes.get_xscale(), axes.get_xlabel(), axes.get_legend()) == ("linear", "cut (arcsec)", None)
+    np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[0, 0.6], [20, 0.8]])
+
+
+def test_curves_that_cannot_be_are_refused(tmp_path):
     with pytest.raises(RadiosslError, match="equally many"):
         BandedCurve(np.ones(2), np.ones(3), np.ones(3), np.ones(3))
     with pytest.raises(RadiosslError, match="above 0"):
-        curve([0.0, 1.0], [0, 1])
+        label_fraction_curves({"a": curve([0.0, 1.0], [0, 1])}, out=tmp_path / "a.png", ylabel="accuracy")
