@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.tta import Tta, with_tta
 from radiossl.errors import RadiosslError
 
 
@@ -15,6 +16,7 @@ def embed(
     images: Annotated[list[Path], typer.Argument(help="Cutout stores, or FITS, NPY or picture files.")],
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 128,
+    tta: Tta = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Turn images into a table of features."""
@@ -26,6 +28,6 @@ def embed(
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
-    table = embed_images(load_backbone(weights, device), source, batch_size)
+    table = embed_images(with_tta(load_backbone(weights, device), tta), source, batch_size)
     table.write(out)
     typer.echo(f"{out}: {len(table)} x {table.features.shape[1]} features")

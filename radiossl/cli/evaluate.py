@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from radiossl.cli.tta import Tta, with_tta
 from radiossl.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ Seeds = Annotated[int, typer.Option(min=1, help="How often folds, label fraction
 Seed = Annotated[int, typer.Option(min=0, help="The first seed.")]
 Fractions = Annotated[str, typer.Option(help="Label fractions to learn from, such as 1,0.3,0.1,0.03.")]
 By = Annotated[list[str] | None, typer.Option(help="Column against which F1 is drawn; repeatable.")]
-Tta = Annotated[str | None, typer.Option(help="d4: average over 8 rotations and mirror images; none: do not.")]
 Baselines = Annotated[bool, typer.Option(help="Judge the baselines too.")]
 Imagenet = Annotated[Path | None, typer.Option(help="torchvision weights of the same ResNet, judged beside it.")]
 Shared = Annotated[bool, typer.Option(help="Keep tested sources that stand in the pretraining set too.")]
@@ -38,6 +38,9 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 GroupRadius = Annotated[float, typer.Option(min=0, help="Sources linked within this many arcsec share a fold.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the training, such as lr=0.0003; repeatable.")
+]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of what is learnt from.")
 ]
 SmallCnn = Annotated[bool, typer.Option("--small-cnn", help="Train the three convolutions of Negm 2021 too.")]
 
@@ -92,6 +95,7 @@ def linear(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    calibrate: Calibrate = False,
     baselines: Baselines = True,
     imagenet: Imagenet = None,
     keep_shared: Shared = False,
@@ -99,7 +103,11 @@ def linear(
     device: Device = "cpu",
 ) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
-    _run("layer" if layer else "linear", locals(), {"strength": strength or None, "epochs": epochs})
+    _run(
+        "layer" if layer else "linear",
+        locals(),
+        {"strength": strength or None, "epochs": epochs, "calibrate": calibrate},
+    )
 
 
 @app.command()
@@ -122,6 +130,7 @@ def finetune(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    calibrate: Calibrate = False,
     baselines: Baselines = True,
     imagenet: Imagenet = None,
     keep_shared: Shared = False,
@@ -129,7 +138,13 @@ def finetune(
     device: Device = "cpu",
 ) -> None:
     """Train the whole network on the labels, from the backbone and, beside it, from scratch."""
-    _run("finetune", locals(), {"small_cnn": small_cnn}, {"epochs": epochs, "stages": stages}, settings)
+    _run(
+        "finetune",
+        locals(),
+        {"small_cnn": small_cnn, "calibrate": calibrate},
+        {"epochs": epochs, "stages": stages},
+        settings,
+    )
 
 
 @app.command()
@@ -151,13 +166,14 @@ def supervised(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    calibrate: Calibrate = False,
     baselines: Baselines = True,
     keep_shared: Shared = False,
     group_radius: GroupRadius = 60.0,
     device: Device = "cpu",
 ) -> None:
     """Train the backbone's architecture on the labels from scratch; of the backbone only its preprocessing is used."""
-    _run("supervised", locals(), {"small_cnn": small_cnn}, {"epochs": epochs}, settings)
+    _run("supervised", locals(), {"small_cnn": small_cnn, "calibrate": calibrate}, {"epochs": epochs}, settings)
 
 
 @app.command()
@@ -242,14 +258,11 @@ def _run(
     from radiossl.report.evaluation import summary_lines, write_evaluation
     from radiossl.survey.store import open_store
     from radiossl.tasks.judging import labelled_set
-    from radiossl.tasks.protocols import ProtocolSettings, averaged, evaluate
+    from radiossl.tasks.protocols import ProtocolSettings, evaluate
     from radiossl.weights.released import load_backbone
 
     backbone = load_backbone(given["weights"], given["device"])
-    if given["tta"] is not None:
-        if given["tta"] not in ("d4", "none"):
-            raise RadiosslError(f"--tta {given['tta']}: expected d4 or none")
-        backbone = averaged(backbone, 8 if given["tta"] == "d4" else 1)
+    backbone = with_tta(backbone, given["tta"])
     notes: list[str] = []
     store = open_store(given["train"])
     labels = _labels(store, given)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from radiossl.embeddings.embed import embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.survey.store import CutoutStore
+from radiossl.tasks.calibration import apply_temperature, fit_temperature
 from radiossl.tasks.training import (
     Classifier,
     SmallCnn,
@@ -255,6 +256,31 @@ class Trained:
                 return Classifier(network, SmallCnn.feature_dim, self.classes, preprocessing).to(device)
             start = self.start or Backbone.random(self.like.config.architecture, preprocessing, seed).to(device)
             return Classifier.on(start, self.classes)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A method whose probabilities are sharpened or softened by a temperature (Guo et al. 2017).
+
+    It learns from four fifths of the rows that it is given, class by class; the temperature is fitted on the rest.
+    Where a class is too small to be divided, it learns from all and the probabilities stay as they are.
+    """
+
+    method: ClassifierMethod
+    truth: NDArray[np.int64]
+
+    def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
+        from sklearn.model_selection import train_test_split
+
+        names = self.truth[train]
+        if np.bincount(names)[np.unique(names)].min() < 2 or len(train) < 5 * len(np.unique(names)):
+            return self.method(train, test, seed)
+        learnt, held = train_test_split(train, test_size=0.2, stratify=names, random_state=seed)
+        probabilities = self.method(np.sort(learnt), np.concatenate([held, test]), seed)
+        with np.errstate(divide="ignore"):  # a probability of 0 is a logarithm of minus infinity
+            logarithms = np.log(probabilities)
+        temperature = fit_temperature(logarithms[: len(held)], self.truth[held])
+        return apply_temperature(logarithms[len(held) :], temperature)
 
 
 # What is computed once ------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
 from radiossl.tasks.classifiers import (
+    Calibrated,
     ClassifierMethod,
     LinearLayer,
     LogisticRegression,
@@ -52,6 +53,8 @@ class ProtocolSettings:
         Of the single layer (30 in Riggi et al. 2024, section 3.2).
     training
         How networks are fine-tuned, and how trained from scratch.
+    calibrate
+        Whether to fit a temperature to the probabilities of every contender; see `Calibrated`.
     baselines
         Whether to judge the baselines too.
     small_cnn
@@ -64,6 +67,7 @@ class ProtocolSettings:
     strength: float | None = None
     epochs: int = 30
     training: TrainingSettings | None = None
+    calibrate: bool = False
     baselines: bool = True
     small_cnn: bool = False
     others: dict[str, Backbone] = field(default_factory=dict)
@@ -133,16 +137,14 @@ def evaluate(
         contenders += _on_features(backbone, labelled, protocol, settings, retrieval)
     else:
         contenders += _on_images(backbone, labelled, protocol, settings)
+    if settings.calibrate:
+        contenders = [
+            dataclasses.replace(one, method=Calibrated(one.method, truth), identity=f"{one.identity} with temperature")
+            for one in contenders
+        ]
     judgements = [judge(contender, labelled, kept) for contender in contenders]
     record = {contender.name: contender.identity for contender in contenders}
     return Evaluation(protocol, labelled, judgements, record, retrieval)
-
-
-def averaged(backbone: Backbone, views: Literal[1, 8] = 8) -> Backbone:
-    """Return the same backbone with its features averaged over the eight rotations and mirror images, or over none."""
-    config = backbone.config
-    changed = dataclasses.replace(config, preprocessing=config.preprocessing.model_copy(update={"views": views}))
-    return Backbone(backbone.network, changed, backbone.name, backbone.sha256).to(backbone.device).eval()
 
 
 # Classifiers of features ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -124,6 +124,12 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
+
+    def with_views(self, views: Literal[1, 8]) -> Backbone:
+        """Return this backbone with its features averaged over 8 rotations and mirror images, or of one view."""
+        preprocessing = self.config.preprocessing.model_copy(update={"views": views})
+        config = dataclasses.replace(self.config, preprocessing=preprocessing)
+        return Backbone(self.network, config, self.name, self.sha256).train(self.training)
 
     def preprocess(self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]) -> Tensor:
         """Preprocess raw cutouts as the backbone was trained.

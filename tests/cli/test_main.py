@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
@@ -114,7 +115,7 @@ def test_every_protocol_and_their_comparison(capsys, world, tmp_path):
     for name, *further in (
         ("knn", "-k", 0, "--baselines", "--fractions", "1,50%"),
         ("linear", "--tta", "d4"),
-        ("linear", "--layer", "--epochs", 2),
+        ("linear", "--layer", "--epochs", 2, "--calibrate"),
         ("finetune", *training, "--stages", 1, "--small-cnn"),
         ("supervised", *training),
     ):
@@ -137,6 +138,22 @@ def test_every_protocol_and_their_comparison(capsys, world, tmp_path):
     table = pd.read_csv(tmp_path / "all" / "comparison.csv")
     assert table["name"].tolist() == [text.split("=")[0] for text in named]
     assert table["probability_better"].iloc[1:].between(0, 1).all()
+
+
+def test_features_averaged_on_request_are_searched_by_averaged_ones(capsys, world, tmp_path):
+    weights, features = world / "run" / "backbone", tmp_path / "f.parquet"
+    status, _, err = run(capsys, "embed", weights, world / "store", "--tta", "none", "--out", features)
+    assert status == 0, err
+    once, averaged = pd.read_parquet(features), pd.read_parquet(world / "features.parquet")
+    assert np.abs(np.stack(once["features"]) - np.stack(averaged["features"])).max() > 1e-3
+    store = open_store(world / "store")
+    np.save(tmp_path / "q.npy", store.pixels(5))
+    for table in (features, world / "features.parquet"):
+        out = tmp_path / table.stem
+        status, _, err = run(capsys, "search", table, "--query", tmp_path / "q.npy", "--weights", weights, "--out", out)
+        assert status == 0, err
+        best = pd.read_csv(out / "neighbours.csv").iloc[0]
+        assert (best["cutout_id"], round(best["similarity"], 4)) == (store.column("cutout_id")[5], 1.0)
 
 
 def test_a_sweep_trains_and_judges_every_cut_and_seed_once(capsys, world, tmp_path):

@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from radiossl.images.preprocess import Preprocessing
 from radiossl.tasks.classifiers import (
+    Calibrated,
     LinearLayer,
     LogisticRegression,
     NearestNeighbours,
@@ -16,7 +17,6 @@ from radiossl.tasks.classifiers import (
     raw_pixels,
     view_features,
 )
-from radiossl.tasks.protocols import averaged
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +80,32 @@ def test_inner_folds_choose_what_is_better_without_the_tested_rows(blobs):
     np.testing.assert_array_equal(NearestNeighbours(features, poisoned, 2, None)(train, test, 0), many)
 
 
+class Boaster:
+    """Is right three times out of four, and always quite sure."""
+
+    def __init__(self, truth):
+        self.truth, self.learnt = truth, None
+
+    def __call__(self, train, test, seed):
+        self.learnt = train
+        said = np.where(test % 4 == 0, 1 - self.truth[test], self.truth[test])
+        return np.where(np.eye(2)[said] == 1, 0.999, 0.001)
+
+
+def test_a_temperature_takes_a_boaster_down_to_what_he_is(blobs):
+    truth = np.arange(800) // 2 % 2
+    boaster = Boaster(truth)
+    train, test = np.arange(400), np.arange(400, 800)
+    probabilities = Calibrated(boaster, truth)(train, test, 0)
+    assert probabilities.max(axis=1).mean() == pytest.approx(0.75, abs=0.05)
+    np.testing.assert_array_equal(probabilities.argmax(axis=1), boaster(train, test, 0).argmax(axis=1))
+    Calibrated(boaster, truth)(train, test, 0)
+    assert len(boaster.learnt) == 320
+    assert set(boaster.learnt) < set(train)
+    few = Calibrated(boaster, truth)(np.array([0, 2, 4]), test, 0)
+    assert few.max() == 0.999, "too few to divide"
+
+
 def test_the_layer_learns_and_does_the_same_again(blobs):
     features, truth, train, test = blobs
     views = np.stack([features + 0.01 * number for number in range(8)])
@@ -95,7 +121,7 @@ def test_the_layer_learns_and_does_the_same_again(blobs):
 def test_view_features_average_to_those_of_the_averaged_backbone(small_store, tiny_backbone):
     views = view_features(tiny_backbone, small_store)
     assert views.shape == (8, 24, tiny_backbone.feature_dim)
-    network = averaged(tiny_backbone)
+    network = tiny_backbone.with_views(8)
     images = [small_store.pixels(row) for row in range(4)]
     np.testing.assert_allclose(views.mean(axis=0)[:4], network.features(images).numpy(), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(views[0, :4], tiny_backbone.features(images).numpy(), rtol=1e-3, atol=1e-4)
