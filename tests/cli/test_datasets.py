@@ -6,6 +6,7 @@ from PIL import Image
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.datasets.published import published_set, set_names
+from radiossl.survey.catalogue import read_table
 
 
 def run(capsys, *arguments):
@@ -64,3 +65,48 @@ def test_mistakes_end_in_one_line(capsys, tmp_path, monkeypatch, arguments, said
     assert said in err
     assert err.count("\n") == 1
     assert not (tmp_path / "s").exists()
+
+
+def test_catalogues_are_merged_with_a_list_to_review(capsys, tmp_path):
+    (tmp_path / "a.csv").write_text("name,ra,dec,kind\na1,10.0,0.0,FRI\na2,20.0,0.0,FRII\n")
+    (tmp_path / "b.csv").write_text("name,ra,dec,kind\nb1,10.01,0.0,FRII\nb3,30.0,0.0,FRI\n")
+    parents = [f"A={tmp_path / 'a.csv'}:kind", f"B={tmp_path / 'b.csv'}:kind"]
+    where = ["--out", tmp_path / "merged.csv", "--review", tmp_path / "pairs.csv"]
+    status, out, err = run(capsys, "datasets", "merge", *parents, *where)
+    assert status == 0, err
+    assert out.splitlines() == [
+        f"{tmp_path / 'pairs.csv'}: 1 pairs, 1 of them not reviewed",
+        f"{tmp_path / 'merged.csv'}: 3 sources",
+    ]
+    first = read_table(tmp_path / "merged.csv").to_pylist()[0]
+    assert (first["ra_deg"], first["A"], first["B"]) == (10.0, "FRI", "FRII")
+    status, out, _ = run(capsys, "datasets", "merge", *parents, *where, "--radius", "10arcsec")
+    assert out.splitlines()[-1].endswith("merged.csv: 4 sources")
+    status, _, err = run(capsys, "datasets", "merge", "A", parents[1], *where)
+    assert (status, "expected NAME=FILE" in err) == (1, True)
+
+
+def test_published_catalogues_become_ones_to_cut_and_build_from(capsys, tmp_path, real_data):
+    catalogues = real_data / "catalogues"
+    status, out, err = run(
+        capsys, "datasets", "catalogue", "crumb", catalogues / "crumb_combined.csv", "--out", tmp_path / "crumb.csv"
+    )
+    assert status == 0, err
+    assert "932 FRI, 918 FRII, 93 hybrid as published, 903 FRI, 947 FRII, 93 hybrid corrected; 29" in out
+    rgz = ["datasets", "catalogue", "rgz-dr1", catalogues / "rgz_d1.csv", "--out", tmp_path / "rgz.csv"]
+    status, out, _ = run(capsys, *rgz, "--set", "draw=0", "--set", "train=10", "--set", "test=5")
+    assert (status, out.splitlines()[-1]) == (0, f"{tmp_path / 'rgz.csv'}: 90 sources")
+    status, _, err = run(capsys, *rgz, "--set", "draws=0")
+    assert (status, "no option 'draws'; there are min_consensus, draw" in err) == (1, True)
+    tiles = str(real_data / "first" / "tiles" / "J00*.fits.fz")
+    build = ["datasets", "build", tiles, "--catalogue", tmp_path / "crumb.csv", "--out", tmp_path / "set"]
+    status, out, err = run(capsys, *build, "--batches", 2)
+    assert status == 0, err
+    made = int(out.splitlines()[-1].split(": ")[1].split()[0])
+    assert made > 5
+    assert f"note: {1943 - made} sources have no image: outside" in out
+    status, out, err = run(
+        capsys, "datasets", "import", "crumb", tmp_path / "set" / "batches", "--out", tmp_path / "store"
+    )
+    assert status == 0, err
+    assert len(open_store(tmp_path / "store")) == made
