@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.tta import Tta, with_tta
+from radiossl.cli.adapt import Field, Tta, adapt
 from radiossl.errors import RadiosslError
 
 
@@ -17,6 +17,7 @@ def embed(
     out: Annotated[Path, typer.Option(help="Parquet file to write.")],
     batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 128,
     tta: Tta = None,
+    field: Field = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Turn images into a table of features."""
@@ -28,6 +29,6 @@ def embed(
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
-    table = embed_images(with_tta(load_backbone(weights, device), tta), source, batch_size)
+    table = embed_images(adapt(load_backbone(weights, device), tta, field), source, batch_size)
     table.write(out)
     typer.echo(f"{out}: {len(table)} x {table.features.shape[1]} features")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radiossl.cli.tta import Tta, with_tta
+from radiossl.cli.adapt import Field, Tta, adapt
 from radiossl.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def knn(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    field: Field = None,
     baselines: Baselines = True,
     imagenet: Imagenet = None,
     keep_shared: Shared = False,
@@ -95,6 +96,7 @@ def linear(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    field: Field = None,
     calibrate: Calibrate = False,
     baselines: Baselines = True,
     imagenet: Imagenet = None,
@@ -130,6 +132,7 @@ def finetune(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    field: Field = None,
     calibrate: Calibrate = False,
     baselines: Baselines = True,
     imagenet: Imagenet = None,
@@ -166,6 +169,7 @@ def supervised(
     fractions: Fractions = "1",
     by: By = None,
     tta: Tta = None,
+    field: Field = None,
     calibrate: Calibrate = False,
     baselines: Baselines = True,
     keep_shared: Shared = False,
@@ -262,7 +266,7 @@ def _run(
     from radiossl.weights.released import load_backbone
 
     backbone = load_backbone(given["weights"], given["device"])
-    backbone = with_tta(backbone, given["tta"])
+    backbone = adapt(backbone, given["tta"], given["field"])
     notes: list[str] = []
     store = open_store(given["train"])
     labels = _labels(store, given)

@@ -96,9 +96,8 @@ class SimilarityIndex:
                 f"{backbone.name}: not the weights that the features were made with"
                 f" ({self.table.metadata.get('weights')}); give those as --weights"
             )
-        # The features may have been averaged over orientations at the user's wish.
-        views = self.table.metadata.get("preprocessing", {}).get("views", backbone.config.preprocessing.views)
-        backbone = backbone.with_views(views)
+        # The features may have been made with other preprocessing than the backbone's, at the user's wish.
+        backbone = backbone.adapted(**self.table.metadata.get("preprocessing", {}))
         image = read_image(path)
         if not np.isfinite(image).any():
             raise RadiosslError(f"{path}: every pixel is blank")

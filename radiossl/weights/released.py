@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,9 +125,19 @@ class Backbone(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def with_views(self, views: Literal[1, 8]) -> Backbone:
-        """Return this backbone with its features averaged over 8 rotations and mirror images, or of one view."""
-        preprocessing = self.config.preprocessing.model_copy(update={"views": views})
+    def adapted(self, **changes: Any) -> Backbone:
+        """Return this backbone with some of its preprocessing changed, such as ``views=8`` or ``field_px=100``.
+
+        Raises
+        ------
+        RadiosslError
+            If a change is none of `Preprocessing`.
+        """
+        try:
+            preprocessing = Preprocessing.model_validate(self.config.preprocessing.model_dump() | changes)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise RadiosslError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
         config = dataclasses.replace(self.config, preprocessing=preprocessing)
         return Backbone(self.network, config, self.name, self.sha256).train(self.training)
 

@@ -121,7 +121,7 @@ def test_the_layer_learns_and_does_the_same_again(blobs):
 def test_view_features_average_to_those_of_the_averaged_backbone(small_store, tiny_backbone):
     views = view_features(tiny_backbone, small_store)
     assert views.shape == (8, 24, tiny_backbone.feature_dim)
-    network = tiny_backbone.with_views(8)
+    network = tiny_backbone.adapted(views=8)
     images = [small_store.pixels(row) for row in range(4)]
     np.testing.assert_allclose(views.mean(axis=0)[:4], network.features(images).numpy(), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(views[0, :4], tiny_backbone.features(images).numpy(), rtol=1e-3, atol=1e-4)
