@@ -135,42 +135,19 @@ def test_large_raw_pixels_are_averaged_to_64(small_store):
     np.testing.assert_allclose(flat, expected, rtol=0, atol=1e-6)
 
 
-def test_moments_do_not_change_with_orientation_and_tell_long_from_round():
+def test_moments_do_not_change_with_orientation_and_tell_long_from_round(store_of):
     y, x = np.indices((64, 64)) - 31.5
 
     def gaussian(a, b):
         return np.exp(-((x / a) ** 2 + (y / b) ** 2) / 2).astype(np.float32)
 
-    class Store:
-        def __init__(self, images):
-            from radiossl.survey.statistics import PixelStatistics
-
-            self.images = images
-            self.shapes = np.array([image.shape for image in images])
-            self.statistics = np.stack([PixelStatistics.of(image).as_array() for image in images])
-
-        def __len__(self):
-            return len(self.images)
-
-        def pixels(self, row):
-            return self.images[row]
-
     long, round_ = gaussian(12, 3), gaussian(6, 6)
-    moments = image_moments(Preprocessing(mode="min-max", size=64), Store([long, long.T.copy(), round_]))
+    moments = image_moments(Preprocessing(mode="min-max", size=64), store_of([long, long.T.copy(), round_]))
     assert moments.shape == (3, 17)
     np.testing.assert_allclose(moments[0], moments[1], rtol=1e-4, atol=1e-4)
     assert moments[0, 4] > 0.8 > 0.1 > moments[2, 4]  # ellipticity
 
 
-def test_moments_of_a_blank_image_are_zero(small_store):
-    class Blank:
-        shapes = np.array([[32, 32]])
-        statistics = np.full((1, 10), np.nan)
-
-        def __len__(self):
-            return 1
-
-        def pixels(self, row):
-            return np.full((32, 32), np.nan, np.float32)
-
-    assert (image_moments(Preprocessing(size=32), Blank()) == 0).all()
+def test_moments_of_a_blank_image_are_zero(store_of):
+    blank = store_of([np.full((32, 32), np.nan, np.float32)])
+    assert (image_moments(Preprocessing(size=32), blank) == 0).all()

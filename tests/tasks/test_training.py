@@ -6,7 +6,6 @@ import torch
 
 from radiossl import RadiosslError
 from radiossl.images.preprocess import Preprocessing
-from radiossl.survey.store import CutoutStore
 from radiossl.tasks.classifiers import Trained
 from radiossl.tasks.training import (
     FINE_TUNING,
@@ -79,23 +78,7 @@ def test_the_same_seed_trains_the_same_network_and_another_does_not(backbone, sm
     assert torch.equal(torch.get_rng_state(), state), "the caller's randomness is its own"
 
 
-def test_it_learns_to_tell_bright_from_faint(backbone, sky):
-    """Images with and without a source in the middle: anyone can tell."""
-
-    class Store(CutoutStore):
-        def __init__(self, images):
-            from radiossl.survey.statistics import PixelStatistics
-
-            self.images = images
-            self.shapes = np.array([image.shape for image in images])
-            self.statistics = np.stack([PixelStatistics.of(image).as_array() for image in images])
-
-        def __len__(self):
-            return len(self.images)
-
-        def pixels(self, index):
-            return self.images[index]
-
+def test_it_learns_to_tell_one_source_from_two(backbone, store_of):
     y, x = np.indices((32, 32)) - 15.5
     double = np.exp(-((np.abs(x) - 8) ** 2 + y**2) / 8)
     single = np.exp(-(x**2 + y**2) / 8)
@@ -104,11 +87,12 @@ def test_it_learns_to_tell_bright_from_faint(backbone, sky):
         (image + double if number % 2 else image + single).astype(np.float32) for number, image in enumerate(noise)
     ]
     truth = np.arange(32) % 2
+    store = store_of(images)
     model = Classifier.on(backbone, 2)
     settings = TrainingSettings(epochs=15, batch_size=8)
-    losses = list(train_classifier(model, Store(images), truth, settings))
+    losses = list(train_classifier(model, store, truth, settings))
     assert losses[-1] < 0.5 * losses[0]
-    assert (predict_probabilities(model, Store(images)).argmax(axis=1) == truth).mean() > 0.9
+    assert (predict_probabilities(model, store).argmax(axis=1) == truth).mean() > 0.9
 
 
 def test_probabilities_are_averaged_over_views_where_the_preprocessing_says_so(backbone, small_store):
