@@ -35,7 +35,7 @@ Probabilities = NDArray[np.float64]
 RAW_SIZE = 64
 #: Numbers of neighbours and strengths of regularisation that are tried on inner folds.
 K_GRID = (1, 3, 5, 10, 20, 30, 50)
-C_GRID = (0.01, 0.1, 1.0, 10.0)
+C_GRID = (0.001, 0.01, 0.1, 1.0)
 _INNER_FOLDS = 5
 
 
@@ -122,7 +122,7 @@ class LogisticRegression:
 
         if len(set(self.truth[train].tolist())) == 1:
             return Majority(self.truth, self.classes)(train, test, 0)
-        model = make_pipeline(StandardScaler(), sklearn.linear_model.LogisticRegression(C=strength, max_iter=2000))
+        model = make_pipeline(StandardScaler(), sklearn.linear_model.LogisticRegression(C=strength, max_iter=500))
         model.fit(self.features[train], self.truth[train])
         return _all_classes(model, self.features[test], self.classes)
 

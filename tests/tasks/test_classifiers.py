@@ -52,7 +52,7 @@ def test_a_class_that_was_not_seen_has_probability_zero(blobs):
 def test_regression_is_that_of_scikit_learn_on_standardised_features(blobs):
     features, truth, train, test = blobs
     scaler = StandardScaler().fit(features[train])
-    model = SklearnRegression(C=0.3, max_iter=2000).fit(scaler.transform(features[train]), truth[train])
+    model = SklearnRegression(C=0.3, max_iter=500).fit(scaler.transform(features[train]), truth[train])
     expected = model.predict_proba(scaler.transform(features[test]))
     np.testing.assert_allclose(LogisticRegression(features, truth, 2, 0.3)(train, test, 0), expected, atol=1e-9)
 
