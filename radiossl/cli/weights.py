@@ -1,12 +1,14 @@
-"""`radiossl weights`: what is known of a backbone."""
+"""`radiossl weights`: what is known of a backbone, and backbones from and for other codes."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from radiossl.errors import RadiosslError
 
 app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
 
@@ -37,6 +39,7 @@ def info(
         "method": config.recipe.get("method"),
         "epochs": config.recipe.get("schedule", {}).get("epochs"),
         "data": list(config.data),
+        "imported": config.imported,
         "scores": config.scores,
     }
     if as_json:
@@ -44,6 +47,79 @@ def info(
         return
     for name, value in facts.items():
         typer.echo(f"{name:14s} {_plain(value)}")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Checkpoint of another code, or a folder of timm's.")],
+    out: Annotated[Path, typer.Option(help="Backbone folder to write.")],
+    format: Annotated[
+        str,
+        typer.Option(
+            help="torchvision, timm, lightly, solo-learn, byol-rgz, sclassifier or torch-hub; auto finds it out."
+        ),
+    ] = "auto",
+    preprocessing: Annotated[
+        str | None,
+        typer.Option(
+            help="imagenet, imagenet-grey, riggi2024, solo-learn or slijepcevic2024; else the format's, with what the"
+            " checkpoint says of it."
+        ),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change the preprocessing, such as size=128; repeatable."),
+    ] = None,
+    entry: Annotated[str | None, typer.Option(help="Key of the weights in a file that holds several.")] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option(help="Leave out tensors whose names begin so; repeatable.")
+    ] = None,
+) -> None:
+    """Turn weights that another code trained into a backbone; nothing in the file is run."""
+    from radiossl.weights.importing import import_backbone
+    from radiossl.weights.released import save_backbone
+
+    imported = import_backbone(file, format, preprocessing, _settings(settings or []), entry=entry, ignore=ignore or [])
+    config = imported.backbone.config
+    save_backbone(out, imported.backbone.network, config)
+    typer.echo(f"{'format':14s} {imported.format}")
+    typer.echo(f"{'architecture':14s} {_plain(config.architecture.model_dump())}")
+    typer.echo(f"{'preprocessing':14s} {_plain(config.preprocessing.model_dump())}")
+    typer.echo(f"{'used':14s} {imported.used} tensors")
+    for name, what in imported.left_out.items():
+        typer.echo(f"{'left out':14s} {name}: {what}")
+    typer.echo(f"{out}: {imported.backbone.feature_dim} features")
+
+
+@app.command()
+def export(
+    path: Annotated[Path, typer.Argument(help="Backbone folder.")],
+    format: Annotated[str, typer.Option(help="torchscript, export (torch.export, .pt2) or onnx.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+) -> None:
+    """Write a backbone for use without radiossl: preprocessed images to features. timm reads the folder itself."""
+    from radiossl.weights.exporting import export_backbone
+    from radiossl.weights.released import load_backbone
+
+    backbone = load_backbone(path)
+    export_backbone(backbone, format, out)
+    seen = backbone.config.preprocessing
+    typer.echo(f"{out}: (n, {seen.channels}, {seen.size}, {seen.size}) to (n, {backbone.feature_dim})")
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    import yaml
+
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise RadiosslError(f"--set {text}: expected KEY=VALUE")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise RadiosslError(f"--set {text}: {value!r} is not a value") from None
+    return settings
 
 
 def _plain(value: object) -> str:

@@ -78,6 +78,8 @@ class BackboneConfig:
         Measured scores by name.
     sky
         Where the training images were, for those who test on others; None if that is not known.
+    imported
+        For weights of another code: the file they come from, its format and hash, and what of it was left out.
     """
 
     architecture: Architecture
@@ -86,6 +88,7 @@ class BackboneConfig:
     data: Sequence[dict[str, Any]] = ()
     scores: dict[str, Any] = field(default_factory=dict)
     sky: TrainingSky | None = field(default=None, compare=False)
+    imported: dict[str, Any] = field(default_factory=dict)
 
 
 class Backbone(nn.Module):
@@ -133,12 +136,7 @@ class Backbone(nn.Module):
         RadiosslError
             If a change is none of `Preprocessing`.
         """
-        try:
-            preprocessing = Preprocessing.model_validate(self.config.preprocessing.model_dump() | changes)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise RadiosslError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-        config = dataclasses.replace(self.config, preprocessing=preprocessing)
+        config = dataclasses.replace(self.config, preprocessing=changed(self.config.preprocessing, changes))
         return Backbone(self.network, config, self.name, self.sha256).train(self.training)
 
     def preprocess(self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]) -> Tensor:
@@ -188,6 +186,15 @@ class Backbone(nn.Module):
             self.train(was_training)
 
 
+def changed(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
+    """Return a preprocessing with other values; raise `RadiosslError` if one is none of its own."""
+    try:
+        return Preprocessing.model_validate(preprocessing.model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RadiosslError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
 def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: BackboneConfig) -> None:
     """Write a backbone folder atomically, replacing an older one only when the new one is complete."""
     from safetensors.torch import save_file
@@ -223,6 +230,7 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
                     "recipe": config.recipe,
                     "data": list(config.data),
                     "scores": config.scores,
+                    "imported": config.imported,
                     "sha256": _sha256(folder / WEIGHTS_FILE),
                 },
             },
@@ -285,6 +293,7 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             ours.get("data", []),
             ours.get("scores", {}),
             _read_sky(path / SKY_FILE),
+            ours.get("imported", {}),
         )
     except KeyError as error:
         raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
@@ -340,7 +349,10 @@ def _sha256(file: Path) -> str:
 def _card(name: str, config: BackboneConfig, feature_dim: int) -> str:
     """Write the model card."""
     p = config.preprocessing
-    recipe, rows = config.recipe, []
+    recipe, imported, rows = config.recipe, config.imported, []
+    origin = f" with the recipe `{recipe['name']}` ({recipe['method']})" if recipe else ""
+    if imported:
+        origin = f" out of `{imported['file']}` (format {imported['format']})"
     for entry in config.data:
         rows.append(f"- {entry.get('store', '?')}: {entry.get('cutouts', '?')} cutouts")
         for other in entry.get("excluded", []):
@@ -353,8 +365,7 @@ def _card(name: str, config: BackboneConfig, feature_dim: int) -> str:
         [
             f"# {name}",
             "",
-            f"A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}"
-            + (f" with the recipe `{recipe['name']}` ({recipe['method']})." if recipe else "."),
+            f"A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}{origin}.",
             "",
             "```python",
             "import radiossl",
@@ -370,7 +381,7 @@ def _card(name: str, config: BackboneConfig, feature_dim: int) -> str:
             "",
             "## Training images",
             "",
-            *(rows or ["None: the weights are random."]),
+            *(rows or ["Those of the imported weights." if imported else "None: the weights are random."]),
             "",
             "## Scores",
             "",

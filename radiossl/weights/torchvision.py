@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.released import Backbone, BackboneConfig, check_tensors, load_tensors
+from radiossl.weights.importers.files import read_checkpoint
+from radiossl.weights.importers.layouts import LAYOUTS, encoder_of
+from radiossl.weights.importing import network_with
+from radiossl.weights.released import Backbone, BackboneConfig
 
 
 def load_torchvision(path: str | os.PathLike[str], like: BackboneConfig) -> Backbone:
@@ -30,26 +29,8 @@ def load_torchvision(path: str | os.PathLike[str], like: BackboneConfig) -> Back
     RadiosslError
         If the file is missing, damaged, no dictionary of tensors, or of another network.
     """
-    file = existing_file(path)
-    if file.suffix == ".safetensors":
-        tensors = load_tensors(file)
-    else:
-        try:
-            tensors = torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch raises many kinds for what it refuses or cannot read
-            raise RadiosslError(f"{file}: not a plain file of weights ({str(error).splitlines()[0]})") from None
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise RadiosslError(f"{file}: not a dictionary of tensors, as torchvision saves them")
+    checkpoint = read_checkpoint(Path(path))
+    tensors, _ = encoder_of(checkpoint, LAYOUTS["torchvision"])
     architecture = Architecture(name=like.architecture.name)
-    network = architecture.build(like.preprocessing.channels)
-    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
-    first = kept.get("conv1.weight")
-    if first is not None and first.ndim == 4 and like.preprocessing.channels == 1:
-        kept["conv1.weight"] = first.sum(dim=1, keepdim=True)
-    for name, tensor in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):  # older files lack it
-            kept.setdefault(name, tensor)
-    check_tensors(kept, network.state_dict(), str(file), architecture.name)
-    network.load_state_dict(kept)
-    config = BackboneConfig(architecture, like.preprocessing)
-    return Backbone(network, config, name=str(file)).eval()
+    network = network_with(architecture, like.preprocessing.channels, tensors, checkpoint.file)
+    return Backbone(network, BackboneConfig(architecture, like.preprocessing), name=str(checkpoint.file)).eval()

@@ -1,0 +1,185 @@
+"""Weights that other codes trained, as a backbone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from radiossl.errors import RadiosslError
+from radiossl.weights.architecture import Architecture
+from radiossl.weights.importers.files import Checkpoint, read_checkpoint
+from radiossl.weights.importers.layouts import LAYOUTS, Layout, detect, encoder_of
+from radiossl.weights.importers.presets import preset, told_by
+from radiossl.weights.released import CONFIG_FILE, Backbone, BackboneConfig, changed, check_tensors
+
+#: Blocks per stage, whether they have three convolutions, and the shape of the second convolution of the first.
+_RESNETS: dict[tuple[tuple[int, ...], bool, tuple[int, ...]], str] = {
+    ((2, 2, 2, 2), False, (64, 64)): "resnet18",
+    ((3, 4, 6, 3), False, (64, 64)): "resnet34",
+    ((3, 4, 6, 3), True, (64, 64)): "resnet50",
+    ((3, 4, 23, 3), True, (64, 64)): "resnet101",
+    ((3, 8, 36, 3), True, (64, 64)): "resnet152",
+    ((3, 4, 6, 3), True, (128, 128)): "wide_resnet50_2",
+    ((3, 4, 23, 3), True, (128, 128)): "wide_resnet101_2",
+    ((3, 4, 6, 3), True, (128, 4)): "resnext50_32x4d",
+    ((3, 4, 23, 3), True, (256, 8)): "resnext101_32x8d",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A backbone out of another code's checkpoint, and the account of its tensors.
+
+    Attributes
+    ----------
+    backbone
+        In evaluation mode.
+    format
+        Whose checkpoint it was.
+    used
+        Number of tensors that became the backbone.
+    left_out
+        What else the file holds: name or beginning of names to what it is.
+    """
+
+    backbone: Backbone
+    format: str
+    used: int
+    left_out: Mapping[str, str]
+
+
+def import_backbone(
+    path: str | os.PathLike[str],
+    format: str = "auto",
+    preprocessing: str | None = None,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    entry: str | None = None,
+    ignore: Sequence[str] = (),
+) -> Imported:
+    """Turn a checkpoint of another code into a backbone.
+
+    Parameters
+    ----------
+    path
+        The file; or a folder in timm's layout.
+    format
+        A key of `LAYOUTS`; ``auto`` finds it by the names of the tensors.
+    preprocessing
+        A preset of `radiossl.weights.importers.presets`; None for the format's own, with the numbers that the
+        checkpoint or an `args.json` or `config.json` beside it gives.
+    changes
+        Values of `Preprocessing` to change after that.
+    entry
+        Key of the weights in a file that holds several.
+    ignore
+        Beginnings of names of tensors to be left out.
+
+    Raises
+    ------
+    RadiosslError
+        If the file cannot be read safely, a tensor cannot be accounted for, or the network is not one that
+        `Architecture` can build.
+
+    Examples
+    --------
+    >>> backbone = import_backbone("byol.ckpt").backbone  # doctest: +SKIP
+    """
+    checkpoint = read_checkpoint(Path(path), entry)
+    layout = _layout(checkpoint, format)
+    architecture = None
+    if layout.name == "timm":
+        layout, architecture = _of_timm(checkpoint, layout)
+    tensors, left_out = encoder_of(checkpoint, layout, ignore)
+    if not tensors:
+        raise RadiosslError(f"{checkpoint.file}: every tensor in it is left out")
+    architecture = architecture or resnet_of(checkpoint.file, tensors, layout)
+    told = told_by(checkpoint, layout.name) if preprocessing is None else {}
+    grey = "conv1.weight" in tensors and tensors["conv1.weight"].shape[1] == 1
+    if grey and preprocessing is None:
+        told["mode"] = "min-max"
+    seen = changed(preset(preprocessing or layout.preset), {**told, **(changes or {})})
+    if grey and seen.channels != 1:
+        raise RadiosslError(
+            f"{checkpoint.file}: the network sees one channel, the preprocessing {seen.mode} makes {seen.channels};"
+            " --set mode=min-max makes one"
+        )
+    network = network_with(architecture, seen.channels, tensors, checkpoint.file)
+    with checkpoint.file.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    imported = {"file": checkpoint.file.name, "format": layout.name, "sha256": sha256, "left_out": left_out}
+    config = BackboneConfig(architecture, seen, imported=imported)
+    backbone = Backbone(network, config, name=str(checkpoint.file)).eval()
+    return Imported(backbone, layout.name, len(tensors), left_out)
+
+
+def network_with(architecture: Architecture, channels: int, tensors: Mapping[str, Tensor], file: Path) -> nn.Module:
+    """Build a network and give it weights; raise `RadiosslError` if they are not its own.
+
+    Weights of three channels also fit a network of a single one: its first convolution is their sum, which is what
+    three equal channels would give.
+    """
+    network = architecture.build(channels)
+    expected, kept = network.state_dict(), dict(tensors)
+    first = kept.get("conv1.weight")
+    if first is not None and first.ndim == 4 and first.shape[1] == 3 and channels == 1:
+        kept["conv1.weight"] = first.sum(dim=1, keepdim=True)
+    for name, tensor in expected.items():
+        if name.endswith("num_batches_tracked"):  # Keras and old files of PyTorch lack it
+            kept.setdefault(name, tensor)
+    check_tensors(kept, expected, str(file), architecture.name)
+    network.load_state_dict(kept)
+    return network
+
+
+def resnet_of(file: Path, tensors: Mapping[str, Tensor], layout: Layout) -> Architecture:
+    """Tell which ResNet has these tensors; raise `RadiosslError` if none has."""
+    first, second = tensors.get("conv1.weight"), tensors.get("layer1.0.conv2.weight")
+    blocks = tuple(
+        len({name.split(".")[1] for name in tensors if name.startswith(f"layer{stage}.")}) for stage in range(1, 5)
+    )
+    if first is None or first.ndim != 4 or second is None:
+        missing = "conv1.weight" if first is None or first.ndim != 4 else "layer1.0.conv2.weight"
+        raise RadiosslError(f"{file}: no ResNet, it has no convolution {missing}; other networks come as timm folders")
+    name = _RESNETS.get((blocks, "layer1.0.conv3.weight" in tensors, tuple(second.shape[:2])))
+    if name is None:
+        shape = "x".join(map(str, second.shape))
+        raise RadiosslError(f"{file}: a ResNet of {blocks} blocks and {shape} convolutions is none that is known")
+    if first.shape[-1] == 7:
+        return Architecture(name=name)
+    if first.shape[-1] == 3 and layout.small_stem:
+        return Architecture(name=name, stem="small")
+    side = first.shape[-1]
+    raise RadiosslError(
+        f"{file}: conv1.weight is {side}x{side}, expected 7x7; what {layout.name} pads and pools with it is not known"
+    )
+
+
+def _layout(checkpoint: Checkpoint, format: str) -> Layout:
+    if format == "auto":
+        return detect(checkpoint)
+    if format not in LAYOUTS:
+        raise RadiosslError(f"--format {format}: expected auto, {', '.join(LAYOUTS)}")
+    if checkpoint.keras != (format == "sclassifier"):
+        kind = "a Keras HDF5 file" if checkpoint.keras else "not HDF5"
+        raise RadiosslError(f"{checkpoint.file}: {kind}, the format {format} is not written so")
+    return LAYOUTS[format]
+
+
+def _of_timm(checkpoint: Checkpoint, layout: Layout) -> tuple[Layout, Architecture | None]:
+    """Read from timm's configuration which network it is, and how its classifier is called."""
+    known = checkpoint.beside.get(CONFIG_FILE, {})
+    if "radiossl" in known:
+        raise RadiosslError(f"{checkpoint.file.parent}: is a backbone of radiossl already; use it as it is")
+    if "architecture" not in known:
+        return layout, None
+    classifiers = (known.get("pretrained_cfg") or {}).get("classifier") or ()
+    classifiers = [classifiers] if isinstance(classifiers, str) else classifiers
+    left_out = {f"{name}.": "classifier" for name in classifiers} or layout.left_out
+    return Layout(layout.name, layout.prefixes, left_out, layout.preset), Architecture(name=str(known["architecture"]))
