@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.settings import key_values
 from radiossl.errors import RadiosslError
 
 app = typer.Typer(help="Published data sets as cutout stores and catalogues.", no_args_is_help=True)
@@ -45,9 +46,7 @@ def import_command(
     """Turn a published set into a cutout store with labels, positions, splits and provenance."""
     from radiossl.datasets.published import import_set
 
-    imported = import_set(
-        name, source, out, select=select, where=where, options=_settings(settings or []), workers=workers
-    )
+    imported = import_set(name, source, out, select=select, where=where, options=key_values(settings), workers=workers)
     for remark in imported.remarks:
         typer.echo(f"note: {remark}")
     typer.echo(f"{out}: {len(imported.store)} cutouts")
@@ -83,7 +82,7 @@ def catalogue(
     """
     from radiossl.datasets.published import read_options
 
-    given = _settings(settings or [])
+    given = key_values(settings)
     if name == "crumb":
         from radiossl.datasets.crumb import CrumbOptions, explain_totals, table_labels, write_crumb_catalogue
 
@@ -144,16 +143,6 @@ def build(
     for reason, count in built.missing.items():
         typer.echo(f"note: {count} sources have no image: {reason}")
     typer.echo(f"{out}: {built.images} images")
-
-
-def _settings(texts: list[str]) -> dict[str, str]:
-    settings = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise RadiosslError(f"--set {text}: expected KEY=VALUE")
-        settings[key] = value
-    return settings
 
 
 def _description(name: str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radiossl.cli.adapt import Field, Tta, adapt
+from radiossl.cli.settings import key_values
 from radiossl.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -259,7 +260,7 @@ def _run(
     settings: list[str] | None = None,
 ) -> None:
     """Judge and write; `given` are the options that all commands share."""
-    from radiossl.report.evaluation import summary_lines, write_evaluation
+    from radiossl.report.evaluation import binned_values, summary_lines, write_evaluation
     from radiossl.survey.store import open_store
     from radiossl.tasks.judging import labelled_set
     from radiossl.tasks.protocols import ProtocolSettings, evaluate
@@ -269,16 +270,15 @@ def _run(
     backbone = adapt(backbone, given["tta"], given["field"])
     notes: list[str] = []
     store = open_store(given["train"])
-    labels = _labels(store, given)
     held_out = None
+    if given["test"] is None:
+        store = _without_shared(store, backbone, given["keep_shared"], notes)
+    labels = _labels(store, given)
     if given["test"] is not None:
-        test_store, _ = _without_shared(open_store(given["test"]), backbone, given["keep_shared"], notes)
+        test_store = _without_shared(open_store(given["test"]), backbone, given["keep_shared"], notes)
         held_out = (test_store, _labels(test_store, given))
         if not given["keep_shared"]:
             labels = _without_tested(store, labels, held_out, notes)
-    else:
-        store, dropped = _without_shared(store, backbone, given["keep_shared"], notes)
-        labels = _labels(store, given) if dropped else labels
     labelled = labelled_set(
         store,
         labels,
@@ -289,13 +289,16 @@ def _run(
         fractions=_numbers("--fractions", given["fractions"]),
         group_radius_arcsec=given["group_radius"] or None,
     )
+    columns = given["by"] or []
+    for column in columns:
+        binned_values(labelled, column)  # known to be there before hours of training
     others = _imagenet(given.get("imagenet"), backbone)
     if training is not None:
         choices |= {"training": _training(protocol, training, settings or [])}
     chosen: ProtocolSettings = ProtocolSettings(**choices, baselines=given["baselines"], others=others)
     out = given["out"]
     result = evaluate(backbone, labelled, protocol, chosen, kept=out / "trials")
-    report = write_evaluation(result, out, f"{protocol}: {given['weights']}", given["by"] or [], notes)
+    report = write_evaluation(result, out, f"{protocol}: {given['weights']}", columns, notes)
     for line in [*(f"note: {note}" for note in notes), *summary_lines(result)]:
         typer.echo(line)
     typer.echo(f"{report}: {len(labelled.tested)} objects")
@@ -317,14 +320,14 @@ def _labels(store: CutoutStore, given: dict[str, Any]) -> Labels:
     return left
 
 
-def _without_shared(store: CutoutStore, backbone: Backbone, keep: bool, notes: list[str]) -> tuple[CutoutStore, int]:
+def _without_shared(store: CutoutStore, backbone: Backbone, keep: bool, notes: list[str]) -> CutoutStore:
     """Leave out the cutouts that show a source of the pretraining set, unless told otherwise."""
     from radiossl.tasks.leakage import shared_with_pretraining
 
     shared = shared_with_pretraining(backbone, store)
     if shared is None:
         notes.append("the backbone does not say where its training images were: leaks cannot be found")
-        return store, 0
+        return store
     count = int(shared.sum())
     if count and not keep:
         if count == len(store):
@@ -332,10 +335,10 @@ def _without_shared(store: CutoutStore, backbone: Backbone, keep: bool, notes: l
                 "every tested source stands in the pretraining set; give --keep-shared to test on them all the same"
             )
         notes.append(f"{count} of {len(store)} sources stand in the pretraining set and are left out (--keep-shared)")
-        return store.select(~shared), count
+        return store.select(~shared)
     if count:
         notes.append(f"{count} of {len(store)} tested sources stand in the pretraining set, without their labels")
-    return store, 0
+    return store
 
 
 def _without_tested(
@@ -384,10 +387,7 @@ def _training(protocol: Protocol, given: dict[str, Any], settings: list[str]) ->
 
     base = FINE_TUNING if protocol == "finetune" else FROM_SCRATCH
     changed: dict[str, Any] = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise RadiosslError(f"--set {text}: expected KEY=VALUE")
+    for key, value in key_values(settings).items():
         section, dot, inner = key.partition(".")
         if section == "augmentation" and dot:
             changed.setdefault("augmentation", base.augmentation.model_dump())[inner] = _value(value)

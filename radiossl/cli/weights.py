@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from radiossl.cli.settings import key_values
 from radiossl.errors import RadiosslError
 
 app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
@@ -79,7 +80,7 @@ def import_(
     from radiossl.weights.importing import import_backbone
     from radiossl.weights.released import save_backbone
 
-    imported = import_backbone(file, format, preprocessing, _settings(settings or []), entry=entry, ignore=ignore or [])
+    imported = import_backbone(file, format, preprocessing, _values(settings), entry=entry, ignore=ignore or [])
     config = imported.backbone.config
     save_backbone(out, imported.backbone.network, config)
     typer.echo(f"{'format':14s} {imported.format}")
@@ -107,18 +108,15 @@ def export(
     typer.echo(f"{out}: (n, {seen.channels}, {seen.size}, {seen.size}) to (n, {backbone.feature_dim})")
 
 
-def _settings(texts: list[str]) -> dict[str, Any]:
+def _values(texts: list[str] | None) -> dict[str, Any]:
     import yaml
 
     settings = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise RadiosslError(f"--set {text}: expected KEY=VALUE")
+    for key, value in key_values(texts).items():
         try:
             settings[key] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise RadiosslError(f"--set {text}: {value!r} is not a value") from None
+            raise RadiosslError(f"--set {key}={value}: {value!r} is not a value") from None
     return settings
 
 

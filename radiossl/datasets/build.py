@@ -27,7 +27,7 @@ from radiossl.files import atomic_folder, write_json
 from radiossl.progress import track
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels
-from radiossl.survey.placement import Locator, Places, best_places, join_places
+from radiossl.survey.placement import Places, best_places, find_sources
 
 PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"
 NO_POSITION, NO_LABEL, OUTSIDE = "no position", "no label", "outside"
@@ -383,16 +383,7 @@ def _places(catalogue: Catalogue, paths: Sequence[Path], reasons: NDArray[Any]) 
     wanted = np.flatnonzero(reasons == "")
     if wanted.size == 0:
         raise RadiosslError(f"{catalogue.name}: no source has a position and a label")
-    locator = Locator(catalogue.ra_deg, catalogue.dec_deg, wanted)
-    found = []
-    for index, path in enumerate(track(paths, "reading headers")):
-        found.append(locator.find(Mosaic.open(path), index))
-    places = join_places(found)
-    if len(places) == 0:
-        raise RadiosslError(
-            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(paths)} image(s), the nearest is "
-            f"{locator.nearest_deg:.2f} degrees from the centre of one; check the units of the positions"
-        )
+    places = find_sources(catalogue, wanted, paths)
     reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
     return best_places(places, paths)
 

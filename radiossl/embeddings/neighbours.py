@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from sklearn.neighbors import KNeighborsClassifier
 
 
 def knn_predict(
@@ -27,7 +30,12 @@ def knn_predict(
     ndarray
         Shape (m,).
     """
+    return nearest_neighbours(train, labels, k).predict(test)
+
+
+def nearest_neighbours(train: NDArray[np.floating], labels: NDArray[Any], k: int) -> KNeighborsClassifier:
+    """Return the fitted classifier of `knn_predict`, for its votes."""
     from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(n_neighbors=min(k, len(train)), metric="cosine", algorithm="brute")
-    return classifier.fit(train, labels).predict(test)
+    return classifier.fit(train, labels)

@@ -53,7 +53,7 @@ class BatchTransform(nn.Module):
         if len(rows) == 0:
             return images
         chosen = {name: values[rows] for name, values in parameters.items()}
-        if images.device.type == "cpu":
+        if _has_kernels(images):
             # One by one: an image fits the cache.
             columns = [values.tolist() for values in chosen.values()]
             for row, *numbers in zip(rows.tolist(), *columns, strict=True):
@@ -66,6 +66,11 @@ class BatchTransform(nn.Module):
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Draw and apply, to a copy."""
         return self.apply_(images.clone(), self.draw(len(images), generator))
+
+
+def _has_kernels(images: Tensor) -> bool:
+    """Whether the compiled kernels, which work on the memory of float32 images in place, can be used."""
+    return images.device.type == "cpu" and images.dtype == torch.float32 and images.is_contiguous()
 
 
 def _column(values: Tensor, images: Tensor) -> Tensor:
@@ -410,15 +415,15 @@ class RandomGeometry(nn.Module):
         if len(images) == 0:
             return images.new_zeros(0, images.shape[1], size, size)
         theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
-        if images.device.type == "cpu":
+        if _has_kernels(images):
             result = torch.empty(len(images), images.shape[1], size, size)
             for image, matrix, target in zip(images.numpy(), theta.numpy(), result.numpy(), strict=True):
                 kernels.resample(image, matrix, target)
             return result
-        return _resample_on_device(images, theta, size)
+        return _resample_at_once(images, theta, size)
 
 
-def _resample_on_device(images: Tensor, theta: Tensor, size: int) -> Tensor:
+def _resample_at_once(images: Tensor, theta: Tensor, size: int) -> Tensor:
     grid = F.affine_grid(theta.to(images.device, images.dtype), [len(images), 1, size, size], align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 

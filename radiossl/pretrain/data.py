@@ -198,6 +198,11 @@ def _central(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return padded
 
 
+def step_seed(*numbers: int) -> int:
+    """Return the seed of the views of a step, out of the run's seed, the step, and the part of it if it has several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
 def epoch_batches(cutouts: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
     """Shuffle the rows of an epoch into full batches; depends on seed and epoch alone, so that runs can resume."""
     order = np.random.default_rng([seed, epoch]).permutation(cutouts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from radiossl.errors import RadiosslError
@@ -70,10 +71,9 @@ def pretrain(
     exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
     exclusion = Exclusion(exclude, exclude_radius_arcsec)
     out = Path(out)
+    trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion)
     if len(stages) == 1:
-        Trainer(
-            stages[0], stores, out, init=init, resume=resume, device=device, monitor=monitor, exclusion=exclusion
-        ).train()
+        trainer(stages[0], stores, out, init=init, resume=resume).train()
         return out / "backbone"
     if len(stores) != len(stages):
         names = ", ".join(stage.name for stage in stages)
@@ -85,16 +85,7 @@ def pretrain(
         else:
             unfinished = resume and (folder / CHECKPOINT).exists()
             parts = str(store).split(",")
-            Trainer(
-                stage,
-                parts,
-                folder,
-                init=init,
-                resume=unfinished,
-                device=device,
-                monitor=monitor,
-                exclusion=exclusion,
-            ).train()
+            trainer(stage, parts, folder, init=init, resume=unfinished).train()
         init = folder / "backbone"
     last = load_backbone(folder / "backbone")
     save_backbone(out / "backbone", last.network, last.config)

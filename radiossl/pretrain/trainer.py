@@ -28,7 +28,7 @@ from radiossl.embeddings.neighbours import knn_predict
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, write_text
 from radiossl.images.views import ViewMaker
-from radiossl.pretrain.data import Batch, CutoutBatches, Exclusion, epoch_batches, training_data
+from radiossl.pretrain.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
 from radiossl.pretrain.methods import build_method, build_optimizer, learning_rate
 from radiossl.pretrain.recipe import Recipe, read_recipe
 from radiossl.pretrain.record import Metrics, TrainingProgress
@@ -183,7 +183,7 @@ class Trainer:
         size = self.batch_size // self.recipe.accumulate
         for part in range(self.recipe.accumulate):
             rows = slice(part * size, (part + 1) * size)
-            generator = torch.Generator().manual_seed(_seed(self.recipe.seed, self.step, part))
+            generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step, part))
             views = self.views(pixels[rows], statistics[rows], generator)
             yield [view.contiguous(memory_format=torch.channels_last) for view in views]
 
@@ -304,11 +304,6 @@ def _load_initial(network: nn.Module, path: Path, architecture: str) -> None:
     tensors = initial.network.state_dict()
     check_tensors(tensors, network.state_dict(), f"--init {path}", architecture)
     network.load_state_dict(tensors)
-
-
-def _seed(seed: int, step: int, part: int) -> int:
-    """Seed of the views of one part of one step."""
-    return int(np.random.SeedSequence([seed, step, part]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _spread(features: Tensor) -> Tensor:

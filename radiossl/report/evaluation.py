@@ -31,7 +31,7 @@ from radiossl.report.results import write_table
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.calibration import reliability
 from radiossl.tasks.intervals import paired_bootstrap, wilson_interval
-from radiossl.tasks.judging import Judgement
+from radiossl.tasks.judging import Judgement, LabelledSet
 from radiossl.tasks.metric_by_column import metric_by_column
 from radiossl.tasks.metrics import confusion_matrix, precision_recall_points, roc_points
 from radiossl.tasks.predictions import Predictions
@@ -82,8 +82,8 @@ def write_evaluation(
     scores = _score_table(judged)
     write_table(scores, out / "scores.csv")
 
-    preprocessing = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
-    report = Report(title).text(f"{_how(evaluation)} {preprocessing}.", *notes)
+    what = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
+    report = Report(title).text(f"{_how(evaluation)} {what}.", *notes)
     whole = labelled.fractions[0]
     bars = [(j.name, *_mean_spread(j.accuracies(whole))) for j in judged]
     score_bars(bars, out=out / "accuracy.png", xlabel="accuracy", highlight=[last.name])
@@ -106,8 +106,7 @@ def write_evaluation(
     report.figure(out / "reliability.png", "How often the classifier is right where it says that it is.")
     for column in columns:
         file = out / f"by_{column}.png"
-        values = tested.column(column).astype(float)
-        scored = metric_by_column(predictions, values)
+        scored = metric_by_column(predictions, binned_values(labelled, column))
         metric_against_column(scored, out=file, xlabel=column, logarithmic=bool(scored.edges[0] > 0))
         report.figure(file, f"F1 in bins of {column}, with Wilson intervals as in Clarke et al. 2020.")
     _galleries(report, out, tested, predictions)
@@ -115,6 +114,24 @@ def write_evaluation(
     for name in ("predictions.csv", "scores.csv", "metrics.json"):
         report.link(out / name)
     return report.write(out / "report.html")
+
+
+def binned_values(labelled: LabelledSet, column: str) -> NDArray[np.float64]:
+    """Return a column of the tested cutouts, to be scored in bins of it.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such column, or it has fewer than two different numbers.
+    """
+    values = labelled.store.select(labelled.tested).column(column)
+    try:
+        numbers = values.astype(float)
+    except (TypeError, ValueError):
+        raise RadiosslError(f"column {column!r}: numbers were expected, it holds {values[0]!r}") from None
+    if len(np.unique(numbers[np.isfinite(numbers)])) < 2:
+        raise RadiosslError(f"column {column!r}: has fewer than two different numbers for the tested cutouts")
+    return numbers
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:

@@ -28,7 +28,7 @@ from radiossl.progress import track
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, mosaic_stem, nothing_there
-from radiossl.survey.placement import Locator, Places, best_places, join_places
+from radiossl.survey.placement import Places, best_places, find_sources
 from radiossl.survey.store import CutoutStore, EmptyStoreError, cutout_batches, shard_jobs, store_schema, write_store
 
 #: File inside the store that lists the sources without a cutout.
@@ -316,19 +316,8 @@ def _place(
     if wanted.size == 0:
         listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
         raise RadiosslError(f"{catalogue.name}: no source is left to cut ({listed})")
-    locator = Locator(catalogue.ra_deg, catalogue.dec_deg, wanted)
     facts = _Facts()
-    found = []
-    for index, (path, label) in enumerate(track(list(zip(paths, labels, strict=True)), "reading headers")):
-        mosaic = Mosaic.open(path)
-        facts.add(mosaic, label)
-        found.append(locator.find(mosaic, index))
-    places = join_places(found)
-    if len(places) == 0:
-        raise RadiosslError(
-            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(paths)} mosaic(s), the nearest is "
-            f"{locator.nearest_deg:.2f} degrees from the centre of one; check the position columns and their units"
-        )
+    places = find_sources(catalogue, wanted, paths, lambda index, mosaic: facts.add(mosaic, labels[index]))
     reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
     return places, facts.survey()
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.errors import RadiosslError
 from radiossl.progress import track
+from radiossl.survey.catalogue import Catalogue
 from radiossl.survey.mosaic import Box, Mosaic, unit_vectors
 
 #: Points along each edge of a mosaic from which the circle around it is estimated.
@@ -94,6 +96,34 @@ class Locator:
             width=np.full(count, width),
             scale_arcsec=np.full(count, mosaic.pixel_scale_arcsec),
         )
+
+
+def find_sources(
+    catalogue: Catalogue,
+    wanted: NDArray[np.int64],
+    paths: Sequence[Path],
+    seen: Callable[[int, Mosaic], None] = lambda index, mosaic: None,
+) -> Places:
+    """Find some rows of a catalogue on mosaics; `seen` is called with each mosaic's index and header.
+
+    Raises
+    ------
+    RadiosslError
+        If none of them lies on any mosaic.
+    """
+    locator = Locator(catalogue.ra_deg, catalogue.dec_deg, wanted)
+    found = []
+    for index, path in enumerate(track(paths, "reading headers")):
+        mosaic = Mosaic.open(path)
+        seen(index, mosaic)
+        found.append(locator.find(mosaic, index))
+    places = join_places(found)
+    if len(places) == 0:
+        raise RadiosslError(
+            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(paths)} mosaic(s), the nearest is "
+            f"{locator.nearest_deg:.2f} degrees from the centre of one; check the position columns and their units"
+        )
+    return places
 
 
 def join_places(parts: Iterable[Places]) -> Places:

@@ -15,7 +15,8 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from radiossl.embeddings.embed import embed_store, preprocessed_batches
+from radiossl.embeddings.embed import preprocessed_batches
+from radiossl.embeddings.neighbours import nearest_neighbours
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.calibration import apply_temperature, fit_temperature
@@ -84,10 +85,7 @@ class NearestNeighbours:
         return self._votes(train, test, k)
 
     def _votes(self, train: Rows, test: Rows, k: int) -> Probabilities:
-        from sklearn.neighbors import KNeighborsClassifier
-
-        neighbours = KNeighborsClassifier(n_neighbors=min(k, len(train)), metric="cosine", algorithm="brute")
-        neighbours.fit(self.features[train], self.truth[train])
+        neighbours = nearest_neighbours(self.features[train], self.truth[train], k)
         return _all_classes(neighbours, self.features[test], self.classes)
 
     def _accuracy(self, k: float, train: Rows, test: Rows) -> float:
@@ -284,11 +282,6 @@ class Calibrated:
 
 
 # What is computed once ------------------------------------------------------------------------------------------------
-
-
-def backbone_features(backbone: Backbone, store: CutoutStore) -> NDArray[np.float32]:
-    """Features of all cutouts, shape (n, d), averaged over views where the backbone's preprocessing says so."""
-    return embed_store(backbone, store)
 
 
 @torch.inference_mode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -165,14 +166,11 @@ class Contender:
         What learns and tells.
     identity
         Everything that its answers depend on beside the trial, as text.
-    baseline
-        Whether it is there for comparison only.
     """
 
     name: str
     method: ClassifierMethod
     identity: str
-    baseline: bool = True
 
 
 @dataclass(frozen=True)
@@ -204,11 +202,12 @@ class Judgement:
 
     def scores(self, fraction: float = 1.0) -> list[dict[str, float]]:
         """All metrics of every trial at a label fraction; see `classification_metrics`."""
-        return [
-            classification_metrics(self._predictions([number]))
-            for number, trial in enumerate(self.labelled.trials)
-            if trial.fraction == fraction
-        ]
+        trials = zip(self.labelled.trials, self._all_scores, strict=True)
+        return [scores for trial, scores in trials if trial.fraction == fraction]
+
+    @cached_property
+    def _all_scores(self) -> list[dict[str, float]]:
+        return [classification_metrics(self._predictions([number])) for number in range(len(self.labelled.trials))]
 
     def predictions(self, fraction: float | None = None) -> Predictions:
         """The predictions of every tested object once, in the order of the rows: those of the first seed.
@@ -259,5 +258,7 @@ def _trial_identity(contender: Contender, labelled: LabelledSet, trial: Trial) -
     digest = hashlib.sha256(f"{contender.name}\0{contender.identity}\0{trial.seed}\0{labelled.classes}".encode())
     ids = labelled.store.column("cutout_id").astype(str)
     for rows in (trial.split.train, trial.split.test):
-        digest.update("\0".join(ids[rows]).encode() + labelled.truth[rows].tobytes() + b"\1")
+        digest.update("\0".join(ids[rows]).encode() + labelled.truth[rows].tobytes())
+        # A source may be cut otherwise in another store: size and statistics stand for the pixels.
+        digest.update(labelled.store.shapes[rows].tobytes() + labelled.store.statistics[rows].tobytes())
     return digest.hexdigest()[:32]

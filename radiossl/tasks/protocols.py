@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.embeddings.embed import embed_store
 from radiossl.errors import RadiosslError
 from radiossl.tasks.classifiers import (
     Calibrated,
@@ -24,7 +25,6 @@ from radiossl.tasks.classifiers import (
     RandomForest,
     Rows,
     Trained,
-    backbone_features,
     image_moments,
     raw_pixels,
     view_features,
@@ -169,7 +169,7 @@ def _on_features(
 
     def of_network(network: Backbone, name: str) -> ClassifierMethod:
         if protocol != "layer":
-            return of_features(backbone_features(network, store), name)
+            return of_features(embed_store(network, store), name)
         views = view_features(network, store)
         return LinearLayer(views, truth, classes, preprocessing.views == 8, settings.epochs)
 
@@ -188,7 +188,7 @@ def _on_features(
         contenders.append(Contender("random weights", _BySeed(methods), f"{how} {_architecture(backbone)}"))
     for name, other in settings.others.items():
         contenders.append(Contender(name, of_network(other, name), f"{how} {_identity(other)}"))
-    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {_identity(backbone)}", False))
+    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {_identity(backbone)}"))
     return contenders
 
 
@@ -245,13 +245,12 @@ def _on_images(
         contenders.append(Contender("three convolutions", trained(None, scratch, small=True), identity))
     if protocol == "supervised" or settings.baselines:
         identity = f"{_text(scratch)} {_architecture(backbone)}"
-        name = "from scratch"
-        contenders.append(Contender(name, trained(None, scratch), identity, baseline=protocol != "supervised"))
+        contenders.append(Contender("from scratch", trained(None, scratch), identity))
     if protocol == "finetune":
         for name, other in settings.others.items():
             contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {_identity(other)}"))
         identity = f"{_text(tuning)} {_identity(backbone)}"
-        contenders.append(Contender(BACKBONE, trained(backbone, tuning), identity, baseline=False))
+        contenders.append(Contender(BACKBONE, trained(backbone, tuning), identity))
     return contenders
 
 

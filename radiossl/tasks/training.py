@@ -18,7 +18,7 @@ from radiossl.embeddings.embed import preprocessed_batches
 from radiossl.errors import RadiosslError
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.images.views import Augmentation, ViewMaker
-from radiossl.pretrain.data import CutoutBatches
+from radiossl.pretrain.data import CutoutBatches, step_seed
 from radiossl.survey.store import CutoutStore
 from radiossl.weights.released import Backbone
 
@@ -197,7 +197,7 @@ def train_classifier(
             total = 0.0
             _set_training(model)
             for rows, (pixels, statistics) in zip(batches, source(batches), strict=True):
-                generator = torch.Generator().manual_seed(_seed(seed, step))
+                generator = torch.Generator().manual_seed(step_seed(seed, step))
                 [images] = views(pixels, statistics, generator, count=1)
                 for group in optimizer.param_groups:
                     group["lr"] = settings.lr * group["scale"] * _schedule(step, steps, settings.warmup)
@@ -228,10 +228,6 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     if step < rising:
         return (step + 1) / rising
     return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def _seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 @torch.inference_mode()

@@ -315,6 +315,9 @@ def test_evaluating_refuses_what_it_cannot_use(capsys, world, tmp_path):
     assert "--tta d8: expected d4" in fails(capsys, *base, "--label", "class", "--tta", "d8")
     assert "no grouping 'fr'" in fails(capsys, *base, "--label", "class", "--grouping", "fr")
     assert "leaves 0 class" in fails(capsys, *base, "--label", "class", "--where", "ra_deg > 1000")
+    for column, what in (("colour", "no column 'colour'"), ("source_id", "numbers were expected"), ("unit", "numbers")):
+        assert what in fails(capsys, *tuning, "--by", column)
+    assert "fewer than two different numbers" in fails(capsys, *tuning, "--by", "pixel_scale_arcsec")
     assert "--set lrr: Extra inputs" in fails(capsys, *tuning, "--set", "lrr=1")
     assert "--set lr: expected KEY=VALUE" in fails(capsys, *tuning, "--set", "lr")
     assert "--set lr: Input should be greater than 0" in fails(capsys, *tuning, "--set", "lr=-1")

@@ -17,7 +17,7 @@ from radiossl.images.augment import (
     RandomNoise,
     RandomThresholding,
     _affine_matrices,
-    _resample_on_device,
+    _resample_at_once,
 )
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
@@ -480,9 +480,23 @@ def test_accelerators_resample_as_cpus_do():
     sizes, fields = torch.tensor([[31.0, 40.0]]).expand(8, 2), torch.full((8,), 45.0)
     parameters = geometry.draw(8, random)
     theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
-    at_once = _resample_on_device(images.double(), theta, 29).float()
+    at_once = _resample_at_once(images.double(), theta, 29).float()
     torch.testing.assert_close(geometry.apply_to(images, sizes, fields, 29, parameters), at_once, rtol=0, atol=1e-5)
     assert (at_once == 0).any(), "some of the crops reach outside"
+
+
+@pytest.mark.parametrize(
+    "step",
+    [RandomColorJitter(0.4, 0.4, 0.4, 0.1), RandomGaussianBlur((1.0, 2.0)), RandomThresholding((40.0, 60.0))],
+)
+def test_precision_and_order_in_memory_do_not_matter(step):
+    images = batch(4, 3, 16, 20)
+    expected = step(images, generator())
+    assert (expected != images).any()
+    for other in (images.double(), images.to(memory_format=torch.channels_last), images.mT.contiguous().mT):
+        result = step(other, generator())
+        assert result.dtype == other.dtype
+        torch.testing.assert_close(result.float(), expected, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["riggi2024-hulk", "slijepcevic2024"])

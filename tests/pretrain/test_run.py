@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from radiossl.errors import RadiosslError
-from radiossl.pretrain.data import CutoutBatches, epoch_batches
+from radiossl.pretrain.data import CutoutBatches, epoch_batches, step_seed
 from radiossl.pretrain.recipe import read_recipe
 from radiossl.pretrain.run import pretrain
-from radiossl.pretrain.trainer import CHECKPOINT, Monitor, Trainer, _seed, _spread
+from radiossl.pretrain.trainer import CHECKPOINT, Monitor, Trainer, _spread
 from radiossl.survey.store import open_store
 from radiossl.weights.released import Backbone, load_backbone, save_backbone
 
@@ -236,7 +236,7 @@ def test_epochs_are_shuffled_by_seed_and_epoch_alone():
 
 
 def test_every_step_and_part_has_a_seed_of_its_own():
-    seeds = {_seed(seed, step, part) for seed in range(4) for step in range(50) for part in range(3)}
+    seeds = {step_seed(seed, step, part) for seed in range(4) for step in range(50) for part in range(3)}
     assert len(seeds) == 600
 
 

@@ -29,7 +29,7 @@ def evaluation(store, wrong, name="backbone", fractions=(1.0,)):
     labelled = labelled_set(store, labels, folds=4, seeds=2, fractions=fractions)
     contenders = [
         Contender("random weights", Guess(labelled.truth, range(12)), "seeds"),
-        Contender(name, Guess(labelled.truth, wrong), "weights", False),
+        Contender(name, Guess(labelled.truth, wrong), "weights"),
     ]
     retrieval = {name: {"precision_at_10": 0.5}}
     return Evaluation("knn", labelled, [judge(one, labelled) for one in contenders], {name: "weights"}, retrieval)

@@ -129,6 +129,16 @@ def test_finished_trials_are_kept_and_only_taken_for_what_they_are(small_store, 
     assert oracle.asked == 12
 
 
+def test_answers_about_other_pixels_of_the_same_sources_are_not_taken(small_store, labels, store_of, tmp_path):
+    names = Labels(np.arange(24), labels.names)
+    oracle = Oracle((labels.names == "single").astype(int))
+    for number, side in enumerate((16, 24)):
+        rng = np.random.default_rng(0)
+        store = store_of([rng.normal(size=(side, side)).astype(np.float32) for _ in range(24)])
+        judge(Contender("oracle", oracle, "v1"), labelled_set(store, names, folds=4, seeds=1), tmp_path / "trials")
+        assert oracle.asked == 4 * (number + 1)
+
+
 def test_an_interrupted_judgement_goes_on_where_it_was(small_store, labels, tmp_path):
     labelled = labelled_set(small_store, labels, folds=4, seeds=1)
 
