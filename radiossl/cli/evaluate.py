@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,14 @@ GroupRadius = Annotated[float, typer.Option(min=0, help="Sources linked within t
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the training, such as lr=0.0003; repeatable.")
 ]
+Neighbours = Annotated[int, typer.Option("-k", "--k", min=0, help="Neighbours; 0 chooses them by inner folds.")]
+Layer = Annotated[
+    bool, typer.Option("--layer", help="A single layer trained with rotations and flips (Riggi et al. 2024).")
+]
+LayerEpochs = Annotated[int, typer.Option(min=1, help="Of --layer.")]
+Strength = Annotated[
+    float, typer.Option(min=0, help="Inverse regularisation of the regression; 0 chooses it by inner folds.")
+]
 Calibrate = Annotated[
     bool, typer.Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of what is learnt from.")
 ]
@@ -56,7 +65,7 @@ def knn(
     group: Group = None,
     grouping: GroupingName = None,
     where: Where = None,
-    k: Annotated[int, typer.Option("-k", "--k", min=0, help="Neighbours; 0 chooses them by inner folds.")] = 20,
+    k: Neighbours = 20,
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
@@ -71,7 +80,7 @@ def knn(
     device: Device = "cpu",
 ) -> None:
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
-    _run("knn", locals(), {"k": k or None})
+    _run(["knn"], locals(), {"k": k or None})
 
 
 @app.command()
@@ -84,13 +93,9 @@ def linear(
     group: Group = None,
     grouping: GroupingName = None,
     where: Where = None,
-    layer: Annotated[
-        bool, typer.Option("--layer", help="A single layer trained with rotations and flips (Riggi et al. 2024).")
-    ] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Of --layer.")] = 30,
-    strength: Annotated[
-        float, typer.Option(min=0, help="Inverse regularisation of the regression; 0 chooses it by inner folds.")
-    ] = 0.0,
+    layer: Layer = False,
+    epochs: LayerEpochs = 30,
+    strength: Strength = 0.01,
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
@@ -107,9 +112,47 @@ def linear(
 ) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
     _run(
-        "layer" if layer else "linear",
+        ["layer" if layer else "linear"],
         locals(),
         {"strength": strength or None, "epochs": epochs, "calibrate": calibrate},
+    )
+
+
+@app.command()
+def frozen(
+    weights: Weights,
+    train: Train,
+    label: Label,
+    out: Out,
+    test: Test = None,
+    group: Group = None,
+    grouping: GroupingName = None,
+    where: Where = None,
+    k: Neighbours = 20,
+    layer: Annotated[bool, typer.Option("--layer", help="And a single layer, as in linear --layer.")] = False,
+    epochs: LayerEpochs = 30,
+    strength: Strength = 0.01,
+    folds: Folds = 5,
+    seeds: Seeds = 5,
+    seed: Seed = 0,
+    fractions: Fractions = "1",
+    by: By = None,
+    tta: Tta = None,
+    field: Field = None,
+    calibrate: Calibrate = False,
+    baselines: Baselines = True,
+    imagenet: Imagenet = None,
+    keep_shared: Shared = False,
+    group_radius: GroupRadius = 60.0,
+    device: Device = "cpu",
+) -> None:
+    """Nearest neighbours and linear probe on features made once, in a folder each."""
+    # The layer needs the features of every view, of which the others take the average.
+    protocols: list[Protocol] = ["layer", "knn", "linear"] if layer else ["knn", "linear"]
+    _run(
+        protocols,
+        locals(),
+        {"k": k or None, "strength": strength or None, "epochs": epochs, "calibrate": calibrate},
     )
 
 
@@ -143,7 +186,7 @@ def finetune(
 ) -> None:
     """Train the whole network on the labels, from the backbone and, beside it, from scratch."""
     _run(
-        "finetune",
+        ["finetune"],
         locals(),
         {"small_cnn": small_cnn, "calibrate": calibrate},
         {"epochs": epochs, "stages": stages},
@@ -178,7 +221,7 @@ def supervised(
     device: Device = "cpu",
 ) -> None:
     """Train the backbone's architecture on the labels from scratch; of the backbone only its preprocessing is used."""
-    _run("supervised", locals(), {"small_cnn": small_cnn, "calibrate": calibrate}, {"epochs": epochs}, settings)
+    _run(["supervised"], locals(), {"small_cnn": small_cnn, "calibrate": calibrate}, {"epochs": epochs}, settings)
 
 
 @app.command()
@@ -253,17 +296,21 @@ def compare(
 
 
 def _run(
-    protocol: Protocol,
+    protocols: Sequence[Protocol],
     given: dict[str, Any],
     choices: dict[str, Any],
     training: dict[str, Any] | None = None,
     settings: list[str] | None = None,
 ) -> None:
-    """Judge and write; `given` are the options that all commands share."""
+    """Judge and write, into a folder for each protocol where there are several.
+
+    `given` are the options that all commands share, `choices` become `ProtocolSettings`.
+    """
     from radiossl.report.evaluation import binned_values, summary_lines, write_evaluation
     from radiossl.survey.store import open_store
     from radiossl.tasks.judging import labelled_set
     from radiossl.tasks.protocols import ProtocolSettings, evaluate
+    from radiossl.tasks.shared_features import SharedFeatures
     from radiossl.weights.released import load_backbone
 
     backbone = load_backbone(given["weights"], given["device"])
@@ -294,14 +341,18 @@ def _run(
         binned_values(labelled, column)  # known to be there before hours of training
     others = _imagenet(given.get("imagenet"), backbone)
     if training is not None:
-        choices |= {"training": _training(protocol, training, settings or [])}
+        choices |= {"training": _training(protocols[0], training, settings or [])}
     chosen: ProtocolSettings = ProtocolSettings(**choices, baselines=given["baselines"], others=others)
-    out = given["out"]
-    result = evaluate(backbone, labelled, protocol, chosen, kept=out / "trials")
-    report = write_evaluation(result, out, f"{protocol}: {given['weights']}", columns, notes)
-    for line in [*(f"note: {note}" for note in notes), *summary_lines(result)]:
-        typer.echo(line)
-    typer.echo(f"{report}: {len(labelled.tested)} objects")
+    for note in notes:
+        typer.echo(f"note: {note}")
+    features = SharedFeatures(labelled.store)
+    for protocol in protocols:
+        out = given["out"] if len(protocols) == 1 else given["out"] / protocol
+        result = evaluate(backbone, labelled, protocol, chosen, out / "trials", features)
+        report = write_evaluation(result, out, f"{protocol}: {given['weights']}", columns, notes)
+        for line in summary_lines(result):
+            typer.echo(line)
+        typer.echo(f"{report}: {len(labelled.tested)} objects")
 
 
 def _labels(store: CutoutStore, given: dict[str, Any]) -> Labels:

@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`, as several commands take it."""
+"""Options of the form KEY=VALUE, such as `--set`, as several commands take them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from radiossl.errors import RadiosslError
 
 
-def key_values(texts: Sequence[str] | None) -> dict[str, str]:
-    """Split the values of `--set` at their first equals sign; raise `RadiosslError` if one has no key or none."""
+def key_values(texts: Sequence[str] | None, option: str = "--set", form: str = "KEY=VALUE") -> dict[str, str]:
+    """Split the values of an option at their first equals sign; raise `RadiosslError` if one has no key or none."""
     settings = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise RadiosslError(f"--set {text}: expected KEY=VALUE")
+            raise RadiosslError(f"{option} {text}: expected {form}")
         settings[key] = value
     return settings

@@ -42,12 +42,43 @@ def info(
         "data": list(config.data),
         "imported": config.imported,
         "scores": config.scores,
+        "about": config.about,
     }
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
         typer.echo(f"{name:14s} {_plain(value)}")
+
+
+@app.command()
+def release(
+    path: Annotated[Path, typer.Argument(help="Backbone folder, such as that of a run.")],
+    out: Annotated[Path, typer.Option(help="Backbone folder to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
+    evaluation: Annotated[
+        list[str] | None, typer.Option(metavar="TITLE=FOLDER", help="Results for the card; repeatable.")
+    ] = None,
+    limits: Annotated[Path | None, typer.Option(help="Markdown file with the known limits.")] = None,
+    terms: Annotated[str, typer.Option(help="Terms of use.")] = "",
+    citation: Annotated[str, typer.Option(help="How to cite it.")] = "",
+) -> None:
+    """Make a backbone ready for others: its scores, limits, compute and terms on its card."""
+    from radiossl.files import existing_file
+    from radiossl.weights.release import release as write
+    from radiossl.weights.release import run_compute
+
+    written = write(
+        path,
+        out,
+        half=half,
+        evaluations=key_values(evaluation, "--evaluation", "TITLE=FOLDER"),
+        compute=run_compute(path),
+        limits="" if limits is None else existing_file(limits).read_text(encoding="utf-8"),
+        terms=terms,
+        citation=citation,
+    )
+    typer.echo(f"{out}: {written.feature_dim} features, {len(written.config.scores)} scores on its card")
 
 
 @app.command("import")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from radiossl.embeddings.embed import preprocessed_batches
 from radiossl.embeddings.neighbours import nearest_neighbours
-from radiossl.images.preprocess import Preprocessing, flips_and_rotations
+from radiossl.images.preprocess import Preprocessing
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.calibration import apply_temperature, fit_temperature
 from radiossl.tasks.training import (
@@ -154,7 +154,7 @@ class RandomForest:
     features: NDArray[np.floating]
     truth: NDArray[np.int64]
     classes: int
-    trees: int = 500
+    trees: int = 200
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         from sklearn.ensemble import RandomForestClassifier
@@ -174,7 +174,7 @@ class LinearLayer:
     Attributes
     ----------
     views
-        Features of the eight views of all rows, shape (8, n, d); see `view_features`.
+        Features of the eight views of all rows, shape (8, n, d); see `SharedFeatures.views_of`.
     truth, classes
         As for `NearestNeighbours`.
     averaged
@@ -282,17 +282,6 @@ class Calibrated:
 
 
 # What is computed once ------------------------------------------------------------------------------------------------
-
-
-@torch.inference_mode()
-def view_features(backbone: Backbone, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
-    """Features of the four rotations of every cutout and of its mirror image, shape (8, n, d)."""
-    backbone.eval()
-    features = np.empty((8, len(store), backbone.feature_dim), dtype=np.float32)
-    for rows, images in preprocessed_batches(backbone.config.preprocessing, store, batch_size, backbone.device):
-        for number, turned in enumerate(flips_and_rotations(images)):
-            features[number, rows] = backbone.network(turned).float().cpu().numpy()
-    return features
 
 
 def raw_pixels(preprocessing: Preprocessing, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.embeddings.embed import embed_store
 from radiossl.errors import RadiosslError
 from radiossl.tasks.classifiers import (
     Calibrated,
@@ -27,15 +25,17 @@ from radiossl.tasks.classifiers import (
     Trained,
     image_moments,
     raw_pixels,
-    view_features,
 )
 from radiossl.tasks.judging import Contender, Judgement, LabelledSet, judge
 from radiossl.tasks.retrieval import mean_average_precision, precision_at_k
+from radiossl.tasks.shared_features import SharedFeatures, backbone_identity
 from radiossl.tasks.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
 from radiossl.weights.released import Backbone
 
 Protocol = Literal["knn", "linear", "layer", "finetune", "supervised"]
 BACKBONE = "backbone"
+#: Networks with random weights that stand beside a backbone; more cost as much time each as the backbone itself.
+RANDOM_INITIALISATIONS = 3
 _RETRIEVED = 10
 
 
@@ -48,7 +48,7 @@ class ProtocolSettings:
     k
         Neighbours of ``knn``; None chooses them by inner folds of the training rows.
     strength
-        Inverse regularisation of ``linear``; None chooses it by inner folds.
+        Inverse regularisation of ``linear``, on standardised features; None chooses it by inner folds.
     epochs
         Of the single layer (30 in Riggi et al. 2024, section 3.2).
     training
@@ -64,7 +64,7 @@ class ProtocolSettings:
     """
 
     k: int | None = 20
-    strength: float | None = None
+    strength: float | None = 0.01
     epochs: int = 30
     training: TrainingSettings | None = None
     calibrate: bool = False
@@ -105,6 +105,7 @@ def evaluate(
     protocol: Protocol = "knn",
     settings: ProtocolSettings | None = None,
     kept: Path | None = None,
+    features: SharedFeatures | None = None,
 ) -> Evaluation:
     """Judge a backbone on labelled cutouts.
 
@@ -121,6 +122,8 @@ def evaluate(
         What the protocol leaves open.
     kept
         Folder of finished trials; see `judge`.
+    features
+        Of `labelled.store`, given to several protocols in turn so that they are made once.
 
     Raises
     ------
@@ -134,7 +137,8 @@ def evaluate(
     contenders = [Contender("majority class", Majority(truth, classes), "")] if settings.baselines else []
     retrieval: dict[str, dict[str, float]] = {}
     if protocol in ("knn", "linear", "layer"):
-        contenders += _on_features(backbone, labelled, protocol, settings, retrieval)
+        shared = features or SharedFeatures(labelled.store)
+        contenders += _on_features(backbone, labelled, protocol, settings, shared, retrieval)
     else:
         contenders += _on_images(backbone, labelled, protocol, settings)
     if settings.calibrate:
@@ -155,6 +159,7 @@ def _on_features(
     labelled: LabelledSet,
     protocol: Protocol,
     settings: ProtocolSettings,
+    shared: SharedFeatures,
     retrieval: dict[str, dict[str, float]],
 ) -> list[Contender]:
     """The backbone, random weights in its place, and what needs no network."""
@@ -169,9 +174,8 @@ def _on_features(
 
     def of_network(network: Backbone, name: str) -> ClassifierMethod:
         if protocol != "layer":
-            return of_features(embed_store(network, store), name)
-        views = view_features(network, store)
-        return LinearLayer(views, truth, classes, preprocessing.views == 8, settings.epochs)
+            return of_features(shared.of(network), name)
+        return LinearLayer(shared.views_of(network), truth, classes, preprocessing.views == 8, settings.epochs)
 
     how = f"{protocol} {_how(protocol, settings)}"
     contenders = []
@@ -182,13 +186,15 @@ def _on_features(
         contenders.append(Contender("raw pixels", neighbours, f"kNN {settings.k or 20} {preprocessing}"))
         if protocol != "knn":
             forest = RandomForest(image_moments(preprocessing, store), truth, classes)
-            contenders.append(Contender("random forest on moments", forest, f"500 trees {preprocessing}"))
-        random = {seed: _random(backbone, seed) for seed in labelled.seeds}
-        methods = {seed: of_network(network, "random weights") for seed, network in random.items()}
-        contenders.append(Contender("random weights", _BySeed(methods), f"{how} {_architecture(backbone)}"))
+            contenders.append(Contender("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
+        methods = [
+            of_network(_random(backbone, seed), "random weights") for seed in labelled.seeds[:RANDOM_INITIALISATIONS]
+        ]
+        identity = f"{how} {_architecture(backbone)} {len(methods)} initialisations"
+        contenders.append(Contender("random weights", _BySeed(labelled.seeds, methods), identity))
     for name, other in settings.others.items():
-        contenders.append(Contender(name, of_network(other, name), f"{how} {_identity(other)}"))
-    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {_identity(backbone)}"))
+        contenders.append(Contender(name, of_network(other, name), f"{how} {backbone_identity(other)}"))
+    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {backbone_identity(backbone)}"))
     return contenders
 
 
@@ -208,12 +214,13 @@ def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[st
 
 @dataclass(frozen=True)
 class _BySeed:
-    """Another method for each seed, for what is random itself."""
+    """Several methods that the seeds take in turn, for what is random itself."""
 
-    methods: dict[int, ClassifierMethod]
+    seeds: list[int]
+    methods: list[ClassifierMethod]
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:
-        return self.methods[seed](train, test, seed)
+        return self.methods[self.seeds.index(seed) % len(self.methods)](train, test, seed)
 
 
 def _random(backbone: Backbone, seed: int) -> Backbone:
@@ -239,7 +246,7 @@ def _on_images(
     contenders = []
     if settings.baselines:
         forest = RandomForest(image_moments(preprocessing, store), truth, classes)
-        contenders.append(Contender("random forest on moments", forest, f"500 trees {preprocessing}"))
+        contenders.append(Contender("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
     if settings.small_cnn:
         identity = f"Negm 2021 {_text(scratch)} {preprocessing}"
         contenders.append(Contender("three convolutions", trained(None, scratch, small=True), identity))
@@ -248,8 +255,8 @@ def _on_images(
         contenders.append(Contender("from scratch", trained(None, scratch), identity))
     if protocol == "finetune":
         for name, other in settings.others.items():
-            contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {_identity(other)}"))
-        identity = f"{_text(tuning)} {_identity(backbone)}"
+            contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {backbone_identity(other)}"))
+        identity = f"{_text(tuning)} {backbone_identity(backbone)}"
         contenders.append(Contender(BACKBONE, trained(backbone, tuning), identity))
     return contenders
 
@@ -260,14 +267,3 @@ def _text(settings: TrainingSettings) -> str:
 
 def _architecture(backbone: Backbone) -> str:
     return f"{backbone.config.architecture} {backbone.config.preprocessing}"
-
-
-def _identity(backbone: Backbone) -> str:
-    """Architecture, preprocessing and the very numbers of a backbone, whether they came from a file or not."""
-    digest = backbone.sha256
-    if not digest:
-        state = hashlib.sha256()
-        for name, tensor in backbone.network.state_dict().items():
-            state.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-        digest = state.hexdigest()
-    return f"{_architecture(backbone)} weights {digest}"

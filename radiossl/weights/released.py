@@ -26,6 +26,7 @@ from radiossl.files import atomic_folder, read_json, write_json, write_text
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.survey.store import CutoutStore
 from radiossl.weights.architecture import Architecture
+from radiossl.weights.card import model_card
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -75,11 +76,13 @@ class BackboneConfig:
     data
         Provenance of the training images, one entry per store.
     scores
-        Measured scores by name.
+        Measured scores by name: numbers, or whole evaluations (`radiossl.weights.release.evaluation_scores`).
     sky
         Where the training images were, for those who test on others; None if that is not known.
     imported
         For weights of another code: the file they come from, its format and hash, and what of it was left out.
+    about
+        For people: ``limits``, ``terms`` and ``citation`` as Markdown, and ``compute``; see `radiossl.weights.release`.
     """
 
     architecture: Architecture
@@ -89,6 +92,7 @@ class BackboneConfig:
     scores: dict[str, Any] = field(default_factory=dict)
     sky: TrainingSky | None = field(default=None, compare=False)
     imported: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 class Backbone(nn.Module):
@@ -231,13 +235,14 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
                     "data": list(config.data),
                     "scores": config.scores,
                     "imported": config.imported,
+                    "about": config.about,
                     "sha256": _sha256(folder / WEIGHTS_FILE),
                 },
             },
         )
         if config.sky is not None:
             np.savez_compressed(folder / SKY_FILE, **dataclasses.asdict(config.sky))
-        write_text(folder / CARD_FILE, _card(Path(path).name, config, architecture.feature_dim(network)))
+        write_text(folder / CARD_FILE, model_card(Path(path).name, config, architecture.feature_dim(network)))
 
 
 def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Backbone:
@@ -294,6 +299,7 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             ours.get("scores", {}),
             _read_sky(path / SKY_FILE),
             ours.get("imported", {}),
+            ours.get("about", {}),
         )
     except KeyError as error:
         raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
@@ -344,48 +350,3 @@ def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: s
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _card(name: str, config: BackboneConfig, feature_dim: int) -> str:
-    """Write the model card."""
-    p = config.preprocessing
-    recipe, imported, rows = config.recipe, config.imported, []
-    origin = f" with the recipe `{recipe['name']}` ({recipe['method']})" if recipe else ""
-    if imported:
-        origin = f" out of `{imported['file']}` (format {imported['format']})"
-    for entry in config.data:
-        rows.append(f"- {entry.get('store', '?')}: {entry.get('cutouts', '?')} cutouts")
-        for other in entry.get("excluded", []):
-            rows.append(
-                f"  - without {other['removed']} that show a source of {other['store']} (within"
-                f" {other['radius_arcsec']:g} arcsec) or have the pixels of one"
-            )
-    scores = [f"- {key}: {value}" for key, value in config.scores.items()]
-    return "\n".join(
-        [
-            f"# {name}",
-            "",
-            f"A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}{origin}.",
-            "",
-            "```python",
-            "import radiossl",
-            f'backbone = radiossl.load_backbone("{name}")',
-            'features = backbone.features(["cutout.fits"])' + f"  # shape (1, {feature_dim})",
-            "```",
-            "",
-            "## Input",
-            "",
-            f"Raw cutouts in any brightness unit; preprocessing `{p.mode}`, {p.channels} x {p.size} x {p.size}"
-            + (f", central {p.field_px} pixels" if p.field_px else "")
-            + (", features averaged over 8 flips and rotations." if p.views == 8 else "."),
-            "",
-            "## Training images",
-            "",
-            *(rows or ["Those of the imported weights." if imported else "None: the weights are random."]),
-            "",
-            "## Scores",
-            "",
-            *(scores or ["Not measured."]),
-            "",
-        ]
-    )

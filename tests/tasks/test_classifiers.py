@@ -15,7 +15,6 @@ from radiossl.tasks.classifiers import (
     RandomForest,
     image_moments,
     raw_pixels,
-    view_features,
 )
 
 
@@ -116,15 +115,6 @@ def test_the_layer_learns_and_does_the_same_again(blobs):
     np.testing.assert_allclose(first.sum(axis=1), 1)
     single = LinearLayer(views, truth, 2, averaged=False)(train, test, 3)
     assert np.abs(single - first).max() > 1e-4
-
-
-def test_view_features_average_to_those_of_the_averaged_backbone(small_store, tiny_backbone):
-    views = view_features(tiny_backbone, small_store)
-    assert views.shape == (8, 24, tiny_backbone.feature_dim)
-    network = tiny_backbone.adapted(views=8)
-    images = [small_store.pixels(row) for row in range(4)]
-    np.testing.assert_allclose(views.mean(axis=0)[:4], network.features(images).numpy(), rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(views[0, :4], tiny_backbone.features(images).numpy(), rtol=1e-3, atol=1e-4)
 
 
 def test_large_raw_pixels_are_averaged_to_64(small_store):

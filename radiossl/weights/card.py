@@ -1,0 +1,108 @@
+"""The model card: what a backbone is, sees, was trained on and reaches, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import radiossl
+
+if TYPE_CHECKING:
+    from radiossl.weights.released import BackboneConfig
+
+
+def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
+    """Write the card of a backbone as Markdown.
+
+    Parameters
+    ----------
+    name
+        Of the backbone, which is that of its folder.
+    config
+        What is known of it.
+    feature_dim
+        Length of its features.
+    """
+    recipe, imported, about = config.recipe, config.imported, config.about
+    origin = f" with the recipe `{recipe['name']}` ({recipe['method']})" if recipe else ""
+    if imported:
+        origin = f" out of `{imported['file']}` (format {imported['format']})"
+    lines = [
+        f"# {name}",
+        "",
+        f"A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}{origin}.",
+        "",
+        "```python",
+        "import radiossl",
+        f'backbone = radiossl.load_backbone("{name}")',
+        'features = backbone.features(["cutout.fits"])' + f"  # shape (1, {feature_dim})",
+        "```",
+    ]
+    lines += _section("Input", [_input(config)])
+    lines += _section("Training images", _training_images(config))
+    if "compute" in about:
+        lines += _section("Training", [_compute(about["compute"], recipe)])
+    lines += _section("Scores", _scores(config.scores) or ["Not measured."])
+    for title in ("limits", "terms", "citation"):
+        if title in about:
+            heading = {"limits": "Known limits", "terms": "Terms of use", "citation": "How to cite"}[title]
+            lines += _section(heading, [about[title].strip()])
+    return "\n".join([*lines, ""])
+
+
+def _section(heading: str, lines: Sequence[str]) -> list[str]:
+    return ["", f"## {heading}", "", *lines]
+
+
+def _input(config: BackboneConfig) -> str:
+    seen = config.preprocessing
+    return (
+        f"Raw cutouts in any brightness unit; preprocessing `{seen.mode}`, {seen.channels} x {seen.size} x {seen.size}"
+        + (f", central {seen.field_px} pixels" if seen.field_px else "")
+        + (", features averaged over 8 flips and rotations." if seen.views == 8 else ".")
+    )
+
+
+def _training_images(config: BackboneConfig) -> list[str]:
+    lines = []
+    for entry in config.data:
+        lines.append(f"- {entry.get('store', '?')}: {entry.get('cutouts', '?')} cutouts")
+        for other in entry.get("excluded", []):
+            lines.append(
+                f"  - without {other['removed']} that show a source of {other['store']} (within"
+                f" {other['radius_arcsec']:g} arcsec) or have the pixels of one"
+            )
+    return lines or ["Those of the imported weights." if config.imported else "None: the weights are random."]
+
+
+def _compute(compute: dict[str, Any], recipe: dict[str, Any]) -> str:
+    batch = recipe.get("batch_size")
+    text = f"{compute['steps']:,} steps of {batch} pairs of views" if batch else f"{compute['steps']:,} steps"
+    hours = compute.get("hours")
+    return text + (f" in {hours:.1f} hours." if hours else ".")
+
+
+def _scores(scores: dict[str, Any]) -> list[str]:
+    """Plain values as a list; those of an evaluation as a table, with a column for each label fraction."""
+    lines = [f"- {name}: {value}" for name, value in scores.items() if not isinstance(value, dict)]
+    for name, value in scores.items():
+        if not isinstance(value, dict):
+            continue
+        fractions = list(value["accuracy"])
+        trials = f"{value['folds']} folds" if value["folds"] else "a separate test set"
+        lines += [
+            *([""] if lines else []),
+            f"**{name}** (`{value['protocol']}`, {value['objects']} objects in {value['classes']} classes, {trials},"
+            f" {value['seeds']} seeds; accuracy, mean and standard deviation)",
+            "",
+            "| | " + " | ".join(f"{float(fraction):.3g} of the labels" for fraction in fractions) + " |",
+            "|---" * (len(fractions) + 1) + "|",
+        ]
+        for contender in value["accuracy"][fractions[0]]:
+            cells = [_mean_spread(*value["accuracy"][fraction][contender]) for fraction in fractions]
+            lines.append(f"| {contender} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _mean_spread(mean: float, spread: float | None) -> str:
+    return f"{mean:.3f}" + (f" ± {spread:.3f}" if spread is not None and spread == spread else "")
