@@ -94,6 +94,12 @@ def write_evaluation(
         report.section("Fewer labels").figure(
             out / "fractions.png", "Accuracy against the fraction of the labels that were used; one standard deviation."
         )
+    if evaluation.retrieval:
+        rows = [
+            {"name": name, **{key: f"{value:.3f}" for key, value in scores.items()}}
+            for name, scores in evaluation.retrieval.items()
+        ]
+        report.section("Search").table(rows, "How many of the ten nearest neighbours are of the class of the query.")
     report.section(f"Classes: {last.name}")
     counts, _ = confusion_matrix(predictions)
     draw_confusion(counts, labelled.classes, out=out / "confusion.png")

@@ -1,11 +1,12 @@
 """The few numbers per cutout from which every preprocessing is made: noise, extremes and clip limits.
 
 Three-channel preprocessing (Riggi et al. 2024, section 2.3) is, in every channel, a clip and a rescale. All that is
-expensive in it is six numbers, so they are computed once, with astropy, when a cutout is made.
+expensive in it is six numbers, so they are computed once, when a cutout is made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
@@ -59,28 +60,83 @@ class PixelStatistics:
         -----
         Equal to the literal chain of `astropy.stats.sigma_clip` or `astropy.visualization.ZScaleInterval` followed
         by a min-max scaling: that scaling only replaces a limit by the image's own extreme where the latter is inside.
+        Sorted once, every clipping is a shorter slice of the pixels; both contrasts of zscale share one line fit.
         """
-        from astropy.stats import sigma_clip, sigma_clipped_stats
-        from astropy.visualization import ZScaleInterval
-
         finite = np.asarray(pixels, dtype=np.float64)
         finite = finite[np.isfinite(finite)]
         if finite.size == 0:
             return cls(*[float("nan")] * len(STATISTICS))
-        minimum, maximum = float(finite.min()), float(finite.max())
+        ordered = np.sort(finite)
+        minimum, maximum = float(ordered[0]), float(ordered[-1])
         if minimum == maximum:
             return cls(minimum, 0.0, *[minimum] * (len(STATISTICS) - 2))
-        _, background, rms = sigma_clipped_stats(finite, sigma=3.0, maxiters=5)
-        lower, upper = SIGMA_CLIP
-        _, low, high = sigma_clip(finite, sigma_lower=lower, sigma_upper=upper, masked=False, return_bounds=True)
-        limits = [(low, high)]
-        limits += [ZScaleInterval(contrast=contrast).get_limits(finite) for contrast in ZSCALE_CONTRASTS]
-        effective = [bound for low, high in limits for bound in (max(minimum, float(low)), min(maximum, float(high)))]
-        return cls(float(background), float(rms), minimum, maximum, *effective)
+        quiet, _ = _sigma_clip(ordered, 3.0, 3.0)
+        _, bounds = _sigma_clip(ordered, *SIGMA_CLIP)
+        limits = [bounds, *_zscale_limits(finite, ZSCALE_CONTRASTS)]
+        effective = [bound for low, high in limits for bound in (max(minimum, low), min(maximum, high))]
+        return cls(_median(quiet), float(quiet.std()), minimum, maximum, *effective)
 
     def as_array(self) -> NDArray[np.float64]:
         """Return the numbers in the order of `STATISTICS`, shape (10,)."""
         return np.array(astuple(self), dtype=np.float64)
+
+
+def _median(ordered: NDArray[np.float64]) -> float:
+    middle = len(ordered) // 2
+    return float(ordered[middle] if len(ordered) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle]))
+
+
+def _sigma_clip(
+    ordered: NDArray[np.float64], below: float, above: float, rounds: int = 5
+) -> tuple[NDArray[np.float64], tuple[float, float]]:
+    """Clip sorted values around their median; returns those that are left, and the bounds of the last round."""
+    for _ in range(rounds):
+        median, deviation = _median(ordered), float(ordered.std())
+        low, high = median - below * deviation, median + above * deviation
+        first, last = np.searchsorted(ordered, low, side="left"), np.searchsorted(ordered, high, side="right")
+        kept = ordered[first:last]
+        if len(kept) == len(ordered):
+            break
+        ordered = kept
+    return ordered, (low, high)
+
+
+#: Of zscale as in IRAF and astropy: number of pixels looked at, rounds of rejection, its threshold, and the least part
+#: and number of pixels that must be left for the fit to count.
+_ZSCALE_SAMPLES, _ZSCALE_ROUNDS, _ZSCALE_SIGMA, _ZSCALE_LEAST_PART, _ZSCALE_LEAST = 1000, 5, 2.5, 0.5, 5
+
+
+def _zscale_limits(finite: NDArray[np.float64], contrasts: Sequence[float]) -> list[tuple[float, float]]:
+    """Limits of zscale for several contrasts: a line through the sorted sample, turned steeper around its median.
+
+    Pixels far from the line, and their neighbours, are left out and the line is fitted again.
+    """
+    stride = int(max(1.0, finite.size / _ZSCALE_SAMPLES))
+    sample = np.sort(finite[::stride][:_ZSCALE_SAMPLES])
+    count = len(sample)
+    place = np.arange(count)
+    least = max(_ZSCALE_LEAST, int(count * _ZSCALE_LEAST_PART))
+    reach = max(1, int(count * 0.01))
+    bad = np.zeros(count, dtype=bool)
+    left, before = count, count + 1
+    for _ in range(_ZSCALE_ROUNDS):
+        if left >= before or left < least:
+            break
+        slope, offset = np.polyfit(place, sample, deg=1, w=(~bad).astype(int))
+        flat = sample - (slope * place + offset)
+        threshold = _ZSCALE_SIGMA * flat[~bad].std()
+        bad |= (flat < -threshold) | (flat > threshold)
+        bad = np.convolve(bad, np.ones(reach, dtype=bool), mode="same")
+        before, left = left, int((~bad).sum())
+    low, high = float(sample[0]), float(sample[-1])
+    if left < least:
+        return [(low, high)] * len(contrasts)
+    middle, median = (count - 1) // 2, float(np.median(sample))
+    limits = []
+    for contrast in contrasts:
+        steep = slope / contrast if contrast > 0 else slope
+        limits.append((max(low, median - (middle - 1) * steep), min(high, median + (count - middle) * steep)))
+    return limits
 
 
 #: Column names of the statistics in a cutout store, in the order of `PixelStatistics.as_array`.

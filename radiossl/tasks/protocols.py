@@ -88,8 +88,8 @@ class Evaluation:
     settings
         As text, for the record.
     retrieval
-        Precision among the 10 nearest and mean average precision of the features of each contender that has some,
-        over all tested objects, each looked for among the others.
+        Precision among the 10 nearest, of all and by class, and mean average precision of the features of each
+        contender that has some, over all tested objects, each looked for among the others.
     """
 
     protocol: Protocol
@@ -206,8 +206,10 @@ def _how(protocol: Protocol, settings: ProtocolSettings) -> str:
 def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[str, float]:
     rows = labelled.tested
     names = np.array(labelled.classes)[labelled.truth[rows]]
+    precision = precision_at_k(features[rows], names, _RETRIEVED)
     return {
-        f"precision_at_{_RETRIEVED}": precision_at_k(features[rows], names, _RETRIEVED).mean,
+        f"precision_at_{_RETRIEVED}": precision.mean,
+        **{f"precision_at_{_RETRIEVED}[{name}]": value for name, value in precision.per_class.items()},
         "mean_average_precision": mean_average_precision(features[rows], names).mean,
     }
 

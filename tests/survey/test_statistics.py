@@ -98,9 +98,27 @@ def test_background_and_extremes():
     finite = image[np.isfinite(image)]
     statistics = PixelStatistics.of(image)
     _, median, deviation = sigma_clipped_stats(finite, sigma=3, maxiters=5)
-    assert (statistics.background, statistics.rms) == (median, deviation)
+    assert (statistics.background, statistics.rms) == pytest.approx((median, deviation), rel=1e-14)
     assert (statistics.minimum, statistics.maximum) == (finite.min(), finite.max())
     assert statistics.rms == pytest.approx(2e-4, rel=0.1)
+
+
+@pytest.mark.parametrize("values", [
+    np.random.default_rng(0).exponential(size=(70, 70)) ** 3,  # five rounds of clipping are not enough
+    np.random.default_rng(1).standard_cauchy((40, 41)),
+    np.random.default_rng(2).normal(size=(2, 3)),
+    np.r_[np.zeros(3000), np.arange(4.0)],
+    1e8 + np.random.default_rng(3).normal(size=(64, 64)),
+], ids=["long tail", "no variance", "six pixels", "nearly constant", "far from zero"])  # fmt: skip
+def test_numbers_equal_those_of_astropy(values):
+    statistics = PixelStatistics.of(values)
+    flat = values.ravel()
+    _, median, deviation = sigma_clipped_stats(flat, sigma=3, maxiters=5)
+    expected = [median, deviation, flat.min(), flat.max()]
+    _, low, high = sigma_clip(flat, sigma_lower=5, sigma_upper=30, masked=False, return_bounds=True)
+    limits = [(low, high), *(ZScaleInterval(contrast=contrast).get_limits(flat) for contrast in (0.25, 0.4))]
+    expected += [bound for low, high in limits for bound in (max(low, flat.min()), min(high, flat.max()))]
+    np.testing.assert_allclose(statistics.as_array(), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_limits_lie_inside_the_extremes():
