@@ -2,9 +2,11 @@
 
     python benchmarks/throughput.py [--repeats 5] [--json FILE]
 
-1. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
-   torchvision applied image by image and view by view, in one process for each core.
-2. A pretraining step at 224 px on cutouts, against the bare step of the model on random tensors.
+1. The clip limits and noise of a 256 x 256 cutout, against the three astropy calls for the clip limits alone.
+2. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
+   torchvision applied image by image and view by view, in one process for each core; and against lightly's stock
+   SimCLR transform of pictures that are 8-bit RGB already.
+3. A pretraining step at 64, 128 and 224 px on cutouts, against the bare step of the model on random tensors.
 """
 
 from __future__ import annotations
@@ -79,6 +81,29 @@ def cutouts(count: int) -> list[NDArray[np.float32]]:
     return images
 
 
+# Clip limits ----------------------------------------------------------------------------------------------------------
+
+
+def _astropy_limits(image: NDArray[np.float32]) -> list[tuple[float, float]]:
+    from astropy.stats import sigma_clip
+    from astropy.visualization import ZScaleInterval
+
+    _, low, high = sigma_clip(image, sigma_lower=5, sigma_upper=30, masked=False, return_bounds=True)
+    return [(low, high), *(ZScaleInterval(contrast=contrast).get_limits(image) for contrast in (0.25, 0.4))]
+
+
+def bench_clip_limits(repeats: int, count: int = 32) -> Ratio:
+    """One image after the other, as when a store is cut."""
+    images = cutouts(count)
+    return measure(
+        f"clip limits of {SIDE} px, against three astropy calls",
+        baseline=lambda: [_astropy_limits(image) for image in images] and None,
+        ours=lambda: [PixelStatistics.of(image) for image in images] and None,
+        images=count,
+        repeats=repeats,
+    )
+
+
 # Views ----------------------------------------------------------------------------------------------------------------
 
 
@@ -117,28 +142,47 @@ def _literal_pairs(images: list[NDArray[np.float32]]) -> int:
     return len(images)
 
 
-def bench_views(repeats: int, count: int = 128) -> Ratio:
-    """Two views per cutout, ours from the stored statistics as in training."""
+def _lightly_pairs(images: list[NDArray[np.uint8]]) -> int:
+    from lightly.transforms import SimCLRTransform
+    from PIL import Image
+
+    torch.set_num_threads(1)
+    transform = SimCLRTransform(input_size=SIZE)
+    for image in images:
+        transform(Image.fromarray(image))
+    return len(images)
+
+
+def bench_views(repeats: int, count: int = 128) -> list[Ratio]:
+    """Two views per cutout, ours from the stored statistics as in training; the baselines in one process per core."""
     images = cutouts(count)
     numbers = torch.from_numpy(np.stack([PixelStatistics.of(image).as_array() for image in images]))
     maker = ViewMaker(Preprocessing(size=SIZE), Augmentation(**PRESETS["riggi2024-hulk"]))
+    pictures = [np.stack([np.clip(1e4 * image, 0, 255).astype(np.uint8)] * 3, axis=-1) for image in images]
     cores = os.cpu_count() or 1
-    parts = [images[core::cores] for core in range(cores)]
+    rows = []
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        return measure(
-            f"two views, {SIDE} to {SIZE} px, against the literal chain",
-            baseline=lambda: list(pool.map(_literal_pairs, parts)) and None,
-            ours=lambda: maker(images, numbers, torch.Generator().manual_seed(0)) and None,
-            images=count,
-            repeats=repeats,
-        )
+        for name, pairs, given in (
+            ("the literal chain", _literal_pairs, images),
+            ("lightly's stock transform", _lightly_pairs, pictures),
+        ):
+            parts = [given[core::cores] for core in range(cores)]
+            row = measure(
+                f"two views, {SIDE} to {SIZE} px, against {name}",
+                baseline=lambda pairs=pairs, parts=parts: list(pool.map(pairs, parts)) and None,  # type: ignore[misc]
+                ours=lambda: maker(images, numbers, torch.Generator().manual_seed(0)) and None,
+                images=count,
+                repeats=repeats,
+            )
+            rows.append(row)
+    return rows
 
 
 # Pretraining ----------------------------------------------------------------------------------------------------------
 
 
-def bench_pretraining(repeats: int, batch: int = 32) -> Ratio:
-    """A SimCLR step at 224 px, cutouts read and views made, against the same step on random tensors."""
+def bench_pretraining(repeats: int, size: int, batch: int = 32) -> Ratio:
+    """A SimCLR step, cutouts read and views made, against the same step on random tensors."""
     with tempfile.TemporaryDirectory() as folder:
         schema = store_schema()
         made = [
@@ -146,10 +190,12 @@ def bench_pretraining(repeats: int, batch: int = 32) -> Ratio:
         ]
         path = Path(folder) / "store"
         write_store(path, [0], partial(_batches, made, schema), schema, {"command": "benchmark"})
-        recipe = read_recipe("simclr-hulk", [f"batch_size={batch}", "optimizer.lr=0.001"])[0]
+        recipe = read_recipe(
+            "simclr-hulk", [f"batch_size={batch}", "optimizer.lr=0.001", f"preprocessing.size={size}"]
+        )[0]
         trainer = Trainer(recipe, [path], Path(folder) / "run")
         stream = trainer.batches()
-        shape = (batch, 3, SIZE, SIZE)
+        shape = (batch, 3, size, size)
         random = [torch.rand(shape).contiguous(memory_format=torch.channels_last).to(trainer.device) for _ in range(2)]
 
         def whole() -> None:
@@ -157,7 +203,7 @@ def bench_pretraining(repeats: int, batch: int = 32) -> Ratio:
             trainer.step += 1
 
         ratio = measure(
-            f"pretraining step at {SIZE} px, against the bare model step",
+            f"pretraining step at {size} px, against the bare model step",
             baseline=lambda: trainer.optimise([random]) and None,
             ours=whole,
             images=batch,
@@ -177,7 +223,8 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = [bench_views(options.repeats), bench_pretraining(options.repeats)]
+    rows = [bench_clip_limits(options.repeats), *bench_views(options.repeats)]
+    rows += [bench_pretraining(options.repeats, size) for size in (64, 128, SIZE)]
     print(f"{'':62s} {'baseline':>10s} {'radiossl':>10s} {'ratio':>7s}")
     for row in rows:
         print(f"{row.name:62s} {1e3 * row.baseline_s:7.2f} ms {1e3 * row.ours_s:7.2f} ms {row.ratio:7.2f}")

@@ -62,11 +62,12 @@ class PixelStatistics:
         by a min-max scaling: that scaling only replaces a limit by the image's own extreme where the latter is inside.
         Sorted once, every clipping is a shorter slice of the pixels; both contrasts of zscale share one line fit.
         """
-        finite = np.asarray(pixels, dtype=np.float64)
-        finite = finite[np.isfinite(finite)]
+        finite = np.asarray(pixels).ravel()
+        known = np.isfinite(finite)
+        finite = finite if known.all() else finite[known]
         if finite.size == 0:
             return cls(*[float("nan")] * len(STATISTICS))
-        ordered = np.sort(finite)
+        ordered = np.sort(finite).astype(np.float64)  # in float32, as images come, twice as fast
         minimum, maximum = float(ordered[0]), float(ordered[-1])
         if minimum == maximum:
             return cls(minimum, 0.0, *[minimum] * (len(STATISTICS) - 2))
@@ -106,27 +107,30 @@ def _sigma_clip(
 _ZSCALE_SAMPLES, _ZSCALE_ROUNDS, _ZSCALE_SIGMA, _ZSCALE_LEAST_PART, _ZSCALE_LEAST = 1000, 5, 2.5, 0.5, 5
 
 
-def _zscale_limits(finite: NDArray[np.float64], contrasts: Sequence[float]) -> list[tuple[float, float]]:
+def _zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> list[tuple[float, float]]:
     """Limits of zscale for several contrasts: a line through the sorted sample, turned steeper around its median.
 
     Pixels far from the line, and their neighbours, are left out and the line is fitted again.
     """
     stride = int(max(1.0, finite.size / _ZSCALE_SAMPLES))
-    sample = np.sort(finite[::stride][:_ZSCALE_SAMPLES])
+    sample = np.sort(finite[::stride][:_ZSCALE_SAMPLES]).astype(np.float64)
     count = len(sample)
     place = np.arange(count)
     least = max(_ZSCALE_LEAST, int(count * _ZSCALE_LEAST_PART))
     reach = max(1, int(count * 0.01))
-    bad = np.zeros(count, dtype=bool)
+    bad, kernel = np.zeros(count, dtype=bool), np.ones(reach)
     left, before = count, count + 1
     for _ in range(_ZSCALE_ROUNDS):
         if left >= before or left < least:
             break
-        slope, offset = np.polyfit(place, sample, deg=1, w=(~bad).astype(int))
-        flat = sample - (slope * place + offset)
-        threshold = _ZSCALE_SIGMA * flat[~bad].std()
+        good = ~bad
+        x, y = place[good], sample[good]
+        x_mean, y_mean = x.mean(), y.mean()
+        slope = float(((x - x_mean) * (y - y_mean)).sum() / ((x - x_mean) ** 2).sum())
+        flat = sample - (y_mean + slope * (place - x_mean))
+        threshold = _ZSCALE_SIGMA * flat[good].std()
         bad |= (flat < -threshold) | (flat > threshold)
-        bad = np.convolve(bad, np.ones(reach, dtype=bool), mode="same")
+        bad = np.convolve(bad.astype(np.float64), kernel, mode="same") > 0.5
         before, left = left, int((~bad).sum())
     low, high = float(sample[0]), float(sample[-1])
     if left < least:
