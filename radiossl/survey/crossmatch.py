@@ -85,7 +85,7 @@ def match_sky(ra_a: ArrayLike, dec_a: ArrayLike, ra_b: ArrayLike, dec_b: ArrayLi
         return Matches(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
     found = cKDTree(vectors_a).sparse_distance_matrix(cKDTree(vectors_b), chord, output_type="ndarray")
     first, second = found["i"].astype(np.int64), found["j"].astype(np.int64)
-    separations = _angles_arcsec(vectors_a[first], vectors_b[second])
+    separations = angles_arcsec(vectors_a[first], vectors_b[second])
     near = separations <= radius_arcsec + _ROUNDING_ARCSEC
     a, b, separations = rows_a[first[near]], rows_b[second[near]], separations[near]
     order = np.lexsort((b, a))
@@ -105,7 +105,7 @@ def groups_by_position(ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> N
     rows, vectors = _known(ra, dec)
     total = len(np.atleast_1d(np.asarray(ra)))
     pairs = cKDTree(vectors).query_pairs(chord, output_type="ndarray") if rows.size else np.empty((0, 2), np.int64)
-    close = _angles_arcsec(vectors[pairs[:, 0]], vectors[pairs[:, 1]]) <= radius_arcsec + _ROUNDING_ARCSEC
+    close = angles_arcsec(vectors[pairs[:, 0]], vectors[pairs[:, 1]]) <= radius_arcsec + _ROUNDING_ARCSEC
     first, second = rows[pairs[close]].T
     links = coo_array((np.ones(len(first), dtype=bool), (first, second)), shape=(total, total))
     groups = connected_components(links, directed=False)[1]
@@ -133,7 +133,8 @@ def _known(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np
     return rows, unit_vectors(ra[rows], dec[rows])
 
 
-def _angles_arcsec(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def angles_arcsec(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the angles between unit vectors, both of shape (n, 3); NaN where one is."""
     # The half angle from chord and sum is exact for the smallest angles and for opposite points alike.
     half = np.arctan2(np.linalg.norm(first - second, axis=1), np.linalg.norm(first + second, axis=1))
     return np.degrees(2 * half) * 3600
@@ -172,7 +173,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
         source = sources[np.concatenate([np.asarray(item, dtype=np.int64) for item in found])]
         x, y = _plane_arcsec(centres[cutout], source)
         inside = (np.abs(x) <= half[cutout, 1]) & (np.abs(y) <= half[cutout, 0])
-        inside |= _angles_arcsec(centres[cutout], source) <= radius_arcsec + _ROUNDING_ARCSEC
+        inside |= angles_arcsec(centres[cutout], source) <= radius_arcsec + _ROUNDING_ARCSEC
         shown[rows[cutout[np.where(boxed[cutout], inside, True)]]] = True
     return shown
 
@@ -533,7 +534,7 @@ def crossmatch_stores(
     for suffix, store, chosen in (("a", a, rows[:, 0]), ("b", b, rows[:, 1])):
         for name in ("cutout_id", "ra_deg", "dec_deg"):
             frame[f"{name}_{suffix}"] = store.column(name)[chosen]
-    frame["separation_arcsec"] = _angles_arcsec(
+    frame["separation_arcsec"] = angles_arcsec(
         unit_vectors(ra_a[rows[:, 0]], dec_a[rows[:, 0]]), unit_vectors(ra_b[rows[:, 1]], dec_b[rows[:, 1]])
     )
     frame["matched_by"] = _joined(matched, rows)

@@ -81,6 +81,26 @@ def test_knn_against_the_truth(capsys, world, tmp_path):
     assert (tmp_path / "knn" / "report.html").is_file()
 
 
+def test_frozen_features_are_made_once_for_all_protocols(capsys, world, tmp_path):
+    group = ["--group", "compact=compact", "--group", "long=FRI,FRII,bent", "--folds", 2, "--seeds", 1]
+    arguments = ["--train", world / "store", "--label", "class", *group, "--keep-shared", "--epochs", 2]
+    backbone = world / "run" / "backbone"
+    status, out, err = run(capsys, "evaluate", "frozen", backbone, *arguments, "--layer", "--out", tmp_path / "all")
+    assert status == 0, err
+    alone = {}
+    for name in ("knn", "linear"):
+        status, _, err = run(capsys, "evaluate", name, backbone, *arguments[:-2], "--out", tmp_path / name)
+        assert status == 0, err
+        together = json.loads((tmp_path / "all" / name / "metrics.json").read_text())
+        alone[name] = json.loads((tmp_path / name / "metrics.json").read_text())
+        assert together["label_fractions"] == alone[name]["label_fractions"]
+        numbers = {key: value for key, value in alone[name].items() if isinstance(value, float)}
+        assert {key: together[key] for key in numbers} == pytest.approx(numbers, abs=1e-4, nan_ok=True)
+    assert out.count("random weights") == 3
+    assert {"backbone_precision_at_10", "backbone_precision_at_10[long]"} <= set(alone["knn"])
+    assert "precision_at_10[long]" in (tmp_path / "knn" / "report.html").read_text()
+
+
 def test_a_separate_test_set_gets_an_interval(capsys, world, tmp_path):
     arguments = ["--train", world / "store", "--test", world / "store", "--label", "class", "--no-baselines", "-k", 1]
     arguments.append("--keep-shared")

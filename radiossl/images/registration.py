@@ -1,0 +1,226 @@
+"""Registration: how far one cutout is shifted against another, and how well they agree once it is undone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.progress import track
+from radiossl.survey.store import CutoutStore
+
+#: Centres are no farther apart than this part of the smaller side, along both axes.
+LARGEST_OFFSET = 0.25
+#: What is brighter than this many sigma is source.
+SOURCE_SIGMA = 3.0
+#: Larger images are registered on a coarser grid.
+_MOST_SIDE = 256
+#: Waves along each axis of an amplitude spectrum.
+_WAVES = 16
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How two cutouts lie on each other, and how well they agree there.
+
+    Attributes
+    ----------
+    source_correlation
+        Of what stands above 3 sigma in either, as arcsinh of the brightness, over the pixels that both show. NaN
+        without sources.
+    noise_correlation
+        Of the pixels within 3 sigma in both. NaN where either has no noise, as after clipping.
+    offset_x_px, offset_y_px
+        From the centre of the first to that of the second, in pixels of the first, or of the second if they are larger.
+    """
+
+    source_correlation: float
+    noise_correlation: float
+    offset_x_px: float
+    offset_y_px: float
+
+
+def register(
+    first: NDArray[np.floating],
+    second: NDArray[np.floating],
+    scale_first: float = float("nan"),
+    scale_second: float = float("nan"),
+) -> Registration:
+    """Find the offset at which two cutouts agree best, and their correlations there.
+
+    Parameters
+    ----------
+    first, second
+        Images (height, width), NaN where blank; sizes may differ.
+    scale_first, scale_second
+        Pixel sizes in one unit, brought to the coarser one; NaN if unknown, then taken to be equal.
+
+    Returns
+    -------
+    Registration
+        All NaN if an image is blank or constant.
+
+    Notes
+    -----
+    The offset is the highest cross-correlation of arcsinh((pixel - median) / noise), which is linear in the noise and
+    logarithmic in sources, so that one bright pixel does not decide; blanks count as 0. Only offsets of at most
+    `LARGEST_OFFSET` of the smaller side are tried: two larger ones have different sources at their centres.
+    """
+    zoom_first, zoom_second, shrunk = zooms(first.shape, second.shape, scale_first, scale_second)
+    return register_prepared(prepare(first, zoom_first), prepare(second, zoom_second), shrunk)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image in units of its noise (arcsinh), 0 where blank."""
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    noisy: bool
+
+
+def zooms(
+    shape_first: tuple[int, ...], shape_second: tuple[int, ...], scale_first: float, scale_second: float
+) -> tuple[float, float, float]:
+    """By what to multiply the sides of both images, and how much coarser than the coarser of them the grid is."""
+    ratio = scale_first / scale_second if scale_first > 0 and scale_second > 0 else 1.0
+    ratio = 1.0 if abs(ratio - 1) < 0.01 else ratio
+    zoom_first, zoom_second = min(1.0, ratio), min(1.0, 1 / ratio)
+    longest = max(max(shape_first) * zoom_first, max(shape_second) * zoom_second)
+    shrunk = max(1.0, longest / _MOST_SIDE)
+    return zoom_first / shrunk, zoom_second / shrunk, shrunk
+
+
+def prepare(image: NDArray[np.floating], zoom: float) -> Prepared | None:
+    """Make an image ready for `register_prepared`, shrunk by a factor; None where there is nothing to register."""
+    image = np.asarray(image, dtype=np.float32)
+    valid = np.isfinite(image)
+    if not valid.any():
+        return None
+    known = image[valid]
+    background = float(np.median(known))
+    values = np.where(valid, image - background, np.float32(0))
+    if zoom < 1:
+        values, valid = _coarser(values, valid, zoom)
+        known = values[valid]
+        if known.size == 0:
+            return None
+        values = np.where(valid, values - np.median(known), 0)
+        known = values[valid]
+    else:
+        known = known - background
+    sigma = 1.4826 * float(np.median(np.abs(known)))
+    noisy = sigma > 0
+    if not noisy:  # most pixels have one value: the noise was cut off, or there was none
+        sigma = float(np.abs(known).max()) / 100
+    if sigma == 0:
+        return None
+    return Prepared(np.arcsinh(values / sigma).astype(np.float32), valid, noisy)
+
+
+def _coarser(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], zoom: float
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Shrink an image, blurred to the new pixels first; a pixel that is half blank is blank."""
+    from scipy.ndimage import gaussian_filter
+    from scipy.ndimage import zoom as resample
+
+    blur = 0.5 * np.sqrt(1 / zoom**2 - 1)
+    weight = valid.astype(np.float32)
+    image, weight = (
+        resample(gaussian_filter(layer, blur), zoom, order=1, grid_mode=True, mode="nearest")
+        for layer in (values * weight, weight)
+    )
+    return np.divide(image, weight, out=np.zeros_like(image), where=weight > 0.5), weight > 0.5
+
+
+def _spectrum(prepared: Prepared, shape: tuple[int, int]) -> NDArray[np.complexfloating]:
+    from scipy import fft
+
+    return np.asarray(fft.rfft2(prepared.values, shape))
+
+
+def register_prepared(first: Prepared | None, second: Prepared | None, shrunk: float) -> Registration:
+    """Register two images that are on one grid, `shrunk` times coarser than that of the first cutout's pixels."""
+    from scipy import fft
+
+    if first is None or second is None:
+        return Registration(*[float("nan")] * 4)
+    tried = [_tried(a, b) for a, b in zip(first.values.shape, second.values.shape, strict=True)]
+    # Long enough that no offset outside the range folds back into it.
+    shape = tuple(
+        fft.next_fast_len(max(a - low, b + high), real=True)
+        for a, b, (low, high) in zip(first.values.shape, second.values.shape, tried, strict=True)
+    )
+    product = fft.irfft2(_spectrum(first, shape) * np.conj(_spectrum(second, shape)), shape)
+    starts = [np.arange(low, high + 1) for low, high in tried]
+    y, x = np.unravel_index(int(np.argmax(product[np.ix_(*starts)])), [len(axis) for axis in starts])
+    dy, dx = int(starts[0][y]), int(starts[1][x])
+    source, noise = _agreement(first, second, dy, dx)
+    offsets = [
+        shrunk * (start + (b - a) / 2)
+        for start, a, b in zip((dx, dy), first.values.shape[::-1], second.values.shape[::-1], strict=True)
+    ]
+    return Registration(source, noise, *offsets)
+
+
+def _tried(first: int, second: int) -> tuple[int, int]:
+    """Smallest and largest first pixel of the second image on the first that are tried, along one axis."""
+    centred, reach = (first - second) / 2, LARGEST_OFFSET * min(first, second)
+    return int(np.ceil(centred - reach)), int(np.floor(centred + reach))
+
+
+def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[float, float]:
+    """Correlations of sources and of noise with the second image's first pixel at (dy, dx) of the first."""
+    cut_a, cut_b = [], []
+    for a, b, start in zip(first.values.shape, second.values.shape, (dy, dx), strict=True):
+        low, high = max(0, start), min(a, b + start)
+        cut_a.append(slice(low, high))
+        cut_b.append(slice(low - start, high - start))
+    a, b = first.values[tuple(cut_a)], second.values[tuple(cut_b)]
+    both = first.valid[tuple(cut_a)] & second.valid[tuple(cut_b)]
+    limit = np.float32(np.arcsinh(SOURCE_SIGMA))
+    quiet = both & (np.abs(a) < limit) & (np.abs(b) < limit)
+    noise = _pearson(a[quiet], b[quiet]) if first.noisy and second.noisy else float("nan")
+    return _pearson(*(np.where(part > limit, part - limit, 0)[both] for part in (a, b))), noise
+
+
+def _pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
+    if a.size < 2:
+        return float("nan")
+    a, b = a - a.mean(), b - b.mean()
+    norm = float(np.sqrt(np.dot(a, a) * np.dot(b, b)))
+    return float(np.dot(a, b)) / norm if norm > 0 else float("nan")
+
+
+def amplitude_spectra(store: CutoutStore) -> NDArray[np.float32]:
+    """Return what does not change when a source is shifted within its cutout.
+
+    Of the brightness above 3 sigma (arcsinh), the amplitudes of the 16 x 16 longest waves in each of two quadrants: a
+    shift changes the phases of a Fourier transform only. What the edges cut off, or let in, does change it.
+
+    Returns
+    -------
+    ndarray
+        Shape (number of cutouts, 512); zeros without a source. Cutouts with pixels finer than the median of the store
+        are brought to it, and all to at most 256 pixels on the longest usual side.
+    """
+    from scipy import fft
+
+    scales = store.column("pixel_scale_arcsec").astype(float)
+    usual = float(np.median(scales[scales > 0])) if (scales > 0).any() else float("nan")
+    zooms = np.where(scales > 0, np.minimum(scales / usual, 1.0), 1.0)
+    zooms = np.where(zooms > 0.99, 1.0, zooms)
+    sides = store.shapes.max(axis=1) * zooms
+    zooms = zooms * min(1.0, _MOST_SIDE / float(np.quantile(sides, 0.99)))
+    length = fft.next_fast_len(int(min((store.shapes.max(axis=1) * zooms).max(), 1.5 * _MOST_SIDE)), real=True)
+    limit = np.float32(np.arcsinh(SOURCE_SIGMA))
+    spectra = np.zeros((len(store), 2 * _WAVES**2), dtype=np.float32)
+    for row in track(range(len(store)), "looking at pixels"):
+        prepared = prepare(store.pixels(row), float(zooms[row]))
+        if prepared is not None:
+            waves = np.abs(fft.rfft2(np.maximum(prepared.values - limit, 0), (length, length)))
+            longest = np.concatenate([waves[:_WAVES, :_WAVES], waves[-_WAVES:, :_WAVES]]).ravel()
+            spectra[row, : longest.size] = longest
+    return spectra
