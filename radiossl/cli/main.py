@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 
 import radiossl
-from radiossl.cli import cutouts, datasets, evaluate, store, weights
+from radiossl.cli import cutouts, datasets, evaluate, rate, store, weights
+from radiossl.cli.anomalies import anomalies
+from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed
+from radiossl.cli.index import index
+from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, views
 from radiossl.cli.report import report
 from radiossl.cli.search import search
@@ -31,7 +35,12 @@ app.command()(views)
 app.command()(pretrain)
 app.command()(embed)
 app.add_typer(evaluate.app, name="evaluate")
+app.command()(index)
 app.command()(search)
+app.command()(duplicates)
+app.add_typer(rate.app, name="rate")
+app.command("map")(feature_map)
+app.command()(anomalies)
 app.command()(report)
 app.add_typer(weights.app, name="weights")
 

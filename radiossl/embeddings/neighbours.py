@@ -1,4 +1,4 @@
-"""Classification by nearest neighbours in feature space, the plainest judge of a representation."""
+"""Neighbours in feature space by cosine similarity, and classification by them."""
 
 from __future__ import annotations
 
@@ -39,3 +39,9 @@ def nearest_neighbours(train: NDArray[np.floating], labels: NDArray[Any], k: int
 
     classifier = KNeighborsClassifier(n_neighbors=min(k, len(train)), metric="cosine", algorithm="brute")
     return classifier.fit(train, labels)
+
+
+def unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return features scaled to length 1, shape (n, d), float32; zeros stay zeros."""
+    vectors = np.ascontiguousarray(features, dtype=np.float32)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -16,7 +16,7 @@ from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, existing_file
 
 FEATURES = "features"
-_METADATA_KEY = b"radiossl"
+METADATA_KEY = b"radiossl"
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class FeatureTable:
         flat = pa.array(np.ascontiguousarray(self.features, dtype=np.float32).ravel())
         features = pa.FixedSizeListArray.from_arrays(flat, self.features.shape[1])
         table = self.columns.append_column(FEATURES, features)
-        table = table.replace_schema_metadata({_METADATA_KEY: json.dumps(self.metadata).encode()})
+        table = table.replace_schema_metadata({METADATA_KEY: json.dumps(self.metadata).encode()})
         with atomic_file(path) as temporary:
             pq.write_table(table, temporary)
 
@@ -85,5 +85,5 @@ class FeatureTable:
         features = (
             vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
         )
-        metadata = json.loads((table.schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+        metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         return cls(table.drop_columns([FEATURES]), features, metadata)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.embeddings.neighbours import unit
 from radiossl.progress import track
 
 #: Above this number of rows, neighbours are searched in the nearest cells only.
@@ -66,7 +67,7 @@ def neighbour_keys(
     for start in track(range(0, total, _BLOCK), "searching neighbours"):
         stop = min(start + _BLOCK, total)
         # One more than k, since a row finds itself; among more than k copies of it, perhaps not.
-        similarities, neighbours = index.search(_unit(features[start:stop]), k + 1)
+        similarities, neighbours = index.search(unit(features[start:stop]), k + 1)
         own = neighbours == np.arange(start, stop)[:, None]
         own[~own.any(axis=1), -1] = True
         found[start:stop] = neighbours[~own].reshape(-1, k)
@@ -84,12 +85,12 @@ def _index(features: NDArray[np.floating]) -> Any:
     total, dimension = features.shape
     flat = faiss.IndexFlatIP(dimension)
     if total <= _EXACT_ROWS:
-        flat.add(_unit(features))
+        flat.add(unit(features))
         return flat
     index = faiss.IndexIVFFlat(flat, dimension, int(4 * np.sqrt(total)), faiss.METRIC_INNER_PRODUCT)
-    index.train(_unit(features[:: max(1, total // (40 * index.nlist))]))
+    index.train(unit(features[:: max(1, total // (40 * index.nlist))]))
     for start in range(0, total, _BLOCK):
-        index.add(_unit(features[start : start + _BLOCK]))
+        index.add(unit(features[start : start + _BLOCK]))
     index.nprobe = _CELLS_SEARCHED
     return index
 
@@ -99,11 +100,6 @@ def cosine_of_pairs(features: NDArray[np.floating], rows: NDArray[np.int64]) -> 
     cosines = np.empty(len(rows))
     for start in range(0, len(rows), _BLOCK):
         part = rows[start : start + _BLOCK]
-        first, second = (_unit(features[part[:, side]]).astype(np.float64) for side in (0, 1))
+        first, second = (unit(features[part[:, side]]).astype(np.float64) for side in (0, 1))
         cosines[start : start + len(part)] = np.einsum("ij,ij->i", first, second)
     return cosines
-
-
-def _unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,197 @@
+"""How much a person's ratings help to find what is interesting: rounds of 25 ratings, simulated from known ones.
+
+    python benchmarks/rate_mgcls.py FEATURES.parquet --ratings-column interest_score [--json FILE] [--trials CSV]
+
+The rated objects are split into folds. The ratings of all folds but one may be asked for, in rounds; quality is
+measured on the fold that is left, so that no object is ever scored on a rating that was learnt. ``auc`` is within that
+fold; ``recall@5%`` and ``recall@10%`` are the share of its interesting objects (rated 4 or more) in the first 5 and
+10 % of a list of this fold and all objects that nobody has rated. ``found`` is the share of interesting objects among
+those asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.embeddings.table import FeatureTable
+from radiossl.files import write_json
+from radiossl.progress import track
+from radiossl.tasks.active_learning import INTERESTING, METHODS, learn, propose, ranking_quality, rating_space
+from radiossl.tasks.folds import draw_folds
+
+MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method, a rule for what to ask, the share asked at random, and the columns beside the features."""
+
+    method: str
+    rule: str
+    explore: float = 0.5
+    columns: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        asked = self.rule if self.rule == "random" else f"{self.rule}, {self.explore:.0%} random"
+        return f"{' + '.join([self.method, *self.columns])} | {asked}"
+
+
+def contenders(columns: tuple[str, ...]) -> list[Contender]:
+    plain = [
+        Contender("blend", "top", 0.2),
+        Contender("blend", "ucb"),
+        Contender("blend", "random"),
+        Contender("gp", "ucb", 0.2),
+        Contender("gp", "ucb"),
+        Contender("gp", "ei"),
+        Contender("gp", "uncertain"),
+        Contender("gp", "random"),
+        Contender("linear", "ucb", 0.2),
+        Contender("linear", "ucb"),
+        Contender("linear", "uncertain"),
+        Contender("linear", "random"),
+    ]
+    return plain + [Contender(m, r, columns=columns) for m in METHODS for r in ("ucb", "random") if columns]
+
+
+def simulate(
+    contender: Contender,
+    space: NDArray[np.float32],
+    starting: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    ratings: NDArray[np.float64],
+    held_out: NDArray[np.int64],
+    rounds: list[int],
+    number: int,
+    seed: int,
+) -> list[dict[str, float]]:
+    """Ask for ratings in rounds; return the quality on the held-out rated objects after each of `rounds`."""
+    asked = np.empty(0, dtype=np.int64)  # positions in rows
+    askable = np.setdiff1d(np.arange(len(rows)), held_out)
+    allowed = np.zeros(len(space), dtype=bool)
+    allowed[rows[askable]] = True
+    position = pd.Series(np.arange(len(rows)), index=rows)
+    never_rated = np.setdiff1d(np.arange(len(space)), rows)
+    listed = np.concatenate([rows[held_out], never_rated])
+    opinion, measured = None, []
+    for done in range(1, max(rounds) + 1):
+        proposal = propose(
+            opinion,
+            starting,
+            rows[asked],
+            ratings[asked],
+            number,
+            rule=contender.rule,
+            explore=contender.explore,
+            seed=1000 * seed + done,
+            allowed=allowed,
+        )
+        asked = np.concatenate([asked, position[proposal.rows].to_numpy()])
+        assert not set(asked) & set(held_out)
+        opinion = learn(space, rows[asked], ratings[asked], starting, method=contender.method, seed=seed)
+        if done in rounds:
+            quality = ranking_quality(opinion.score, rows[held_out], ratings[held_out], listed)
+            measured.append({"rounds": done, **quality, "found": float((ratings[asked] >= INTERESTING).mean())})
+    return measured
+
+
+def isolation_forest(features: NDArray[np.float32], seed: int) -> NDArray[np.float64]:
+    """Starting scores: an Isolation Forest of 200 trees on unit features."""
+    from sklearn.ensemble import IsolationForest
+
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return -IsolationForest(n_estimators=200, random_state=seed).fit(unit).score_samples(unit)
+
+
+def measure(
+    table: FeatureTable,
+    ratings_column: str,
+    columns: tuple[str, ...],
+    rounds: list[int],
+    number: int,
+    args: argparse.Namespace,
+) -> pd.DataFrame:
+    values = table.column(ratings_column).astype(float)
+    rows = np.flatnonzero(~np.isnan(values))
+    ratings = values[rows]
+    spaces = {chosen: rating_space(table, chosen) for chosen in {(), columns}}
+    trials = []
+    for seed in track(range(args.seeds), "seeds"):
+        starting = isolation_forest(table.features, seed)
+        baselines = {"Isolation Forest": starting, "random": np.random.default_rng(seed).random(len(table))}
+        baselines |= {f"{name} alone": table.column(name).astype(float) for name in columns}
+        folds = draw_folds(ratings.astype(int).astype(str), args.folds, seed=seed)
+        for number_of_fold, fold in enumerate(folds):
+            where = {"seed": seed, "fold": number_of_fold}
+            listed = np.concatenate([rows[fold.test], np.setdiff1d(np.arange(len(table)), rows)])
+            for name, score in baselines.items():
+                quality = ranking_quality(score, rows[fold.test], ratings[fold.test], listed)
+                trials.append({"name": name, "rounds": 0, **where, **quality})
+            for contender in contenders(columns):
+                space = spaces[contender.columns]
+                found = simulate(contender, space, starting, rows, ratings, fold.test, rounds, number, seed)
+                trials += [{"name": contender.name, **where, **one} for one in found]
+    return pd.DataFrame(trials)
+
+
+def summary(trials: pd.DataFrame) -> pd.DataFrame:
+    """Mean over folds and seeds, and the standard deviation over the seeds of the mean over the folds."""
+    by_seed = trials.groupby(["name", "rounds", "seed"], sort=False)[MEASURES].mean()
+    groups = by_seed.groupby(["name", "rounds"], sort=False)
+    return groups.mean().join(groups.std().add_suffix(" sd")).reset_index()
+
+
+def chosen_on_other_folds(trials: pd.DataFrame, rounds: int) -> dict[str, object]:
+    """Choose the contender with the best mean AUC on the other folds, and judge it on this one, fold by fold.
+
+    The models of the other folds have learnt ratings of this fold, so this is nearly, not strictly, nested.
+    """
+    last = trials[trials["rounds"] == rounds].pivot_table(index=["seed", "fold"], columns="name", values="auc")
+    names, scores = [], []
+    for seed, fold in last.index:
+        others = last.loc[(last.index.get_level_values(0) == seed) & (last.index.get_level_values(1) != fold)]
+        names.append(others.mean().idxmax())
+        scores.append(float(last.loc[(seed, fold), names[-1]]))
+    times = pd.Series(names).value_counts()
+    return {"rounds": rounds, "auc": float(np.mean(scores)), "chosen": {name: int(n) for name, n in times.items()}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("features", type=Path)
+    parser.add_argument("--ratings-column", default="interest_score")
+    parser.add_argument("--columns", nargs="*", default=["size_pixels"], help="learnt from besides the features")
+    parser.add_argument("--rounds", nargs="+", type=int, default=[1, 2, 4], help="after which quality is measured")
+    parser.add_argument("--number", type=int, default=25, help="ratings in a round")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="file for the numbers")
+    parser.add_argument("--trials", type=Path, help="CSV file for every fold and seed")
+    args = parser.parse_args()
+    table = FeatureTable.read(args.features)
+    trials = measure(table, args.ratings_column, tuple(args.columns), args.rounds, args.number, args)
+    frame = summary(trials)
+    shown = pd.DataFrame({"name": frame["name"], "rounds": frame["rounds"]})
+    for name in MEASURES:
+        shown[name] = [
+            f"{mean:.3f} ± {spread:.3f}" for mean, spread in zip(frame[name], frame[f"{name} sd"], strict=True)
+        ]
+    print(shown.to_string(index=False))
+    chosen = [chosen_on_other_folds(trials, done) for done in args.rounds]
+    print(json.dumps(chosen, indent=2))
+    if args.json:
+        write_json(args.json, {"features": table.metadata, "summary": frame.to_dict("records"), "chosen": chosen})
+    if args.trials:
+        trials.to_csv(args.trials, index=False)
+
+
+if __name__ == "__main__":
+    main()

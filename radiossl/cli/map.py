@@ -1,0 +1,58 @@
+"""`radiossl map`: features in two dimensions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from radiossl.errors import RadiosslError
+
+
+def feature_map(
+    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
+    out: Annotated[Path, typer.Option(help="Result folder to write.")],
+    color: Annotated[list[str] | None, typer.Option(help="Column to colour the map by; may be repeated.")] = None,
+    method: Annotated[Literal["umap", "pca"] | None, typer.Option(help="umap (unless said otherwise) or pca.")] = None,
+    neighbours: Annotated[int | None, typer.Option(min=2, help="Neighbours that shape a UMAP; 15.")] = None,
+    min_dist: Annotated[float | None, typer.Option(min=0, max=1, help="Least distance in a UMAP; 0.1.")] = None,
+    sample: Annotated[int | None, typer.Option(min=10, help="Sources that a UMAP is fitted to; 100,000.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same map.")] = 0,
+    onto: Annotated[Path | None, typer.Option(help="Result folder of a map to place the sources on.")] = None,
+    store: Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")] = None,
+) -> None:
+    """Map features in two dimensions, with cutouts drawn on the map and a check of what its axes follow."""
+    fixed = {"--method": method, "--neighbours": neighbours, "--min-dist": min_dist, "--sample": sample}
+    if onto is not None and (given := [name for name, value in fixed.items() if value is not None]):
+        raise RadiosslError(f"{', '.join(given)}: the map of --onto is made already; leave that out")
+    if method == "pca" and (given := [name for name in list(fixed)[1:] if fixed[name] is not None]):
+        raise RadiosslError(f"{', '.join(given)}: of UMAP only; --method is pca")
+
+    from radiossl.embeddings.feature_file import FeatureFile
+    from radiossl.report.map import existing_coordinates, write_map
+    from radiossl.report.map_figures import colour_scales
+    from radiossl.survey.store import open_store
+    from radiossl.tasks.map import SAMPLE, make_map, map_columns
+    from radiossl.tasks.reducers import load_reducer
+
+    file = FeatureFile(features)
+    table = map_columns(file, color or [])
+    colour_scales(table, color or [])  # a column that cannot be drawn is found before the long part
+    folders = store or [Path(path) for path in file.metadata.get("stores", []) if Path(path).is_dir()]
+    pixels = open_store(*folders) if folders else None
+    made = make_map(
+        file,
+        method or "umap",
+        15 if neighbours is None else neighbours,
+        0.1 if min_dist is None else min_dist,
+        seed,
+        SAMPLE if sample is None else sample,
+        None if onto is None else load_reducer(onto, file.metadata),
+    )
+    backdrop = None if onto is None else existing_coordinates(onto)
+    report = write_map(made, table, out, color or [], pixels, backdrop)
+    typer.echo(
+        f"{report}: {len(file)} sources, trustworthiness {made.quality['trustworthiness']:.3f}"
+        f" (principal components {made.quality['trustworthiness_pca']:.3f})"
+    )

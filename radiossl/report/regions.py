@@ -1,0 +1,74 @@
+"""DS9 region files: positions as labelled circles, to be laid over a survey's mosaics."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_file
+
+#: What would end a label or its line in a region file.
+_UNSAFE = re.compile(r"[{}\x00-\x1f\x7f]+")
+
+
+def write_regions(
+    ra_deg: ArrayLike,
+    dec_deg: ArrayLike,
+    labels: Sequence[str],
+    path: str | os.PathLike[str],
+    radius_arcsec: ArrayLike = 15.0,
+    colour: str = "green",
+) -> int:
+    """Write circles on the sky as a DS9 region file, atomically.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg
+        ICRS, shape (n,); what has no position is left out.
+    labels
+        One for each; braces and control characters are replaced by spaces.
+    path
+        File to write, by custom ending in ``.reg``.
+    radius_arcsec
+        One for all, or shape (n,).
+    colour
+        A colour that DS9 knows.
+
+    Returns
+    -------
+    int
+        How many circles there are.
+
+    Raises
+    ------
+    RadiosslError
+        If the lengths differ, or a radius is not above zero.
+    """
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord
+    from regions import CircleSkyRegion, RegionMeta, Regions, RegionVisual
+
+    ra, dec = np.asarray(ra_deg, dtype=float), np.asarray(dec_deg, dtype=float)
+    if ra.shape != dec.shape or ra.shape != (len(labels),):
+        raise RadiosslError(f"{path}: {ra.size} and {dec.size} coordinates with {len(labels)} labels: must match")
+    radii = np.broadcast_to(np.asarray(radius_arcsec, dtype=float), ra.shape)
+    known = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    if not (radii[known] > 0).all():
+        raise RadiosslError(f"{path}: the radius of a region must be above zero arcsec")
+    circles = [
+        CircleSkyRegion(
+            SkyCoord(ra[row], dec[row], unit="deg"),
+            radii[row] * u.arcsec,
+            meta=RegionMeta({"text": _UNSAFE.sub(" ", labels[row]).strip()}),
+            visual=RegionVisual({"color": colour}),
+        )
+        for row in known.tolist()
+    ]
+    with atomic_file(path) as temporary:
+        Regions(circles).write(temporary, format="ds9", overwrite=True)
+    return len(circles)

@@ -1,0 +1,124 @@
+"""Links by sky position to public image services and databases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+from urllib.parse import urlencode
+
+from radiossl.errors import RadiosslError
+from radiossl.report.html import Report, format_value
+
+#: Field of view, in cutout sizes; and its limits, between which the services show something.
+_FIELD = 1.5
+_LEAST_ARCSEC, _MOST_ARCSEC = 30.0, 3600.0
+_PIXELS = 400
+_MATCH_ARCMIN = 1.0
+
+#: HiPS of radio and optical surveys by name: identifier at the CDS, southern and northern limit in degrees.
+_HIPS = {
+    "NVSS": ("CDS/P/NVSS", -40.0, 90.0),
+    "RACS": ("CSIRO/P/RACS/low/I", -90.0, 41.0),
+    "Pan-STARRS": ("CDS/P/PanSTARRS/DR1/color-i-r-g", -30.0, 90.0),
+}
+#: FIRST is not published as HiPS; SkyView has it.
+_FIRST = ("VLA FIRST (1.4 GHz)", -10.0, 64.0)
+#: Southern and northern limit of data release 10 of the Legacy Surveys.
+_LEGACY = (-89.0, 84.0)
+
+
+def sky_links(ra_deg: float, dec_deg: float, size_arcsec: float = 300.0) -> dict[str, str]:
+    """Return addresses of pages and pictures of a place on the sky, by name of the service or survey.
+
+    Parameters
+    ----------
+    ra_deg, dec_deg
+        ICRS.
+    size_arcsec
+        Side of the cutout; the pictures show half as much again.
+
+    Returns
+    -------
+    dict
+        Aladin Lite, pictures of NVSS and RACS (radio) and Pan-STARRS (optical) by hips2fits of the CDS, FIRST by
+        SkyView, the Legacy Surveys' viewer, NED and SIMBAD; without the surveys that do not reach this declination.
+
+    Raises
+    ------
+    RadiosslError
+        If it is no position.
+    """
+    if not (math.isfinite(ra_deg) and math.isfinite(dec_deg) and abs(dec_deg) <= 90):
+        raise RadiosslError(f"right ascension {ra_deg}, declination {dec_deg}: not a position in degrees")
+    ra_deg %= 360.0
+    size = size_arcsec if math.isfinite(size_arcsec) else _LEAST_ARCSEC
+    field = min(max(_FIELD * size, _LEAST_ARCSEC), _MOST_ARCSEC) / 3600
+    ra, dec, position = f"{ra_deg:.6f}", f"{dec_deg:.6f}", f"{ra_deg:.6f} {dec_deg:+.6f}"
+    links = {"Aladin": _address("https://aladin.cds.unistra.fr/AladinLite/", target=position, fov=f"{field:.4f}")}
+    for name, (identifier, south, north) in _HIPS.items():
+        if south <= dec_deg <= north:
+            where = {"ra": ra, "dec": dec, "fov": f"{field:.4f}", "width": _PIXELS, "height": _PIXELS}
+            links[name] = _address(
+                "https://alasky.cds.unistra.fr/hips-image-services/hips2fits",
+                **{"hips": identifier, **where, "projection": "TAN", "format": "jpg"},
+            )
+    survey, south, north = _FIRST
+    if south <= dec_deg <= north:
+        links["FIRST"] = _address(
+            "https://skyview.gsfc.nasa.gov/current/cgi/runquery.pl",
+            **{"Position": f"{ra},{dec}", "Survey": survey, "Size": f"{field:.4f}", "Return": "JPG"},
+        )
+    if _LEGACY[0] <= dec_deg <= _LEGACY[1]:
+        zoom = round(math.log2(360 * 2 / field))  # the viewer's tiles halve with every step
+        links["Legacy Surveys"] = _address(
+            "https://www.legacysurvey.org/viewer", ra=ra, dec=dec, layer="ls-dr10", zoom=zoom, mark=f"{ra},{dec}"
+        )
+    links["NED"] = _address(
+        "https://ned.ipac.caltech.edu/conesearch",
+        **{"search_type": "Near Position Search", "in_csys": "Equatorial", "in_equinox": "J2000"},
+        **{"ra": f"{ra}d", "dec": f"{dec}d", "radius": _MATCH_ARCMIN},
+    )
+    links["SIMBAD"] = _address(
+        "https://simbad.cds.unistra.fr/simbad/sim-coo",
+        **{"Coord": position, "CooFrame": "ICRS", "Radius": _MATCH_ARCMIN, "Radius.unit": "arcmin"},
+    )
+    return links
+
+
+def _address(service: str, **parameters: Any) -> str:
+    return f"{service}?{urlencode(parameters)}"
+
+
+class SkyReport(Report):
+    """A report whose tables can end with links by sky position."""
+
+    def sky_table(self, rows: Sequence[dict[str, Any]], sizes_arcsec: Sequence[float]) -> SkyReport:
+        """Add a table, each row with links to its place on the sky.
+
+        Parameters
+        ----------
+        rows
+            With ``ra_deg`` and ``dec_deg``; a row without a position gets no links.
+        sizes_arcsec
+            Side of the cutout of each row; NaN where unknown.
+        """
+        if not rows:
+            self.text("No rows.")
+            return self
+        names = list(rows[0])
+        head = "".join(f"<th>{escape(name)}</th>" for name in [*names, "on the sky"])
+        body = []
+        for row, size in zip(rows, sizes_arcsec, strict=True):
+            cells = "".join(f"<td>{escape(format_value(row[name], name))}</td>" for name in names)
+            ra, dec = (math.nan if row.get(name) is None else float(row[name]) for name in ("ra_deg", "dec_deg"))
+            known = math.isfinite(ra) and math.isfinite(dec)
+            links = sky_links(ra, dec, size) if known else {}
+            anchors = " · ".join(
+                f'<a href="{escape(address)}" rel="noopener noreferrer">{escape(name)}</a>'
+                for name, address in links.items()
+            )
+            body.append(f"<tr>{cells}<td>{anchors or '–'}</td></tr>")
+        self._table(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", "")
+        return self
