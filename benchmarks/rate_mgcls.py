@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from radiossl.embeddings.table import FeatureTable
 from radiossl.files import write_json
 from radiossl.progress import track
-from radiossl.tasks.active_learning import INTERESTING, METHODS, learn, propose, ranking_quality, rating_space
+from radiossl.tasks.active_learning import METHODS, learn, propose, rating_space
 from radiossl.tasks.folds import draw_folds
+from radiossl.tasks.rating_quality import INTERESTING, ranking_quality
 
 MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
 

@@ -38,9 +38,11 @@ def anomalies(
 ) -> None:
     """Rank objects by how unlike the others they are, with galleries; with labels, say how good the ranking is."""
     from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.anomalies import AnomalyOptions, find_anomalies, summary_lines, write_anomalies
+    from radiossl.report.anomalies import summary_lines, write_anomalies
     from radiossl.survey.store import open_store
-    from radiossl.tasks.anomalies import AnomalySettings, read_anomaly_labels
+    from radiossl.tasks.anomalies import AnomalySettings
+    from radiossl.tasks.anomaly_judging import read_anomaly_labels
+    from radiossl.tasks.anomaly_search import AnomalyOptions, find_anomalies
 
     if anomalous and labels is None:
         raise RadiosslError("--anomalous: give the column of the labels with --labels")

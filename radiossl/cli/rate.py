@@ -91,7 +91,8 @@ def rank(
     """Rank the list by the ratings: a table, galleries and a report."""
     from radiossl.embeddings.table import FeatureTable
     from radiossl.report.active_learning import ranked_table, write_ranking
-    from radiossl.tasks.active_learning import crossvalidated_quality, learn, rated_rows, rating_space
+    from radiossl.tasks.active_learning import learn, rated_rows, rating_space
+    from radiossl.tasks.rating_quality import crossvalidated_quality
     from radiossl.tasks.ratings import last_ratings, read_ratings, read_scores
 
     table = FeatureTable.read(features)

@@ -78,11 +78,8 @@ class Pixels:
     def draw(self, ids: Sequence[str], captions: Sequence[str], out: Path) -> None:
         """Draw a contact sheet of these cutouts."""
         assert self.store is not None
-        row_of = {str(cutout_id): row for row, cutout_id in enumerate(self.store.column("cutout_id"))}
-        for cutout_id in ids:
-            if cutout_id not in row_of:
-                raise RadiosslError(f"{self.store}: has no cutout {cutout_id!r}; give the store of the features")
-        images = [central_pixels(self.store.pixels(row_of[cutout_id]), self.field_px) for cutout_id in ids]
+        cutouts = self.store.select_ids(ids)
+        images = [central_pixels(cutouts.pixels(row), self.field_px) for row in range(len(cutouts))]
         # As Protege shows them (Lochner & Rudnick 2025, figure 9): structure in bright sources is what is rated.
         image_grid(images, captions, out=out, how="asinh")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,243 +11,27 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.embeddings.table import FeatureTable
-from radiossl.errors import RadiosslError
 from radiossl.files import write_json
 from radiossl.report.anomaly_figures import importance_figure, scan_figure, score_histogram, threshold_figure
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
 from radiossl.report.images import image_grid
 from radiossl.report.results import central_pixels, write_table
-from radiossl.survey.crossmatch import RADIUS_ARCSEC, groups_by_position
 from radiossl.survey.store import CutoutStore
-from radiossl.tasks.anomalies import (
-    AnomalyLabels,
-    AnomalySettings,
-    Method,
-    anomaly_scores,
-    compare_scores,
-    rank_fractions,
-    threshold_curves,
-)
-from radiossl.tasks.complexity import compressed_sizes
+from radiossl.tasks.anomalies import rank_fractions
+from radiossl.tasks.anomaly_judging import AnomalyLabels, threshold_curves
+from radiossl.tasks.anomaly_search import SCORE_TITLES, AnomalyQuality, AnomalySearch
 from radiossl.tasks.confounders import confounder_table, confounder_warnings
-from radiossl.tasks.feature_ranking import TOP_FEATURES, CrossFit, FeatureRanking, Scan, rank_features, scan_forest
+from radiossl.tasks.feature_ranking import FeatureRanking
 
 #: Objects in a gallery.
 _GALLERY = 48
 _SMALL_GALLERY = 24
-#: Objects without a label beside which the labelled ones are judged: a random part of larger tables.
-_JUDGED_OBJECTS = 20_000
-_RANDOM_SEEDS = 100
-_TITLES: dict[Method, str] = {"forest": "Isolation Forest", "neighbours": "neighbour distance"}
 _IN_TABLE = ("auc", "auc_std", "auc_low", "auc_high", "recall@5%", "recall@5%_std", "recall@10%", "recall@10%_std")
 _ALSO_IN_TABLE = ("crossing", "recall_in_all@5%", "recall_in_all@10%")
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class AnomalyOptions:
-    """What is done besides scoring.
-
-    Attributes
-    ----------
-    top
-        Score on so many best features, ranked with the labels; None for all.
-    rank
-        Whether all numbers of best features of the paper are compared.
-    scan
-        Whether the parameters of the forest are scanned.
-    baselines
-        Columns to judge as if they were scores, such as the size.
-    seeds
-        How many forests, with seeds one after the other, are judged.
-    folds
-        Of the rankings.
-    """
-
-    top: int | None = None
-    rank: bool = False
-    scan: bool = False
-    baselines: Sequence[str] = ()
-    seeds: int = 5
-    folds: int = 5
-
-
-@dataclass(frozen=True)
-class AnomalyQuality:
-    """How well scores agree with labels.
-
-    Attributes
-    ----------
-    comparison
-        What `compare_scores` gives for the score and all it stands beside.
-    main
-        Name of the score among these.
-    crossings
-        Recall, precision and contamination where recall and precision are equal: table 4 of Riggi et al. (2024).
-    scores
-        Of the judged objects by the main score, with their labels.
-    scan
-        If one was made.
-    """
-
-    comparison: pd.DataFrame
-    main: str
-    crossings: pd.DataFrame
-    scores: tuple[Scores, AnomalyLabels]
-    scan: Scan | None = None
-
-
-@dataclass(frozen=True)
-class AnomalySearch:
-    """Scores of all objects, and their quality where labels tell.
-
-    Attributes
-    ----------
-    scores
-        Of every row of the table, shape (n,).
-    settings
-        How they were made.
-    labels
-        If there are any.
-    ranking
-        Of the features by all labels, if one was asked for.
-    quality
-        If there are labels.
-    options
-        As given.
-    """
-
-    scores: Scores
-    settings: AnomalySettings
-    labels: AnomalyLabels | None = None
-    ranking: FeatureRanking | None = None
-    quality: AnomalyQuality | None = None
-    options: AnomalyOptions = field(default_factory=AnomalyOptions)
-
-
-def find_anomalies(
-    table: FeatureTable,
-    settings: AnomalySettings,
-    labels: AnomalyLabels | None = None,
-    options: AnomalyOptions | None = None,
-    store: CutoutStore | None = None,
-) -> AnomalySearch:
-    """Score all objects of a table; with labels, judge the score beside its baselines.
-
-    Parameters
-    ----------
-    table
-        The features.
-    settings
-        Of the score.
-    labels
-        Of some objects. They change the scores only where features are ranked.
-    options
-        See `AnomalyOptions`.
-    store
-        With the pixels, for the complexity of the images as a baseline.
-
-    Raises
-    ------
-    RadiosslError
-        If features are to be ranked, or scores judged, without labels.
-    """
-    options = options or AnomalyOptions()
-    if labels is None and (options.top or options.rank or options.scan):
-        raise RadiosslError("--top-features, --rank-features and --scan need labels: give --labels and --anomalous")
-    if options.top is not None and not 1 <= options.top <= table.features.shape[1]:
-        raise RadiosslError(f"--top-features {options.top}: the table has {table.features.shape[1]} features")
-    ranking = None
-    if labels is not None and (options.top or options.rank):
-        ranking = rank_features(table.features[labels.rows], labels.anomalous, settings.seed)
-    columns = ranking.order[: options.top] if ranking is not None and options.top else None
-    scores = anomaly_scores(table.features, settings, columns)
-    quality = _judge(table, settings, labels, options, store) if labels is not None else None
-    return AnomalySearch(scores, settings, labels, ranking, quality, options)
-
-
-def _judge(
-    table: FeatureTable,
-    settings: AnomalySettings,
-    labels: AnomalyLabels,
-    options: AnomalyOptions,
-    store: CutoutStore | None,
-) -> AnomalyQuality:
-    rows = _judged_rows(labels.rows, len(table), settings.seed)
-    judged, labels = table.select(rows), replace(labels, rows=np.searchsorted(rows, labels.rows))
-    groups = _groups(judged.select(labels.rows))
-    every = [replace(settings, seed=settings.seed + number) for number in range(options.seeds)]
-    contenders: dict[str, list[Scores]] = {
-        f"{title}, all features": [anomaly_scores(judged.features, replace(each, method=method)) for each in every]
-        for method, title in _TITLES.items()
-    }
-    tops = sorted({*(TOP_FEATURES if options.rank else ()), *([options.top] if options.top else [])})
-    tops = [top for top in tops if top <= table.features.shape[1]]
-    fits = [CrossFit(judged.features, labels, options.folds, groups, each.seed) for each in every]
-    name = _TITLES[settings.method]
-    for top in tops:
-        contenders[_best(name, top)] = [fit.scores(top, each) for fit, each in zip(fits, every, strict=True)]
-    main = _best(name, options.top)
-    for column in options.baselines:
-        contenders[column] = [_numbers(judged, column)]
-    if store is not None:
-        contenders["compressed size"] = [compressed_sizes(_in_order(store, judged))]
-    generator = np.random.default_rng(settings.seed)
-    contenders["random"] = [generator.random(len(judged)) for _ in range(_RANDOM_SEEDS)]
-    crossings = []
-    for one, seeds in contenders.items():
-        finite = np.where(np.isfinite(seeds[0]), seeds[0], np.nanmin(seeds[0][np.isfinite(seeds[0])], initial=0.0))
-        crossings.append({"name": one, **threshold_curves(finite, labels).at_crossing()})
-    scan = scan_forest(fits[0], [*tops, None], settings) if options.scan else None
-    comparison = compare_scores(contenders, labels, groups)
-    return AnomalyQuality(comparison, main, pd.DataFrame(crossings), (contenders[main][0], labels), scan)
-
-
-def _best(name: str, top: int | None) -> str:
-    return f"{name}, all features" if top is None else f"{name}, best {top}"
-
-
-def _judged_rows(labelled: Rows, total: int, seed: int) -> Rows:
-    others = np.setdiff1d(np.arange(total), labelled, assume_unique=True)
-    if len(others) > _JUDGED_OBJECTS:
-        others = np.random.default_rng(seed).choice(others, _JUDGED_OBJECTS, replace=False)
-    return np.sort(np.concatenate([labelled, others]))
-
-
-def _groups(table: FeatureTable) -> Rows | None:
-    if not {"ra_deg", "dec_deg"} <= set(table.columns.column_names):
-        return None
-    return groups_by_position(
-        table.column("ra_deg").astype(float), table.column("dec_deg").astype(float), RADIUS_ARCSEC
-    )
-
-
-def _numbers(table: FeatureTable, column: str) -> Scores:
-    """A column as a score; what is unknown comes last."""
-    values = pd.to_numeric(pd.Series(table.column(column)), errors="coerce").to_numpy(dtype=float)
-    if not np.isfinite(values).any():
-        raise RadiosslError(f"--baseline {column}: numbers were expected, the column has none")
-    return np.where(np.isfinite(values), values, np.nanmin(values[np.isfinite(values)]) - 1.0)
-
-
-def _in_order(store: CutoutStore, table: FeatureTable) -> CutoutStore:
-    """The cutouts of a table, in its order."""
-    row_of = _row_of(store)
-    ids = table.column("cutout_id")
-    absent = [one for one in ids if one not in row_of]
-    if absent:
-        raise RadiosslError(f"{store}: has no cutout {absent[0]!r}; give the store of the features (--store)")
-    return store.select(np.array([row_of[one] for one in ids], dtype=np.int64))
-
-
-def _row_of(store: CutoutStore) -> dict[str, int]:
-    return {cutout_id: row for row, cutout_id in enumerate(store.column("cutout_id"))}
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
 
 
 def write_anomalies(
@@ -332,7 +114,7 @@ def _how(search: AnomalySearch, table: FeatureTable) -> str:
         how = f"{settings.neighbours} nearest neighbours"
     what = f"the {top} features that LightGBM ranks best by the labels" if top else f"all {table.features.shape[1]}"
     seed = f"seed {settings.seed}"
-    return f"{len(table)} objects by {_TITLES[settings.method]} ({how}, {seed}) on {what} features.".replace(
+    return f"{len(table)} objects by {SCORE_TITLES[settings.method]} ({how}, {seed}) on {what} features.".replace(
         "labels features", "labels"
     )
 
@@ -380,7 +162,7 @@ def _galleries(
     field_px = table.metadata.get("preprocessing", {}).get("field_px")
     places = rank_fractions(search.scores)
     for name, (rows, caption) in chosen.items():
-        cutouts = _in_order(store, table.select(rows))
+        cutouts = store.select_ids(table.column("cutout_id")[rows])
         captions = _captions(table, rows, search.scores, places, label)
         images = [central_pixels(cutouts.pixels(number), field_px) for number in range(len(rows))]
         image_grid(images, captions, out=out / name, how="asinh")
@@ -436,7 +218,7 @@ def _report_scan(report: Report, quality: AnomalyQuality, out: Path) -> None:
     assert quality.scan is not None
     table, chosen = quality.scan.table, quality.scan.chosen
     others = quality.comparison.set_index("name")["auc"].drop(quality.main)
-    baselines = {name: area for name, area in others.items() if not str(name).startswith(tuple(_TITLES.values()))}
+    baselines = {name: area for name, area in others.items() if not str(name).startswith(tuple(SCORE_TITLES.values()))}
     scan_figure(table, out=out / "scan.png", baselines=baselines)
     write_table(table, out / "scan.csv")
     best = table.sort_values("auc", ascending=False, kind="stable").head(12)

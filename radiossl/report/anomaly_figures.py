@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from radiossl.tasks.anomalies import AnomalyLabels, ThresholdCurves
+    from radiossl.tasks.anomaly_judging import AnomalyLabels, ThresholdCurves
 
 _FONT = 9
 _MOST_BINS = 60

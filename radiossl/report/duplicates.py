@@ -104,19 +104,19 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_groups(found: Duplicates, store: CutoutStore, out: Path) -> None:
-    row_of = {cutout_id: row for row, cutout_id in enumerate(store.column("cutout_id"))}
     best: dict[int, dict[str, Any]] = {}
     for pair in found.pairs[found.pairs["duplicate"]].sort_values("similarity").to_dict("records"):
         best[pair["row_a"]] = best[pair["row_b"]] = pair
     sizes = found.groups["group"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    images, captions = [], []
+    ids, captions = [], []
     for group in sizes.index[:_MOST_GROUPS]:
         members = found.groups[found.groups["group"] == group].to_dict("records")
         for member in members[:_MOST_MEMBERS]:
-            images.append(store.pixels(row_of[member["cutout_id"]]))
+            ids.append(member["cutout_id"])
             said = f"keep, of {len(members)}" if member["keeper"] else _agreement(best[member["row"]])
             captions.append(f"{group}: {said}\n{member['cutout_id']}")
-    image_grid(images, captions, out=out, columns=6)
+    cutouts = store.select_ids(ids)
+    image_grid([cutouts.pixels(row) for row in range(len(cutouts))], captions, out=out, columns=6)
 
 
 def _agreement(pair: dict[str, Any]) -> str:

@@ -237,14 +237,11 @@ def draw_thumbnails(
     """
     limits = map_limits(coordinates)
     chosen = thumbnail_cells(coordinates, limits, _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS)
-    row_of = pd.Index(store.column("cutout_id"))
-    rows = row_of.get_indexer_for(pd.Index([cutout_ids[source] for source in chosen.values()]))
+    cutouts = store.select_ids(cutout_ids[source] for source in chosen.values())
     side = _THUMBNAIL_PX
     canvas = np.zeros((_THUMBNAIL_ROWS * side, _THUMBNAIL_COLUMNS * side, 4), np.uint8)
-    for ((row, column), source), stored in zip(chosen.items(), rows, strict=False):
-        if stored < 0:
-            raise RadiosslError(f"{store}: has no cutout {cutout_ids[source]!r}; give the store of the features")
-        image = _thumbnail(central_pixels(store.pixels(int(stored)), field_px), side - 4)
+    for number, (row, column) in enumerate(chosen):
+        image = _thumbnail(central_pixels(cutouts.pixels(number), field_px), side - 4)
         y, x = row * side + 2, column * side + 2
         canvas[y : y + image.shape[0], x : x + image.shape[1], :3] = image
         canvas[y : y + image.shape[0], x : x + image.shape[1], 3] = 255

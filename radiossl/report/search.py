@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, write_json
 from radiossl.report.images import Neighbour, Picture, as_rgb, neighbour_gallery
 from radiossl.report.regions import write_regions
@@ -164,12 +163,15 @@ def draw_neighbours(
 
     A query made of several examples is shown as a square of them.
     """
-    row_of = {cutout_id: row for row, cutout_id in enumerate(store.column("cutout_id"))}
+    shown = [found.neighbours.head(_SHOWN).to_dict("records") for found in searches]
+    queries = [part for found in searches for part in (found.query.examples or (found.query,)) if part.image is None]
+    names = [query.name for query in queries] + [row["cutout_id"] for rows in shown for row in rows]
+    ids = list(dict.fromkeys(names))
+    cutouts = store.select_ids(ids)
+    row_of = {cutout_id: row for row, cutout_id in enumerate(ids)}
 
     def picture(cutout_id: str) -> NDArray[np.float32]:
-        if cutout_id not in row_of:
-            raise RadiosslError(f"{store}: has no cutout {cutout_id!r}; give the store of the features")
-        return central_pixels(store.pixels(row_of[cutout_id]), field_px)
+        return central_pixels(cutouts.pixels(row_of[cutout_id]), field_px)
 
     def caption(row: dict[Hashable, Any]) -> str:
         located = "ra_deg" in row and not pd.isna(row["ra_deg"])
@@ -180,14 +182,13 @@ def draw_neighbours(
     def own(query: Query) -> NDArray[np.float32]:
         return picture(query.name) if query.image is None else central_pixels(query.image, field_px)
 
-    queries, neighbours = [], []
-    for found in searches:
+    pictures, neighbours = [], []
+    for found, rows in zip(searches, shown, strict=True):
         query = found.query
         image = montage([own(example) for example in query.examples]) if query.examples else own(query)
-        queries.append(Picture(image, query.name))
-        rows = found.neighbours.head(_SHOWN).to_dict("records")
+        pictures.append(Picture(image, query.name))
         neighbours.append([Neighbour(picture(row["cutout_id"]), row["similarity"], caption(row)) for row in rows])
-    neighbour_gallery(queries, neighbours, out=out)
+    neighbour_gallery(pictures, neighbours, out=out)
 
 
 def montage(images: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:

@@ -415,6 +415,16 @@ class CutoutStore:
             rows = np.flatnonzero(rows)
         return CutoutStore(self.paths, self.table.take(pa.array(rows, pa.int64())), [self._views[i] for i in rows])
 
+    def select_ids(self, ids: Iterable[str]) -> CutoutStore:
+        """Return the store of the cutouts with these ids, in their order; raise `RadiosslError` if one is not there."""
+        row_of = {cutout_id: row for row, cutout_id in enumerate(self.column("cutout_id"))}
+        rows = []
+        for cutout_id in ids:
+            if cutout_id not in row_of:
+                raise RadiosslError(f"{self}: has no cutout {cutout_id!r}; give the store of the features (--store)")
+            rows.append(row_of[cutout_id])
+        return self.select(np.array(rows, dtype=np.int64))
+
     def where(self, expression: str) -> CutoutStore:
         """Return the store of the cutouts for which an expression over the columns holds.
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.embeddings.neighbours import unit
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
 from radiossl.progress import track
@@ -26,8 +27,6 @@ from radiossl.tasks.ratings import HIGHEST, unit_range
 METHODS = ("blend", "gp", "linear")
 RULES = ("top", "ucb", "ei", "uncertain", "random")
 
-#: A rating of this much or more counts as interesting, as in figure 10 of Lochner & Rudnick (2025).
-INTERESTING = 4
 #: Dimensions that the features are reduced to.
 DIMENSIONS = 32
 #: Strength of the distance in `blend`, and the offset and the slope of what the forest says: Astronomaly's values.
@@ -298,105 +297,6 @@ def propose(
     return Proposal(np.concatenate([chosen, drawn]).astype(np.int64), why)
 
 
-def ranking_quality(
-    score: NDArray[np.float64], held_out: NDArray[np.int64], ratings: NDArray[np.float64], listed: NDArray[np.int64]
-) -> dict[str, float]:
-    """Judge a ranking by ratings that it has not seen.
-
-    Parameters
-    ----------
-    score
-        Of all objects, highest first, shape (n,).
-    held_out
-        Rows whose ratings were kept back, shape (m,).
-    ratings
-        Their ratings, shape (m,).
-    listed
-        Rows of the list in which the held-out ones are looked for, themselves among them: usually all that nobody was
-        asked about.
-
-    Returns
-    -------
-    dict
-        ``auc``: probability that a held-out object rated `INTERESTING` or more stands above one rated less;
-        ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
-        interesting objects in that part of the list. NaN where not defined.
-    """
-    good = ratings >= INTERESTING
-    measured = {"auc": _auc(score[held_out], good)}
-    measured["spearman"] = _rank_correlation(score[held_out], ratings)
-    order = np.sort(score[listed])
-    # Rank from 0 of each interesting object in the list; of equal scores the mean.
-    own = score[held_out[good]]
-    rank = len(order) - (np.searchsorted(order, own, "left") + np.searchsorted(order, own, "right")) / 2
-    for percent in (5, 10):
-        inside = rank <= percent / 100 * len(order)
-        measured[f"recall@{percent}%"] = float(inside.mean()) if good.any() else float("nan")
-    return measured
-
-
-def crossvalidated_quality(
-    space: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    ratings: NDArray[np.float64],
-    starting: NDArray[np.float64],
-    method: str = "linear",
-    folds: int = 5,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Estimate how well the ratings at hand predict others, by folds of the rated objects.
-
-    Returns
-    -------
-    dict
-        ``auc`` and ``spearman`` of the expected rating of held-out objects, and of the starting scores on the same
-        objects as ``starting_auc`` and ``starting_spearman``: means over the folds, NaN where not defined. Proposed
-        objects are no fair sample, so neither is the list's own.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer rated objects than folds.
-    """
-    if len(rows) < folds:
-        raise RadiosslError(f"{len(rows)} rated objects: too few for {folds} folds")
-    fold = np.random.default_rng(seed).permutation(np.arange(len(rows)) % folds)
-    score = np.empty(len(rows))
-    for part in range(folds):
-        train, test = fold != part, fold == part
-        # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is judged.
-        both = np.concatenate([rows[train], rows[test]])
-        opinion = learn(space[both], np.arange(train.sum()), ratings[train], starting[both], method=method, seed=seed)
-        score[test] = opinion.rating[train.sum() :]
-    good = ratings >= INTERESTING
-    measured = {}
-    for name, values in (("", score), ("starting_", starting[rows])):
-        parts = [fold == part for part in range(folds)]
-        measured[f"{name}auc"] = _mean([_auc(values[part], good[part]) for part in parts])
-        measured[f"{name}spearman"] = _mean([_rank_correlation(values[part], ratings[part]) for part in parts])
-    return measured
-
-
-def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve, from ranks; NaN if all are alike."""
-    number, others = int(good.sum()), int((~good).sum())
-    if not number or not others:
-        return float("nan")
-    ranks = pd.Series(score).rank().to_numpy()
-    return float((ranks[good].sum() - number * (number + 1) / 2) / (number * others))
-
-
-def _rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
-        return float("nan")
-    return float(pd.Series(first).rank().corr(pd.Series(second).rank()))
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else float("nan")
-
-
 def _gaussian_process(
     space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -458,25 +358,20 @@ def _principal_components(features: NDArray[np.float32], dimensions: int) -> NDA
         raise RadiosslError("the feature table is empty: there is nothing to rate")
     total, products = np.zeros(width), np.zeros((width, width))
     for part in _tracked(_batches(number), "principal components"):
-        unit = _unit(features[part])
-        total += unit.sum(axis=0)
-        products += unit.T @ unit
+        vectors = unit(features[part]).astype(np.float64)
+        total += vectors.sum(axis=0)
+        products += vectors.T @ vectors
     mean = total / number
-    values, vectors = np.linalg.eigh(products / number - np.outer(mean, mean))
-    kept = vectors[:, ::-1][:, : min(dimensions, width)]
+    values, axes = np.linalg.eigh(products / number - np.outer(mean, mean))
+    kept = axes[:, ::-1][:, : min(dimensions, width)]
     variance = float(values[::-1][: kept.shape[1]].sum())
     if not variance > 1e-10:
         raise RadiosslError("the features of all objects are the same or not finite: nothing can be learnt from them")
     kept = kept * np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])]) / np.sqrt(variance)
     result = np.empty((number, kept.shape[1]), dtype=np.float32)
     for part in _batches(number):
-        result[part] = (_unit(features[part]) - mean) @ kept
+        result[part] = (unit(features[part]).astype(np.float64) - mean) @ kept
     return result
-
-
-def _unit(features: NDArray[np.float32]) -> NDArray[np.float64]:
-    vectors = features.astype(np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _standard_column(table: FeatureTable, name: str) -> NDArray[np.float64]:

@@ -206,12 +206,7 @@ class _Pixels:
     """The images of a table's rows; the last ones used are kept prepared."""
 
     def __init__(self, table: FeatureTable, store: CutoutStore) -> None:
-        row_of = {cutout_id: row for row, cutout_id in enumerate(store.column("cutout_id"))}
-        ids = table.column("cutout_id")
-        missing = [cutout_id for cutout_id in ids if cutout_id not in row_of]
-        if missing:
-            raise RadiosslError(f"{store}: has no cutout {missing[0]!r}; give the store of the features")
-        self.store = store.select([row_of[cutout_id] for cutout_id in ids])
+        self.store = store.select_ids(table.column("cutout_id"))
         self.scales = self.store.column("pixel_scale_arcsec").astype(float)
         self.prepared = lru_cache(_KEPT)(self._prepared)
 

@@ -18,14 +18,8 @@ from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
 from radiossl.progress import track
-from radiossl.tasks.anomalies import (
-    AnomalyLabels,
-    AnomalySettings,
-    anomaly_scores,
-    directions,
-    rank_fractions,
-    ranking_quality,
-)
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, directions, rank_fractions
+from radiossl.tasks.anomaly_judging import AnomalyLabels, ranking_quality
 from radiossl.tasks.folds import Split, draw_folds
 
 #: Numbers of best features that Riggi et al. (2024) compare.

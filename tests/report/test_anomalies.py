@@ -10,9 +10,11 @@ import pytest
 from radiossl.cli.main import main
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
-from radiossl.report.anomalies import AnomalyOptions, find_anomalies, summary_lines, write_anomalies
+from radiossl.report.anomalies import summary_lines, write_anomalies
 from radiossl.survey.store import STATISTICS
-from radiossl.tasks.anomalies import AnomalySettings, read_anomaly_labels
+from radiossl.tasks.anomalies import AnomalySettings
+from radiossl.tasks.anomaly_judging import read_anomaly_labels
+from radiossl.tasks.anomaly_search import AnomalyOptions, find_anomalies
 
 QUICK = AnomalySettings("forest", trees=100)
 

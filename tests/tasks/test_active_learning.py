@@ -12,14 +12,13 @@ from radiossl.tasks.active_learning import (
     Opinion,
     acquisition,
     blended_score,
-    crossvalidated_quality,
     learn,
     nearest_distance,
     propose,
-    ranking_quality,
     rated_rows,
     rating_space,
 )
+from radiossl.tasks.rating_quality import crossvalidated_quality, ranking_quality
 
 
 def _table(features, **columns):

@@ -5,13 +5,11 @@ import pytest
 
 from radiossl.errors import RadiosslError
 from radiossl.tasks import anomalies
-from radiossl.tasks.anomalies import (
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, rank_fractions
+from radiossl.tasks.anomaly_judging import (
     AnomalyLabels,
-    AnomalySettings,
-    anomaly_scores,
     bootstrap_auc,
     compare_scores,
-    rank_fractions,
     ranking_quality,
     read_anomaly_labels,
     threshold_curves,

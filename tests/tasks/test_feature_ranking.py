@@ -5,7 +5,8 @@ import pytest
 
 from radiossl.errors import RadiosslError
 from radiossl.tasks import feature_ranking
-from radiossl.tasks.anomalies import AnomalyLabels, AnomalySettings, anomaly_scores, directions, rank_fractions
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, directions, rank_fractions
+from radiossl.tasks.anomaly_judging import AnomalyLabels
 from radiossl.tasks.feature_ranking import CONTAMINATIONS, MAX_SAMPLES, CrossFit, rank_features, scan_forest
 
 QUICK = AnomalySettings("forest", trees=30)
