@@ -51,6 +51,9 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        for file in temporary.rglob("*"):
+            if file.is_file():  # some writers, such as that of safetensors, make private files too
+                file.chmod(0o666 & ~_umask())
         if path.exists():
             old = temporary.with_name(temporary.name + "-old")
             path.replace(old)

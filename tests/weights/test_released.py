@@ -100,6 +100,12 @@ def test_timm_loads_it(folder, images, tiny_backbone, options):
     torch.testing.assert_close(features, tiny_backbone.features(images), rtol=1e-5, atol=1e-6)
 
 
+def test_others_may_read_what_was_saved(folder):
+    (folder.parent / "plain").write_text("")
+    usual = (folder.parent / "plain").stat().st_mode
+    assert {file.name: file.stat().st_mode for file in folder.iterdir() if file.stat().st_mode != usual} == {}
+
+
 def test_timm_knows_the_input(tmp_path):
     import timm
     from timm.data import resolve_model_data_config
