@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -29,6 +29,12 @@ Workers = Annotated[
 ]
 
 
+OnErrorOption = Annotated[
+    Literal["stop", "skip"],
+    typer.Option(help="At a mosaic that cannot be read: stop, or leave it out (reads every mosaic once more, before)."),
+]
+
+
 @app.command()
 def blind(
     mosaics: Mosaics,
@@ -37,6 +43,7 @@ def blind(
     overlap: Annotated[float, typer.Option(help="Fraction of a window shared with the next, from 0 to below 1.")] = 0.5,
     max_blank: MaxBlank = 0.4,
     workers: Workers = None,
+    on_error: OnErrorOption = "stop",
 ) -> None:
     """Cut mosaics into overlapping windows, whatever is in them.
 
@@ -44,7 +51,9 @@ def blind(
     """
     from radiossl.survey.cutting import blind_cutouts
 
-    result = blind_cutouts(mosaics, out, size=size, overlap=overlap, max_blank=max_blank, workers=workers)
+    result = blind_cutouts(
+        mosaics, out, size=size, overlap=overlap, max_blank=max_blank, workers=workers, on_error=on_error
+    )
     typer.echo(_summary(out, result))
 
 
@@ -71,6 +80,7 @@ def sources(
     id: Annotated[str | None, typer.Option(help="Column of the sources' names.")] = None,
     max_blank: MaxBlank = 0.4,
     workers: Workers = None,
+    on_error: OnErrorOption = "stop",
 ) -> None:
     """Cut a box around every source of a catalogue.
 
@@ -86,7 +96,7 @@ def sources(
             raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
         from radiossl.survey.detection import detect_catalogue
 
-        targets = detect_catalogue(mosaics, threshold)
+        targets = detect_catalogue(mosaics, threshold, on_error=on_error)
         typer.echo(f"found {len(targets)} {targets.name}")
     elif catalogue is not None:
         targets = _read(catalogue, ra, dec, extent, id)
@@ -102,6 +112,7 @@ def sources(
         min_extent_arcsec=min_extent,
         max_blank=max_blank,
         workers=workers,
+        on_error=on_error,
     )
     typer.echo(_summary(out, result))
 
@@ -116,7 +127,7 @@ def _read(path: Path, ra: str | None, dec: str | None, extent: str | None, id: s
 
 
 def _summary(out: Path, result: CuttingResult) -> str:
-    from radiossl.survey.cutting import NOT_CUT
+    from radiossl.survey.cutting import NOT_CUT, SKIPPED
 
     line = f"{out}: {_count(len(result.store), 'cutout')} from {_count(result.mosaics, 'mosaic')}"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.not_cut.items()) if count)
@@ -124,6 +135,8 @@ def _summary(out: Path, result: CuttingResult) -> str:
         line += f"; not cut: {reasons}"
     if (out / NOT_CUT).exists():
         line += f" (listed in {out / NOT_CUT})"
+    if result.skipped:
+        line += f"; {_count(len(result.skipped), 'mosaic')} could not be read (listed in {out / SKIPPED})"
     return line
 
 

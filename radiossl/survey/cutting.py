@@ -29,10 +29,13 @@ from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, mosaic_stem, nothing_there
 from radiossl.survey.placement import Places, best_places, find_sources
+from radiossl.survey.readable import OnError, readable_mosaics
 from radiossl.survey.store import CutoutStore, EmptyStoreError, cutout_batches, shard_jobs, store_schema, write_store
 
 #: File inside the store that lists the sources without a cutout.
 NOT_CUT = "not_cut.csv"
+#: File inside the store that lists the mosaics that could not be read.
+SKIPPED = "skipped.csv"
 #: Windows are dealt out to shards in runs of about this many bytes.
 _RUN_BYTES = 2**24
 #: Below this number of shards, starting processes costs more than it saves.
@@ -54,11 +57,14 @@ class CuttingResult:
         How many mosaics were given.
     not_cut
         How many windows or sources gave no cutout, by reason.
+    skipped
+        What is wrong with each mosaic that was left out, by its name.
     """
 
     store: CutoutStore
     mosaics: int
     not_cut: dict[str, int]
+    skipped: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ def blind_cutouts(
     overlap: float = 0.5,
     max_blank: float = 0.4,
     workers: int | None = 1,
+    on_error: OnError = "stop",
 ) -> CuttingResult:
     """Cut mosaics into overlapping windows, whatever is in them (Riggi et al. 2024, section 2.2).
 
@@ -97,6 +104,9 @@ def blind_cutouts(
         Windows with a larger fraction of blank pixels, padding included, are left out; from 0 to below 1.
     workers
         Processes; None takes one per core if there are more than a few shards.
+    on_error
+        ``stop`` at a mosaic that cannot be read, or ``skip`` it: then every mosaic is read once before, those that
+        cannot be read are listed with the reason in the store's `skipped.csv`, and the rest is done.
 
     Raises
     ------
@@ -106,8 +116,7 @@ def blind_cutouts(
     _check(size=size, max_blank=max_blank)
     if not 0 <= overlap < 1:
         raise RadiosslError(f"overlap of {overlap}: expected a fraction from 0 to below 1")
-    paths = find_mosaics(mosaics)
-    labels = mosaic_labels(paths)
+    paths, labels, skipped = _readable(mosaics, on_error)
     runs, survey = _plan_windows(paths, labels, size, overlap)
     jobs = [tuple(job) for job in shard_jobs([(run, (run.stop - run.start) * size**2) for run in runs])]
     schema = store_schema()
@@ -125,7 +134,8 @@ def blind_cutouts(
             paths, f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         ) from None
     windows = sum(run.stop - run.start for run in runs)
-    return CuttingResult(store, len(paths), {BLANK: windows - len(store)})
+    _write_skipped(Path(out) / SKIPPED, skipped)
+    return CuttingResult(store, len(paths), {BLANK: windows - len(store)}, skipped)
 
 
 def window_starts(length: int, size: int, overlap: float) -> list[int]:
@@ -209,6 +219,7 @@ def source_cutouts(
     min_extent_arcsec: float | None = None,
     max_blank: float = 0.4,
     workers: int | None = 1,
+    on_error: OnError = "stop",
 ) -> CuttingResult:
     """Cut a box around every source of a catalogue ("banner" sets, Riggi et al. 2024, section 2.2).
 
@@ -237,6 +248,9 @@ def source_cutouts(
         Cutouts with a larger fraction of blank pixels, padding included, are left out; from 0 to below 1.
     workers
         Processes; None takes one per core if there are more than a few shards.
+    on_error
+        ``stop`` at a mosaic that cannot be read, or ``skip`` it: then every mosaic is read once before, those that
+        cannot be read are listed with the reason in the store's `skipped.csv`, and the rest is done.
 
     Raises
     ------
@@ -255,8 +269,7 @@ def source_cutouts(
             f"{catalogue.name}: no column is known to be the extent; name it with {wanted} "
             f"(its columns are {', '.join(catalogue.columns.column_names)})"
         )
-    paths = find_mosaics(mosaics)
-    labels = mosaic_labels(paths)
+    paths, labels, skipped = _readable(mosaics, on_error)
     reasons = _excluded(catalogue, needs_extent=size is None, min_extent_arcsec=min_extent_arcsec)
     places, survey = _place(catalogue, paths, labels, reasons)
     places = best_places(places, paths)
@@ -293,7 +306,8 @@ def source_cutouts(
         if catalogue.ids[row] not in made:
             reasons[row] = BLANK
     _write_not_cut(Path(out) / NOT_CUT, catalogue, reasons)
-    return CuttingResult(store, len(paths), dict(Counter(reasons[reasons != ""].tolist())))
+    _write_skipped(Path(out) / SKIPPED, skipped)
+    return CuttingResult(store, len(paths), dict(Counter(reasons[reasons != ""].tolist())), skipped)
 
 
 def _excluded(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: float | None) -> NDArray[Any]:
@@ -434,6 +448,22 @@ def _write_not_cut(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> N
 
 
 # Both -----------------------------------------------------------------------------------------------------------------
+
+
+def _readable(
+    mosaics: Sequence[str | os.PathLike[str]], on_error: OnError
+) -> tuple[list[Path], list[str], dict[str, str]]:
+    """Readable mosaics, their names, and what is wrong with those that are left out."""
+    paths = find_mosaics(mosaics)
+    label_of = dict(zip(paths, mosaic_labels(paths), strict=True))
+    readable, damaged = readable_mosaics(paths, on_error)
+    return readable, [label_of[path] for path in readable], {label_of[path]: text for path, text in damaged.items()}
+
+
+def _write_skipped(path: Path, skipped: dict[str, str]) -> None:
+    if skipped:
+        with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("mosaic", "reason"), *skipped.items()])
 
 
 class _Facts:

@@ -15,6 +15,7 @@ from radiossl.errors import RadiosslError
 from radiossl.progress import track
 from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, nothing_there, unit_vectors
+from radiossl.survey.readable import OnError, readable_mosaics
 
 #: Side of the boxes in which background and noise are measured, in beams, as in Aegean's BANE.
 _BEAMS_PER_MESH = 20
@@ -58,7 +59,10 @@ class Detections:
 
 
 def detect_catalogue(
-    mosaics: Sequence[str | os.PathLike[str]], threshold: float = 5.0, min_pixels: int = 5
+    mosaics: Sequence[str | os.PathLike[str]],
+    threshold: float = 5.0,
+    min_pixels: int = 5,
+    on_error: OnError = "stop",
 ) -> Catalogue:
     """Find the sources of several mosaics; one that is on more than one of them counts once, where it is clearest.
 
@@ -68,13 +72,15 @@ def detect_catalogue(
         FITS files, folders of them, or glob patterns.
     threshold, min_pixels
         See `detect_sources`.
+    on_error
+        See `radiossl.survey.readable.readable_mosaics`.
 
     Raises
     ------
     RadiosslError
         If a mosaic cannot be read or nothing is found.
     """
-    paths = find_mosaics(mosaics)
+    paths, _ = readable_mosaics(find_mosaics(mosaics), on_error)
     found: list[Detections] = []
     for path in track(paths, "finding sources") if len(paths) > 1 else paths:
         with Mosaic.open(path) as mosaic:

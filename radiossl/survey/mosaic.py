@@ -194,11 +194,15 @@ class Mosaic:
                 pixels[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0] = found
             yield np.where(np.isfinite(pixels), pixels, np.float32(np.nan))
 
+    def bands(self) -> list[Box]:
+        """Return rectangles over the whole width that cover the mosaic, each of about `BAND_BYTES`."""
+        height, width = self.shape
+        rows = max(1, BAND_BYTES // (4 * width))
+        return [Box(0, y0, width, min(rows, height - y0)) for y0 in range(0, height, rows)]
+
     def is_blank(self) -> bool:
         """Tell whether the mosaic has no finite pixel at all; stops reading at the first one."""
-        rows = max(1, BAND_BYTES // (4 * self.shape[1]))
-        boxes = [Box(0, y0, self.shape[1], min(rows, self.shape[0] - y0)) for y0 in range(0, self.shape[0], rows)]
-        return not any(np.isfinite(pixels).any() for pixels in self.read_boxes(boxes))
+        return not any(np.isfinite(pixels).any() for pixels in self.read_boxes(self.bands()))
 
 
 # Finding mosaics ------------------------------------------------------------------------------------------------------

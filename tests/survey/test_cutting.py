@@ -463,3 +463,53 @@ def test_real_scorpio_is_cut_blindly(real_data, tmp_path):
     assert set(store.column("unit")) == {"Jy/beam"}
     assert store.column("beam_major_arcsec")[0] == pytest.approx(6.5)
     assert np.isfinite(store.column("ra_deg")).all()
+
+
+# Damaged mosaics ------------------------------------------------------------------------------------------------------
+
+
+def survey_with_damage(folder):
+    """Three good mosaics among five that cannot be read; a source is in the middle of each."""
+    for number in range(3):
+        write_mosaic(folder / f"good{number}.fits", noise((80, 80), number), ra=150.0 + number)
+    cut_short = write_mosaic(folder / "short.fits", noise((80, 80)), ra=160.0)
+    cut_short.write_bytes(cut_short.read_bytes()[:9000])
+    (folder / "garbage.fits").write_bytes(b"not FITS" * 500)
+    (folder / "empty.fits").write_bytes(b"")
+    packed = write_mosaic(folder / "packed.fits.fz", noise((80, 80)), ra=161.0)
+    damaged = bytearray(packed.read_bytes())
+    damaged[-8000:-4000] = bytes(4000)
+    packed.write_bytes(damaged)
+    return {"short.fits", "garbage.fits", "empty.fits", "packed.fits.fz"}
+
+
+def test_damaged_mosaics_are_skipped_listed_and_the_rest_is_done(tmp_path):
+    damaged = survey_with_damage(tmp_path / "m")
+    with pytest.raises(RadiosslError, match="fits"):
+        blind_cutouts([tmp_path / "m"], tmp_path / "stop", size=40)
+    result = blind_cutouts([tmp_path / "m"], tmp_path / "blind", size=40, on_error="skip")
+    assert set(result.skipped) == damaged
+    with (tmp_path / "blind" / "skipped.csv").open() as file:
+        assert {row["mosaic"]: row["reason"] for row in csv.DictReader(file)} == result.skipped
+    alone = blind_cutouts(sorted((tmp_path / "m").glob("good*")), tmp_path / "alone", size=40)
+    assert alone.skipped == {}
+    assert not (tmp_path / "alone" / "skipped.csv").exists()
+    np.testing.assert_array_equal(alone.store.column("cutout_id"), result.store.column("cutout_id"))
+    assert all((alone.store.pixels(row) == result.store.pixels(row)).all() for row in range(len(alone.store)))
+
+
+def test_sources_on_damaged_mosaics_are_outside(tmp_path):
+    damaged = survey_with_damage(tmp_path / "m")
+    sky = [(150.0, 2.0), (151.0, 2.0), (160.0, 2.0), (161.0, 2.0)]
+    result = source_cutouts([tmp_path / "m"], catalogue(sky), tmp_path / "s", size=20, on_error="skip")
+    assert result.store.column("cutout_id").tolist() == ["s0", "s1"]
+    assert not_cut(tmp_path / "s") == {"s2": "outside", "s3": "outside"}
+    assert set(result.skipped) == damaged
+
+
+def test_where_nothing_can_be_read_the_first_reason_is_given(tmp_path):
+    (tmp_path / "a.fits").write_bytes(b"")
+    with pytest.raises(RadiosslError, match=r"none of 1 mosaic\(s\) can be read; the first: .*a.fits"):
+        blind_cutouts([tmp_path / "a.fits"], tmp_path / "s", on_error="skip")
+    with pytest.raises(RadiosslError, match="--on-error ignore: expected stop or skip"):
+        blind_cutouts([tmp_path / "a.fits"], tmp_path / "s", on_error="ignore")
