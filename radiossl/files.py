@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from radiossl.errors import RadiosslError
 
@@ -63,6 +64,64 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def only_writer(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep every other process of radiossl from writing `path`, a file or folder, at the same time.
+
+    The lock is a hidden file beside `path`, held through the operating system: it is free again as soon as its holder
+    ends, however that comes about.
+
+    Raises
+    ------
+    RadiosslError
+        If another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    path = Path(path)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.open("a").close()
+    except PermissionError:  # a folder of one's own in one that is not: nothing to lock with
+        yield
+        return
+    except OSError as error:
+        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+    with _locked(lock, fcntl) as stream:
+        if stream is None:
+            holder = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
+            raise RadiosslError(
+                f"{path}: another radiossl process is writing it{f' ({holder})' if holder else ''}; wait until it ends"
+            )
+        stream.write(f"process {os.getpid()} on {platform.node()}")
+        stream.flush()
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(lock: Path, fcntl: Any) -> Iterator[TextIO | None]:
+    """Yield the locked file, or None if another process holds it."""
+    while True:
+        with lock.open("a", encoding="utf-8") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield None
+                return
+            # Its last holder may have removed the file between the two steps: then this lock guards nothing.
+            if lock.exists() and lock.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+                stream.truncate(0)
+                yield stream
+                return
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -22,6 +22,7 @@ def embed(
 ) -> None:
     """Turn images into a table of features."""
     from radiossl.embeddings.embed import embed as embed_images
+    from radiossl.files import only_writer
     from radiossl.survey.store import open_store
     from radiossl.weights.released import load_backbone
 
@@ -29,6 +30,7 @@ def embed(
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
-    table = embed_images(adapt(load_backbone(weights, device), tta, field), source, batch_size)
-    table.write(out)
+    with only_writer(out):
+        table = embed_images(adapt(load_backbone(weights, device), tta, field), source, batch_size)
+        table.write(out)
     typer.echo(f"{out}: {len(table)} x {table.features.shape[1]} features")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from radiossl.errors import RadiosslError
+from radiossl.files import only_writer
 from radiossl.pretrain.data import Exclusion
 from radiossl.pretrain.recipe import Recipe, read_recipe
 from radiossl.pretrain.trainer import CHECKPOINT, OTHER_EXCLUDES, Monitor, Trainer
@@ -61,7 +62,7 @@ def pretrain(
     Raises
     ------
     RadiosslError
-        If the recipe, the data, the weights or the run folder do not fit.
+        If the recipe, the data, the weights or the run folder do not fit, or another process is training in it.
     """
     if isinstance(recipe, (str, os.PathLike)):
         stages = read_recipe(recipe)
@@ -70,7 +71,20 @@ def pretrain(
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
     exclusion = Exclusion(exclude, exclude_radius_arcsec)
-    out = Path(out)
+    with only_writer(out):
+        return _pretrain(stages, stores, Path(out), exclusion, init, resume, device, monitor)
+
+
+def _pretrain(
+    stages: Sequence[Recipe],
+    stores: Sequence[str | os.PathLike[str]],
+    out: Path,
+    exclusion: Exclusion,
+    init: str | os.PathLike[str] | None,
+    resume: bool,
+    device: str,
+    monitor: Monitor | None,
+) -> Path:
     trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion)
     if len(stages) == 1:
         trainer(stages[0], stores, out, init=init, resume=resume).train()

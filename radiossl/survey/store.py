@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, read_json, write_json
+from radiossl.files import atomic_file, only_writer, read_json, write_json
 from radiossl.progress import track
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
@@ -170,9 +170,21 @@ def write_store(
     Raises
     ------
     RadiosslError
-        If `path` holds something else, or the jobs made no cutout at all.
+        If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
     """
-    path = Path(path)
+    with only_writer(path):
+        return _write_store(Path(path), jobs, batches, schema, provenance, workers, description)
+
+
+def _write_store(
+    path: Path,
+    jobs: Sequence[Job],
+    batches: Callable[[Job], Iterable[pa.RecordBatch]],
+    schema: pa.Schema,
+    provenance: dict[str, Any],
+    workers: int,
+    description: str,
+) -> CutoutStore:
     identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
     _claim(path, identity)
     files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]

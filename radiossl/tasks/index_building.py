@@ -20,7 +20,7 @@ import radiossl
 from radiossl.embeddings.feature_file import FeatureFile
 from radiossl.embeddings.neighbours import unit
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, atomic_folder, write_json
+from radiossl.files import atomic_file, atomic_folder, only_writer, write_json
 from radiossl.progress import track
 from radiossl.tasks.vector_index import (
     FORMAT,
@@ -92,14 +92,19 @@ def index_features(
     Raises
     ------
     RadiosslError
-        If a file is no feature table, was made with other weights or preprocessing, or the folder is something else.
+        If a file is no feature table, was made with other weights or preprocessing, the folder is something else, or
+        another process is adding to it.
     """
+    with only_writer(folder):
+        return _index_features(tables, Path(folder), kind, seed)
+
+
+def _index_features(tables: Sequence[str | os.PathLike[str]], folder: Path, kind: Kind | None, seed: int) -> Indexed:
     if kind is not None and kind not in KINDS:
         raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(KINDS)}")
     sources = [FeatureFile(path) for path in tables]
     if not sources:
         raise RadiosslError("no feature table was given")
-    folder = Path(folder)
     for source in sources[1:]:
         _same_features(source, sources[0].dimension, sources[0].metadata, str(sources[0].path))
     if (folder / MANIFEST).is_file():
