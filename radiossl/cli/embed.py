@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,7 @@ def embed(
     field: Field = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Turn images into a table of features."""
+    """Turn images into a table of features. A run that was interrupted is completed by the same command."""
     from radiossl.embeddings.embed import embed as embed_images
     from radiossl.files import only_writer
     from radiossl.survey.store import open_store
@@ -30,7 +31,9 @@ def embed(
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
+    kept = out.with_name(f".{out.name}.unfinished")
     with only_writer(out):
-        table = embed_images(adapt(load_backbone(weights, device), tta, field), source, batch_size)
+        table = embed_images(adapt(load_backbone(weights, device), tta, field), source, batch_size, kept=kept)
         table.write(out)
+        shutil.rmtree(kept, ignore_errors=True)
     typer.echo(f"{out}: {len(table)} x {table.features.shape[1]} features")

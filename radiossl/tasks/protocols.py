@@ -28,7 +28,7 @@ from radiossl.tasks.classifiers import (
 )
 from radiossl.tasks.judging import Contender, Judgement, LabelledSet, judge
 from radiossl.tasks.retrieval import mean_average_precision, precision_at_k
-from radiossl.tasks.shared_features import SharedFeatures, backbone_identity
+from radiossl.tasks.shared_features import SharedFeatures
 from radiossl.tasks.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
 from radiossl.weights.released import Backbone
 
@@ -193,8 +193,8 @@ def _on_features(
         identity = f"{how} {_architecture(backbone)} {len(methods)} initialisations"
         contenders.append(Contender("random weights", _BySeed(labelled.seeds, methods), identity))
     for name, other in settings.others.items():
-        contenders.append(Contender(name, of_network(other, name), f"{how} {backbone_identity(other)}"))
-    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {backbone_identity(backbone)}"))
+        contenders.append(Contender(name, of_network(other, name), f"{how} {other.identity}"))
+    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {backbone.identity}"))
     return contenders
 
 
@@ -257,8 +257,8 @@ def _on_images(
         contenders.append(Contender("from scratch", trained(None, scratch), identity))
     if protocol == "finetune":
         for name, other in settings.others.items():
-            contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {backbone_identity(other)}"))
-        identity = f"{_text(tuning)} {backbone_identity(backbone)}"
+            contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {other.identity}"))
+        identity = f"{_text(tuning)} {backbone.identity}"
         contenders.append(Contender(BACKBONE, trained(backbone, tuning), identity))
     return contenders
 

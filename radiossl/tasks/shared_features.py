@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -30,7 +28,7 @@ class SharedFeatures:
 
     def of(self, backbone: Backbone) -> NDArray[np.float32]:
         """Return the features of all cutouts, shape (n, feature_dim)."""
-        identity = backbone_identity(backbone)
+        identity = backbone.identity
         if identity not in self._features:
             if identity in self._views:
                 averaged = backbone.config.preprocessing.views == 8
@@ -42,7 +40,7 @@ class SharedFeatures:
 
     def views_of(self, backbone: Backbone, batch_size: int = 128) -> NDArray[np.float32]:
         """Return the features of the four rotations of every cutout and of its mirror image, shape (8, n, d)."""
-        identity = backbone_identity(backbone)
+        identity = backbone.identity
         if identity not in self._views:
             self._views[identity] = self._make_views(backbone, batch_size)
         return self._views[identity]
@@ -56,15 +54,3 @@ class SharedFeatures:
             for number, turned in enumerate(flips_and_rotations(images)):
                 views[number, rows] = backbone.network(turned).float().cpu().numpy()
         return views
-
-
-def backbone_identity(backbone: Backbone) -> str:
-    """Architecture, preprocessing and the very numbers of a backbone as text, whether it came from a file or not."""
-    digest = backbone.sha256
-    if not digest:
-        state = hashlib.sha256()
-        for name, tensor in backbone.network.state_dict().items():
-            state.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
-        digest = state.hexdigest()
-    config = backbone.config
-    return f"{config.architecture} {config.preprocessing} weights {digest}"

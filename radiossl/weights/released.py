@@ -132,6 +132,17 @@ class Backbone(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def identity(self) -> str:
+        """Architecture, preprocessing and the very numbers of the weights, as text; the same with and without a file."""
+        digest = self.sha256
+        if not digest:
+            state = hashlib.sha256()
+            for name, tensor in self.network.state_dict().items():
+                state.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+            digest = state.hexdigest()
+        return f"{self.config.architecture} {self.config.preprocessing} weights {digest}"
+
     def adapted(self, **changes: Any) -> Backbone:
         """Return this backbone with some of its preprocessing changed, such as ``views=8`` or ``field_px=100``.
 

@@ -2,7 +2,7 @@ import numpy as np
 
 from radiossl.embeddings.embed import embed_store
 from radiossl.tasks import shared_features
-from radiossl.tasks.shared_features import SharedFeatures, backbone_identity
+from radiossl.tasks.shared_features import SharedFeatures
 from radiossl.weights.released import Backbone
 
 
@@ -33,10 +33,3 @@ def test_features_are_made_once_for_each_backbone(small_store, tiny_backbone, mo
     assert len(made) == 3  # the same weights again, even as another object, are not embedded again
     assert results[1] is results[2]
     assert not np.allclose(results[0], results[1])
-
-
-def test_identity_follows_the_numbers(tiny_backbone):
-    config = tiny_backbone.config
-    one, two = (Backbone.random(config.architecture, config.preprocessing, seed) for seed in (1, 2))
-    assert backbone_identity(one) != backbone_identity(two)
-    assert backbone_identity(one) == backbone_identity(Backbone.random(config.architecture, config.preprocessing, 1))

@@ -148,6 +148,14 @@ def test_the_card_tells_how_to_use_it(tmp_path, tiny_backbone):
     assert "first: 1099 cutouts" in card
 
 
+def test_identity_follows_the_numbers(tiny_backbone):
+    config = tiny_backbone.config
+    one, two = (Backbone.random(config.architecture, config.preprocessing, seed) for seed in (1, 2))
+    assert one.identity != two.identity
+    assert one.identity == Backbone.random(config.architecture, config.preprocessing, 1).identity
+    assert one.identity != one.adapted(views=8).identity
+
+
 # Using it -------------------------------------------------------------------------------------------------------------
 
 
