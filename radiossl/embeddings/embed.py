@@ -49,8 +49,9 @@ def embed_store(
     progress = None if kept is None else _KeptFeatures(kept, backbone, store, shape)
     features = np.empty(shape, dtype=np.float32) if progress is None else progress.features
     preprocessing, start = backbone.config.preprocessing, 0 if progress is None else progress.rows
+    network = backbone.quick_network(len(store) - start)
     for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device, start=start):
-        features[rows] = backbone(images).cpu().numpy()
+        features[rows] = backbone(images, network).cpu().numpy()
         if progress is not None:
             progress.done(int(rows[-1]) + 1)
     return np.array(features) if progress is not None else features

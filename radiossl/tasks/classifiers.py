@@ -107,7 +107,7 @@ class LogisticRegression:
     features: NDArray[np.floating]
     truth: NDArray[np.int64]
     classes: int
-    strength: float | None = 0.01
+    strength: float | None = 0.1
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         strength = self.strength or _best(C_GRID, self._accuracy, self.truth[train], train, seed)

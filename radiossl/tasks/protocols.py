@@ -64,7 +64,7 @@ class ProtocolSettings:
     """
 
     k: int | None = 20
-    strength: float | None = 0.01
+    strength: float | None = 0.1
     epochs: int = 30
     training: TrainingSettings | None = None
     calibrate: bool = False

@@ -6,10 +6,12 @@ preprocessing, the recipe and where the training images came from.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
 SKY_FILE = "training_sky.npz"
+#: Forward passes of one image each from which `Backbone.quick_network` saves more than it costs.
+_WORTH_FREEZING = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +138,7 @@ class Backbone(nn.Module):
 
     @property
     def identity(self) -> str:
-        """Architecture, preprocessing and the very numbers of the weights, as text; the same with and without a file."""
+        """Architecture, preprocessing and the very numbers of the weights, as text, with a file or without."""
         digest = self.sha256
         if not digest:
             state = hashlib.sha256()
@@ -178,17 +182,34 @@ class Backbone(nn.Module):
         ]
         return self.config.preprocessing.of_arrays(arrays, self.device)
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Turn preprocessed images (n, channels, size, size) into features (n, feature_dim), float32.
 
-        Features are averaged over rotations and mirror images where the preprocessing says so.
+        Features are averaged over rotations and mirror images where the preprocessing says so. `network` is what
+        `quick_network` returned, if that is to be used.
         """
+        network = network or self.network
         if self.config.preprocessing.views == 1:
-            return self.network(images).float()
+            return network(images).float()
         total = torch.zeros(len(images), self.feature_dim, device=images.device)
         for turned in flips_and_rotations(images):
-            total += self.network(turned).float()
+            total += network(turned).float()
         return total / 8
+
+    def quick_network(self, images: int) -> Callable[[Tensor], Tensor]:
+        """Return the network in its quickest form for so many images in evaluation mode.
+
+        On a CPU, many images are worth the seconds that it takes to fold the batch normalisation into the convolutions
+        and to lay the weights out for the processor: about 1.6 times faster, features equal to float32 rounding.
+        """
+        seen = self.config.preprocessing
+        if self.device.type != "cpu" or images * seen.views < _WORTH_FREEZING:
+            return self.network
+        example = torch.zeros(2, seen.channels, seen.size, seen.size)
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
+            warnings.simplefilter("ignore")  # of branches that a trace cannot follow; there are none at one input size
+            traced = torch.jit.trace(copy.deepcopy(self.network).eval(), example, check_trace=False)
+            return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 
     @torch.inference_mode()
     def features(self, cutouts: Any) -> Tensor:

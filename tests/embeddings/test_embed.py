@@ -111,6 +111,25 @@ def test_a_part_of_a_store(small_store, tiny_backbone):
     np.testing.assert_allclose(table.features, literal_features(tiny_backbone, part), rtol=1e-4, atol=1e-5)
 
 
+def test_the_quick_network_gives_the_same_features(small_store, monkeypatch):
+    import radiossl.weights.released as released
+
+    backbone = Backbone.random(Architecture(), Preprocessing(size=32, views=8), 3)
+    with torch.no_grad():
+        for name, buffer in backbone.network.named_buffers():  # as after training
+            if name.endswith("running_mean"):
+                buffer.uniform_(-0.2, 0.2)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 2.0)
+    assert backbone.quick_network(10) is backbone.network
+    expected = embed_store(backbone, small_store, 7)
+    monkeypatch.setattr(released, "_WORTH_FREEZING", 1)
+    assert backbone.quick_network(10) is not backbone.network
+    found = embed_store(backbone, small_store, 7)  # the last batch is smaller
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    assert not backbone.network.training
+
+
 # Interrupted ----------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +139,7 @@ def test_an_interrupted_run_goes_on_where_it_was(small_store, tiny_backbone, tmp
     made = []
     plain = type(tiny_backbone).forward
 
-    def counted(self, images):
+    def counted(self, images, network=None):
         if len(made) == 3:
             made.clear()
             raise KeyboardInterrupt
