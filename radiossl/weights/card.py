@@ -93,9 +93,9 @@ def _scores(scores: dict[str, Any]) -> list[str]:
         lines += [
             *([""] if lines else []),
             f"**{name}** (`{value['protocol']}`, {value['objects']} objects in {value['classes']} classes, {trials},"
-            f" {value['seeds']} seeds; accuracy, mean and standard deviation)",
+            f" {value['seeds']} seed{'s' if value['seeds'] > 1 else ''}; accuracy, mean and standard deviation)",
             "",
-            "| | " + " | ".join(f"{float(fraction):.3g} of the labels" for fraction in fractions) + " |",
+            "| | " + " | ".join(f"{100 * float(fraction):.3g} % of the labels" for fraction in fractions) + " |",
             "|---" * (len(fractions) + 1) + "|",
         ]
         for contender in value["accuracy"][fractions[0]]:

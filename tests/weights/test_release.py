@@ -46,7 +46,7 @@ def test_the_card_has_scores_beside_their_baselines(tmp_path, run, evaluation):
         terms="Private use.", citation="Us et al.", compute={"steps": 30, "hours": 1.5},
     )  # fmt: skip
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| | 1 of the labels | 0.1 of the labels |" in card
+    assert "| | 100 % of the labels | 10 % of the labels |" in card
     assert "| backbone | 0.920 ± 0.022 | 0.850 |" in card
     assert "| majority class | 0.523 ± 0.003 | 0.520 |" in card
     for words in ("729 objects in 2 classes, 5 folds, 5 seeds", "30 steps", "1.5 hours", "Noise.", "Private use."):
