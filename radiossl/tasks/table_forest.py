@@ -1,0 +1,287 @@
+"""A random forest on columns of a catalogue (Clarke et al. 2020), kept as plain arrays and compiled for speed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_file, existing_file
+from radiossl.tasks.table_columns import TableColumns
+
+#: Trees of the published program of Clarke et al. 2020.
+TREES = 200
+
+_BLOCK = 1024  # rows that go through one tree after the other while their numbers stay in the cache
+_PIECE = 65_536  # rows that a core takes at a time
+_INDEX = np.uint64  # unsigned indices need no test of their sign
+_HIGHEST, _LOWEST = np.int32(2**31 - 1), np.int32(-(2**31))
+_ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "roots", "leaves")
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A trained forest.
+
+    A child that is 0 or above is the number of a node, one below 0 is leaf -1 - child.
+
+    Attributes
+    ----------
+    feature
+        Number of the column that each node looks at, shape (nodes,), int32.
+    threshold
+        A value up to which a row goes left, shape (nodes,), float32.
+    left, right
+        Children, shape (nodes,), int32.
+    missing_left
+        Whether a row goes left where the value is missing, shape (nodes,), uint8.
+    roots
+        Where each tree begins, shape (trees,), int32; a child like the others.
+    leaves
+        Class probabilities, shape (leaves, classes), float32.
+    columns
+        What the columns are.
+    classes
+        Names of the classes, sorted.
+    about
+        How it was trained.
+
+    Raises
+    ------
+    RadiosslError
+        If the arrays do not fit each other, or following them would not end at a leaf.
+    """
+
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    missing_left: NDArray[np.uint8]
+    roots: NDArray[np.int32]
+    leaves: NDArray[np.float32]
+    columns: TableColumns
+    classes: list[str]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The kernel follows the arrays without looking where it steps: what comes from a file is looked at here.
+        nodes, width = len(self.feature), len(self.columns.names)
+        alike = (self.threshold, self.left, self.right, self.missing_left)
+        children = np.stack([self.left, self.right]) if nodes else np.empty((2, 0), np.int32)
+        forward = (children > np.arange(nodes)) | (children < 0)  # a path that only leads on comes to an end
+        everything = np.concatenate([children.ravel(), self.roots])
+        sound = (
+            all(part.shape == (nodes,) for part in (self.feature, *alike))
+            and len(self.roots) > 0
+            and self.leaves.ndim == 2
+            and self.leaves.shape[1] == len(self.classes)
+            and (nodes == 0 or (self.feature.min() >= 0 and self.feature.max() < width))
+            and forward.all()
+            and everything.max() < nodes
+            and everything.min() >= -len(self.leaves)
+            and np.isfinite(self.threshold).all()
+        )
+        if not sound:
+            raise RadiosslError("the arrays of the forest do not fit each other; train it again")
+
+    def probabilities(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return class probabilities, shape (n, classes): mean over the trees, as scikit-learn has it.
+
+        Parameters
+        ----------
+        values
+            Shape (n, columns), as `TableColumns.matrix` returns it; NaN where missing.
+        """
+        from radiossl.images.parallel import map_on_cores
+
+        values = np.asarray(values, np.float32)
+        if values.ndim != 2 or values.shape[1] != len(self.columns.names):
+            raise RadiosslError(f"values of shape {values.shape} for a forest of {len(self.columns.names)} columns")
+        total = np.zeros((len(values), len(self.classes)))
+        size = max(_BLOCK, min(_PIECE, -(-len(values) // _cores())))
+
+        def work(start: int) -> None:
+            rows = slice(start, start + size)
+            absent = np.isnan(values[rows])
+            keys = _keys(values[rows])
+            if absent.any():
+                # Two copies: in one a missing value is above every threshold, in the other below.
+                keys = np.hstack([np.where(absent, _HIGHEST, keys), np.where(absent, _LOWEST, keys)])
+                _walk(self._nodes_for_missing, self.roots, self._flat_leaves, keys, total[rows])
+            else:
+                _walk(self._nodes, self.roots, self._flat_leaves, keys, total[rows])
+
+        map_on_cores(work, range(0, len(values), size))
+        return total / len(self.roots)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the forest as safetensors, which hold numbers and text and nothing that could be run; atomically."""
+        from safetensors.numpy import save_file
+
+        about = {"columns": self.columns.to_dict(), "classes": self.classes, "about": self.about}
+        with atomic_file(path) as temporary:
+            arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+            save_file(arrays, temporary, {"radiossl_forest": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Forest:
+        """Read a forest; raise `RadiosslError` if the file is missing, damaged or something else."""
+        from safetensors import SafetensorError, safe_open
+
+        path = existing_file(path)
+        kinds = [np.int32, np.float32, np.int32, np.int32, np.uint8, np.int32, np.float32]
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = json.loads(file.metadata()["radiossl_forest"])
+                arrays = [file.get_tensor(name).astype(kind) for name, kind in zip(_ARRAYS, kinds, strict=True)]
+            columns = TableColumns.from_dict(about["columns"])
+            return cls(*arrays, columns, [str(name) for name in about["classes"]], dict(about["about"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise RadiosslError(f"{path}: not a forest of radiossl table train ({error})") from None
+
+    @cached_property
+    def _flat_leaves(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.leaves, np.float32).ravel()
+
+    @cached_property
+    def _nodes(self) -> NDArray[np.int32]:
+        """All that a step needs side by side, so that it costs one access to memory."""
+        return np.stack([_keys(self.threshold), self.feature, self.left, self.right], axis=1).ravel()
+
+    @cached_property
+    def _nodes_for_missing(self) -> NDArray[np.int32]:
+        second = self.feature + len(self.columns.names) * (self.missing_left > 0).astype(np.int32)
+        return np.stack([_keys(self.threshold), second.astype(np.int32), self.left, self.right], axis=1).ravel()
+
+
+def train_forest(
+    values: NDArray[np.float32],
+    truth: NDArray[np.integer],
+    columns: TableColumns,
+    classes: list[str],
+    *,
+    trees: int = TREES,
+    min_leaf: int = 1,
+    balanced: bool = True,
+    seed: int = 0,
+) -> tuple[Forest, NDArray[np.float64]]:
+    """Train a random forest with the parameters of Clarke et al. 2020.
+
+    Parameters
+    ----------
+    values
+        Shape (n, d), NaN where missing.
+    truth
+        Class numbers, shape (n,); every class occurs.
+    columns, classes
+        What the columns and the numbers of the classes are.
+    trees, min_leaf
+        Number of trees, and of the rows that a leaf holds at least. The published program (SDSS_ML.py) has 200 and 1.
+    balanced
+        Whether classes count the same however many rows they have, as in the published program.
+    seed
+        Of the rows and columns that each tree sees.
+
+    Returns
+    -------
+    forest, importance
+        Importance is the mean decrease of the Gini impurity by each column, shape (d,), summing to 1.
+    """
+    import sklearn
+    from sklearn.ensemble import RandomForestClassifier
+
+    weight = "balanced" if balanced else None
+    model = RandomForestClassifier(trees, min_samples_leaf=min_leaf, class_weight=weight, random_state=seed, n_jobs=-1)
+    model.fit(values, truth)
+    about = {"trees": trees, "min_leaf": min_leaf, "balanced": balanced, "seed": seed, "training_rows": len(values)}
+    about["scikit_learn"] = sklearn.__version__
+    return from_scikit_learn(model, columns, classes, about), model.feature_importances_
+
+
+def from_scikit_learn(model: Any, columns: TableColumns, classes: list[str], about: dict[str, Any]) -> Forest:
+    """Turn a fitted `RandomForestClassifier` of scikit-learn into arrays."""
+    parts: list[tuple[Any, ...]] = []
+    roots, leaves, node_count, leaf_count = [], [], 0, 0
+    for estimator in model.estimators_:
+        tree = estimator.tree_
+        is_leaf = tree.children_left < 0
+        inner = ~is_leaf
+        # Nodes are numbered on from those of the trees before; leaves count down from -1.
+        code = np.where(is_leaf, -leaf_count - np.cumsum(is_leaf), node_count + np.cumsum(inner) - 1).astype(np.int32)
+        children = (code[tree.children_left[inner]], code[tree.children_right[inner]])
+        parts.append((tree.feature[inner], _rounded_down(tree.threshold[inner]), *children))
+        parts[-1] += (tree.missing_go_to_left[inner],)
+        roots.append(code[0])
+        shares = tree.value[is_leaf, 0, :]
+        leaves.append(shares / shares.sum(axis=1, keepdims=True))
+        node_count, leaf_count = node_count + int(inner.sum()), leaf_count + int(is_leaf.sum())
+    kinds = (np.int32, np.float32, np.int32, np.int32, np.uint8)
+    arrays = [np.concatenate(part).astype(kind) for part, kind in zip(zip(*parts, strict=True), kinds, strict=True)]
+    leaf_table = np.concatenate(leaves).astype(np.float32)
+    return Forest(*arrays, np.array(roots, np.int32), leaf_table, columns, classes, about)
+
+
+def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The largest float32 not above each: scikit-learn compares float32 with float64, which comes to the same."""
+    limit = np.finfo(np.float32).max
+    narrow = np.clip(thresholds, -limit, limit).astype(np.float32)  # infinite: all that is measured goes left
+    return np.where(narrow > thresholds, np.nextafter(narrow, np.float32(-np.inf)), narrow)
+
+
+def _keys(values: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Whole numbers in the same order as the float32 values, between which a missing value can be told apart."""
+    bits = (np.ascontiguousarray(values) + np.float32(0)).view(np.int32)  # -0 becomes 0
+    return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _walk(
+    nodes: NDArray[np.int32],
+    roots: NDArray[np.int32],
+    leaves: NDArray[np.float32],
+    keys: NDArray[np.int32],
+    total: NDArray[np.float64],
+) -> None:
+    """Add the probabilities of all trees to `total`, shape (n, classes).
+
+    A block of rows takes one step after the other through a tree together, and those that are at a leaf drop out: steps
+    of different rows do not wait for each other, and no branch of the processor depends on the data.
+    """
+    count, width = keys.shape
+    classes = total.shape[1]
+    block = np.empty(_BLOCK * width, np.int32)
+    rows, at, end = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
+    for first in range(0, count, _BLOCK):
+        size = min(_BLOCK, count - first)
+        for row in range(size):
+            for column in range(width):
+                block[column * _BLOCK + row] = keys[first + row, column]
+        for tree in range(len(roots)):
+            left = size if roots[tree] >= 0 else 0
+            for row in range(size):
+                at[row], rows[row], end[row] = roots[tree], row, roots[tree]
+            while left > 0:
+                kept = 0
+                for place in range(left):
+                    row = _INDEX(rows[place])
+                    node = _INDEX(at[place]) * _INDEX(4)
+                    value = block[_INDEX(nodes[node + _INDEX(1)]) * _INDEX(_BLOCK) + row]
+                    child = nodes[node + _INDEX(2) + _INDEX(value > nodes[node])]
+                    at[kept], rows[kept], end[row] = child, row, child
+                    kept += child >= 0
+                left = kept
+            for row in range(size):
+                leaf = _INDEX(-1 - end[row]) * _INDEX(classes)
+                for column in range(classes):
+                    total[first + row, column] += leaves[leaf + _INDEX(column)]
