@@ -197,6 +197,13 @@ class TableFile:
             raise RadiosslError(f"{self.path}: the table has no rows")
         return pa.concat_tables(parts)
 
+    def feature_dimension(self) -> int:
+        """Return the length of the vectors of a feature table; raise `RadiosslError` if this is none."""
+        kind = self.schema.field(FEATURES).type if self.schema is not None and FEATURES in self.names else None
+        if kind is None or not pa.types.is_fixed_size_list(kind):
+            raise RadiosslError(f"{self.path}: not a feature table (no column of vectors 'features')")
+        return int(kind.list_size)
+
     def _parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
         try:
             source = {"parquet": self._parquet_parts, "csv": self._csv_parts, "fits": self._fits_parts}[self.kind]
