@@ -1,4 +1,4 @@
-"""The result folder of a forest: scores with intervals, where it is strong and weak, and the page that ties it together."""
+"""The result folder of a forest: its scores with intervals, and where it is strong and where weak."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.embeddings.table import FeatureTable
+from radiossl.errors import RadiosslError
 from radiossl.files import write_json
 from radiossl.report.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure, plain_axes, save_figure, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 FOREST_FILE = "forest.safetensors"
 _COLOURS = [BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00"]
 _BARS = 20
+#: Fraction of the rows at either end of a column that no bin holds: a few odd values would stretch the axis.
+_TAIL = 0.01
+_BINS = 8
 _FONT = 9
 
 
@@ -71,7 +75,7 @@ def write_table_result(
     write_table(_prediction_table(predictions, kept), out / "predictions.csv")
 
     report = Report("Random forest").text(
-        f"{forest.about['trees']} trees on {forest.about['training_rows']} rows with {len(forest.columns.names)} numbers"
+        f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
         f" each; every score is of {len(predictions)} rows that were not trained on."
     )
     report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
@@ -88,13 +92,14 @@ def write_table_result(
         " J = TP / (TP + FP + FN). Mean probability: of the rows that are said to be of a class, dotted one standard"
         " deviation below, as in Clarke et al. 2020."
     )
-    columns = {**against, "probability of the predicted class": predictions.probabilities.max(axis=1)}
-    for name, values in columns.items():
+    likely = "probability of the predicted class"
+    for name, values in {**against, likely: predictions.probabilities.max(axis=1)}.items():
+        edges = _edges(np.asarray(values, float), 0.0 if name == likely else _TAIL)
         stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
-        f1 = metric_by_column(predictions, values, metric="f1", f1_interval="exact")
+        f1 = metric_by_column(predictions, values, edges=edges, metric="f1", f1_interval="exact")
         draw_against(predictions, values, f1, name, out / f"by_{stem}.png")
         report.figure(out / f"by_{stem}.png", f"F1, mean probability and numbers of each class against {name}.")
-        recall = metric_by_column(predictions, values, metric="recall")
+        recall = metric_by_column(predictions, values, edges=edges, metric="recall")
         metric_against_column(recall, out=out / f"completeness_by_{stem}.png", xlabel=name)
         report.figure(out / f"completeness_by_{stem}.png", f"Completeness against {name}.")
     if comparison is not None:
@@ -205,6 +210,15 @@ def draw_against(
     lower.set_ylabel("rows of the class", fontsize=_FONT)
     lower.set_xlabel(label, fontsize=_FONT)
     save_figure(figure, out)
+
+
+def _edges(values: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+    """Edges of bins with equally many rows, without the tails."""
+    known = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(known, np.linspace(tail, 1 - tail, _BINS + 1))) if known.size else known
+    if len(edges) < 2:
+        raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
+    return edges
 
 
 def _key(axes: Axes) -> None:
