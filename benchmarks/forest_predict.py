@@ -2,7 +2,7 @@
 
     python benchmarks/forest_predict.py CATALOGUE.csv [--rows 100000] [--stream 10000000] [--json FILE]
 
-The catalogue (columns u, g, r, i, z, class) trains the forest on half of its rows. Rows to classify are drawn from it, with
+The catalogue (columns u, g, r, i, z, class) trains the forest on half of its rows. Rows to classify are drawn from it with
 scatter, so that they are like the real ones. Both compute on the same number of threads.
 """
 
@@ -13,6 +13,7 @@ import json
 import resource
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from radiossl.tasks.table_forest import from_scikit_learn
 from radiossl.tasks.table_prediction import predict_table
 
 BANDS = ("u", "g", "r", "i", "z")
-COLUMNS = TableColumns(BANDS, tuple(zip(BANDS[:-1], BANDS[1:], strict=True)))
+COLUMNS = TableColumns(BANDS, tuple(pairwise(BANDS)))
 TURNS, CATALOGUE_ROWS, PIECE = 3, 111_000_000, 500_000
 
 
