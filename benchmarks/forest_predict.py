@@ -2,8 +2,8 @@
 
     python benchmarks/forest_predict.py CATALOGUE.csv [--rows 100000] [--stream 10000000] [--json FILE]
 
-The catalogue (columns u, g, r, i, z, class) trains the forest on half of its rows. Rows to classify are drawn from it with
-scatter, so that they are like the real ones. Both compute on the same number of threads.
+The catalogue (columns u, g, r, i, z, class) trains the forest on half of its rows. Rows to classify are drawn from it
+with scatter, so that they are like the real ones. Both compute on the same number of threads.
 """
 
 from __future__ import annotations
