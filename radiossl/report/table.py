@@ -203,7 +203,9 @@ def draw_against(
         mean, spread = _binned_mean(values[said], likely[said], f1.edges)
         upper.plot(f1.centres, mean, color=colour, linestyle="--", linewidth=1)
         upper.plot(f1.centres, mean - spread, color=colour, linestyle=":", linewidth=1)
-        plain_axes(lower).hist(values[predictions.truth == number], bins, histtype="step", color=colour, linewidth=1.2)
+        plain_axes(lower).hist(
+            values[predictions.truth == number], list(bins), histtype="step", color=colour, linewidth=1.2
+        )
     _key(upper)
     upper.set_ylim(top=1.02)
     upper.set_ylabel("F1 score; probability", fontsize=_FONT)

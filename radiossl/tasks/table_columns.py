@@ -213,7 +213,8 @@ class TableFile:
 
     def _parquet_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
         file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
-        groups, before = [], 0
+        groups: list[int] = []
+        before = 0
         for group in range(file.metadata.num_row_groups):
             size = file.metadata.row_group(group).num_rows
             if groups or before + size > start:

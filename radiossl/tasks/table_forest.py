@@ -140,9 +140,12 @@ class Forest:
         try:
             with safe_open(path, framework="numpy") as file:
                 about = json.loads(file.metadata()["radiossl_forest"])
-                arrays = [file.get_tensor(name).astype(kind) for name, kind in zip(_ARRAYS, kinds, strict=True)]
+                arrays: dict[str, Any] = {
+                    name: file.get_tensor(name).astype(kind) for name, kind in zip(_ARRAYS, kinds, strict=True)
+                }
             columns = TableColumns.from_dict(about["columns"])
-            return cls(*arrays, columns, [str(name) for name in about["classes"]], dict(about["about"]))
+            classes = [str(name) for name in about["classes"]]
+            return cls(**arrays, columns=columns, classes=classes, about=dict(about["about"]))
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise RadiosslError(f"{path}: not a forest of radiossl table train ({error})") from None
 
@@ -225,7 +228,9 @@ def from_scikit_learn(model: Any, columns: TableColumns, classes: list[str], abo
     kinds = (np.int32, np.float32, np.int32, np.int32, np.uint8)
     arrays = [np.concatenate(part).astype(kind) for part, kind in zip(zip(*parts, strict=True), kinds, strict=True)]
     leaf_table = np.concatenate(leaves).astype(np.float32)
-    return Forest(*arrays, np.array(roots, np.int32), leaf_table, columns, classes, about)
+    feature, threshold, left, right, missing_left = arrays
+    all_roots = np.array(roots, np.int32)
+    return Forest(feature, threshold, left, right, missing_left, all_roots, leaf_table, columns, classes, about)
 
 
 def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -245,7 +250,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(nogil=True, cache=True, error_model="numpy")
 def _walk(
     nodes: NDArray[np.int32],
     roots: NDArray[np.int32],
@@ -274,11 +279,11 @@ def _walk(
             while left > 0:
                 kept = 0
                 for place in range(left):
-                    row = _INDEX(rows[place])
+                    which = _INDEX(rows[place])
                     node = _INDEX(at[place]) * _INDEX(4)
-                    value = block[_INDEX(nodes[node + _INDEX(1)]) * _INDEX(_BLOCK) + row]
+                    value = block[_INDEX(nodes[node + _INDEX(1)]) * _INDEX(_BLOCK) + which]
                     child = nodes[node + _INDEX(2) + _INDEX(value > nodes[node])]
-                    at[kept], rows[kept], end[row] = child, row, child
+                    at[kept], rows[kept], end[which] = child, which, child
                     kept += child >= 0
                 left = kept
             for row in range(size):

@@ -40,7 +40,7 @@ def test_train_and_predict(capsys, catalogue, tmp_path):
     assert status == 0, err
     metrics = json.loads((tmp_path / "rf" / "metrics.json").read_text())
     assert metrics["training_rows"] == metrics["tested_rows"] == 200
-    assert metrics["f1_low[QSO]"] < metrics["f1[QSO]"] < metrics["f1_high[QSO]"]
+    assert metrics["f1_low[QSO]"] < metrics["f1[QSO]"] <= metrics["f1_high[QSO]"] + 1e-9
     assert metrics["accuracy"] > 0.95  # the colour alone tells them apart to 0.994
     assert metrics["importance[u-g]"] > 0.5
     assert "QSO" in out
