@@ -6,7 +6,8 @@
 2. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
    torchvision applied image by image and view by view, in one process for each core; and against lightly's stock
    SimCLR transform of pictures that are 8-bit RGB already.
-3. A pretraining step at 64, 128 and 224 px on cutouts, against the bare step of the model on random tensors.
+3. Features of many images at 48 px, against the float32 network as it is.
+4. A pretraining step at 64, 128 and 224 px on cutouts, against the bare step of the model on random tensors.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from radiossl.pretrain.run import Trainer
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.statistics import PixelStatistics
 from radiossl.survey.store import cutout_batches, store_schema, write_store
+from radiossl.weights.architecture import Architecture
+from radiossl.weights.released import Backbone
 
 SIDE, SIZE = 256, 224
 
@@ -178,6 +181,29 @@ def bench_views(repeats: int, count: int = 128) -> list[Ratio]:
     return rows
 
 
+# Features -------------------------------------------------------------------------------------------------------------
+
+
+def bench_features(repeats: int, size: int = 48, count: int = 256) -> Ratio:
+    """The network as embedding of a whole store uses it, against the float32 network as it is."""
+    backbone = Backbone.random(Architecture(), Preprocessing(mode="floor-stretch", size=size), seed=0)
+    images = torch.rand(count, 3, size, size)
+    quick = backbone.quick_network(10**6)
+
+    def run(network: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        with torch.inference_mode():
+            for part in images.split(128):
+                network(part)
+
+    return measure(
+        f"features of many images at {size} px, against the float32 network",
+        baseline=lambda: run(backbone.network),
+        ours=lambda: run(quick),
+        images=count,
+        repeats=repeats,
+    )
+
+
 # Pretraining ----------------------------------------------------------------------------------------------------------
 
 
@@ -223,7 +249,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = [bench_clip_limits(options.repeats), *bench_views(options.repeats)]
+    rows = [bench_clip_limits(options.repeats), *bench_views(options.repeats), bench_features(options.repeats)]
     rows += [bench_pretraining(options.repeats, size) for size in (64, 128, SIZE)]
     print(f"{'':62s} {'baseline':>10s} {'radiossl':>10s} {'ratio':>7s}")
     for row in rows:
