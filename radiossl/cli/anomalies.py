@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from radiossl.cli.pixels import Store, pixel_store
 from radiossl.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -33,13 +34,12 @@ def anomalies(
     neighbours: Annotated[int, typer.Option("-k", "--neighbours", min=1, help="How many of them.")] = 20,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to judge with.")] = 5,
     folds: Annotated[int, typer.Option(min=2, help="Of the labelled objects, for ranking features.")] = 5,
-    store: Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")] = None,
+    store: Store = None,
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
 ) -> None:
     """Rank objects by how unlike the others they are, with galleries; with labels, say how good the ranking is."""
     from radiossl.embeddings.table import FeatureTable
     from radiossl.report.anomalies import summary_lines, write_anomalies
-    from radiossl.survey.store import open_store
     from radiossl.tasks.anomalies import AnomalySettings
     from radiossl.tasks.anomaly_judging import read_anomaly_labels
     from radiossl.tasks.anomaly_search import AnomalyOptions, find_anomalies
@@ -54,8 +54,7 @@ def anomalies(
     for column in options.baselines:
         table.column(column)
     known = read_anomaly_labels(table.column(labels), labels, anomalous or ()) if labels else None
-    folders = store or [Path(path) for path in table.metadata.get("stores", []) if Path(path).is_dir()]
-    pixels = open_store(*folders) if folders else None
+    pixels = pixel_store(table.metadata, store)
     search = find_anomalies(table, settings, known, options, pixels)
     report = write_anomalies(search, table, out, pixels, labels)
     for line in summary_lines(search):

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.pixels import Store, pixel_store
+
 
 def duplicates(
     features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, typer.Option(help="Result folder to write.")],
-    store: Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")] = None,
+    store: Store = None,
     radius: Annotated[str, typer.Option(help="Centres this close show one source: 10arcsec, 0.5arcmin.")] = "10arcsec",
     similarity: Annotated[
         float | None, typer.Option(help="Least cosine similarity of features, instead of the neighbour ratio.")
@@ -28,13 +30,11 @@ def duplicates(
     from radiossl.embeddings.table import FeatureTable
     from radiossl.report.duplicates import write_duplicates
     from radiossl.survey.crossmatch import parse_arcsec
-    from radiossl.survey.store import open_store
     from radiossl.tasks.duplicates import find_duplicates
 
     radius_arcsec = parse_arcsec(radius)
     table = FeatureTable.read(features)
-    folders = store or [Path(path) for path in table.metadata.get("stores", []) if Path(path).is_dir()]
-    pixels = open_store(*folders) if folders and not ignore_pixels else None
+    pixels = None if ignore_pixels else pixel_store(table.metadata, store)
     found = find_duplicates(table, pixels, radius_arcsec, similarity, neighbours, positions=not ignore_positions)
     report = write_duplicates(found, table, pixels, out)
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from radiossl.cli.pixels import Store, pixel_store
 from radiossl.errors import RadiosslError
 
 
@@ -20,7 +21,7 @@ def feature_map(
     sample: Annotated[int | None, typer.Option(min=10, help="Sources that a UMAP is fitted to; 100,000.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same map.")] = 0,
     onto: Annotated[Path | None, typer.Option(help="Result folder of a map to place the sources on.")] = None,
-    store: Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")] = None,
+    store: Store = None,
 ) -> None:
     """Map features in two dimensions, with cutouts drawn on the map and a check of what its axes follow."""
     fixed = {"--method": method, "--neighbours": neighbours, "--min-dist": min_dist, "--sample": sample}
@@ -32,15 +33,13 @@ def feature_map(
     from radiossl.embeddings.feature_file import FeatureFile
     from radiossl.report.map import existing_coordinates, write_map
     from radiossl.report.map_figures import colour_scales
-    from radiossl.survey.store import open_store
     from radiossl.tasks.map import SAMPLE, make_map, map_columns
     from radiossl.tasks.reducers import load_reducer
 
     file = FeatureFile(features)
     table = map_columns(file, color or [])
     colour_scales(table, color or [])  # a column that cannot be drawn is found before the long part
-    folders = store or [Path(path) for path in file.metadata.get("stores", []) if Path(path).is_dir()]
-    pixels = open_store(*folders) if folders else None
+    pixels = pixel_store(file.metadata, store)
     made = make_map(
         file,
         method or "umap",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radiossl.cli.pixels import Store, pixel_store
+
 if TYPE_CHECKING:
     from radiossl.embeddings.table import FeatureTable
     from radiossl.report.active_learning import Pixels
@@ -27,7 +29,6 @@ Columns = Annotated[
     list[str] | None, typer.Option(help="Column to learn from besides the features, as size_pixels; may be repeated.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything random.")]
-Store = Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")]
 
 
 @app.callback()
@@ -191,8 +192,6 @@ def export_astronomaly(
 
 def _pixels(table: FeatureTable, store: list[Path] | None) -> Pixels:
     from radiossl.report.active_learning import Pixels
-    from radiossl.survey.store import open_store
 
-    folders = store or [Path(path) for path in table.metadata.get("stores", []) if Path(path).is_dir()]
     field_px = table.metadata.get("preprocessing", {}).get("field_px")
-    return Pixels(open_store(*folders) if folders else None, field_px)
+    return Pixels(pixel_store(table.metadata, store), field_px)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from radiossl.cli.pixels import Store, pixel_store
 from radiossl.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def search(
         str | None, typer.Option(help='Search only in a circle on the sky: "RA DEC RADIUS", such as "187.7 12.4 2deg".')
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="Backbone of the features, for image files.")] = None,
-    store: Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")] = None,
+    store: Store = None,
     neighbours: Annotated[int, typer.Option("-k", "--neighbours", min=1, help="How many to find.")] = 10,
     label: Annotated[str | None, typer.Option(help="Column to write under the pictures.")] = None,
     table_format: Annotated[
@@ -41,7 +42,6 @@ def search(
     """Find the cutouts most similar to a query, with a table, a region file and a gallery."""
     from radiossl.embeddings.table import FeatureTable
     from radiossl.report.search import TABLE_FORMATS, Found, write_search_results
-    from radiossl.survey.store import open_store
     from radiossl.tasks.similarity import SimilarityIndex, query_of
 
     if table_format not in TABLE_FORMATS:
@@ -57,8 +57,7 @@ def search(
     searches = [Found(*pair) for pair in zip(queries, frames, strict=True)]
     if all(frame.empty for frame in frames):
         raise RadiosslError("nothing was found: besides the query there is no cutout to search in")
-    folders = store or [Path(path) for path in index.metadata.get("stores", []) if Path(path).is_dir()]
-    pixels = open_store(*folders) if folders else None
+    pixels = pixel_store(index.metadata, store)
     field_px = index.metadata.get("preprocessing", {}).get("field_px")
     report = write_search_results(searches, pixels, out, field_px, label, table_format)
     for found in searches:

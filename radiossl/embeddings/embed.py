@@ -49,7 +49,7 @@ def embed_store(
     progress = None if kept is None else _KeptFeatures(kept, backbone, store, shape)
     features = np.empty(shape, dtype=np.float32) if progress is None else progress.features
     preprocessing, start = backbone.config.preprocessing, 0 if progress is None else progress.rows
-    network = backbone.quick_network(len(store) - start)
+    network = backbone.quick_network((len(store) - start) * preprocessing.views)
     for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device, start=start):
         features[rows] = backbone(images, network).cpu().numpy()
         if progress is not None:
@@ -63,8 +63,7 @@ class _KeptFeatures:
     def __init__(self, folder: Path, backbone: Backbone, store: CutoutStore, shape: tuple[int, int]) -> None:
         digest = hashlib.sha256(backbone.identity.encode())
         digest.update("\0".join(store.column("cutout_id").astype(str)).encode())
-        # A source may be cut otherwise in another store: size and statistics stand for the pixels.
-        digest.update(store.shapes.tobytes() + store.statistics.tobytes())
+        digest.update(store.pixel_key())
         self._key, self._file, self._state = digest.hexdigest(), folder / "features.npy", folder / "state.json"
         self.rows = 0
         state = read_json(self._state) if self._state.is_file() and self._file.is_file() else {}

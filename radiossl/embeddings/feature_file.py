@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FEATURES, METADATA_KEY
+from radiossl.embeddings.table import FEATURES, METADATA_KEY, feature_dimension
 from radiossl.errors import RadiosslError
 from radiossl.files import existing_file
 
@@ -51,11 +51,9 @@ class FeatureFile:
         except (pa.ArrowInvalid, OSError) as error:
             raise RadiosslError(f"{self.path}: not a readable Parquet file ({error})") from None
         schema = self._file.schema_arrow
-        if FEATURES not in schema.names or not pa.types.is_fixed_size_list(schema.field(FEATURES).type):
-            raise RadiosslError(f"{self.path}: not a feature table (no column of vectors 'features')")
+        self.dimension = feature_dimension(schema, self.path)
         if "cutout_id" not in schema.names:
             raise RadiosslError(f"{self.path}: a feature table needs a column cutout_id")
-        self.dimension: int = schema.field(FEATURES).type.list_size
         self.schema: pa.Schema = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
         self.metadata: dict[str, Any] = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
 

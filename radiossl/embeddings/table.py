@@ -78,12 +78,17 @@ class FeatureTable:
             table = pq.read_table(path)
         except (pa.ArrowInvalid, OSError) as error:
             raise RadiosslError(f"{path}: not a readable Parquet file ({error})") from None
-        if FEATURES not in table.column_names or not pa.types.is_fixed_size_list(table.schema.field(FEATURES).type):
-            raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
+        dimension = feature_dimension(table.schema, path)
         vectors = table.column(FEATURES).combine_chunks()
-        dimension = table.schema.field(FEATURES).type.list_size
         features = (
             vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
         )
         metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
         return cls(table.drop_columns([FEATURES]), features, metadata)
+
+
+def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str]) -> int:
+    """Return the length of the vectors of a feature table's file; raise `RadiosslError` if it is none."""
+    if FEATURES not in schema.names or not pa.types.is_fixed_size_list(schema.field(FEATURES).type):
+        raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
+    return int(schema.field(FEATURES).type.list_size)

@@ -21,7 +21,7 @@ from radiossl.files import atomic_folder, read_json, write_json
 from radiossl.report.figures import BLUE, GREY, new_figure, plain_axes, save_figure
 from radiossl.report.html import Report
 from radiossl.report.images import image_grid
-from radiossl.report.results import central_pixels, write_table
+from radiossl.report.results import cutout_images, write_table
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.active_learning import METHODS, Opinion, Proposal
 from radiossl.tasks.ratings import HIGHEST, LOWEST
@@ -78,8 +78,7 @@ class Pixels:
     def draw(self, ids: Sequence[str], captions: Sequence[str], out: Path) -> None:
         """Draw a contact sheet of these cutouts."""
         assert self.store is not None
-        cutouts = self.store.select_ids(ids)
-        images = [central_pixels(cutouts.pixels(row), self.field_px) for row in range(len(cutouts))]
+        images = cutout_images(self.store, ids, self.field_px)
         # As Protege shows them (Lochner & Rudnick 2025, figure 9): structure in bright sources is what is rated.
         image_grid(images, captions, out=out, how="asinh")
 

@@ -16,7 +16,7 @@ from radiossl.report.anomaly_figures import importance_figure, scan_figure, scor
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
 from radiossl.report.images import image_grid
-from radiossl.report.results import central_pixels, write_table
+from radiossl.report.results import cutout_images, write_table
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.anomalies import rank_fractions
 from radiossl.tasks.anomaly_judging import AnomalyLabels, threshold_curves
@@ -162,9 +162,8 @@ def _galleries(
     field_px = table.metadata.get("preprocessing", {}).get("field_px")
     places = rank_fractions(search.scores)
     for name, (rows, caption) in chosen.items():
-        cutouts = store.select_ids(table.column("cutout_id")[rows])
+        images = cutout_images(store, table.column("cutout_id")[rows], field_px)
         captions = _captions(table, rows, search.scores, places, label)
-        images = [central_pixels(cutouts.pixels(number), field_px) for number in range(len(rows))]
         image_grid(images, captions, out=out / name, how="asinh")
         report.figure(out / name, caption)
 

@@ -11,7 +11,7 @@ import numpy as np
 from radiossl.files import write_json
 from radiossl.report.html import Report
 from radiossl.report.images import image_grid
-from radiossl.report.results import write_table
+from radiossl.report.results import cutout_images, write_table
 from radiossl.tasks.duplicates import Duplicates, keep_table
 
 if TYPE_CHECKING:
@@ -115,8 +115,7 @@ def _draw_groups(found: Duplicates, store: CutoutStore, out: Path) -> None:
             ids.append(member["cutout_id"])
             said = f"keep, of {len(members)}" if member["keeper"] else _agreement(best[member["row"]])
             captions.append(f"{group}: {said}\n{member['cutout_id']}")
-    cutouts = store.select_ids(ids)
-    image_grid([cutouts.pixels(row) for row in range(len(cutouts))], captions, out=out, columns=6)
+    image_grid(cutout_images(store, ids), captions, out=out, columns=6)
 
 
 def _agreement(pair: dict[str, Any]) -> str:

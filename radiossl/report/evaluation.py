@@ -27,7 +27,7 @@ from radiossl.report.metric_figures import (
     reliability_diagram,
     roc_curves,
 )
-from radiossl.report.results import write_table
+from radiossl.report.results import file_stem, write_table
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.calibration import reliability
 from radiossl.tasks.intervals import paired_bootstrap, wilson_interval
@@ -111,7 +111,7 @@ def write_evaluation(
     report.figure(out / "precision_recall.png", "Reliability of each class against its completeness.")
     report.figure(out / "reliability.png", "How often the classifier is right where it says that it is.")
     for column in columns:
-        file = out / f"by_{column}.png"
+        file = out / f"by_{file_stem(column)}.png"
         scored = metric_by_column(predictions, binned_values(labelled, column))
         metric_against_column(scored, out=file, xlabel=column, logarithmic=bool(scored.edges[0] > 0))
         report.figure(file, f"F1 in bins of {column}, with Wilson intervals as in Clarke et al. 2020.")

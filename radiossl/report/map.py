@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FeatureTable
+from radiossl.embeddings.table import METADATA_KEY, FeatureTable
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, existing_file, write_json
 from radiossl.report.html import Report
@@ -28,7 +28,7 @@ from radiossl.report.map_figures import (
     draw_map,
     draw_thumbnails,
 )
-from radiossl.report.results import write_table
+from radiossl.report.results import file_stem, write_table
 from radiossl.survey.store import CutoutStore
 from radiossl.tasks.confounders import CONFOUNDERS, confounder_table, confounder_warnings
 from radiossl.tasks.map import FeatureMap
@@ -72,7 +72,7 @@ def write_map(
     out.mkdir(parents=True, exist_ok=True)
     frame = _coordinate_table(made, table, list(scales))
     with atomic_file(out / "map.parquet") as temporary:
-        pq.write_table(frame.replace_schema_metadata({b"radiossl": json.dumps(table.metadata).encode()}), temporary)
+        pq.write_table(frame.replace_schema_metadata({METADATA_KEY: json.dumps(table.metadata).encode()}), temporary)
     write_table(frame.to_pandas(), out / "map.csv")
     save_reducer(made.reducer, out / REDUCER_FILE, table.metadata)
 
@@ -86,7 +86,7 @@ def write_map(
         report.figure(out / "thumbnails.png", "Cutouts at their place, to half a cell of the grid.")
     for name in scales:
         drawn = column_colours(table, name, len(CLASS_COLOURS)) if dense else scales[name]  # no markers in a raster
-        file = out / f"map_{''.join(c if c.isalnum() or c in '-_.' else '_' for c in name)}.png"
+        file = out / f"map_{file_stem(name)}.png"
         draw_map(made.coordinates, drawn, out=file, label=name, backdrop=backdrop)
         report.figure(file, _caption(name, drawn, dense))
     draw_map(made.coordinates, None, out=out / "density.png", label="", backdrop=backdrop)

@@ -16,7 +16,7 @@ from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
 from radiossl.report.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure, plain_axes, save_figure
 from radiossl.report.images import as_rgb
-from radiossl.report.results import central_pixels
+from radiossl.report.results import cutout_images
 from radiossl.survey.store import CutoutStore
 
 if TYPE_CHECKING:
@@ -237,11 +237,11 @@ def draw_thumbnails(
     """
     limits = map_limits(coordinates)
     chosen = thumbnail_cells(coordinates, limits, _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS)
-    cutouts = store.select_ids(cutout_ids[source] for source in chosen.values())
+    images = cutout_images(store, (cutout_ids[source] for source in chosen.values()), field_px)
     side = _THUMBNAIL_PX
     canvas = np.zeros((_THUMBNAIL_ROWS * side, _THUMBNAIL_COLUMNS * side, 4), np.uint8)
-    for number, (row, column) in enumerate(chosen):
-        image = _thumbnail(central_pixels(cutouts.pixels(number), field_px), side - 4)
+    for (row, column), pixels in zip(chosen, images, strict=True):
+        image = _thumbnail(pixels, side - 4)
         y, x = row * side + 2, column * side + 2
         canvas[y : y + image.shape[0], x : x + image.shape[1], :3] = image
         canvas[y : y + image.shape[0], x : x + image.shape[1], 3] = 255

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from radiossl.files import atomic_file
 from radiossl.report.figures import training_curves
 from radiossl.report.html import Report
+from radiossl.survey.store import CutoutStore
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -48,6 +50,17 @@ def write_run_report(run: str | os.PathLike[str], title: str = "Pretraining") ->
     if (run / "backbone").is_dir():
         report.section("Backbone").link(run / "backbone" / "README.md", "model card")
     return report.write(run / "report.html")
+
+
+def file_stem(name: str) -> str:
+    """Return a column's name with all that a file's name should not hold replaced."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+
+
+def cutout_images(store: CutoutStore, ids: Iterable[str], field_px: int | None = None) -> list[NDArray[np.float32]]:
+    """Return the pixels of cutouts by their ids, the central `field_px` alone if given, as the backbone saw them."""
+    cutouts = store.select_ids(ids)
+    return [central_pixels(cutouts.pixels(row), field_px) for row in range(len(cutouts))]
 
 
 def central_pixels(pixels: NDArray[np.float32], side: int | None) -> NDArray[np.float32]:

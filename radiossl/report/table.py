@@ -20,7 +20,7 @@ from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
 from radiossl.report.map import write_map
 from radiossl.report.metric_figures import metric_against_column, reliability_diagram
-from radiossl.report.results import write_table
+from radiossl.report.results import file_stem, write_table
 from radiossl.tasks.calibration import reliability
 from radiossl.tasks.intervals import wilson_interval
 from radiossl.tasks.map import make_map
@@ -95,7 +95,7 @@ def write_table_result(
     likely = "probability of the predicted class"
     for name, values in {**against, likely: predictions.probabilities.max(axis=1)}.items():
         edges = _edges(np.asarray(values, float), 0.0 if name == likely else _TAIL)
-        stem = "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
+        stem = file_stem(name)
         f1 = metric_by_column(predictions, values, edges=edges, metric="f1", f1_interval="exact")
         draw_against(predictions, values, f1, name, out / f"by_{stem}.png")
         report.figure(out / f"by_{stem}.png", f"F1, mean probability and numbers of each class against {name}.")

@@ -427,6 +427,13 @@ class CutoutStore:
             rows = np.flatnonzero(rows)
         return CutoutStore(self.paths, self.table.take(pa.array(rows, pa.int64())), [self._views[i] for i in rows])
 
+    def pixel_key(self, rows: Any = slice(None)) -> bytes:
+        """Return what stands for the pixels where they cannot all be read: size and statistics of these rows.
+
+        A source may be cut otherwise in another store, under the same id.
+        """
+        return self.shapes[rows].tobytes() + self.statistics[rows].tobytes()
+
     def select_ids(self, ids: Iterable[str]) -> CutoutStore:
         """Return the store of the cutouts with these ids, in their order; raise `RadiosslError` if one is not there."""
         row_of = {cutout_id: row for row, cutout_id in enumerate(self.column("cutout_id"))}

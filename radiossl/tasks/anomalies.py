@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.embeddings.neighbours import unit
 from radiossl.errors import RadiosslError
 from radiossl.progress import track
 
@@ -106,12 +107,6 @@ def anomaly_scores(
 _Columns = NDArray[np.int64] | slice
 
 
-def directions(features: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return features, shape (n, d), divided by their length; those of length 0 stay."""
-    vectors = np.ascontiguousarray(features, dtype=np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def _forest_scores(features: NDArray[np.floating], columns: _Columns, settings: AnomalySettings) -> NDArray[np.float64]:
     from sklearn.ensemble import IsolationForest
 
@@ -120,9 +115,9 @@ def _forest_scores(features: NDArray[np.floating], columns: _Columns, settings: 
     if samples != "auto":
         samples = max(2, int(samples * len(rows)))  # a tree of one object isolates nothing
     forest = IsolationForest(n_estimators=settings.trees, max_samples=samples, random_state=settings.seed)
-    forest.fit(directions(features[rows])[:, columns])
+    forest.fit(unit(features[rows])[:, columns])
     return np.concatenate(
-        [-forest.score_samples(directions(features[chunk])[:, columns]) for chunk in _chunks(len(features))]
+        [-forest.score_samples(unit(features[chunk])[:, columns]) for chunk in _chunks(len(features))]
     )
 
 
@@ -132,7 +127,7 @@ def _neighbour_scores(
     import faiss
 
     def vectors(rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        return np.ascontiguousarray(directions(features[rows])[:, columns])
+        return np.ascontiguousarray(unit(features[rows])[:, columns])
 
     rows = _drawn(len(features), REFERENCE_OBJECTS, settings.seed)
     reference = vectors(rows)

@@ -47,14 +47,20 @@ def confounder_table(
         known = np.isfinite(values)
         if len(np.unique(values[known])) < 2:
             continue
-        ranks = pd.Series(values[known]).rank()
         row: dict[str, object] = {"property": name, "objects": int(known.sum())}
         for score_name, score in scores.items():
-            row[score_name] = float(ranks.corr(pd.Series(np.asarray(score, dtype=float)[known]).rank()))
+            row[score_name] = rank_correlation(values[known], np.asarray(score, dtype=float)[known])
         rows.append(row)
     frame = pd.DataFrame(rows, columns=["property", "objects", *scores])
     strength = frame[list(scores)].abs().max(axis=1)
     return frame.loc[strength.sort_values(ascending=False, kind="stable").index].reset_index(drop=True)
+
+
+def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    """Return Spearman's rank correlation of two columns; NaN where one is constant."""
+    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
+        return float("nan")
+    return float(pd.Series(first).rank().corr(pd.Series(second).rank()))
 
 
 def confounder_warnings(frame: pd.DataFrame) -> list[str]:

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.embeddings.neighbours import unit
 from radiossl.errors import RadiosslError
 from radiossl.progress import track
-from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, directions, rank_fractions
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, rank_fractions
 from radiossl.tasks.anomaly_judging import AnomalyLabels, ranking_quality
 from radiossl.tasks.folds import Split, draw_folds
 
@@ -89,7 +90,7 @@ def rank_features(features: NDArray[np.floating], anomalous: NDArray[np.bool_], 
             f"ranking features: {fewest} labelled objects of one kind, at least {_FEWEST} are needed; label more, or"
             " use --top-features all"
         )
-    features = directions(features).astype(np.float64)
+    features = unit(features).astype(np.float64)
     learn, stop = train_test_split(
         np.arange(len(features)), test_size=_STOPPING_PART, stratify=anomalous, random_state=seed
     )

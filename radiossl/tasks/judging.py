@@ -259,6 +259,5 @@ def _trial_identity(contender: Contender, labelled: LabelledSet, trial: Trial) -
     ids = labelled.store.column("cutout_id").astype(str)
     for rows in (trial.split.train, trial.split.test):
         digest.update("\0".join(ids[rows]).encode() + labelled.truth[rows].tobytes())
-        # A source may be cut otherwise in another store: size and statistics stand for the pixels.
-        digest.update(labelled.store.shapes[rows].tobytes() + labelled.store.statistics[rows].tobytes())
+        digest.update(labelled.store.pixel_key(rows))
     return digest.hexdigest()[:32]

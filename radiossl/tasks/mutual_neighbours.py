@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.embeddings.neighbours import unit
+from radiossl.embeddings.neighbours import cosine_index, unit
 from radiossl.progress import track
 
 #: Above this number of rows, neighbours are searched in the nearest cells only.
 _EXACT_ROWS = 100_000
-_CELLS_SEARCHED = 32
 _BLOCK = 4096
 #: Cosines of float32 features are no more exact than this.
 _ROUNDING = 1e-6
@@ -63,7 +60,7 @@ def neighbour_keys(
     k = min(k, total - 1)
     found = np.empty((total, k), dtype=np.int64)
     far = np.empty(total)
-    index = _index(features)
+    index = cosine_index(features, _EXACT_ROWS)
     for start in track(range(0, total, _BLOCK), "searching neighbours"):
         stop = min(start + _BLOCK, total)
         # One more than k, since a row finds itself; among more than k copies of it, perhaps not.
@@ -77,22 +74,6 @@ def neighbour_keys(
     keys = np.minimum(first, second)[known] * total + np.maximum(first, second)[known]
     keys, counts = np.unique(keys, return_counts=True)
     return keys, counts, far
-
-
-def _index(features: NDArray[np.floating]) -> Any:
-    import faiss
-
-    total, dimension = features.shape
-    flat = faiss.IndexFlatIP(dimension)
-    if total <= _EXACT_ROWS:
-        flat.add(unit(features))
-        return flat
-    index = faiss.IndexIVFFlat(flat, dimension, int(4 * np.sqrt(total)), faiss.METRIC_INNER_PRODUCT)
-    index.train(unit(features[:: max(1, total // (40 * index.nlist))]))
-    for start in range(0, total, _BLOCK):
-        index.add(unit(features[start : start + _BLOCK]))
-    index.nprobe = _CELLS_SEARCHED
-    return index
 
 
 def cosine_of_pairs(features: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
+from radiossl.tasks import anomaly_judging
 from radiossl.tasks.active_learning import learn
+from radiossl.tasks.confounders import rank_correlation
 
 #: A rating of this much or more counts as interesting, as in figure 10 of Lochner & Rudnick (2025).
 INTERESTING = 4
@@ -39,7 +40,7 @@ def ranking_quality(
     """
     good = ratings >= INTERESTING
     measured = {"auc": _auc(score[held_out], good)}
-    measured["spearman"] = _rank_correlation(score[held_out], ratings)
+    measured["spearman"] = rank_correlation(score[held_out], ratings)
     order = np.sort(score[listed])
     # Rank from 0 of each interesting object in the list; of equal scores the mean.
     own = score[held_out[good]]
@@ -88,23 +89,13 @@ def crossvalidated_quality(
     for name, values in (("", score), ("starting_", starting[rows])):
         parts = [fold == part for part in range(folds)]
         measured[f"{name}auc"] = _mean([_auc(values[part], good[part]) for part in parts])
-        measured[f"{name}spearman"] = _mean([_rank_correlation(values[part], ratings[part]) for part in parts])
+        measured[f"{name}spearman"] = _mean([rank_correlation(values[part], ratings[part]) for part in parts])
     return measured
 
 
 def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve, from ranks; NaN if all are alike."""
-    number, others = int(good.sum()), int((~good).sum())
-    if not number or not others:
-        return float("nan")
-    ranks = pd.Series(score).rank().to_numpy()
-    return float((ranks[good].sum() - number * (number + 1) / 2) / (number * others))
-
-
-def _rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
-        return float("nan")
-    return float(pd.Series(first).rank().corr(pd.Series(second).rank()))
+    """Area under the ROC curve; NaN if all are alike."""
+    return anomaly_judging.ranking_quality(score, good)["auc"] if good.any() and not good.all() else float("nan")
 
 
 def _mean(values: list[float]) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.embeddings.neighbours import unit
+from radiossl.embeddings.neighbours import cosine_index, unit
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, existing_file
 
@@ -20,7 +20,6 @@ REDUCER_FILE = "reducer.safetensors"
 
 #: Beyond so many training sources neighbours are looked for in the nearest lists of an inverted file only.
 _EXACT_SEARCH = 20_000
-_LISTS_PROBED = 32
 #: Nearer than this in cosine distance is the same source: float16 moves a unit vector by less.
 _SAME = 1e-6
 #: Half of UMAP's usual least distance; keeps Weiszfeld's iteration from sticking to a source.
@@ -101,7 +100,7 @@ class UmapReducer:
     def transform(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Place features of shape (n, feature_dim); return shape (n, 2)."""
         if not self._index:
-            self._index.append(_cosine_index(unit(self.training)))
+            self._index.append(cosine_index(self.training, _EXACT_SEARCH))
         similarities, rows = self._index[0].search(unit(features), self.neighbours)
         # An inverted file may find fewer than asked for; the empty places get no weight.
         distances = np.where(rows < 0, np.inf, np.maximum(0.0, 1.0 - similarities)).astype(np.float64)
@@ -202,22 +201,6 @@ def geometric_median(points: NDArray[np.float64], weights: NDArray[np.float64]) 
         pull = weights / np.hypot(np.linalg.norm(points - found[:, None], axis=2), _SOFTENING)
         found = np.einsum("nk,nkc->nc", pull, points) / np.maximum(pull.sum(axis=1, keepdims=True), 1e-12)
     return found
-
-
-def _cosine_index(vectors: NDArray[np.float32]) -> Any:
-    """Return a faiss index of unit vectors by cosine similarity."""
-    import faiss
-
-    count, dimension = vectors.shape
-    if count <= _EXACT_SEARCH:
-        index: Any = faiss.IndexFlatIP(dimension)
-    else:
-        lists = int(4 * np.sqrt(count))
-        index = faiss.index_factory(dimension, f"IVF{lists},Flat", faiss.METRIC_INNER_PRODUCT)
-        index.nprobe = _LISTS_PROBED
-        index.train(vectors)
-    index.add(vectors)
-    return index
 
 
 def _restored(about: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Reducer:

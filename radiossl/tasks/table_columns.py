@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FEATURES
+from radiossl.embeddings.table import FEATURES, feature_dimension
 from radiossl.errors import RadiosslError
 from radiossl.files import existing_file
 
@@ -199,10 +199,7 @@ class TableFile:
 
     def feature_dimension(self) -> int:
         """Return the length of the vectors of a feature table; raise `RadiosslError` if this is none."""
-        kind = self.schema.field(FEATURES).type if self.schema is not None and FEATURES in self.names else None
-        if kind is None or not pa.types.is_fixed_size_list(kind):
-            raise RadiosslError(f"{self.path}: not a feature table (no column of vectors 'features')")
-        return int(kind.list_size)
+        return feature_dimension(pa.schema([]) if self.schema is None else self.schema, self.path)
 
     def _parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
         try:

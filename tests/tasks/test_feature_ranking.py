@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from radiossl.embeddings.neighbours import unit
 from radiossl.errors import RadiosslError
 from radiossl.tasks import feature_ranking
-from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, directions, rank_fractions
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores, rank_fractions
 from radiossl.tasks.anomaly_judging import AnomalyLabels
 from radiossl.tasks.feature_ranking import CONTAMINATIONS, MAX_SAMPLES, CrossFit, rank_features, scan_forest
 
@@ -43,7 +44,7 @@ def test_features_without_splits_are_ranked_by_their_own_area():
     ranking = rank_features(features, anomalous)
     unused = [column for column in ranking.order if ranking.importance[column] == 0]
     assert len(unused) > 5
-    alone = [abs(roc_auc_score(anomalous, directions(features)[:, column]) - 0.5) for column in unused]
+    alone = [abs(roc_auc_score(anomalous, unit(features)[:, column]) - 0.5) for column in unused]
     np.testing.assert_allclose(alone, sorted(alone, reverse=True))
 
 
@@ -131,7 +132,7 @@ def test_the_scan_flags_what_scikit_learn_flags():
     for row in scan.table.to_dict("records"):
         settings = {"max_samples": row["max_samples"], "contamination": row["contamination"]}
         forest = IsolationForest(n_estimators=30, random_state=0, **settings)
-        flagged = forest.fit_predict(directions(features)) == -1
+        flagged = forest.fit_predict(unit(features)) == -1
         assert row["flagged"] == pytest.approx(flagged.mean())
         assert row["recall"] == pytest.approx((flagged & anomalous).sum() / anomalous.sum())
         if flagged.any():
