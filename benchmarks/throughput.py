@@ -1,27 +1,26 @@
 """How fast the hot paths are: ratios to baselines measured in turns with them, in the same run on the same cores.
 
-    python benchmarks/throughput.py [--repeats 5] [--json FILE]
+    python benchmarks/throughput.py [--repeats 5] [--before FILE] [--json FILE]
 
 1. The clip limits and noise of a 256 x 256 cutout, against the three astropy calls for the clip limits alone.
 2. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
    torchvision applied image by image and view by view, in one process for each core; and against lightly's stock
    SimCLR transform of pictures that are 8-bit RGB already.
-3. Features of many images at 48 px, against the float32 network as it is.
-4. A pretraining step at 64, 128 and 224 px on cutouts, against the bare step of the model on random tensors.
+3. A pretraining step at 64, 128 and 224 px on cutouts, against the bare step of the model on random tensors.
+4. That bare step as it is trained (channels last, bfloat16 where the hardware has it) against plain float32.
+5. Features of many images at 48 px, against the float32 network as it is.
+6. Cutouts of 10,000 sources on a mosaic, against Cutout2D for each, and their memory: benchmarks/cutting.py.
+
+With --before, the JSON of another checkout is shown beside it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,6 +30,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms import v2
 
+from cutting import bench_cutting
+from measuring import Ratio, measure, print_ratios, write_rows
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.pretrain.recipe import read_recipe
@@ -42,32 +43,6 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.released import Backbone
 
 SIDE, SIZE = 256, 224
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """One line of the table: seconds per image of ours and of the baseline, and how many times faster ours is."""
-
-    name: str
-    baseline_s: float
-    ours_s: float
-    ratio: float
-    ratios: list[float]
-
-
-def measure(name: str, baseline: Callable[[], None], ours: Callable[[], None], images: int, repeats: int) -> Ratio:
-    """Time both in turns; the ratio is the median over the turns, since a busy machine slows both alike."""
-    baseline(), ours()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        baseline()
-        middle = time.perf_counter()
-        ours()
-        times.append((middle - start, time.perf_counter() - middle))
-    ratios = [theirs / own for theirs, own in times]
-    medians = [statistics.median(column) / images for column in zip(*times, strict=True)]
-    return Ratio(name, medians[0], medians[1], statistics.median(ratios), ratios)
 
 
 def cutouts(count: int) -> list[NDArray[np.float32]]:
@@ -100,10 +75,11 @@ def bench_clip_limits(repeats: int, count: int = 32) -> Ratio:
     images = cutouts(count)
     return measure(
         f"clip limits of {SIDE} px, against three astropy calls",
-        baseline=lambda: [_astropy_limits(image) for image in images] and None,
-        ours=lambda: [PixelStatistics.of(image) for image in images] and None,
+        baseline=lambda: [_astropy_limits(image) for image in images],
+        ours=lambda: [PixelStatistics.of(image) for image in images],
         images=count,
         repeats=repeats,
+        goal=4,
     )
 
 
@@ -165,17 +141,18 @@ def bench_views(repeats: int, count: int = 128) -> list[Ratio]:
     cores = os.cpu_count() or 1
     rows = []
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        for name, pairs, given in (
-            ("the literal chain", _literal_pairs, images),
-            ("lightly's stock transform", _lightly_pairs, pictures),
+        for name, pairs, given, goal in (
+            ("the literal chain", _literal_pairs, images, 8),
+            ("lightly's stock transform", _lightly_pairs, pictures, 3),
         ):
             parts = [given[core::cores] for core in range(cores)]
             row = measure(
                 f"two views, {SIDE} to {SIZE} px, against {name}",
-                baseline=lambda pairs=pairs, parts=parts: list(pool.map(pairs, parts)) and None,  # type: ignore[misc]
-                ours=lambda: maker(images, numbers, torch.Generator().manual_seed(0)) and None,
+                baseline=lambda pairs=pairs, parts=parts: list(pool.map(pairs, parts)),  # type: ignore[misc]
+                ours=lambda: maker(images, numbers, torch.Generator().manual_seed(0)),
                 images=count,
                 repeats=repeats,
+                goal=goal,
             )
             rows.append(row)
     return rows
@@ -201,6 +178,7 @@ def bench_features(repeats: int, size: int = 48, count: int = 256) -> Ratio:
         ours=lambda: run(quick),
         images=count,
         repeats=repeats,
+        goal=1.7,
     )
 
 
@@ -230,13 +208,40 @@ def bench_pretraining(repeats: int, size: int, batch: int = 32) -> Ratio:
 
         ratio = measure(
             f"pretraining step at {size} px, against the bare model step",
-            baseline=lambda: trainer.optimise([random]) and None,
+            baseline=lambda: trainer.optimise([random]),
             ours=whole,
             images=batch,
             repeats=repeats,
+            goal=0.95 if trainer.device.type == "cuda" else 0.9,
         )
         stream.close()
         return ratio
+
+
+def bench_precision(repeats: int, size: int, batch: int = 32) -> Ratio:
+    """The model step in the fastest precision and memory layout, against float32 in torch's own layout."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store"
+        schema = store_schema()
+        made = [Cutout(f"c{i}", image, "simulated", 0.0, 0.0, 0.0, 0.0, 1.8) for i, image in enumerate(cutouts(2))]
+        write_store(path, [0], partial(_batches, made * batch, schema), schema, {"command": "benchmark"})
+        common = [f"batch_size={batch}", "optimizer.lr=0.001", f"preprocessing.size={size}"]
+
+        def trainer(*more: str) -> Trainer:
+            return Trainer(read_recipe("simclr-hulk", [*common, *more])[0], [path], Path(folder) / "run")
+
+        fast, plain = trainer(), trainer("precision=32-true")
+        plain.network.to(memory_format=torch.contiguous_format)
+        views = [torch.rand(batch, 3, size, size).to(fast.device) for _ in range(2)]
+        last = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        return measure(
+            f"model step at {size} px, {fast.precision}, channels last, against plain float32",
+            baseline=lambda: plain.optimise([views]),
+            ours=lambda: fast.optimise([last]),
+            images=batch,
+            repeats=repeats,
+            goal=1.5,
+        )
 
 
 def _batches(made: list[Cutout], schema: object, _: int) -> object:
@@ -245,18 +250,21 @@ def _batches(made: list[Cutout], schema: object, _: int) -> object:
 
 def main() -> None:
     """Print the table, and write it as JSON if asked to."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--before", type=Path, help="JSON of an earlier run to show beside this one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = [bench_clip_limits(options.repeats), *bench_views(options.repeats), bench_features(options.repeats)]
+    rows = [bench_clip_limits(options.repeats), *bench_views(options.repeats)]
     rows += [bench_pretraining(options.repeats, size) for size in (64, 128, SIZE)]
-    print(f"{'':62s} {'baseline':>10s} {'radiossl':>10s} {'ratio':>7s}")
-    for row in rows:
-        print(f"{row.name:62s} {1e3 * row.baseline_s:7.2f} ms {1e3 * row.ours_s:7.2f} ms {row.ratio:7.2f}")
+    rows += [bench_precision(options.repeats, size) for size in (64, SIZE)]
+    rows += [bench_features(options.repeats)]
+    ratios, memory = bench_cutting(options.repeats)
+    print_ratios([*rows, *ratios], options.before)
+    for row in memory:
+        print(f"{row.name}: {row.seconds:.1f} s, peak memory {row.peak_gb:.2f} GB")
     if options.json:
-        machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
-        options.json.write_text(json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=2))
+        write_rows(options.json, [*rows, *ratios, *memory])
 
 
 if __name__ == "__main__":

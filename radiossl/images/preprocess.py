@@ -106,24 +106,26 @@ class Preprocessing(BaseModel):
         images
             Result of `prepare`, resampled, shape (n, channels of `prepare`, size, size).
         floor, gain, gamma
-            ``floor-stretch`` only, for training views, shape (n,): noise floor in sigma instead of `floor_sigma`, and
-            the factor and the power by which the peak-scaled image is changed.
+            For training views, shape (n,): noise floor in sigma instead of `floor_sigma`, for ``floor-stretch`` only,
+            and the factor and the power by which an image in [0, 1] is changed.
 
         Returns
         -------
         Tensor
             Shape (n, `channels`, size, size).
         """
-        if self.mode != "floor-stretch":
-            return images
         shape = (-1, 1, 1, 1)
-        floor = images.new_full((len(images),), self.floor_sigma) if floor is None else floor
-        peak = images.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
-        signal = torch.where(images >= torch.minimum(floor.view(shape), _HIGHEST_FLOOR * peak), images, 0.0) / peak
+        signal = images
+        if self.mode == "floor-stretch":
+            floor = images.new_full((len(images),), self.floor_sigma) if floor is None else floor
+            peak = images.amax(dim=(1, 2, 3), keepdim=True).clamp_min(1e-12)
+            signal = torch.where(images >= torch.minimum(floor.view(shape), _HIGHEST_FLOOR * peak), images, 0.0) / peak
         if gamma is not None:
             signal = signal.pow(gamma.view(shape))
         if gain is not None:
             signal = (signal * gain.view(shape)).clamp_(max=1.0)
+        if self.mode != "floor-stretch":
+            return signal
         return torch.cat([signal, torch.asinh(signal * _ASINH_SOFTENING) / _ASINH_NORM, signal.sqrt()], dim=1)
 
     def normalise(self, images: Tensor) -> Tensor:

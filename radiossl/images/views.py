@@ -51,7 +51,7 @@ class Augmentation(_Section):
     floor_sigma
         Range of the noise floor of each view in units of the rms; mode ``floor-stretch`` only.
     log_gain, log_gamma
-        The gain and the power of a view are exp(U(-x, x)); mode ``floor-stretch`` only.
+        The gain and the power of a view, of an image in [0, 1], are exp(U(-x, x)).
     """
 
     crop_side: Range | None = None
@@ -206,14 +206,14 @@ class ViewMaker:
         draws = {"geometry": self.geometry.draw(n, generator)}
         for name, step in (self.before | self.after).items():
             draws[name] = step.draw(n, generator)
+        finish: dict[str, Tensor] = {}
         if self.preprocessing.mode == "floor-stretch":
             floor = self.preprocessing.floor_sigma
-            draws["finish"] = {
-                "floor": uniform(n, a.floor_sigma or (floor, floor), generator),
-                "gain": uniform(n, (-a.log_gain, a.log_gain), generator).exp(),
-                "gamma": uniform(n, (-a.log_gamma, a.log_gamma), generator).exp(),
-            }
-        return draws
+            finish["floor"] = uniform(n, a.floor_sigma or (floor, floor), generator)
+        for name, strength in (("gain", a.log_gain), ("gamma", a.log_gamma)):
+            if strength:
+                finish[name] = uniform(n, (-strength, strength), generator).exp()
+        return draws | {"finish": finish} if finish else draws
 
     def _prepare(
         self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor

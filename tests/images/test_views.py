@@ -131,6 +131,22 @@ def test_without_randomness_a_view_is_the_preprocessed_image(sky):
         same(views(view_maker, image[None]), [expected, expected], tolerance)
 
 
+@pytest.mark.parametrize("mode", ["sigma-zscale", "min-max"])
+def test_gain_and_gamma_change_an_image_in_the_unit_interval(sky, mode):
+    still = maker(Augmentation(flips=(0.0, 0.0), rotation="none"), mode)
+    changing = maker(Augmentation(flips=(0.0, 0.0), rotation="none", log_gain=0.5, log_gamma=0.5), mode)
+    images = np.stack([sky(seed, (SIZE, SIZE), 2) for seed in range(4)])
+    drawn = changing._draw(len(images), torch.Generator().manual_seed(0))["finish"]
+    plain = views(still, images, count=1)[0]
+    for view, before, gain, gamma in zip(
+        views(changing, images, count=1)[0], plain, drawn["gain"], drawn["gamma"], strict=True
+    ):
+        assert np.exp(-0.5) <= gain <= np.exp(0.5)
+        torch.testing.assert_close(view, (before**gamma * gain).clamp(0, 1), rtol=0, atol=1e-5)
+    assert drawn["gain"].std() > 0.01
+    assert drawn["gamma"].std() > 0.01
+
+
 # Large cutouts --------------------------------------------------------------------------------------------------------
 
 
