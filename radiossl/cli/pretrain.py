@@ -41,8 +41,10 @@ def pretrain(
 ) -> None:
     """Pretrain a backbone on unlabelled cutouts.
 
-    A recipe of several stages takes one --data for each stage, in order.
+    A recipe of several stages takes one --data for each stage, in order. `torchrun --nproc-per-node 4 --no-python
+    radiossl pretrain ...` trains with four processes; docs/slurm.md has more.
     """
+    from radiossl.pretrain.distributed import one_voice, world_of_environment
     from radiossl.pretrain.recipe import read_recipe
     from radiossl.pretrain.run import pretrain as run
     from radiossl.pretrain.trainer import Monitor
@@ -57,32 +59,36 @@ def pretrain(
         "preprocessing.size": image_size,
         "seed": seed,
     }
-    stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])
-    radius = parse_arcsec(exclude_radius, "--exclude-radius")
-    watched = None
-    if monitor is not None:
-        if label is None:
-            raise RadiosslError("--monitor: needs --label, the column of its classes")
-        store = open_store(monitor)
-        labels = read_labels(store.column(label), label, group or [])
-        watched = Monitor(store.select(labels.rows), labels.names)
-    try:
-        backbone = run(
-            stages,
-            data,
-            out,
-            init=init,
-            resume=resume,
-            device=device,
-            monitor=watched,
-            exclude=exclude or (),
-            exclude_radius_arcsec=radius,
-        )
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; go on by the same command with --resume ({out})", err=True)
-        raise
-    report = write_run_report(out)
-    typer.echo(f"{backbone}: trained backbone; {report}")
+    first = world_of_environment().first
+    with one_voice():
+        stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])
+        radius = parse_arcsec(exclude_radius, "--exclude-radius")
+        watched = None
+        if monitor is not None:
+            if label is None:
+                raise RadiosslError("--monitor: needs --label, the column of its classes")
+            store = open_store(monitor)
+            labels = read_labels(store.column(label), label, group or [])
+            watched = Monitor(store.select(labels.rows), labels.names)
+        try:
+            backbone = run(
+                stages,
+                data,
+                out,
+                init=init,
+                resume=resume,
+                device=device,
+                monitor=watched,
+                exclude=exclude or (),
+                exclude_radius_arcsec=radius,
+            )
+        except KeyboardInterrupt:
+            if first:
+                typer.echo(f"interrupted; go on by the same command with --resume ({out})", err=True)
+            raise
+    if first:
+        report = write_run_report(out)
+        typer.echo(f"{backbone}: trained backbone; {report}")
 
 
 def views(

@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from radiossl.pretrain.distributed import gathered
 from radiossl.pretrain.recipe import Recipe
 
 
@@ -37,7 +38,8 @@ class SimCLR(nn.Module):
         """Return the loss of a batch of pairs and the features of the first views."""
         features = self.network(torch.cat([first, second]))
         projections = self.projector(features).float()
-        return self.loss(*projections.chunk(2)), features[: len(first)].detach()
+        # The negatives of an image are all others of the batch, those that other processes hold too.
+        return self.loss(*map(gathered, projections.chunk(2))), features[: len(first)].detach()
 
     def after_step(self, progress: float) -> None:
         """SimCLR has nothing to do after a step."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from radiossl.errors import RadiosslError
 from radiossl.files import only_writer
 from radiossl.pretrain.data import Exclusion
+from radiossl.pretrain.distributed import World, joined
 from radiossl.pretrain.recipe import Recipe, read_recipe
 from radiossl.pretrain.trainer import CHECKPOINT, OTHER_EXCLUDES, Monitor, Trainer
 from radiossl.survey.crossmatch import RADIUS_ARCSEC
@@ -29,6 +31,8 @@ def pretrain(
     exclude_radius_arcsec: float = RADIUS_ARCSEC,
 ) -> Path:
     """Pretrain a backbone.
+
+    Started by torchrun, all processes train one backbone together and only the first writes: see docs/slurm.md.
 
     Parameters
     ----------
@@ -62,7 +66,8 @@ def pretrain(
     Raises
     ------
     RadiosslError
-        If the recipe, the data, the weights or the run folder do not fit, or another process is training in it.
+        If the recipe, the data, the weights or the run folder do not fit, or another process is training in it,
+        or the batches cannot be divided among the processes.
     """
     if isinstance(recipe, (str, os.PathLike)):
         stages = read_recipe(recipe)
@@ -71,8 +76,8 @@ def pretrain(
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
     exclusion = Exclusion(exclude, exclude_radius_arcsec)
-    with only_writer(out):
-        return _pretrain(stages, stores, Path(out), exclusion, init, resume, device, monitor)
+    with joined(device) as world, only_writer(out) if world.first else nullcontext():
+        return _pretrain(stages, stores, Path(out), exclusion, init, resume, device, monitor, world)
 
 
 def _pretrain(
@@ -84,8 +89,9 @@ def _pretrain(
     resume: bool,
     device: str,
     monitor: Monitor | None,
+    world: World,
 ) -> Path:
-    trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion)
+    trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion, world=world)
     if len(stages) == 1:
         trainer(stages[0], stores, out, init=init, resume=resume).train()
         return out / "backbone"
@@ -101,8 +107,10 @@ def _pretrain(
             parts = str(store).split(",")
             trainer(stage, parts, folder, init=init, resume=unfinished).train()
         init = folder / "backbone"
-    last = load_backbone(folder / "backbone")
-    save_backbone(out / "backbone", last.network, last.config)
+    if world.first:
+        last = load_backbone(folder / "backbone")
+        save_backbone(out / "backbone", last.network, last.config)
+    world.wait()
     return out / "backbone"
 
 

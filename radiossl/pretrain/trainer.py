@@ -13,6 +13,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -27,8 +28,8 @@ from radiossl.embeddings.embed import embed_store
 from radiossl.embeddings.neighbours import knn_predict
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, write_text
-from radiossl.images.views import ViewMaker
 from radiossl.pretrain.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
+from radiossl.pretrain.distributed import World, gathered, gradients_later
 from radiossl.pretrain.methods import build_method, build_optimizer, learning_rate
 from radiossl.pretrain.recipe import Recipe, read_recipe
 from radiossl.pretrain.record import Metrics, TrainingProgress
@@ -86,9 +87,11 @@ class Trainer:
         device: str = "auto",
         monitor: Monitor | None = None,
         exclusion: Exclusion | None = None,
+        world: World | None = None,
     ) -> None:
         self.recipe, self.out, self.monitor = recipe, out, monitor
-        self.device = _device(device)
+        self.world = world or World()
+        self.device = self.world.device(device)
         _check_run_folder(out, recipe, resume)
         self.exclusion = exclusion or Exclusion()
         self._excluded = self.exclusion.key()
@@ -104,6 +107,7 @@ class Trainer:
                 f"only {len(self.store)} cutouts: the batch size is {self.batch_size}, not {recipe.batch_size}",
                 stacklevel=2,
             )
+        self.world.share(np.arange(self.batch_size), recipe.accumulate)
         self.steps_per_epoch = len(self.store) // self.batch_size
         self.total_steps = recipe.schedule.epochs * self.steps_per_epoch
         torch.manual_seed(recipe.seed)
@@ -115,7 +119,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.method, recipe)
         self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
-        self.views = ViewMaker(recipe.preprocessing, recipe.augmentation)
+        self.views = self.world.views(recipe.preprocessing, recipe.augmentation)
         self.config = BackboneConfig(
             recipe.backbone,
             recipe.preprocessing,
@@ -124,6 +128,7 @@ class Trainer:
             sky=TrainingSky.of(self.store, None if init is None else read_config(Path(init))[0].sky),
         )
         self.step = self._load_checkpoint() if resume else 0
+        self.parallel = self.world.parallel(self.method, self.device)
 
     # The loop --------------------------------------------------------------------------------------------------------
 
@@ -137,37 +142,45 @@ class Trainer:
         RadiosslError
             If the loss is no longer finite.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
-        metrics = Metrics(self.out / "metrics.csv", self.step)
+        first = self.world.first
+        if first:
+            write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
+        metrics = Metrics(self.out / "metrics.csv", self.step) if first else None
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
-        with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress, _StopRequest() as stop:
+        with (
+            TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
+            _StopRequest(self.world) as stop,
+        ):
             for pixels, statistics in self.batches():
                 loss, features = self.train_step(pixels, statistics)
                 progress.advance(loss)
                 epoch_ends = self.step % self.steps_per_epoch == 0
-                due = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes or stop.requested
-                due |= every is not None and self.step % every == 0
+                late = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
+                late, stopping = self.world.any(late, stop.requested)
+                due = late or stopping or (every is not None and self.step % every == 0)
                 reported = epoch_ends or self.step % _ROW_STEPS == 0
                 if due or reported:
-                    spread = float(_spread(features))
+                    spread = float(_spread(gathered(features)))
                     self._check_health(float(loss), spread)
-                    if reported:
+                    if reported and metrics is not None:
                         metrics.add(self._row(float(loss), spread, progress.images_per_s, epoch_ends))
                 if due:
                     self._save_checkpoint()
                     saved = time.monotonic()
-                if stop.requested:
+                if stopping:
                     raise KeyboardInterrupt
         self._save_checkpoint()
-        save_backbone(self.out / "backbone", self.network, self.config)
+        if first:
+            save_backbone(self.out / "backbone", self.network, self.config)
+        self.world.wait()
 
     def batches(self) -> Iterator[Batch]:
-        """Yield raw pixels and statistics from the present step to the end of the training."""
+        """Yield raw pixels and statistics, this process's share, from the present step to the end of the training."""
         source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px)
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
-            yield from source(epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:])
+            batches = epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:]
+            yield from source([self.world.share(rows, self.recipe.accumulate) for rows in batches])
 
     def train_step(self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Make the views of a batch, take one optimiser step and count it; returns the loss and some features."""
@@ -180,7 +193,7 @@ class Trainer:
 
     def _pairs(self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor) -> Iterator[list[Tensor]]:
         """Yield the two views of every part of a batch."""
-        size = self.batch_size // self.recipe.accumulate
+        size = self.batch_size // self.recipe.accumulate // self.world.size
         for part in range(self.recipe.accumulate):
             rows = slice(part * size, (part + 1) * size)
             generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step, part))
@@ -188,19 +201,24 @@ class Trainer:
             yield [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def optimise(self, pairs: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
-        """Take one step on pairs of views; returns the mean loss and the features of the last first views."""
+        """Take one step on pairs of views, one for each part of the batch.
+
+        Returns the mean loss, over all processes, and this one's features of the last first views.
+        """
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for first, second in pairs:
-            with self._autocast():
-                loss, features = self.method(first, second)
-            loss = loss / self.recipe.accumulate
-            self.scaler.scale(loss).backward()
+        for part, (first, second) in enumerate(pairs, start=1):
+            last = part == self.recipe.accumulate
+            with nullcontext() if last else gradients_later(self.parallel):
+                with self._autocast():
+                    loss, features = self.parallel(first, second)
+                loss = loss / self.recipe.accumulate
+                self.scaler.scale(loss).backward()
             total += loss.detach()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return total, features
+        return self.world.mean(total), features
 
     def _autocast(self) -> torch.autocast:
         dtype = torch.float16 if self.precision == "16-mixed" else torch.bfloat16
@@ -244,8 +262,10 @@ class Trainer:
             "cutouts": len(self.store),
             "excluded": self._excluded,
         }
-        with atomic_file(self.out / CHECKPOINT) as temporary:
-            torch.save(state, temporary)
+        if self.world.first:
+            with atomic_file(self.out / CHECKPOINT) as temporary:
+                torch.save(state, temporary)
+        self.world.wait()  # nobody may end, for that ends the others, before it is written
 
     def _load_checkpoint(self) -> int:
         file = self.out / CHECKPOINT
@@ -263,17 +283,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         return int(state["step"])
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise RadiosslError("--device cuda: no CUDA device is available; use --device cpu")
-    try:
-        return torch.device(name)
-    except RuntimeError:
-        raise RadiosslError(f"--device {name}: expected auto, cpu or cuda") from None
 
 
 def _fastest_precision(device: torch.device) -> str:
@@ -313,10 +322,13 @@ def _spread(features: Tensor) -> Tensor:
 
 
 class _StopRequest:
-    """While entered, Ctrl-C and SIGTERM only ask for a stop, so that no step is left half done; a second insists."""
+    """While entered, Ctrl-C and SIGTERM only ask for a stop, so that no step is left half done; a second insists.
 
-    def __init__(self) -> None:
-        self.requested = False
+    Not so where several processes train: SLURM tells them and torchrun, which passes it on to them again.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.requested, self.alone = False, world.size == 1
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> _StopRequest:
@@ -329,6 +341,6 @@ class _StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if self.requested and self.alone:
             raise KeyboardInterrupt
         self.requested = True
