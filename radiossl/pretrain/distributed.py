@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass
@@ -136,10 +137,13 @@ class World:
             convert_sync_batchnorm(method)
         else:
             _convert_batchnorm(method)
-        # Running statistics agree by themselves, as every process computes them from the whole batch.
-        return nn.parallel.DistributedDataParallel(
-            method, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-        )
+        with warnings.catch_warnings():
+            # The newest torch wants another name for it, which older ones do not know.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            # Running statistics agree by themselves, as every process computes them from the whole batch.
+            return nn.parallel.DistributedDataParallel(
+                method, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+            )
 
     def views(self, preprocessing: Preprocessing, augmentation: Augmentation) -> ViewMaker:
         """Return a maker of the views that one process would make of the whole batch, of which this one has a part."""
@@ -186,10 +190,16 @@ def joined(device: str) -> Iterator[World]:
     if own.type == "cuda":
         torch.cuda.set_device(own)
     dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)
-    with _silent() if not world.first else nullcontext():
-        yield world
-    # Not after an error: the others may be in the middle of an exchange, and a farewell could wait for them for ever.
-    dist.destroy_process_group()
+    farewell = True
+    try:
+        with _silent() if not world.first else nullcontext():
+            yield world
+    except Exception:
+        farewell = False  # the others may be in the middle of an exchange, and it could wait for them for ever
+        raise
+    finally:
+        if farewell:
+            dist.destroy_process_group()
 
 
 def world_of_environment() -> World:
