@@ -217,10 +217,11 @@ def world_of_environment() -> World:
         if name not in os.environ:
             raise RadiosslError(f"WORLD_SIZE is set in the environment but {name} is not; start with torchrun")
     try:
-        return World(*(int(os.environ[name]) for name in names))
+        numbers = [int(os.environ[name]) for name in names]
     except ValueError:
         values = ", ".join(f"{name}={os.environ[name]}" for name in names)
         raise RadiosslError(f"{values} in the environment: expected integers; start with torchrun") from None
+    return World(*numbers)
 
 
 @contextmanager
