@@ -304,11 +304,12 @@ class _GlobalBatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Any, ...]:
         axes = [0, *range(2, x.ndim)]
-        variance, mean = torch.var_mean(x.float(), axes, correction=0)
+        exact = torch.promote_types(x.dtype, torch.float32)
+        variance, mean = torch.var_mean(x.to(exact), axes, correction=0)
         # Doubles, as the variance of the whole is a difference of squares.
         moments = torch.stack([mean.double(), variance.double() + mean.double().square()]) / dist.get_world_size()
         dist.all_reduce(moments)
-        mean, variance = moments[0].float(), (moments[1] - moments[0].square()).clamp(min=0).float()
+        mean, variance = moments[0].to(exact), (moments[1] - moments[0].square()).clamp(min=0).to(exact)
         ctx.axes, ctx.count = axes, x.numel() // x.shape[1] * dist.get_world_size()
         ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
         ctx.mark_non_differentiable(mean, variance)
@@ -319,7 +320,7 @@ class _GlobalBatchNorm(torch.autograd.Function):
         # Ioffe & Szegedy (2015), section 3, with its sums over the rows of all processes.
         x, weight, mean, inverse = ctx.saved_tensors
         column = (1, -1, *[1] * (x.ndim - 2))
-        normal, dy = (x.float() - mean.view(column)) * inverse.view(column), gradient.float()
+        normal, dy = (x.to(mean.dtype) - mean.view(column)) * inverse.view(column), gradient.to(mean.dtype)
         sums = torch.stack([dy.sum(ctx.axes), (dy * normal).sum(ctx.axes)])
         totals = sums.clone()
         dist.all_reduce(totals)
