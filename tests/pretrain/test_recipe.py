@@ -11,9 +11,15 @@ from radiossl.pretrain.recipe import Recipe, read_recipe, recipe_names
 
 
 def test_all_recipes_of_the_package_are_valid():
-    assert {"simclr-hulk", "simclr-banner", "simclr-smart-hulk", "byol-2022", "byol-2024", "radiossl", "radiossl-8bit"} == set(
-        recipe_names()
-    )
+    assert {
+        "simclr-hulk",
+        "simclr-banner",
+        "simclr-smart-hulk",
+        "byol-2022",
+        "byol-2024",
+        "radiossl",
+        "radiossl-8bit",
+    } == set(recipe_names())
     for name in recipe_names():
         assert all(isinstance(stage, Recipe) for stage in read_recipe(name))
 
