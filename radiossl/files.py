@@ -10,14 +10,18 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, TextIO
 
 from radiossl.errors import RadiosslError
 
+_UMASK_LOCK = Lock()
+
 
 def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with _UMASK_LOCK:  # it can only be read by changing it, which a thread beside this one must not do meanwhile
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
 
 

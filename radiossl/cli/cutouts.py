@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from radiossl.cli.cluster import Scheduler
 from radiossl.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -25,10 +26,11 @@ Out = Annotated[Path, typer.Option(help="Folder of the new cutout store.", show_
 MaxBlank = Annotated[float, typer.Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
 Workers = Annotated[
     int | None,
-    typer.Option(help="Processes; by default one per core if there are more than a few shards.", show_default=False),
+    typer.Option(
+        help="Processes of this machine; by default one per core if there are more than a few shards.",
+        show_default=False,
+    ),
 ]
-
-
 OnErrorOption = Annotated[
     Literal["stop", "skip"],
     typer.Option(help="At a mosaic that cannot be read: stop, or leave it out (reads every mosaic once more, before)."),
@@ -43,6 +45,7 @@ def blind(
     overlap: Annotated[float, typer.Option(help="Fraction of a window shared with the next, from 0 to below 1.")] = 0.5,
     max_blank: MaxBlank = 0.4,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     on_error: OnErrorOption = "stop",
 ) -> None:
     """Cut mosaics into overlapping windows, whatever is in them.
@@ -52,7 +55,14 @@ def blind(
     from radiossl.survey.cutting import blind_cutouts
 
     result = blind_cutouts(
-        mosaics, out, size=size, overlap=overlap, max_blank=max_blank, workers=workers, on_error=on_error
+        mosaics,
+        out,
+        size=size,
+        overlap=overlap,
+        max_blank=max_blank,
+        workers=workers,
+        scheduler=scheduler,
+        on_error=on_error,
     )
     typer.echo(_summary(out, result))
 
@@ -80,6 +90,7 @@ def sources(
     id: Annotated[str | None, typer.Option(help="Column of the sources' names.")] = None,
     max_blank: MaxBlank = 0.4,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     on_error: OnErrorOption = "stop",
 ) -> None:
     """Cut a box around every source of a catalogue.
@@ -112,6 +123,7 @@ def sources(
         min_extent_arcsec=min_extent,
         max_blank=max_blank,
         workers=workers,
+        scheduler=scheduler,
         on_error=on_error,
     )
     typer.echo(_summary(out, result))
@@ -137,7 +149,7 @@ def _summary(out: Path, result: CuttingResult) -> str:
         line += f" (listed in {out / NOT_CUT})"
     if result.skipped:
         line += f"; {_count(len(result.skipped), 'mosaic')} could not be read (listed in {out / SKIPPED})"
-    return line
+    return f"{line}; complete before, nothing was cut again" if result.again else line
 
 
 def _count(number: int, noun: str) -> str:

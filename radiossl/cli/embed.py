@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from radiossl.cli.adapt import Field, Tta, adapt
+from radiossl.cli.cluster import Scheduler
 from radiossl.errors import RadiosslError
+
+if TYPE_CHECKING:
+    from radiossl.embeddings.parts import Embedded
 
 
 def embed(
     weights: Annotated[Path, typer.Argument(help="Backbone folder.")],
     images: Annotated[list[Path], typer.Argument(help="Cutout stores, or FITS, NPY or picture files.")],
-    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    batch_size: Annotated[int, typer.Option(help="Images at a time.")] = 128,
+    out: Annotated[Path, typer.Option(help="Parquet file to write, or with --partitioned a folder of such.")],
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 128,
     tta: Tta = None,
     field: Field = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    partitioned: Annotated[
+        bool, typer.Option("--partitioned", help="Write a folder of Parquet files, which every command takes too.")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine, each with one thread.")] = 1,
+    scheduler: Scheduler = None,
 ) -> None:
-    """Turn images into a table of features. A run that was interrupted is completed by the same command."""
-    from radiossl.embeddings.embed import embed as embed_images
-    from radiossl.files import only_writer
+    """Turn images into a table of features.
+
+    A run that was interrupted is completed by the same command; one that was not does nothing again.
+    """
+    from radiossl.embeddings.parts import write_features
     from radiossl.survey.store import open_store
     from radiossl.weights.released import load_backbone
 
@@ -31,9 +41,14 @@ def embed(
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
-    kept = out.with_name(f".{out.name}.unfinished")
-    with only_writer(out):
-        table = embed_images(adapt(load_backbone(weights, device), tta, field), source, batch_size, kept=kept)
-        table.write(out)
-        shutil.rmtree(kept, ignore_errors=True)
-    typer.echo(f"{out}: {len(table)} x {table.features.shape[1]} features")
+    backbone = adapt(load_backbone(weights, device), tta, field)
+    typer.echo(_summary(out, write_features(backbone, source, out, batch_size, partitioned, workers, scheduler)))
+
+
+def _summary(out: Path, done: Embedded) -> str:
+    line = f"{out}: {len(done.table)} x {done.table.dimension} features"
+    if done.made == 0:
+        return f"{line}; complete before, nothing was embedded again"
+    if done.made < done.parts:
+        return f"{line}; {done.parts - done.made} of {done.parts} parts were there from an interrupted run"
+    return line

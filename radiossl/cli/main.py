@@ -12,6 +12,7 @@ from radiossl.cli import cutouts, datasets, evaluate, rate, store, table, weight
 from radiossl.cli.anomalies import anomalies
 from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed
+from radiossl.cli.export import export
 from radiossl.cli.index import index
 from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, views
@@ -34,6 +35,7 @@ app.add_typer(store.app, name="store")
 app.command()(views)
 app.command()(pretrain)
 app.command()(embed)
+app.command()(export)
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(index)
 app.command()(search)

@@ -43,10 +43,12 @@ def search(
     from radiossl.embeddings.table import FeatureTable
     from radiossl.report.search import TABLE_FORMATS, Found, write_search_results
     from radiossl.tasks.similarity import SimilarityIndex, query_of
+    from radiossl.tasks.vector_index import MANIFEST
 
     if table_format not in TABLE_FORMATS:
         raise RadiosslError(f"--format {table_format}: expected one of {', '.join(TABLE_FORMATS)}")
-    index = SimilarityIndex.open(features) if features.is_dir() else SimilarityIndex(FeatureTable.read(features))
+    made = (features / MANIFEST).is_file()
+    index = SimilarityIndex.open(features) if made else SimilarityIndex(FeatureTable.read(features))
     if label is not None and label not in index.columns.column_names:
         index.column(label)  # raises, naming those that there are
     queries = [_query(index, text, weights) for text in query]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,21 +15,15 @@ from numpy.typing import NDArray
 import radiossl
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
-from radiossl.files import read_json, write_json
 from radiossl.images.preprocess import Preprocessing
 from radiossl.progress import track
 from radiossl.survey.image_file import read_image
 from radiossl.survey.store import CutoutStore, open_store
 from radiossl.weights.released import Backbone, load_backbone
 
-#: How often the features of a long run are put on disk.
-_KEEP_SECONDS = 20.0
-
 
 @torch.inference_mode()
-def embed_store(
-    backbone: Backbone, store: CutoutStore, batch_size: int = 128, kept: Path | None = None
-) -> NDArray[np.float32]:
+def embed_store(backbone: Backbone, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
     """Return the features of all cutouts of a store, shape (n, feature_dim), on the backbone's device.
 
     Parameters
@@ -40,48 +32,14 @@ def embed_store(
         What makes features, and of what.
     batch_size
         Images at a time.
-    kept
-        Folder for what is done, so that a run that was interrupted goes on where it was. It is for the caller to remove
-        once the features are safe. What is in it of another backbone or store is thrown away.
     """
     backbone.eval()
-    shape = (len(store), backbone.feature_dim)
-    progress = None if kept is None else _KeptFeatures(kept, backbone, store, shape)
-    features = np.empty(shape, dtype=np.float32) if progress is None else progress.features
-    preprocessing, start = backbone.config.preprocessing, 0 if progress is None else progress.rows
-    network = backbone.quick_network((len(store) - start) * preprocessing.views)
-    for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device, start=start):
+    features = np.empty((len(store), backbone.feature_dim), dtype=np.float32)
+    preprocessing = backbone.config.preprocessing
+    network = backbone.quick_network(len(store) * preprocessing.views)
+    for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device):
         features[rows] = backbone(images, network).cpu().numpy()
-        if progress is not None:
-            progress.done(int(rows[-1]) + 1)
-    return np.array(features) if progress is not None else features
-
-
-class _KeptFeatures:
-    """Features in a file that is mapped into memory, and how many of its rows are done."""
-
-    def __init__(self, folder: Path, backbone: Backbone, store: CutoutStore, shape: tuple[int, int]) -> None:
-        digest = hashlib.sha256(backbone.identity.encode())
-        digest.update("\0".join(store.column("cutout_id").astype(str)).encode())
-        digest.update(store.pixel_key())
-        self._key, self._file, self._state = digest.hexdigest(), folder / "features.npy", folder / "state.json"
-        self.rows = 0
-        state = read_json(self._state) if self._state.is_file() and self._file.is_file() else {}
-        if state.get("key") == self._key:
-            self.rows = state["rows"]
-            self.features = np.lib.format.open_memmap(self._file, mode="r+")
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._state.unlink(missing_ok=True)
-            self.features = np.lib.format.open_memmap(self._file, mode="w+", dtype=np.float32, shape=shape)
-        self._saved = time.monotonic()
-
-    def done(self, rows: int) -> None:
-        """Record from time to time that all rows before this one are done."""
-        if time.monotonic() - self._saved >= _KEEP_SECONDS:
-            self.features.flush()  # first the rows, then the word that they are there
-            write_json(self._state, {"key": self._key, "rows": rows})
-            self._saved = time.monotonic()
+    return features
 
 
 def preprocessed_batches(
@@ -90,19 +48,25 @@ def preprocessed_batches(
     batch_size: int,
     device: torch.device | str = "cpu",
     description: str = "embedding",
-    start: int = 0,
 ) -> Iterator[tuple[NDArray[np.int64], torch.Tensor]]:
-    """Yield (rows, preprocessed images) of a store from row `start` on, in its order, behind a progress bar."""
-    for first in track(range(start, len(store), batch_size), description):
+    """Yield (rows, preprocessed images) of a store in its order, behind a progress bar."""
+    for first in track(range(0, len(store), batch_size), description):
         rows = np.arange(first, min(first + batch_size, len(store)))
-        images = torch.empty(len(rows), preprocessing.channels, preprocessing.size, preprocessing.size, device=device)
-        shapes, group = np.unique(store.shapes[rows], axis=0, return_inverse=True)
-        for number in range(len(shapes)):  # cutouts of one size together
-            chosen = np.flatnonzero(group.reshape(-1) == number)
-            pixels = torch.from_numpy(np.stack([store.pixels(row) for row in rows[chosen]])).to(device)
-            statistics = torch.from_numpy(store.statistics[rows[chosen]]).to(device)
-            images[torch.from_numpy(chosen).to(device)] = preprocessing(pixels, statistics)
-        yield rows, images
+        yield rows, preprocessed(preprocessing, store, rows, device)
+
+
+def preprocessed(
+    preprocessing: Preprocessing, store: CutoutStore, rows: NDArray[np.int64], device: torch.device | str
+) -> torch.Tensor:
+    """Return the preprocessed images of these rows of a store, shape (n, channels, size, size)."""
+    images = torch.empty(len(rows), preprocessing.channels, preprocessing.size, preprocessing.size, device=device)
+    shapes, group = np.unique(store.shapes[rows], axis=0, return_inverse=True)
+    for number in range(len(shapes)):  # cutouts of one size together
+        chosen = np.flatnonzero(group.reshape(-1) == number)
+        pixels = torch.from_numpy(np.stack([store.pixels(row) for row in rows[chosen]])).to(device)
+        statistics = torch.from_numpy(store.statistics[rows[chosen]]).to(device)
+        images[torch.from_numpy(chosen).to(device)] = preprocessing(pixels, statistics)
+    return images
 
 
 def embed(
@@ -110,9 +74,10 @@ def embed(
     images: CutoutStore | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     batch_size: int = 128,
     device: str = "cpu",
-    kept: Path | None = None,
 ) -> FeatureTable:
-    """Make the feature table of a cutout store or of image files.
+    """Make the feature table of a cutout store or of image files in memory.
+
+    For a table on disk, in parts by any number of processes, see `radiossl.embeddings.parts.write_features`.
 
     Parameters
     ----------
@@ -124,8 +89,6 @@ def embed(
         Images at a time.
     device
         Where to compute, if `weights` is a folder.
-    kept
-        See `embed_store`.
 
     Returns
     -------
@@ -138,27 +101,32 @@ def embed(
         If the weights, the store or a file cannot be read.
     """
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights, device)
-    metadata: dict[str, Any] = {
+    if isinstance(images, (str, os.PathLike)):
+        images = open_store(images) if Path(images).is_dir() else [images]
+    if isinstance(images, CutoutStore):
+        return FeatureTable(
+            images.table, embed_store(backbone, images, batch_size), table_metadata(backbone, images.paths)
+        )
+    if not images:
+        raise RadiosslError("no image to embed was given")
+    features = np.stack([features_of_file(backbone, path) for path in track(images, "embedding")])
+    columns = pa.table({"cutout_id": [Path(path).name for path in images], "file": [str(path) for path in images]})
+    return FeatureTable(columns, features, table_metadata(backbone))
+
+
+def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str, Any]:
+    """Return what a feature table says of its backbone and of the stores that it is of."""
+    metadata = {
         "radiossl_version": radiossl.__version__,
         "weights": backbone.name,
         "weights_sha256": backbone.sha256,
         "preprocessing": backbone.config.preprocessing.model_dump(),
     }
-    if isinstance(images, (str, os.PathLike)):
-        images = open_store(images) if Path(images).is_dir() else [images]
-    if isinstance(images, CutoutStore):
-        stores = [str(path.resolve()) for path in images.paths]
-        return FeatureTable(
-            images.table, embed_store(backbone, images, batch_size, kept), metadata | {"stores": stores}
-        )
-    if not images:
-        raise RadiosslError("no image to embed was given")
-    features = np.stack([_features_of_file(backbone, path) for path in track(images, "embedding")])
-    columns = pa.table({"cutout_id": [Path(path).name for path in images], "file": [str(path) for path in images]})
-    return FeatureTable(columns, features, metadata)
+    return metadata | ({"stores": [str(path.resolve()) for path in stores]} if stores else {})
 
 
-def _features_of_file(backbone: Backbone, path: str | os.PathLike[str]) -> NDArray[np.float32]:
+def features_of_file(backbone: Backbone, path: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Return the features of an image file, shape (feature_dim,); raise `RadiosslError` if it is blank."""
     image = read_image(path)
     if not np.isfinite(image).any():
         raise RadiosslError(f"{path}: every pixel is blank")

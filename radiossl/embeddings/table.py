@@ -1,10 +1,12 @@
-"""The feature table: Parquet, one row per cutout, that every task takes."""
+"""The feature table that every task takes: Parquet, one row per cutout, a file or a folder of files."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,10 +74,9 @@ class FeatureTable:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> FeatureTable:
-        """Read a feature table; raise `RadiosslError` if the file is missing, damaged or another kind of Parquet."""
-        path = existing_file(path)
+        """Read a feature table; raise `RadiosslError` if it is missing, incomplete, damaged or other Parquet."""
         try:
-            table = pq.read_table(path)
+            table = pa.concat_tables([pq.read_table(file) for file in table_files(path)])
         except (pa.ArrowInvalid, OSError) as error:
             raise RadiosslError(f"{path}: not a readable Parquet file ({error})") from None
         dimension = feature_dimension(table.schema, path)
@@ -92,3 +93,32 @@ def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str]) -> int:
     if FEATURES not in schema.names or not pa.types.is_fixed_size_list(schema.field(FEATURES).type):
         raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
     return int(schema.field(FEATURES).type.list_size)
+
+
+def part_name(number: int, count: int) -> str:
+    """Return the file name of a part of a partitioned table."""
+    return f"part-{number:05d}-of-{count:05d}.parquet"
+
+
+def table_files(path: str | os.PathLike[str]) -> list[Path]:
+    """Return the Parquet files of a feature table in order: itself, or the parts of a folder.
+
+    Raises
+    ------
+    RadiosslError
+        If there is none, or a part is missing.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [existing_file(path)]
+    files = sorted(path.glob("part-*-of-*.parquet"))
+    if not files:
+        raise RadiosslError(f"{path}: not a feature table (a folder without files such as {part_name(0, 9)})")
+    numbers = re.fullmatch(r"part-\d+-of-(\d+)\.parquet", files[-1].name)
+    count = int(numbers[1]) if numbers else len(files)
+    for number, expected in enumerate(part_name(number, count) for number in range(count)):
+        if number == len(files) or files[number].name != expected:
+            raise RadiosslError(f"{path}: {expected} is missing; copy it again or embed the store again")
+    if len(files) > count:
+        raise RadiosslError(f"{path}: has parts of more than one table ({files[0].name}, {files[-1].name})")
+    return files

@@ -11,7 +11,7 @@ import csv
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -30,7 +30,16 @@ from radiossl.survey.cutout import Cutout
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, mosaic_stem, nothing_there
 from radiossl.survey.placement import Places, best_places, find_sources
 from radiossl.survey.readable import OnError, readable_mosaics
-from radiossl.survey.store import CutoutStore, EmptyStoreError, cutout_batches, shard_jobs, store_schema, write_store
+from radiossl.survey.store import (
+    CutoutStore,
+    EmptyStoreError,
+    FinishedStoreError,
+    cutout_batches,
+    open_store,
+    shard_jobs,
+    store_schema,
+    write_store,
+)
 
 #: File inside the store that lists the sources without a cutout.
 NOT_CUT = "not_cut.csv"
@@ -38,8 +47,6 @@ NOT_CUT = "not_cut.csv"
 SKIPPED = "skipped.csv"
 #: Windows are dealt out to shards in runs of about this many bytes.
 _RUN_BYTES = 2**24
-#: Below this number of shards, starting processes costs more than it saves.
-_FEW_SHARDS = 3
 
 OUTSIDE, TOO_SMALL, BLANK = "outside", "too small", "blank"
 NO_POSITION, NO_EXTENT = "no position", "no extent"
@@ -59,12 +66,15 @@ class CuttingResult:
         How many windows or sources gave no cutout, by reason.
     skipped
         What is wrong with each mosaic that was left out, by its name.
+    again
+        Whether the same cutting was finished before, so that nothing was cut.
     """
 
     store: CutoutStore
     mosaics: int
     not_cut: dict[str, int]
     skipped: dict[str, str] = field(default_factory=dict)
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,7 @@ def blind_cutouts(
     max_blank: float = 0.4,
     workers: int | None = 1,
     on_error: OnError = "stop",
+    scheduler: str | None = None,
 ) -> CuttingResult:
     """Cut mosaics into overlapping windows, whatever is in them (Riggi et al. 2024, section 2.2).
 
@@ -103,10 +114,14 @@ def blind_cutouts(
     max_blank
         Windows with a larger fraction of blank pixels, padding included, are left out; from 0 to below 1.
     workers
-        Processes; None takes one per core if there are more than a few shards.
+        Processes of this machine, for which Dask is needed if there is more than one; None takes one per core if there
+        are more than a few shards and Dask is installed.
     on_error
         ``stop`` at a mosaic that cannot be read, or ``skip`` it: then every mosaic is read once before, those that
         cannot be read are listed with the reason in the store's `skipped.csv`, and the rest is done.
+    scheduler
+        Address of a running Dask scheduler, whose workers cut instead; they must see the mosaics and `out` under the
+        same names as this process.
 
     Raises
     ------
@@ -128,14 +143,14 @@ def blind_cutouts(
     }
     batches = partial(_blind_batches, size=size, overlap=overlap, max_blank=max_blank, schema=schema)
     try:
-        store = write_store(out, jobs, batches, schema, provenance, workers=_processes(workers, len(jobs)))
+        store, again = _cut(out, jobs, batches, schema, provenance, workers, scheduler)
     except EmptyStoreError:
         raise nothing_there(
             paths, f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         ) from None
     windows = sum(run.stop - run.start for run in runs)
     _write_skipped(Path(out) / SKIPPED, skipped)
-    return CuttingResult(store, len(paths), {BLANK: windows - len(store)}, skipped)
+    return CuttingResult(store, len(paths), {BLANK: windows - len(store)}, skipped, again)
 
 
 def window_starts(length: int, size: int, overlap: float) -> list[int]:
@@ -167,7 +182,7 @@ def _plan_windows(
         mosaic = Mosaic.open(path)
         facts.add(mosaic, label)
         count = math.prod(len(window_starts(length, size, overlap)) for length in mosaic.shape)
-        runs += [_Run(str(path), label, start, min(start + step, count)) for start in range(0, count, step)]
+        runs += [_Run(str(path.absolute()), label, start, min(start + step, count)) for start in range(0, count, step)]
     return runs, facts.survey()
 
 
@@ -220,6 +235,7 @@ def source_cutouts(
     max_blank: float = 0.4,
     workers: int | None = 1,
     on_error: OnError = "stop",
+    scheduler: str | None = None,
 ) -> CuttingResult:
     """Cut a box around every source of a catalogue ("banner" sets, Riggi et al. 2024, section 2.2).
 
@@ -247,10 +263,14 @@ def source_cutouts(
     max_blank
         Cutouts with a larger fraction of blank pixels, padding included, are left out; from 0 to below 1.
     workers
-        Processes; None takes one per core if there are more than a few shards.
+        Processes of this machine, for which Dask is needed if there is more than one; None takes one per core if there
+        are more than a few shards and Dask is installed.
     on_error
         ``stop`` at a mosaic that cannot be read, or ``skip`` it: then every mosaic is read once before, those that
         cannot be read are listed with the reason in the store's `skipped.csv`, and the rest is done.
+    scheduler
+        Address of a running Dask scheduler, whose workers cut instead; they must see the mosaics and `out` under the
+        same names as this process.
 
     Raises
     ------
@@ -295,7 +315,7 @@ def source_cutouts(
     }
     batches = partial(_source_batches, max_blank=max_blank, schema=schema)
     try:
-        store = write_store(out, jobs, batches, schema, provenance, workers=_processes(workers, len(jobs)))
+        store, again = _cut(out, jobs, batches, schema, provenance, workers, scheduler)
     except EmptyStoreError:
         used = [paths[index] for index in np.unique(places.mosaic)]
         raise nothing_there(
@@ -307,7 +327,7 @@ def source_cutouts(
             reasons[row] = BLANK
     _write_not_cut(Path(out) / NOT_CUT, catalogue, reasons)
     _write_skipped(Path(out) / SKIPPED, skipped)
-    return CuttingResult(store, len(paths), dict(Counter(reasons[reasons != ""].tolist())), skipped)
+    return CuttingResult(store, len(paths), dict(Counter(reasons[reasons != ""].tolist())), skipped, again)
 
 
 def _excluded(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: float | None) -> NDArray[Any]:
@@ -341,7 +361,7 @@ def _source_jobs(
 ) -> list[_SourceJob]:
     sources = [
         _Source(
-            path=str(paths[places.mosaic[i]]),
+            path=str(paths[places.mosaic[i]].absolute()),
             label=labels[places.mosaic[i]],
             cutout_id=str(catalogue.ids[row]),
             box=Box(*map(int, boxes[i])),
@@ -466,6 +486,22 @@ def _write_skipped(path: Path, skipped: dict[str, str]) -> None:
             csv.writer(file).writerows([("mosaic", "reason"), *skipped.items()])
 
 
+def _cut(
+    out: str | os.PathLike[str],
+    jobs: Sequence[Any],
+    batches: Callable[[Any], Iterable[pa.RecordBatch]],
+    schema: pa.Schema,
+    provenance: dict[str, Any],
+    workers: int | None,
+    scheduler: str | None,
+) -> tuple[CutoutStore, bool]:
+    """Write the store; also return whether the same command has done so before."""
+    try:
+        return write_store(out, jobs, batches, schema, provenance, workers=workers, scheduler=scheduler), False
+    except FinishedStoreError:
+        return open_store(out), True
+
+
 class _Facts:
     """Collects what the mosaics are while their headers go by."""
 
@@ -477,7 +513,8 @@ class _Facts:
         self._beams: list[float] = []
 
     def add(self, mosaic: Mosaic, label: str) -> None:
-        self._mosaics.append({"name": label, "bytes": mosaic.path.stat().st_size})
+        file = mosaic.path.stat()
+        self._mosaics.append({"name": label, "bytes": file.st_size, "modified_ns": file.st_mtime_ns})
         self._surveys |= {mosaic.survey} - {""}
         self._units |= {mosaic.unit} - {""}
         self._scales.append(mosaic.pixel_scale_arcsec)
@@ -502,11 +539,3 @@ def _check(*, max_blank: float, **pixels: int | None) -> None:
             raise RadiosslError(f"{name.replace('_', '-')} of {value} pixels: expected at least 1")
     if not 0 <= max_blank < 1:
         raise RadiosslError(f"max-blank of {max_blank}: expected a fraction from 0 to below 1")
-
-
-def _processes(workers: int | None, shards: int) -> int:
-    if workers is not None:
-        if workers < 1:
-            raise RadiosslError(f"{workers} workers: expected at least 1")
-        return workers
-    return os.cpu_count() or 1 if shards > _FEW_SHARDS else 1

@@ -11,16 +11,12 @@ import hashlib
 import json
 import math
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -30,7 +26,7 @@ from numpy.typing import NDArray
 import radiossl
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, only_writer, read_json, write_json
-from radiossl.progress import track
+from radiossl.parts import write_parts
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
 
@@ -72,6 +68,10 @@ Job = TypeVar("Job")
 
 class EmptyStoreError(RadiosslError):
     """No cutout passed the selection, so that no store was written."""
+
+
+class FinishedStoreError(RadiosslError):
+    """The very same call has written this store before."""
 
 
 # Writing --------------------------------------------------------------------------------------------------------------
@@ -145,7 +145,8 @@ def write_store(
     schema: pa.Schema,
     provenance: dict[str, Any],
     *,
-    workers: int = 1,
+    workers: int | None = 1,
+    scheduler: str | None = None,
     description: str = "cutting",
 ) -> CutoutStore:
     """Write a store, one shard per job; complete it if the same call was interrupted before.
@@ -157,23 +158,26 @@ def write_store(
     jobs
         What makes up each shard; must have a stable `repr`, by which an interrupted store is recognised.
     batches
-        Makes the record batches of a job, of schema `schema`; must be picklable if `workers` is above 1.
+        Makes the record batches of a job, of schema `schema`; must be picklable for other processes.
     schema
         See `store_schema`.
     provenance
         JSON-able record of where the cutouts come from (command, mosaics, parameters).
-    workers
-        Processes that write shards side by side.
+    workers, scheduler
+        Who writes shards side by side; see `write_parts`.
     description
         Shown before the progress bar.
 
     Raises
     ------
+    FinishedStoreError
+        If the same call was finished before.
     RadiosslError
         If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
     """
     with only_writer(path):
-        return _write_store(Path(path), jobs, batches, schema, provenance, workers, description)
+        write = partial(write_parts, description=description, workers=workers, scheduler=scheduler)
+        return _write_store(Path(path), jobs, batches, schema, provenance, write)
 
 
 def _write_store(
@@ -182,15 +186,14 @@ def _write_store(
     batches: Callable[[Job], Iterable[pa.RecordBatch]],
     schema: pa.Schema,
     provenance: dict[str, Any],
-    workers: int,
-    description: str,
+    write_shards: Callable[[Sequence[tuple[Path, Job]], Callable[[Path, Job], None]], None],
 ) -> CutoutStore:
     identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
     _claim(path, identity)
     files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
-    missing = [(path / file, job) for file, job in zip(files, jobs, strict=True) if not (path / file).exists()]
+    parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
     try:
-        _write_shards(missing, partial(_write_shard, batches=batches, schema=schema), workers, description)
+        write_shards(parts, partial(_write_shard, batches=batches, schema=schema))
     except BaseException:
         _withdraw(path)
         raise
@@ -225,23 +228,6 @@ def _write_store(
     return open_store(path)
 
 
-def _write_shards(
-    missing: Sequence[tuple[Path, Job]], write: Callable[[Path, Job], None], workers: int, description: str
-) -> None:
-    if workers > 1 and len(missing) > 1:
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=_prepare_worker) as pool:
-            futures = [pool.submit(write, file, job) for file, job in missing]
-            try:
-                for future in track(as_completed(futures), description, total=len(futures)):
-                    future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    else:
-        for target, job in track(missing, description):
-            write(target, job)
-
-
 def _withdraw(path: Path) -> None:
     """Remove the beginnings of a store that has no finished shard yet; there is nothing to go on with."""
     if any(path.glob("data-*.arrow")):
@@ -252,22 +238,6 @@ def _withdraw(path: Path) -> None:
         path.rmdir()
 
 
-def _prepare_worker() -> None:
-    """Let this worker end at once on Ctrl-C, and when the process that started it is killed.
-
-    By itself it would go on with the next job, or wait for one for ever.
-    """
-
-    def watch() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    Thread(target=watch, daemon=True).start()
-
-
 _PARTIAL = "store.partial.json"
 
 
@@ -276,7 +246,10 @@ def _claim(path: Path, identity: str) -> None:
     if path.exists() and not path.is_dir():
         raise RadiosslError(f"{path}: is a file, a folder to write the store into was expected")
     if (path / "store.json").exists():
-        raise RadiosslError(f"{path}: holds a finished store already; choose another --out or delete it")
+        same = read_json(path / "store.json").get("identity") == identity
+        raise (FinishedStoreError if same else RadiosslError)(
+            f"{path}: holds a finished store already; choose another --out or delete it"
+        )
     if (path / _PARTIAL).exists():
         if read_json(path / _PARTIAL).get("identity") != identity:
             raise RadiosslError(

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FEATURES, feature_dimension
+from radiossl.embeddings.table import FEATURES, feature_dimension, table_files
 from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
 
 _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
 
@@ -148,6 +147,8 @@ def split_names(text: str) -> tuple[str, ...]:
 class TableFile:
     """A Parquet, CSV or FITS table that is read piece by piece, in memory that does not grow with it.
 
+    A feature table may be a folder of Parquet files.
+
     Raises
     ------
     RadiosslError
@@ -155,17 +156,18 @@ class TableFile:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = existing_file(path)
+        self.path = Path(path)
+        self._files = table_files(path)
         readers = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".fits": "fits", ".fit": "fits"}
-        self.kind = readers.get(Path(path).suffix.lower(), "")
+        self.kind = readers.get(self._files[0].suffix.lower(), "")
         if not self.kind:
             raise RadiosslError(f"{path}: a table's name must end in one of {', '.join(readers)}")
         self.rows: int | None = None
         try:
             if self.kind == "parquet":
-                file = pq.ParquetFile(self.path)
-                self.names, self.rows = list(file.schema_arrow.names), file.metadata.num_rows
-                self.schema: pa.Schema | None = file.schema_arrow
+                self.schema: pa.Schema | None = pq.read_schema(self._files[0])
+                self.names = list(self.schema.names)
+                self.rows = sum(pq.read_metadata(file).num_rows for file in self._files)
             elif self.kind == "csv":
                 self.schema = self._csv(None).schema
                 self.names = list(self.schema.names)
@@ -209,17 +211,20 @@ class TableFile:
             raise RadiosslError(f"{self.path}: cannot be read to its end ({error})") from None
 
     def _parquet_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
-        file = pq.ParquetFile(self.path, pre_buffer=False, buffer_size=1 << 20)
-        groups: list[int] = []
         before = 0
-        for group in range(file.metadata.num_row_groups):
-            size = file.metadata.row_group(group).num_rows
-            if groups or before + size > start:
-                groups.append(group)
-            else:
-                before += size  # row groups that lie wholly before the start are not read
-        batches = file.iter_batches(min(rows, 1 << 16), row_groups=groups, columns=names)
-        yield from _after(batches, start - before)
+        for path in self._files:
+            file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+            groups: list[int] = []
+            skipped = max(0, start - before)
+            for group in range(file.metadata.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                if groups or size > skipped:
+                    groups.append(group)
+                else:
+                    skipped -= size  # row groups that lie wholly before the start are not read
+            if groups:
+                yield from _after(file.iter_batches(min(rows, 1 << 16), row_groups=groups, columns=names), skipped)
+            before += file.metadata.num_rows
 
     def _csv(self, names: list[str] | None) -> Any:
         from pyarrow import csv

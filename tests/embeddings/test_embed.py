@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import radiossl
-import radiossl.embeddings.embed as embed_module
 from radiossl import RadiosslError
 from radiossl.embeddings.embed import embed, embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing
@@ -128,38 +127,3 @@ def test_the_quick_network_gives_the_same_features(small_store, monkeypatch):
     found = embed_store(backbone, small_store, 7)  # the last batch is smaller
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     assert not backbone.network.training
-
-
-# Interrupted ----------------------------------------------------------------------------------------------------------
-
-
-def test_an_interrupted_run_goes_on_where_it_was(small_store, tiny_backbone, tmp_path, monkeypatch):
-    expected = embed_module.embed_store(tiny_backbone, small_store)
-    monkeypatch.setattr(embed_module, "_KEEP_SECONDS", 0.0)
-    made = []
-    plain = type(tiny_backbone).forward
-
-    def counted(self, images, network=None):
-        if len(made) == 3:
-            made.clear()
-            raise KeyboardInterrupt
-        made.append(len(images))
-        return plain(self, images)
-
-    monkeypatch.setattr(type(tiny_backbone), "forward", counted)
-    with pytest.raises(KeyboardInterrupt):
-        embed_module.embed_store(tiny_backbone, small_store, 6, tmp_path / "kept")
-    found = embed_module.embed_store(tiny_backbone, small_store, 6, tmp_path / "kept")
-    assert made == [6]  # of four batches three were done
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-
-
-def test_what_was_kept_of_another_backbone_is_not_used(small_store, tiny_backbone, tmp_path, monkeypatch):
-    monkeypatch.setattr(embed_module, "_KEEP_SECONDS", 0.0)
-    embed_module.embed_store(tiny_backbone, small_store, kept=tmp_path / "kept")
-    other = tiny_backbone.adapted(views=8)
-    found = embed_module.embed_store(other, small_store, kept=tmp_path / "kept")
-    np.testing.assert_allclose(found, embed_module.embed_store(other, small_store), rtol=1e-4, atol=1e-5)
-    part = small_store.select(range(12, 24))
-    found = embed_module.embed_store(other, part, kept=tmp_path / "kept")
-    np.testing.assert_allclose(found, embed_module.embed_store(other, part), rtol=1e-4, atol=1e-5)

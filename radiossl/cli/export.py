@@ -1,0 +1,25 @@
+"""`radiossl export`: feature tables for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
+    out: Annotated[Path, typer.Option(help="File to write, or with --format hats the folder of the catalogue.")],
+    form: Annotated[
+        str, typer.Option("--format", help="fits or votable for TOPCAT; hats for LSDB, partitioned by position.")
+    ],
+) -> None:
+    """Write a feature table in the format of another program."""
+    from radiossl.embeddings.exporting import export_features
+    from radiossl.embeddings.feature_file import FeatureFile
+
+    left_out = export_features(features, out, form)  # type: ignore[arg-type]  # checked there
+    total = len(FeatureFile(features))
+    line = f"{out}: {total - left_out} cutouts as {form}"
+    typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)
