@@ -112,9 +112,14 @@ def test_mistakes_end_in_one_line_and_status_1(capsys, tmp_path, mosaics, catalo
     assert not (tmp_path / "s").exists()
 
 
-def test_a_finished_store_is_not_overwritten(capsys, tmp_path, mosaics):
+def test_the_same_command_again_does_nothing_and_another_one_is_refused(capsys, tmp_path, mosaics):
     command = ["cutouts", "blind", mosaics, "--out", tmp_path / "s", "--size", 96]
     assert run(capsys, *command)[0] == 0
-    status, _, err = run(capsys, *command)
+    before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "s").iterdir()}
+    status, out, _ = run(capsys, *command)
+    assert status == 0
+    assert out == f"{tmp_path / 's'}: 2 cutouts from 2 mosaics; complete before, nothing was cut again\n"
+    status, _, err = run(capsys, *command[:-1], 48)
     assert status == 1
     assert "finished store already" in err
+    assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "s").iterdir()} == before

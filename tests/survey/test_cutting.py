@@ -3,6 +3,9 @@
 import csv
 import itertools
 import math
+import os
+import signal
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -344,12 +347,49 @@ def interrupt_at_shard(number, monkeypatch):
 
 
 def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
     monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
     blind_cutouts([path], tmp_path / "one", size=32)
     blind_cutouts([path], tmp_path / "two", size=32, workers=2)
     same_store(tmp_path / "one", tmp_path / "two")
+
+
+def killed_once(mark, job, **options):
+    """As `_blind_batches`; the process that comes to the job of window 10 first is killed in the middle of its shard."""
+    batches = list(cutting._blind_batches(job, **options))
+    yield from batches[:1]
+    if job[0].start == 10 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield from batches[1:]
+
+
+def test_a_killed_worker_leaves_the_store_complete_and_without_doubles(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
+    monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
+    path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
+    blind_cutouts([path], tmp_path / "one", size=32)
+    monkeypatch.setattr(cutting, "_blind_batches", partial(killed_once, tmp_path / "mark"))
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        result = blind_cutouts([path], tmp_path / "two", size=32, scheduler=cluster.scheduler_address)
+        assert (tmp_path / "mark").exists()
+        again = blind_cutouts([path], tmp_path / "two", size=32, scheduler=cluster.scheduler_address)
+    assert (result.again, again.again) == (False, True)
+    same_store(tmp_path / "one", tmp_path / "two")
+
+
+def test_a_mosaic_that_has_changed_makes_another_store(tmp_path):
+    path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
+    assert not blind_cutouts([path], tmp_path / "s", size=32).again
+    assert blind_cutouts([path], tmp_path / "s", size=32).again
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(RadiosslError, match="finished store already"):
+        blind_cutouts([path], tmp_path / "s", size=32)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from radiossl.survey import store as store_module
 from radiossl.survey.cutout import Beam, Cutout
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
 from radiossl.survey.store import (
+    FinishedStoreError,
     concat_stores,
     copy_store,
     cutout_batches,
@@ -135,6 +136,7 @@ def test_reading_maps_the_file_and_copies_nothing(tmp_path):
 
 
 def test_writing_with_several_processes_gives_the_same_files(tmp_path):
+    pytest.importorskip("distributed")
     make_store(tmp_path / "one")
     make_store(tmp_path / "two", workers=2)
     assert bytes_of(tmp_path / "one") == bytes_of(tmp_path / "two")
@@ -221,8 +223,11 @@ def test_other_job_is_refused_on_an_interrupted_store(tmp_path, change):
 def test_finished_store_is_not_overwritten(tmp_path):
     make_store(tmp_path / "s")
     before = bytes_of(tmp_path / "s")
-    with pytest.raises(RadiosslError, match="finished store already"):
+    with pytest.raises(FinishedStoreError, match="finished store already"):
         make_store(tmp_path / "s")
+    with pytest.raises(RadiosslError, match="finished store already") as caught:
+        make_store(tmp_path / "s", [(0, 1)])
+    assert caught.type is RadiosslError  # of another call
     assert bytes_of(tmp_path / "s") == before
 
 
