@@ -187,9 +187,10 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
     if count == 0:
         raise RadiosslError("no image to embed was given")
     ranges = _ranges(count)
-    if out.exists() and _is_table(out, identity, partitioned):
-        return Embedded(FeatureFile(out), len(ranges), 0)
     unfinished = out.with_name(f".{out.name}.unfinished")
+    if out.exists() and _is_table(out, identity, partitioned):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed after its last step but one
+        return Embedded(FeatureFile(out), len(ranges), 0)
     folder = unfinished / identity[:16]
     for other in unfinished.glob("*"):
         if other != folder:  # of other weights or images

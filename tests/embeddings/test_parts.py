@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import radiossl.embeddings.parts as parts_module
@@ -176,8 +177,8 @@ def test_a_folder_is_read_by_the_random_forest_from_any_row(folder):
     file = TableFile(folder)
     assert (file.rows, file.kind, file.feature_dimension()) == (24, "parquet", 512)
     for start in (0, 4, 5, 12, 23):
-        pieces = [piece.column("cutout_id").to_pylist() for piece in file.pieces(["cutout_id"], 6, start)]
-        assert sum(pieces, []) == ids[start:]
+        pieces = list(file.pieces(["cutout_id"], 6, start))
+        assert pa.concat_tables(pieces).column("cutout_id").to_pylist() == ids[start:]
         assert all(len(piece) == 6 for piece in pieces[:-1])
 
 

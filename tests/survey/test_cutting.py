@@ -357,7 +357,7 @@ def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):
 
 
 def killed_once(mark, job, **options):
-    """As `_blind_batches`; the process that comes to the job of window 10 first is killed in the middle of its shard."""
+    """As `_blind_batches`; the process that comes to window 10 first is killed in the middle of its shard."""
     batches = list(cutting._blind_batches(job, **options))
     yield from batches[:1]
     if job[0].start == 10 and not mark.exists():
