@@ -111,14 +111,14 @@ def table_files(path: str | os.PathLike[str]) -> list[Path]:
     path = Path(path)
     if not path.is_dir():
         return [existing_file(path)]
-    files = sorted(path.glob("part-*-of-*.parquet"))
-    if not files:
+    counts = {found[1] for file in path.iterdir() if (found := re.fullmatch(r"part-\d+-of-(\d+)\.parquet", file.name))}
+    if not counts:
         raise RadiosslError(f"{path}: not a feature table (a folder without files such as {part_name(0, 9)})")
-    numbers = re.fullmatch(r"part-\d+-of-(\d+)\.parquet", files[-1].name)
-    count = int(numbers[1]) if numbers else len(files)
-    for number, expected in enumerate(part_name(number, count) for number in range(count)):
-        if number == len(files) or files[number].name != expected:
-            raise RadiosslError(f"{path}: {expected} is missing; copy it again or embed the store again")
-    if len(files) > count:
-        raise RadiosslError(f"{path}: has parts of more than one table ({files[0].name}, {files[-1].name})")
+    if len(counts) > 1:
+        raise RadiosslError(f"{path}: has parts of more than one table (of {' and of '.join(sorted(counts))} parts)")
+    count = int(counts.pop())
+    files = [path / part_name(number, count) for number in range(count)]
+    missing = [file.name for file in files if not file.is_file()]
+    if missing:
+        raise RadiosslError(f"{path}: {missing[0]} is missing; copy it again or embed the store again")
     return files
