@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import radiossl
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
-from radiossl.files import read_json, write_json
+from radiossl.files import naming_full_disk, read_json, write_json
 from radiossl.images.preprocess import Preprocessing
 from radiossl.progress import track
 from radiossl.survey.image_file import read_image
@@ -46,42 +46,52 @@ def embed_store(
     """
     backbone.eval()
     shape = (len(store), backbone.feature_dim)
-    progress = None if kept is None else _KeptFeatures(kept, backbone, store, shape)
-    features = np.empty(shape, dtype=np.float32) if progress is None else progress.features
+    features = np.empty(shape, dtype=np.float32)
+    progress = None if kept is None else _KeptFeatures(kept, backbone, store, features)
     preprocessing, start = backbone.config.preprocessing, 0 if progress is None else progress.rows
-    network = backbone.quick_network((len(store) - start) * preprocessing.views)
+    # Chosen by all passes, not by those that are left: the rounding of a run must not depend on interruptions.
+    network = backbone.quick_network(len(store) * preprocessing.views)
     for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device, start=start):
         features[rows] = backbone(images, network).cpu().numpy()
         if progress is not None:
             progress.done(int(rows[-1]) + 1)
-    return np.array(features) if progress is not None else features
+    return features
 
 
 class _KeptFeatures:
-    """Features in a file that is mapped into memory, and how many of its rows are done."""
+    """A file of the features that are done, and how many rows of it count.
 
-    def __init__(self, folder: Path, backbone: Backbone, store: CutoutStore, shape: tuple[int, int]) -> None:
+    The file is appended to, never mapped into memory: on a full disk a write fails with an error, a mapping kills.
+    """
+
+    def __init__(self, folder: Path, backbone: Backbone, store: CutoutStore, features: NDArray[np.float32]) -> None:
         digest = hashlib.sha256(backbone.identity.encode())
         digest.update("\0".join(store.column("cutout_id").astype(str)).encode())
         digest.update(store.pixel_key())
-        self._key, self._file, self._state = digest.hexdigest(), folder / "features.npy", folder / "state.json"
+        self._key, self._file, self._state = digest.hexdigest(), folder / "features.raw", folder / "state.json"
+        self._features = features
+        self._row_bytes = 4 * features.shape[1]
         self.rows = 0
         state = read_json(self._state) if self._state.is_file() and self._file.is_file() else {}
-        if state.get("key") == self._key:
+        if state.get("key") == self._key and self._file.stat().st_size >= state["rows"] * self._row_bytes:
             self.rows = state["rows"]
-            self.features = np.lib.format.open_memmap(self._file, mode="r+")
+            done = np.fromfile(self._file, np.float32, self.rows * features.shape[1])
+            features[: self.rows] = done.reshape(self.rows, -1)
         else:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._state.unlink(missing_ok=True)
-            self.features = np.lib.format.open_memmap(self._file, mode="w+", dtype=np.float32, shape=shape)
+            with naming_full_disk(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+                self._state.unlink(missing_ok=True)
+                self._file.touch()
         self._saved = time.monotonic()
 
     def done(self, rows: int) -> None:
         """Record from time to time that all rows before this one are done."""
         if time.monotonic() - self._saved >= _KEEP_SECONDS:
-            self.features.flush()  # first the rows, then the word that they are there
-            write_json(self._state, {"key": self._key, "rows": rows})
-            self._saved = time.monotonic()
+            with naming_full_disk(self._file), self._file.open("r+b") as stream:
+                stream.seek(self.rows * self._row_bytes)  # behind it may be rows that no state speaks of
+                stream.write(self._features[self.rows : rows].tobytes())
+            write_json(self._state, {"key": self._key, "rows": rows})  # first the rows, then the word of them
+            self.rows, self._saved = rows, time.monotonic()
 
 
 def preprocessed_batches(

@@ -127,14 +127,18 @@ def blind_cutouts(
         "survey": survey.facts,
     }
     batches = partial(_blind_batches, size=size, overlap=overlap, max_blank=max_blank, schema=schema)
+
+    def beside(folder: Path, _: list[str]) -> None:
+        _write_skipped(folder / SKIPPED, skipped)
+
+    processes = _processes(workers, len(jobs))
     try:
-        store = write_store(out, jobs, batches, schema, provenance, workers=_processes(workers, len(jobs)))
+        store = write_store(out, jobs, batches, schema, provenance, workers=processes, beside=beside)
     except EmptyStoreError:
         raise nothing_there(
             paths, f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         ) from None
     windows = sum(run.stop - run.start for run in runs)
-    _write_skipped(Path(out) / SKIPPED, skipped)
     return CuttingResult(store, len(paths), {BLANK: windows - len(store)}, skipped)
 
 
@@ -294,19 +298,23 @@ def source_cutouts(
         "survey": survey.facts,
     }
     batches = partial(_source_batches, max_blank=max_blank, schema=schema)
+
+    def beside(folder: Path, cut: list[str]) -> None:
+        made = set(cut)
+        for row in places.source[order]:
+            if catalogue.ids[row] not in made:
+                reasons[row] = BLANK
+        _write_not_cut(folder / NOT_CUT, catalogue, reasons)
+        _write_skipped(folder / SKIPPED, skipped)
+
+    processes = _processes(workers, len(jobs))
     try:
-        store = write_store(out, jobs, batches, schema, provenance, workers=_processes(workers, len(jobs)))
+        store = write_store(out, jobs, batches, schema, provenance, workers=processes, beside=beside)
     except EmptyStoreError:
         used = [paths[index] for index in np.unique(places.mosaic)]
         raise nothing_there(
             used, f"every box is more than {max_blank:.0%} blank, allow more with --max-blank"
         ) from None
-    made = set(store.column("cutout_id"))
-    for row in places.source[order]:
-        if catalogue.ids[row] not in made:
-            reasons[row] = BLANK
-    _write_not_cut(Path(out) / NOT_CUT, catalogue, reasons)
-    _write_skipped(Path(out) / SKIPPED, skipped)
     return CuttingResult(store, len(paths), dict(Counter(reasons[reasons != ""].tolist())), skipped)
 
 

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, only_writer, read_json, write_json
+from radiossl.files import atomic_file, only_writer, read_json, remove_strays, write_json
 from radiossl.progress import track
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
@@ -147,6 +147,7 @@ def write_store(
     *,
     workers: int = 1,
     description: str = "cutting",
+    beside: Callable[[Path, list[str]], None] | None = None,
 ) -> CutoutStore:
     """Write a store, one shard per job; complete it if the same call was interrupted before.
 
@@ -166,6 +167,8 @@ def write_store(
         Processes that write shards side by side.
     description
         Shown before the progress bar.
+    beside
+        Writes further files into the folder, given it and the ids of the cutouts, before the store counts as finished.
 
     Raises
     ------
@@ -173,7 +176,7 @@ def write_store(
         If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
     """
     with only_writer(path):
-        return _write_store(Path(path), jobs, batches, schema, provenance, workers, description)
+        return _write_store(Path(path), jobs, batches, schema, provenance, workers, description, beside)
 
 
 def _write_store(
@@ -184,6 +187,7 @@ def _write_store(
     provenance: dict[str, Any],
     workers: int,
     description: str,
+    beside: Callable[[Path, list[str]], None] | None,
 ) -> CutoutStore:
     identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
     _claim(path, identity)
@@ -194,8 +198,7 @@ def _write_store(
     except BaseException:
         _withdraw(path)
         raise
-    for stray in path.glob(".tmp-*"):  # left behind by a run that was killed
-        stray.unlink()
+    remove_strays(path)
     shards = [_Shard.open(path / file) for file in files]
     rows = [shard.table.num_rows for shard in shards]
     if sum(rows) == 0:
@@ -205,6 +208,8 @@ def _write_store(
         path.rmdir()
         raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
     _write_huggingface_files(path, files, schema, identity)
+    if beside is not None:
+        beside(path, [name for shard in shards for name in shard.table.column("cutout_id").to_pylist()])
     write_json(
         path / "store.json",
         {
@@ -246,8 +251,8 @@ def _withdraw(path: Path) -> None:
     """Remove the beginnings of a store that has no finished shard yet; there is nothing to go on with."""
     if any(path.glob("data-*.arrow")):
         return
-    for file in (*path.glob(".tmp-*"), path / _PARTIAL):
-        file.unlink(missing_ok=True)
+    remove_strays(path)
+    (path / _PARTIAL).unlink(missing_ok=True)
     with suppress(OSError):  # a worker may still be writing
         path.rmdir()
 
@@ -275,20 +280,24 @@ def _claim(path: Path, identity: str) -> None:
     """Make `path` the unfinished store `identity`, or raise if it holds anything else."""
     if path.exists() and not path.is_dir():
         raise RadiosslError(f"{path}: is a file, a folder to write the store into was expected")
-    if (path / "store.json").exists():
-        raise RadiosslError(f"{path}: holds a finished store already; choose another --out or delete it")
-    if (path / _PARTIAL).exists():
+    if (path / _PARTIAL).exists():  # it goes last: a run that was killed just before is completed too
         if read_json(path / _PARTIAL).get("identity") != identity:
             raise RadiosslError(
                 f"{path}: holds an unfinished store of another command; finish that one or delete the folder"
             )
         return
+    if (path / "store.json").exists():
+        raise RadiosslError(f"{path}: holds a finished store already; choose another --out or delete it")
     if path.exists() and any(not file.name.startswith(".tmp-") for file in path.iterdir()):
         raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / _PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
-    except OSError as error:
+    except (OSError, RadiosslError) as error:
+        with suppress(OSError):
+            path.rmdir()
+        if isinstance(error, RadiosslError):
+            raise
         raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
 
 
