@@ -198,8 +198,7 @@ def only_writer(path: str | os.PathLike[str]) -> Iterator[None]:
             )
         try:
             with suppress(OSError):  # on a full disk the lock holds without saying whose it is
-                stream.write(f"process {os.getpid()} on {platform.node()}")
-                stream.flush()
+                os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
             remove_strays(path.parent, path.name)
             yield
         finally:

@@ -191,6 +191,7 @@ def _write_store(
 ) -> CutoutStore:
     identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
     _claim(path, identity)
+    remove_strays(path)
     files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
     missing = [(path / file, job) for file, job in zip(files, jobs, strict=True) if not (path / file).exists()]
     try:
@@ -198,7 +199,6 @@ def _write_store(
     except BaseException:
         _withdraw(path)
         raise
-    remove_strays(path)
     shards = [_Shard.open(path / file) for file in files]
     rows = [shard.table.num_rows for shard in shards]
     if sum(rows) == 0:

@@ -202,7 +202,7 @@ def test_same_job_completes_an_interrupted_store_identically(tmp_path):
 
 def test_completing_a_store_removes_what_a_killed_run_left(tmp_path):
     interrupt(tmp_path / "s")
-    (tmp_path / "s" / ".tmp-abc-data-00001-of-00002.arrow").write_bytes(b"half")
+    (tmp_path / "s" / ".tmp-abcdefgh-data-00001-of-00002.arrow").write_bytes(b"half")
     make_store(tmp_path / "s")
     make_store(tmp_path / "whole")
     assert bytes_of(tmp_path / "s") == bytes_of(tmp_path / "whole")
