@@ -97,9 +97,11 @@ def _safetensors(path):
 def _faiss(path):
     import faiss
 
-    index = faiss.IndexFlatIP(300)
-    index.add(LARGE)
-    faiss.write_index(index, str(path))
+    from radiossl.tasks.index_building import write_faiss
+
+    index = faiss.IndexFlatIP(30)
+    index.add(LARGE[:300, :30])  # 36 kB: the last of it is written on closing
+    write_faiss(index, path)
 
 
 def _parquet(path):
@@ -144,9 +146,12 @@ def test_every_writer_s_way_of_saying_that_there_is_no_room_is_understood(tmp_pa
 
 def test_a_folder_without_room_is_named_as_a_whole(tmp_path, little_room):
     message = r"^.*/out: cannot be written"
-    with pytest.raises(DiskFullError, match=message), atomic_folder(tmp_path / "out") as folder:
-        with atomic_file(folder / "large") as temporary:
-            _python(temporary)
+    with (
+        pytest.raises(DiskFullError, match=message),
+        atomic_folder(tmp_path / "out") as folder,
+        atomic_file(folder / "large") as temporary,
+    ):
+        _python(temporary)
     assert list(tmp_path.iterdir()) == []
 
 

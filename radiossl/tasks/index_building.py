@@ -248,11 +248,14 @@ def _write_block(
 
 
 def write_faiss(index: Any, path: Path) -> None:
-    """Write a faiss index, atomically."""
+    """Write a faiss index, atomically.
+
+    Through Python's file: when faiss closes its own on a full disk, it prints what went wrong and goes on.
+    """
     import faiss
 
-    with atomic_file(path) as temporary:
-        faiss.write_index(index, str(temporary))
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
 
 
 # Training -------------------------------------------------------------------------------------------------------------
