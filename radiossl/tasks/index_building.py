@@ -255,7 +255,7 @@ def write_faiss(index: Any, path: Path) -> None:
     import faiss
 
     with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))
+        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))  # type: ignore[attr-defined]
 
 
 # Training -------------------------------------------------------------------------------------------------------------
