@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,7 +46,7 @@ def write_parts(
         Shown before the progress bar.
     workers
         Processes of this machine: above 1 a Dask cluster of so many is started. None takes one per core if there are
-        more than a few parts and Dask is installed.
+        more than a few parts.
     scheduler
         Address of a running Dask scheduler, whose workers see the same files under the same names. They do the work
         then, however many they are.
@@ -55,8 +54,8 @@ def write_parts(
     Raises
     ------
     RadiosslError
-        If Dask is needed and not installed, the cluster cannot be reached, or a part kills every worker it is given to.
-        What is finished then stays; and whatever `write` raises.
+        If the cluster cannot be reached, or a part kills every worker it is given to. What is finished then stays; and
+        whatever `write` raises.
     """
     count = _worker_count(workers, len(parts))
     missing = [(file.absolute(), job) for file, job in parts if not file.exists()]
@@ -81,7 +80,7 @@ def _worker_count(workers: int | None, parts: int) -> int:
         if workers < 1:
             raise RadiosslError(f"{workers} workers: expected at least 1")
         return workers
-    return os.cpu_count() or 1 if parts > _FEW_PARTS and find_spec("distributed") else 1
+    return os.cpu_count() or 1 if parts > _FEW_PARTS else 1
 
 
 def _write_on(
@@ -115,7 +114,6 @@ def _write_once(write: Callable[[Path, Job], None], file: Path, job: Job) -> Non
 @contextmanager
 def _client(scheduler: str) -> Iterator[Client]:
     """Connect to a running cluster."""
-    _need_dask("--scheduler")
     from dask.distributed import Client
 
     try:
@@ -139,7 +137,6 @@ def _client(scheduler: str) -> Iterator[Client]:
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
     """Start a cluster of processes on this machine, which ends with it."""
-    _need_dask("--workers above 1")
     from dask.distributed import Client, LocalCluster
 
     # Without a limit of memory: Dask counts pages of mapped files, which cost nothing, and would stop the workers.
@@ -150,8 +147,3 @@ def _local_client(workers: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
-
-
-def _need_dask(what: str) -> None:
-    if find_spec("distributed") is None:
-        raise RadiosslError(f"{what} needs Dask: pip install 'radiossl[cluster]'")

@@ -48,7 +48,8 @@ EXPECTED = {f"{number}.txt": str(number) for number in range(6)}
 
 @pytest.fixture(scope="module")
 def cluster():
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=50
     ) as made:
@@ -85,25 +86,14 @@ def test_workers_without_the_file_system_are_noticed(cluster, tmp_path):
 
 
 def test_processes_of_this_machine(tmp_path):
-    pytest.importorskip("distributed")
     write_parts(parts_in(tmp_path), write, "writing", workers=2)
     assert content(tmp_path) == EXPECTED
 
 
 def test_a_scheduler_that_is_not_there_is_refused(tmp_path, monkeypatch):
-    pytest.importorskip("distributed")
     monkeypatch.setattr(parts_module, "_CONNECT_SECONDS", 1)
     with pytest.raises(RadiosslError, match=r"--scheduler tcp://127\.0\.0\.1:9: no Dask scheduler answers there"):
         write_parts(parts_in(tmp_path), write, "writing", scheduler="tcp://127.0.0.1:9")
-
-
-@pytest.mark.parametrize("how", [{"workers": 2}, {"scheduler": "tcp://127.0.0.1:9"}])
-def test_without_dask_the_extra_is_named(tmp_path, monkeypatch, how):
-    monkeypatch.setattr(parts_module, "find_spec", lambda name: None)
-    with pytest.raises(RadiosslError, match=r"needs Dask: pip install 'radiossl\[cluster\]'"):
-        write_parts(parts_in(tmp_path), write, "writing", **how)
-    write_parts(parts_in(tmp_path), write, "writing", workers=None)  # one process does it
-    assert content(tmp_path) == EXPECTED
 
 
 def test_no_workers_are_refused(tmp_path):

@@ -67,15 +67,19 @@ def _main(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error and exit status 1.
 
-    Ctrl-C ends with status 130 (Typer sees to it).
+    So does a refusal of the system's, such as that of a file which may not be read. Ctrl-C ends with status 130 (Typer
+    sees to it).
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         app(arguments)
-    except RadiosslError as error:
+    except (RadiosslError, OSError) as error:
         if "--debug" in arguments:
             raise
-        typer.echo(f"radiossl: error: {' '.join(str(error).split())}", err=True)
+        text = str(error)
+        if isinstance(error, OSError) and error.filename is not None and error.strerror:
+            text = f"{error.filename}: {error.strerror}"
+        typer.echo(f"radiossl: error: {' '.join(text.split())}", err=True)
         sys.exit(1)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.errors import RadiosslError
+from radiossl.errors import DiskFullError, RadiosslError
 
 Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe (simclr-hulk, ...) or a YAML file.")]
 Data = Annotated[list[Path], typer.Option("--data", help="Cutout store; give it again to join several.")]
@@ -82,12 +82,14 @@ def pretrain(
                 exclude=exclude or (),
                 exclude_radius_arcsec=radius,
             )
-        except KeyboardInterrupt:
             if first:
-                typer.echo(f"interrupted; go on by the same command with --resume ({out})", err=True)
+                report = write_run_report(out)
+        except (KeyboardInterrupt, DiskFullError) as error:
+            if first:
+                what = "no room on the disk" if isinstance(error, DiskFullError) else "interrupted"
+                typer.echo(f"{what}; go on by the same command with --resume ({out})", err=True)
             raise
     if first:
-        report = write_run_report(out)
         typer.echo(f"{backbone}: trained backbone; {report}")
 
 

@@ -7,7 +7,6 @@ when every file has been verified and unpacked; then the parts go.
 
 from __future__ import annotations
 
-import glob
 import hashlib
 import http.client
 import os
@@ -41,7 +40,7 @@ from urllib.request import (
 
 import radiossl
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_folder, read_json, write_json
+from radiossl.files import atomic_folder, read_json, remove_strays, write_json
 from radiossl.progress import track, track_bytes
 
 RECORD = "fetched.json"
@@ -187,8 +186,7 @@ def fetch(
 
 def _fetch(pairs: Sequence[tuple[Download, _Part]], place: Path, timeout_s: float, retries: int) -> None:
     received = [{"url": part.url, **_download(download, part, timeout_s, retries)} for download, part in pairs]
-    for stray in place.parent.glob(f".tmp-????????-{glob.escape(place.name)}"):
-        shutil.rmtree(stray, ignore_errors=True)  # left behind by a fetch that was killed
+    remove_strays(place.parent, place.name)
     downloads = [download for download, _ in pairs]
     with atomic_folder(place) as folder:
         for download, part in pairs:

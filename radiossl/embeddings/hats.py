@@ -51,7 +51,7 @@ def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
     """
     out = Path(out)
     if find_spec("hats") is None:
-        raise RadiosslError("HATS catalogues need the package hats: pip install 'radiossl[cluster]'")
+        raise RadiosslError("HATS catalogues need the package hats: pip install 'radiossl[hats]'")
     if out.exists() and not (out / "hats.properties").is_file():
         raise RadiosslError(f"{out}: is there already and is no HATS catalogue; choose another --out")
     columns = table.columns()

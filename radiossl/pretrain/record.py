@@ -10,19 +10,23 @@ from typing import Any
 
 from torch import Tensor
 
-from radiossl.files import atomic_file
+from radiossl.files import atomic_file, naming_full_disk
 
 COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
 
 
 class Metrics:
-    """`metrics.csv`, continued at a step: rows of later steps, which a killed run may have left, are dropped."""
+    """`metrics.csv`, continued at a step.
+
+    Rows of later steps, which a killed run may have left, are dropped; so is half a row that a full disk has left.
+    """
 
     def __init__(self, file: Path, step: int) -> None:
         kept = []
         if step and file.exists():
             with file.open(newline="") as stream:
-                kept = [row for row in csv.DictReader(stream) if row["step"].isdigit() and int(row["step"]) <= step]
+                whole = [line for line in stream if line.endswith("\n")]
+            kept = [row for row in csv.DictReader(whole) if row["step"].isdigit() and int(row["step"]) <= step]
         with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
             writer = csv.DictWriter(stream, COLUMNS)
             writer.writeheader()
@@ -31,7 +35,7 @@ class Metrics:
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row."""
-        with self.file.open("a", newline="") as stream:
+        with naming_full_disk(self.file), self.file.open("a", newline="") as stream:
             csv.DictWriter(stream, COLUMNS).writerow(row)
 
 

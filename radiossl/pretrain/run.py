@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from radiossl.errors import RadiosslError
-from radiossl.files import only_writer
+from radiossl.files import only_writer, remove_strays
 from radiossl.pretrain.data import Exclusion
 from radiossl.pretrain.distributed import World, joined
 from radiossl.pretrain.recipe import Recipe, read_recipe
@@ -108,6 +108,7 @@ def _pretrain(
             trainer(stage, parts, folder, init=init, resume=unfinished).train()
         init = folder / "backbone"
     if world.first:
+        remove_strays(out)
         last = load_backbone(folder / "backbone")
         save_backbone(out / "backbone", last.network, last.config)
     world.wait()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from radiossl.embeddings.embed import embed_store
 from radiossl.embeddings.neighbours import knn_predict
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, write_text
+from radiossl.files import atomic_file, remove_strays, write_text
 from radiossl.pretrain.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
 from radiossl.pretrain.distributed import World, gathered, gradients_later
 from radiossl.pretrain.methods import build_method, build_optimizer, learning_rate
@@ -127,7 +127,7 @@ class Trainer:
             training.provenance,
             sky=TrainingSky.of(self.store, None if init is None else read_config(Path(init))[0].sky),
         )
-        self.step = self._load_checkpoint() if resume else 0
+        self.step = self._load_checkpoint() if resume and (out / CHECKPOINT).exists() else 0
         self.parallel = self.world.parallel(self.method, self.device)
 
     # The loop --------------------------------------------------------------------------------------------------------
@@ -144,6 +144,8 @@ class Trainer:
         """
         first = self.world.first
         if first:
+            for folder in (self.out, self.out / CHECKPOINT.parent):
+                remove_strays(folder)
             write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
         metrics = Metrics(self.out / "metrics.csv", self.step) if first else None
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
@@ -295,8 +297,10 @@ def _fastest_precision(device: torch.device) -> str:
 
 def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
     if resume:
-        if not (out / CHECKPOINT).exists():
-            raise RadiosslError(f"{out}: no {CHECKPOINT} to resume from")
+        started, trained = (out / "recipe.yaml").exists(), (out / "backbone").exists()
+        if not (out / CHECKPOINT).exists() and (trained or not started):
+            way_out = "" if trained else "; leave out --resume to start a run there"
+            raise RadiosslError(f"{out}: no {CHECKPOINT} to resume from{way_out}")
         before = read_recipe(out / "recipe.yaml")[0].model_dump(mode="json")
         now = recipe.model_dump(mode="json")
         changed = [key for key in now if now[key] != before[key]]

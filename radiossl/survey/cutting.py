@@ -142,14 +142,17 @@ def blind_cutouts(
         "survey": survey.facts,
     }
     batches = partial(_blind_batches, size=size, overlap=overlap, max_blank=max_blank, schema=schema)
+
+    def beside(folder: Path, _: list[str]) -> None:
+        _write_skipped(folder / SKIPPED, skipped)
+
     try:
-        store, again = _cut(out, jobs, batches, schema, provenance, workers, scheduler)
+        store, again = _cut(out, jobs, batches, schema, provenance, workers, scheduler, beside)
     except EmptyStoreError:
         raise nothing_there(
             paths, f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         ) from None
     windows = sum(run.stop - run.start for run in runs)
-    _write_skipped(Path(out) / SKIPPED, skipped)
     return CuttingResult(store, len(paths), {BLANK: windows - len(store)}, skipped, again)
 
 
@@ -314,19 +317,27 @@ def source_cutouts(
         "survey": survey.facts,
     }
     batches = partial(_source_batches, max_blank=max_blank, schema=schema)
+
+    def note_blank(cut: Iterable[str]) -> None:
+        made = set(cut)
+        for row in places.source[order]:
+            if catalogue.ids[row] not in made:
+                reasons[row] = BLANK
+
+    def beside(folder: Path, cut: list[str]) -> None:
+        note_blank(cut)
+        _write_not_cut(folder / NOT_CUT, catalogue, reasons)
+        _write_skipped(folder / SKIPPED, skipped)
+
     try:
-        store, again = _cut(out, jobs, batches, schema, provenance, workers, scheduler)
+        store, again = _cut(out, jobs, batches, schema, provenance, workers, scheduler, beside)
     except EmptyStoreError:
         used = [paths[index] for index in np.unique(places.mosaic)]
         raise nothing_there(
             used, f"every box is more than {max_blank:.0%} blank, allow more with --max-blank"
         ) from None
-    made = set(store.column("cutout_id"))
-    for row in places.source[order]:
-        if catalogue.ids[row] not in made:
-            reasons[row] = BLANK
-    _write_not_cut(Path(out) / NOT_CUT, catalogue, reasons)
-    _write_skipped(Path(out) / SKIPPED, skipped)
+    if again:
+        note_blank(store.column("cutout_id"))
     return CuttingResult(store, len(paths), dict(Counter(reasons[reasons != ""].tolist())), skipped, again)
 
 
@@ -494,10 +505,12 @@ def _cut(
     provenance: dict[str, Any],
     workers: int | None,
     scheduler: str | None,
+    beside: Callable[[Path, list[str]], None],
 ) -> tuple[CutoutStore, bool]:
     """Write the store; also return whether the same command has done so before."""
+    write = partial(write_store, workers=workers, scheduler=scheduler, beside=beside)
     try:
-        return write_store(out, jobs, batches, schema, provenance, workers=workers, scheduler=scheduler), False
+        return write(out, jobs, batches, schema, provenance), False
     except FinishedStoreError:
         return open_store(out), True
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, only_writer, read_json, write_json
+from radiossl.files import atomic_file, only_writer, read_json, remove_strays, write_json
 from radiossl.parts import write_parts
 from radiossl.survey.cutout import Cutout
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
@@ -148,6 +148,7 @@ def write_store(
     workers: int | None = 1,
     scheduler: str | None = None,
     description: str = "cutting",
+    beside: Callable[[Path, list[str]], None] | None = None,
 ) -> CutoutStore:
     """Write a store, one shard per job; complete it if the same call was interrupted before.
 
@@ -167,6 +168,8 @@ def write_store(
         Who writes shards side by side; see `write_parts`.
     description
         Shown before the progress bar.
+    beside
+        Writes further files into the folder, given it and the ids of the cutouts, before the store counts as finished.
 
     Raises
     ------
@@ -177,7 +180,7 @@ def write_store(
     """
     with only_writer(path):
         write = partial(write_parts, description=description, workers=workers, scheduler=scheduler)
-        return _write_store(Path(path), jobs, batches, schema, provenance, write)
+        return _write_store(Path(path), jobs, batches, schema, provenance, write, beside)
 
 
 def _write_store(
@@ -187,9 +190,11 @@ def _write_store(
     schema: pa.Schema,
     provenance: dict[str, Any],
     write_shards: Callable[[Sequence[tuple[Path, Job]], Callable[[Path, Job], None]], None],
+    beside: Callable[[Path, list[str]], None] | None,
 ) -> CutoutStore:
     identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
     _claim(path, identity)
+    remove_strays(path)
     files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
     parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
     try:
@@ -197,8 +202,6 @@ def _write_store(
     except BaseException:
         _withdraw(path)
         raise
-    for stray in path.glob(".tmp-*"):  # left behind by a run that was killed
-        stray.unlink()
     shards = [_Shard.open(path / file) for file in files]
     rows = [shard.table.num_rows for shard in shards]
     if sum(rows) == 0:
@@ -208,6 +211,8 @@ def _write_store(
         path.rmdir()
         raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
     _write_huggingface_files(path, files, schema, identity)
+    if beside is not None:
+        beside(path, [name for shard in shards for name in shard.table.column("cutout_id").to_pylist()])
     write_json(
         path / "store.json",
         {
@@ -232,8 +237,8 @@ def _withdraw(path: Path) -> None:
     """Remove the beginnings of a store that has no finished shard yet; there is nothing to go on with."""
     if any(path.glob("data-*.arrow")):
         return
-    for file in (*path.glob(".tmp-*"), path / _PARTIAL):
-        file.unlink(missing_ok=True)
+    remove_strays(path)
+    (path / _PARTIAL).unlink(missing_ok=True)
     with suppress(OSError):  # a worker may still be writing
         path.rmdir()
 
@@ -245,23 +250,27 @@ def _claim(path: Path, identity: str) -> None:
     """Make `path` the unfinished store `identity`, or raise if it holds anything else."""
     if path.exists() and not path.is_dir():
         raise RadiosslError(f"{path}: is a file, a folder to write the store into was expected")
-    if (path / "store.json").exists():
-        same = read_json(path / "store.json").get("identity") == identity
-        raise (FinishedStoreError if same else RadiosslError)(
-            f"{path}: holds a finished store already; choose another --out or delete it"
-        )
-    if (path / _PARTIAL).exists():
+    if (path / _PARTIAL).exists():  # it goes last: a run that was killed just before is completed too
         if read_json(path / _PARTIAL).get("identity") != identity:
             raise RadiosslError(
                 f"{path}: holds an unfinished store of another command; finish that one or delete the folder"
             )
         return
+    if (path / "store.json").exists():
+        same = read_json(path / "store.json").get("identity") == identity
+        raise (FinishedStoreError if same else RadiosslError)(
+            f"{path}: holds a finished store already; choose another --out or delete it"
+        )
     if path.exists() and any(not file.name.startswith(".tmp-") for file in path.iterdir()):
         raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
     try:
         path.mkdir(parents=True, exist_ok=True)
         write_json(path / _PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
-    except OSError as error:
+    except (OSError, RadiosslError) as error:
+        with suppress(OSError):
+            path.rmdir()
+        if isinstance(error, RadiosslError):
+            raise
         raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
 
 

@@ -20,7 +20,7 @@ import radiossl
 from radiossl.embeddings.feature_file import FeatureFile
 from radiossl.embeddings.neighbours import unit
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, atomic_folder, only_writer, write_json
+from radiossl.files import atomic_file, atomic_folder, only_writer, remove_strays, write_json
 from radiossl.progress import track
 from radiossl.tasks.vector_index import (
     FORMAT,
@@ -44,6 +44,8 @@ MOST_CLUSTERS = 8192
 _POINTS_PER_CLUSTER = 40
 _ITERATIONS = 6
 _ROW_GROUP = 16384
+#: Names of the files of a block, with its number.
+_VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
 
 
 @dataclass(frozen=True)
@@ -167,17 +169,16 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
 
 def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any]) -> Indexed:
     """Write new blocks, then the manifest that names them; until then nobody reads them."""
+    _remove_unlisted(folder)
     empty = empty_flat(manifest["dimension"]) if manifest["kind"] == "flat" else read_faiss(folder / TRAINED)
     entries = list(manifest["blocks"])
     fresh = _fresh(sources, [folder / entry["columns"] for entry in entries])
     schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
     rows = max(1, BLOCK_BYTES // empty.sa_code_size())
     stream = _fresh_batches(sources, fresh, schema)
-    written: list[Path] = []
     try:
         for first in stream:
             entry = _write_block(folder, len(entries), chain([first], stream), empty, schema, rows)
-            written += [folder / entry["vectors"], folder / entry["columns"]]
             entries.append(entry)
         metadata = dict(manifest["metadata"])
         stores = [*metadata.get("stores", []), *(store for s in sources for store in s.metadata.get("stores", []))]
@@ -185,10 +186,20 @@ def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any])
         total = manifest["count"] + int(fresh.sum())
         write_json(folder / MANIFEST, manifest | {"count": total, "metadata": metadata, "blocks": entries})
     except BaseException:
-        for path in written:
-            path.unlink(missing_ok=True)
+        _remove_unlisted(folder)
         raise
     return Indexed(manifest["kind"], int(fresh.sum()), int((~fresh).sum()), total)
+
+
+def _remove_unlisted(folder: Path) -> None:
+    """Remove blocks that the manifest does not name: those of a call that failed or was killed."""
+    remove_strays(folder)
+    blocks = read_manifest(folder)["blocks"] if (folder / MANIFEST).is_file() else []
+    listed = {entry[what] for entry in blocks for what in ("vectors", "columns")}
+    for pattern in (_VECTORS, _COLUMNS):
+        for file in folder.glob(pattern.format("?????")):
+            if file.name not in listed:
+                file.unlink(missing_ok=True)
 
 
 def _fresh_batches(
@@ -219,7 +230,7 @@ def _write_block(
     import faiss
 
     index: Any = faiss.clone_index(empty)
-    entry = {"vectors": f"vectors-{number:05d}.faiss", "columns": f"columns-{number:05d}.parquet"}
+    entry = {"vectors": _VECTORS.format(f"{number:05d}"), "columns": _COLUMNS.format(f"{number:05d}")}
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_file(folder / entry["columns"]))
         writer = stack.enter_context(pq.ParquetWriter(temporary, schema))
@@ -237,11 +248,14 @@ def _write_block(
 
 
 def write_faiss(index: Any, path: Path) -> None:
-    """Write a faiss index, atomically."""
+    """Write a faiss index, atomically.
+
+    Through Python's file: when faiss closes its own on a full disk, it prints what went wrong and goes on.
+    """
     import faiss
 
-    with atomic_file(path) as temporary:
-        faiss.write_index(index, str(temporary))
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))  # type: ignore[attr-defined]
 
 
 # Training -------------------------------------------------------------------------------------------------------------

@@ -417,7 +417,7 @@ def test_a_full_disk_costs_no_download(site, tmp_path, monkeypatch):
     downloads = [Download(site.put("a.csv", b"1")), Download(site.put("s.tgz", make_tar()))]
     with monkeypatch.context() as patch:
         patch.setattr(fetch_module, "_write", full)
-        refused(downloads, tmp_path / "o", "cannot be written .No space left on device.; make room")
+        refused(downloads, tmp_path / "o", "cannot be written, the disk is full; make room")
     assert not (tmp_path / "o").exists()
     assert tree(fetch(downloads, tmp_path / "o")) == {"a.csv": b"1"} | FILES
     assert len(site.requests) == 2

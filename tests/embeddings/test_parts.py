@@ -209,7 +209,8 @@ def killed_once(mark, file, rows, work, identity):
 def test_a_killed_worker_leaves_the_table_complete_and_without_doubles(
     small_store, backbone, tmp_path, small_parts, monkeypatch
 ):
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=50
     ) as cluster:

@@ -347,7 +347,6 @@ def interrupt_at_shard(number, monkeypatch):
 
 
 def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):
-    pytest.importorskip("distributed")
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
     monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
@@ -367,7 +366,8 @@ def killed_once(mark, job, **options):
 
 
 def test_a_killed_worker_leaves_the_store_complete_and_without_doubles(tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
+    import distributed
+
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
     monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
