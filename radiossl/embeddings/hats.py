@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -59,14 +60,11 @@ def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
     limit = max(1, _PARTITION_BYTES // (4 * table.dimension))
     pixels = [pixel for top in range(12) for pixel in _pixels(index, 0, top, limit)]
     with atomic_folder(out) as folder:
-        scratch = folder / "features.npy"
-        features = np.lib.format.open_memmap(
-            scratch, mode="w+", dtype=np.float32, shape=(max(1, len(table)), table.dimension)
-        )
-        start = 0
-        for batch in track(table.batches(), "reading", total=table.batch_count):
-            features[start : start + len(batch)] = batch
-            start += len(batch)
+        scratch = folder / "features.raw"
+        with scratch.open("wb") as stream:  # mapped only when it is whole: on a full disk a mapping kills
+            for batch in track(table.batches(), "reading", total=table.batch_count):
+                stream.write(np.ascontiguousarray(batch, np.float32).tobytes())
+        features = np.memmap(scratch, np.float32, mode="r", shape=(len(table), table.dimension))
         schema_metadata = {METADATA_KEY: json.dumps(table.metadata).encode()}
         for order, pixel, part in track(pixels, "writing"):
             chosen = rows[part]
@@ -128,16 +126,16 @@ def _write_catalogue_files(folder: Path, name: str, pixels: list[tuple[int, int]
     write_parquet_metadata(folder)
     partitions = PartitionInfo([HealpixPixel(order, pixel) for order, pixel in pixels])
     partitions.write_to_file(folder / "partition_info.csv")
-    properties = TableProperties(
-        catalog_name=name,
-        catalog_type="object",
-        total_rows=rows,
-        ra_column="ra_deg",
-        dec_column="dec_deg",
-        healpix_column="_healpix_29",
-        healpix_order=_INDEX_ORDER,
-        moc_sky_fraction=partitions.calculate_fractional_coverage(),
-        hats_builder=f"radiossl {radiossl.__version__}",
-        hats_order=partitions.get_highest_order(),
-    )
-    properties.to_properties_file(folder)
+    facts: dict[str, Any] = {
+        "catalog_name": name,
+        "catalog_type": "object",
+        "total_rows": rows,
+        "ra_column": "ra_deg",
+        "dec_column": "dec_deg",
+        "healpix_column": "_healpix_29",
+        "healpix_order": _INDEX_ORDER,
+        "moc_sky_fraction": partitions.calculate_fractional_coverage(),
+        "hats_builder": f"radiossl {radiossl.__version__}",
+        "hats_order": partitions.get_highest_order(),
+    }
+    TableProperties(**facts).to_properties_file(folder)
