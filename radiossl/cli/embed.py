@@ -28,6 +28,9 @@ def embed(
     ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes of this machine, each with one thread.")] = 1,
     scheduler: Scheduler = None,
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="Compute in bfloat16, for hardware that does: faster, three digits.")
+    ] = False,
 ) -> None:
     """Turn images into a table of features.
 
@@ -42,7 +45,8 @@ def embed(
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
     backbone = adapt(load_backbone(weights, device), tta, field)
-    typer.echo(_summary(out, write_features(backbone, source, out, batch_size, partitioned, workers, scheduler)))
+    done = write_features(backbone, source, out, batch_size, partitioned, workers, scheduler, bfloat16)
+    typer.echo(_summary(out, done))
 
 
 def _summary(out: Path, done: Embedded) -> str:

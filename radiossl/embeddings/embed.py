@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +125,15 @@ def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str,
     return metadata | ({"stores": [str(path.resolve()) for path in stores]} if stores else {})
 
 
-def features_of_file(backbone: Backbone, path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Return the features of an image file, shape (feature_dim,); raise `RadiosslError` if it is blank."""
+@torch.inference_mode()
+def features_of_file(
+    backbone: Backbone, path: str | os.PathLike[str], network: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> NDArray[np.float32]:
+    """Return the features of an image file, shape (feature_dim,); raise `RadiosslError` if it is blank.
+
+    `network` is what `Backbone.quick_network` returned, if that is to be used.
+    """
     image = read_image(path)
     if not np.isfinite(image).any():
         raise RadiosslError(f"{path}: every pixel is blank")
-    return backbone.features(image)[0].cpu().numpy()
+    return backbone.eval()(backbone.preprocess(image), network)[0].cpu().numpy()

@@ -64,6 +64,7 @@ class _Work:
     names: tuple[str, ...]
     batch_size: int
     device: str
+    bfloat16: bool
 
 
 class _Opened:
@@ -77,6 +78,8 @@ class _Opened:
         columns = {"cutout_id": [Path(path).name for path in work.names], "file": list(work.names)}
         self.columns: pa.Table = pa.table(columns) if self.store is None else self.store.table
         self.metadata = table_metadata(self.backbone, [Path(path) for path in work.stores])
+        if work.bfloat16:
+            self.metadata["precision"] = "bfloat16"
 
     @cached_property
     def identity(self) -> str:
@@ -93,20 +96,23 @@ class _Opened:
     @cached_property
     def network(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The network in the form that is quickest for the whole table, so that all parts are made alike."""
-        return self.backbone.quick_network(self.columns.num_rows * self.backbone.config.preprocessing.views)
+        passes = self.columns.num_rows * self.backbone.config.preprocessing.views
+        return self.backbone.quick_network(passes, self.work.bfloat16)
 
     @torch.inference_mode()
     def part(self, start: int, stop: int) -> FeatureTable:
         """Make the features of these rows."""
         features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
         step = self.work.batch_size if self.store is not None else 1  # files may be as large as mosaics
+        # Images of files are few as a rule, and each is a pass of its own.
+        network = self.network if self.store is not None or self.work.bfloat16 else None
         for first in range(start, stop, step):
             rows = np.arange(first, min(first + step, stop))
             if self.store is None:
-                features[rows - start] = features_of_file(self.backbone, self.work.files[first])
+                features[rows - start] = features_of_file(self.backbone, self.work.files[first], network)
             else:
                 images = preprocessed(self.backbone.config.preprocessing, self.store, rows, self.backbone.device)
-                features[rows - start] = self.backbone(images, self.network).cpu().numpy()
+                features[rows - start] = self.backbone(images, network).cpu().numpy()
         columns = self.columns.slice(start, stop - start)
         return FeatureTable(columns, features, self.metadata | {"identity": self.identity})
 
@@ -136,6 +142,7 @@ def write_features(
     partitioned: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
+    bfloat16: bool = False,
 ) -> Embedded:
     """Write the feature table of whole cutout stores or of image files; complete it if the same call was interrupted.
 
@@ -156,6 +163,8 @@ def write_features(
         Leave the parts as they are, a folder of Parquet files.
     workers, scheduler
         Who makes them; see `write_parts`.
+    bfloat16
+        Compute in that precision; the table's metadata says so.
 
     Raises
     ------
@@ -176,6 +185,7 @@ def write_features(
         names=names,
         batch_size=batch_size,
         device=str(backbone.device),
+        bfloat16=bfloat16,
     )
     with only_writer(out):
         return _write_features(work, out, partitioned, workers, scheduler)

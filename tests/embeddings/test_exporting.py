@@ -124,5 +124,5 @@ def test_what_cannot_be_exported_is_refused(table, tmp_path):
 
 def test_without_hats_the_extra_is_named(table, tmp_path, monkeypatch):
     monkeypatch.setattr(hats_module, "find_spec", lambda name: None)
-    with pytest.raises(RadiosslError, match=r"pip install 'radiossl\[cluster\]'"):
+    with pytest.raises(RadiosslError, match=r"pip install 'radiossl\[hats\]'"):
         export_features(tmp_path / "f.parquet", tmp_path / "x", "hats")

@@ -3,6 +3,7 @@
 import os
 import signal
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,11 @@ import radiossl.embeddings.parts as parts_module
 from radiossl import RadiosslError
 from radiossl.embeddings.embed import embed
 from radiossl.embeddings.feature_file import FeatureFile
+from radiossl.embeddings.neighbours import knn_predict
 from radiossl.embeddings.parts import _write_part, write_features
 from radiossl.embeddings.table import FeatureTable
+from radiossl.survey.cutting import source_cutouts
+from radiossl.survey.store import open_store
 from radiossl.weights.released import load_backbone, save_backbone
 
 
@@ -227,3 +231,21 @@ def test_a_killed_worker_leaves_the_table_complete_and_without_doubles(
     assert again.made == 0
     same_table(FeatureTable.read(tmp_path / "f"), embed(backbone, small_store))
     assert names(tmp_path / "f") == [f"part-{number:05d}-of-00005.parquet" for number in range(5)]
+
+
+def test_bfloat16_is_said_and_leaves_the_neighbours_as_they_are(real_data, tmp_path):
+    """kNN decisions of released weights on real images, in both precisions."""
+    released = load_backbone(Path(__file__).parents[2] / "checkpoints" / "simclr-first-boxes")
+    tiles = sorted((real_data / "first" / "tiles").glob("*.fits*"))[:120]
+    source_cutouts(tiles, real_data / "first" / "catalogue.csv", tmp_path / "store")
+    store = open_store(tmp_path / "store")
+    tables = {}
+    for bfloat16 in (False, True):
+        done = write_features(released, store, tmp_path / f"{bfloat16}.parquet", bfloat16=bfloat16)
+        assert done.table.metadata.get("precision") == ("bfloat16" if bfloat16 else None)
+        tables[bfloat16] = FeatureTable.read(tmp_path / f"{bfloat16}.parquet").features
+    assert not np.array_equal(tables[True], tables[False])
+    classes = np.where(store.column("las_arcsec") > np.median(store.column("las_arcsec")), "large", "small")
+    decisions = [knn_predict(features[::2], classes[::2], features[1::2]) for features in tables.values()]
+    assert len(set(decisions[0])) == 2
+    assert np.mean(decisions[0] == decisions[1]) >= 0.99
