@@ -20,7 +20,7 @@ from radiossl.embeddings.embed import features_of_file, preprocessed, table_meta
 from radiossl.embeddings.feature_file import FeatureFile
 from radiossl.embeddings.table import FeatureTable, part_name
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, existing_file, only_writer
+from radiossl.files import atomic_file, existing_file, only_writer, remove_strays
 from radiossl.parts import write_parts
 from radiossl.survey.store import CutoutStore, open_store
 from radiossl.weights.released import Backbone, load_backbone
@@ -212,8 +212,7 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
     finally:
         _opened.cache_clear()
     if partitioned:
-        for stray in folder.glob(".tmp-*"):  # of workers that were killed
-            stray.unlink()
+        remove_strays(folder)  # of workers that were killed
         folder.rename(out)
     else:
         _join(FeatureFile(folder), out)

@@ -202,6 +202,7 @@ def _write_store(
     except BaseException:
         _withdraw(path)
         raise
+    remove_strays(path)  # of workers that were killed
     shards = [_Shard.open(path / file) for file in files]
     rows = [shard.table.num_rows for shard in shards]
     if sum(rows) == 0:

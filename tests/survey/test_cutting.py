@@ -150,7 +150,9 @@ def test_the_provenance_tells_what_was_cut_from_what(tmp_path):
     provenance = store_manifest(tmp_path / "s")["provenance"]
     assert provenance["command"] == "cutouts blind"
     assert provenance["parameters"] == {"size": 32, "overlap": 0.25, "max_blank": 0.4}
-    assert provenance["mosaics"] == [{"name": "m.fits", "bytes": path.stat().st_size}]
+    assert provenance["mosaics"] == [
+        {"name": "m.fits", "bytes": path.stat().st_size, "modified_ns": path.stat().st_mtime_ns}
+    ]
     assert provenance["survey"]["units"] == ["Jy/beam"]
 
 
