@@ -52,7 +52,9 @@ def measure(
         times.append(((middle - start) / (baseline_images or images), (end - middle) / images))
     ratios = [theirs / own for theirs, own in times]
     theirs, own = (statistics.median(column) for column in zip(*times, strict=True))
-    return Ratio(name, goal, theirs, own, statistics.median(ratios), ratios)
+    row = Ratio(name, goal, theirs, own, statistics.median(ratios), ratios)
+    print(f"{name}: {row.ratio:.2f}", file=sys.stderr, flush=True)
+    return row
 
 
 @dataclass(frozen=True)
