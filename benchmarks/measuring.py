@@ -16,8 +16,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import torch
-
 
 @dataclass(frozen=True)
 class Ratio:
@@ -102,6 +100,8 @@ def print_ratios(rows: Sequence[Ratio], before: Path | None = None) -> None:
 
 def write_rows(path: Path, rows: Sequence[Any]) -> None:
     """Write rows, dataclasses, with the facts of the machine."""
+    import torch  # not where a process measures its memory
+
     machine = {"processor": platform.machine(), "cores": os.cpu_count(), "torch": torch.__version__}
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()

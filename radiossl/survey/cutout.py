@@ -72,3 +72,8 @@ class Cutout:
             raise RadiosslError(
                 f"cutout {self.cutout_id}: pixels of shape {self.pixels.shape}, expected (height, width)"
             )
+
+
+def blank_fraction(pixels: NDArray[np.floating]) -> float:
+    """Return the fraction of pixels that are NaN."""
+    return np.count_nonzero(np.isnan(pixels)) / pixels.size

@@ -26,7 +26,7 @@ from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file
 from radiossl.progress import track
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.cutout import Cutout
+from radiossl.survey.cutout import Cutout, blank_fraction
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, mosaic_stem, nothing_there
 from radiossl.survey.placement import Places, best_places, find_sources
 from radiossl.survey.readable import OnError, readable_mosaics
@@ -204,7 +204,7 @@ def _blind_of(job: Sequence[_Run], size: int, overlap: float, max_blank: float) 
             x, y = (corners + (size - 1) / 2).T
             ra, dec = mosaic.pixel_to_sky(x, y)
             for index, (box, pixels) in enumerate(zip(boxes, mosaic.read_boxes(boxes), strict=True)):
-                if np.isnan(pixels).mean() <= max_blank:
+                if blank_fraction(pixels) <= max_blank:
                     yield Cutout(
                         cutout_id=f"{mosaic_stem(label)}_x{box.x0:05d}_y{box.y0:05d}",
                         pixels=pixels,
@@ -370,18 +370,21 @@ def _place(
 def _source_jobs(
     catalogue: Catalogue, places: Places, boxes: NDArray[np.int64], paths: Sequence[Path], labels: Sequence[str]
 ) -> list[_SourceJob]:
+    # Lists first: taking single numbers out of arrays is slow.
+    facts = zip(
+        places.mosaic.tolist(),
+        catalogue.ids[places.source].tolist(),
+        boxes.tolist(),
+        places.x.tolist(),
+        places.y.tolist(),
+        catalogue.ra_deg[places.source].tolist(),
+        catalogue.dec_deg[places.source].tolist(),
+        strict=True,
+    )
+    names = [str(path.absolute()) for path in paths]
     sources = [
-        _Source(
-            path=str(paths[places.mosaic[i]].absolute()),
-            label=labels[places.mosaic[i]],
-            cutout_id=str(catalogue.ids[row]),
-            box=Box(*map(int, boxes[i])),
-            x=float(places.x[i]),
-            y=float(places.y[i]),
-            ra_deg=float(catalogue.ra_deg[row]),
-            dec_deg=float(catalogue.dec_deg[row]),
-        )
-        for i, row in enumerate(places.source)
+        _Source(names[mosaic], labels[mosaic], str(cutout_id), Box(*box), x, y, ra_deg, dec_deg)
+        for mosaic, cutout_id, box, x, y, ra_deg, dec_deg in facts
     ]
     columns = catalogue.columns.take(places.source)
     shards = shard_jobs([(source, source.box.width * source.box.height) for source in sources])
@@ -451,7 +454,7 @@ def _sources_of(job: _SourceJob, max_blank: float) -> Iterator[Cutout]:
         with Mosaic.open(path) as mosaic:
             boxes = [source.box for source, _ in members]
             for (source, extra), pixels in zip(members, mosaic.read_boxes(boxes), strict=True):
-                if np.isnan(pixels).mean() <= max_blank:
+                if blank_fraction(pixels) <= max_blank:
                     yield Cutout(
                         cutout_id=source.cutout_id,
                         pixels=pixels,

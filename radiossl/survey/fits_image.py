@@ -27,6 +27,8 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Rows of a compressed mosaic that are held decompressed at a time, in bytes of float32.
 BAND_BYTES = 32 * 2**20
+#: Rectangles that together have more than this part of the pixels of a band are cut from the whole of it.
+_DENSE = 0.1
 
 
 class Box(NamedTuple):
@@ -232,30 +234,41 @@ class _TiledPixels:
 
 
 class Bands:
-    """Serves rectangles from a band of decompressed rows that moves upwards through the mosaic."""
+    """Serves rectangles from a band of rows that moves upwards through the mosaic.
+
+    Compressed rows have to be decompressed as a whole anyway. Of others a band is read where rectangles lie close
+    together; a single one is read by itself.
+    """
 
     def __init__(self, pixels: Pixels, shape: tuple[int, int]) -> None:
         self._pixels, self._shape = pixels, shape
         self._rows = max(1, BAND_BYTES // (4 * shape[1]))
         self._start = 0
         self._band = np.empty((0, shape[1]), dtype=np.float32)
+        self._sparse = 0
 
     def read(self, y0: int, y1: int, x0: int, x1: int, following: Iterable[Box]) -> NDArray[np.float32]:
         """Return a rectangle inside the image; `following` tells what will be asked for next."""
-        if not self._pixels.by_rows:
-            return self._pixels.read(y0, y1, x0, x1)
         if y0 < self._start or y1 > self._start + len(self._band):
-            self._move(y0, self._end(y0, y1, following))
+            if not self._pixels.by_rows and self._sparse - self._rows <= y0 < self._sparse:
+                return self._pixels.read(y0, y1, x0, x1)
+            end, wanted = self._end(y0, y1, following)
+            if not self._pixels.by_rows and wanted < _DENSE * (end - y0) * self._shape[1]:
+                self._sparse = y0 + self._rows  # no need to ask again before that row
+                return self._pixels.read(y0, y1, x0, x1)
+            self._move(y0, end)
         return self._band[y0 - self._start : y1 - self._start, x0:x1]
 
-    def _end(self, y0: int, y1: int, following: Iterable[Box]) -> int:
-        """Return the last row worth reading now: what the next rectangles need, within the budget."""
+    def _end(self, y0: int, y1: int, following: Iterable[Box]) -> tuple[int, int]:
+        """Return the last row worth reading now, what the next rectangles need within the budget, and their pixels."""
+        wanted = 0
         for box in following:
             end = min(box.y0 + box.height, self._shape[0])
             if box.y0 < y0 or end > y0 + self._rows:
                 break
             y1 = max(y1, end)
-        return y1
+            wanted += box.width * box.height
+        return y1, wanted
 
     def _move(self, start: int, end: int) -> None:
         held = self._start + len(self._band)

@@ -185,13 +185,17 @@ class Mosaic:
         for index, box in enumerate(boxes):
             if box.width < 1 or box.height < 1:
                 raise RadiosslError(f"a cutout of {box.width} x {box.height} pixels: expected at least 1 x 1")
-            pixels = np.full((box.height, box.width), np.nan, dtype=np.float32)
             y0, y1 = max(box.y0, 0), min(box.y0 + box.height, self.shape[0])
             x0, x1 = max(box.x0, 0), min(box.x0 + box.width, self.shape[1])
+            shape = (box.height, box.width)
             if y0 < y1 and x0 < x1:
                 with damage_named(self.path):
-                    found = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
-                pixels[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0] = found
+                    pixels = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
+                if pixels.shape != shape:
+                    inside, pixels = pixels, np.full(shape, np.nan, dtype=np.float32)
+                    pixels[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0] = inside
+            else:
+                pixels = np.full(shape, np.nan, dtype=np.float32)
             yield np.where(np.isfinite(pixels), pixels, np.float32(np.nan))
 
     def bands(self) -> list[Box]:

@@ -7,11 +7,15 @@ expensive in it is six numbers, so they are computed once, when a cutout is made
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.survey.clipping import deviation_of, median_of, sigma_clip, zscale_slope
+
+#: Of the noise: three sigma on either side of the median, at most so many times, as everywhere in astronomy.
+_NOISE_CLIP, _CLIP_ROUNDS = (3.0, 3.0), 5
 #: Channel 1: sigma clipping, five sigma below and thirty above the median (Riggi et al. 2024, section 2.3).
 SIGMA_CLIP = (5.0, 30.0)
 #: Channels 2 and 3: the contrasts of the zscale transform (the same section).
@@ -67,39 +71,22 @@ class PixelStatistics:
         finite = finite if known.all() else finite[known]
         if finite.size == 0:
             return cls(*[float("nan")] * len(STATISTICS))
-        ordered = np.sort(finite).astype(np.float64)  # in float32, as images come, twice as fast
+        # Compiled for single and for double precision; sorting is twice as fast in the single that images come in.
+        finite = finite if finite.dtype == np.float32 else finite.astype(np.float64)
+        ordered = np.sort(finite)
         minimum, maximum = float(ordered[0]), float(ordered[-1])
         if minimum == maximum:
             return cls(minimum, 0.0, *[minimum] * (len(STATISTICS) - 2))
-        quiet, _ = _sigma_clip(ordered, 3.0, 3.0)
-        _, bounds = _sigma_clip(ordered, *SIGMA_CLIP)
+        first, last, _, _ = sigma_clip(ordered, *_NOISE_CLIP, _CLIP_ROUNDS)
+        quiet = ordered[first:last]
+        _, _, *bounds = sigma_clip(ordered, *SIGMA_CLIP, _CLIP_ROUNDS)
         limits = [bounds, *_zscale_limits(finite, ZSCALE_CONTRASTS)]
         effective = [bound for low, high in limits for bound in (max(minimum, low), min(maximum, high))]
-        return cls(_median(quiet), float(quiet.std()), minimum, maximum, *effective)
+        return cls(median_of(quiet), deviation_of(quiet), minimum, maximum, *effective)
 
     def as_array(self) -> NDArray[np.float64]:
         """Return the numbers in the order of `STATISTICS`, shape (10,)."""
-        return np.array(astuple(self), dtype=np.float64)
-
-
-def _median(ordered: NDArray[np.float64]) -> float:
-    middle = len(ordered) // 2
-    return float(ordered[middle] if len(ordered) % 2 else 0.5 * (ordered[middle - 1] + ordered[middle]))
-
-
-def _sigma_clip(
-    ordered: NDArray[np.float64], below: float, above: float, rounds: int = 5
-) -> tuple[NDArray[np.float64], tuple[float, float]]:
-    """Clip sorted values around their median; returns those that are left, and the bounds of the last round."""
-    for _ in range(rounds):
-        median, deviation = _median(ordered), float(ordered.std())
-        low, high = median - below * deviation, median + above * deviation
-        first, last = np.searchsorted(ordered, low, side="left"), np.searchsorted(ordered, high, side="right")
-        kept = ordered[first:last]
-        if len(kept) == len(ordered):
-            break
-        ordered = kept
-    return ordered, (low, high)
+        return np.array([getattr(self, name) for name in STATISTICS], dtype=np.float64)
 
 
 #: Of zscale as in IRAF and astropy: number of pixels looked at, rounds of rejection, its threshold, and the least part
@@ -115,27 +102,12 @@ def _zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> 
     stride = int(max(1.0, finite.size / _ZSCALE_SAMPLES))
     sample = np.sort(finite[::stride][:_ZSCALE_SAMPLES]).astype(np.float64)
     count = len(sample)
-    place = np.arange(count)
     least = max(_ZSCALE_LEAST, int(count * _ZSCALE_LEAST_PART))
-    reach = max(1, int(count * 0.01))
-    bad, kernel = np.zeros(count, dtype=bool), np.ones(reach)
-    left, before = count, count + 1
-    for _ in range(_ZSCALE_ROUNDS):
-        if left >= before or left < least:
-            break
-        good = ~bad
-        x, y = place[good], sample[good]
-        x_mean, y_mean = x.mean(), y.mean()
-        slope = float(((x - x_mean) * (y - y_mean)).sum() / ((x - x_mean) ** 2).sum())
-        flat = sample - (y_mean + slope * (place - x_mean))
-        threshold = _ZSCALE_SIGMA * flat[good].std()
-        bad |= (flat < -threshold) | (flat > threshold)
-        bad = np.convolve(bad.astype(np.float64), kernel, mode="same") > 0.5
-        before, left = left, int((~bad).sum())
+    slope, left = zscale_slope(sample, _ZSCALE_ROUNDS, _ZSCALE_SIGMA, least, reach=max(1, int(count * 0.01)))
     low, high = float(sample[0]), float(sample[-1])
     if left < least:
         return [(low, high)] * len(contrasts)
-    middle, median = (count - 1) // 2, float(np.median(sample))
+    middle, median = (count - 1) // 2, median_of(sample)
     limits = []
     for contrast in contrasts:
         steep = slope / contrast if contrast > 0 else slope

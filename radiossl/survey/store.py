@@ -27,7 +27,7 @@ import radiossl
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, only_writer, read_json, remove_strays, write_json
 from radiossl.parts import write_parts
-from radiossl.survey.cutout import Cutout
+from radiossl.survey.cutout import Cutout, blank_fraction
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "x": cutout.x,
         "y": cutout.y,
         "pixel_scale_arcsec": cutout.pixel_scale_arcsec,
-        "blank_fraction": float(np.isnan(pixels).mean()),
+        "blank_fraction": blank_fraction(pixels),
         "unit": cutout.unit,
         "beam_major_arcsec": beam.major_arcsec if beam else None,
         "beam_minor_arcsec": beam.minor_arcsec if beam else None,

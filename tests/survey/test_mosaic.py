@@ -128,6 +128,22 @@ def test_sorted_boxes_decompress_every_row_at_most_once(tmp_path, monkeypatch):
     assert len(rows) == len(set(rows)) == 56
 
 
+def test_plain_rows_are_read_as_a_whole_only_where_boxes_are_close(tmp_path, monkeypatch):
+    asked = []
+    read = fits_image._MappedPixels.read
+    monkeypatch.setattr(
+        fits_image._MappedPixels, "read", lambda self, *where: asked.append(where) or read(self, *where)
+    )
+    with Mosaic.open(plain(tmp_path / "m.fits", image(), header())) as mosaic:
+        close = [Box(x, y, 8, 8) for y in range(0, 52, 4) for x in range(0, 80, 8)]
+        assert len(list(mosaic.read_boxes(close))) == len(close)
+        assert asked == [(0, 56, 0, SHAPE[1])]
+        asked.clear()
+        far = [Box(0, 0, 2, 2), Box(50, 30, 2, 2)]
+        assert len(list(mosaic.read_boxes(far))) == 2
+        assert asked == [(0, 2, 0, 2), (30, 32, 50, 52)]
+
+
 @pytest.mark.parametrize("store", [plain, gzipped])
 @pytest.mark.filterwarnings("ignore")
 def test_scaled_integers_become_brightness_and_blank_becomes_nan(tmp_path, store):
