@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
-from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import BLUE, GREY, ORANGE, PALETTE, new_figure, plain_axes, save_figure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _FONT = 9
 _MOST_BINS = 60
 #: Colours of the labels that are not anomalous, in order.
-_COLOURS = [BLUE, GREEN, PURPLE, "#56B4E9", "#E69F00", "#332288"]
+_COLOURS = [*(colour for colour in PALETTE if colour != ORANGE), "#332288"]
 
 
 def score_histogram(

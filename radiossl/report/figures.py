@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Okabe & Ito (2008), told apart with every colour vision.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C8C8C"
+#: Of the things that a figure tells apart, in this order.
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00")
 
 _DPI = 150
 _FONT = 9

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
-from radiossl.report.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure
 from radiossl.report.images import as_rgb
 from radiossl.report.results import cutout_images
 from radiossl.survey.store import CutoutStore
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RASTER_ABOVE = 50_000
 
 # Okabe & Ito (2008), told apart with every colour vision.
-CLASS_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00", "#F0E442", "#000000")
+CLASS_COLOURS = (*PALETTE, "#F0E442", "#000000")
 _MARKERS = "o^"
 _COLOUR_MAP = "viridis"
 _UNKNOWN = "#C8C8C8"

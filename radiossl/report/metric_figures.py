@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
-from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import BLUE, GREY, PALETTE, new_figure, plain_axes, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from radiossl.tasks.metrics import PrecisionRecallCurve, RocCurve
 
 _FONT = 9
-#: Okabe & Ito (2008) in the order of use; further curves repeat them with other strokes.
-_COLOURS = [BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00"]
+#: Curves beyond the palette repeat it with other strokes.
 _STROKES = ["-", "--", ":", "-."]
 _METRIC_NAMES = {"f1": "F1 score", "accuracy": "accuracy", "recall": "recall (completeness)"}
 
@@ -320,7 +319,7 @@ def _styles() -> Iterable[dict[str, Any]]:
     """Colour and stroke of one curve after the other; more curves than styles are drawn as the first ones again."""
     while True:
         for stroke in _STROKES:
-            for colour in _COLOURS:
+            for colour in PALETTE:
                 yield {"color": colour, "linestyle": stroke, "linewidth": 1.5}
 
 

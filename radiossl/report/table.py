@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
 from radiossl.files import write_json
-from radiossl.report.figures import BLUE, GREEN, ORANGE, PURPLE, new_figure, plain_axes, save_figure, score_bars
+from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
 from radiossl.report.map import write_map
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FOREST_FILE = "forest.safetensors"
-_COLOURS = [BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00"]
 _BARS = 20
 #: Fraction of the rows at either end of a column that no bin holds: a few odd values would stretch the axis.
 _TAIL = 0.01
@@ -196,7 +195,7 @@ def draw_against(
     likely = predictions.probabilities.max(axis=1)
     bins = np.linspace(f1.edges[0], f1.edges[-1], 33)
     for number, name in enumerate(predictions.classes):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = PALETTE[number % len(PALETTE)]
         upper.fill_between(f1.centres, f1.low[number], f1.high[number], color=colour, alpha=0.2, linewidth=0)
         upper.plot(f1.centres, f1.scores[number], color=colour, marker="o", markersize=3, label=name, linewidth=1.5)
         said = predictions.predicted == number
