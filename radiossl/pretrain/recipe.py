@@ -71,6 +71,8 @@ class Recipe(_Section):
         Expression over the store's columns that selects the cutouts to train on; null for all.
     precision
         ``32-true``, ``bf16-mixed``, ``16-mixed``, or ``auto`` for the fastest that the hardware computes in.
+    compile
+        Let torch compile the network: minutes at the start, worth it for long runs on GPUs.
     seed
         The same seed gives the same run.
     checkpoint_minutes, checkpoint_steps
@@ -94,6 +96,7 @@ class Recipe(_Section):
     accumulate: int = Field(default=1, ge=1)
     where: str | None = None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    compile: bool = False
     seed: int = 0
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     checkpoint_steps: int | None = Field(default=None, ge=1)

@@ -116,6 +116,8 @@ class Trainer:
             _load_initial(network, Path(init), recipe.backbone.name)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
+        if recipe.compile:
+            self.network.compile()  # in place: the names of its tensors stay
         self.optimizer = build_optimizer(self.method, recipe)
         self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")

@@ -202,6 +202,27 @@ def test_accumulation_splits_a_batch(store_folder, tmp_path):
     assert (backbone / "model.safetensors").is_file()
 
 
+@pytest.mark.parametrize("method", ["simclr", "byol"])
+def test_a_compiled_network_trains_to_the_same_weights(method, store_folder, tmp_path, monkeypatch):
+    compiled = []
+
+    def without_code_generation(network):  # which takes minutes; all else is as it is
+        compiled.append(network)
+        return compile_in_place(network, backend="eager")
+
+    compile_in_place = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", without_code_generation)
+    changes = ("schedule.epochs=1", "precision=32-true", f"method={method}")
+    plain = pretrain(_recipe(*changes), store_folder, tmp_path / "plain")
+    assert not compiled
+    made = pretrain(_recipe(*changes, "compile=true"), store_folder, tmp_path / "compiled")
+    assert len(compiled) == 1
+    ours, theirs = (load_file(folder / "model.safetensors") for folder in (made, plain))
+    assert ours.keys() == theirs.keys()
+    for name in theirs:
+        torch.testing.assert_close(ours[name], theirs[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
 def test_collapse_is_noticed(store_folder, tmp_path, monkeypatch):
     from radiossl.pretrain import trainer
 
