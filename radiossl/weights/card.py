@@ -34,6 +34,7 @@ def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
         "",
         "```python",
         "import radiossl",
+        "",
         f'backbone = radiossl.load_backbone("{name}")',
         'features = backbone.features(["cutout.fits"])' + f"  # shape (1, {feature_dim})",
         "```",
