@@ -59,7 +59,7 @@ def sigma_clip(ordered: NDArray[np.floating], below: float, above: float, rounds
         kept = ordered[first:last]
         median, deviation = median_of(kept), deviation_of(kept)
         low, high = median - below * deviation, median + above * deviation
-        start, stop = np.searchsorted(kept, low), np.searchsorted(kept, high, side="right")
+        start, stop = int(np.searchsorted(kept, low)), int(np.searchsorted(kept, high, side="right"))
         if stop - start == last - first:
             break
         first, last = first + start, first + stop
