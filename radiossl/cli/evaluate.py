@@ -42,6 +42,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the training, such as lr=0.0003; repeatable.")
 ]
 Neighbours = Annotated[int, typer.Option("-k", "--k", min=0, help="Neighbours; 0 chooses them by inner folds.")]
+Whiten = Annotated[
+    int, typer.Option(min=0, help="Neighbours by so many whitened principal components; 0: by the features.")
+]
 Layer = Annotated[
     bool, typer.Option("--layer", help="A single layer trained with rotations and flips (Riggi et al. 2024).")
 ]
@@ -66,6 +69,7 @@ def knn(
     grouping: GroupingName = None,
     where: Where = None,
     k: Neighbours = 20,
+    whiten: Whiten = 0,
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
@@ -80,7 +84,7 @@ def knn(
     device: Device = "cpu",
 ) -> None:
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
-    _run(["knn"], locals(), {"k": k or None})
+    _run(["knn"], locals(), {"k": k or None, "components": whiten or None})
 
 
 @app.command()
@@ -129,6 +133,7 @@ def frozen(
     grouping: GroupingName = None,
     where: Where = None,
     k: Neighbours = 20,
+    whiten: Whiten = 0,
     layer: Annotated[bool, typer.Option("--layer", help="And a single layer, as in linear --layer.")] = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
@@ -152,7 +157,13 @@ def frozen(
     _run(
         protocols,
         locals(),
-        {"k": k or None, "strength": strength or None, "epochs": epochs, "calibrate": calibrate},
+        {
+            "k": k or None,
+            "components": whiten or None,
+            "strength": strength or None,
+            "epochs": epochs,
+            "calibrate": calibrate,
+        },
     )
 
 

@@ -73,16 +73,22 @@ class NearestNeighbours:
     k
         Neighbours (20 in Slijepcevic et al. 2022, section 3); null to choose among `K_GRID` by folds of the training
         rows.
+    components
+        Compare so many principal components, each scaled to unit variance, instead of the features: else a few
+        directions of large variance outvote all others. The components are those of all rows but the tested ones, and
+        need no labels. Null for the features themselves.
     """
 
     features: NDArray[np.floating]
     truth: NDArray[np.int64]
     classes: int
     k: int | None = 20
+    components: int | None = None
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
-        k = self.k or _best(K_GRID, self._accuracy, self.truth[train], train, seed)
-        return self._votes(train, test, k)
+        seen = self if self.components is None else self._whitened(test)
+        k = self.k or _best(K_GRID, seen._accuracy, self.truth[train], train, seed)
+        return seen._votes(train, test, k)
 
     def _votes(self, train: Rows, test: Rows, k: int) -> Probabilities:
         neighbours = nearest_neighbours(self.features[train], self.truth[train], k)
@@ -90,6 +96,14 @@ class NearestNeighbours:
 
     def _accuracy(self, k: float, train: Rows, test: Rows) -> float:
         return float((self._votes(train, test, int(k)).argmax(axis=1) == self.truth[test]).mean())
+
+    def _whitened(self, test: Rows) -> NearestNeighbours:
+        from sklearn.decomposition import PCA
+
+        others = np.delete(self.features, test, axis=0)
+        components = min(self.components or 1, *others.shape)
+        whitening = PCA(components, whiten=True, svd_solver="full").fit(others)
+        return NearestNeighbours(whitening.transform(self.features), self.truth, self.classes, self.k)
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ class ProtocolSettings:
     ----------
     k
         Neighbours of ``knn``; None chooses them by inner folds of the training rows.
+    components
+        Whitened principal components that ``knn`` compares, for every contender; None compares the features.
     strength
         Inverse regularisation of ``linear``, on standardised features; None chooses it by inner folds.
     epochs
@@ -64,6 +66,7 @@ class ProtocolSettings:
     """
 
     k: int | None = 20
+    components: int | None = None
     strength: float | None = 0.1
     epochs: int = 30
     training: TrainingSettings | None = None
@@ -169,7 +172,7 @@ def _on_features(
     def of_features(features: NDArray[np.floating], name: str) -> ClassifierMethod:
         retrieval[name] = _retrieved(features, labelled)
         if protocol == "knn":
-            return NearestNeighbours(features, truth, classes, settings.k)
+            return NearestNeighbours(features, truth, classes, settings.k, settings.components)
         return LogisticRegression(features, truth, classes, settings.strength)
 
     def of_network(network: Backbone, name: str) -> ClassifierMethod:
@@ -181,9 +184,10 @@ def _on_features(
     contenders = []
     if settings.baselines:
         pixels = raw_pixels(preprocessing, store)
-        neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20)
+        components = settings.components if protocol == "knn" else None
+        neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20, components)
         retrieval["raw pixels"] = _retrieved(pixels, labelled)
-        contenders.append(Contender("raw pixels", neighbours, f"kNN {settings.k or 20} {preprocessing}"))
+        contenders.append(Contender("raw pixels", neighbours, f"kNN {neighbours.k}{_of(components)} {preprocessing}"))
         if protocol != "knn":
             forest = RandomForest(image_moments(preprocessing, store), truth, classes)
             contenders.append(Contender("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
@@ -200,7 +204,12 @@ def _on_features(
 
 def _how(protocol: Protocol, settings: ProtocolSettings) -> str:
     choice = {"knn": settings.k, "linear": settings.strength, "layer": settings.epochs}[protocol]
-    return "by inner folds" if choice is None else str(choice)
+    how = "by inner folds" if choice is None else str(choice)
+    return how + (_of(settings.components) if protocol == "knn" else "")
+
+
+def _of(components: int | None) -> str:
+    return f" of {components} whitened components" if components else ""
 
 
 def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[str, float]:

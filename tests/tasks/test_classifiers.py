@@ -39,6 +39,41 @@ def test_more_neighbours_than_objects_are_all_of_them(blobs):
     np.testing.assert_allclose(probabilities, np.tile(np.bincount(truth[:9]) / 9, (40, 1)))
 
 
+def test_whitened_components_hear_quiet_directions(blobs):
+    features, truth, train, test = blobs
+    loud = np.random.default_rng(1).normal(0, 300, (120, 2)).astype(np.float32)
+    buried = np.concatenate([loud, features], axis=1)
+
+    def accuracy(components: int | None) -> float:
+        votes = NearestNeighbours(buried, truth, 2, 7, components)(train, test, 0)
+        return (votes.argmax(axis=1) == truth[test]).mean()
+
+    assert accuracy(None) < 0.7
+    assert accuracy(8) > 0.8
+    # By hand: decorrelated and scaled to unit variance by all rows but the tested ones.
+    others = buried[:80].astype(float)
+    values, vectors = np.linalg.eigh(np.cov(others.T))
+    white = (buried - others.mean(axis=0)) @ vectors / np.sqrt(values)
+    expected = NearestNeighbours(white, truth, 2, 7)(train, test, 0)
+    np.testing.assert_allclose(NearestNeighbours(buried, truth, 2, 7, 8)(train, test, 0), expected)
+
+
+def test_whitening_takes_no_more_components_than_there_are(blobs):
+    features, truth, train, test = blobs
+    every = NearestNeighbours(features, truth, 2, 7, 6)(train, test, 0)
+    np.testing.assert_allclose(NearestNeighbours(features, truth, 2, 7, 5000)(train, test, 0), every)
+
+
+def test_tested_rows_do_not_whiten_themselves(blobs):
+    features, truth, train, test = blobs
+    elsewhere = features.copy()
+    elsewhere[test[1:]] += 1e4
+    rows = np.concatenate([train, test[:1]])
+    kept = NearestNeighbours(elsewhere, truth, 2, 7, 3)(train, test, 0)[:1]
+    by_hand = NearestNeighbours(features[rows], truth[rows], 2, 7, 3)(train, np.array([80]), 0)
+    np.testing.assert_allclose(kept, by_hand)
+
+
 def test_a_class_that_was_not_seen_has_probability_zero(blobs):
     features, truth, train, test = blobs
     for method in (NearestNeighbours, LogisticRegression, RandomForest):
