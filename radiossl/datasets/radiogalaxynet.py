@@ -6,6 +6,7 @@ a picture are not colours: green and blue are the lower and the upper byte of on
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -31,6 +32,7 @@ _SPLITS = {"train": "train", "val": "valid", "test": "test"}
 #: between the declinations in their names.
 _ARCSEC = 2.0
 _PER_PART = 100
+_BOX_FACTOR, _LEAST_BOX = 1.5, 32
 #: Declination of the centre in degrees, minutes and seconds, all south, and the image's number.
 _NAME = re.compile(r"(\d\d)([0-5]\d)([0-5]\d)_\d+\.png")
 
@@ -57,9 +59,13 @@ class RadioGalaxyNetOptions(Options):
     channel
         ``radio`` joins green and blue to the 16-bit radio image, 0 to 65535; ``blue`` is its upper byte alone, as
         pictures show it; ``red`` is the infrared image.
+    cutouts
+        ``images`` as they are, or one of each of their ``objects``: a square around its box, `_BOX_FACTOR` times as
+        large, at least `_LEAST_BOX` pixels and blank beyond the image.
     """
 
     channel: Literal["radio", "blue", "red"] = "radio"
+    cutouts: Literal["images", "objects"] = "images"
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
         pixels = _pixels(path, options.channel)
         if pixels.shape != image.shape:
             raise RadiosslError(f"{path}: {pixels.shape} pixels, its annotation says {image.shape}; fetch it again")
-        yield Cutout(
+        whole = Cutout(
             cutout_id=f"{_SPLITS[folder]}_{Path(image.file_name).stem}",
             pixels=pixels,
             mosaic=image.file_name,
@@ -152,6 +158,33 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
                 "instances": json.dumps(image.instances),
             },
         )
+        if options.cutouts == "images":
+            yield whole
+        else:
+            yield from (_object(whole, number, instance) for number, instance in enumerate(image.instances))
+
+
+def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
+    """One object of an image."""
+    left, bottom, width, height = instance["bbox"]
+    x, y = left + (width - 1) / 2, bottom + (height - 1) / 2
+    side = max(math.ceil(_BOX_FACTOR * max(width, height)), _LEAST_BOX)
+    first_column, first_row = math.floor(x - (side - 1) / 2), math.floor(y - (side - 1) / 2)
+    box = np.full((side, side), np.nan, dtype=np.float32)
+    rows = slice(max(first_row, 0), first_row + side)
+    columns = slice(max(first_column, 0), first_column + side)
+    seen = whole.pixels[rows, columns]
+    into = rows.start - first_row, columns.start - first_column
+    box[into[0] : into[0] + seen.shape[0], into[1] : into[1] + seen.shape[1]] = seen
+    alone = {"label": instance["category"], "n_instances": 1, "instances": json.dumps([instance])}
+    return dataclasses.replace(
+        whole,
+        cutout_id=f"{whole.cutout_id}_{number}",
+        pixels=box,
+        x=first_column + (side - 1) / 2,
+        y=first_row + (side - 1) / 2,
+        extra={**whole.extra, **alone},
+    )
 
 
 def declination_of_name(name: str) -> float | None:
@@ -211,7 +244,7 @@ RADIO_GALAXY_NET = PublishedSet(
         "were scaled, so values compare within an image only",
         "column instances is JSON text: the class, bbox (x, y, width, height), area, segmentation (outlines, several "
         "for sources of several parts) and keypoints (x and y of the host) of every object, in pixels of the stored "
-        "image from its first row on; nothing is turned upside down",
+        "image from its first row on (of the whole image too where cutouts=objects); nothing is turned upside down",
         f"label is the class of all objects of an image, or {SEVERAL!r} where they differ",
         "images overlap on the sky: 135 of the 420 validation images show part of a training image",
         "background sources are not annotated, and one object may have several outlines",

@@ -76,6 +76,22 @@ def test_labels_splits_and_objects(source, tmp_path):
     assert imported.remarks[-1] == "the split test is not in this folder"
 
 
+def test_objects_are_cut_out_in_boxes_with_blanks_beyond_the_image(source, tmp_path):
+    store = import_set("radiogalaxynet", source, tmp_path / "store", options={"cutouts": "objects"}).store
+    assert list(store.column("cutout_id"))[:3] == [f"train_533454_1_{n}" for n in (0, 1)] + ["train_000001_2_0"]
+    assert list(store.column("label"))[2:4] == ["FR-II", "FR-I"]
+    assert set(store.column("n_instances")) == {1}
+    whole = 256.0 * picture(1)[..., 2] + picture(1)[..., 1]
+    box = store.pixels(0)
+    assert box.shape == (32, 32)
+    # The object's box is 4.0 to 6.0 by 2.5 to 4.5 pixels, whose centre is the pixel 4.5, 3: the middle of 32.
+    assert (store.column("x")[0], store.column("y")[0]) == (4.5, 2.5)
+    finite = np.isfinite(box)
+    assert finite.sum() == 19 * 21
+    np.testing.assert_array_equal(box[finite].reshape(19, 21), whole[:19, :21])
+    assert finite[13:, 11:].sum() == 19 * 21
+
+
 def test_selections(source, tmp_path):
     chosen = import_set("radiogalaxynet", source, tmp_path / "store", select="one-class").store
     assert chosen.column("label").tolist() == ["FR-II", "FR-I"]
