@@ -102,6 +102,11 @@ def _creating(path: Path) -> Iterator[None]:
         raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
 
 
+def is_temporary(path: Path) -> bool:
+    """Return whether this is a file or folder that is being written, or was when its process was killed."""
+    return path.name.startswith(_NEW)
+
+
 def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> None:
     """Remove what `atomic_file` and `atomic_folder` left in a folder when their process was killed.
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FEATURES, METADATA_KEY, feature_dimension, table_files
+from radiossl.embeddings.table import FEATURES, METADATA_KEY, feature_dimension, regrouped, table_files
 from radiossl.errors import RadiosslError
 
 #: Rows that are read at a time.
@@ -102,16 +102,12 @@ class FeatureFile:
 
     def tables(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         """Yield all columns or these as they are on disk, `BATCH_ROWS` rows at a time, from file to file."""
-        held: pa.Table | None = None
-        for file in self.files:
-            for batch in self._open(file).iter_batches(BATCH_ROWS, columns=names):
-                table = pa.Table.from_batches([batch])
-                held = table if held is None else pa.concat_tables([held, table])
-                while held.num_rows >= BATCH_ROWS:
-                    yield held.slice(0, BATCH_ROWS)
-                    held = held.slice(BATCH_ROWS)
-        if held is not None and held.num_rows:
-            yield held
+        parts = (
+            pa.Table.from_batches([batch])
+            for file in self.files
+            for batch in self._open(file).iter_batches(BATCH_ROWS, columns=names)
+        )
+        return regrouped(parts, BATCH_ROWS)
 
     def _vectors(self, column: pa.ChunkedArray, start: int) -> NDArray[np.float32]:
         flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)

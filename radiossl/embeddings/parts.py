@@ -6,9 +6,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ import torch
 
 from radiossl.embeddings.embed import features_of_file, preprocessed, table_metadata
 from radiossl.embeddings.feature_file import FeatureFile
-from radiossl.embeddings.table import FeatureTable, part_name
+from radiossl.embeddings.table import FeatureTable, part_name, regrouped
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_file, existing_file, only_writer, remove_strays
 from radiossl.parts import write_parts
@@ -207,10 +207,11 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
             shutil.rmtree(other)
     parts = [(folder / part_name(number, len(ranges)), rows) for number, rows in enumerate(ranges)]
     missing = sum(not file.exists() for file, _ in parts)
+    _held[work, identity] = opened  # for what this process makes itself
     try:
         write_parts(parts, partial(_write_part, work=work, identity=identity), "embedding", workers, scheduler)
     finally:
-        _opened.cache_clear()
+        _held.clear()
     if partitioned:
         remove_strays(folder)  # of workers that were killed
         folder.rename(out)
@@ -243,32 +244,26 @@ def _write_part(file: Path, rows: tuple[int, int], work: _Work, identity: str) -
     _opened(work, identity).part(*rows).write(file)
 
 
-@lru_cache(maxsize=1)
+#: What this process has opened, for the one table that it works on.
+_held: dict[tuple[_Work, str], _Opened] = {}
+
+
 def _opened(work: _Work, identity: str) -> _Opened:
     """Open backbone and images once in a process, and anew when they have become others."""
-    opened = _Opened(work)
-    if opened.identity != identity:
-        raise RadiosslError(
-            f"{work.weights} and the images: a worker finds others there than the process that it works for,"
-            " or has another version of radiossl"
-        )
-    return opened
+    if (work, identity) not in _held:
+        opened = _Opened(work)
+        if opened.identity != identity:
+            raise RadiosslError(
+                f"{work.weights} and the images: a worker finds others there than the process that it works for,"
+                " or has another version of radiossl"
+            )
+        _held.clear()
+        _held[work, identity] = opened
+    return _held[work, identity]
 
 
 def _join(parts: FeatureFile, out: Path) -> None:
     """Write the parts as one file."""
     with atomic_file(out) as temporary, pq.ParquetWriter(temporary, parts.file_schema) as writer:
-        for group in _groups(parts.tables()):
+        for group in regrouped(parts.tables(), _ROW_GROUP):
             writer.write_table(group)
-
-
-def _groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """Put tables together to row groups."""
-    held: list[pa.Table] = []
-    for table in tables:
-        held.append(table)
-        if sum(part.num_rows for part in held) >= _ROW_GROUP:
-            yield pa.concat_tables(held)
-            held = []
-    if held:
-        yield pa.concat_tables(held)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,22 @@ def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str]) -> int:
     if FEATURES not in schema.names or not pa.types.is_fixed_size_list(schema.field(FEATURES).type):
         raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
     return int(schema.field(FEATURES).type.list_size)
+
+
+def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Yield the same rows in tables of `rows`, the last one of fewer."""
+    held: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        held.append(table)
+        count += table.num_rows
+        while count >= rows:
+            whole = pa.concat_tables(held)
+            yield whole.slice(0, rows)
+            held = [whole.slice(rows)]
+            count -= rows
+    if count:
+        yield pa.concat_tables(held)
 
 
 def part_name(number: int, count: int) -> str:

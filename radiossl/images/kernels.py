@@ -2,43 +2,29 @@
 
 Each does in one pass over an image what tensor operations do in ten to forty, and gives the same result; accelerators
 use the tensor operations, which stand beside every call from here. The kernels release the interpreter's lock, so that
-`radiossl.images.parallel.map_on_cores` runs one on each core. The compiled code is kept on disk between processes.
+`radiossl.images.parallel.map_on_cores` runs one on each core.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radiossl.compiling import kernel, reduction
+
 Image = NDArray[np.float32]
-_Function = TypeVar("_Function", bound=Callable[..., object])
 
 _F = np.float32
 _ZERO, _ONE, _SIX = _F(0), _F(1), _F(6)
 _RED, _GREEN, _BLUE = _F(0.2989), _F(0.587), _F(0.114)
 
 
-def _kernel(function: _Function) -> _Function:
-    # Products and sums may be fused; what is not finite keeps its meaning.
-    return njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})(function)  # type: ignore
-
-
-def _reduction(function: _Function) -> _Function:
-    # The terms of a sum may also be added in any order.
-    compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-    return compiled(function)  # type: ignore
-
-
-@_kernel
+@kernel
 def _clip(value: np.float32) -> np.float32:
     return min(max(value, _ZERO), _ONE)
 
 
-@_kernel
+@kernel
 def rescale(pixels: Image, low: float, scale: float, clip: bool, out: Image) -> None:
     """Write (pixels - low) * scale to `out`, 0 where a pixel is not finite, within [0, 1] if `clip`."""
     for i in range(pixels.shape[0]):
@@ -48,7 +34,7 @@ def rescale(pixels: Image, low: float, scale: float, clip: bool, out: Image) -> 
             out[i, j] = _F(bounded) if abs(pixels[i, j]) < np.inf else _ZERO
 
 
-@_kernel
+@kernel
 def resample(image: Image, theta: NDArray[np.float64], out: Image) -> None:
     """Bilinear affine resampling of (c, h, w) to (c, s, s), as `grid_sample` with zeros outside.
 
@@ -85,7 +71,7 @@ def resample(image: Image, theta: NDArray[np.float64], out: Image) -> None:
                 target[j] = above + down[j] * (below - above)
 
 
-@_reduction
+@reduction
 def _mean_grey(image: Image, brightness: np.float32) -> np.float32:
     red, green, blue = image[0], image[1], image[2]
     total = 0.0
@@ -98,7 +84,7 @@ def _mean_grey(image: Image, brightness: np.float32) -> np.float32:
     return _F(total / red.size)
 
 
-@_reduction
+@reduction
 def _mean(channel: Image, brightness: np.float32) -> np.float32:
     total = 0.0
     for i in range(channel.size):
@@ -106,7 +92,7 @@ def _mean(channel: Image, brightness: np.float32) -> np.float32:
     return _F(total / channel.size)
 
 
-@_kernel
+@kernel
 def jitter_colour(
     image: Image, brightness: np.float32, contrast: np.float32, saturation: np.float32, hue: np.float32
 ) -> None:
@@ -132,13 +118,13 @@ def jitter_colour(
         blue[i] = value - chroma * _hue_weight(turned + _ONE)
 
 
-@_kernel
+@kernel
 def _hue_weight(k: np.float32) -> np.float32:
     k -= _SIX * np.floor(k * _F(1 / 6))
     return _clip(min(k, _F(4) - k))
 
 
-@_kernel
+@kernel
 def jitter_grey(image: Image, brightness: np.float32, contrast: np.float32) -> None:
     """Change brightness and contrast of (channels, pixels) in place, each channel by its own mean."""
     for c in range(image.shape[0]):
@@ -148,7 +134,7 @@ def jitter_grey(image: Image, brightness: np.float32, contrast: np.float32) -> N
             channel[i] = _clip(_clip(channel[i] * brightness) * contrast + mean)
 
 
-@_kernel
+@kernel
 def blur(image: Image, weights: Image) -> None:
     """Convolve (c, h, w) with the symmetric `weights`, odd in number, along both axes in place, edges reflected."""
     channels, height, width = image.shape
@@ -174,13 +160,13 @@ def blur(image: Image, weights: Image) -> None:
                     target[j] += weight * source[j]
 
 
-@_kernel
+@kernel
 def _reflect(position: int, length: int) -> int:
     position = abs(position)
     return 2 * (length - 1) - position if position >= length else position
 
 
-@_kernel
+@kernel
 def threshold(image: Image, fraction: float) -> None:
     """Set what is below the percentile (0 to 1) of the non-zero pixels to zero, (channels, pixels) in place."""
     histogram = np.empty(1 << 16, np.int32)
@@ -216,7 +202,7 @@ def threshold(image: Image, fraction: float) -> None:
             channel[i] = channel[i] if _ordered(bits[i]) >= limit else _ZERO
 
 
-@_kernel
+@kernel
 def _ordered(bits: np.uint32) -> np.uint32:
     """The bits of a float32 as a number that sorts as the float does."""
     sign = np.uint32(0x80000000)

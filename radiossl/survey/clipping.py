@@ -1,26 +1,17 @@
 """Sigma clipping and the line fit of zscale on sorted pixels, compiled: one slice after the other, without copies.
 
-The compiled code is kept on disk between processes. Sums are in double precision and may be added in any order.
+Sums are in double precision.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
+from radiossl.compiling import reduction
 
 
-def _reduction(function: _Function) -> _Function:
-    compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "reassoc"})
-    return compiled(function)  # type: ignore
-
-
-@_reduction
+@reduction
 def median_of(ordered: NDArray[np.floating]) -> float:
     """Median of sorted values."""
     middle = len(ordered) // 2
@@ -29,7 +20,7 @@ def median_of(ordered: NDArray[np.floating]) -> float:
     return 0.5 * (np.float64(ordered[middle - 1]) + np.float64(ordered[middle]))
 
 
-@_reduction
+@reduction
 def deviation_of(ordered: NDArray[np.floating]) -> float:
     """Standard deviation of sorted values.
 
@@ -45,7 +36,7 @@ def deviation_of(ordered: NDArray[np.floating]) -> float:
     return np.sqrt(max(squares / len(ordered) - mean * mean, 0.0))
 
 
-@_reduction
+@reduction
 def sigma_clip(ordered: NDArray[np.floating], below: float, above: float, rounds: int) -> tuple[int, int, float, float]:
     """Clip sorted values around their median.
 
@@ -66,7 +57,7 @@ def sigma_clip(ordered: NDArray[np.floating], below: float, above: float, rounds
     return first, last, low, high
 
 
-@_reduction
+@reduction
 def zscale_slope(sample: NDArray[np.float64], rounds: int, sigmas: float, least: int, reach: int) -> tuple[float, int]:
     """Slope of the line through a sorted sample, fitted again without what is far from it.
 

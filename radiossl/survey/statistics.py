@@ -12,8 +12,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.survey.clipping import deviation_of, median_of, sigma_clip, zscale_slope
-
 #: Of the noise: three sigma on either side of the median, at most so many times, as everywhere in astronomy.
 _NOISE_CLIP, _CLIP_ROUNDS = (3.0, 3.0), 5
 #: Channel 1: sigma clipping, five sigma below and thirty above the median (Riggi et al. 2024, section 2.3).
@@ -66,6 +64,8 @@ class PixelStatistics:
         by a min-max scaling: that scaling only replaces a limit by the image's own extreme where the latter is inside.
         Sorted once, every clipping is a shorter slice of the pixels; both contrasts of zscale share one line fit.
         """
+        from radiossl.survey.clipping import deviation_of, median_of, sigma_clip
+
         finite = np.asarray(pixels).ravel()
         known = np.isfinite(finite)
         finite = finite if known.all() else finite[known]
@@ -99,6 +99,8 @@ def _zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> 
 
     Pixels far from the line, and their neighbours, are left out and the line is fitted again.
     """
+    from radiossl.survey.clipping import median_of, zscale_slope
+
     stride = int(max(1.0, finite.size / _ZSCALE_SAMPLES))
     sample = np.sort(finite[::stride][:_ZSCALE_SAMPLES]).astype(np.float64)
     count = len(sample)

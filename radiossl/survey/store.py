@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, only_writer, read_json, remove_strays, write_json
+from radiossl.files import atomic_file, is_temporary, only_writer, read_json, remove_strays, write_json
 from radiossl.parts import write_parts
 from radiossl.survey.cutout import Cutout, blank_fraction
 from radiossl.survey.statistics import STATISTICS, PixelStatistics
@@ -262,7 +262,7 @@ def _claim(path: Path, identity: str) -> None:
         raise (FinishedStoreError if same else RadiosslError)(
             f"{path}: holds a finished store already; choose another --out or delete it"
         )
-    if path.exists() and any(not file.name.startswith(".tmp-") for file in path.iterdir()):
+    if path.exists() and not all(map(is_temporary, path.iterdir())):
         raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FEATURES, feature_dimension, table_files
+from radiossl.embeddings.table import FEATURES, feature_dimension, regrouped, table_files
 from radiossl.errors import RadiosslError
 
 _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
@@ -179,18 +179,7 @@ class TableFile:
 
     def pieces(self, names: Sequence[str], rows: int, start: int = 0) -> Iterator[pa.Table]:
         """Yield tables of `rows` rows (the last one of fewer) with the columns `names`, from row `start` on."""
-        held: list[pa.Table] = []
-        count = 0
-        for part in self._parts(list(names), rows, start):
-            held.append(part)
-            count += part.num_rows
-            while count >= rows:
-                whole = pa.concat_tables(held)
-                yield whole.slice(0, rows)
-                held = [whole.slice(rows)]
-                count -= rows
-        if count:
-            yield pa.concat_tables(held)
+        return regrouped(self._parts(list(names), rows, start), rows)
 
     def read(self, names: Sequence[str]) -> pa.Table:
         """Read these columns of all rows."""
