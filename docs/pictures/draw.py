@@ -32,11 +32,20 @@ STEPS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def survey(folder: Path) -> CutoutStore:
+def simulated(folder: Path) -> CutoutStore:
     """Simulate a mosaic and cut its sources."""
+    survey = f"{folder}/survey"
     commands = [
-        ["simulate", f"{folder}/survey", "--tiles", "1", "--size", "1600", "--sources", "120", "--seed", "4"],
-        ["cutouts", "sources", f"{folder}/survey", "--catalogue", f"{folder}/survey/truth.csv", "--out", f"{folder}/store"],
+        ["simulate", survey, "--tiles", "1", "--size", "1600", "--sources", "120", "--seed", "4"],
+        [
+            "cutouts",
+            "sources",
+            f"{folder}/survey",
+            "--catalogue",
+            f"{survey}/truth.csv",
+            "--out",
+            f"{folder}/store",
+        ],
     ]
     for arguments in commands:
         try:
@@ -107,7 +116,7 @@ def views(store: CutoutStore, rows: list[int], out: Path) -> None:
 def draw(out: Path) -> None:
     """Draw all pictures into a folder."""
     with tempfile.TemporaryDirectory() as folder:
-        store = survey(Path(folder))
+        store = simulated(Path(folder))
         rows = clearest(store, ["FRI", "FRII", "bent", "hybrid", "ring"])
         preprocessing(store, rows, out / "preprocessing.png")
         augmentations(store, rows[1], out / "augmentations.png")
