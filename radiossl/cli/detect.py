@@ -1,0 +1,98 @@
+"""`radiossl detect`: a network that finds and outlines sources, trained on annotated images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from radiossl.cli.settings import key_values
+from radiossl.errors import DiskFullError, RadiosslError
+
+if TYPE_CHECKING:
+    from radiossl.detection.examples import Source
+
+app = typer.Typer(no_args_is_help=True, help="Find sources in images and mosaics with a network that outlines them.")
+
+Images = Annotated[Path | None, typer.Option(help="Folder of the images; beside the annotations if not given.")]
+ReaderName = Annotated[
+    str, typer.Option("--reader", help="plain, or radiogalaxynet: radio in green and blue, infrared in red.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Out = Annotated[Path, typer.Option(help="Folder to write.")]
+
+
+@app.command()
+def train(
+    annotations: Annotated[Path, typer.Argument(help="COCO file of the training images.")],
+    weights: Annotated[Path, typer.Option(help="Backbone folder; its preprocessing is used in every mode.")],
+    out: Out,
+    mode: Annotated[str, typer.Option(help="The backbone: frozen, finetune or scratch (random weights).")] = "finetune",
+    images: Images = None,
+    valid: Annotated[Path | None, typer.Option(help="COCO file of validation images, for AP while training.")] = None,
+    valid_images: Annotated[Path | None, typer.Option(help="Folder of the validation images.")] = None,
+    reader: ReaderName = "plain",
+    infrared: Annotated[bool, typer.Option("--infrared", help="Infrared as the third channel.")] = False,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images (12).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step (8).")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in pixels of what the network sees (224).")] = None,
+    fraction: Annotated[float | None, typer.Option(help="Part of the training images to use.")] = None,
+    balanced: Annotated[
+        bool, typer.Option("--balanced", help="Images of rare classes first, with --fraction.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same detector.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Such as lr=0.0005, design.rois=128.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Train Mask R-CNN on a backbone."""
+    from typing import get_args
+
+    from radiossl.detection.network import Mode
+    from radiossl.detection.settings import DetectionTraining
+    from radiossl.detection.training import train_detector
+    from radiossl.report.detection_training import write_training_report
+    from radiossl.weights.released import load_backbone
+
+    if mode not in get_args(Mode):
+        raise RadiosslError(f"--mode {mode}: expected {', '.join(get_args(Mode))}")
+    given = {"epochs": epochs, "batch_size": batch_size, "image_size": image_size, "fraction": fraction, "seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None} | key_values(changes)
+    settings = DetectionTraining.of(chosen | ({"balanced": True} if balanced else {}))
+    watched = None if valid is None else _source(valid, valid_images, reader)
+    try:
+        detector = train_detector(
+            _source(annotations, images, reader),
+            load_backbone(weights),
+            mode,
+            out,
+            settings,
+            valid=watched,
+            infrared=infrared,
+            resume=resume,
+            device=device,
+        )
+    except (KeyboardInterrupt, DiskFullError) as error:
+        what = "no room on the disk" if isinstance(error, DiskFullError) else "interrupted"
+        typer.echo(f"{what}; go on by the same command with --resume ({out})", err=True)
+        raise
+    report = write_training_report(out)
+    typer.echo(f"{detector.name}: detector of {', '.join(detector.config.classes)}; {report}")
+
+
+def _source(annotations: Path, images: Path | None, reader: str) -> Source:
+    from typing import get_args
+
+    from radiossl.detection.annotations import read_annotations
+    from radiossl.detection.examples import Source
+    from radiossl.detection.images import Reader
+
+    if reader not in get_args(Reader):
+        raise RadiosslError(f"--reader {reader}: expected {' or '.join(get_args(Reader))}")
+    folder = images or annotations.parent
+    if not folder.is_dir():
+        raise RadiosslError(f"--images {folder}: no such folder")
+    return Source(read_annotations(annotations), folder, reader)

@@ -1,0 +1,128 @@
+"""A detected object: its class, score, box and pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.survey.mosaic import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """An object in an image or mosaic.
+
+    Attributes
+    ----------
+    label
+        Name of its class.
+    score
+        Between 0 and 1.
+    box
+        Left, lower, right and upper edge as the network says, in pixels that are squares from 0 to 1.
+    x0, y0
+        First column and row of `mask`.
+    mask
+        Its pixels, a rectangle of them; at least one is true.
+    cut
+        It touches an edge of the tile in which it was seen, beyond which the mosaic goes on.
+    merged
+        It was put together from several.
+    """
+
+    label: str
+    score: float
+    box: tuple[float, float, float, float]
+    x0: int
+    y0: int
+    mask: NDArray[np.bool_]
+    cut: bool = False
+    merged: bool = False
+
+    @property
+    def area(self) -> int:
+        """Number of its pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def extent(self) -> Box:
+        """The rectangle of its pixels."""
+        return Box(self.x0, self.y0, self.mask.shape[1], self.mask.shape[0])
+
+    def shifted(self, columns: int, rows: int) -> Detection:
+        """Return the object as seen in an image whose first pixel is so far before this one's."""
+        left, low, right, high = self.box
+        box = (left + columns, low + rows, right + columns, high + rows)
+        return replace(self, box=box, x0=self.x0 + columns, y0=self.y0 + rows)
+
+    def within(self, box: Box) -> NDArray[np.bool_]:
+        """Return its pixels in a rectangle, shape (height, width)."""
+        inside = np.zeros((box.height, box.width), dtype=bool)
+        left, right = max(self.x0, box.x0), min(self.x0 + self.mask.shape[1], box.x0 + box.width)
+        low, high = max(self.y0, box.y0), min(self.y0 + self.mask.shape[0], box.y0 + box.height)
+        if left < right and low < high:
+            part = self.mask[low - self.y0 : high - self.y0, left - self.x0 : right - self.x0]
+            inside[low - box.y0 : high - box.y0, left - box.x0 : right - box.x0] = part
+        return inside
+
+    def shared(self, other: Detection) -> int:
+        """Return how many pixels two objects share."""
+        return int(np.count_nonzero(self.mask & other.within(self.extent)))
+
+    def united(self, other: Detection) -> Detection:
+        """Return this object with another's pixels added, cut only where both are."""
+        x0, y0 = min(self.x0, other.x0), min(self.y0, other.y0)
+        right = max(self.x0 + self.mask.shape[1], other.x0 + other.mask.shape[1])
+        high = max(self.y0 + self.mask.shape[0], other.y0 + other.mask.shape[0])
+        around = Box(x0, y0, right - x0, high - y0)
+        edges = zip(self.box, other.box, (min, min, max, max), strict=True)
+        left, low, far, top = (chosen(one, two) for one, two, chosen in edges)
+        mask = self.within(around) | other.within(around)
+        cut = self.cut and other.cut
+        return replace(self, box=(left, low, far, top), x0=x0, y0=y0, mask=mask, cut=cut, merged=True)
+
+    def encoded(self, shape: tuple[int, int]) -> dict[str, Any]:
+        """Return its pixels in an image (height, width) as a compressed run-length encoding of COCO."""
+        from pycocotools import mask as coco
+
+        pixels = self.within(Box(0, 0, shape[1], shape[0]))
+        return coco.encode(np.asfortranarray(pixels.astype(np.uint8)))
+
+
+def drawn(
+    label: str,
+    score: float,
+    box: tuple[float, float, float, float],
+    heat: NDArray[np.floating],
+    shape: tuple[int, int],
+) -> Detection | None:
+    """Draw a network's square mask into its box in an image; None if no pixel of it is in the image.
+
+    Parameters
+    ----------
+    label, score, box
+        See `Detection`.
+    heat
+        Probability of belonging to the object, shape (m, m), stretched over the box, interpolated linearly.
+    shape
+        (height, width) of the image.
+    """
+    from scipy.ndimage import map_coordinates
+
+    left, low, right, high = box
+    x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(low)))
+    x1, y1 = min(shape[1], int(np.ceil(right))), min(shape[0], int(np.ceil(high)))
+    if x0 >= x1 or y0 >= y1 or right <= left or high <= low:
+        return None
+    side = heat.shape[0]
+    columns = (np.arange(x0, x1) + 0.5 - left) / (right - left) * side - 0.5
+    rows = (np.arange(y0, y1) + 0.5 - low) / (high - low) * side - 0.5
+    mask = map_coordinates(heat, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest") >= 0.5
+    if not mask.any():
+        return None
+    across, along = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    tight = mask[along[0] : along[-1] + 1, across[0] : across[-1] + 1]
+    return Detection(label, score, box, x0 + int(across[0]), y0 + int(along[0]), tight)
