@@ -83,6 +83,45 @@ def train(
     typer.echo(f"{detector.name}: detector of {', '.join(detector.config.classes)}; {report}")
 
 
+@app.command()
+def predict(
+    mosaics: Annotated[list[Path], typer.Argument(help="FITS mosaics, folders of them, or glob patterns.")],
+    detector: Annotated[Path, typer.Option(help="Detector or run folder of radiossl detect train.")],
+    out: Out,
+    score: Annotated[float, typer.Option(help="Least score of an object.")] = 0.5,
+    window: Annotated[
+        int | None, typer.Option(help="Side of a tile in pixels; by default that of the training images.")
+    ] = None,
+    overlap: Annotated[float, typer.Option(help="Part of a tile's side shared with the next.")] = 0.3,
+    device: Device = "auto",
+) -> None:
+    """Find the sources of mosaics: catalogue, DS9 regions, label images and pictures.
+
+    An interrupted search is completed by the same command.
+    """
+    import shutil
+
+    from radiossl.detection.network import load_detector
+    from radiossl.detection.prediction import detect_mosaic
+    from radiossl.files import only_writer
+    from radiossl.pretrain.distributed import World
+    from radiossl.report.detection import SearchedMosaic, write_detections
+    from radiossl.survey.mosaic import Mosaic, find_mosaics, mosaic_labels
+
+    paths = find_mosaics([str(path) for path in mosaics])
+    model = load_detector(detector, World().device(device))
+    with only_writer(out):
+        kept = out / ".parts"
+        searched = []
+        for path, label in zip(paths, mosaic_labels(paths), strict=True):
+            with Mosaic.open(path) as mosaic:
+                found = detect_mosaic(model, mosaic, window=window, overlap=overlap, score=score, kept=kept)
+            searched.append(SearchedMosaic(mosaic, label, found))
+        report = write_detections(searched, model, out)
+        shutil.rmtree(kept, ignore_errors=True)
+    typer.echo(f"{report}: {sum(len(one.found) for one in searched)} objects in {len(paths)} mosaic(s)")
+
+
 def _source(annotations: Path, images: Path | None, reader: str) -> Source:
     from typing import get_args
 

@@ -20,7 +20,7 @@ from radiossl.errors import RadiosslError
 from radiossl.files import atomic_folder, read_json, write_json
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture, stage_numbers
-from radiossl.weights.released import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, load_tensors
+from radiossl.weights.released import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, file_sha256, load_tensors
 
 Mode = Literal["frozen", "finetune", "scratch"]
 
@@ -135,9 +135,13 @@ class Detector(nn.Module):
         Its `DetectorConfig`.
     name
         Where it was loaded from.
+    sha256
+        Hash of its weights file; "" if it was never saved.
     """
 
-    def __init__(self, config: DetectorConfig, network: nn.Module | None = None, name: str = "") -> None:
+    def __init__(
+        self, config: DetectorConfig, network: nn.Module | None = None, name: str = "", sha256: str = ""
+    ) -> None:
         """Take a bare backbone network, or make one with random weights."""
         from torchvision.models.detection import MaskRCNN
         from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -146,7 +150,7 @@ class Detector(nn.Module):
         from torchvision.ops import MultiScaleRoIAlign
 
         super().__init__()
-        self.config, self.name = config, name
+        self.config, self.name, self.sha256 = config, name, sha256
         design, preprocessing = config.design, config.preprocessing.preprocessing
         backbone = _Pyramid(network or config.architecture.build(preprocessing.channels), design.pyramid)
         count = 1 + len(config.classes)
@@ -230,6 +234,7 @@ def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
                     "field_px": config.field_px,
                     "reader": config.reader,
                     "training": config.training,
+                    "sha256": file_sha256(folder / WEIGHTS_FILE),
                 }
             },
         )
@@ -275,10 +280,12 @@ def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cp
     except (KeyError, TypeError, ValidationError) as error:
         reason = " ".join(str(error).split())
         raise RadiosslError(f"{file}: damaged or from a newer radiossl ({reason})") from None
-    detector = Detector(config, name=str(path))
     tensors = load_tensors(folder / WEIGHTS_FILE)
-    check_tensors(
-        tensors, detector.state_dict(), str(folder / WEIGHTS_FILE), f"a detector on {config.architecture.name}"
-    )
+    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    detector = Detector(config, name=str(path), sha256=sha256)
+    weights = str(folder / WEIGHTS_FILE)
+    check_tensors(tensors, detector.state_dict(), weights, f"a detector on {config.architecture.name}")
+    if sha256 != ours.get("sha256"):
+        raise RadiosslError(f"{weights}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
     detector.load_state_dict(tensors)
     return detector.to(device).eval()

@@ -84,6 +84,14 @@ class Detection:
         cut = self.cut and other.cut
         return replace(self, box=(left, low, far, top), x0=x0, y0=y0, mask=mask, cut=cut, merged=True)
 
+    def outlines(self) -> list[NDArray[np.float64]]:
+        """Return the closed lines around its islands and holes, each (n, 2) of x and y, integers at pixel centres."""
+        from contourpy import contour_generator
+
+        padded = np.pad(self.mask.astype(float), 1)
+        lines = contour_generator(z=padded).lines(0.5)
+        return [np.asarray(line) + np.array([self.x0 - 1, self.y0 - 1]) for line in lines]
+
     def encoded(self, shape: tuple[int, int]) -> dict[str, Any]:
         """Return its pixels in an image (height, width) as a compressed run-length encoding of COCO."""
         from pycocotools import mask as coco
