@@ -122,6 +122,51 @@ def predict(
     typer.echo(f"{report}: {sum(len(one.found) for one in searched)} objects in {len(paths)} mosaic(s)")
 
 
+@app.command()
+def evaluate(
+    detectors: Annotated[list[Path], typer.Argument(help="Detectors or run folders of radiossl detect train.")],
+    annotations: Annotated[Path, typer.Option(help="COCO file of the images to judge on.")],
+    out: Out,
+    images: Images = None,
+    reader: ReaderName = "plain",
+    score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
+    overlap: Annotated[float, typer.Option(help="Least intersection over union of masks that match.")] = 0.6,
+    device: Device = "auto",
+) -> None:
+    """Judge detectors: completeness, reliability, F1, average precision, by class, size and brightness.
+
+    Several detectors are compared. An interrupted evaluation is completed by the same command.
+    """
+    from radiossl.detection.evaluation import Judgement
+    from radiossl.detection.inference import detect_source
+    from radiossl.detection.network import load_detector
+    from radiossl.files import only_writer
+    from radiossl.pretrain.distributed import World
+    from radiossl.report.detection_evaluation import write_evaluation
+
+    if not (0 < score < 1 and 0 < overlap <= 1):
+        raise RadiosslError(f"--score {score:g}, --overlap {overlap:g}: expected numbers between 0 and 1")
+    names = [path.parent.name if path.name == "detector" else path.name for path in map(Path.resolve, detectors)]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise RadiosslError(f"two detectors are called {min(twice)}; rename the folder of one")
+    source = _source(annotations, images, reader)
+    models = [load_detector(path, World().device(device)) for path in detectors]
+    with only_writer(out):
+        judgements = [
+            Judgement(name, model.config, source, detect_source(model, source, out / ".parts"), score, overlap)
+            for name, model in zip(names, models, strict=True)
+        ]
+        report = write_evaluation(judgements, out)
+    for one in judgements:
+        known = one.summary
+        typer.echo(
+            f"{one.name}: AP50 {known['ap50']:.3f}, completeness {known['completeness']:.3f},"
+            f" reliability {known['reliability']:.3f}, F1 {known['f1']:.3f}"
+        )
+    typer.echo(f"{report}: {len(judgements)} detector(s)")
+
+
 def _source(annotations: Path, images: Path | None, reader: str) -> Source:
     from typing import get_args
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from radiossl.detection.annotations import AnnotatedImage
 from radiossl.detection.examples import Source
 from radiossl.detection.images import Frame
 from radiossl.detection.network import Detector
-from radiossl.detection.objects import Detection, drawn
+from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
+from radiossl.files import read_json, write_json
 from radiossl.images.parallel import map_on_cores
+from radiossl.parts import write_parts
 
 #: Images in a forward pass.
 BATCH = 8
@@ -51,8 +56,23 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
     return found
 
 
-def detect_source(detector: Detector, source: Source) -> Iterator[list[Detection]]:
-    """Yield the objects found in each image of a set, in its order; the detector must be in evaluation mode.
+def detect_source(detector: Detector, source: Source, kept: Path) -> list[list[Detection]]:
+    """Find the objects in each image of a set.
+
+    Parameters
+    ----------
+    detector
+        In evaluation mode.
+    source
+        The images.
+    kept
+        Folder for what is found in finished parts of the set, known by the weights and the images: the same call goes
+        on where it was interrupted.
+
+    Returns
+    -------
+    list
+        The objects of each image in its order, down to a score of 0.05.
 
     Raises
     ------
@@ -60,9 +80,19 @@ def detect_source(detector: Detector, source: Source) -> Iterator[list[Detection
         If an image is missing, damaged or not as annotated.
     """
     images, preprocessing = source.annotations.images, detector.config.preprocessing
-    for start in range(0, len(images), BATCH):
-        batch = images[start : start + BATCH]
-        prepared = map_on_cores(
-            lambda image: preprocessing.prepare(source.planes(image, preprocessing.infrared)), batch
-        )
-        yield from detect_prepared(detector, torch.stack(prepared), [image.shape for image in batch])
+    listed = [(image.file_name, image.shape) for image in images]
+    key = hashlib.sha256(
+        f"{detector.sha256}\0{source.folder.resolve()}\0{source.reader}\0{listed}".encode()
+    ).hexdigest()
+    parts = [
+        (kept / f"{key[:24]}-{start:06d}.json", images[start : start + BATCH]) for start in range(0, len(images), BATCH)
+    ]
+
+    def write(file: Path, batch: Sequence[AnnotatedImage]) -> None:
+        planes = map_on_cores(lambda image: source.planes(image, preprocessing.infrared), batch)
+        prepared = torch.stack(map_on_cores(preprocessing.prepare, planes))
+        found = detect_prepared(detector, prepared, [image.shape for image in batch])
+        write_json(file, [[as_plain(item) for item in objects] for objects in found])
+
+    write_parts(parts, write, f"finding sources with {detector.name}")
+    return [[from_plain(entry) for entry in objects] for file, _ in parts for objects in read_json(file)]

@@ -100,6 +100,33 @@ class Detection:
         return coco.encode(np.asfortranarray(pixels.astype(np.uint8)))
 
 
+def as_plain(item: Detection) -> dict[str, Any]:
+    """Return an object as what JSON can hold."""
+    from pycocotools import mask as coco
+
+    encoded = coco.encode(np.asfortranarray(item.mask.astype(np.uint8)))
+    return {
+        "label": item.label,
+        "score": item.score,
+        "box": item.box,
+        "x0": item.x0,
+        "y0": item.y0,
+        "shape": item.mask.shape,
+        "pixels": encoded["counts"].decode("ascii"),
+        "cut": item.cut,
+    }
+
+
+def from_plain(entry: dict[str, Any]) -> Detection:
+    """Return the object that `as_plain` made this of."""
+    from pycocotools import mask as coco
+
+    mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
+    left, low, right, high = entry["box"]
+    box = (left, low, right, high)
+    return Detection(entry["label"], entry["score"], box, entry["x0"], entry["y0"], mask, entry["cut"])
+
+
 def drawn(
     label: str,
     score: float,

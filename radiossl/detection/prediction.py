@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ import torch
 from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.merging import merge
 from radiossl.detection.network import Detector
-from radiossl.detection.objects import Detection
+from radiossl.detection.objects import Detection, as_plain, from_plain
 from radiossl.errors import RadiosslError
 from radiossl.files import read_json, write_json
 from radiossl.images.parallel import map_on_cores
@@ -83,10 +82,10 @@ def detect_mosaic(
     parts = [(kept / f"{key}-{number:05d}.json", row) for number, row in enumerate(rows)]
 
     def write(file: Path, row: list[Box]) -> None:
-        write_json(file, [_as_plain(item) for item in _in_tiles(detector, mosaic, row, score)])
+        write_json(file, [as_plain(item) for item in _in_tiles(detector, mosaic, row, score)])
 
     write_parts(parts, write, name)
-    return merge(_from_plain(entry) for file, _ in parts for entry in read_json(file))
+    return merge(from_plain(entry) for file, _ in parts for entry in read_json(file))
 
 
 def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: float) -> list[Detection]:
@@ -131,29 +130,3 @@ def _key(detector: Detector, mosaic: Mosaic, side: int, overlap: float, score: f
         f"{detector.sha256}\0{mosaic.path.resolve()}\0{known.st_size}\0{known.st_mtime_ns}\0{side}\0{overlap}\0{score}"
     )
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def _as_plain(item: Detection) -> dict[str, Any]:
-    from pycocotools import mask as coco
-
-    encoded = coco.encode(np.asfortranarray(item.mask.astype(np.uint8)))
-    return {
-        "label": item.label,
-        "score": item.score,
-        "box": item.box,
-        "x0": item.x0,
-        "y0": item.y0,
-        "shape": item.mask.shape,
-        "pixels": encoded["counts"].decode("ascii"),
-        "cut": item.cut,
-    }
-
-
-def _from_plain(entry: dict[str, Any]) -> Detection:
-    from pycocotools import mask as coco
-
-    mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
-    left, low, right, high = entry["box"]
-    return Detection(
-        entry["label"], entry["score"], (left, low, right, high), entry["x0"], entry["y0"], mask, entry["cut"]
-    )
