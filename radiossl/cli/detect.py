@@ -23,6 +23,11 @@ Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
 
 
+@app.callback()
+def _main() -> None:
+    _needs_pycocotools()
+
+
 @app.command()
 def train(
     annotations: Annotated[Path, typer.Argument(help="COCO file of the training images.")],
@@ -35,7 +40,7 @@ def train(
     reader: ReaderName = "plain",
     infrared: Annotated[bool, typer.Option("--infrared", help="Infrared as the third channel.")] = False,
     epochs: Annotated[int | None, typer.Option(help="Passes over the images (12).")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step (8).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step (4).")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels of what the network sees (224).")] = None,
     fraction: Annotated[float | None, typer.Option(help="Part of the training images to use.")] = None,
     balanced: Annotated[
@@ -49,16 +54,14 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train Mask R-CNN on a backbone."""
-    from typing import get_args
-
-    from radiossl.detection.network import Mode
+    from radiossl.detection.network import MODES
     from radiossl.detection.settings import DetectionTraining
     from radiossl.detection.training import train_detector
     from radiossl.report.detection_training import write_training_report
     from radiossl.weights.released import load_backbone
 
-    if mode not in get_args(Mode):
-        raise RadiosslError(f"--mode {mode}: expected {', '.join(get_args(Mode))}")
+    if mode not in MODES:
+        raise RadiosslError(f"--mode {mode}: expected {', '.join(MODES)}")
     given = {"epochs": epochs, "batch_size": batch_size, "image_size": image_size, "fraction": fraction, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None} | key_values(changes)
     settings = DetectionTraining.of(chosen | ({"balanced": True} if balanced else {}))
@@ -88,7 +91,7 @@ def predict(
     mosaics: Annotated[list[Path], typer.Argument(help="FITS mosaics, folders of them, or glob patterns.")],
     detector: Annotated[Path, typer.Option(help="Detector or run folder of radiossl detect train.")],
     out: Out,
-    score: Annotated[float, typer.Option(help="Least score of an object.")] = 0.5,
+    score: Annotated[float, typer.Option(help="Least source score of an object.")] = 0.5,
     window: Annotated[
         int | None, typer.Option(help="Side of a tile in pixels; by default that of the training images.")
     ] = None,
@@ -129,7 +132,9 @@ def evaluate(
     out: Out,
     images: Images = None,
     reader: ReaderName = "plain",
-    score: Annotated[float, typer.Option(help="Least score of a detection.")] = 0.5,
+    score: Annotated[
+        float, typer.Option(help="Least score of a detection: of its class, and of any for SOURCE.")
+    ] = 0.5,
     overlap: Annotated[float, typer.Option(help="Least intersection over union of masks that match.")] = 0.6,
     device: Device = "auto",
 ) -> None:
@@ -167,15 +172,20 @@ def evaluate(
     typer.echo(f"{report}: {len(judgements)} detector(s)")
 
 
-def _source(annotations: Path, images: Path | None, reader: str) -> Source:
-    from typing import get_args
+def _needs_pycocotools() -> None:
+    from importlib.util import find_spec
 
+    if find_spec("pycocotools") is None:
+        raise RadiosslError("detection needs the package pycocotools: pip install 'radiossl[detect]'")
+
+
+def _source(annotations: Path, images: Path | None, reader: str) -> Source:
     from radiossl.detection.annotations import read_annotations
     from radiossl.detection.examples import Source
-    from radiossl.detection.images import Reader
+    from radiossl.detection.images import READERS
 
-    if reader not in get_args(Reader):
-        raise RadiosslError(f"--reader {reader}: expected {' or '.join(get_args(Reader))}")
+    if reader not in READERS:
+        raise RadiosslError(f"--reader {reader}: expected {' or '.join(READERS)}")
     folder = images or annotations.parent
     if not folder.is_dir():
         raise RadiosslError(f"--images {folder}: no such folder")

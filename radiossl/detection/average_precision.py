@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from radiossl.detection.annotations import Annotations
+from radiossl.detection.merging import once
 from radiossl.detection.objects import Detection
 
 
@@ -48,14 +49,17 @@ def average_precision(
     boxes
         Overlap of boxes instead of masks.
     one_class
-        Take all classes as one: how well sources are found, whatever they are called.
+        Take all classes as one: how well sources are found, whatever they are called. An object that the network lists
+        under several classes then counts once, by its source score.
     """
     from pycocotools import mask as coco
     from pycocotools.cocoeval import COCOeval
 
     numbers = {name: number for number, name in enumerate(annotations.classes, start=1)}
-    truth, said = [], []
-    for image, objects in zip(annotations.images, found, strict=True):
+    truth: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = []
+    for image, listed in zip(annotations.images, found, strict=True):
+        objects = once(listed) if one_class else listed
         for row, known in enumerate(image.objects):
             encoded = image.encoded(row)
             truth.append(
@@ -75,7 +79,7 @@ def average_precision(
                 "category_id": numbers[item.label],
                 "segmentation": item.encoded(image.shape),
                 "bbox": [item.x0, item.y0, item.mask.shape[1], item.mask.shape[0]],
-                "score": item.score,
+                "score": item.source_score if one_class else item.score,
             }
             for item in objects
             if item.label in numbers

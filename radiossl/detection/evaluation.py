@@ -62,7 +62,7 @@ class Judgement:
     @cached_property
     def objects(self) -> list[list[Detection]]:
         """The objects of each image as a catalogue would have them: good enough, each of them once."""
-        return [merge(item for item in objects if item.score >= self.score) for objects in self.found]
+        return [merge(item for item in objects if item.source_score >= self.score) for objects in self.found]
 
     @cached_property
     def classes(self) -> pd.DataFrame:

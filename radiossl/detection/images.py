@@ -20,6 +20,7 @@ from radiossl.survey.statistics import PixelStatistics, zscale_limits
 
 #: How the pixels of a file are meant: a plain image, or RadioGalaxyNET's two bytes in two colours.
 Reader = Literal["plain", "radiogalaxynet"]
+READERS: tuple[Reader, ...] = ("plain", "radiogalaxynet")
 
 #: Contrasts that the zscale augmentation draws from: 0.25 to 0.4 (Riggi et al. 2024, section 4.3).
 CONTRASTS = np.linspace(0.25, 0.4, 16)

@@ -13,7 +13,7 @@ from radiossl.detection.annotations import AnnotatedImage
 from radiossl.detection.examples import Source
 from radiossl.detection.images import Frame
 from radiossl.detection.network import Detector
-from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
+from radiossl.detection.objects import Detection, as_plain, drawn, from_plain, with_source_scores
 from radiossl.files import read_json, write_json
 from radiossl.images.parallel import map_on_cores
 from radiossl.parts import write_parts
@@ -52,7 +52,7 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
             drawn(name, score, tuple(box.tolist()), heat, shape)
             for name, score, box, heat in zip(names, scores, boxes, heats, strict=True)
         ]
-        found.append([item for item in objects if item is not None])
+        found.append(with_source_scores([item for item in objects if item is not None]))
     return found
 
 

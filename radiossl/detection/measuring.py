@@ -72,7 +72,7 @@ def measure(found: Sequence[Detection], mosaic: Mosaic, labels: NDArray[np.int32
 
         - ``source_id`` (by position), ``label`` (number in the label image), ``mosaic``;
         - ``ra_deg``, ``dec_deg`` (ICRS), ``x``, ``y`` (0-based): centroid of the brightness above the background;
-        - ``class``, ``score``, ``islands``;
+        - ``class``, ``score`` (of the class), ``source_score`` (of any), ``islands``;
         - ``x_min``, ``y_min``, ``x_max``, ``y_max``: first and last column and row; ``area_px``; ``extent_arcsec``:
           largest extent in any direction;
         - ``peak``, ``background``, ``rms`` in the mosaic's unit; ``snr``: peak above the background in rms;
@@ -101,6 +101,7 @@ _COLUMNS = (
     "dec_deg",
     "class",
     "score",
+    "source_score",
     "x",
     "y",
     "x_min",
@@ -162,6 +163,7 @@ def _one(
     return {
         "class": item.label,
         "score": item.score,
+        "source_score": item.source_score,
         "x": box.x0 + float(np.average(columns, weights=weights)),
         "y": box.y0 + float(np.average(rows, weights=weights)),
         "x_min": x0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,10 +74,30 @@ def merge(found: Iterable[Detection]) -> list[Detection]:
         The best first.
     """
     grid = _Grid()
-    for item in sorted(found, key=lambda one: (one.cut, -one.score, one.x0, one.y0, one.label)):
+    for item in sorted(found, key=lambda one: (one.cut, *_best_first(one))):
         _take(grid, item)
     kept = sorted(grid.objects.values(), key=lambda one: -one.area)
-    return sorted(_with_islands(kept), key=lambda one: (-one.score, one.x0, one.y0))
+    return sorted(_with_islands(kept), key=_best_first)
+
+
+def once(found: Iterable[Detection]) -> list[Detection]:
+    """Return the objects of an image without those that share half of their pixels, or the other's, with a better one.
+
+    The kept ones stay as they are, down to the lowest score: for curves of precision, which merging would disturb.
+    """
+    grid = _Grid()
+    for item in sorted(found, key=_best_first):
+        if not any(
+            item.shared(grid.objects[mate]) >= SHARED_PART * min(item.area, grid.objects[mate].area)
+            for mate in grid.near(item)
+        ):
+            grid.add(item)
+    return list(grid.objects.values())
+
+
+def _best_first(item: Detection) -> tuple[float, float, int, int, str]:
+    # Of the entries of one object, equally sure of a source, the likeliest class comes first.
+    return (-round(item.source_score, 2), -item.score, item.x0, item.y0, item.label)
 
 
 def _take(grid: _Grid, item: Detection) -> None:
@@ -92,14 +111,14 @@ def _take(grid: _Grid, item: Detection) -> None:
     pieces = [number for number in mates if grid.objects[number].cut and item.cut]
     parts = [number for number in mates if _is_part(grid.objects[number], item)]
     if mates and len(pieces) == len(mates):
-        whole = max((grid.objects[number] for number in pieces), key=lambda one: one.score)
+        whole = max((grid.objects[number] for number in pieces), key=lambda one: one.source_score)
         for number in pieces:
             whole = whole if grid.objects[number] is whole else whole.united(grid.objects[number])
             grid.remove(number)
         grid.add(whole.united(item))
     elif mates and len(parts) == len(mates):
         for number in parts:
-            item = replace(item.united(grid.objects[number]), score=max(item.score, grid.objects[number].score))
+            item = item.united(grid.objects[number])
             grid.remove(number)
         grid.add(item)
     elif not mates:
@@ -110,7 +129,7 @@ def _is_part(part: Detection, whole: Detection) -> bool:
     return (
         not whole.cut
         and whole.area >= 2 * part.area
-        and whole.score * _WHOLE_SCORE >= part.score
+        and whole.source_score * _WHOLE_SCORE >= part.source_score
         and whole.shared(part) >= _INSIDE * part.area
     )
 
@@ -147,7 +166,8 @@ def _hull(item: Detection) -> NDArray[np.bool_]:
     from scipy.spatial import ConvexHull
 
     rows, columns = np.nonzero(item.mask)
-    corners = np.concatenate([np.stack([rows + dy, columns + dx], axis=1) for dy in (-0.5, 0.5) for dx in (-0.5, 0.5)])
+    centres = np.stack([rows, columns], axis=1)
+    corners = np.concatenate([centres + np.array([dy, dx]) for dy in (-0.5, 0.5) for dx in (-0.5, 0.5)])
     sides = ConvexHull(corners).equations  # outward normals and offsets
-    grid = np.stack(np.indices(item.mask.shape), axis=-1)
+    grid = np.moveaxis(np.indices(item.mask.shape), 0, -1)
     return (grid @ sides[:, :2].T + sides[:, 2] <= 1e-9).all(axis=-1)

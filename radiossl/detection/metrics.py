@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.detection.annotations import Annotations
-from radiossl.detection.objects import Detection
+from radiossl.detection.objects import Detection, is_source
 from radiossl.tasks.intervals import wilson_interval
 
 #: Name of the group of all classes that are real sources.
 SOURCE = "SOURCE"
-#: Names of classes that are none (Riggi et al. 2024, section 4.2), in small letters.
-NOT_SOURCES = frozenset({"spurious", "sidelobe", "artefact", "artifact", "flagged"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +46,7 @@ class Matches:
 
 def source_classes(classes: Sequence[str]) -> list[str]:
     """Return the classes that are real sources: all but artefacts and flagged objects."""
-    return [name for name in classes if name.lower() not in NOT_SOURCES]
+    return [name for name in classes if is_source(name)]
 
 
 def match(
@@ -60,8 +59,9 @@ def match(
 ) -> Matches:
     """Match detections with true objects of the same group of classes.
 
-    In every image the detections of the group choose in the order of their scores, each the object of largest overlap
-    among those of the group that are left, if that is large enough. Crowds count neither for nor against.
+    A detection is rated by the probability of its class if the group has no other, else by its source score. In every
+    image the detections of the group choose in the order of their ratings, each the object of largest overlap among
+    those of the group that are left, if that is large enough. Crowds count neither for nor against.
 
     Parameters
     ----------
@@ -76,13 +76,14 @@ def match(
     """
     from pycocotools import mask as coco
 
+    rating = attrgetter("score" if len(group) == 1 else "source_score")
     truth: list[tuple[int, int, bool]] = []
     said: list[tuple[int, int, bool]] = []
     for number, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
         true = [row for row, item in enumerate(image.objects) if item.category in group and not item.crowd]
         crowds = [row for row, item in enumerate(image.objects) if item.category in group and item.crowd]
-        mine = [row for row, item in enumerate(objects) if item.label in group and item.score >= score]
-        mine.sort(key=lambda row: -objects[row].score)
+        mine = [row for row, item in enumerate(objects) if item.label in group and rating(item) >= score]
+        mine.sort(key=lambda row: -rating(objects[row]))
         masks = [objects[row].encoded(image.shape) for row in mine]
         known = true + crowds
         shared = np.zeros((len(mine), len(known)))
@@ -100,9 +101,7 @@ def match(
                 continue
             said.append((number, row, bool(real)))
         truth += [(number, row, not bool(open_)) for row, open_ in zip(true, left, strict=True)]
-    columns = [
-        np.array(list(column)) for rows in (truth, said) for column in (zip(*rows, strict=True) if rows else ((),) * 3)
-    ]
+    columns = [np.array(column) for rows in (truth, said) for column in _columns(rows)]
     true_image, true_row, hit, said_image, said_row, real_ones = columns
     return Matches(
         true_image.astype(np.int64),
@@ -112,6 +111,10 @@ def match(
         said_row.astype(np.int64),
         real_ones.astype(bool),
     )
+
+
+def _columns(rows: list[tuple[int, int, bool]]) -> list[list[Any]]:
+    return [[row[place] for row in rows] for place in range(3)]
 
 
 def scores(matches: Matches) -> dict[str, Any]:

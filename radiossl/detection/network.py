@@ -23,6 +23,7 @@ from radiossl.weights.architecture import Architecture, stage_numbers
 from radiossl.weights.released import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, file_sha256, load_tensors
 
 Mode = Literal["frozen", "finetune", "scratch"]
+MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")
 
 #: Features of these strides make up the pyramid; a coarser one is added by pooling.
 _STRIDES = (4, 8, 16, 32)

@@ -1,7 +1,8 @@
-"""A detected object: its class, score, box and pixels."""
+"""A detected object: its class, scores, box and pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.survey.mosaic import Box
+
+#: Names of classes that are no sources, in small letters.
+_NOT_SOURCES = frozenset({"spurious", "sidelobe", "artefact", "artifact", "flagged"})
+#: Boxes of two classes that overlap so much are of one object.
+_SAME_BOX = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +26,10 @@ class Detection:
     label
         Name of its class.
     score
-        Between 0 and 1.
+        Probability of this class, between 0 and 1.
+    source_score
+        Probability of any class of its kind, real sources or artefacts: where a network wavers between two classes of
+        galaxies, it is still sure of a source.
     box
         Left, lower, right and upper edge as the network says, in pixels that are squares from 0 to 1.
     x0, y0
@@ -35,6 +44,7 @@ class Detection:
 
     label: str
     score: float
+    source_score: float
     box: tuple[float, float, float, float]
     x0: int
     y0: int
@@ -108,6 +118,7 @@ def as_plain(item: Detection) -> dict[str, Any]:
     return {
         "label": item.label,
         "score": item.score,
+        "source_score": item.source_score,
         "box": item.box,
         "x0": item.x0,
         "y0": item.y0,
@@ -123,8 +134,16 @@ def from_plain(entry: dict[str, Any]) -> Detection:
 
     mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
     left, low, right, high = entry["box"]
-    box = (left, low, right, high)
-    return Detection(entry["label"], entry["score"], box, entry["x0"], entry["y0"], mask, entry["cut"])
+    return Detection(
+        entry["label"],
+        entry["score"],
+        entry["source_score"],
+        (left, low, right, high),
+        entry["x0"],
+        entry["y0"],
+        mask,
+        entry["cut"],
+    )
 
 
 def drawn(
@@ -160,4 +179,39 @@ def drawn(
         return None
     across, along = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     tight = mask[along[0] : along[-1] + 1, across[0] : across[-1] + 1]
-    return Detection(label, score, box, x0 + int(across[0]), y0 + int(along[0]), tight)
+    return Detection(label, score, score, box, x0 + int(across[0]), y0 + int(along[0]), tight)
+
+
+def with_source_scores(found: Sequence[Detection]) -> list[Detection]:
+    """Give the objects of an image their `source_score`.
+
+    The network lists an object once for every class that it may be. The probabilities of a place exclude each other, so
+    that those of all classes of a kind add up: the best of each class whose box overlaps by half.
+    """
+    if not found:
+        return []
+    boxes = np.array([item.box for item in found])
+    overlaps = _box_overlaps(boxes)
+    rated = []
+    for number, item in enumerate(found):
+        kind = is_source(item.label)
+        best: dict[str, float] = {item.label: item.score}
+        for other in np.flatnonzero(overlaps[number] >= _SAME_BOX).tolist():
+            label = found[other].label
+            if label != item.label and is_source(label) == kind:
+                best[label] = max(best.get(label, 0.0), found[other].score)
+        rated.append(replace(item, source_score=min(1.0, sum(best.values()))))
+    return rated
+
+
+def is_source(label: str) -> bool:
+    """Tell a class of real sources from artefacts and flagged objects (Riggi et al. 2024, section 4.2)."""
+    return label.lower() not in _NOT_SOURCES
+
+
+def _box_overlaps(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union of all pairs of boxes (n, 4), shape (n, n)."""
+    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    shared = np.clip(high - low, 0, None).prod(axis=-1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return shared / (area[:, None] + area - shared)

@@ -51,7 +51,7 @@ def detect_mosaic(
     overlap
         Part of a tile's side that it shares with the next one; larger sources are seen in pieces and put together.
     score
-        Least score of an object.
+        Least source score of an object.
     kept
         Folder in which the objects of finished rows of tiles are kept, so that an interrupted search goes on.
 
@@ -105,7 +105,7 @@ def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: f
         results = detect_prepared(detector, prepared, [tile.shape for tile in tiles])
         for box, objects in zip(chosen, results, strict=True):
             for item in objects:
-                if item.score >= score:
+                if item.source_score >= score:
                     found.append(_with_cut(item.shifted(box.x0, box.y0), box, mosaic.shape))
     return found
 

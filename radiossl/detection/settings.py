@@ -76,8 +76,8 @@ class DetectionTraining(BaseModel):
 
     image_size: int = Field(default=224, ge=64, le=1024, multiple_of=32)
     epochs: int = Field(default=12, ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    lr: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=4, ge=1)
+    lr: float = Field(default=7e-4, gt=0)
     backbone_lr: float = Field(default=0.3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.05, ge=0, le=0.5)

@@ -151,7 +151,7 @@ class _Trainer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.detector = Detector.on(backbone, self.config)
-        self.detector.to(device, memory_format=torch.channels_last).set_training()
+        self.detector.to(memory_format=torch.channels_last).to(device).set_training()
         self.optimizer = torch.optim.AdamW(
             self._groups(), lr=settings.lr, weight_decay=settings.weight_decay, betas=_BETAS, fused=True
         )

@@ -32,7 +32,19 @@ _FONT = 9
 _MOST_NUMBERS = 60
 #: Rows of the catalogue in the report.
 _ROWS = 100
-_SHOWN = ("label", "source_id", "class", "score", "ra_deg", "dec_deg", "extent_arcsec", "snr", "flux_jy", "islands")
+_SHOWN = (
+    "label",
+    "source_id",
+    "class",
+    "source_score",
+    "score",
+    "ra_deg",
+    "dec_deg",
+    "extent_arcsec",
+    "snr",
+    "flux_jy",
+    "islands",
+)
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,8 @@ def _write_regions(one: SearchedMosaic, frame: pd.DataFrame, colours: dict[str, 
         lines = [one.mosaic.pixel_to_sky(line[:, 0], line[:, 1]) for line in item.outlines()]
         outlines.append([np.stack(line, axis=1) for line in lines])
     names = [
-        f"{row.label} {item.label} {item.score:.2f}" for row, item in zip(frame.itertuples(), one.found, strict=True)
+        f"{row.label} {item.label} {item.source_score:.2f}"
+        for row, item in zip(frame.itertuples(), one.found, strict=True)
     ]
     write_outline_regions(outlines, names, [colours[item.label] for item in one.found], path)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _FONT = 9
 _MARKERS = "os^Dv*Ph"
 _EXAMPLES, _EXAMPLE_COLUMNS = 12, 4
+#: Between an annotated object and the box around it.
+_ROOM_PX = 4
 _MODES = {"scratch": "from scratch", "frozen": "frozen", "finetune": "fine-tuned"}
 _AXES = {
     "extent_px": "largest extent (pixels)",
@@ -81,7 +83,8 @@ def write_evaluation(judgements: Sequence[Judgement], out: str | os.PathLike[str
     best = max(judgements, key=lambda one: one.summary["f1"])
     draw_examples(best, out / "examples.png")
     report.section("Examples").figure(
-        out / "examples.png", f"{best.name}: dashed what is annotated, coloured what was found, with its score."
+        out / "examples.png",
+        f"{best.name}: dashed boxes around what is annotated, coloured what was found, with its source score.",
     )
     for name in ("table.csv", "classes.csv", "metrics.json"):
         report.link(out / name)
@@ -182,28 +185,34 @@ def draw_examples(one: Judgement, out: str | os.PathLike[str]) -> None:
     """Draw images spread evenly over the set with what is annotated and what was found."""
     images = one.source.annotations.images
     chosen = np.unique(np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).astype(int))
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
     colours = class_colours(one.config.classes)
-    columns = min(_EXAMPLE_COLUMNS, len(chosen))
-    lines = -(-len(chosen) // columns)
-    figure = new_figure(2.7 * columns, 2.75 * lines + 0.35)
+    per_line = min(_EXAMPLE_COLUMNS, len(chosen))
+    rows = -(-len(chosen) // per_line)
+    figure = new_figure(2.7 * per_line, 2.75 * rows + 0.35)
     for place, number in enumerate(chosen.tolist()):
         image = images[number]
-        axes = figure.add_subplot(lines, columns, place + 1)
+        axes = figure.add_subplot(rows, per_line, place + 1)
         axes.imshow(as_rgb(one.source.planes(image)[0], how="asinh", colour_map="gray_r"), origin="lower")
-        for row in range(len(image.objects)):
-            axes.contour(image.mask(row), levels=[0.5], colors="black", linewidths=0.8, linestyles="dashed")
+        for number_of in range(len(image.objects)):
+            lines, columns = np.nonzero(image.mask(number_of))
+            corner = (columns.min() - 0.5 - _ROOM_PX, lines.min() - 0.5 - _ROOM_PX)
+            width, height = (float(np.ptp(places)) + 1 + 2 * _ROOM_PX for places in (columns, lines))
+            axes.add_patch(
+                Rectangle(corner, width, height, fill=False, edgecolor="black", linewidth=0.8, linestyle="dashed")
+            )
         for item in one.objects[number]:
             for line in item.outlines():
                 axes.plot(line[:, 0], line[:, 1], color=colours[item.label], linewidth=1.1)
-            left, low, width, height = item.extent
+            left, low, across, along = item.extent
             axes.annotate(
-                f"{item.score:.2f}", (left + width, low + height), (1, 1), textcoords="offset points",
+                f"{item.source_score:.2f}", (left + across, low + along), (1, 1), textcoords="offset points",
                 fontsize=_FONT - 3, color=colours[item.label],
             )  # fmt: skip
         axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(-0.5, image.shape[0] - 0.5))
-    from matplotlib.lines import Line2D
-
     handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-    handles.append(Line2D([], [], color="black", linestyle="dashed", label="annotated"))
+    handles.append(Line2D([], [], color="black", linestyle="dashed", label="annotated (box)"))
     figure.legend(handles=handles, loc="outside upper left", ncols=6, frameon=False, fontsize=_FONT)
     save_figure(figure, out)
