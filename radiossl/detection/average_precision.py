@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from radiossl.detection.annotations import Annotations
-from radiossl.detection.merging import once
+from radiossl.detection.network import LEAST_SCORE
 from radiossl.detection.objects import Detection
 
 
@@ -49,8 +49,8 @@ def average_precision(
     boxes
         Overlap of boxes instead of masks.
     one_class
-        Take all classes as one: how well sources are found, whatever they are called. An object that the network lists
-        under several classes then counts once, by its source score.
+        Take all classes as one: how well sources are found, whatever they are called, rated by their source score.
+        Otherwise an object is listed under every class that it may be, with its probability.
     """
     from pycocotools import mask as coco
     from pycocotools.cocoeval import COCOeval
@@ -58,8 +58,7 @@ def average_precision(
     numbers = {name: number for number, name in enumerate(annotations.classes, start=1)}
     truth: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
-    for image, listed in zip(annotations.images, found, strict=True):
-        objects = once(listed) if one_class else listed
+    for image, objects in zip(annotations.images, found, strict=True):
         for row, known in enumerate(image.objects):
             encoded = image.encoded(row)
             truth.append(
@@ -73,17 +72,18 @@ def average_precision(
                     "iscrowd": int(known.crowd),
                 }
             )
-        said += [
-            {
+        for item in objects:
+            place = {
                 "image_id": image.image_id,
-                "category_id": numbers[item.label],
                 "segmentation": item.encoded(image.shape),
                 "bbox": [item.x0, item.y0, item.mask.shape[1], item.mask.shape[0]],
-                "score": item.source_score if one_class else item.score,
             }
-            for item in objects
-            if item.label in numbers
-        ]
+            scores = {item.label: item.source_score} if one_class else item.probabilities
+            said += [
+                place | {"category_id": numbers[name], "score": value}
+                for name, value in scores.items()
+                if name in numbers and value >= LEAST_SCORE
+            ]
     if not said or not truth:
         nothing = 0.0 if truth else float("nan")
         return AveragePrecision(nothing, nothing, nothing, dict.fromkeys(annotations.classes, nothing))

@@ -13,7 +13,7 @@ from radiossl.detection.annotations import AnnotatedImage
 from radiossl.detection.examples import Source
 from radiossl.detection.images import Frame
 from radiossl.detection.network import Detector
-from radiossl.detection.objects import Detection, as_plain, drawn, from_plain, with_source_scores
+from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
 from radiossl.files import read_json, write_json
 from radiossl.images.parallel import map_on_cores
 from radiossl.parts import write_parts
@@ -42,17 +42,16 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
     """
     config = detector.config
     images = config.preprocessing.finish(prepared.float()).to(detector.device)
-    results = detector(images.contiguous(memory_format=torch.channels_last))
+    results = detector.find(images.contiguous(memory_format=torch.channels_last))
     found = []
     for result, shape in zip(results, shapes, strict=True):
         boxes = Frame(shape, config.preprocessing.preprocessing.size).to_image(result["boxes"].cpu().numpy())
-        heats, scores = result["masks"][:, 0].cpu().numpy(), result["scores"].tolist()
-        names = [config.classes[number - 1] for number in result["labels"].tolist()]
+        heats, rows = result["masks"].cpu().numpy(), result["probabilities"].tolist()
         objects = [
-            drawn(name, score, tuple(box.tolist()), heat, shape)
-            for name, score, box, heat in zip(names, scores, boxes, heats, strict=True)
+            drawn(dict(zip(config.classes, row, strict=True)), tuple(box.tolist()), heat, shape)
+            for row, box, heat in zip(rows, boxes, heats, strict=True)
         ]
-        found.append(with_source_scores([item for item in objects if item is not None]))
+        found.append([item for item in objects if item is not None])
     return found
 
 

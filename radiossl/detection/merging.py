@@ -80,24 +80,8 @@ def merge(found: Iterable[Detection]) -> list[Detection]:
     return sorted(_with_islands(kept), key=_best_first)
 
 
-def once(found: Iterable[Detection]) -> list[Detection]:
-    """Return the objects of an image without those that share half of their pixels, or the other's, with a better one.
-
-    The kept ones stay as they are, down to the lowest score: for curves of precision, which merging would disturb.
-    """
-    grid = _Grid()
-    for item in sorted(found, key=_best_first):
-        if not any(
-            item.shared(grid.objects[mate]) >= SHARED_PART * min(item.area, grid.objects[mate].area)
-            for mate in grid.near(item)
-        ):
-            grid.add(item)
-    return list(grid.objects.values())
-
-
 def _best_first(item: Detection) -> tuple[float, float, int, int, str]:
-    # Of the entries of one object, equally sure of a source, the likeliest class comes first.
-    return (-round(item.source_score, 2), -item.score, item.x0, item.y0, item.label)
+    return (-item.source_score, -item.score, item.x0, item.y0, item.label)
 
 
 def _take(grid: _Grid, item: Detection) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import radiossl
 from radiossl.detection.images import FieldPreprocessing, Reader
+from radiossl.detection.objects import is_source
 from radiossl.detection.settings import DetectorDesign
 from radiossl.errors import RadiosslError
 from radiossl.files import atomic_folder, read_json, write_json
@@ -35,6 +36,8 @@ _CANONICAL = 112
 #: Samples along either side of a bin: sources are a few bins wide, and the gradient costs its square on one core.
 _SAMPLES = 1
 _GROUPS = 8
+#: Objects below this score are not listed at all; of two boxes that overlap more than so, the better one stays.
+LEAST_SCORE, _SUPPRESSION = 0.05, 0.5
 #: Stages of a pretrained backbone, its stem the first, that are not trained on: their filters are general, and their
 #: gradients, at the highest resolution, cost as much as those of all the others.
 _KEPT_STAGES = 2
@@ -172,7 +175,6 @@ class Detector(nn.Module):
             rpn_post_nms_top_n_test=100,
             rpn_batch_size_per_image=design.anchors,
             box_batch_size_per_image=design.rois,
-            box_detections_per_img=design.most,
         )
         model.transform = _AsTheyAre()
         self.model = model
@@ -207,9 +209,55 @@ class Detector(nn.Module):
                 tensor.requires_grad_(self.config.mode == "finetune" and stages[name] >= _KEPT_STAGES)
         return self
 
-    def forward(self, images: Tensor, targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """Losses by name if training, else for every image ``boxes``, ``labels``, ``scores`` and ``masks``."""
+    def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Losses by name; needs training mode."""
         return self.model(images, targets)
+
+    @torch.inference_mode()
+    def find(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Find the objects in images (n, channels, size, size); needs evaluation mode.
+
+        torchvision lists an object once for each class that it may be, as COCO's metric wants it. Here every object
+        is listed once, with the probabilities of all classes, and boxes suppress each other whatever their class.
+
+        Returns
+        -------
+        list
+            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes) and ``masks`` (m, 28, 28), the best first.
+        """
+        from torchvision.ops import clip_boxes_to_image
+
+        listed, _ = self.model.transform(images, None)
+        features = self.model.backbone(images)
+        proposals, _ = self.model.rpn(listed, features)
+        heads, sizes = self.model.roi_heads, listed.image_sizes
+        logits, offsets = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        probabilities = logits.softmax(dim=1)[:, 1:]
+        labels = probabilities.argmax(dim=1)
+        decoded = heads.box_coder.decode(offsets, proposals)  # (regions, 1 + classes, 4)
+        boxes = clip_boxes_to_image(decoded[torch.arange(len(labels), device=labels.device), labels + 1], sizes[0])
+        counts = [len(part) for part in proposals]
+        found = []
+        for own_boxes, own in zip(boxes.split(counts), probabilities.split(counts), strict=True):
+            kept = self._kept(own_boxes, own)
+            found.append({"boxes": own_boxes[kept], "probabilities": own[kept]})
+        heat = heads.mask_predictor(
+            heads.mask_head(heads.mask_roi_pool(features, [part["boxes"] for part in found], sizes))
+        ).sigmoid()
+        for part, own in zip(found, heat.split([len(part["boxes"]) for part in found]), strict=True):
+            part["masks"] = own[torch.arange(len(own), device=own.device), part["probabilities"].argmax(dim=1) + 1]
+        return found
+
+    def _kept(self, boxes: Tensor, probabilities: Tensor) -> Tensor:
+        """Which boxes of an image are objects, the best first, by the probability of their kind."""
+        from torchvision.ops import nms
+
+        sources = torch.tensor([is_source(name) for name in self.config.classes], device=boxes.device)
+        kind = sources[probabilities.argmax(dim=1)]
+        scores = torch.where(kind, probabilities[:, sources].sum(dim=1), probabilities[:, ~sources].sum(dim=1))
+        wide = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
+        able = (wide & (scores >= LEAST_SCORE)).nonzero().flatten()
+        return able[nms(boxes[able], scores[able], _SUPPRESSION)][: self.config.design.most]
 
 
 def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:

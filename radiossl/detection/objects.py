@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,8 +13,6 @@ from radiossl.survey.mosaic import Box
 
 #: Names of classes that are no sources, in small letters.
 _NOT_SOURCES = frozenset({"spurious", "sidelobe", "artefact", "artifact", "flagged"})
-#: Boxes of two classes that overlap so much are of one object.
-_SAME_BOX = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,13 +21,8 @@ class Detection:
 
     Attributes
     ----------
-    label
-        Name of its class.
-    score
-        Probability of this class, between 0 and 1.
-    source_score
-        Probability of any class of its kind, real sources or artefacts: where a network wavers between two classes of
-        galaxies, it is still sure of a source.
+    probabilities
+        Of each class by its name; what is missing to 1 is that there is nothing.
     box
         Left, lower, right and upper edge as the network says, in pixels that are squares from 0 to 1.
     x0, y0
@@ -42,15 +35,32 @@ class Detection:
         It was put together from several.
     """
 
-    label: str
-    score: float
-    source_score: float
+    probabilities: Mapping[str, float]
     box: tuple[float, float, float, float]
     x0: int
     y0: int
     mask: NDArray[np.bool_]
     cut: bool = False
     merged: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of the likeliest class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def score(self) -> float:
+        """Probability of that class."""
+        return self.probabilities[self.label]
+
+    @property
+    def source_score(self) -> float:
+        """Probability of any class of its kind, real sources or artefacts.
+
+        Where a network wavers between two classes of galaxies, it is still sure of a source.
+        """
+        kind = is_source(self.label)
+        return sum(part for name, part in self.probabilities.items() if is_source(name) == kind)
 
     @property
     def area(self) -> int:
@@ -77,6 +87,18 @@ class Detection:
             part = self.mask[low - self.y0 : high - self.y0, left - self.x0 : right - self.x0]
             inside[low - box.y0 : high - box.y0, left - box.x0 : right - box.x0] = part
         return inside
+
+    def cropped(self, shape: tuple[int, int]) -> Detection | None:
+        """Return the object without what is outside an image (height, width); None if nothing is inside."""
+        x0, y0, width, height = self.extent
+        if x0 >= 0 and y0 >= 0 and x0 + width <= shape[1] and y0 + height <= shape[0]:
+            return self
+        inside = self.within(Box(0, 0, shape[1], shape[0]))
+        if not inside.any():
+            return None
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        tight = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return replace(self, x0=int(columns[0]), y0=int(rows[0]), mask=tight)
 
     def shared(self, other: Detection) -> int:
         """Return how many pixels two objects share."""
@@ -116,9 +138,7 @@ def as_plain(item: Detection) -> dict[str, Any]:
 
     encoded = coco.encode(np.asfortranarray(item.mask.astype(np.uint8)))
     return {
-        "label": item.label,
-        "score": item.score,
-        "source_score": item.source_score,
+        "probabilities": dict(item.probabilities),
         "box": item.box,
         "x0": item.x0,
         "y0": item.y0,
@@ -135,9 +155,7 @@ def from_plain(entry: dict[str, Any]) -> Detection:
     mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
     left, low, right, high = entry["box"]
     return Detection(
-        entry["label"],
-        entry["score"],
-        entry["source_score"],
+        entry["probabilities"],
         (left, low, right, high),
         entry["x0"],
         entry["y0"],
@@ -147,8 +165,7 @@ def from_plain(entry: dict[str, Any]) -> Detection:
 
 
 def drawn(
-    label: str,
-    score: float,
+    probabilities: Mapping[str, float],
     box: tuple[float, float, float, float],
     heat: NDArray[np.floating],
     shape: tuple[int, int],
@@ -157,7 +174,7 @@ def drawn(
 
     Parameters
     ----------
-    label, score, box
+    probabilities, box
         See `Detection`.
     heat
         Probability of belonging to the object, shape (m, m), stretched over the box, interpolated linearly.
@@ -179,39 +196,9 @@ def drawn(
         return None
     across, along = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     tight = mask[along[0] : along[-1] + 1, across[0] : across[-1] + 1]
-    return Detection(label, score, score, box, x0 + int(across[0]), y0 + int(along[0]), tight)
-
-
-def with_source_scores(found: Sequence[Detection]) -> list[Detection]:
-    """Give the objects of an image their `source_score`.
-
-    The network lists an object once for every class that it may be. The probabilities of a place exclude each other, so
-    that those of all classes of a kind add up: the best of each class whose box overlaps by half.
-    """
-    if not found:
-        return []
-    boxes = np.array([item.box for item in found])
-    overlaps = _box_overlaps(boxes)
-    rated = []
-    for number, item in enumerate(found):
-        kind = is_source(item.label)
-        best: dict[str, float] = {item.label: item.score}
-        for other in np.flatnonzero(overlaps[number] >= _SAME_BOX).tolist():
-            label = found[other].label
-            if label != item.label and is_source(label) == kind:
-                best[label] = max(best.get(label, 0.0), found[other].score)
-        rated.append(replace(item, source_score=min(1.0, sum(best.values()))))
-    return rated
+    return Detection(probabilities, box, x0 + int(across[0]), y0 + int(along[0]), tight)
 
 
 def is_source(label: str) -> bool:
     """Tell a class of real sources from artefacts and flagged objects (Riggi et al. 2024, section 4.2)."""
     return label.lower() not in _NOT_SOURCES
-
-
-def _box_overlaps(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union of all pairs of boxes (n, 4), shape (n, n)."""
-    low, high = np.maximum(boxes[:, None, :2], boxes[:, :2]), np.minimum(boxes[:, None, 2:], boxes[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=-1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return shared / (area[:, None] + area - shared)

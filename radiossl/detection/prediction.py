@@ -105,8 +105,10 @@ def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: f
         results = detect_prepared(detector, prepared, [tile.shape for tile in tiles])
         for box, objects in zip(chosen, results, strict=True):
             for item in objects:
-                if item.source_score >= score:
-                    found.append(_with_cut(item.shifted(box.x0, box.y0), box, mosaic.shape))
+                # A tile larger than the mosaic reaches beyond it.
+                placed = item.shifted(box.x0, box.y0).cropped(mosaic.shape)
+                if placed is not None and placed.source_score >= score:
+                    found.append(_with_cut(placed, box, mosaic.shape))
     return found
 
 

@@ -32,7 +32,7 @@ def point_sources(positions, fluxes, shape=(80, 100), rms=1e-4, background=3e-4)
 def disc(x0, y0, radius=9, **more):
     y, x = np.indices((2 * radius + 1, 2 * radius + 1)) - radius
     box = (x0 - radius, y0 - radius, x0 + radius + 1, y0 + radius + 1)
-    return Detection("R", 0.9, 0.95, box, x0 - radius, y0 - radius, np.hypot(x, y) <= radius, **more)
+    return Detection({"R": 0.9}, box, x0 - radius, y0 - radius, np.hypot(x, y) <= radius, **more)
 
 
 def test_the_flux_of_point_sources_is_their_peak(tmp_path):
@@ -74,8 +74,8 @@ def test_edges_and_blanks_are_flagged(tmp_path):
     pixels = point_sources([(50, 40)], [0.05])
     pixels[:, 60:65] = np.nan
     mosaic = mosaic_of(tmp_path, pixels)
-    corner = Detection("R", 0.9, 0.9, (0, 0, 4, 4), 0, 0, np.ones((4, 4), bool), merged=True)
-    blank = Detection("R", 0.9, 0.9, (61, 20, 63, 22), 61, 20, np.ones((2, 2), bool))
+    corner = Detection({"R": 0.9}, (0, 0, 4, 4), 0, 0, np.ones((4, 4), bool), merged=True)
+    blank = Detection({"R": 0.9}, (61, 20, 63, 22), 61, 20, np.ones((2, 2), bool))
     found = [disc(50, 40), corner, blank]
     table = measure(found, mosaic, label_image(found, mosaic.shape))
     assert table["at_edge"].tolist() == [False, True, False]

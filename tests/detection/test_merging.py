@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from radiossl.detection.merging import islands, merge, once
+from radiossl.detection.merging import islands, merge
 from radiossl.survey.mosaic import Box
 
 from .test_objects import thing
@@ -82,9 +82,3 @@ def test_no_two_objects_share_half_of_their_pixels():
     whole = [item for item in kept if not item.merged]
     assert all(a.shared(b) < 0.5 * min(a.area, b.area) for i, a in enumerate(whole) for b in whole[:i])
     assert [item.source_score for item in kept] == sorted((item.source_score for item in kept), reverse=True)
-
-
-def test_once_keeps_the_likeliest_class_of_each_object():
-    square = np.ones((10, 10))
-    entries = [thing(5, 5, square, "FR-I", 0.3, source_score=0.7), thing(5, 6, square, "FR-II", 0.4, source_score=0.7)]
-    assert [item.label for item in once([*entries, thing(40, 5, square, score=0.1)])] == ["FR-II", "R"]

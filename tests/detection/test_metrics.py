@@ -1,5 +1,7 @@
 """Matches and scores, beside slow ones and numbers known in advance."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -64,7 +66,7 @@ def test_a_wrong_class_still_counts_as_a_source_but_an_artefact_does_not():
 
 def test_a_source_is_rated_by_the_sum_of_its_classes_and_a_class_by_its_own():
     known = truth([("R", (5, 5, 10, 10))])
-    table = class_table(known, [[seen(5, 5, 10, 10, "R", 0.4, source_score=0.8)]]).set_index("class")
+    table = class_table(known, [[seen(5, 5, 10, 10, "R", 0.41, source_score=0.8)]]).set_index("class")
     assert (table.loc["R", "completeness"], table.loc[SOURCE, "completeness"]) == (0, 1)
 
 
@@ -109,7 +111,7 @@ def test_average_precision_of_perfect_and_half_found_objects():
     known = truth([("R", (5, 5, 10, 10)), ("FR-II", (40, 40, 10, 10))], [("R", (20, 20, 15, 15))])
     perfect = [[seen(5, 5, 10, 10), seen(40, 40, 10, 10, "FR-II")], [seen(20, 20, 15, 15)]]
     result = average_precision(known, perfect)
-    assert (result.ap, result.ap50, result.by_class["R"]) == (1, 1, 1)
+    assert (result.ap, result.ap50, result.by_class["R"]) == pytest.approx((1, 1, 1))
     assert np.isnan(result.by_class["spurious"])
     half = average_precision(known, [[seen(5, 5, 10, 10)], []])
     assert half.by_class["R"] == pytest.approx(51 / 101)  # recalls 0, 0.01, ... 0.5 of 101
@@ -117,9 +119,11 @@ def test_average_precision_of_perfect_and_half_found_objects():
     assert average_precision(known, [[], []]).ap50 == 0
 
 
-def test_average_precision_without_classes_counts_an_object_once():
+def test_an_object_is_listed_under_all_its_classes_but_once_as_a_source():
     known = truth([("R", (5, 5, 10, 10))])
-    said = [[seen(5, 5, 10, 10, "FR-II", 0.5, source_score=0.9), seen(5, 5, 10, 10, "R", 0.4, source_score=0.9)]]
-    assert average_precision(known, said).by_class["R"] == 1
-    assert average_precision(known, said, one_class=True).ap50 == 1
-    assert average_precision(known, said, one_class=True, boxes=True).ap50 == 1
+    item = dataclasses.replace(seen(5, 5, 10, 10), probabilities={"FR-II": 0.5, "R": 0.4})
+    assert average_precision(known, [[item]]).by_class["R"] == pytest.approx(1)
+    assert average_precision(known, [[item]], one_class=True).ap50 == pytest.approx(1)
+    assert average_precision(known, [[item]], one_class=True, boxes=True).ap50 == pytest.approx(1)
+    unlikely = dataclasses.replace(item, probabilities={"FR-II": 0.5, "R": 0.01})
+    assert average_precision(known, [[unlikely]]).by_class["R"] == 0

@@ -5,14 +5,15 @@ import pytest
 import torch
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from radiossl.detection.objects import Detection, as_plain, drawn, from_plain, with_source_scores
+from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
 from radiossl.survey.mosaic import Box
 
 
 def thing(x0, y0, mask, label="R", score=0.8, **more):
     mask = np.asarray(mask, bool)
-    box = (x0, y0, x0 + mask.shape[1], y0 + mask.shape[0])
-    return Detection(label, score, more.pop("source_score", score), box, x0, y0, mask, **more)
+    rest = more.pop("source_score", score) - score
+    probabilities = {label: score} | ({"another": rest} if rest > 0 else {})
+    return Detection(probabilities, (x0, y0, x0 + mask.shape[1], y0 + mask.shape[0]), x0, y0, mask, **more)
 
 
 def full(item, shape=(40, 50)):
@@ -26,8 +27,8 @@ def test_masks_are_drawn_as_torchvision_pastes_them():
         cy, cx = rng.uniform(8, 20, 2)
         heat = 1 / (1 + np.exp(np.hypot(y - cy, x - cx) - rng.uniform(4, 8)))
         low = rng.uniform(0, 40, 2)
-        box = np.concatenate([low, low + rng.uniform(10, 50, 2)])
-        item = drawn("R", 0.5, tuple(box), heat, (100, 100))
+        box = np.concatenate([low, low + rng.uniform(25, 60, 2)])
+        item = drawn({"R": 0.5}, tuple(box), heat, (100, 100))
         pasted = paste_masks_in_image(
             torch.from_numpy(heat)[None, None].float(), torch.from_numpy(box)[None].float(), (100, 100)
         )[0, 0]
@@ -36,11 +37,11 @@ def test_masks_are_drawn_as_torchvision_pastes_them():
 
 
 def test_a_box_is_filled_to_its_edges():
-    item = drawn("R", 0.5, (3.0, 4.0, 9.0, 6.0), np.ones((28, 28)), (20, 20))
+    item = drawn({"R": 0.5}, (3.0, 4.0, 9.0, 6.0), np.ones((28, 28)), (20, 20))
     assert item.extent == Box(3, 4, 6, 2)
     assert item.area == 12
-    assert drawn("R", 0.5, (-9.0, 0.0, -1.0, 5.0), np.ones((28, 28)), (20, 20)) is None
-    assert drawn("R", 0.5, (0.0, 0.0, 5.0, 5.0), np.zeros((28, 28)), (20, 20)) is None
+    assert drawn({"R": 0.5}, (-9.0, 0.0, -1.0, 5.0), np.ones((28, 28)), (20, 20)) is None
+    assert drawn({"R": 0.5}, (0.0, 0.0, 5.0, 5.0), np.zeros((28, 28)), (20, 20)) is None
 
 
 def test_sharing_and_uniting_are_those_of_whole_images():
@@ -62,15 +63,10 @@ def test_outlines_go_around_the_pixels():
     assert (x.min(), x.max(), y.min(), y.max()) == (4.5, 8.5, 6.5, 8.5)
 
 
-def test_the_probabilities_of_the_classes_of_a_place_add_up():
-    square = np.ones((10, 10))
-    found = [
-        thing(10, 10, square, "FR-I", 0.4),
-        thing(11, 10, square, "FR-II", 0.3),
-        thing(10, 11, square, "FR-II", 0.1),  # the best of a class counts
-        thing(10, 10, square, "spurious", 0.2),
-        thing(30, 10, square, "FR-I", 0.25),
-    ]
-    scores = [item.source_score for item in with_source_scores(found)]
-    assert scores == pytest.approx([0.7, 0.7, 0.5, 0.2, 0.25])
-    assert with_source_scores([]) == []
+def test_a_source_is_as_sure_as_all_classes_of_its_kind():
+    square = np.ones((4, 4), bool)
+    item = Detection({"FR-I": 0.3, "FR-II": 0.4, "SPURIOUS": 0.2}, (0, 0, 4, 4), 0, 0, square)
+    assert (item.label, item.score) == ("FR-II", 0.4)
+    assert item.source_score == pytest.approx(0.7)
+    artefact = Detection({"FR-I": 0.3, "FR-II": 0.1, "SPURIOUS": 0.35}, (0, 0, 4, 4), 0, 0, square)
+    assert (artefact.label, artefact.source_score) == ("SPURIOUS", 0.35)

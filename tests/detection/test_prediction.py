@@ -55,7 +55,6 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(detector, mosaic, tmp_p
     with pytest.raises(KeyboardInterrupt):
         detect_mosaic(detector, mosaic, score=0.2, kept=tmp_path / "kept")
     found = detect_mosaic(detector, mosaic, score=0.2, kept=tmp_path / "kept")
-    assert looked_at == sorted({*looked_at}) or looked_at[1] == looked_at[2]
     assert looked_at.count(0) == 1  # the first row was not searched again
     assert plain(found) == plain(straight)
 

@@ -20,7 +20,9 @@ from radiossl.images.preprocess import Preprocessing
 
 from .conftest import blobs, write_set
 
-QUICK = DetectionTraining.of({"image_size": 64, "epochs": 2, "batch_size": 4, "design.rois": 16, "design.anchors": 32})
+QUICK = DetectionTraining.of(
+    {"image_size": 64, "epochs": 2, "batch_size": 4, "design.rois": 16, "design.pyramid": 32, "design.box_units": 32}
+)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +110,7 @@ def test_a_damaged_detector_is_refused(whole, tmp_path, damage):
         weights.write_bytes(bytes(data))
     else:
         config.write_text(config.read_text().replace('"classes"', '"sorts"'))
-    with pytest.raises(RadiosslError, match="no such detector|damaged|not the weights"):
+    with pytest.raises(RadiosslError, match=r"no such detector|damaged|not the weights"):
         load_detector(folder)
 
 
