@@ -109,4 +109,4 @@ class DetectionTraining(BaseModel):
             return cls.model_validate(nested)
         except ValidationError as error:
             first = error.errors()[0]
-            raise RadiosslError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise RadiosslError(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -117,9 +117,9 @@ def test_a_damaged_detector_is_refused(whole, tmp_path, damage):
 def test_a_detector_learns_to_find_blobs(tiny_backbone, tmp_path):
     source, test = (
         Source(read_annotations(write_set(tmp_path / name, [blobs(seed) for seed in seeds])), tmp_path / name)
-        for name, seeds in (("train", range(24)), ("test", range(100, 112)))
+        for name, seeds in (("train", range(24)), ("test", range(100, 108)))
     )
-    settings = QUICK.model_copy(update={"epochs": 12, "lr": 2e-3, "monitor_epochs": 12})
+    settings = QUICK.model_copy(update={"epochs": 10, "lr": 2e-3, "monitor_epochs": 10})
     train_detector(source, tiny_backbone, "scratch", tmp_path / "run", settings, valid=test, device="cpu")
     last = pd.read_csv(tmp_path / "run" / "metrics.csv").iloc[-1]
     assert last["ap50_one_class"] > 0.5
@@ -151,9 +151,9 @@ def test_outlines_turn_with_the_pixels(blob_source, rotate):
 
 
 def test_settings_name_the_bad_key():
-    with pytest.raises(RadiosslError, match=r"--set design.roi"):
+    with pytest.raises(RadiosslError, match=r"setting design.roi"):
         DetectionTraining.of({"design.roi": 3})
-    with pytest.raises(RadiosslError, match="--set image_size"):
+    with pytest.raises(RadiosslError, match="setting image_size"):
         DetectionTraining.of({"image_size": 100})
 
 
