@@ -126,7 +126,7 @@ def draw_fractions(table: pd.DataFrame, out: str | os.PathLike[str]) -> None:
                 mean = float(rows[score].mean())
                 low = high = float(rows[score].std(ddof=1)) if len(rows) > 1 else 0.0
                 if len(rows) == 1 and score == "f1":
-                    low, high = mean - float(rows["f1_low"].iloc[0]), float(rows["f1_high"].iloc[0]) - mean
+                    low, high = (max(0.0, mean - float(rows["f1_low"].iloc[0])), float(rows["f1_high"].iloc[0]) - mean)
                 points.append((images, mean, low, high))
             if points:
                 x, y, below, above = zip(*points, strict=True)
