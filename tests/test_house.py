@@ -11,7 +11,19 @@ import pytest
 
 import radiossl
 
-ROOMS = ["survey", "datasets", "images", "weights", "embeddings", "pretrain", "tasks", "report", "explorer", "cli"]
+ROOMS = [
+    "survey",
+    "datasets",
+    "images",
+    "weights",
+    "embeddings",
+    "pretrain",
+    "tasks",
+    "detection",
+    "report",
+    "explorer",
+    "cli",
+]
 PACKAGE = Path(radiossl.__file__).parent
 
 

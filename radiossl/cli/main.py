@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import radiossl
-from radiossl.cli import cutouts, datasets, evaluate, rate, store, table, weights
+from radiossl.cli import cutouts, datasets, detect, evaluate, rate, store, table, weights
 from radiossl.cli.anomalies import anomalies
 from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed
@@ -43,6 +43,7 @@ app.command()(duplicates)
 app.add_typer(rate.app, name="rate")
 app.command("map")(feature_map)
 app.command()(anomalies)
+app.add_typer(detect.app, name="detect")
 app.add_typer(table.app, name="table")
 app.command()(report)
 app.add_typer(weights.app, name="weights")

@@ -38,6 +38,8 @@ _NAME = re.compile(r"(\d\d)([0-5]\d)([0-5]\d)_\d+\.png")
 
 SEVERAL = "several"
 
+Channel = Literal["radio", "blue", "red"]
+
 COLUMNS = pa.schema(
     [
         ("label", pa.string()),
@@ -64,7 +66,7 @@ class RadioGalaxyNetOptions(Options):
         large, at least `_LEAST_BOX` pixels and blank beyond the image.
     """
 
-    channel: Literal["radio", "blue", "red"] = "radio"
+    channel: Channel = "radio"
     cutouts: Literal["images", "objects"] = "images"
 
 
@@ -135,7 +137,7 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
     folder, start, stop = part.split(":")
     for image in _annotations(_annotation_file(source, folder))[int(start) : int(stop)]:
         path = source / folder / image.file_name
-        pixels = _pixels(path, options.channel)
+        pixels = read_channel(path, options.channel)
         if pixels.shape != image.shape:
             raise RadiosslError(f"{path}: {pixels.shape} pixels, its annotation says {image.shape}; fetch it again")
         whole = Cutout(
@@ -196,8 +198,8 @@ def declination_of_name(name: str) -> float | None:
     return -(degrees + minutes / 60 + seconds / 3600)
 
 
-def _pixels(path: Path, channel: str) -> NDArray[np.float32]:
-    """Read a channel, shape (height, width).
+def read_channel(path: Path, channel: Channel) -> NDArray[np.float32]:
+    """Read a channel of a picture of the set, shape (height, width); see `RadioGalaxyNetOptions`.
 
     The rows stay as they are, the first is the lowest in declination: in all 508 overlapping pairs whose shift fits the
     declinations in their names, a source has the higher row in the image centred farther south.

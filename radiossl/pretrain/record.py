@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,22 @@ class Metrics:
     Rows of later steps, which a killed run may have left, are dropped; so is half a row that a full disk has left.
     """
 
-    def __init__(self, file: Path, step: int) -> None:
+    def __init__(self, file: Path, step: int, columns: Sequence[str] = COLUMNS) -> None:
         kept = []
         if step and file.exists():
             with file.open(newline="") as stream:
                 whole = [line for line in stream if line.endswith("\n")]
             kept = [row for row in csv.DictReader(whole) if row["step"].isdigit() and int(row["step"]) <= step]
         with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, COLUMNS)
+            writer = csv.DictWriter(stream, columns)
             writer.writeheader()
             writer.writerows(kept)
-        self.file = file
+        self.file, self.columns = file, columns
 
     def add(self, row: dict[str, Any]) -> None:
         """Append a row."""
         with naming_full_disk(self.file), self.file.open("a", newline="") as stream:
-            csv.DictWriter(stream, COLUMNS).writerow(row)
+            csv.DictWriter(stream, self.columns).writerow(row)
 
 
 class TrainingProgress:
@@ -70,7 +71,7 @@ class TrainingProgress:
 
     @property
     def images_per_s(self) -> float:
-        """Training images per second since the start (each seen in two views)."""
+        """Training images per second since the start (in pretraining each is seen in two views)."""
         return round((self.done - self.first) * self.batch_size / max(1e-9, time.monotonic() - self.started), 1)
 
     def advance(self, loss: Tensor) -> None:

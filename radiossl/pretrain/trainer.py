@@ -153,7 +153,7 @@ class Trainer:
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
         with (
             TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
-            _StopRequest(self.world) as stop,
+            StopRequest(self.world) as stop,
         ):
             for pixels, statistics in self.batches():
                 loss, features = self.train_step(pixels, statistics)
@@ -327,7 +327,7 @@ def _spread(features: Tensor) -> Tensor:
     return directions.std(dim=0, correction=0).square().sum().sqrt()
 
 
-class _StopRequest:
+class StopRequest:
     """While entered, Ctrl-C and SIGTERM only ask for a stop, so that no step is left half done; a second insists.
 
     Not so where several processes train: SLURM tells them and torchrun, which passes it on to them again.
@@ -337,7 +337,7 @@ class _StopRequest:
         self.requested, self.alone = False, world.size == 1
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _StopRequest:
+    def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
             self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
         return self

@@ -1,4 +1,4 @@
-"""DS9 region files: positions as labelled circles, to be laid over a survey's mosaics."""
+"""DS9 region files: positions as labelled circles, or outlines, to be laid over a survey's mosaics."""
 
 from __future__ import annotations
 
@@ -72,3 +72,43 @@ def write_regions(
     with atomic_file(path) as temporary:
         Regions(circles).write(temporary, format="ds9", overwrite=True)
     return len(circles)
+
+
+def write_outline_regions(
+    outlines: Sequence[Sequence[ArrayLike]],
+    labels: Sequence[str],
+    colours: Sequence[str],
+    path: str | os.PathLike[str],
+) -> int:
+    """Write polygons on the sky as a DS9 region file, atomically.
+
+    Parameters
+    ----------
+    outlines
+        For each object its closed lines, each of ICRS positions in degrees, shape (n, 2). A line that leaves the
+        projection (NaN) is left out.
+    labels, colours
+        One for each object; its first line bears the label.
+    path
+        File to write, by custom ending in ``.reg``.
+
+    Returns
+    -------
+    int
+        How many polygons there are.
+    """
+    from astropy.coordinates import SkyCoord
+    from regions import PolygonSkyRegion, RegionMeta, Regions, RegionVisual
+
+    polygons = []
+    for lines, label, colour in zip(outlines, labels, colours, strict=True):
+        for number, line in enumerate(lines):
+            corners = np.asarray(line, dtype=float)
+            if not np.isfinite(corners).all():
+                continue
+            meta = RegionMeta({"text": _UNSAFE.sub(" ", label).strip()} if number == 0 else {})
+            vertices = SkyCoord(corners[:, 0], corners[:, 1], unit="deg")
+            polygons.append(PolygonSkyRegion(vertices, meta=meta, visual=RegionVisual({"color": colour})))
+    with atomic_file(path) as temporary:
+        Regions(polygons).write(temporary, format="ds9", overwrite=True)
+    return len(polygons)

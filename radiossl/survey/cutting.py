@@ -199,7 +199,7 @@ def _blind_of(job: Sequence[_Run], size: int, overlap: float, max_blank: float) 
     for (path, label), runs in groupby(job, key=lambda run: (run.path, run.label)):
         with Mosaic.open(path) as mosaic:
             parts = list(runs)  # consecutive, so that they are one range
-            boxes = _windows(mosaic.shape, size, overlap)[parts[0].start : parts[-1].stop]
+            boxes = window_boxes(mosaic.shape, size, overlap)[parts[0].start : parts[-1].stop]
             corners = np.array([(box.x0, box.y0) for box in boxes])
             x, y = (corners + (size - 1) / 2).T
             ra, dec = mosaic.pixel_to_sky(x, y)
@@ -219,7 +219,8 @@ def _blind_of(job: Sequence[_Run], size: int, overlap: float, max_blank: float) 
                     )
 
 
-def _windows(shape: tuple[int, int], size: int, overlap: float) -> list[Box]:
+def window_boxes(shape: tuple[int, int], size: int, overlap: float) -> list[Box]:
+    """Return the windows over a mosaic of this shape, row by row; see `window_starts`."""
     rows, columns = (window_starts(length, size, overlap) for length in shape)
     return [Box(x0, y0, size, size) for y0 in rows for x0 in columns]
 

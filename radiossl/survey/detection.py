@@ -214,7 +214,7 @@ def _islands(
             y=around.y0 + float(np.average(rows, weights=flux)),
             peak_x=around.x0 + int(peak_column),
             peak_y=around.y0 + int(peak_row),
-            extent_px=_extent(rows, columns),
+            extent_px=longest_extent(rows, columns),
             snr=float(flux[brightest] / noise[peak_row, peak_column]),
             peak=float(pixels[peak_row, peak_column]),
             area=rows.size,
@@ -232,7 +232,7 @@ def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[
     return mesh.astype(np.float32)
 
 
-def _extent(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
+def longest_extent(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
     """Return the length of the longest of the projections of pixels on lines in all directions, in pixels."""
     along = np.outer(np.cos(_ANGLES), columns) + np.outer(np.sin(_ANGLES), rows)
     return float(np.ptp(along, axis=1).max()) + 1

@@ -80,7 +80,7 @@ class PixelStatistics:
         first, last, _, _ = sigma_clip(ordered, *_NOISE_CLIP, _CLIP_ROUNDS)
         quiet = ordered[first:last]
         _, _, *bounds = sigma_clip(ordered, *SIGMA_CLIP, _CLIP_ROUNDS)
-        limits = [bounds, *_zscale_limits(finite, ZSCALE_CONTRASTS)]
+        limits = [bounds, *zscale_limits(finite, ZSCALE_CONTRASTS)]
         effective = [bound for low, high in limits for bound in (max(minimum, low), min(maximum, high))]
         return cls(median_of(quiet), deviation_of(quiet), minimum, maximum, *effective)
 
@@ -94,7 +94,7 @@ class PixelStatistics:
 _ZSCALE_SAMPLES, _ZSCALE_ROUNDS, _ZSCALE_SIGMA, _ZSCALE_LEAST_PART, _ZSCALE_LEAST = 1000, 5, 2.5, 0.5, 5
 
 
-def _zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> list[tuple[float, float]]:
+def zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> list[tuple[float, float]]:
     """Limits of zscale for several contrasts: a line through the sorted sample, turned steeper around its median.
 
     Pixels far from the line, and their neighbours, are left out and the line is fitted again.

@@ -20,6 +20,7 @@ from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.pretrain.data import CutoutBatches, step_seed
 from radiossl.survey.store import CutoutStore
+from radiossl.weights.architecture import stage_numbers
 from radiossl.weights.released import Backbone
 
 #: Rotations and flips alone (Riggi et al. 2024, section 3.2).
@@ -107,15 +108,7 @@ class Classifier(nn.Module):
 
     def stage_of(self) -> dict[str, int]:
         """Number of the stage of each tensor of the network, 0 for the stem."""
-        from timm.models import group_parameters
-
-        matcher = getattr(self.network, "group_matcher", None)
-        names = [name for name, _ in self.network.named_parameters()]
-        if matcher is None:  # a plain network is one stage
-            return dict.fromkeys(names, 0)
-        stages = group_parameters(self.network, matcher(coarse=True), reverse=True)
-        numbers = sorted(set(stages.values()))  # whatever follows the blocks has the last number of all
-        return {name: numbers.index(stages[name]) for name in names}
+        return stage_numbers(self.network)
 
 
 def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict[str, Any]]:

@@ -71,3 +71,16 @@ class Architecture(BaseModel):
     def feature_dim(self, network: nn.Module) -> int:
         """Return the length of the feature vectors of a network that `build` made."""
         return self.output_dim or int(network.num_features)  # type: ignore[arg-type]
+
+
+def stage_numbers(network: nn.Module) -> dict[str, int]:
+    """Return the number of the stage of each tensor of a network, 0 for the stem."""
+    from timm.models import group_parameters
+
+    matcher = getattr(network, "group_matcher", None)
+    names = [name for name, _ in network.named_parameters()]
+    if matcher is None:  # a plain network is one stage
+        return dict.fromkeys(names, 0)
+    stages = group_parameters(network, matcher(coarse=True), reverse=True)
+    numbers = sorted(set(stages.values()))  # whatever follows the blocks has the last number of all
+    return {name: numbers.index(stages[name]) for name in names}

@@ -276,7 +276,7 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
                     "scores": config.scores,
                     "imported": config.imported,
                     "about": config.about,
-                    "sha256": _sha256(folder / WEIGHTS_FILE),
+                    "sha256": file_sha256(folder / WEIGHTS_FILE),
                 },
             },
         )
@@ -318,7 +318,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     tensors = load_tensors(path / WEIGHTS_FILE)
     check_tensors(tensors, network.state_dict(), f"{path / WEIGHTS_FILE}", config.architecture.name)
     network.load_state_dict(tensors)
-    actual = _sha256(path / WEIGHTS_FILE)
+    actual = file_sha256(path / WEIGHTS_FILE)
     if sha256 and sha256 != actual:
         raise RadiosslError(f"{path / WEIGHTS_FILE}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
     return Backbone(network, config, name=str(path), sha256=actual).to(device).eval()
@@ -387,6 +387,7 @@ def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: s
         raise RadiosslError(f"{file}: weights of another architecture than {architecture}: {problem}")
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """Return the hash of a file."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

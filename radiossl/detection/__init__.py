@@ -1,0 +1,1 @@
+"""Finding sources in images and mosaics with a network that outlines them."""

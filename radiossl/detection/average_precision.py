@@ -1,0 +1,126 @@
+"""COCO's average precision of detections, by its own reference code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from radiossl.detection.annotations import Annotations
+from radiossl.detection.network import LEAST_SCORE
+from radiossl.detection.objects import Detection
+
+
+@dataclass(frozen=True)
+class AveragePrecision:
+    """Average precision, mean over classes that occur; NaN where none does.
+
+    Attributes
+    ----------
+    ap
+        Mean over overlaps of 0.5, 0.55, ... 0.95.
+    ap50, ap75
+        At overlaps of 0.5 and 0.75.
+    by_class
+        The second for each class.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    by_class: dict[str, float]
+
+
+def average_precision(
+    annotations: Annotations, found: Sequence[Sequence[Detection]], *, boxes: bool = False, one_class: bool = False
+) -> AveragePrecision:
+    """Compute COCO's average precision with pycocotools.
+
+    Parameters
+    ----------
+    annotations
+        The truth.
+    found
+        Detections in each of its images, down to a low score.
+    boxes
+        Overlap of boxes instead of masks.
+    one_class
+        Take all classes as one: how well sources are found, whatever they are called, rated by their source score.
+        Otherwise an object is listed under every class that it may be, with its probability.
+    """
+    from pycocotools import mask as coco
+    from pycocotools.cocoeval import COCOeval
+
+    numbers = {name: number for number, name in enumerate(annotations.classes, start=1)}
+    truth: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] = []
+    for image, objects in zip(annotations.images, found, strict=True):
+        for row, known in enumerate(image.objects):
+            encoded = image.encoded(row)
+            truth.append(
+                {
+                    "id": len(truth) + 1,
+                    "image_id": image.image_id,
+                    "category_id": numbers[known.category],
+                    "segmentation": encoded,
+                    "bbox": coco.toBbox(encoded).tolist(),
+                    "area": float(coco.area(encoded)),
+                    "iscrowd": int(known.crowd),
+                }
+            )
+        for item in objects:
+            place = {
+                "image_id": image.image_id,
+                "segmentation": item.encoded(image.shape),
+                "bbox": [item.x0, item.y0, item.mask.shape[1], item.mask.shape[0]],
+            }
+            scores = {item.label: item.source_score} if one_class else item.probabilities
+            said += [
+                place | {"category_id": numbers[name], "score": value}
+                for name, value in scores.items()
+                if name in numbers and value >= LEAST_SCORE
+            ]
+    if not said or not truth:
+        nothing = 0.0 if truth else float("nan")
+        return AveragePrecision(nothing, nothing, nothing, dict.fromkeys(annotations.classes, nothing))
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
+        known_objects = _index(annotations, truth)
+        judged = COCOeval(known_objects, known_objects.loadRes(said), "bbox" if boxes else "segm")
+        judged.params.useCats = not one_class
+        judged.params.areaRng, judged.params.areaRngLbl = judged.params.areaRng[:1], ["all"]
+        judged.evaluate()
+        judged.accumulate()
+    precision = judged.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes), -1 where there is no truth
+    precision = np.where(precision < 0, np.nan, precision)
+    overlaps = judged.params.iouThrs
+    names = ("all",) if one_class else annotations.classes
+    at50 = [_mean(precision[np.isclose(overlaps, 0.5), :, number]) for number in range(len(names))]
+    return AveragePrecision(
+        _mean(precision),
+        _mean(precision[np.isclose(overlaps, 0.5)]),
+        _mean(precision[np.isclose(overlaps, 0.75)]),
+        dict(zip(names, at50, strict=True)),
+    )
+
+
+def _index(annotations: Annotations, truth: list[dict[str, Any]]) -> Any:
+    from pycocotools.coco import COCO
+
+    indexed = COCO()
+    indexed.dataset = {
+        "info": {},
+        "images": [{"id": i.image_id, "height": i.shape[0], "width": i.shape[1]} for i in annotations.images],
+        "annotations": truth,
+        "categories": [{"id": n, "name": name} for n, name in enumerate(annotations.classes, start=1)],
+    }
+    indexed.createIndex()
+    return indexed
+
+
+def _mean(precision: np.ndarray) -> float:
+    known = precision[~np.isnan(precision)]
+    return float(known.mean()) if known.size else float("nan")

@@ -1,0 +1,340 @@
+"""Mask R-CNN on a released backbone: the network, and the folder in which a trained one is kept."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+import radiossl
+from radiossl.detection.images import FieldPreprocessing, Reader
+from radiossl.detection.objects import is_source
+from radiossl.detection.settings import DetectorDesign
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_folder, read_json, write_json
+from radiossl.images.preprocess import Preprocessing
+from radiossl.weights.architecture import Architecture, stage_numbers
+from radiossl.weights.released import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, file_sha256, load_tensors
+
+Mode = Literal["frozen", "finetune", "scratch"]
+MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")
+
+#: Features of these strides make up the pyramid; a coarser one is added by pooling.
+_STRIDES = (4, 8, 16, 32)
+#: Anchors on each level of the pyramid, in pixels of the network: radio sources are small (caesar-mrcnn has 4 to 128).
+_ANCHORS = ((8, 12), (16, 24), (32, 48), (64, 96), (128, 192))
+_RATIOS = (0.5, 1.0, 2.0)
+#: Boxes of this side in pixels take their features from stride 8; torchvision's 224 is meant for photographs.
+_CANONICAL = 112
+#: Samples along either side of a bin: sources are a few bins wide, and the gradient costs its square on one core.
+_SAMPLES = 1
+_GROUPS = 8
+#: Objects below this score are not listed at all; of two boxes that overlap more than so, the better one stays.
+LEAST_SCORE, _SUPPRESSION = 0.05, 0.5
+#: Stages of a pretrained backbone, its stem the first, that are not trained on: their filters are general, and their
+#: gradients, at the highest resolution, cost as much as those of all the others.
+_KEPT_STAGES = 2
+
+
+@dataclass(frozen=True)
+class DetectorConfig:
+    """What is known of a detector besides its weights.
+
+    Attributes
+    ----------
+    architecture
+        Of the backbone.
+    preprocessing
+        From an image to what the network sees.
+    classes
+        Their names; the network's number 0 is the background.
+    mode
+        Whether the backbone was kept as it was, trained on, or trained from nothing.
+    design
+        Sizes of what stands on the backbone.
+    field_px
+        Side in pixels of the training images (median): mosaics are cut into tiles of this side.
+    reader
+        How training images were read.
+    training
+        How it was trained, and on what.
+    """
+
+    architecture: Architecture
+    preprocessing: FieldPreprocessing
+    classes: tuple[str, ...]
+    mode: Mode
+    design: DetectorDesign
+    field_px: int
+    reader: Reader = "plain"
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+class _Levels(nn.Module):
+    """A timm network that returns its last four stages, by name."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        strides = [stage["reduction"] for stage in network.feature_info]  # type: ignore[union-attr]
+        self.stages = [number for number, stride in enumerate(strides) if stride in _STRIDES]
+        if [strides[number] for number in self.stages] != list(_STRIDES):
+            raise RadiosslError(f"a backbone with strides {strides} cannot carry a detector; expected 4, 8, 16 and 32")
+        self.channels = [network.feature_info[number]["num_chs"] for number in self.stages]  # type: ignore[index]
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        features = self.network.forward_intermediates(images, indices=self.stages, intermediates_only=True)  # type: ignore[operator]
+        return OrderedDict((str(number), level) for number, level in enumerate(features))
+
+
+class _Pyramid(nn.Module):
+    """Backbone and feature pyramid, as torchvision's detectors expect them."""
+
+    def __init__(self, network: nn.Module, channels: int) -> None:
+        from torchvision.ops import FeaturePyramidNetwork
+        from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
+
+        super().__init__()
+        self.body = _Levels(network)
+        self.fpn = FeaturePyramidNetwork(
+            self.body.channels, channels, extra_blocks=LastLevelMaxPool(), norm_layer=_norm
+        )
+        self.out_channels = channels
+
+    def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return self.fpn(self.body(images))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    """What makes heads trainable from nothing at small batches (He, Girshick & Dollár 2019, Rethinking ImageNet)."""
+    return nn.GroupNorm(_GROUPS, channels)
+
+
+class _AsTheyAre(nn.Module):
+    """In place of torchvision's transform: images come at their size, and masks stay 28 x 28 until they are drawn."""
+
+    def forward(self, images: Tensor, targets: list[dict[str, Tensor]] | None) -> tuple[Any, Any]:
+        from torchvision.models.detection.image_list import ImageList
+
+        height, width = images.shape[-2:]
+        return ImageList(images, [(height, width)] * len(images)), targets
+
+    def postprocess(self, result: list[dict[str, Tensor]], *_: object) -> list[dict[str, Tensor]]:
+        return result
+
+
+class Detector(nn.Module):
+    """Mask R-CNN that takes preprocessed images.
+
+    Attributes
+    ----------
+    config
+        Its `DetectorConfig`.
+    name
+        Where it was loaded from.
+    sha256
+        Hash of its weights file; "" if it was never saved.
+    """
+
+    def __init__(
+        self, config: DetectorConfig, network: nn.Module | None = None, name: str = "", sha256: str = ""
+    ) -> None:
+        """Take a bare backbone network, or make one with random weights."""
+        from torchvision.models.detection import MaskRCNN
+        from torchvision.models.detection.anchor_utils import AnchorGenerator
+        from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+        from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+        from torchvision.ops import MultiScaleRoIAlign
+
+        super().__init__()
+        self.config, self.name, self.sha256 = config, name, sha256
+        design, preprocessing = config.design, config.preprocessing.preprocessing
+        backbone = _Pyramid(network or config.architecture.build(preprocessing.channels), design.pyramid)
+        count = 1 + len(config.classes)
+        levels = [str(number) for number in range(len(_STRIDES))]
+        side = 7
+        model = MaskRCNN(
+            backbone,
+            rpn_anchor_generator=AnchorGenerator(_ANCHORS, (_RATIOS,) * len(_ANCHORS)),
+            box_roi_pool=MultiScaleRoIAlign(levels, side, _SAMPLES, canonical_scale=_CANONICAL),
+            box_head=TwoMLPHead(design.pyramid * side**2, design.box_units),
+            box_predictor=FastRCNNPredictor(design.box_units, count),
+            mask_roi_pool=MultiScaleRoIAlign(levels, 14, _SAMPLES, canonical_scale=_CANONICAL),
+            mask_head=MaskRCNNHeads(design.pyramid, (design.mask_units,) * 2, 1, norm_layer=_norm),
+            mask_predictor=MaskRCNNPredictor(design.mask_units, design.mask_units, count),
+            rpn_pre_nms_top_n_train=500,
+            rpn_post_nms_top_n_train=200,
+            rpn_pre_nms_top_n_test=300,
+            rpn_post_nms_top_n_test=100,
+            rpn_batch_size_per_image=design.anchors,
+            box_batch_size_per_image=design.rois,
+        )
+        model.transform = _AsTheyAre()
+        self.model = model
+
+    @classmethod
+    def on(cls, backbone: Backbone, config: DetectorConfig) -> Detector:
+        """Return an untrained detector on a backbone: a copy of its weights, or random ones from scratch."""
+        network = None if config.mode == "scratch" else copy.deepcopy(backbone.network)
+        return cls(config, network)
+
+    @property
+    def backbone(self) -> nn.Module:
+        """The bare backbone network."""
+        return self.model.backbone.body.network
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    def set_training(self) -> Detector:
+        """Put what is trained into training mode.
+
+        A pretrained backbone keeps the statistics of its batch normalisation, which small batches would only blur, and
+        fine-tuned its first stages; from scratch everything has to be found.
+        """
+        self.train()
+        if self.config.mode != "scratch":
+            self.backbone.eval()
+            stages = stage_numbers(self.backbone)
+            for name, tensor in self.backbone.named_parameters():
+                tensor.requires_grad_(self.config.mode == "finetune" and stages[name] >= _KEPT_STAGES)
+        return self
+
+    def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Losses by name; needs training mode."""
+        return self.model(images, targets)
+
+    @torch.inference_mode()
+    def find(self, images: Tensor) -> list[dict[str, Tensor]]:
+        """Find the objects in images (n, channels, size, size); needs evaluation mode.
+
+        torchvision lists an object once for each class that it may be, as COCO's metric wants it. Here every object
+        is listed once, with the probabilities of all classes, and boxes suppress each other whatever their class.
+
+        Returns
+        -------
+        list
+            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes) and ``masks`` (m, 28, 28), the best first.
+        """
+        from torchvision.ops import clip_boxes_to_image
+
+        listed, _ = self.model.transform(images, None)
+        features = self.model.backbone(images)
+        proposals, _ = self.model.rpn(listed, features)
+        heads, sizes = self.model.roi_heads, listed.image_sizes
+        logits, offsets = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        probabilities = logits.softmax(dim=1)[:, 1:]
+        labels = probabilities.argmax(dim=1)
+        decoded = heads.box_coder.decode(offsets, proposals)  # (regions, 1 + classes, 4)
+        boxes = clip_boxes_to_image(decoded[torch.arange(len(labels), device=labels.device), labels + 1], sizes[0])
+        counts = [len(part) for part in proposals]
+        found = []
+        for own_boxes, own in zip(boxes.split(counts), probabilities.split(counts), strict=True):
+            kept = self._kept(own_boxes, own)
+            found.append({"boxes": own_boxes[kept], "probabilities": own[kept]})
+        heat = heads.mask_predictor(
+            heads.mask_head(heads.mask_roi_pool(features, [part["boxes"] for part in found], sizes))
+        ).sigmoid()
+        for part, own in zip(found, heat.split([len(part["boxes"]) for part in found]), strict=True):
+            part["masks"] = own[torch.arange(len(own), device=own.device), part["probabilities"].argmax(dim=1) + 1]
+        return found
+
+    def _kept(self, boxes: Tensor, probabilities: Tensor) -> Tensor:
+        """Which boxes of an image are objects, the best first, by the probability of their kind."""
+        from torchvision.ops import nms
+
+        sources = torch.tensor([is_source(name) for name in self.config.classes], device=boxes.device)
+        kind = sources[probabilities.argmax(dim=1)]
+        scores = torch.where(kind, probabilities[:, sources].sum(dim=1), probabilities[:, ~sources].sum(dim=1))
+        wide = (boxes[:, 2:] - boxes[:, :2] >= 1).all(dim=1)
+        able = (wide & (scores >= LEAST_SCORE)).nonzero().flatten()
+        return able[nms(boxes[able], scores[able], _SUPPRESSION)][: self.config.design.most]
+
+
+def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
+    """Write a detector's folder atomically."""
+    from safetensors.torch import save_file
+
+    config = detector.config
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    with atomic_folder(path) as folder:
+        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        write_json(
+            folder / CONFIG_FILE,
+            {
+                "radiossl_detector": {
+                    "version": radiossl.__version__,
+                    "backbone": config.architecture.model_dump(),
+                    "preprocessing": config.preprocessing.preprocessing.model_dump(),
+                    "clip_percentile": config.preprocessing.clip_percentile,
+                    "infrared": config.preprocessing.infrared,
+                    "classes": config.classes,
+                    "mode": config.mode,
+                    "design": config.design.model_dump(),
+                    "field_px": config.field_px,
+                    "reader": config.reader,
+                    "training": config.training,
+                    "sha256": file_sha256(folder / WEIGHTS_FILE),
+                }
+            },
+        )
+
+
+def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
+    """Load a detector that `radiossl detect train` made, in evaluation mode.
+
+    Parameters
+    ----------
+    path
+        Its folder, or the run's that holds it as ``detector``.
+    device
+        Where to put it.
+
+    Raises
+    ------
+    RadiosslError
+        If the folder is incomplete or damaged.
+    """
+    path = Path(path)
+    folder = path / "detector" if (path / "detector" / CONFIG_FILE).is_file() else path
+    file = folder / CONFIG_FILE
+    if not file.is_file():
+        raise RadiosslError(f"{path}: no such detector; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
+    raw = read_json(file)
+    ours = raw.get("radiossl_detector") if isinstance(raw, dict) else None
+    if not isinstance(ours, dict):
+        raise RadiosslError(f"{file}: has no 'radiossl_detector' section; not a detector written by radiossl")
+    try:
+        config = DetectorConfig(
+            Architecture.model_validate(ours["backbone"]),
+            FieldPreprocessing(
+                Preprocessing.model_validate(ours["preprocessing"]), ours["clip_percentile"], ours["infrared"]
+            ),
+            tuple(ours["classes"]),
+            ours["mode"],
+            DetectorDesign.model_validate(ours["design"]),
+            int(ours["field_px"]),
+            ours["reader"],
+            ours["training"],
+        )
+    except (KeyError, TypeError, ValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise RadiosslError(f"{file}: damaged or from a newer radiossl ({reason})") from None
+    tensors = load_tensors(folder / WEIGHTS_FILE)
+    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    detector = Detector(config, name=str(path), sha256=sha256)
+    weights = str(folder / WEIGHTS_FILE)
+    check_tensors(tensors, detector.state_dict(), weights, f"a detector on {config.architecture.name}")
+    if sha256 != ours.get("sha256"):
+        raise RadiosslError(f"{weights}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
+    detector.load_state_dict(tensors)
+    return detector.to(device).eval()

@@ -1,0 +1,204 @@
+"""A detected object: its class, scores, box and pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.survey.mosaic import Box
+
+#: Names of classes that are no sources, in small letters.
+_NOT_SOURCES = frozenset({"spurious", "sidelobe", "artefact", "artifact", "flagged"})
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """An object in an image or mosaic.
+
+    Attributes
+    ----------
+    probabilities
+        Of each class by its name; what is missing to 1 is that there is nothing.
+    box
+        Left, lower, right and upper edge as the network says, in pixels that are squares from 0 to 1.
+    x0, y0
+        First column and row of `mask`.
+    mask
+        Its pixels, a rectangle of them; at least one is true.
+    cut
+        It touches an edge of the tile in which it was seen, beyond which the mosaic goes on.
+    merged
+        It was put together from several.
+    """
+
+    probabilities: Mapping[str, float]
+    box: tuple[float, float, float, float]
+    x0: int
+    y0: int
+    mask: NDArray[np.bool_]
+    cut: bool = False
+    merged: bool = False
+
+    @property
+    def label(self) -> str:
+        """Name of the likeliest class."""
+        return max(self.probabilities, key=self.probabilities.__getitem__)
+
+    @property
+    def score(self) -> float:
+        """Probability of that class."""
+        return self.probabilities[self.label]
+
+    @property
+    def source_score(self) -> float:
+        """Probability of any class of its kind, real sources or artefacts.
+
+        Where a network wavers between two classes of galaxies, it is still sure of a source.
+        """
+        kind = is_source(self.label)
+        return sum(part for name, part in self.probabilities.items() if is_source(name) == kind)
+
+    @property
+    def area(self) -> int:
+        """Number of its pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def extent(self) -> Box:
+        """The rectangle of its pixels."""
+        return Box(self.x0, self.y0, self.mask.shape[1], self.mask.shape[0])
+
+    def shifted(self, columns: int, rows: int) -> Detection:
+        """Return the object as seen in an image whose first pixel is so far before this one's."""
+        left, low, right, high = self.box
+        box = (left + columns, low + rows, right + columns, high + rows)
+        return replace(self, box=box, x0=self.x0 + columns, y0=self.y0 + rows)
+
+    def within(self, box: Box) -> NDArray[np.bool_]:
+        """Return its pixels in a rectangle, shape (height, width)."""
+        inside = np.zeros((box.height, box.width), dtype=bool)
+        left, right = max(self.x0, box.x0), min(self.x0 + self.mask.shape[1], box.x0 + box.width)
+        low, high = max(self.y0, box.y0), min(self.y0 + self.mask.shape[0], box.y0 + box.height)
+        if left < right and low < high:
+            part = self.mask[low - self.y0 : high - self.y0, left - self.x0 : right - self.x0]
+            inside[low - box.y0 : high - box.y0, left - box.x0 : right - box.x0] = part
+        return inside
+
+    def cropped(self, shape: tuple[int, int]) -> Detection | None:
+        """Return the object without what is outside an image (height, width); None if nothing is inside."""
+        x0, y0, width, height = self.extent
+        if x0 >= 0 and y0 >= 0 and x0 + width <= shape[1] and y0 + height <= shape[0]:
+            return self
+        inside = self.within(Box(0, 0, shape[1], shape[0]))
+        if not inside.any():
+            return None
+        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
+        tight = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return replace(self, x0=int(columns[0]), y0=int(rows[0]), mask=tight)
+
+    def shared(self, other: Detection) -> int:
+        """Return how many pixels two objects share."""
+        return int(np.count_nonzero(self.mask & other.within(self.extent)))
+
+    def united(self, other: Detection) -> Detection:
+        """Return this object with another's pixels added, cut only where both are."""
+        x0, y0 = min(self.x0, other.x0), min(self.y0, other.y0)
+        right = max(self.x0 + self.mask.shape[1], other.x0 + other.mask.shape[1])
+        high = max(self.y0 + self.mask.shape[0], other.y0 + other.mask.shape[0])
+        around = Box(x0, y0, right - x0, high - y0)
+        edges = zip(self.box, other.box, (min, min, max, max), strict=True)
+        left, low, far, top = (chosen(one, two) for one, two, chosen in edges)
+        mask = self.within(around) | other.within(around)
+        cut = self.cut and other.cut
+        return replace(self, box=(left, low, far, top), x0=x0, y0=y0, mask=mask, cut=cut, merged=True)
+
+    def outlines(self) -> list[NDArray[np.float64]]:
+        """Return the closed lines around its islands and holes, each (n, 2) of x and y, integers at pixel centres."""
+        from contourpy import contour_generator
+
+        padded = np.pad(self.mask.astype(float), 1)
+        lines = contour_generator(z=padded).lines(0.5)
+        return [np.asarray(line) + np.array([self.x0 - 1, self.y0 - 1]) for line in lines]
+
+    def encoded(self, shape: tuple[int, int]) -> dict[str, Any]:
+        """Return its pixels in an image (height, width) as a compressed run-length encoding of COCO."""
+        from pycocotools import mask as coco
+
+        pixels = self.within(Box(0, 0, shape[1], shape[0]))
+        return coco.encode(np.asfortranarray(pixels.astype(np.uint8)))
+
+
+def as_plain(item: Detection) -> dict[str, Any]:
+    """Return an object as what JSON can hold."""
+    from pycocotools import mask as coco
+
+    encoded = coco.encode(np.asfortranarray(item.mask.astype(np.uint8)))
+    return {
+        "probabilities": dict(item.probabilities),
+        "box": item.box,
+        "x0": item.x0,
+        "y0": item.y0,
+        "shape": item.mask.shape,
+        "pixels": encoded["counts"].decode("ascii"),
+        "cut": item.cut,
+    }
+
+
+def from_plain(entry: dict[str, Any]) -> Detection:
+    """Return the object that `as_plain` made this of."""
+    from pycocotools import mask as coco
+
+    mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
+    left, low, right, high = entry["box"]
+    return Detection(
+        entry["probabilities"],
+        (left, low, right, high),
+        entry["x0"],
+        entry["y0"],
+        mask,
+        entry["cut"],
+    )
+
+
+def drawn(
+    probabilities: Mapping[str, float],
+    box: tuple[float, float, float, float],
+    heat: NDArray[np.floating],
+    shape: tuple[int, int],
+) -> Detection | None:
+    """Draw a network's square mask into its box in an image; None if no pixel of it is in the image.
+
+    Parameters
+    ----------
+    probabilities, box
+        See `Detection`.
+    heat
+        Probability of belonging to the object, shape (m, m), stretched over the box, interpolated linearly.
+    shape
+        (height, width) of the image.
+    """
+    from scipy.ndimage import map_coordinates
+
+    left, low, right, high = box
+    x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(low)))
+    x1, y1 = min(shape[1], int(np.ceil(right))), min(shape[0], int(np.ceil(high)))
+    if x0 >= x1 or y0 >= y1 or right <= left or high <= low:
+        return None
+    side = heat.shape[0]
+    columns = (np.arange(x0, x1) + 0.5 - left) / (right - left) * side - 0.5
+    rows = (np.arange(y0, y1) + 0.5 - low) / (high - low) * side - 0.5
+    mask = map_coordinates(heat, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest") >= 0.5
+    if not mask.any():
+        return None
+    across, along = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    tight = mask[along[0] : along[-1] + 1, across[0] : across[-1] + 1]
+    return Detection(probabilities, box, x0 + int(across[0]), y0 + int(along[0]), tight)
+
+
+def is_source(label: str) -> bool:
+    """Tell a class of real sources from artefacts and flagged objects (Riggi et al. 2024, section 4.2)."""
+    return label.lower() not in _NOT_SOURCES

@@ -1,0 +1,323 @@
+"""Training a detector: the loop and its run folder.
+
+As in pretraining, all randomness of a step comes from the seed and the number of the step, so that a run that was
+killed and resumed goes through the very same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from radiossl.detection.annotations import draw_images
+from radiossl.detection.augment import training_batch
+from radiossl.detection.average_precision import average_precision
+from radiossl.detection.examples import Source, load_examples
+from radiossl.detection.images import FieldPreprocessing
+from radiossl.detection.inference import BATCH, detect_prepared
+from radiossl.detection.network import Detector, DetectorConfig, Mode, load_detector, save_detector
+from radiossl.detection.settings import DetectionTraining
+from radiossl.errors import RadiosslError
+from radiossl.files import atomic_file, only_writer, read_json, remove_strays, write_json
+from radiossl.pretrain.data import epoch_batches, step_seed
+from radiossl.pretrain.distributed import World
+from radiossl.pretrain.record import Metrics, TrainingProgress
+from radiossl.pretrain.trainer import CHECKPOINT, StopRequest
+from radiossl.weights.released import CONFIG_FILE, Backbone
+
+SETTINGS_FILE = "settings.json"
+LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
+COLUMNS = ("step", "epoch", "loss", *LOSSES, "lr", "images_per_s", "ap", "ap50", "ap50_one_class")
+_ROW_STEPS = 10
+_BETAS = (0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Average precision of masks on validation images: mean, at an overlap of 0.5, and that with classes ignored."""
+
+    ap: float
+    ap50: float
+    ap50_one_class: float
+
+
+def train_detector(
+    source: Source,
+    backbone: Backbone,
+    mode: Mode,
+    out: Path,
+    settings: DetectionTraining | None = None,
+    *,
+    valid: Source | None = None,
+    infrared: bool = False,
+    resume: bool = False,
+    device: str = "auto",
+) -> Detector:
+    """Train a detector on annotated images, in a run folder.
+
+    Parameters
+    ----------
+    source
+        Training images; `settings` may take part of them.
+    backbone
+        What the detector stands on; from scratch its architecture and preprocessing alone.
+    mode
+        ``frozen``: the backbone stays as it is. ``finetune``: it is trained on. ``scratch``: it starts from nothing.
+    out
+        Run folder: settings.json, metrics.csv, checkpoints, and the detector in the end.
+    settings
+        How; the defaults if None.
+    valid
+        Images on which AP is measured while training; looked at, never used to stop or to choose.
+    infrared
+        Give the network RadioGalaxyNET's infrared image as its third channel.
+    resume
+        Go on with an interrupted run of the same settings.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    Detector
+        In evaluation mode, as saved in the folder ``detector``.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On Ctrl-C or SIGTERM, once the step under way is done and a checkpoint saved.
+    RadiosslError
+        If images or annotations are wrong, the folder holds another run, or the loss is no longer finite.
+    """
+    with only_writer(out):
+        settings = settings or DetectionTraining()
+        trainer = _Trainer(source, backbone, mode, out, settings, valid, infrared, resume, World().device(device))
+        return trainer.train()
+
+
+class _Trainer:
+    """A training under way; the parameters are those of `train_detector`."""
+
+    def __init__(
+        self,
+        source: Source,
+        backbone: Backbone,
+        mode: Mode,
+        out: Path,
+        settings: DetectionTraining,
+        valid: Source | None,
+        infrared: bool,
+        resume: bool,
+        device: torch.device,
+    ) -> None:
+        self.out, self.settings, self.device = out, settings, device
+        drawn = draw_images(source.annotations, settings.fraction, settings.balanced, settings.seed)
+        seen = {"size": settings.image_size, "field_px": None, "views": 1}
+        preprocessing = FieldPreprocessing(
+            backbone.config.preprocessing.model_copy(update=seen), settings.clip_percentile, infrared
+        )
+        self.config = DetectorConfig(
+            backbone.config.architecture,
+            preprocessing,
+            drawn.classes,
+            mode,
+            settings.design,
+            int(np.median([max(image.shape) for image in drawn.images])),
+            source.reader,
+            {
+                "settings": settings.model_dump(),
+                "weights": "" if mode == "scratch" else backbone.name,
+                "weights_sha256": "" if mode == "scratch" else backbone.sha256,
+                "images": len(drawn.images),
+                "objects": drawn.counts(),
+                "annotations": drawn.path.name,
+                "drawn": hashlib.sha256(repr(drawn.images).encode()).hexdigest(),
+            },
+        )
+        self._check_folder(resume)
+        self.examples = load_examples(Source(drawn, source.folder, source.reader), preprocessing, drawn.classes)
+        self.batch_size = min(settings.batch_size, len(self.examples))
+        self.steps_per_epoch = len(self.examples) // self.batch_size
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        self.monitor = None if valid is None else _Monitor(valid, self.config, settings.monitor_images)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.detector = Detector.on(backbone, self.config)
+        self.detector.to(memory_format=torch.channels_last).to(device).set_training()
+        self.optimizer = torch.optim.AdamW(
+            self._groups(), lr=settings.lr, weight_decay=settings.weight_decay, betas=_BETAS, fused=True
+        )
+        self.step = self._load_checkpoint() if resume else 0
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The tensors to train, in groups of one learning rate and weight decay (none on biases and norms)."""
+        own = {id(tensor) for tensor in self.detector.backbone.parameters()}
+        slow = self.settings.backbone_lr if self.config.mode == "finetune" else 1.0
+        groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
+        for tensor in self.detector.parameters():
+            if tensor.requires_grad:
+                groups.setdefault((slow if id(tensor) in own else 1.0, tensor.ndim > 1), []).append(tensor)
+        return [
+            {"params": tensors, "scale": scale, "weight_decay": self.settings.weight_decay if decays else 0.0}
+            for (scale, decays), tensors in groups.items()
+        ]
+
+    # The loop --------------------------------------------------------------------------------------------------------
+
+    def train(self) -> Detector:
+        for folder in (self.out, self.out / CHECKPOINT.parent):
+            remove_strays(folder)
+        write_json(self.out / SETTINGS_FILE, self._identity())
+        metrics, saved = Metrics(self.out / "metrics.csv", self.step, COLUMNS), time.monotonic()
+        with (
+            TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
+            StopRequest(World()) as stop,
+        ):
+            for rows in self._batches():
+                losses = self._train_step(rows)
+                progress.advance(losses["loss"])
+                epoch, rest = divmod(self.step, self.steps_per_epoch)
+                last = self.step == self.total_steps
+                judged = self.monitor is not None and rest == 0 and (epoch % self.settings.monitor_epochs == 0 or last)
+                if self.step % _ROW_STEPS == 0 or rest == 0:
+                    row = {name: float(value) for name, value in losses.items()}
+                    self._check(row["loss"])
+                    if judged and self.monitor is not None:
+                        row |= asdict(self.monitor.scores(self.detector))
+                        self.detector.set_training()
+                    row |= {"lr": self.settings.lr * self._schedule(self.step - 1)}
+                    row |= {"images_per_s": progress.images_per_s, "epoch": round(self.step / self.steps_per_epoch, 4)}
+                    metrics.add({"step": self.step, **row})
+                if stop.requested or time.monotonic() - saved > 60 * self.settings.checkpoint_minutes:
+                    self._save_checkpoint()
+                    saved = time.monotonic()
+                if stop.requested:
+                    raise KeyboardInterrupt
+        self._save_checkpoint()
+        save_detector(self.out / "detector", self.detector)
+        return load_detector(self.out / "detector", self.device)
+
+    def _batches(self) -> Iterator[list[int]]:
+        while self.step < self.total_steps:
+            epoch, done = divmod(self.step, self.steps_per_epoch)
+            batches: list[NDArray[np.int64]] = epoch_batches(
+                len(self.examples), self.batch_size, self.settings.seed, epoch
+            )
+            for rows in batches[done:]:
+                yield rows.tolist()
+
+    def _train_step(self, rows: list[int]) -> dict[str, torch.Tensor]:
+        """Take one optimiser step and count it; returns the losses."""
+        seed = step_seed(self.settings.seed, self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.lr * group["scale"] * self._schedule(self.step)
+        images, targets = training_batch(
+            self.examples, rows, self.config.preprocessing, self.settings.rotate, torch.Generator().manual_seed(seed)
+        )
+        images = images.to(self.device).contiguous(memory_format=torch.channels_last)
+        targets = [{name: value.to(self.device) for name, value in target.items()} for target in targets]
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(seed)  # torchvision draws the anchors and regions of a step from the global generator
+            losses = self.detector(images, targets)
+        loss = sum(losses.values())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.settings.clip_norm)
+        self.optimizer.step()
+        self.step += 1
+        return {"loss": loss.detach()} | {name: losses[name].detach() for name in LOSSES}
+
+    def _schedule(self, step: int) -> float:
+        rising = round(self.settings.warmup * self.total_steps)
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, self.total_steps - rising)))
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise RadiosslError(
+                f"{self.out}: the loss is {loss} at step {self.step}; lower the learning rate (--set lr=...)"
+            )
+
+    # The folder ------------------------------------------------------------------------------------------------------
+
+    def _identity(self) -> dict[str, Any]:
+        """What a run to be resumed must have in common with the one before; where files are is left out."""
+        same = {name: value for name, value in self.config.training.items() if name != "weights"}
+        return {"mode": self.config.mode, "infrared": self.config.preprocessing.infrared, **same}
+
+    def _check_folder(self, resume: bool) -> None:
+        started = (self.out / SETTINGS_FILE).is_file()
+        if not resume:
+            if started or (self.out / "detector" / CONFIG_FILE).is_file():
+                raise RadiosslError(f"{self.out}: holds a run already; give --resume to go on, or another --out")
+            return
+        if not started:
+            raise RadiosslError(f"{self.out}: no run to resume there; leave out --resume to start one")
+        before, now = _flat(read_json(self.out / SETTINGS_FILE)), _flat(self._identity())
+        changed = [name for name in now if before.get(name) != now[name]]
+        if changed:
+            name = changed[0]
+            raise RadiosslError(
+                f"{self.out}: was started with another {name} ({before.get(name)}, now {now[name]});"
+                " resume with the same"
+            )
+
+    def _save_checkpoint(self) -> None:
+        state = {
+            "step": self.step,
+            "detector": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_file(self.out / CHECKPOINT) as temporary:
+            torch.save(state, temporary)
+
+    def _load_checkpoint(self) -> int:
+        file = self.out / CHECKPOINT
+        if not file.is_file():  # killed before the first one was due
+            return 0
+        try:
+            state = torch.load(file, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch raises many kinds for a damaged file
+            raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+        self.detector.load_state_dict(state["detector"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"])
+
+
+class _Monitor:
+    """Validation images, preprocessed once, on which AP is measured while training."""
+
+    def __init__(self, source: Source, config: DetectorConfig, images: int) -> None:
+        unknown = sorted(set(source.annotations.classes) - set(config.classes))
+        if unknown:
+            raise RadiosslError(f"{source.annotations.path}: class {unknown[0]!r} is not among those trained on")
+        self.annotations = source.annotations.select(range(min(images, len(source.annotations.images))))
+        part = Source(self.annotations, source.folder, source.reader)
+        self.prepared = load_examples(part, config.preprocessing, ()).prepared
+
+    def scores(self, detector: Detector) -> Scores:
+        detector.eval()
+        shapes = [image.shape for image in self.annotations.images]
+        found = []
+        for start in range(0, len(shapes), BATCH):
+            part = slice(start, start + BATCH)
+            found += detect_prepared(detector, self.prepared[part], shapes[part])
+        classes, alone = (average_precision(self.annotations, found, one_class=one) for one in (False, True))
+        return Scores(classes.ap, classes.ap50, alone.ap50)
+
+
+def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    flat: dict[str, Any] = {}
+    for name, item in value.items():
+        flat |= _flat(item, f"{before}{name}.") if isinstance(item, dict) else {f"{before}{name}": item}
+    return flat
