@@ -9,8 +9,6 @@ with scatter, so that they are like the real ones. Both compute on the same numb
 from __future__ import annotations
 
 import argparse
-import json
-import resource
 import tempfile
 import time
 from itertools import pairwise
@@ -23,6 +21,7 @@ import pyarrow.parquet as pq
 import torch
 from sklearn.ensemble import RandomForestClassifier
 
+from measuring import peak_gb, print_facts
 from radiossl.tasks.table_columns import TableColumns
 from radiossl.tasks.table_forest import from_scikit_learn
 from radiossl.tasks.table_prediction import predict_table
@@ -86,7 +85,7 @@ def main() -> None:
                 writer.write_table(piece)
             assert writer is not None
             writer.close()
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+            before = peak_gb()
             begin, used = time.perf_counter(), time.process_time()
             predict_table(forest, table, Path(folder, "said.parquet"))
             seconds, busy = time.perf_counter() - begin, time.process_time() - used
@@ -94,14 +93,11 @@ def main() -> None:
             "streamed_rows": options.stream,
             "streamed_s": seconds,
             "streamed_cpu_s": busy,
-            "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+            "peak_memory_gb": peak_gb(),
             "peak_memory_before_gb": before,
             "hours_for_111_million": seconds / options.stream * CATALOGUE_ROWS / 3600,
         }
-    for name, value in found.items():
-        print(f"{name:28s} {value:.4g}" if isinstance(value, float) else f"{name:28s} {value}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print_facts(found, options.json)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,7 @@ process of its own, so that its peak memory is that of `radiossl map` alone.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -19,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from measuring import peak_gb, print_facts
 
 GROUPS, PIECE = 40, 20_000
 
@@ -73,7 +73,7 @@ def measure(features: Path, out: Path, method: str, sample: int, results: multip
             "map_cpu_s": mapped_cpu,
             "all_s": time.perf_counter() - start,
             "all_cpu_s": time.process_time() - used,
-            "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+            "peak_memory_gb": peak_gb(),
             "trustworthiness": made.quality["trustworthiness"],
         }
     )
@@ -103,10 +103,7 @@ def main() -> None:
         if process.exitcode:
             raise SystemExit(f"the map ended with status {process.exitcode}")
         found = results.get()
-    for name, value in found.items():
-        print(f"{name:16s} {value:.4g}" if isinstance(value, float) else f"{name:16s} {value}")
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print_facts(found, options.json)
 
 
 if __name__ == "__main__":

@@ -72,10 +72,11 @@ def in_child(function: Callable[..., object], *arguments: Any) -> Run:
 def _run(function: Callable[..., object], arguments: tuple[Any, ...]) -> Run:
     start = time.perf_counter()
     function(*arguments)
-    return Run(time.perf_counter() - start, _peak_gb())
+    return Run(time.perf_counter() - start, peak_gb())
 
 
-def _peak_gb() -> float:
+def peak_gb() -> float:
+    """Largest memory of this process so far."""
     # On Linux, getrusage also counts what the parent had before this process began.
     status = Path("/proc/self/status")
     if status.exists():
@@ -83,6 +84,15 @@ def _peak_gb() -> float:
         return int(line.split()[1]) * 1024 / 1e9
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+def print_facts(found: dict[str, Any], json_file: Path | None) -> None:
+    """Print numbers by name, and write them as JSON if asked to."""
+    width = max(map(len, found))
+    for name, value in found.items():
+        print(f"{name:{width}s} {value:.4g}" if isinstance(value, float) else f"{name:{width}s} {value}")
+    if json_file:
+        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def print_ratios(rows: Sequence[Ratio], before: Path | None = None) -> None:

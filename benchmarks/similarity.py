@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import tempfile
 import time
@@ -30,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from measuring import peak_gb
 from radiossl.embeddings.neighbours import unit
 from radiossl.tasks import vector_index
 from radiossl.tasks.index_building import index_features
@@ -80,7 +80,7 @@ def build(table: Path, folder: Path, threads: int) -> tuple[float, float]:
     faiss.omp_set_num_threads(threads)
     start = time.perf_counter()
     index_features([table], folder, kind="ivf-sq8")
-    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return time.perf_counter() - start, 1e3 * peak_gb()
 
 
 def seconds(search: Any, queries: NDArray[np.float32], at_once: int) -> float:
