@@ -42,14 +42,12 @@ def cut(folder: Path, count: int, box: int) -> None:
 
 def embed(folder: Path, count: int, box: int) -> None:
     """Make the feature table, as `radiossl embed` does."""
-    from typer.testing import CliRunner
+    from radiossl.embeddings.parts import write_features
+    from radiossl.survey.store import open_store
+    from radiossl.weights.released import load_backbone
 
-    from radiossl.cli.main import app
-
-    arguments = ["embed", str(folder / "backbone"), str(folder / f"store{count}")]
-    result = CliRunner().invoke(app, [*arguments, "--out", str(folder / f"features{count}.parquet")])
-    if result.exit_code:
-        raise SystemExit(result.output)
+    store, out = open_store(folder / f"store{count}"), folder / f"features{count}.parquet"
+    write_features(load_backbone(folder / "backbone"), store, out)
 
 
 def index(folder: Path, count: int, box: int) -> None:
