@@ -47,7 +47,7 @@ class MapView:
         self._raster = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
         self._marks = ColumnDataSource({"x": [], "y": [], "size": [], "colour": []})
         self._draw_glyphs()
-        self.card = html_pane(kind="rs-card", visible=False, width=_CARD_PX, sizing_mode="fixed")
+        self.card = html_pane(kind="rs-card", visible=False, width=_CARD_PX, sizing_mode=None)
         self.legend = html_pane(min_height=40)
         self._fit()
         self._recolour()
@@ -76,13 +76,16 @@ class MapView:
             x_range=Range1d(),
             y_range=Range1d(),
             tools="pan,box_zoom,reset",
-            toolbar_location="above",
+            toolbar_location="left",
             background_fill_alpha=0,
             border_fill_alpha=0,
             outline_line_alpha=0,
             output_backend="canvas" if self.dense else "webgl",
             min_border=4,
             name="map",
+            stylesheets=[
+                ":host(:focus), :host(:focus-visible) { outline: none !important; box-shadow: none !important; }"
+            ],
         )
         made.add_tools(WheelZoomTool(), LassoSelectTool(renderers=[], continuous=False))
         made.toolbar.active_scroll = made.select_one(WheelZoomTool)

@@ -11,7 +11,7 @@ from radiossl.explorer.drawing import DARK, LIGHT, Theme
 from radiossl.explorer.keys import Keys
 from radiossl.explorer.map_view import MapView
 from radiossl.explorer.maps import MADE
-from radiossl.explorer.page_state import NO_COLOUR, PageState
+from radiossl.explorer.page_state import NO_COLOUR, TABS, PageState
 from radiossl.explorer.pictures import linked_source, notice_html, source_link
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.rating_view import RatingView
@@ -19,7 +19,7 @@ from radiossl.explorer.search_view import SearchView
 from radiossl.explorer.selection_view import SelectionView
 from radiossl.explorer.session import Session
 from radiossl.explorer.source_view import SourceView
-from radiossl.explorer.style import column, html_pane, page_style, side_by_side
+from radiossl.explorer.style import column, html_pane, page_style, side_by_side, tabs
 
 _POLL_MS = 1000
 
@@ -55,30 +55,27 @@ class Page:
         """Return all of it, and begin to listen to the address and the clock."""
         state = self.state
         head = side_by_side(
-            html_pane(self._title(), sizing_mode="fixed", width=330),
+            html_pane(self._title(), sizing_mode=None, width=330),
             self.search.field,
             self.said,
-            html_pane(_theme_link(state.theme), sizing_mode="fixed", width=90),
+            html_pane(_theme_link(state.theme), sizing_mode=None, width=90),
             kind="rs-head",
             sizing_mode="stretch_width",
         )
-        tools = side_by_side("map", self.which, self.umap, "colour", self.colour, "cutouts", *self._looks())
-        left = column(tools, self.map.view(), sizing_mode="stretch_both")
-        tabs = pn.Tabs(
-            ("Neighbours", column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)),
-            ("Anomalies", self.rating.view()),
-            ("Search", self.search.view()),
-            ("Selection", self.selection.view()),
-            width=470,
-            sizing_mode="stretch_height",
-        )
+        tools = side_by_side("map", self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks())
+        neighbours = column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)
+        parts = neighbours, self.rating.view(), self.search.view(), self.selection.view()
+        lists = tabs(*zip(TABS, parts, strict=True), width=470, sizing_mode="stretch_height")
+        lists.param.watch(lambda event: setattr(state, "tab", TABS[event.new]), "active")
         self.rating.refresh()
         if pn.state.location is not None:
             pn.state.location.param.watch(lambda event: self._follow(event.new), ["hash"])
             self._follow(pn.state.location.hash)
         pn.state.add_periodic_callback(self._poll, _POLL_MS)
-        body = side_by_side(left, self.source.view(), tabs, self.keys, kind="rs-body", sizing_mode="stretch_both")
-        return column(head, body, kind="rs-page", sizing_mode="stretch_both")
+        body = side_by_side(
+            self.map.view(), self.source.view(), lists, self.keys, kind="rs-body", sizing_mode="stretch_both"
+        )
+        return column(head, tools, body, kind="rs-page", sizing_mode="stretch_both")
 
     def _looks(self) -> list[pn.widgets.Select]:
         params = self.state.param
@@ -136,7 +133,7 @@ class Page:
             return
         self._had = now
         if now[0] != before[0]:
-            self.source.refresh_neighbours()
+            self.source.show_neighbours()
         if now[1] != before[1]:
             self.colour.options = [NO_COLOUR, *self.session.colour_columns()]
         if now[2] != before[2]:

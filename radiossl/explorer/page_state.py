@@ -15,6 +15,9 @@ from radiossl.report.html import format_value
 from radiossl.report.images import STRETCHES, Stretch
 
 NO_COLOUR = "number of sources"
+#: The lists on the right.
+TABS = ("Neighbours", "Anomalies", "Search", "Selection")
+NEIGHBOURS_TAB, ANOMALIES_TAB, SEARCH_TAB, SELECTION_TAB = TABS
 
 
 class PageState(param.Parameterized):
@@ -34,6 +37,7 @@ class PageState(param.Parameterized):
     map_name = param.String(doc="Which map is shown.")
     stretch = param.Selector(objects=list(STRETCHES), default="asinh", doc="Of pictures.")
     colour_map = param.Selector(objects=list(COLOUR_MAPS), default=COLOUR_MAPS[0], doc="Of pictures.")
+    tab = param.Selector(objects=list(TABS), default=NEIGHBOURS_TAB, doc="Which list is open.")
     message = param.String(doc="The last thing there was to say.")
     rated = param.Event(doc="A source was rated.")
 
@@ -58,7 +62,7 @@ class PageState(param.Parameterized):
             value = self.session.details(row).get(self.colour)
             text += f"<br><small>{escape(self.colour)} {escape(format_value(value, self.colour))}</small>"
         rating = self.session.ratings.of(self.session.cutout_id(row))
-        return f"{self.image(row, HOVER)}<div>{text}{f'<small> · rated {rating}</small>' if rating else ''}</div>"
+        return f"{self.image(row, HOVER)}<div class=\"rs-named\">{text}{f'<small> · rated {rating}</small>' if rating else ''}</div>"
 
     def rate(self, rating: int) -> None:
         """Save a rating of the source that the page is at, and say so."""

@@ -11,7 +11,7 @@ import panel as pn
 from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
-from radiossl.explorer.page_state import PageState
+from radiossl.explorer.page_state import ANOMALIES_TAB, PageState
 from radiossl.explorer.pictures import notice_html, sheet_html
 from radiossl.explorer.selection import table_bytes
 from radiossl.explorer.style import column, html_pane, side_by_side
@@ -46,7 +46,7 @@ class RatingView:
             callback=self._table, filename="ranked.csv", label="ranked.csv", button_type="default", width=130
         )
         self.which.param.watch(lambda _: self.refresh(), "value")
-        state.param.watch(lambda _: self._show(), ["row", "stretch", "colour_map"])
+        state.param.watch(lambda _: self._show(), ["row", "stretch", "colour_map", "tab"])
         state.param.watch(lambda _: self._advance(), ["rated"])
 
     def view(self) -> pn.viewable.Viewable:
@@ -81,10 +81,9 @@ class RatingView:
         self.state.row = int(self._rows[place])
 
     def _advance(self) -> None:
-        """After a rating: to the next source of the list that has none, if the rated one is in it."""
+        """After a rating in this list: to its next source that has none."""
         here = np.flatnonzero(self._rows == self.state.row)
-        if not len(here):
-            self._show()
+        if self.state.tab != ANOMALIES_TAB or not len(here):
             return
         session = self.state.session
         following = self._rows[int(here[0]) + 1 :][: 50 * PER_PAGE]
@@ -100,6 +99,8 @@ class RatingView:
         self._show()
 
     def _show(self) -> None:
+        if self.state.tab != ANOMALIES_TAB:
+            return
         session, ranking = self.state.session, self.state.ranking
         learnt = f"ranked by {ranking.learnt_from} ratings" if ranking.learnt_from else "ranked by anomaly score"
         if not len(self._rows):

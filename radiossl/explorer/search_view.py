@@ -9,8 +9,8 @@ import numpy as np
 import panel as pn
 
 from radiossl.errors import RadiosslError
-from radiossl.explorer.page_state import PageState
-from radiossl.explorer.pictures import COLOUR_MAPS, image_html, notice_html, picture_url, sheet_html
+from radiossl.explorer.page_state import SEARCH_TAB, PageState
+from radiossl.explorer.pictures import image_html, notice_html, picture_url, sheet_html
 from radiossl.explorer.style import column, html_pane
 from radiossl.explorer.uploads import MOST_BYTES
 from radiossl.tasks.similarity import Query
@@ -61,7 +61,7 @@ class SearchView:
         self.dropper.param.watch(self._upload, "value")
         self.found = html_pane(notice_html(_EXPLAINED))
         self._query: tuple[Query, list[tuple[int, float]]] | None = None
-        state.param.watch(lambda _: self._show(), ["stretch", "colour_map", "row"])
+        state.param.watch(lambda _: self._show(), ["stretch", "colour_map", "row", "tab"])
 
     def view(self) -> pn.viewable.Viewable:
         """Return the tab."""
@@ -92,11 +92,11 @@ class SearchView:
         self._show()
 
     def _show(self) -> None:
-        if self._query is None:
+        if self._query is None or self.state.tab != SEARCH_TAB:
             return
         query, found = self._query
         assert query.image is not None
-        url = picture_url(np.asarray(query.image), self.state.stretch, self.state.colour_map or COLOUR_MAPS[0], 240)
+        url = picture_url(np.asarray(query.image), self.state.stretch, self.state.colour_map, 240)
         thumbs = [self.state.thumb(row, f"{score:.3f}") for row, score in found]
         said = notice_html(f"{query.name}. {query.note}" if query.note else query.name)
         self.found.object = f'<div class="rs-query">{image_html(url, query.name)}{said}</div>{sheet_html(thumbs)}'

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import panel as pn
+from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
-from radiossl.explorer.page_state import PageState
+from radiossl.explorer.page_state import SELECTION_TAB, PageState
 from radiossl.explorer.pictures import notice_html, sheet_html
 from radiossl.explorer.selection import regions_bytes, table_bytes
 from radiossl.explorer.style import column, html_pane, side_by_side
@@ -43,8 +44,9 @@ class SelectionView:
         self.label = pn.widgets.TextInput(placeholder="class, such as FRII", width=170)
         self.apply = pn.widgets.Button(name="label them", button_type="primary", on_click=lambda _: self._label())
         self.labelled = html_pane()
-        state.param.watch(lambda _: self._show(), ["selected", "stretch", "colour_map", "row"])
-        self._show()
+        state.param.watch(lambda _: self._show(), ["selected", "stretch", "colour_map", "row", "tab"])
+        state.param.watch(lambda event: self._choose(event.new), ["selected"])
+        self._choose(None)
 
     def view(self) -> pn.viewable.Viewable:
         """Return the tab."""
@@ -62,9 +64,9 @@ class SelectionView:
         )
 
     def _show(self) -> None:
+        if self.state.tab != SELECTION_TAB:
+            return
         rows = self.state.selected
-        for part in (self.clear, self.apply, *self.downloads):
-            part.disabled = rows is None
         counts = self.state.session.labels.counts()
         said = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
         where = self.state.session.labels.path
@@ -75,6 +77,12 @@ class SelectionView:
         some = rows if len(rows) <= _SHOWN else np.sort(np.random.default_rng(0).choice(rows, _SHOWN, replace=False))
         said = f"{len(rows):,} sources chosen{f'; {_SHOWN} of them, drawn at random' if len(rows) > _SHOWN else ''}"
         self.sheet.object = notice_html(said) + sheet_html([self.state.thumb(row) for row in some.tolist()])
+
+    def _choose(self, rows: NDArray[np.int64] | None) -> None:
+        for part in (self.clear, self.apply, *self.downloads):
+            part.disabled = rows is None
+        if rows is not None:
+            self.state.message = f"{len(rows):,} sources chosen"
 
     def _label(self) -> None:
         session, rows = self.state.session, self.state.selected

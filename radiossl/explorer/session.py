@@ -182,9 +182,7 @@ class Session:
             return row
         position = parse_position(text)
         if position is None:
-            raise RadiosslError(
-                f"{text!r} is no id of a source and no position such as 187.70 12.39"
-            )
+            raise RadiosslError(f"{text!r} is no id of a source and no position such as 187.70 12.39")
         if not {"ra_deg", "dec_deg"} <= set(self.columns.column_names):
             raise RadiosslError("the sources have no positions")
         ra, dec = (self.columns.column(name).to_numpy() for name in ("ra_deg", "dec_deg"))
@@ -286,9 +284,7 @@ class Session:
             if self._backbone is None:
                 folder = self.files.weights
                 if folder is None:
-                    raise RadiosslError(
-                        "no weights: start with --weights, the backbone of the features"
-                    )
+                    raise RadiosslError("no weights: start with --weights, the backbone of the features")
                 self._backbone = load_backbone(os.fspath(folder))
             return self._backbone
 
@@ -303,9 +299,7 @@ def _rows_in_store(ids: pa.ChunkedArray, store: CutoutStore | None) -> NDArray[n
     rows = pc.index_in(ids, value_set=theirs)
     found = rows.fill_null(-1).to_numpy().astype(np.int64)
     if (found < 0).all():
-        raise RadiosslError(
-            f"{store}: has none of the sources; give the store of the features (--store)"
-        )
+        raise RadiosslError(f"{store}: has none of the sources; give the store of the features (--store)")
     return found
 
 

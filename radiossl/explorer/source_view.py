@@ -9,11 +9,12 @@ from typing import Any
 import panel as pn
 
 from radiossl.errors import RadiosslError
-from radiossl.explorer.page_state import PageState
+from radiossl.explorer.page_state import NEIGHBOURS_TAB, PageState
 from radiossl.explorer.pictures import notice_html, rows_html, sheet_html
 from radiossl.explorer.style import column, html_pane, side_by_side
 from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
+from radiossl.survey.store import BASE_SCHEMA
 from radiossl.tasks.ratings import HIGHEST, LOWEST
 
 _WELCOME = "Click a point of the map, or type an id or a position above."
@@ -34,11 +35,12 @@ class SourceView:
         self.values = html_pane()
         self.neighbours = html_pane(notice_html(_WELCOME))
         self.buttons = [
-            pn.widgets.Button(name=str(rating), width=44, on_click=self._press(rating))
+            pn.widgets.Button(name=str(rating), width=42, margin=(4, 2), on_click=self._press(rating))
             for rating in range(LOWEST, HIGHEST + 1)
         ]
         state.param.watch(lambda _: self._show(), ["row"])
         state.param.watch(lambda _: self._show_pictures(), ["stretch", "colour_map"])
+        state.param.watch(lambda _: self.show_neighbours(), ["tab"])
         state.param.watch(lambda _: self._show_rating(), ["rated"])
 
     def view(self) -> pn.viewable.Viewable:
@@ -48,10 +50,10 @@ class SourceView:
             self.picture, rating, self.values, kind="rs-side", width=380, sizing_mode="stretch_height", scroll=True
         )
 
-    def refresh_neighbours(self) -> None:
-        """Show the neighbours of the source once more, as when the features have been loaded."""
+    def show_neighbours(self) -> None:
+        """Look for the neighbours of the source and show them, if their list is open."""
         row = self.state.row
-        if row is None:
+        if row is None or self.state.tab != NEIGHBOURS_TAB:
             return
         try:
             found = self.state.session.neighbours(row)
@@ -70,9 +72,10 @@ class SourceView:
         row = self.state.row
         if row is not None:
             known = self.state.session.details(row)
-            self.values.object = _links(known) + rows_html(
-                {name: format_value(value, name) for name, value in known.items() if value is not None}
-            )
+            # What a catalogue says comes before what was measured when the cutout was made.
+            names = sorted(known, key=lambda name: name in BASE_SCHEMA.names)
+            texts = {name: format_value(known[name], name) for name in names if known[name] is not None}
+            self.values.object = _links(known) + rows_html(texts)
 
     def _show_pictures(self) -> None:
         row = self.state.row
@@ -82,7 +85,7 @@ class SourceView:
         name = escape(session.cutout_id(row))
         place = escape(_position(session.details(row)))
         self.picture.object = f"{self.state.image(row)}<h2>{name}</h2><p>{place}</p>"
-        self.refresh_neighbours()
+        self.show_neighbours()
 
     def _show_rating(self) -> None:
         row = self.state.row

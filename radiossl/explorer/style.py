@@ -67,7 +67,14 @@ _LAYOUT = """
 :host(.rs-head) { align-items: center; gap: 14px; padding: 4px 12px; border-bottom: 1px solid var(--rs-line);
   background: var(--rs-raised); min-height: 48px; }
 :host(.rs-bar), :host(.rs-rating) { align-items: center; gap: 4px; color: var(--rs-soft); }
-:host(.rs-body) { gap: 10px; padding: 4px 12px 8px; } :host(.rs-side) { padding-right: 6px; }
+:host(.rs-body) { gap: 12px; padding: 4px 12px 8px; } :host(.rs-side) { padding-right: 6px; }
+"""
+
+_TABS = """
+.bk-header { border-color: var(--rs-line) !important; }
+.bk-tab { color: var(--rs-soft) !important; background: none !important; border: 0 !important; font-size: 14px;
+  padding: 6px 12px !important; border-bottom: 2px solid transparent !important; }
+.bk-tab.bk-active { color: var(--rs-ink) !important; border-bottom-color: var(--rs-accent) !important; }
 """
 
 
@@ -92,15 +99,19 @@ def column(*parts: Any, kind: str = "rs-column", **options: Any) -> pn.Column:
     return pn.Column(*map(_worded, parts), stylesheets=[_LAYOUT], css_classes=[kind], **options)
 
 
+def tabs(*parts: tuple[str, Any], **options: Any) -> pn.Tabs:
+    """Return parts behind one another, each with its name."""
+    return pn.Tabs(*parts, stylesheets=[_TABS], **options)
+
+
 def _worded(part: Any) -> Any:
     """Words between widgets as a pane of their own."""
-    return (
-        html_pane(notice_word(part), sizing_mode="fixed", width=8 * len(part), height=24)
-        if isinstance(part, str)
-        else part
+    if not isinstance(part, str):
+        return part
+    return html_pane(
+        f'<span class="rs-notice">{part}</span>',
+        width=7 * len(part) + 4,
+        margin=(0, 2),
+        align="center",
+        sizing_mode=None,
     )
-
-
-def notice_word(text: str) -> str:
-    """Return a word of ours as HTML."""
-    return f'<span class="rs-notice">{text}</span>'
