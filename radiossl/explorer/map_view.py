@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -51,10 +53,13 @@ class MapView:
         self.legend = html_pane(min_height=40)
         self._fit()
         self._recolour()
-        state.param.watch(lambda _: self._recolour(), ["colour"])
-        state.param.watch(lambda _: self._redraw(), ["selected"])
-        state.param.watch(lambda _: self._mark(), ["row"])
-        state.param.watch(lambda _: self._move(), ["map_name"])
+        for name, act in (
+            ("colour", self._recolour),
+            ("selected", self._redraw),
+            ("row", self._mark),
+            ("map_name", self._move),
+        ):
+            state.param.watch(partial(self._locked, act), [name])
         self._listen()
 
     def view(self) -> pn.viewable.Viewable:
@@ -111,6 +116,14 @@ class MapView:
         self.figure.scatter(
             "x", "y", source=self._marks, size="size", fill_color=None, line_color="colour", line_width=2.5
         )
+
+    def _locked(self, act: Callable[[], None], _: Any) -> None:
+        """Act as soon as the document is ours: unlike Panel's parts, those of Bokeh may not be changed at any time."""
+        document = self.figure.document
+        if document is None:
+            act()
+        else:
+            document.add_next_tick_callback(act)
 
     def _fit(self) -> None:
         """Show the whole map."""

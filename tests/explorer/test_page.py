@@ -32,7 +32,7 @@ if CHROMIUM is None:
     pytest.skip("no chromium on this machine (apt-get install chromium): no browser tests", allow_module_level=True)
 
 #: Milliseconds to wait for the page; machines that test are busy.
-PATIENCE = 60_000
+PATIENCE = 20_000
 
 
 @contextmanager
