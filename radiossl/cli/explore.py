@@ -24,9 +24,7 @@ def explore(
     ratings: Annotated[Path, typer.Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
     labels: Annotated[Path, typer.Option(help="CSV of class labels given to selections.")] = Path("labels.csv"),
     who: Annotated[str, typer.Option(help="Whose ratings these are.")] = "",
-    address: Annotated[
-        str, typer.Option(help="Where to serve; with a token unless 127.0.0.1.")
-    ] = "127.0.0.1",
+    address: Annotated[str, typer.Option(help="Where to serve; with a token unless 127.0.0.1.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 5006,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,

@@ -62,7 +62,8 @@ class PageState(param.Parameterized):
             value = self.session.details(row).get(self.colour)
             text += f"<br><small>{escape(self.colour)} {escape(format_value(value, self.colour))}</small>"
         rating = self.session.ratings.of(self.session.cutout_id(row))
-        return f"{self.image(row, HOVER)}<div class=\"rs-named\">{text}{f'<small> · rated {rating}</small>' if rating else ''}</div>"
+        text += f"<small> · rated {rating}</small>" if rating else ""
+        return f'{self.image(row, HOVER)}<div class="rs-named">{text}</div>'
 
     def rate(self, rating: int) -> None:
         """Save a rating of the source that the page is at, and say so."""

@@ -16,8 +16,8 @@ from radiossl.explorer.uploads import MOST_BYTES
 from radiossl.tasks.similarity import Query
 
 _EXPLAINED = (
-    "Drop a FITS image or a picture here to find the sources most like it. It is read on this computer's server alone,"
-    " not kept, and shown below."
+    "Drop a FITS image or a picture above to find the sources most like it. It goes to the computer that radiossl"
+    " explore runs on, no farther, and is not kept."
 )
 
 
@@ -57,6 +57,7 @@ class SearchView:
             previews=[],
             layout="compact",
             sizing_mode="stretch_width",
+            height=90,
         )
         self.dropper.param.watch(self._upload, "value")
         self.found = html_pane(notice_html(_EXPLAINED))

@@ -138,9 +138,7 @@ class SimilarityIndex:
         return cls.of(stored.vectors, stored.columns, stored.metadata)
 
     @classmethod
-    def of(
-        cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]
-    ) -> SimilarityIndex:
+    def of(cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]) -> SimilarityIndex:
         """Return the index of vectors that stand in a `VectorIndex` already, with what else is known of its rows."""
         index = cls.__new__(cls)
         index.vectors, index.columns, index.metadata = vectors, columns, metadata
