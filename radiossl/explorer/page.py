@@ -7,8 +7,8 @@ from typing import Any
 
 import panel as pn
 
+from radiossl.explorer.browser import Browser
 from radiossl.explorer.drawing import DARK, LIGHT, Theme
-from radiossl.explorer.keys import Keys
 from radiossl.explorer.map_view import MapView
 from radiossl.explorer.maps import MADE
 from radiossl.explorer.page_state import NO_COLOUR, TABS, PageState
@@ -40,8 +40,9 @@ class Page:
         self.state = state = PageState(session, ranking, theme)
         self.map, self.source, self.search = MapView(state), SourceView(state), SearchView(state)
         self.rating, self.selection = RatingView(state), SelectionView(state)
-        self.keys = Keys()
-        self.keys.param.watch(self._key, "pressed")
+        self.browser = Browser()
+        self.browser.param.watch(self._key, "pressed")
+        self.browser.param.watch(lambda event: self._follow(event.new), "fragment")
         self.colour = _choice(state, "colour", [NO_COLOUR, *session.colour_columns()], 170)
         self.which = _choice(state, "map_name", session.maps.names(), 170)
         self.umap = pn.widgets.Button(name="make a UMAP", width=110, on_click=lambda _: self._start_umap())
@@ -52,7 +53,7 @@ class Page:
         self._had = self._there()
 
     def view(self) -> pn.viewable.Viewable:
-        """Return all of it, and begin to listen to the address and the clock."""
+        """Return all of it, and begin to look for what comes up beside the page."""
         state = self.state
         head = side_by_side(
             html_pane(self._title(), sizing_mode=None, width=330),
@@ -68,12 +69,9 @@ class Page:
         lists = tabs(*zip(TABS, parts, strict=True), width=470, sizing_mode="stretch_height")
         lists.param.watch(lambda event: setattr(state, "tab", TABS[event.new]), "active")
         self.rating.refresh()
-        if pn.state.location is not None:
-            pn.state.location.param.watch(lambda event: self._follow(event.new), ["hash"])
-            self._follow(pn.state.location.hash)
         pn.state.add_periodic_callback(self._poll, _POLL_MS)
         body = side_by_side(
-            self.map.view(), self.source.view(), lists, self.keys, kind="rs-body", sizing_mode="stretch_both"
+            self.map.view(), self.source.view(), lists, self.browser, kind="rs-body", sizing_mode="stretch_both"
         )
         return column(head, tools, body, kind="rs-page", sizing_mode="stretch_both")
 
@@ -101,12 +99,12 @@ class Page:
 
     def _locate(self, at: int | None) -> None:
         """Write the source into the address, so that it can be kept, sent and gone back to."""
-        if pn.state.location is not None and at is not None:
-            pn.state.location.hash = source_link(self.session.cutout_id(at))
+        if at is not None:
+            self.browser.fragment = source_link(self.session.cutout_id(at))
 
-    def _follow(self, fragment: str | None) -> None:
+    def _follow(self, fragment: str) -> None:
         """Go where the address says."""
-        name = linked_source(fragment or "")
+        name = linked_source(fragment)
         if name is None:
             return
         found = self.session.row_of(name)

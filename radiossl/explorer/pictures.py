@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from html import escape
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from radiossl.report.images import Stretch, as_rgb
 COLOUR_MAPS = ("inferno", "viridis", "gray", "gray_r", "cubehelix", "magma")
 #: Sides in pixels beyond which a picture is made smaller before it is sent.
 LARGE, THUMB, HOVER = 512, 104, 180
-_LINK = "#source="
+_LINK = "#source-"
 
 
 def picture_url(pixels: NDArray[np.floating], how: Stretch, colour_map: str, side: int) -> str:
@@ -35,13 +36,19 @@ def picture_url(pixels: NDArray[np.floating], how: Stretch, colour_map: str, sid
 
 
 def source_link(cutout_id: str) -> str:
-    """Return the part of the page's address that leads to a source."""
-    return _LINK + quote(cutout_id, safe="")
+    """Return the part of the page's address that leads to a source.
+
+    Panel looks for an element of that name, so it holds letters, digits and signs of names only: of all else the bytes
+    in hexadecimals, each after an underscore.
+    """
+    return _LINK + re.sub(rb"[^0-9A-Za-z-]", lambda found: b"_%02X" % ord(found[0]), cutout_id.encode()).decode()
 
 
 def linked_source(fragment: str) -> str | None:
     """Return the id in the part of an address after the page's; None if it leads to no source."""
-    return unquote(fragment.removeprefix(_LINK)) if fragment.startswith(_LINK) else None
+    if not fragment.startswith(_LINK):
+        return None
+    return unquote(fragment.removeprefix(_LINK).replace("_", "%"))
 
 
 def image_html(url: str | None, name: str) -> str:

@@ -147,6 +147,7 @@ def make_server(page: Callable[[], Any], door: Door, title: str) -> Server:
             address=door.address,
             websocket_origin=door.hosts,
             title=title,
+            location=False,
             auth_provider=Doorkeeper(door),
             websocket_max_message_size=MOST_MESSAGE_BYTES,
         )

@@ -61,7 +61,9 @@ class SourceView:
             self.neighbours.object = notice_html(str(error))
             return
         pairs = zip(found["row"].tolist(), found["similarity"].tolist(), strict=True)
-        self.neighbours.object = sheet_html([self.state.thumb(other, f"{score:.3f}") for other, score in pairs])
+        thumbs = [self.state.thumb(other, f"{score:.3f}") for other, score in pairs]
+        name = self.state.session.cutout_id(row)
+        self.neighbours.object = notice_html(f"most like {name}, cosine similarity") + sheet_html(thumbs)
 
     def _press(self, rating: int) -> Any:
         return lambda _: self.state.rate(rating)

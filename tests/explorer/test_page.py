@@ -32,7 +32,7 @@ if CHROMIUM is None:
     pytest.skip("no chromium on this machine (apt-get install chromium): no browser tests", allow_module_level=True)
 
 #: Milliseconds to wait for the page; machines that test are busy.
-PATIENCE = 20_000
+PATIENCE = 60_000
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def go_to(page, cutout_id):
     field = page.get_by_placeholder("id, or position")
     field.fill(cutout_id)
     field.press("Enter")
-    page.wait_for_url(lambda url: url.endswith(f"#source={cutout_id}"))
+    page.wait_for_url(lambda url: url.endswith(f"#source-{cutout_id}"))
     page.get_by_role("heading", name=cutout_id).wait_for()
 
 
@@ -152,9 +152,9 @@ def test_a_hover_shows_the_cutout_and_a_click_goes_there(page):
 
 def test_neighbours_lead_on_and_the_address_remembers(page, served, survey, browser):
     go_to(page, "s03")
-    page.locator(".rs-sheet .rs-thumb").nth(23).wait_for()
     seen = ["s03"]
     for _ in range(3):
+        page.get_by_text(f"most like {seen[-1]},").wait_for()
         link = page.locator(".rs-sheet .rs-thumb").nth(1)
         name = link.get_attribute("title")
         link.click()
@@ -162,7 +162,7 @@ def test_neighbours_lead_on_and_the_address_remembers(page, served, survey, brow
         seen.append(name)
     page.go_back()
     page.get_by_role("heading", name=seen[-2], exact=True).wait_for()
-    other = open_page(browser, f"{served[0]}#source={seen[1]}")
+    other = open_page(browser, f"{served[0]}#source-{seen[1]}")
     other.get_by_role("heading", name=seen[1], exact=True).wait_for()
     other.context.close()
 
@@ -183,7 +183,7 @@ def test_what_a_catalogue_holds_is_text_and_nothing_else(page):
     field.press("Enter")
     page.get_by_role("heading", name=HOSTILE_ID, exact=True).wait_for()
     assert page.get_by_text("onerror=").first.is_visible()
-    page.goto(page.url.split("#")[0] + "#source=%3Cimg%20src%3Dx%20onerror%3Dwindow.hacked%3D1%3E")
+    page.goto(page.url.split("#")[0] + "#source-_3Cimg_20src_3Dx_20onerror_3Dwindow_2Ehacked_3D1_3E")
     page.get_by_text("no source has the id").wait_for()
 
 
@@ -234,7 +234,7 @@ def test_ten_ratings_by_keys_survive_a_kill_and_rank_the_list(browser, survey, t
             names.append(page.locator(".rs-thumb.rs-here").get_attribute("title"))
             page.keyboard.press(str(1 + number % 5))
             page.get_by_text(f"{number + 1} of {COUNT} rated").wait_for()
-            page.wait_for_function("name => !document.location.hash.endsWith(encodeURIComponent(name))", arg=names[-1])
+            page.wait_for_function("name => !document.location.hash.endsWith(" - " + name)", arg=names[-1])
         assert len(set(names)) == 10
         process.kill()
         page.context.close()
@@ -247,6 +247,7 @@ def test_ten_ratings_by_keys_survive_a_kill_and_rank_the_list(browser, survey, t
         page = open_page(browser, address)
         tab(page, "Anomalies")
         page.get_by_text(f"10 of {COUNT} rated").wait_for()
+        page.locator(".rs-thumb b").nth(9).wait_for()
         badges = page.locator(".rs-thumb b").all_inner_texts()
         assert sorted(badges) == sorted("12345" * 2)
         page.get_by_role("button", name="rank by ratings").click()
@@ -266,7 +267,7 @@ def test_ten_ratings_by_keys_survive_a_kill_and_rank_the_list(browser, survey, t
 def test_a_lasso_chooses_and_the_choice_becomes_files_and_labels(page, served):
     box = map_box(page)
     page.get_by_title("Lasso Select").or_(page.locator("[title^='Lasso']")).first.click()
-    corners = [(0.02, 0.02), (0.98, 0.02), (0.98, 0.98), (0.02, 0.98), (0.02, 0.02)]
+    corners = [(0.1, 0.02), (0.98, 0.02), (0.98, 0.98), (0.1, 0.98), (0.1, 0.02)]  # the tools are on the left
     places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*places[0])
     page.mouse.down()
@@ -342,7 +343,7 @@ def test_bound_elsewhere_only_the_token_opens(browser, survey, tmp_path):
         with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as raw:
             raw.sendall(
                 f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
-                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-                "Sec-WebSocket-Protocol: bokeh, x\r\n\r\n".encode()
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: bokeh, x\r\n\r\n".encode()
             )
             assert raw.recv(200).startswith(b"HTTP/1.1 403")
