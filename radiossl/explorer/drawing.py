@@ -134,7 +134,7 @@ def _drawn(
     if not len(frame):
         return np.zeros((size[1], size[0], 4), np.uint8)
     if colours is None:
-        image = tf.shade(canvas.points(frame, "x", "y", ds.count()), cmap=theme.plain, how="log", min_alpha=90)
+        image = tf.shade(canvas.points(frame, "x", "y", ds.count()), cmap=theme.plain, how="log", min_alpha=140)
     elif isinstance(colours, ClassColours):
         counts = canvas.points(frame, "x", "y", ds.by("class", ds.count()))
         key = dict(zip(map(str, range(len(colours.names))), theme.classes(colours), strict=True))

@@ -11,6 +11,7 @@ import panel as pn
 from bokeh.events import MouseLeave, MouseMove, RangesUpdate, Reset, SelectionGeometry, Tap
 from bokeh.models import ColumnDataSource, LassoSelectTool, Range1d, WheelZoomTool
 from bokeh.plotting import figure
+from numpy.typing import NDArray
 
 from radiossl.errors import RadiosslError
 from radiossl.explorer.drawing import Colours, draw_raster, legend_html, point_colours
@@ -43,6 +44,8 @@ class MapView:
         self.state = state
         self._pending: dict[str, Any] = {}
         self._colours: Colours = None
+        #: Of the map in pixels.
+        self._size = _FIRST_SIZE
         self.dense = len(state.session) > RASTER_ABOVE
         self.figure = self._figure()
         self._points = ColumnDataSource({"x": [], "y": [], "colour": np.zeros((0,), np.uint32)})
@@ -69,7 +72,7 @@ class MapView:
         return column(frame, self.legend, sizing_mode="stretch_both")
 
     @property
-    def coordinates(self) -> np.ndarray:
+    def coordinates(self) -> NDArray[np.float32]:
         """Of the map that is shown, shape (n, 2)."""
         return self.state.session.maps.coordinates[self.state.map_name]
 
@@ -92,8 +95,9 @@ class MapView:
                 ":host(:focus), :host(:focus-visible) { outline: none !important; box-shadow: none !important; }"
             ],
         )
-        made.add_tools(WheelZoomTool(), LassoSelectTool(renderers=[], continuous=False))
-        made.toolbar.active_scroll = made.select_one(WheelZoomTool)
+        wheel = WheelZoomTool()
+        made.add_tools(wheel, LassoSelectTool(renderers=[], continuous=False))
+        made.toolbar.active_scroll = wheel
         made.toolbar.logo = None
         made.axis.visible = False  # the axes of a map mean nothing by themselves
         made.grid.visible = False
@@ -161,7 +165,7 @@ class MapView:
             packed = colours.view(">u4").ravel().astype(np.uint32)  # 0xRRGGBBAA, as Bokeh wants it
             self._points.data = {"x": coordinates[:, 0], "y": coordinates[:, 1], "colour": packed}
             return
-        width, height = self.figure.inner_width or _FIRST_SIZE[0], self.figure.inner_height or _FIRST_SIZE[1]
+        width, height = self._size
         left, right, bottom, top = self._limits
         image = draw_raster(coordinates, self._colours, theme, self._limits, (width, height), shown)
         self._raster.data = {
@@ -191,8 +195,8 @@ class MapView:
         on(SelectionGeometry, self._select)
         on(Reset, lambda _: setattr(self.state, "selected", None))
         on(RangesUpdate, lambda event: self._later("ranges", event, self._ranges, _REDRAW_MS))
-        if self.dense:
-            self.figure.on_change("inner_width", lambda *_: self._later("size", None, self._resized, _REDRAW_MS))
+        for side in ("inner_width", "inner_height"):
+            self.figure.on_change(side, lambda attr, old, new: self._later("size", None, self._resized, _REDRAW_MS))
 
     def _later(self, what: str, event: Any, act: Any, wait_ms: int) -> None:
         """Act on the last of many events, a moment after the first of them."""
@@ -210,12 +214,14 @@ class MapView:
             self._redraw()
 
     def _resized(self, _: Any) -> None:
-        self._redraw()
+        self._size = (self.figure.inner_width, self.figure.inner_height)
+        if self.dense:
+            self._redraw()
 
-    def _near(self, x: float, y: float) -> int | None:
+    def _near(self, x: float | None, y: float | None) -> int | None:
         """The source under the pointer, if there is one within its reach."""
         left, right, bottom, top = self._limits
-        width, height = self.figure.inner_width or _FIRST_SIZE[0], self.figure.inner_height or _FIRST_SIZE[1]
+        width, height = self._size
         per_px = np.array([(right - left) / width, (top - bottom) / height])
         if x is None or y is None or not np.isfinite([x, y]).all() or not (per_px > 0).all():
             return None
@@ -226,27 +232,27 @@ class MapView:
         nearest = int(np.argmin(off))
         return int(rows[nearest]) if off[nearest] <= REACH_PX else None
 
-    def _hover(self, event: MouseMove) -> None:
+    def _hover(self, event: Any) -> None:
         row = self._near(event.x, event.y)
         if row is None:
             self.card.visible = False
             return
         self.card.object = self.state.card(row)
-        room = (self.figure.inner_width or _FIRST_SIZE[0]) - _CARD_PX - 30
-        left = event.sx + 22 if event.sx < room else event.sx - _CARD_PX - 22
-        top = max(4, min(event.sy - 40, (self.figure.inner_height or _FIRST_SIZE[1]) - _CARD_PX - 20))
+        width, height = self._size
+        left = event.sx + 22 if event.sx < width - _CARD_PX - 30 else event.sx - _CARD_PX - 22
+        top = max(4, min(event.sy - 40, height - _CARD_PX - 20))
         self.card.styles = {"left": f"{left:.0f}px", "top": f"{top:.0f}px"}
         self.card.visible = True
 
     def _leave(self) -> None:
         self.card.visible = False
 
-    def _tap(self, event: Tap) -> None:
+    def _tap(self, event: Any) -> None:
         row = self._near(event.x, event.y)
         if row is not None:
             self.state.row = row
 
-    def _select(self, event: SelectionGeometry) -> None:
+    def _select(self, event: Any) -> None:
         if not event.final or event.geometry.get("type") != "poly":
             return
         rows = rows_in_polygon(self.coordinates, event.geometry["x"], event.geometry["y"])

@@ -147,7 +147,7 @@ def make_page(session: Session, ranking: Ranking) -> pn.viewable.Viewable:
     wanted = pn.state.session_args.get("theme", [b""])[0]
     theme = LIGHT if wanted == b"light" else DARK
     pn.config.raw_css = [page_style(theme)]
-    pn.config.theme = "default" if theme is LIGHT else "dark"
+    pn.config.theme = "default" if theme is LIGHT else "dark"  # type: ignore[misc]  # set in a way of Panel's own
     return Page(session, ranking, theme).view()
 
 

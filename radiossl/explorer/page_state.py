@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import param
 
@@ -12,7 +13,7 @@ from radiossl.explorer.pictures import COLOUR_MAPS, HOVER, LARGE, THUMB, image_h
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Session
 from radiossl.report.html import format_value
-from radiossl.report.images import STRETCHES, Stretch
+from radiossl.report.images import STRETCHES
 
 NO_COLOUR = "number of sources"
 #: The lists on the right.
@@ -35,9 +36,9 @@ class PageState(param.Parameterized):
     selected = param.Array(default=None, allow_None=True, doc="Rows of the chosen sources; None for no choice.")
     colour = param.String(default=NO_COLOUR, doc="Column that colours the map.")
     map_name = param.String(doc="Which map is shown.")
-    stretch = param.Selector(objects=list(STRETCHES), default="asinh", doc="Of pictures.")
-    colour_map = param.Selector(objects=list(COLOUR_MAPS), default=COLOUR_MAPS[0], doc="Of pictures.")
-    tab = param.Selector(objects=list(TABS), default=NEIGHBOURS_TAB, doc="Which list is open.")
+    stretch: Any = param.Selector(objects=list(STRETCHES), default="asinh", doc="Of pictures.")
+    colour_map: Any = param.Selector(objects=list(COLOUR_MAPS), default=COLOUR_MAPS[0], doc="Of pictures.")
+    tab: Any = param.Selector(objects=list(TABS), default=NEIGHBOURS_TAB, doc="Which list is open.")
     message = param.String(doc="The last thing there was to say.")
     rated = param.Event(doc="A source was rated.")
 
@@ -47,12 +48,12 @@ class PageState(param.Parameterized):
 
     def image(self, row: int, side: int = LARGE) -> str:
         """Return a source as an HTML picture in the page's stretch and colours."""
-        url = self.session.picture_url(row, self._stretch, self.colour_map, side)
+        url = self.session.picture_url(row, self.stretch, self.colour_map, side)
         return image_html(url, self.session.cutout_id(row))
 
     def thumb(self, row: int, caption: str = "", badge: str = "") -> str:
         """Return a source as a small picture that leads to it."""
-        url = self.session.picture_url(row, self._stretch, self.colour_map, THUMB)
+        url = self.session.picture_url(row, self.stretch, self.colour_map, THUMB)
         return thumb_html(url, self.session.cutout_id(row), caption, badge, row == self.row)
 
     def card(self, row: int) -> str:
@@ -78,7 +79,3 @@ class PageState(param.Parameterized):
             return
         self.message = f"{name}: rated {rating}, saved"
         self.param.trigger("rated")
-
-    @property
-    def _stretch(self) -> Stretch:
-        return self.stretch

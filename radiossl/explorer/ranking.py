@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radiossl.errors import RadiosslError
 from radiossl.explorer.session import Session
 from radiossl.report.active_learning import ranked_table
-from radiossl.tasks.active_learning import learn, propose, rated_rows, rating_space
+from radiossl.tasks.active_learning import Opinion, learn, propose, rated_rows, rating_space
 from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores
 from radiossl.tasks.ratings import read_scores
 
@@ -43,6 +43,7 @@ class Ranking:
         self.learnt_from = 0
         self.trouble = ""
         self._starting: NDArray[np.float64] | None = None
+        self._opinion: Opinion | None = None
         self._table: pd.DataFrame | None = None
         self._lock = Lock()
         if session.files.scores is not None:
@@ -81,8 +82,6 @@ class Ranking:
             self.learnt_from = len(rated)
             self._opinion, self._table = opinion, table
             session.extra[EXPECTED] = opinion.rating
-
-    _opinion = None
 
     def proposal(self) -> NDArray[np.int64]:
         """Return the rows that would teach the most if rated next; see `radiossl.tasks.active_learning.propose`."""

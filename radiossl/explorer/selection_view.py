@@ -85,12 +85,12 @@ class SelectionView:
             self.state.message = f"{len(rows):,} sources chosen"
 
     def _label(self) -> None:
-        session, rows = self.state.session, self.state.selected
+        session, rows, label = self.state.session, self.state.selected, self.label.value or ""
         if rows is None:
             return
         try:
-            session.labels.add(session.cutout_ids(rows), self.label.value)
-            what = f"labelled {self.label.value!r}" if self.label.value.strip() else "labelled no more"
+            session.labels.add(session.cutout_ids(rows), label)
+            what = f"labelled {label!r}" if label.strip() else "labelled no more"
             self.state.message = f"{len(rows):,} sources {what}, saved in {session.labels.path}"
         except (RadiosslError, OSError) as error:
             self.state.message = f"NOT SAVED: {error}"
@@ -98,6 +98,8 @@ class SelectionView:
 
     def _download(self, name: str, content: Callable[[pd.DataFrame], bytes]) -> pn.widgets.FileDownload:
         def made() -> io.BytesIO | None:
+            if self.state.selected is None:
+                return None
             try:
                 return io.BytesIO(content(self.state.session.rows_frame(self.state.selected)))
             except RadiosslError as error:

@@ -92,7 +92,7 @@ class Doorkeeper(AuthProvider):
         super().__init__()
 
     @property
-    def get_user_async(self) -> Callable[[RequestHandler], Awaitable[str]]:
+    def get_user_async(self) -> Callable[[Any], Awaitable[Any]]:
         """What Bokeh asks before each request."""
 
         async def user(handler: RequestHandler) -> str:
@@ -102,7 +102,7 @@ class Doorkeeper(AuthProvider):
         return user
 
     @property
-    def get_login_url(self) -> Callable[[RequestHandler], str]:
+    def get_login_url(self) -> Callable[[Any], str]:
         """Never used, for `check` refuses by itself; Bokeh wants one."""
         return lambda _: "/"
 

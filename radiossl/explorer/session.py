@@ -233,7 +233,15 @@ class Session:
         return [name for name in self.columns.column_names if _can_colour(self.columns.column(name))]
 
     def colour_table(self, name: str) -> FeatureTable:
-        """Return a table with this column, without features, for `column_colours`."""
+        """Return a table with this column, without features, for `column_colours`.
+
+        Raises
+        ------
+        RadiosslError
+            If it is none of `colour_columns`.
+        """
+        if name not in self.colour_columns():
+            raise RadiosslError(f"no column {name!r} that could colour the map")
         column = pa.array(self.extra[name]) if name in self.extra else self.columns.column(name)
         table = pa.table({"cutout_id": self._ids, name: column})
         return FeatureTable(table, np.empty((len(self), 0), np.float32))

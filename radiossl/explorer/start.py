@@ -7,7 +7,8 @@ import webbrowser
 from collections.abc import Callable
 from typing import Any
 
-from radiossl.explorer.page import make_page
+from radiossl.explorer.drawing import DARK
+from radiossl.explorer.page import Page, make_page
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.serving import Door, make_server
 from radiossl.explorer.session import Files, Session
@@ -35,6 +36,7 @@ def run(files: Files, store: CutoutStore | None, door: Door, browser: bool, say:
     """
     session = Session(files, store)
     ranking = Ranking(session)
+    Page(session, ranking, DARK)  # what compiles and loads at its first use does so now, not before the user's eyes
     server = make_server(lambda: make_page(session, ranking), door, f"radiossl: {files.features.name}")
 
     def stop(*_: object) -> None:

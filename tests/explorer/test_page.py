@@ -234,7 +234,7 @@ def test_ten_ratings_by_keys_survive_a_kill_and_rank_the_list(browser, survey, t
             names.append(page.locator(".rs-thumb.rs-here").get_attribute("title"))
             page.keyboard.press(str(1 + number % 5))
             page.get_by_text(f"{number + 1} of {COUNT} rated").wait_for()
-            page.wait_for_function("name => !document.location.hash.endsWith(" - " + name)", arg=names[-1])
+            page.wait_for_function("name => !document.location.hash.endsWith('-' + name)", arg=names[-1])
         assert len(set(names)) == 10
         process.kill()
         page.context.close()
