@@ -12,6 +12,7 @@ from radiossl.cli import cutouts, datasets, detect, evaluate, rate, store, table
 from radiossl.cli.anomalies import anomalies
 from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed
+from radiossl.cli.explore import explore
 from radiossl.cli.export import export
 from radiossl.cli.index import index
 from radiossl.cli.map import feature_map
@@ -44,6 +45,7 @@ app.add_typer(rate.app, name="rate")
 app.command("map")(feature_map)
 app.command()(anomalies)
 app.add_typer(detect.app, name="detect")
+app.command()(explore)
 app.add_typer(table.app, name="table")
 app.command()(report)
 app.add_typer(weights.app, name="weights")

@@ -104,7 +104,7 @@ def write_search_results(
         columns = [column for column in shown if column in frame.columns]
         if len(frame) < len(found.neighbours):
             report.text(f"The first {len(frame)} of {len(found.neighbours)}.")
-        report.sky_table(frame[columns].to_dict("records"), _sizes_arcsec(frame))
+        report.sky_table(frame[columns].to_dict("records"), sizes_arcsec(frame))
     for table in tables:
         report.link(table)
     return report.write(out / "report.html")
@@ -134,8 +134,8 @@ def write_astropy_table(frame: pd.DataFrame, path: str | os.PathLike[str], table
         Table.from_pandas(plain).write(temporary, format=table_format, overwrite=True)
 
 
-def _sizes_arcsec(frame: pd.DataFrame) -> list[float]:
-    """Longer side of each cutout on the sky; NaN where unknown."""
+def sizes_arcsec(frame: pd.DataFrame) -> list[float]:
+    """Return the longer side of each cutout on the sky; NaN where unknown."""
     if not {"height", "width", "pixel_scale_arcsec"} <= set(frame.columns):
         return [math.nan] * len(frame)
     sides = frame[["height", "width"]].max(axis=1).astype(float)
@@ -147,9 +147,13 @@ def _write_neighbour_regions(frame: pd.DataFrame, path: Path, labels: str | None
         f"{row['rank']} {row['cutout_id']}" + (f" {row[labels]}" if labels and not pd.isna(row[labels]) else "")
         for row in frame.to_dict("records")
     ]
-    sizes = np.array(_sizes_arcsec(frame), dtype=float)
-    radii = np.where(np.isfinite(sizes) & (sizes > 0), sizes / 2, _CIRCLE_ARCSEC)
-    write_regions(frame["ra_deg"], frame["dec_deg"], names, path, radii)
+    write_regions(frame["ra_deg"], frame["dec_deg"], names, path, circle_radii(frame))
+
+
+def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the radius of a circle around each cutout in arcsec, 15 where its size is unknown."""
+    sizes = np.array(sizes_arcsec(frame), dtype=float)
+    return np.where(np.isfinite(sizes) & (sizes > 0), sizes / 2, _CIRCLE_ARCSEC)
 
 
 def draw_neighbours(

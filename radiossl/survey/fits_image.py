@@ -71,6 +71,8 @@ def find_image(path: Path) -> FitsImage:
             grouped = axes[1:] if header.get("GROUPS", False) and axes[:1] == (0,) else axes
             count = math.prod(grouped) if grouped else 0
             size = abs(bits) // 8 * header.get("GCOUNT", 1) * (header.get("PCOUNT", 0) + count)
+            if size < 0:  # would lead back to this header, for ever
+                raise RadiosslError(f"{path}: its header promises {size} bytes; fetch it again")
             is_image = tiled or (hdu == 0 or str(header.get("XTENSION", "")).strip() == "IMAGE")
             image_axes = _axes(header, "Z") if tiled else axes
             offset = file.tell()

@@ -135,8 +135,13 @@ class SimilarityIndex:
             If the folder is no index or is damaged.
         """
         stored = open_index(folder)
+        return cls.of(stored.vectors, stored.columns, stored.metadata)
+
+    @classmethod
+    def of(cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]) -> SimilarityIndex:
+        """Return the index of vectors that stand in a `VectorIndex` already, with what else is known of its rows."""
         index = cls.__new__(cls)
-        index.vectors, index.columns, index.metadata = stored.vectors, stored.columns, stored.metadata
+        index.vectors, index.columns, index.metadata = vectors, columns, metadata
         index._features = None
         return index
 

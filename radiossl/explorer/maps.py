@@ -1,0 +1,122 @@
+"""The maps of a session: principal components at once, a UMAP from its folder or made beside the page."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from radiossl.embeddings.feature_file import FeatureFile
+from radiossl.errors import RadiosslError
+from radiossl.report.map import existing_coordinates
+from radiossl.tasks.map import make_map
+
+PCA, MADE = "principal components", "UMAP"
+
+
+class Maps:
+    """Coordinates of all sources, by the name of the map.
+
+    Parameters
+    ----------
+    file
+        The features.
+    folder
+        Of `radiossl map`. If it is there, it is the first map and no other is made; if not, it is where `start_umap`
+        writes; None writes to a temporary folder.
+    ids
+        Of the sources.
+    seed
+        Of a UMAP.
+
+    Raises
+    ------
+    RadiosslError
+        If the map in the folder is of other sources.
+    """
+
+    def __init__(self, file: FeatureFile, folder: Path | None, ids: pa.ChunkedArray, seed: int) -> None:
+        self._file, self._ids, self._seed = file, ids, seed
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self._started = 0.0
+        self._trees: dict[str, KDTree] = {}
+        self.trouble = ""
+        if folder is not None and (folder / "map.parquet").is_file():
+            self.coordinates = {folder.name: self._read(folder)}
+        else:
+            # All sources may be alike, which PCA refuses; then there is nothing to see anyway.
+            self.coordinates = {PCA: make_map(file, "pca", seed=seed).coordinates}
+
+    def names(self) -> list[str]:
+        """Return the names of the maps that there are, the first one first."""
+        return list(self.coordinates)
+
+    @property
+    def can_make_umap(self) -> bool:
+        """Whether there is none yet and none is being made."""
+        return self._process is None and list(self.coordinates) == [PCA]
+
+    def start_umap(self) -> None:
+        """Begin to make a UMAP with `radiossl map`, in a process of its own: it would hold up the page otherwise."""
+        if not self.can_make_umap:
+            return
+        if self._folder is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="radiossl-map-")
+            self._folder = Path(self._temporary.name) / "map"
+        command = [sys.executable, "-m", "radiossl.cli.main", "map", str(self._file.path.absolute())]
+        command += ["--out", str(self._folder.absolute()), "--seed", str(self._seed)]
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def poll(self) -> str:
+        """Take over a UMAP that is done; return what there is to say of one that is not, else nothing."""
+        if self._process is None:
+            return self.trouble
+        if self._process.poll() is None:
+            return f"UMAP is being made ({time.monotonic() - self._started:.0f} s)"
+        process, self._process = self._process, None
+        _, errors = process.communicate()
+        if process.returncode:
+            self.trouble = (errors.strip().splitlines() or [f"radiossl map ended with {process.returncode}"])[-1]
+            return self.trouble
+        assert self._folder is not None
+        try:
+            self.coordinates[MADE] = self._read(self._folder)
+        except RadiosslError as error:
+            self.trouble = str(error)
+        return self.trouble
+
+    def tree(self, name: str) -> KDTree:
+        """Return the tree that finds the sources near a place on a map."""
+        if name not in self._trees:
+            # Neither option changes what is found; both make the tree of a million points in half the time.
+            self._trees[name] = KDTree(self.coordinates[name], balanced_tree=False, compact_nodes=False)
+        return self._trees[name]
+
+    def close(self) -> None:
+        """End what is being made and remove what was only for now."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+            self._process = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def _read(self, folder: Path) -> NDArray[np.float32]:
+        coordinates = existing_coordinates(folder)
+        theirs = pq.read_table(folder / "map.parquet", columns=["cutout_id"]).column("cutout_id").cast(pa.string())
+        if not self._ids.equals(theirs):
+            raise RadiosslError(f"{folder}: the map of other sources than {self._file.path} has; make it again")
+        return coordinates

@@ -1,0 +1,112 @@
+"""The list of anomalies: starting scores, and what ratings make of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from threading import Lock
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.errors import RadiosslError
+from radiossl.explorer.session import Session
+from radiossl.report.active_learning import ranked_table
+from radiossl.tasks.active_learning import Opinion, learn, propose, rated_rows, rating_space
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores
+from radiossl.tasks.ratings import read_scores
+
+#: Names of the columns that a ranking adds to those that colour the map.
+SCORE, EXPECTED = "anomaly score", "expected rating"
+PROPOSED = 25
+
+
+class Ranking:
+    """The order of a session's sources, the most remarkable first.
+
+    Parameters
+    ----------
+    session
+        Whose sources; its features must be loaded before `prepare`.
+
+    Attributes
+    ----------
+    order
+        Rows of the sources, highest first; empty until `prepare` is done.
+    learnt_from
+        Ratings that the order was learnt from; 0 is that of the starting scores.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.order = np.zeros(0, np.int64)
+        self.learnt_from = 0
+        self.trouble = ""
+        self._starting: NDArray[np.float64] | None = None
+        self._opinion: Opinion | None = None
+        self._table: pd.DataFrame | None = None
+        self._lock = Lock()
+        if session.files.scores is not None:
+            ids = session.cutout_ids(np.arange(len(session)))
+            self._start(read_scores(session.files.scores, ids))
+
+    def prepare(self) -> None:
+        """Make the starting scores if none were given: an Isolation Forest, see `anomaly_scores`."""
+        if self._starting is not None or self.session.vectors is None:
+            return
+        try:
+            settings = AnomalySettings(seed=self.session.files.seed)
+            self._start(anomaly_scores(self.session.table.features, settings))
+        except RadiosslError as error:
+            self.trouble = str(error)
+
+    def _start(self, scores: NDArray[np.float64]) -> None:
+        self._starting = scores
+        self.session.extra[SCORE] = scores
+        self.order = np.argsort(-scores, kind="stable")
+
+    def learn(self, method: str) -> None:
+        """Order the sources by what the ratings teach, see `radiossl.tasks.active_learning.learn`.
+
+        Raises
+        ------
+        RadiosslError
+            If nothing is rated, or there are no scores or features yet.
+        """
+        with self._lock:
+            session, starting = self.session, self._known_scores()
+            rated, values = rated_rows(session.table, session.ratings.last)
+            opinion = learn(self._space, rated, values, starting, method=method, seed=session.files.seed)
+            table = ranked_table(session.table, opinion, starting, rated, values)
+            self.order = np.lexsort((-starting, -opinion.score))
+            self.learnt_from = len(rated)
+            self._opinion, self._table = opinion, table
+            session.extra[EXPECTED] = opinion.rating
+
+    def proposal(self) -> NDArray[np.int64]:
+        """Return the rows that would teach the most if rated next; see `radiossl.tasks.active_learning.propose`."""
+        session, starting = self.session, self._known_scores()
+        rated, values = rated_rows(session.table, session.ratings.last)
+        seed = session.files.seed + len(rated)  # other random ones after every rating
+        return propose(self._opinion, starting, rated, values, PROPOSED, seed=seed).rows
+
+    def table(self) -> pd.DataFrame:
+        """Return the ranked list as `radiossl rate rank` writes it; by starting scores until something was learnt."""
+        if self._table is not None:
+            ratings = self._table["cutout_id"].map(self.session.ratings.last).astype("Int64")
+            return self._table.assign(rating=ratings)
+        scores = self._known_scores()
+        frame = self.session.rows_frame(self.order)
+        names = [name for name in ("cutout_id", "ra_deg", "dec_deg") if name in frame.columns]
+        ranked = frame[names].assign(score=scores[self.order], rating=frame["rating"])
+        ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
+        return ranked
+
+    @cached_property
+    def _space(self) -> NDArray[np.float32]:
+        return rating_space(self.session.table)
+
+    def _known_scores(self) -> NDArray[np.float64]:
+        if self._starting is None:
+            raise RadiosslError(self.trouble or "the anomaly scores are still being made")
+        return self._starting

@@ -1,0 +1,126 @@
+"""The source that the page is at: a large cutout, where it is, what is known of it, its neighbours, its rating."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+from typing import Any
+
+import panel as pn
+
+from radiossl.errors import RadiosslError
+from radiossl.explorer.page_state import NEIGHBOURS_TAB, PageState
+from radiossl.explorer.pictures import notice_html, rows_html, sheet_html
+from radiossl.explorer.style import column, html_pane, side_by_side
+from radiossl.report.html import format_value
+from radiossl.report.sky_links import sky_links
+from radiossl.survey.store import BASE_SCHEMA
+from radiossl.tasks.ratings import HIGHEST, LOWEST
+
+_WELCOME = "Click a point of the map, or type an id or a position above."
+
+
+class SourceView:
+    """Everything about one source.
+
+    Parameters
+    ----------
+    state
+        Of the page.
+    """
+
+    def __init__(self, state: PageState) -> None:
+        self.state = state
+        self.picture = html_pane(notice_html(_WELCOME), "rs-large")
+        self.values = html_pane()
+        self.neighbours = html_pane(notice_html(_WELCOME))
+        self.buttons = [
+            pn.widgets.Button(name=str(rating), width=42, margin=(4, 2), on_click=self._press(rating))
+            for rating in range(LOWEST, HIGHEST + 1)
+        ]
+        state.param.watch(lambda _: self._show(), ["row"])
+        state.param.watch(lambda _: self._show_pictures(), ["stretch", "colour_map"])
+        state.param.watch(lambda _: self.show_neighbours(), ["tab"])
+        state.param.watch(lambda _: self._show_rating(), ["rated"])
+
+    def view(self) -> pn.viewable.Viewable:
+        """Return the part of the page that is always there."""
+        rating = side_by_side("dull", *self.buttons, "remarkable")
+        return column(
+            self.picture, rating, self.values, kind="rs-side", width=380, sizing_mode="stretch_height", scroll=True
+        )
+
+    def show_neighbours(self) -> None:
+        """Look for the neighbours of the source and show them, if their list is open."""
+        row = self.state.row
+        if row is None or self.state.tab != NEIGHBOURS_TAB:
+            return
+        try:
+            found = self.state.session.neighbours(row)
+        except RadiosslError as error:
+            self.neighbours.object = notice_html(str(error))
+            return
+        pairs = zip(found["row"].tolist(), found["similarity"].tolist(), strict=True)
+        thumbs = [self.state.thumb(other, f"{score:.3f}") for other, score in pairs]
+        name = self.state.session.cutout_id(row)
+        self.neighbours.object = notice_html(f"most like {name}, cosine similarity") + sheet_html(thumbs)
+
+    def _press(self, rating: int) -> Any:
+        return lambda _: self.state.rate(rating)
+
+    def _show(self) -> None:
+        self._show_pictures()
+        self._show_rating()
+        row = self.state.row
+        if row is not None:
+            known = self.state.session.details(row)
+            # What a catalogue says comes before what was measured when the cutout was made.
+            names = sorted(known, key=lambda name: name in BASE_SCHEMA.names)
+            texts = {name: format_value(known[name], name) for name in names if known[name] is not None}
+            self.values.object = _links(known) + rows_html(texts)
+
+    def _show_pictures(self) -> None:
+        row = self.state.row
+        if row is None:
+            return
+        session = self.state.session
+        name = escape(session.cutout_id(row))
+        place = escape(_position(session.details(row)))
+        self.picture.object = f"{self.state.image(row)}<h2>{name}</h2><p>{place}</p>"
+        self.show_neighbours()
+
+    def _show_rating(self) -> None:
+        row = self.state.row
+        rating = None if row is None else self.state.session.ratings.of(self.state.session.cutout_id(row))
+        for number, button in enumerate(self.buttons, LOWEST):
+            button.button_type = "primary" if number == rating else "default"
+
+
+def _place(known: dict[str, Any]) -> tuple[float, float]:
+    ra, dec = (math.nan if known.get(name) is None else float(known[name]) for name in ("ra_deg", "dec_deg"))
+    return ra, dec
+
+
+def _position(known: dict[str, Any]) -> str:
+    """Where a source is, in hours and degrees and in degrees alone."""
+    ra, dec = _place(known)
+    if not (math.isfinite(ra) and math.isfinite(dec)):
+        return "position unknown"
+    from astropy.coordinates import SkyCoord
+
+    text = SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=1)
+    return f"{text}   ({ra:.5f} {dec:+.5f})"
+
+
+def _links(known: dict[str, Any]) -> str:
+    """Other surveys' pictures of the same place, and databases."""
+    ra, dec = _place(known)
+    if not (math.isfinite(ra) and math.isfinite(dec) and abs(dec) <= 90):
+        return ""
+    scale = known.get("pixel_scale_arcsec")
+    size = math.nan if scale is None else float(scale) * max(known.get("height") or 0, known.get("width") or 0)
+    anchors = (
+        f'<a href="{escape(address)}" target="_blank" rel="noopener noreferrer">{escape(name)}</a>'
+        for name, address in sky_links(ra, dec, size or math.nan).items()
+    )
+    return f'<p class="rs-links">{" · ".join(anchors)}</p>'

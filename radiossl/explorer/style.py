@@ -1,0 +1,117 @@
+"""How the page looks, dark and light, and the pane that every piece of HTML stands in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+
+from radiossl.explorer.drawing import Theme
+
+_COLOURS = {
+    "dark": "--rs-ink:#e6e9ec; --rs-soft:#9aa6b2; --rs-paper:#12161a; --rs-raised:#1b2127; --rs-line:#313a43;"
+    " --rs-accent:#5aa9e6; --rs-bad:#ff8f80; color-scheme: dark;",
+    "light": "--rs-ink:#1b1f24; --rs-soft:#56616c; --rs-paper:#fdfdfc; --rs-raised:#f1f3f5; --rs-line:#d4dade;"
+    " --rs-accent:#1d66a8; --rs-bad:#b3261e; color-scheme: light;",
+}
+
+_PAGE = """
+html, body { height: 100%%; margin: 0; background: var(--rs-paper); color: var(--rs-ink); overflow: hidden;
+  font: 14px/1.45 system-ui, sans-serif; }
+:root { %s
+  --panel-background-color: var(--rs-paper); --panel-on-background-color: var(--rs-ink);
+  --panel-surface-color: var(--rs-raised); --panel-on-surface-color: var(--rs-ink);
+  --panel-border-color: var(--rs-line); --panel-primary-color: var(--rs-accent);
+  --background-color: var(--rs-paper); --text-color: var(--rs-ink); --border-color: var(--rs-line);
+  --surface-color: var(--rs-raised); --surface-text-color: var(--rs-ink); --primary-color: var(--rs-accent); }
+"""
+
+#: Inside every pane, for a page's own rules do not reach there.
+_PART = """
+:host { color: var(--rs-ink); font: 14px/1.45 system-ui, sans-serif; }
+h1 { font-size: 1rem; margin: 0; white-space: nowrap; } h1 small { color: var(--rs-soft); font-weight: 400; }
+h2 { font-size: 1.05rem; margin: .5rem 0 0; overflow-wrap: anywhere; }
+p { margin: .2rem 0 .4rem; overflow-wrap: anywhere; white-space: pre-wrap; } a { color: var(--rs-accent); }
+img { display: block; image-rendering: pixelated; }
+.rs-notice { color: var(--rs-soft); margin: .3rem 0; } .rs-notice.bad { color: var(--rs-bad); }
+.rs-none { display: grid; place-items: center; width: 100%; aspect-ratio: 1; background: var(--rs-raised);
+  color: var(--rs-soft); font-size: .8rem; }
+.rs-sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 6px; padding: 2px; }
+.rs-thumb { position: relative; display: block; color: var(--rs-soft); text-decoration: none; border-radius: 4px;
+  overflow: hidden; background: var(--rs-raised); outline: 2px solid transparent; }
+.rs-thumb img { width: 100%; aspect-ratio: 1; object-fit: contain; }
+.rs-thumb:hover, .rs-thumb:focus-visible { outline-color: var(--rs-accent); }
+.rs-thumb.rs-here { outline-color: #e8590c; }
+.rs-thumb small { display: block; padding: 1px 5px 2px; font-variant-numeric: tabular-nums; }
+.rs-thumb b { position: absolute; top: 4px; right: 4px; min-width: 1.2em; text-align: center; border-radius: 3px;
+  background: #e8590c; color: #fff; font-size: .85rem; }
+.rs-values { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; width: 100%; }
+.rs-values th { text-align: left; font-weight: 400; color: var(--rs-soft); padding: 1px 10px 1px 0; }
+.rs-values td { text-align: right; overflow-wrap: anywhere; } .rs-links { font-size: .8rem; }
+.rs-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: .82rem; padding: 2px 6px; }
+.rs-legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; vertical-align: -1px; }
+.rs-legend i.rs-bar { width: 150px; } .rs-legend small { color: var(--rs-soft); }
+.rs-query { display: flex; gap: 12px; align-items: center; margin-bottom: 8px; }
+.rs-query img { width: 150px; border-radius: 4px; flex: none; }
+:host(.rs-large) img, :host(.rs-large) .rs-none { width: 350px; height: 350px; object-fit: contain; border-radius: 6px;
+  background: var(--rs-raised); }
+:host(.rs-card) { position: absolute !important; z-index: 20; pointer-events: none; background: var(--rs-raised);
+  border: 1px solid var(--rs-line); border-radius: 6px; padding: 6px; box-shadow: 0 4px 18px rgba(0, 0, 0, .35); }
+:host(.rs-card) img, :host(.rs-card) .rs-none { width: 196px; height: 196px; object-fit: contain; }
+:host(.rs-card) div { font-size: .82rem; overflow-wrap: anywhere; } :host(.rs-card) small { color: var(--rs-soft); }
+"""
+
+#: Around panes, widgets and rows.
+_LAYOUT = """
+:host(.rs-page) { padding: 0; } :host(.rs-map) { position: relative; }
+:host(.rs-head) { align-items: center; gap: 14px; padding: 4px 12px; border-bottom: 1px solid var(--rs-line);
+  background: var(--rs-raised); min-height: 48px; }
+:host(.rs-bar), :host(.rs-rating) { align-items: center; gap: 4px; color: var(--rs-soft); }
+:host(.rs-body) { gap: 12px; padding: 4px 12px 8px; } :host(.rs-side) { padding-right: 6px; }
+"""
+
+_TABS = """
+.bk-header { border-color: var(--rs-line) !important; }
+.bk-tab { color: var(--rs-soft) !important; background: none !important; border: 0 !important; font-size: 14px;
+  padding: 6px 12px !important; border-bottom: 2px solid transparent !important; }
+.bk-tab.bk-active { color: var(--rs-ink) !important; border-bottom-color: var(--rs-accent) !important; }
+"""
+
+
+def page_style(theme: Theme) -> str:
+    """Return the rules of the page as a whole."""
+    return _PAGE % _COLOURS[theme.name]
+
+
+def html_pane(text: str = "", kind: str = "", **options: Any) -> pn.pane.HTML:
+    """Return a pane for HTML in which every text is escaped already; `kind` is a class of the rules above."""
+    options.setdefault("sizing_mode", "stretch_width")
+    return pn.pane.HTML(text, stylesheets=[_PART], css_classes=[kind] if kind else [], **options)
+
+
+def side_by_side(*parts: Any, kind: str = "rs-bar", **options: Any) -> pn.Row:
+    """Return parts side by side."""
+    return pn.Row(*map(_worded, parts), stylesheets=[_LAYOUT], css_classes=[kind], **options)
+
+
+def column(*parts: Any, kind: str = "rs-column", **options: Any) -> pn.Column:
+    """Return parts below one another."""
+    return pn.Column(*map(_worded, parts), stylesheets=[_LAYOUT], css_classes=[kind], **options)
+
+
+def tabs(*parts: tuple[str, Any], **options: Any) -> pn.Tabs:
+    """Return parts behind one another, each with its name."""
+    return pn.Tabs(*parts, stylesheets=[_TABS], **options)
+
+
+def _worded(part: Any) -> Any:
+    """Words between widgets as a pane of their own."""
+    if not isinstance(part, str):
+        return part
+    return html_pane(
+        f'<span class="rs-notice">{part}</span>',
+        width=7 * len(part) + 4,
+        margin=(0, 2),
+        align="center",
+        sizing_mode=None,
+    )

@@ -1,0 +1,349 @@
+"""The page in a real browser: Debian's Chromium, headless, driven by Playwright, without any network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+
+from radiossl.tasks.ratings import read_ratings
+
+from .conftest import COUNT, HOSTILE_ID
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytest.importorskip("panel", reason="the explorer needs pip install 'radiossl[explore]'")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser tests")
+if CHROMIUM is None:
+    pytest.skip("no chromium on this machine (apt-get install chromium): no browser tests", allow_module_level=True)
+
+#: Milliseconds to wait for the page; machines that test are busy.
+PATIENCE = 60_000
+
+
+@contextmanager
+def explorer(survey, folder, *options):
+    """`radiossl explore` in a process of its own; yields (address, process)."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "radiossl.cli.main", "explore", str(survey.features), "--no-browser"]
+    command += ["--store", str(survey.store.paths[0]), "--weights", str(survey.weights), "--port", str(port), *options]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        for line in process.stdout:
+            if line.startswith("http://"):
+                break
+        else:
+            raise AssertionError(f"explore ended with {process.wait()}")
+        yield line.strip(), process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        # A container's root may not use Chromium's sandbox.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def served(survey, tmp_path_factory):
+    """A running explorer; yields (address, its working folder)."""
+    folder = tmp_path_factory.mktemp("served")
+    with explorer(survey, folder) as (address, _):
+        yield address, folder
+
+
+@pytest.fixture
+def page(browser, served):
+    opened = open_page(browser, served[0])
+    yield opened
+    assert opened.evaluate("window.hacked") is None
+    opened.context.close()
+
+
+def open_page(browser, address):
+    """Open a page, wait for its map, and see to it that it fetches nothing from elsewhere."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    page.elsewhere = []
+    host = address.split("/")[2]
+    page.on("request", lambda request: page.elsewhere.append(request.url) if not ours(request.url, host) else None)
+    page.goto(address)
+    page.wait_for_selector(".bk-Figure")
+    assert page.elsewhere == []
+    return page
+
+
+def ours(url, host):
+    return url.startswith(("data:", "blob:")) or url.split("/")[2] == host
+
+
+def go_to(page, cutout_id):
+    field = page.get_by_placeholder("id, or position")
+    field.fill(cutout_id)
+    field.press("Enter")
+    page.wait_for_url(lambda url: url.endswith(f"#source-{cutout_id}"))
+    page.get_by_role("heading", name=cutout_id).wait_for()
+
+
+def tab(page, name):
+    page.get_by_text(name, exact=True).click()
+
+
+def map_box(page):
+    return page.locator(".bk-Figure").bounding_box()
+
+
+def hover_over_a_source(page):
+    """Move over the map until a card with a cutout shows up; return where."""
+    box = map_box(page)
+    for x in np.linspace(0.2, 0.9, 15):
+        for y in np.linspace(0.15, 0.85, 15):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            page.wait_for_timeout(25)
+        page.wait_for_timeout(150)
+        if page.locator(".rs-card img").is_visible():
+            break
+    # Back over the last column until the card comes again, since it vanishes between sources.
+    for y in np.linspace(0.15, 0.85, 120):
+        place = box["x"] + x * box["width"], box["y"] + y * box["height"]
+        page.mouse.move(*place)
+        page.wait_for_timeout(60)
+        if page.locator(".rs-card img").is_visible():
+            page.wait_for_timeout(300)
+            if page.locator(".rs-card img").is_visible():
+                return place
+    raise AssertionError("no card showed up over the map")
+
+
+def test_a_hover_shows_the_cutout_and_a_click_goes_there(page):
+    place = hover_over_a_source(page)
+    name = page.locator(".rs-card .rs-named").inner_text().split("\n")[0].split(" · ")[0]
+    page.mouse.click(*place)
+    page.get_by_role("heading", name=name, exact=True).wait_for()
+    assert page.locator("img[alt='cutout of " + name.replace("'", "") + "']").first.is_visible()
+
+
+def test_neighbours_lead_on_and_the_address_remembers(page, served, survey, browser):
+    go_to(page, "s03")
+    seen = ["s03"]
+    for _ in range(3):
+        page.get_by_text(f"most like {seen[-1]},").wait_for()
+        link = page.locator(".rs-sheet .rs-thumb").nth(1)
+        name = link.get_attribute("title")
+        link.click()
+        page.get_by_role("heading", name=name, exact=True).wait_for()
+        seen.append(name)
+    page.go_back()
+    page.get_by_role("heading", name=seen[-2], exact=True).wait_for()
+    other = open_page(browser, f"{served[0]}#source-{seen[1]}")
+    other.get_by_role("heading", name=seen[1], exact=True).wait_for()
+    other.context.close()
+
+
+def test_a_position_finds_its_source_and_nonsense_is_told(page):
+    field = page.get_by_placeholder("id, or position")
+    field.fill("10.7 -5.0")
+    field.press("Enter")
+    page.get_by_role("heading", name="s07", exact=True).wait_for()
+    field.fill("<img src=x onerror=window.hacked=1>")
+    field.press("Enter")
+    page.get_by_text("is no id of a source").wait_for()
+
+
+def test_what_a_catalogue_holds_is_text_and_nothing_else(page):
+    field = page.get_by_placeholder("id, or position")
+    field.fill(HOSTILE_ID)
+    field.press("Enter")
+    page.get_by_role("heading", name=HOSTILE_ID, exact=True).wait_for()
+    assert page.get_by_text("onerror=").first.is_visible()
+    page.goto(page.url.split("#")[0] + "#source-_3Cimg_20src_3Dx_20onerror_3Dwindow_2Ehacked_3D1_3E")
+    page.get_by_text("no source has the id").wait_for()
+
+
+def test_an_uploaded_cutout_finds_itself(page, survey, tmp_path):
+    row = 17
+    fits.writeto(tmp_path / "query.fits", survey.store.pixels(row))
+    tab(page, "Search")
+    page.locator("input[type=file]").set_input_files(tmp_path / "query.fits")
+    page.locator(".rs-query img").wait_for()
+    first = page.locator(".rs-sheet .rs-thumb").first
+    assert first.get_attribute("title") == f"s{row}"
+    assert first.inner_text() == "1.000"
+    first.click()
+    page.get_by_role("heading", name=f"s{row}", exact=True).wait_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("garbage.fits", b"not a FITS file at all" * 100, "not an image"),
+        ("cut.png", b"\x89PNG\r\n\x1a\n" + bytes(40), "not a readable image"),
+        ("..%2f..%2fetc%2fpasswd.png", b"root:x:0:0", "not an image"),
+    ],
+)
+def test_what_is_no_image_is_refused(page, tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    tab(page, "Search")
+    page.locator("input[type=file]").set_input_files(tmp_path / name)
+    page.locator(".rs-notice.bad", has_text=said).wait_for()
+
+
+def test_a_file_that_is_too_large_is_refused_and_the_page_lives_on(page, tmp_path):
+    (tmp_path / "large.fits").write_bytes(b"SIMPLE  =" + bytes(33 * 2**20))
+    tab(page, "Search")
+    page.locator("input[type=file]").set_input_files(tmp_path / "large.fits")
+    page.get_by_text("File is too large").first.wait_for()
+    go_to(page, "s01")
+
+
+def test_ten_ratings_by_keys_survive_a_kill_and_rank_the_list(browser, survey, tmp_path):
+    with explorer(survey, tmp_path, "--who", "me") as (address, process):
+        page = open_page(browser, address)
+        tab(page, "Anomalies")
+        page.locator(".rs-sheet .rs-thumb").first.click()
+        page.locator(".rs-thumb.rs-here").wait_for()
+        names = []
+        for number in range(10):
+            names.append(page.locator(".rs-thumb.rs-here").get_attribute("title"))
+            page.keyboard.press(str(1 + number % 5))
+            page.get_by_text(f"{number + 1} of {COUNT} rated").wait_for()
+            page.wait_for_function("name => !document.location.hash.endsWith('-' + name)", arg=names[-1])
+        assert len(set(names)) == 10
+        process.kill()
+        page.context.close()
+    kept = read_ratings(tmp_path / "ratings.csv")
+    assert kept["cutout_id"].tolist() == names
+    assert kept["rating"].tolist() == [1, 2, 3, 4, 5] * 2
+    assert set(kept["who"]) == {"me"}
+
+    with explorer(survey, tmp_path) as (address, _):
+        page = open_page(browser, address)
+        tab(page, "Anomalies")
+        page.get_by_text(f"10 of {COUNT} rated").wait_for()
+        page.locator(".rs-thumb b").nth(9).wait_for()
+        badges = page.locator(".rs-thumb b").all_inner_texts()
+        assert sorted(badges) == sorted("12345" * 2)
+        page.get_by_role("button", name="rank by ratings").click()
+        page.get_by_text("ranked by 10 ratings ·").wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="ranked.csv").or_(page.get_by_role("button", name="ranked.csv")).click()
+        ranked = pd.read_csv(download.value.path())
+        page.context.close()
+    assert len(ranked) == COUNT
+    assert ranked.set_index("cutout_id")["rating"].dropna().to_dict() == dict(
+        zip(names, [1, 2, 3, 4, 5] * 2, strict=True)
+    )
+    expected = ranked["expected_rating"].to_numpy()
+    assert (np.diff(expected) <= 0).all()
+
+
+def test_a_lasso_chooses_and_the_choice_becomes_files_and_labels(page, served):
+    box = map_box(page)
+    page.get_by_title("Lasso Select").or_(page.locator("[title^='Lasso']")).first.click()
+    corners = [(0.1, 0.02), (0.98, 0.02), (0.98, 0.98), (0.1, 0.98), (0.1, 0.02)]  # the tools are on the left
+    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=8)
+    page.mouse.up()
+    page.get_by_text(f"{COUNT} sources chosen").first.wait_for()
+    tab(page, "Selection")
+    page.locator(".rs-sheet .rs-thumb").first.wait_for()
+    found = {}
+    for name in ("selection.csv", "selection.fits", "selection.reg"):
+        with page.expect_download() as download:
+            page.get_by_text(name, exact=True).click()
+        found[name] = Path(download.value.path())
+    table = pd.read_csv(found["selection.csv"])
+    assert len(table) == COUNT
+    assert HOSTILE_ID in set(table["cutout_id"])
+    assert len(Table.read(found["selection.fits"], format="fits")) == COUNT
+    regions = found["selection.reg"].read_text()
+    assert len(re.findall(r"^circle\(", regions, re.MULTILINE)) == COUNT
+    page.get_by_placeholder("class, such as").fill("odd")
+    page.get_by_role("button", name="label them").click()
+    page.get_by_text(f"odd ({COUNT})").wait_for()
+    labels = pd.read_csv(served[1] / "labels.csv")
+    assert set(labels["label"]) == {"odd"}
+    assert len(labels) == COUNT
+
+
+def test_colours_stretches_and_both_themes(page, served, browser):
+    page.get_by_role("combobox").nth(1).select_option("kind")
+    page.get_by_text("triple").first.wait_for()
+    page.get_by_role("combobox").nth(1).select_option("flux")
+    page.locator(".rs-bar").first.wait_for()
+    go_to(page, "s05")
+    image = page.locator("img[alt='cutout of s05']").first
+    before = image.get_attribute("src")
+    page.get_by_role("combobox").nth(2).select_option("log")
+    deadline = time.monotonic() + PATIENCE / 1000
+    while page.locator("img[alt='cutout of s05']").first.get_attribute("src") == before:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+    colour = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(colour)
+    page.get_by_text("light page").click()
+    page.wait_for_url("**theme=light**")
+    page.get_by_text("dark page").wait_for()
+    assert page.evaluate(colour) != dark
+
+
+def test_other_hosts_are_refused(served):
+    request = urllib.request.Request(served[0], headers={"Host": "evil.example:80"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 403
+
+
+def test_bound_elsewhere_only_the_token_opens(browser, survey, tmp_path):
+    with explorer(survey, tmp_path, "--address", "0.0.0.0") as (address, _):
+        port = address.split(":")[2].split("/")[0]
+        here = f"http://127.0.0.1:{port}/"
+        for wrong in ("", "?token=", "?token=wrong"):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(here + wrong)
+            assert refused.value.code == 403
+        token = address.split("token=")[1]
+        assert len(token) > 40
+        page = open_page(browser, f"{here}?token={token}")
+        go_to(page, "s02")
+        page.goto(here)  # the cookie is enough now
+        page.wait_for_selector(".bk-Figure")
+        page.context.close()
+        # The socket asks too, not the page alone.
+        with socket.create_connection(("127.0.0.1", int(port)), timeout=20) as raw:
+            raw.sendall(
+                f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: bokeh, x\r\n\r\n".encode()
+            )
+            assert raw.recv(200).startswith(b"HTTP/1.1 403")

@@ -1,0 +1,221 @@
+"""The session: sources found, neighbours as the search gives them, rankings as `radiossl rate` makes them, maps."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radiossl.embeddings.feature_file import FeatureFile
+from radiossl.embeddings.table import FeatureTable
+from radiossl.errors import RadiosslError
+from radiossl.explorer.pictures import linked_source, picture_url, source_link, thumb_html
+from radiossl.explorer.ranking import EXPECTED, SCORE, Ranking
+from radiossl.explorer.session import Files, Session
+from radiossl.explorer.vectors import read_vectors
+from radiossl.report.active_learning import ranked_table
+from radiossl.tasks.active_learning import learn, rated_rows, rating_space
+from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores
+from radiossl.tasks.ratings import last_ratings, read_ratings
+from radiossl.tasks.similarity import SimilarityIndex
+
+from .conftest import COUNT, HOSTILE_ID
+
+
+@pytest.fixture
+def files(survey, tmp_path):
+    return Files(survey.features, survey.weights, ratings=tmp_path / "ratings.csv", labels=tmp_path / "labels.csv")
+
+
+@pytest.fixture
+def session(survey, files):
+    made = Session(files, survey.store)
+    made.load()
+    assert made.trouble == ""
+    yield made
+    made.maps.close()
+
+
+def test_neighbours_are_those_of_the_similarity_search(session, survey):
+    index = SimilarityIndex(FeatureTable.read(survey.features))
+    for row in (0, 7, COUNT - 1):
+        expected = index.search(index.query_by_id(session.cutout_id(row)), 24)
+        found = session.neighbours(row)
+        assert found["row"].tolist() == expected["row"].tolist()
+        np.testing.assert_allclose(found["similarity"], expected["similarity"], atol=1e-6)
+
+
+def test_vectors_in_half_precision_find_the_same(survey):
+    file = FeatureFile(survey.features)
+    told = []
+    exact, vectors = read_vectors(file, told.append)
+    half, halves = read_vectors(file, told.append, exact_rows=10)
+    assert halves.dtype == np.float16
+    assert told[-1] == 1.0
+    np.testing.assert_allclose(halves, vectors, atol=1e-3)
+    one, rows = exact.search(vectors[:5], 4)
+    other, _ = half.search(vectors[:5], 4)
+    np.testing.assert_allclose(one, other, atol=1e-3)
+    np.testing.assert_allclose(half.vectors([3, 1]), vectors[[3, 1]], atol=1e-3)
+    assert rows[:, 0].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_neighbours_wait_for_the_features(survey, files):
+    session = Session(files, survey.store)
+    with pytest.raises(RadiosslError, match="being read"):
+        session.neighbours(0)
+
+
+def test_sources_are_found_by_id_and_by_position(session):
+    assert session.find(" s07 ") == 7
+    assert session.find("10.7 -5.0") == 7
+    assert session.find("00:42:48 -05:00:00") == 7
+    assert session.find(HOSTILE_ID) == COUNT - 1
+    with pytest.raises(RadiosslError, match="arcsec from there"):
+        session.find("100.0 40.0")
+    with pytest.raises(RadiosslError, match="no id of a source"):
+        session.find("../../etc/passwd")
+
+
+def test_the_store_may_hold_more_and_in_another_order(survey, files, session):
+    shuffled = survey.store.select(np.arange(COUNT)[::-1])
+    other = Session(files, shuffled)
+    for row in (0, 31):
+        np.testing.assert_array_equal(other.pixels(row), session.pixels(row))
+    with pytest.raises(RadiosslError, match="has none of the sources"):
+        Session(files, survey.store.select(np.zeros(0, np.int64)))
+
+
+def test_a_source_that_the_store_lacks_has_no_picture(survey, files):
+    session = Session(files, survey.store.select(np.arange(10)))
+    assert session.pixels(11) is None
+    assert session.picture_url(11, "asinh", "inferno", 64) is None
+
+
+def test_an_id_that_stands_twice_is_refused(survey, files, tmp_path):
+    table = FeatureTable.read(survey.features)
+    table.select(np.array([0, 1, 1])).write(tmp_path / "twice.parquet")
+    with pytest.raises(RadiosslError, match="stands there twice"):
+        Session(replace(files, features=tmp_path / "twice.parquet"), None)
+
+
+def test_a_map_of_other_sources_is_refused(survey, files, tmp_path):
+    from radiossl.report.map import write_map
+    from radiossl.tasks.map import make_map, map_columns
+
+    table = FeatureTable.read(survey.features).select(np.arange(COUNT)[::-1])
+    table.write(tmp_path / "other.parquet")
+    file = FeatureFile(tmp_path / "other.parquet")
+    write_map(make_map(file, "pca"), map_columns(file), tmp_path / "map")
+    with pytest.raises(RadiosslError, match="map of other sources"):
+        Session(replace(files, map_folder=tmp_path / "map"), None)
+    own = Session(replace(files, features=tmp_path / "other.parquet", map_folder=tmp_path / "map"), None)
+    assert own.maps.names() == ["map"]
+    assert not own.maps.can_make_umap
+
+
+def test_a_umap_is_made_beside_the_session(session):
+    first = session.maps.coordinates["principal components"]
+    assert first.shape == (COUNT, 2)
+    session.maps.start_umap()
+    assert not session.maps.can_make_umap
+    session.maps._process.wait(timeout=200)
+    assert session.maps.poll() == ""
+    assert session.maps.names() == ["principal components", "UMAP"]
+    assert np.isfinite(session.maps.coordinates["UMAP"]).all()
+    distances, rows = session.maps.tree("UMAP").query(session.maps.coordinates["UMAP"][[5]], k=1)
+    assert (rows[0], distances[0]) == (5, 0.0)
+
+
+def test_a_umap_that_is_not_finished_ends_with_the_session(survey, files):
+    session = Session(files, survey.store)
+    session.maps.start_umap()
+    process = session.maps._process
+    assert "being made" in session.maps.poll()
+    session.maps.close()
+    assert process.poll() is not None
+
+
+def test_the_ranking_is_that_of_radiossl_rate(session, survey):
+    ranking = Ranking(session)
+    with pytest.raises(RadiosslError, match="still being made"):
+        ranking.table()
+    ranking.prepare()
+    table = FeatureTable.read(survey.features)
+    starting = anomaly_scores(table.features, AnomalySettings())
+    np.testing.assert_allclose(session.extra[SCORE], starting, atol=1e-6)
+    assert ranking.table()["cutout_id"].iloc[0] == session.cutout_id(int(np.argmax(starting)))
+    with pytest.raises(RadiosslError, match="no object is rated"):
+        ranking.learn("linear")
+    for row in range(12):
+        session.ratings.add(session.cutout_id(row), 1 + row % 5)
+    ranking.learn("linear")
+    rated, values = rated_rows(table, last_ratings(read_ratings(session.files.ratings)))
+    opinion = learn(rating_space(table), rated, values, starting)
+    expected = ranked_table(table, opinion, starting, rated, values)
+    assert ranking.table()["cutout_id"].tolist() == expected["cutout_id"].tolist()
+    assert [session.cutout_id(row) for row in ranking.order] == expected["cutout_id"].tolist()
+    np.testing.assert_allclose(session.extra[EXPECTED], opinion.rating, atol=1e-3)
+    assert not set(ranking.proposal().tolist()) & set(range(12))
+
+
+def test_given_scores_order_the_list(survey, files, tmp_path):
+    ids = [str(name) for name in survey.store.column("cutout_id")]
+    pd.DataFrame({"cutout_id": ids, "score": np.arange(COUNT)}).to_csv(tmp_path / "scores.csv", index=False)
+    session = Session(replace(files, scores=tmp_path / "scores.csv"), survey.store)
+    assert Ranking(session).order.tolist() == list(range(COUNT))[::-1]
+
+
+def test_columns_that_tell_sources_apart_colour_the_map(session):
+    names = session.colour_columns()
+    assert {"kind", "flux", "rms"} <= set(names)
+    assert not {"beam_major_arcsec"} & set(names)
+    session.extra["later"] = np.arange(COUNT, dtype=float)
+    assert session.colour_columns()[0] == "later"
+    np.testing.assert_array_equal(session.colour_table("later").column("later"), np.arange(COUNT))
+    frame = session.rows_frame(np.array([4, 2]))
+    assert frame["cutout_id"].tolist() == ["s04", "s02"]
+    assert frame["later"].tolist() == [4.0, 2.0]
+
+
+def test_an_upload_of_a_cutout_finds_it(session, survey):
+    stream = io.BytesIO()
+    np.save(stream, survey.store.pixels(9))
+    query, found = session.search_upload(stream.getvalue(), "../../x<b>.npy")
+    assert query.name == "x<b>.npy"
+    assert found["row"].iloc[0] == 9
+    assert found["similarity"].iloc[0] == pytest.approx(1.0, abs=1e-5)
+    with pytest.raises(RadiosslError, match="not an image"):
+        session.search_upload(b"rubbish", "x.fits")
+
+
+def test_an_upload_needs_weights(survey, files):
+    session = Session(replace(files, weights=None), survey.store)
+    session.load()
+    stream = io.BytesIO()
+    np.save(stream, survey.store.pixels(9))
+    with pytest.raises(RadiosslError, match="start with --weights"):
+        session.search_upload(stream.getvalue(), "x.npy")
+
+
+def test_pictures_stand_north_up_and_names_are_escaped():
+    import base64
+
+    from PIL import Image
+
+    pixels = np.zeros((4, 6), np.float32)
+    pixels[3, 5] = 1.0  # the last row of FITS is the upper one of a picture
+    url = picture_url(pixels, "minmax", "gray", 512)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))))
+    assert shown.shape == (4, 6, 3)
+    assert shown[0, 5, 0] == 255
+    assert shown.sum() == 3 * 255
+    large = picture_url(np.zeros((300, 150), np.float32), "asinh", "inferno", 100)
+    assert Image.open(io.BytesIO(base64.b64decode(large.partition(",")[2]))).size == (50, 100)
+    for name in (HOSTILE_ID, 'a"b', "J1+2 3/4#5"):
+        assert linked_source(source_link(name)) == name
+        assert "<script" not in thumb_html(None, name)
+    assert linked_source("#other=1") is None
