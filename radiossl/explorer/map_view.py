@@ -91,9 +91,7 @@ class MapView:
             output_backend="canvas" if self.dense else "webgl",
             min_border=4,
             name="map",
-            stylesheets=[
-                ":host(:focus), :host(:focus-visible) { outline: none !important; box-shadow: none !important; }"
-            ],
+            stylesheets=["* { outline: none !important; }"],  # no frame around the map that was clicked
         )
         wheel = WheelZoomTool()
         made.add_tools(wheel, LassoSelectTool(renderers=[], continuous=False))
