@@ -242,6 +242,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
+def flat_keys(value: Any, name: str = "") -> dict[str, Any]:
+    """Return nested mappings as one, keys joined by dots."""
+    if not isinstance(value, dict):
+        return {name or "value": value}
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        flat |= flat_keys(item, f"{name}.{key}" if name else str(key))
+    return flat
+
+
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file; raise `RadiosslError` naming it when it is missing or damaged."""
     path = Path(path)

@@ -25,6 +25,7 @@ from radiossl.datasets.published import Options, PublishedSet
 from radiossl.errors import RadiosslError
 from radiossl.files import existing_file, read_json
 from radiossl.survey.cutout import Cutout
+from radiossl.survey.fits_image import Box
 
 #: Folders of the set and what their splits are called in the store.
 _SPLITS = {"train": "train", "val": "valid", "test": "test"}
@@ -172,17 +173,11 @@ def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
     x, y = left + (width - 1) / 2, bottom + (height - 1) / 2
     side = max(math.ceil(_BOX_FACTOR * max(width, height)), _LEAST_BOX)
     first_column, first_row = math.floor(x - (side - 1) / 2), math.floor(y - (side - 1) / 2)
-    box = np.full((side, side), np.nan, dtype=np.float32)
-    rows = slice(max(first_row, 0), first_row + side)
-    columns = slice(max(first_column, 0), first_column + side)
-    seen = whole.pixels[rows, columns]
-    into = rows.start - first_row, columns.start - first_column
-    box[into[0] : into[0] + seen.shape[0], into[1] : into[1] + seen.shape[1]] = seen
     alone = {"label": instance["category"], "n_instances": 1, "instances": json.dumps([instance])}
     return dataclasses.replace(
         whole,
         cutout_id=f"{whole.cutout_id}_{number}",
-        pixels=box,
+        pixels=Box(first_column, first_row, side, side).cut_out(whole.pixels, np.nan),
         x=first_column + (side - 1) / 2,
         y=first_row + (side - 1) / 2,
         extra={**whole.extra, **alone},

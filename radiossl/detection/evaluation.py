@@ -163,7 +163,7 @@ def binned(judgements: Sequence[Judgement]) -> dict[str, pd.DataFrame]:
         masks: list[list[NDArray[np.bool_]]] = [[] for _ in annotations.images]
         for number, row in zip(one.matches.said_image, one.matches.said_row, strict=True):
             shape = annotations.images[number].shape
-            masks[number].append(_whole_mask(one.objects[number][row], shape))
+            masks[number].append(one.objects[number][row].whole(shape))
         of_said.append(properties(source, masks))
     noisy = np.isfinite(of_true.snr).mean() > 0.5
     tables = {}
@@ -183,9 +183,3 @@ def binned(judgements: Sequence[Judgement]) -> dict[str, pd.DataFrame]:
             ignore_index=True,
         )
     return tables
-
-
-def _whole_mask(item: Detection, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    from radiossl.survey.mosaic import Box
-
-    return item.within(Box(0, 0, shape[1], shape[0]))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from radiossl.detection.annotations import AnnotatedImage, Annotations
 from radiossl.detection.images import FieldPreprocessing, Frame, Reader, read_planes
+from radiossl.detection.objects import run_lengths
 from radiossl.errors import RadiosslError
 from radiossl.images.parallel import map_on_cores
 from radiossl.progress import track
@@ -62,7 +63,7 @@ class Examples:
     prepared
         Results of `FieldPreprocessing.prepare`, float16, shape (n, k, size, size).
     contrasts
-        Results of `FieldPreprocessing.contrast_limits`, shape (n, 16, 2).
+        Results of `FieldPreprocessing.contrast_limits`, shape (n, 16, 2), for networks that see zscale; else empty.
     labels
         For each image the numbers of its objects' classes, from 1 on, shape (m,).
     masks
@@ -107,6 +108,7 @@ def load_examples(source: Source, preprocessing: FieldPreprocessing, classes: tu
     """
     images = source.annotations.images
     chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
+    zscale = preprocessing.preprocessing.mode == "sigma-zscale"
     numbers = {name: number for number, name in enumerate(classes, start=1)}
 
     def one(image: AnnotatedImage) -> tuple[Tensor, Tensor, Tensor, list[dict[str, Any]]]:
@@ -114,16 +116,10 @@ def load_examples(source: Source, preprocessing: FieldPreprocessing, classes: tu
         prepared = preprocessing.prepare(planes).clamp_(-_HALF_MAX, _HALF_MAX).half()
         frame = Frame(image.shape, preprocessing.preprocessing.size)
         known = [row for row, item in enumerate(image.objects) if item.category in numbers and not item.crowd]
-        masks = [_encoded(frame.mask_to_network(image.mask(row))) for row in known]
+        masks = [run_lengths(frame.mask_to_network(image.mask(row))) for row in known]
         labels = torch.tensor([numbers[image.objects[row].category] for row in known], dtype=torch.int64)
-        return prepared, preprocessing.contrast_limits(planes), labels, masks
+        return prepared, preprocessing.contrast_limits(planes) if zscale else torch.empty(0), labels, masks
 
     done = [item for chunk in track(chunks, "preparing images") for item in map_on_cores(one, chunk)]
     prepared, contrasts, labels, masks = zip(*done, strict=True)
     return Examples(torch.stack(prepared), torch.stack(contrasts), list(labels), list(masks))
-
-
-def _encoded(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    from pycocotools import mask as coco
-
-    return coco.encode(np.asfortranarray(mask.astype(np.uint8)))

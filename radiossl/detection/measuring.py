@@ -85,7 +85,7 @@ def measure(found: Sequence[Detection], mosaic: Mosaic, labels: NDArray[np.int32
     boxes = [_around(found[number]) for number in order]
     rows: list[dict[str, Any]] = [{}] * len(found)
     for number, box, pixels in zip(order, boxes, mosaic.read_boxes(boxes), strict=True):
-        others = _cut_out(labels, box)
+        others = box.cut_out(labels, 0)
         rows[number] = {"label": number + 1} | _one(found[number], box, pixels, others, mosaic)
     frame = pd.DataFrame(rows, columns=_COLUMNS[3:])
     ra_deg, dec_deg = mosaic.pixel_to_sky(frame["x"].to_numpy(float), frame["y"].to_numpy(float))
@@ -130,14 +130,6 @@ def _around(item: Detection) -> Box:
     x0, y0, width, height = item.extent
     margin = max(_LEAST_MARGIN_PX, max(width, height) // 2)
     return Box(x0 - margin, y0 - margin, width + 2 * margin, height + 2 * margin)
-
-
-def _cut_out(labels: NDArray[np.int32], box: Box) -> NDArray[np.int32]:
-    part = np.zeros((box.height, box.width), dtype=labels.dtype)
-    y0, x0 = max(box.y0, 0), max(box.x0, 0)
-    inside = labels[y0 : box.y0 + box.height, x0 : box.x0 + box.width]
-    part[y0 - box.y0 : y0 - box.y0 + inside.shape[0], x0 - box.x0 : x0 - box.x0 + inside.shape[1]] = inside
-    return part
 
 
 def _one(

@@ -80,25 +80,22 @@ class Detection:
 
     def within(self, box: Box) -> NDArray[np.bool_]:
         """Return its pixels in a rectangle, shape (height, width)."""
-        inside = np.zeros((box.height, box.width), dtype=bool)
-        left, right = max(self.x0, box.x0), min(self.x0 + self.mask.shape[1], box.x0 + box.width)
-        low, high = max(self.y0, box.y0), min(self.y0 + self.mask.shape[0], box.y0 + box.height)
-        if left < right and low < high:
-            part = self.mask[low - self.y0 : high - self.y0, left - self.x0 : right - self.x0]
-            inside[low - box.y0 : high - box.y0, left - box.x0 : right - box.x0] = part
-        return inside
+        return Box(box.x0 - self.x0, box.y0 - self.y0, box.width, box.height).cut_out(self.mask, False)
+
+    def whole(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return its pixels in an image (height, width)."""
+        return self.within(Box(0, 0, shape[1], shape[0]))
 
     def cropped(self, shape: tuple[int, int]) -> Detection | None:
         """Return the object without what is outside an image (height, width); None if nothing is inside."""
         x0, y0, width, height = self.extent
         if x0 >= 0 and y0 >= 0 and x0 + width <= shape[1] and y0 + height <= shape[0]:
             return self
-        inside = self.within(Box(0, 0, shape[1], shape[0]))
+        inside = self.whole(shape)
         if not inside.any():
             return None
-        rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-        tight = inside[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        return replace(self, x0=int(columns[0]), y0=int(rows[0]), mask=tight)
+        x0, y0, tight = _tight(inside)
+        return replace(self, x0=x0, y0=y0, mask=tight)
 
     def shared(self, other: Detection) -> int:
         """Return how many pixels two objects share."""
@@ -126,24 +123,18 @@ class Detection:
 
     def encoded(self, shape: tuple[int, int]) -> dict[str, Any]:
         """Return its pixels in an image (height, width) as a compressed run-length encoding of COCO."""
-        from pycocotools import mask as coco
-
-        pixels = self.within(Box(0, 0, shape[1], shape[0]))
-        return coco.encode(np.asfortranarray(pixels.astype(np.uint8)))
+        return run_lengths(self.whole(shape))
 
 
 def as_plain(item: Detection) -> dict[str, Any]:
     """Return an object as what JSON can hold."""
-    from pycocotools import mask as coco
-
-    encoded = coco.encode(np.asfortranarray(item.mask.astype(np.uint8)))
     return {
         "probabilities": dict(item.probabilities),
         "box": item.box,
         "x0": item.x0,
         "y0": item.y0,
         "shape": item.mask.shape,
-        "pixels": encoded["counts"].decode("ascii"),
+        "pixels": run_lengths(item.mask)["counts"].decode("ascii"),
         "cut": item.cut,
     }
 
@@ -194,9 +185,21 @@ def drawn(
     mask = map_coordinates(heat, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest") >= 0.5
     if not mask.any():
         return None
-    across, along = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    tight = mask[along[0] : along[-1] + 1, across[0] : across[-1] + 1]
-    return Detection(probabilities, box, x0 + int(across[0]), y0 + int(along[0]), tight)
+    columns_before, rows_before, tight = _tight(mask)
+    return Detection(probabilities, box, x0 + columns_before, y0 + rows_before, tight)
+
+
+def _tight(mask: NDArray[np.bool_]) -> tuple[int, int, NDArray[np.bool_]]:
+    """The rectangle around what is true in a mask: its first column and row, and the mask in it."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return a mask (height, width) as a compressed run-length encoding of COCO."""
+    from pycocotools import mask as coco
+
+    return coco.encode(np.asfortranarray(mask.astype(np.uint8)))
 
 
 def is_source(label: str) -> bool:

@@ -27,11 +27,12 @@ from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.network import Detector, DetectorConfig, Mode, load_detector, save_detector
 from radiossl.detection.settings import DetectionTraining
 from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, only_writer, read_json, remove_strays, write_json
+from radiossl.files import atomic_file, flat_keys, only_writer, read_json, remove_strays, write_json
 from radiossl.pretrain.data import epoch_batches, step_seed
 from radiossl.pretrain.distributed import World
 from radiossl.pretrain.record import Metrics, TrainingProgress
-from radiossl.pretrain.trainer import CHECKPOINT, StopRequest
+from radiossl.pretrain.schedule import warmup_cosine
+from radiossl.pretrain.trainer import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.weights.released import CONFIG_FILE, Backbone
 
 SETTINGS_FILE = "settings.json"
@@ -236,10 +237,7 @@ class _Trainer:
         return {"loss": loss.detach()} | {name: losses[name].detach() for name in LOSSES}
 
     def _schedule(self, step: int) -> float:
-        rising = round(self.settings.warmup * self.total_steps)
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, self.total_steps - rising)))
+        return warmup_cosine(step, self.total_steps, round(self.settings.warmup * self.total_steps))
 
     def _check(self, loss: float) -> None:
         if not math.isfinite(loss):
@@ -262,7 +260,7 @@ class _Trainer:
             return
         if not started:
             raise RadiosslError(f"{self.out}: no run to resume there; leave out --resume to start one")
-        before, now = _flat(read_json(self.out / SETTINGS_FILE)), _flat(self._identity())
+        before, now = flat_keys(read_json(self.out / SETTINGS_FILE)), flat_keys(self._identity())
         changed = [name for name in now if before.get(name) != now[name]]
         if changed:
             name = changed[0]
@@ -284,10 +282,7 @@ class _Trainer:
         file = self.out / CHECKPOINT
         if not file.is_file():  # killed before the first one was due
             return 0
-        try:
-            state = torch.load(file, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+        state = read_checkpoint(file, self.device)
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
         return int(state["step"])
@@ -313,11 +308,3 @@ class _Monitor:
             found += detect_prepared(detector, self.prepared[part], shapes[part])
         classes, alone = (average_precision(self.annotations, found, one_class=one) for one in (False, True))
         return Scores(classes.ap, classes.ap50, alone.ap50)
-
-
-def _flat(value: dict[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    flat: dict[str, Any] = {}
-    for name, item in value.items():
-        flat |= _flat(item, f"{before}{name}.") if isinstance(item, dict) else {f"{before}{name}": item}
-    return flat

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from radiossl.errors import RadiosslError
 from radiossl.survey.crossmatch import RADIUS_ARCSEC, repeats
+from radiossl.survey.fits_image import Box
 from radiossl.survey.store import CutoutStore, open_store, store_manifest
 
 Batch = tuple[Tensor | Sequence[NDArray[np.float32]], Tensor]
@@ -189,13 +190,9 @@ def _central(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """The central `side` x `side` pixels; blank where the image has none."""
     (height, width), half = pixels.shape, side // 2
     top, left = height // 2 - half, width // 2 - half
-    inside = pixels[max(top, 0) : top + side, max(left, 0) : left + side]
-    if inside.shape == (side, side):
-        return inside
-    padded = np.full((side, side), np.nan, dtype=np.float32)
-    y, x = max(-top, 0), max(-left, 0)
-    padded[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
-    return padded
+    if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
+        return pixels[top : top + side, left : left + side]
+    return Box(left, top, side, side).cut_out(pixels, np.nan)
 
 
 def step_seed(*numbers: int) -> int:

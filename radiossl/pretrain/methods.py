@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from radiossl.pretrain.distributed import gathered
 from radiossl.pretrain.recipe import Recipe
+from radiossl.pretrain.schedule import warmup_cosine
 
 
 class SimCLR(nn.Module):
@@ -127,11 +128,7 @@ def build_optimizer(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     """Learning rate of the 0-based `step`: linear warm-up that ends on the recipe's, then a cosine."""
-    schedule, peak = recipe.schedule, recipe.optimizer.lr
+    schedule = recipe.schedule
     total = schedule.epochs * steps_per_epoch
     warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total - 1)
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, total - warmup)
-    floor = schedule.final_lr_fraction
-    return peak * (floor + (1.0 - floor) * (1.0 + math.cos(math.pi * progress)) / 2.0)
+    return recipe.optimizer.lr * warmup_cosine(step, total, warmup, schedule.final_lr_fraction)

@@ -272,11 +272,7 @@ class Trainer:
         self.world.wait()  # nobody may end, for that ends the others, before it is written
 
     def _load_checkpoint(self) -> int:
-        file = self.out / CHECKPOINT
-        try:
-            state = torch.load(file, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch raises many kinds for a damaged file
-            raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+        state = read_checkpoint(self.out / CHECKPOINT, self.device)
         if state.get("excluded", []) != self._excluded:
             raise RadiosslError(f"{self.out}: {OTHER_EXCLUDES}")
         if state["cutouts"] != len(self.store):
@@ -287,6 +283,14 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         return int(state["step"])
+
+
+def read_checkpoint(file: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint; raise `RadiosslError` if it is damaged."""
+    try:
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
 
 
 def _fastest_precision(device: torch.device) -> str:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import radiossl
 from radiossl.errors import RadiosslError
-from radiossl.files import existing_file, read_json, write_text
+from radiossl.files import existing_file, flat_keys, read_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,7 +166,7 @@ def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[
         if (folder / "report.html").exists():
             report.link(folder / "report.html", "full report")
         if (folder / "metrics.json").exists():
-            report.values(_flat(read_json(folder / "metrics.json")))
+            report.values(flat_keys(read_json(folder / "metrics.json")))
         shown = [file for file in files if file.suffix.lower() == ".png"][:_FIGURES_PER_PART]
         for file in shown:
             report.figure(file, file.stem.replace("_", " "))
@@ -176,16 +176,6 @@ def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[
         if not files:
             report.text("No results in this folder.")
     return report.write(out)
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys joined by dots."""
-    if not isinstance(value, dict):
-        return {name or "value": value}
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        flat |= _flat(item, f"{name}.{key}" if name else str(key))
-    return flat
 
 
 def _link(report: Path, target: Path, label: str) -> str:

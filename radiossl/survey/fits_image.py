@@ -39,6 +39,16 @@ class Box(NamedTuple):
     width: int
     height: int
 
+    def cut_out(self, image: NDArray[Any], outside: float) -> NDArray[Any]:
+        """Return this rectangle of an image (height, width), a copy, with `outside` where it reaches beyond it."""
+        y0, x0 = max(self.y0, 0), max(self.x0, 0)
+        inside = image[y0 : max(self.y0 + self.height, 0), x0 : max(self.x0 + self.width, 0)]
+        box = np.full((self.height, self.width), outside, dtype=image.dtype)
+        if inside.size:
+            y, x = y0 - self.y0, x0 - self.x0
+            box[y : y + inside.shape[0], x : x + inside.shape[1]] = inside
+        return box
+
 
 # Finding the image ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from radiossl.errors import RadiosslError
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.pretrain.data import CutoutBatches, step_seed
+from radiossl.pretrain.schedule import warmup_cosine
 from radiossl.survey.store import CutoutStore
 from radiossl.weights.architecture import stage_numbers
 from radiossl.weights.released import Backbone
@@ -193,7 +194,9 @@ def train_classifier(
                 generator = torch.Generator().manual_seed(step_seed(seed, step))
                 [images] = views(pixels, statistics, generator, count=1)
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.lr * group["scale"] * _schedule(step, steps, settings.warmup)
+                    group["lr"] = (
+                        settings.lr * group["scale"] * warmup_cosine(step, steps, round(settings.warmup * steps))
+                    )
                 logits = model(images.contiguous(memory_format=torch.channels_last))
                 chosen = labels[torch.from_numpy(rows).to(device)]
                 loss = F.cross_entropy(logits, chosen, label_smoothing=settings.label_smoothing)
@@ -214,13 +217,6 @@ def _batches(cutouts: int, size: int, seed: int, epoch: int) -> list[NDArray[np.
     if len(edges) > 1 and cutouts - edges[-1] == 1:
         edges.pop()
     return np.split(order, edges[1:])
-
-
-def _schedule(step: int, steps: int, warmup: float) -> float:
-    rising = round(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ import torch
 
 from radiossl import RadiosslError
 from radiossl.images.preprocess import Preprocessing
+from radiossl.pretrain.schedule import warmup_cosine
 from radiossl.tasks.classifiers import Trained
 from radiossl.tasks.training import (
     FINE_TUNING,
@@ -13,7 +14,6 @@ from radiossl.tasks.training import (
     SmallCnn,
     TrainingSettings,
     _batches,
-    _schedule,
     parameter_groups,
     predict_probabilities,
     train_classifier,
@@ -117,7 +117,7 @@ def test_no_batch_has_a_single_image():
 
 
 def test_the_schedule_rises_and_falls_to_zero():
-    values = [_schedule(step, 100, 0.1) for step in range(100)]
+    values = [warmup_cosine(step, 100, 10) for step in range(100)]
     assert values[0] == pytest.approx(0.1)
     assert max(values) == values[9] == values[10] == 1.0
     assert values[10:] == sorted(values[10:], reverse=True)
