@@ -19,8 +19,8 @@ from radiossl.tasks.table_columns import TableColumns
 #: Trees of the published program of Clarke et al. 2020.
 TREES = 200
 
-_BLOCK = 1024  # rows that go through one tree after the other while their numbers stay in the cache
-_PIECE = 65_536  # rows that a core takes at a time
+_BLOCK = 16_384  # rows that go through one tree after the other while their numbers stay in the cache
+_PIECE = 65_536  # rows that a core takes at a time; no more can be counted in 16 bits
 _INDEX = np.uint64  # unsigned indices need no test of their sign
 _HIGHEST, _LOWEST = np.int32(2**31 - 1), np.int32(-(2**31))
 _ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "roots", "leaves")
@@ -105,7 +105,7 @@ class Forest:
         if values.ndim != 2 or values.shape[1] != len(self.columns.names):
             raise RadiosslError(f"values of shape {values.shape} for a forest of {len(self.columns.names)} columns")
         total = np.zeros((len(values), len(self.classes)))
-        size = max(_BLOCK, min(_PIECE, -(-len(values) // _cores())))
+        size = max(1024, min(_PIECE, -(-len(values) // _cores())))
 
         def work(start: int) -> None:
             rows = slice(start, start + size)
@@ -260,33 +260,83 @@ def _walk(
 ) -> None:
     """Add the probabilities of all trees to `total`, shape (n, classes).
 
-    A block of rows takes one step after the other through a tree together, and those that are at a leaf drop out: steps
-    of different rows do not wait for each other, and no branch of the processor depends on the data.
+    The leaves of the first tree say which rows are alike. Blocks of like rows part late, so that a node is visited once
+    for many of them.
     """
-    count, width = keys.shape
-    classes = total.shape[1]
-    block = np.empty(_BLOCK * width, np.int32)
-    rows, at, end = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
+    columns = np.ascontiguousarray(keys.T)
+    width, count = columns.shape
+    classes = _INDEX(total.shape[1])
+    rows, aside = np.empty(count, np.uint16), np.empty(count, np.uint16)
+    leaf = np.empty(count, np.int32)
+    waiting = np.empty((count, 3), np.int64)
+    _leaves(nodes, roots[0], columns, rows, aside, waiting, leaf)
+    order = np.argsort(leaf)
     for first in range(0, count, _BLOCK):
         size = min(_BLOCK, count - first)
-        for row in range(size):
-            for column in range(width):
-                block[column * _BLOCK + row] = keys[first + row, column]
+        block, sums = np.empty((width, size), np.int32), np.zeros((size, total.shape[1]))
+        for column in range(width):
+            for row in range(size):
+                block[column, row] = columns[column, order[first + row]]
         for tree in range(len(roots)):
-            left = size if roots[tree] >= 0 else 0
+            _leaves(nodes, roots[tree], block, rows, aside, waiting, leaf)
             for row in range(size):
-                at[row], rows[row], end[row] = roots[tree], row, roots[tree]
-            while left > 0:
-                kept = 0
-                for place in range(left):
-                    which = _INDEX(rows[place])
-                    node = _INDEX(at[place]) * _INDEX(4)
-                    value = block[_INDEX(nodes[node + _INDEX(1)]) * _INDEX(_BLOCK) + which]
-                    child = nodes[node + _INDEX(2) + _INDEX(value > nodes[node])]
-                    at[kept], rows[kept], end[which] = child, which, child
-                    kept += child >= 0
-                left = kept
-            for row in range(size):
-                leaf = _INDEX(-1 - end[row]) * _INDEX(classes)
-                for column in range(classes):
-                    total[first + row, column] += leaves[leaf + _INDEX(column)]
+                place = _INDEX(-1 - leaf[row]) * classes
+                for label in range(classes):
+                    sums[row, label] += leaves[place + label]
+        for row in range(size):
+            for label in range(classes):
+                total[order[first + row], label] = sums[row, label]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _leaves(
+    nodes: NDArray[np.int32],
+    root: int,
+    columns: NDArray[np.int32],
+    rows: NDArray[np.uint16],
+    aside: NDArray[np.uint16],
+    waiting: NDArray[np.int64],
+    leaf: NDArray[np.int32],
+) -> None:
+    """Write the leaf of one tree at which each row ends to `leaf`, by parting all rows at one node after the other.
+
+    `rows`, `aside` and `waiting` are room to work in. No branch of the processor depends on a row, and what a node says
+    is read once for all that come by.
+    """
+    size, one = _INDEX(columns.shape[1]), _INDEX(1)
+    for row in range(size):
+        rows[row] = row
+    top = 0
+    waiting[0, 0], waiting[0, 1], waiting[0, 2] = root, 0, size
+    while top >= 0:  # each one that waits holds a row at least: there is room for all
+        node, begin, end = waiting[top, 0], _INDEX(waiting[top, 1]), _INDEX(waiting[top, 2])
+        top -= 1
+        while node >= 0:
+            at = _INDEX(node) * _INDEX(4)
+            threshold, column = nodes[at], columns[nodes[at + one]]
+            left, right = nodes[at + _INDEX(2)], nodes[at + _INDEX(3)]
+            if left < 0 and right < 0:
+                for place in range(begin, end):
+                    row = rows[place]
+                    leaf[row] = right if column[row] > threshold else left
+                begin = end
+                break
+            middle, above = begin, _INDEX(0)
+            for place in range(begin, end):
+                row = rows[place]
+                higher = _INDEX(column[row] > threshold)
+                rows[middle] = aside[above] = row
+                above += higher
+                middle += one - higher
+            for place in range(above):
+                rows[middle + place] = aside[place]
+            if middle == end:
+                node = left
+            elif middle == begin:
+                node = right
+            else:
+                top += 1
+                waiting[top, 0], waiting[top, 1], waiting[top, 2] = right, middle, end
+                node, end = left, middle
+        for place in range(begin, end):
+            leaf[rows[place]] = node

@@ -35,12 +35,13 @@ def literal(forest, row):
     return total / len(forest.roots)
 
 
+@pytest.mark.parametrize("rows", [3000, 150_000])  # within a block, and over several pieces of several blocks
 @pytest.mark.parametrize("missing", [0.0, 0.2])
-def test_probabilities_are_those_of_scikit_learn(missing):
+def test_probabilities_are_those_of_scikit_learn(missing, rows):
     values, truth = made(missing=missing)
     model = RandomForestClassifier(20, class_weight="balanced", random_state=0).fit(values, truth)
     forest = from_scikit_learn(model, COLUMNS, CLASSES, {})
-    asked, _ = made(seed=1, rows=3000, missing=0.3)  # missing in columns that were complete in training, too
+    asked, _ = made(seed=1, rows=rows, missing=0.3)  # missing in columns that were complete in training, too
     np.testing.assert_allclose(forest.probabilities(asked), model.predict_proba(asked), atol=1e-6, rtol=0)
     np.testing.assert_allclose(
         forest.probabilities(asked[:20]), [literal(forest, row) for row in asked[:20]], atol=1e-6
