@@ -105,7 +105,8 @@ class Forest:
         if values.ndim != 2 or values.shape[1] != len(self.columns.names):
             raise RadiosslError(f"values of shape {values.shape} for a forest of {len(self.columns.names)} columns")
         total = np.zeros((len(values), len(self.classes)))
-        size = max(1024, min(_PIECE, -(-len(values) // _cores())))
+        rounds = -(-len(values) // (_PIECE * _cores()))
+        size = max(1024, -(-len(values) // max(1, rounds * _cores())))  # as much for each core
 
         def work(start: int) -> None:
             rows = slice(start, start + size)
@@ -114,9 +115,9 @@ class Forest:
             if absent.any():
                 # Two copies: in one a missing value is above every threshold, in the other below.
                 keys = np.hstack([np.where(absent, _HIGHEST, keys), np.where(absent, _LOWEST, keys)])
-                _walk(self._nodes_for_missing, self.roots, self._flat_leaves, keys, total[rows])
+                _walk(self._nodes_for_missing, self.roots, self._shares, keys, total[rows])
             else:
-                _walk(self._nodes, self.roots, self._flat_leaves, keys, total[rows])
+                _walk(self._nodes, self.roots, self._shares, keys, total[rows])
 
         map_on_cores(work, range(0, len(values), size))
         return total / len(self.roots)
@@ -150,8 +151,8 @@ class Forest:
             raise RadiosslError(f"{path}: not a forest of radiossl table train ({error})") from None
 
     @cached_property
-    def _flat_leaves(self) -> NDArray[np.float32]:
-        return np.ascontiguousarray(self.leaves, np.float32).ravel()
+    def _shares(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.leaves.T, np.float32)
 
     @cached_property
     def _nodes(self) -> NDArray[np.int32]:
@@ -265,7 +266,6 @@ def _walk(
     """
     columns = np.ascontiguousarray(keys.T)
     width, count = columns.shape
-    classes = _INDEX(total.shape[1])
     rows, aside = np.empty(count, np.uint16), np.empty(count, np.uint16)
     leaf = np.empty(count, np.int32)
     waiting = np.empty((count, 3), np.int64)
@@ -273,19 +273,19 @@ def _walk(
     order = np.argsort(leaf)
     for first in range(0, count, _BLOCK):
         size = min(_BLOCK, count - first)
-        block, sums = np.empty((width, size), np.int32), np.zeros((size, total.shape[1]))
+        block, sums = np.empty((width, size), np.int32), np.zeros((len(leaves), size))
         for column in range(width):
             for row in range(size):
                 block[column, row] = columns[column, order[first + row]]
         for tree in range(len(roots)):
             _leaves(nodes, roots[tree], block, rows, aside, waiting, leaf)
-            for row in range(size):
-                place = _INDEX(-1 - leaf[row]) * classes
-                for label in range(classes):
-                    sums[row, label] += leaves[place + label]
+            for label in range(len(leaves)):
+                share, into = leaves[label], sums[label]
+                for row in range(size):
+                    into[row] += share[_INDEX(-1 - leaf[row])]
         for row in range(size):
-            for label in range(classes):
-                total[order[first + row], label] = sums[row, label]
+            for label in range(len(leaves)):
+                total[order[first + row], label] = sums[label, row]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
