@@ -63,7 +63,8 @@ class Page:
             kind="rs-head",
             sizing_mode="stretch_width",
         )
-        tools = side_by_side("map", self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks())
+        choices = self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks()
+        tools = side_by_side("map", *choices, kind="rs-tools")
         neighbours = column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)
         parts = neighbours, self.rating.view(), self.search.view(), self.selection.view()
         lists = tabs(*zip(TABS, parts, strict=True), width=470, sizing_mode="stretch_height")

@@ -67,6 +67,7 @@ _LAYOUT = """
 :host(.rs-head) { align-items: center; gap: 14px; padding: 4px 12px; border-bottom: 1px solid var(--rs-line);
   background: var(--rs-raised); min-height: 48px; }
 :host(.rs-bar), :host(.rs-rating) { align-items: center; gap: 4px; color: var(--rs-soft); }
+:host(.rs-tools) { align-items: center; gap: 4px; padding: 2px 12px; color: var(--rs-soft); }
 :host(.rs-body) { gap: 12px; padding: 4px 12px 8px; } :host(.rs-side) { padding-right: 6px; }
 """
 

@@ -7,27 +7,26 @@ import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
-import pyarrow.csv as pcsv
 import pytest
 import typer
-from astropy.io import fits
-from astropy.wcs import WCS
 from PIL import Image
 
-from radiossl.cli.main import app, main
+from radiossl.cli.main import app
+from tests.docs.world import ROOT, make_world, run
 
-ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-#: What a block is: run by these tests, or only looked at, since it needs a published set, a cluster or hours.
+#: What a block is: run by these tests, or only looked at, since it needs a cluster, a network or hours.
 RUN, LOOKED_AT, PLAIN = ("bash", "python"), ("sh",), ("text", "")
 
 
@@ -70,33 +69,11 @@ def shlex_free(line: str) -> str:
     return re.sub(r"\s#.*$", "", re.sub(r"\"[^\"]*\"|'[^']*'", "''", line))
 
 
-def quick(arguments: list[str]) -> list[str]:
-    """The same command with one epoch of training: that it runs is asked here, not what it learns."""
-    if arguments[0] not in ("pretrain", "evaluate"):
-        return arguments
-    if arguments[0] == "pretrain" and "--resume" not in arguments:
-        arguments = [*arguments, "--epochs", "1", "--image-size", "32", "--batch-size", "32"]
-        arguments += ["--set", "schedule.warmup_epochs=0"]
-    if arguments[1] in ("finetune", "supervised") or "--layer" in arguments:
-        arguments = [*arguments, "--epochs", "1"]
-    if arguments[0] == "evaluate" and arguments[1] not in ("compare", "sweep"):
-        arguments = [*arguments, "--seeds", "1", "--folds", "2"]
-    return arguments
-
-
 def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()
-
-
-def run(arguments: list[str]) -> None:
-    try:
-        main(quick(arguments))
-    except SystemExit as end:
-        if end.code:
-            pytest.fail(f"radiossl {shlex.join(arguments)} ended with status {end.code}")
 
 
 def run_shell(text: str) -> None:
@@ -121,90 +98,34 @@ def run_shell(text: str) -> None:
             waiting.append(line)
         else:
             flush()
-            run(arguments)
+            explore(arguments) if arguments[0] == "explore" else run(arguments)
     flush()
 
 
-#: Where the first source of each survey is.
-CENTRES = [(211.77583, 28.20306), (30.0, -45.0), (80.0, 10.0)]
-
-
-def moved(survey, ra_deg, dec_deg):
-    """Bring the first source of a simulated survey to another place; returns the truth that fits."""
-    truth = pcsv.read_csv(survey / "truth.csv").to_pandas()
-    with fits.open(survey / "tile_000.fits", mode="update") as mosaic:
-        header = mosaic[0].header
-        header["CRVAL1"], header["CRVAL2"] = ra_deg, dec_deg
-        header["CRPIX1"], header["CRPIX2"] = truth.loc[0, ["x", "y"]] + 1
-        truth["ra_deg"], truth["dec_deg"] = WCS(header).celestial.wcs_pix2world(truth["x"], truth["y"], 0)
-    return truth
-
-
-def catalogue(truth, seed):
-    """The truth of a simulated survey as somebody's catalogue with labels and ratings."""
-    rng = np.random.default_rng(seed)
-    table = truth.rename(columns={"extent_arcsec": "las_arcsec"})
-    table["size_pixels"] = (table["las_arcsec"] * 4).astype(int)
-    table["fr_class"] = np.where(table["snr"] > table["snr"].median(), "FRI", "FRII")
-    table["mirabest_class"] = np.where(table["fr_class"] == "FRI", 100, 200)
-    table["morphology"] = np.where(table["class"] == "compact", "point", "resolved")
-    table["interest_score"] = rng.integers(1, 6, len(table))
-    return table
+def explore(arguments: list[str]) -> None:
+    """Open the explorer, ask it for its page, and stop it as Ctrl-C does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "radiossl.cli.main", *arguments, "--no-browser", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    told = []
+    for line in process.stdout:
+        told.append(line)
+        if line.startswith("http://"):
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(line.strip()) as page:
+                assert page.status == 200
+            process.send_signal(signal.SIGINT)
+    assert process.wait() in (0, 130), "".join(told)
+    assert any(line.startswith("http://") for line in told), "".join(told)
 
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
-    """A folder with what pages take for granted: mosaics, catalogues, stores, a backbone, features."""
     folder = tmp_path_factory.mktemp("world")
-    with contextlib.chdir(folder):
-        for seed, name in enumerate(("mosaics", "labelled", "test_store")):
-            run(["simulate", name + "_survey", "--tiles", "1", "--size", "900", "--sources", "70", "--seed", str(seed)])
-            table = catalogue(moved(Path(f"{name}_survey"), *CENTRES[seed]), seed)
-            table.loc[:3, "source_id"] = ["J1407+2827", "ONE", "TWO", "THREE"]
-            table.to_csv(f"{name}.csv", index=False)
-            run(["cutouts", "sources", f"{name}_survey", "--catalogue", f"{name}.csv", "--out", name])
-        Path("mosaics").rename("store")
-        Path("mosaics_survey").rename("mosaics")
-        Path("mosaics/truth.csv").unlink()
-        Path("mosaics.csv").rename("sources.csv")
-        for link, target in {"train_store": "labelled", "moved/store": "../store"}.items():
-            Path(link).parent.mkdir(exist_ok=True)
-            Path(link).symlink_to(target)
-        table = pcsv.read_csv("sources.csv").to_pandas()
-        odd = {"ra_deg": "alpha", "dec_deg": "delta", "las_arcsec": "size", "source_id": "label"}
-        table.rename(columns=odd)[list(odd.values())].to_csv("odd.csv", index=False)
-        table[["source_id"]].assign(verdict=table["morphology"]).to_csv("my_labels.csv", index=False)
-        run(["pretrain", "--recipe", "radiossl", "--data", "store", "--out", "run"])
-        run(["embed", "run/backbone", "store", "--out", "features.parquet"])
-        run(["embed", "run/backbone", "labelled", "--out", "later.parquet"])
-        shutil.copy("features.parquet", "other.parquet")
-        shutil.copy("features.parquet", "features_1.parquet")
-        run(["anomalies", "features.parquet", "--out", "found"])
-        shutil.copy("found/anomalies.csv", "anomalies.csv")
-        stars = photometry()
-        stars[["u", "g", "r", "i", "z", "class"]].to_csv("sdss.csv", index=False)
-        stars.to_parquet("sdss.parquet")
-        stars.drop(columns="class").to_parquet("all.parquet")
-        for number in range(8):
-            kind = Path("pictures", ("round", "long")[number % 2])
-            kind.mkdir(parents=True, exist_ok=True)
-            pixels = np.random.default_rng(number).integers(0, 255, (40, 40)).astype(np.uint8)
-            Image.fromarray(pixels).save(kind / f"{number}.png")
-        with fits.open("mosaics/tile_000.fits") as mosaic:
-            fits.PrimaryHDU(np.squeeze(mosaic[0].data)[400:480, 400:480], mosaic[0].header).writeto("cutout.fits")
-        Path("checkpoints").symlink_to(ROOT / "checkpoints")
+    make_world(folder)
     return folder
-
-
-def photometry():
-    """Magnitudes of three classes, as a table of SDSS and WISE has them."""
-    rng = np.random.default_rng(0)
-    kinds = rng.integers(0, 3, 300)
-    r = rng.uniform(15, 22, 300)
-    bands = {band: r + rng.normal(0.4 * (step - 3) * (kinds - 1), 0.3) for step, band in enumerate("ugriz", start=1)}
-    wise = {f"w{band}": r - 1 - kinds + rng.normal(0, 0.5, 300) for band in (1, 2, 3, 4)}
-    sizes = {"psf_r": bands["r"] + 0.2 * (kinds == 0), "cmod_r": bands["r"]}
-    return pd.DataFrame({**bands, **wise, **sizes, "class": np.array(["GALAXY", "QSO", "STAR"])[kinds]})
 
 
 @pytest.fixture
@@ -242,6 +163,7 @@ def test_commands_are_ones_that_the_command_line_understands(page):
     for block in blocks(page):
         assert block.language in (*RUN, *LOOKED_AT, *PLAIN), f"{page}:{block.line}: a block marked {block.language!r}"
         if block.language in ("bash", "sh"):
+            subprocess.run(["bash", "-n", "-c", block.text], check=True)
             for arguments in commands(block.text):
                 parse(command, arguments, f"{page}:{block.line}: radiossl {shlex.join(arguments)}")
 

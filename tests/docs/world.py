@@ -1,0 +1,193 @@
+"""A folder with what the pages of the documentation take for granted, all of it simulated."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow.csv as pcsv
+import pytest
+import torch
+from astropy.io import fits
+from astropy.wcs import WCS
+from PIL import Image
+from pycocotools import mask as coco
+from torchvision.models import resnet18
+
+from radiossl.cli.main import main
+from radiossl.datasets.mirabest import CODES
+from tests.datasets.test_mirabest import batches
+from tests.datasets.test_radiogalaxydataset import add
+from tests.detection.conftest import blobs, coco_content
+
+ROOT = Path(__file__).parents[2]
+#: Where the first source of each survey is.
+CENTRES = [(211.77583, 28.20306), (30.0, -45.0), (80.0, 10.0)]
+
+
+def quick(arguments: list[str]) -> list[str]:
+    """The same command with one epoch of training: that it runs is asked here, not what it learns."""
+    command = arguments[:2]
+    if command in (["pretrain", command[1]], ["evaluate", "sweep"]) and "--resume" not in arguments:
+        arguments = [*arguments, "--epochs", "1", "--image-size", "32", "--batch-size", "32"]
+        arguments += ["--set", "schedule.warmup_epochs=0"] if command[0] == "pretrain" else []
+    if command == ["detect", "train"]:
+        return [*arguments, "--epochs", "1", "--image-size", "64"]
+    if command in (["evaluate", "finetune"], ["evaluate", "supervised"]) or "--layer" in arguments:
+        arguments = [*arguments, "--epochs", "1"]
+    judged = command[0] == "evaluate" and command[1] not in ("compare", "sweep")
+    if judged or (command[0] == "anomalies" and "--labels" in arguments):
+        arguments = [*arguments, "--seeds", "1", "--folds", "2"]
+    return arguments
+
+
+def run(arguments: list[str]) -> None:
+    """Run a `radiossl` command in this process."""
+    try:
+        main(quick(arguments))
+    except SystemExit as end:
+        if end.code:
+            pytest.fail(f"radiossl {' '.join(arguments)} ended with status {end.code}")
+
+
+def make_world(folder: Path) -> None:
+    """Fill a folder with mosaics, catalogues, stores, a backbone, features and small published sets."""
+    with contextlib.chdir(folder):
+        surveys()
+        results()
+        tables()
+        pictures()
+        published_sets()
+        Path("checkpoints").symlink_to(ROOT / "checkpoints")
+
+
+def moved(survey, ra_deg, dec_deg):
+    """Bring the first source of a simulated survey to another place; returns the truth that fits."""
+    truth = pcsv.read_csv(survey / "truth.csv").to_pandas()
+    with fits.open(survey / "tile_000.fits", mode="update") as mosaic:
+        header = mosaic[0].header
+        header["CRVAL1"], header["CRVAL2"] = ra_deg, dec_deg
+        header["CRPIX1"], header["CRPIX2"] = truth.loc[0, ["x", "y"]] + 1
+        truth["ra_deg"], truth["dec_deg"] = WCS(header).celestial.wcs_pix2world(truth["x"], truth["y"], 0)
+    return truth
+
+
+def catalogue(truth, seed):
+    """The truth of a simulated survey as somebody's catalogue with labels and ratings."""
+    rng = np.random.default_rng(seed)
+    table = truth.rename(columns={"extent_arcsec": "las_arcsec"})
+    table["size_pixels"] = (table["las_arcsec"] * 4).astype(int)
+    table["fr_class"] = np.where(table["snr"] > table["snr"].median(), "FRI", "FRII")
+    table["mirabest_class"] = np.where(table["fr_class"] == "FRI", 100, 200)
+    table["morphology"] = np.where(table["class"] == "compact", "point", "resolved")
+    table["interest_score"] = rng.integers(1, 6, len(table))
+    return table
+
+
+def surveys():
+    for seed, name in enumerate(("mosaics", "labelled", "test_store")):
+        run(["simulate", name + "_survey", "--tiles", "1", "--size", "900", "--sources", "70", "--seed", str(seed)])
+        table = catalogue(moved(Path(f"{name}_survey"), *CENTRES[seed]), seed)
+        table.loc[:3, "source_id"] = ["J1407+2827", "ONE", "TWO", "THREE"]
+        table.to_csv(f"{name}.csv", index=False)
+        run(["cutouts", "sources", f"{name}_survey", "--catalogue", f"{name}.csv", "--out", name])
+    Path("mosaics").rename("store")
+    Path("mosaics_survey").rename("mosaics")
+    Path("mosaics/truth.csv").unlink()
+    Path("mosaics.csv").rename("sources.csv")
+    links = {"train_store": "labelled", "rgz": "test_store", "moved/store": "../store"}
+    for link, target in {**links, "mosaic.fits": "mosaics/tile_000.fits", "first_tiles": "labelled_survey"}.items():
+        Path(link).parent.mkdir(exist_ok=True)
+        Path(link).symlink_to(target)
+    with fits.open("mosaics/tile_000.fits") as mosaic:
+        fits.PrimaryHDU(np.squeeze(mosaic[0].data)[400:480, 400:480], mosaic[0].header).writeto("cutout.fits")
+
+
+def results():
+    run(["pretrain", "--recipe", "radiossl", "--data", "store", "--out", "run"])
+    Path("backbone").symlink_to("run/backbone")
+    run(["embed", "run/backbone", "store", "--out", "features.parquet"])
+    run(["embed", "run/backbone", "labelled", "--out", "later.parquet"])
+    shutil.copy("features.parquet", "other.parquet")
+    shutil.copy("features.parquet", "features_1.parquet")
+    run(["anomalies", "features.parquet", "--out", "found"])
+    shutil.copy("found/anomalies.csv", "anomalies.csv")
+
+
+def tables():
+    table = pcsv.read_csv("sources.csv").to_pandas()
+    odd = {"ra_deg": "alpha", "dec_deg": "delta", "las_arcsec": "size", "source_id": "label"}
+    table.rename(columns=odd)[list(odd.values())].to_csv("odd.csv", index=False)
+    table[["source_id"]].assign(verdict=table["morphology"]).to_csv("my_labels.csv", index=False)
+    ids = pd.read_csv("anomalies.csv")["cutout_id"]
+    pd.DataFrame({"cutout_id": ids, "label": np.where(np.arange(len(ids)) % 2, "bent", "straight")}).to_csv(
+        "labels.csv", index=False
+    )
+    stars = photometry()
+    stars[["u", "g", "r", "i", "z", "class"]].to_csv("sdss.csv", index=False)
+    stars.to_parquet("sdss.parquet")
+    stars.drop(columns="class").to_parquet("all.parquet")
+
+
+def photometry():
+    """Magnitudes of three classes, as a table of SDSS and WISE has them."""
+    rng = np.random.default_rng(0)
+    kinds = rng.integers(0, 3, 300)
+    r = rng.uniform(15, 22, 300)
+    bands = {band: r + rng.normal(0.4 * (step - 3) * (kinds - 1), 0.3) for step, band in enumerate("ugriz", start=1)}
+    wise = {f"w{band}": r - 1 - kinds + rng.normal(0, 0.5, 300) for band in (1, 2, 3, 4)}
+    sizes = {"psf_r": bands["r"] + 0.2 * (kinds == 0), "cmod_r": bands["r"]}
+    return pd.DataFrame({**bands, **wise, **sizes, "class": np.array(["GALAXY", "QSO", "STAR"])[kinds]})
+
+
+def pictures():
+    names = []
+    for number in range(8):
+        kind = Path("pictures", ("round", "long")[number % 2])
+        kind.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 40)).astype(np.uint8)
+        names.append(f"{kind.name}/{number}.png")
+        Image.fromarray(pixels).save(kind / f"{number}.png")
+    pd.DataFrame({"file": names, "verdict": ["dull", "odd"] * 4}).to_csv("pictures.csv", index=False)
+
+
+def published_sets():
+    """Small sets in the formats of the published ones."""
+    batches(Path("F_batches"), CODES * 4)
+    Path("MiraBest").mkdir()
+    Path("MiraBest/F_batches").symlink_to("../F_batches")
+    with h5py.File("galaxy_data.h5", "w") as file:
+        for number in range(4):
+            add(file, number, label=number % 4)
+    rng = np.random.default_rng(0)
+    for split, seeds in {"train": range(8), "val": range(8, 12)}.items():
+        Path("RadioGalaxyNET", split).mkdir(parents=True)
+        Path("RadioGalaxyNET/annotations").mkdir(exist_ok=True)
+        items = [blobs(seed, side=150) for seed in seeds]
+        content = coco_content(items, suffix=".png")
+        for entry, (image, _, _) in zip(content["images"], items, strict=True):
+            radio = (1e4 + 5e6 * image).astype(np.uint16)
+            infrared = rng.integers(0, 255, radio.shape)
+            rgb = np.stack([infrared, radio % 256, radio // 256], axis=2).astype(np.uint8)
+            entry["file_name"] = f"0{entry['id']}3454_1.png"
+            Image.fromarray(rgb).save(Path("RadioGalaxyNET", split, entry["file_name"]))
+        for entry in content["annotations"]:
+            outline = {**entry["segmentation"], "counts": entry["segmentation"]["counts"].encode()}
+            entry |= {"bbox": coco.toBbox(outline).tolist(), "area": float(coco.area(outline)), "keypoints": []}
+        Path("RadioGalaxyNET/annotations", f"{split}.json").write_text(json.dumps(content))
+    truth = pd.read_csv("labelled.csv")
+    labels = pd.DataFrame({"ra_hours": truth["ra_deg"] / 15, "dec_deg": truth["dec_deg"]})
+    for parent in ("MiraBest", "FRDEEP", "AT17", "MBHybrid"):
+        labels[parent] = 0 if parent == "MiraBest" else -1
+    labels.loc[::2, "MiraBest"] = 5
+    labels.to_csv("combined_catalogue.csv", index=False)
+    new = truth[["source_id", "ra_deg", "dec_deg"]].assign(**{"class": np.arange(len(truth)) % 2})
+    new.to_csv("new.csv", index=False)
+    large = Path("..", "resnet18.pth").resolve()  # beside the world, which is copied for every page
+    torch.save(resnet18().state_dict(), large)
+    Path("resnet18.pth").symlink_to(large)
