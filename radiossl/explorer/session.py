@@ -27,7 +27,7 @@ from radiossl.explorer.vectors import read_vectors
 from radiossl.report.images import Stretch
 from radiossl.report.results import central_pixels
 from radiossl.survey.store import CutoutStore
-from radiossl.tasks.similarity import MATCH_ARCSEC, Query, SimilarityIndex, parse_position, separations_arcsec
+from radiossl.tasks.similarity import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
 
 if TYPE_CHECKING:
     from radiossl.weights.released import Backbone
@@ -186,13 +186,7 @@ class Session:
         if not {"ra_deg", "dec_deg"} <= set(self.columns.column_names):
             raise RadiosslError("the sources have no positions")
         ra, dec = (self.columns.column(name).to_numpy() for name in ("ra_deg", "dec_deg"))
-        separations = separations_arcsec(*position, ra, dec)
-        if np.isnan(separations).all():
-            raise RadiosslError("no source has a position")
-        nearest = int(np.nanargmin(separations))
-        if separations[nearest] > MATCH_ARCSEC:
-            raise RadiosslError(f"the nearest source is {separations[nearest]:.0f} arcsec from there")
-        return nearest
+        return nearest_row(separations_arcsec(*position, ra, dec), text)
 
     def details(self, row: int) -> dict[str, Any]:
         """Return all that is known of a source, by column."""

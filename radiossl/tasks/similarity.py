@@ -175,16 +175,8 @@ class SimilarityIndex:
 
     def query_by_position(self, ra_deg: float, dec_deg: float) -> Query:
         """Return the query for the cutout nearest to an ICRS position, at most `MATCH_ARCSEC` away."""
-        separations = self._separations(ra_deg, dec_deg)
-        if np.isnan(separations).all():
-            raise RadiosslError(f"--query {ra_deg:.5f} {dec_deg:.5f}: no cutout of the features has a position")
-        nearest = int(np.nanargmin(separations))
-        if separations[nearest] > MATCH_ARCSEC:
-            raise RadiosslError(
-                f"--query {ra_deg:.5f} {dec_deg:.5f}: the nearest cutout is {separations[nearest]:.0f} arcsec away,"
-                f" more than {MATCH_ARCSEC:.0f}"
-            )
-        return self._query_of_row(nearest)
+        asked = f"--query {ra_deg:.5f} {dec_deg:.5f}"
+        return self._query_of_row(nearest_row(self._separations(ra_deg, dec_deg), asked))
 
     def query_by_file(self, path: str | Path, backbone: Backbone) -> Query:
         """Return the query for a FITS, NPY or picture file of any size; the backbone must be that of the features.
@@ -333,6 +325,24 @@ def separations_arcsec(ra_deg: float, dec_deg: float, ra: ArrayLike, dec: ArrayL
 
     ra, dec = (np.radians(np.asarray(values, dtype=np.float64)) for values in (ra, dec))
     return np.degrees(angular_separation(math.radians(ra_deg), math.radians(dec_deg), ra, dec)) * 3600
+
+
+def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
+    """Return the row of the smallest separation in arcsec; NaN where there is no position.
+
+    Raises
+    ------
+    RadiosslError
+        If none is at most `MATCH_ARCSEC`; `asked` is named.
+    """
+    if np.isnan(separations).all():
+        raise RadiosslError(f"{asked}: no cutout of the features has a position")
+    nearest = int(np.nanargmin(separations))
+    if separations[nearest] > MATCH_ARCSEC:
+        raise RadiosslError(
+            f"{asked}: the nearest cutout is {separations[nearest]:.0f} arcsec away, more than {MATCH_ARCSEC:.0f}"
+        )
+    return nearest
 
 
 def parse_position(text: str) -> tuple[float, float] | None:

@@ -168,7 +168,7 @@ def published_sets():
     for split, seeds in {"train": range(8), "val": range(8, 12)}.items():
         Path("RadioGalaxyNET", split).mkdir(parents=True)
         Path("RadioGalaxyNET/annotations").mkdir(exist_ok=True)
-        items = [blobs(seed, side=150) for seed in seeds]
+        items = [blobs(seed, side=150, objects=1 + seed % 2) for seed in seeds]
         content = coco_content(items, suffix=".png")
         for entry, (image, _, _) in zip(content["images"], items, strict=True):
             radio = (1e4 + 5e6 * image).astype(np.uint16)

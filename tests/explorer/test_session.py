@@ -74,7 +74,7 @@ def test_sources_are_found_by_id_and_by_position(session):
     assert session.find("10.7 -5.0") == 7
     assert session.find("00:42:48 -05:00:00") == 7
     assert session.find(HOSTILE_ID) == COUNT - 1
-    with pytest.raises(RadiosslError, match="arcsec from there"):
+    with pytest.raises(RadiosslError, match="arcsec away, more than 60"):
         session.find("100.0 40.0")
     with pytest.raises(RadiosslError, match="no id of a source"):
         session.find("../../etc/passwd")
