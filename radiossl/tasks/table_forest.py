@@ -19,7 +19,7 @@ from radiossl.tasks.table_columns import TableColumns
 #: Trees of the published program of Clarke et al. 2020.
 TREES = 200
 
-_BLOCK = 16_384  # rows that go through one tree after the other while their numbers stay in the cache
+_BLOCK = 8_192  # rows that go through one tree after the other while their numbers stay in the cache of their core
 _PIECE = 65_536  # rows that a core takes at a time; no more can be counted in 16 bits
 _INDEX = np.uint64  # unsigned indices need no test of their sign
 _HIGHEST, _LOWEST = np.int32(2**31 - 1), np.int32(-(2**31))
