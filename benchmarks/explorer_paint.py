@@ -1,6 +1,8 @@
 """How long the explorer's page takes until something is seen, and until the map is, in headless Chromium.
 
-python benchmarks/explorer_paint.py FEATURES.parquet [--times 4] [--json FILE] [-- options of radiossl explore]
+    python benchmarks/explorer_paint.py FEATURES.parquet [--times 4] [--json FILE] [-- options of radiossl explore]
+
+The time from the start of the program to its address is measured too. The page is opened anew each time.
 """
 
 from __future__ import annotations

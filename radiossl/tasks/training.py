@@ -193,10 +193,9 @@ def train_classifier(
             for rows, (pixels, statistics) in zip(batches, source(batches), strict=True):
                 generator = torch.Generator().manual_seed(step_seed(seed, step))
                 [images] = views(pixels, statistics, generator, count=1)
+                part = warmup_cosine(step, steps, round(settings.warmup * steps))
                 for group in optimizer.param_groups:
-                    group["lr"] = (
-                        settings.lr * group["scale"] * warmup_cosine(step, steps, round(settings.warmup * steps))
-                    )
+                    group["lr"] = settings.lr * group["scale"] * part
                 logits = model(images.contiguous(memory_format=torch.channels_last))
                 chosen = labels[torch.from_numpy(rows).to(device)]
                 loss = F.cross_entropy(logits, chosen, label_smoothing=settings.label_smoothing)

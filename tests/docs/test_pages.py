@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -24,6 +23,7 @@ from PIL import Image
 
 from radiossl.cli.main import app
 from tests.docs.world import ROOT, make_world, run
+from tests.explorer.running import running
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 #: What a block is: run by these tests, or only looked at, since it needs a cluster, a network or hours.
@@ -98,27 +98,17 @@ def run_shell(text: str) -> None:
             waiting.append(line)
         else:
             flush()
-            explore(arguments) if arguments[0] == "explore" else run(arguments)
+            explore(arguments[1:]) if arguments[0] == "explore" else run(arguments)
     flush()
 
 
 def explore(arguments: list[str]) -> None:
     """Open the explorer, ask it for its page, and stop it as Ctrl-C does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "radiossl.cli.main", *arguments, "--no-browser", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
-    told = []
-    for line in process.stdout:
-        told.append(line)
-        if line.startswith("http://"):
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(line.strip()) as page:
-                assert page.status == 200
-            process.send_signal(signal.SIGINT)
-    assert process.wait() in (0, 130), "".join(told)
-    assert any(line.startswith("http://") for line in told), "".join(told)
+    with running(arguments, Path()) as (address, process):
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address) as page:
+            assert page.status == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait() in (0, 130)
 
 
 @pytest.fixture(scope="session")

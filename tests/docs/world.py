@@ -33,9 +33,10 @@ CENTRES = [(211.77583, 28.20306), (30.0, -45.0), (80.0, 10.0)]
 def quick(arguments: list[str]) -> list[str]:
     """The same command with one epoch of training: that it runs is asked here, not what it learns."""
     command = arguments[:2]
-    if command in (["pretrain", command[1]], ["evaluate", "sweep"]) and "--resume" not in arguments:
+    pretraining = command[0] == "pretrain"
+    if (pretraining or command == ["evaluate", "sweep"]) and "--resume" not in arguments:
         arguments = [*arguments, "--epochs", "1", "--image-size", "32", "--batch-size", "32"]
-        arguments += ["--set", "schedule.warmup_epochs=0"] if command[0] == "pretrain" else []
+        arguments += ["--set", "schedule.warmup_epochs=0"] if pretraining else []
     if command == ["detect", "train"]:
         return [*arguments, "--epochs", "1", "--image-size", "64"]
     if command in (["evaluate", "finetune"], ["evaluate", "supervised"]) or "--layer" in arguments:

@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from radiossl.tasks.ratings import read_ratings
+from tests.explorer.running import running
 
 from .conftest import COUNT, HOSTILE_ID
 
@@ -35,29 +32,10 @@ if CHROMIUM is None:
 PATIENCE = 60_000
 
 
-@contextmanager
 def explorer(survey, folder, *options):
-    """`radiossl explore` in a process of its own; yields (address, process)."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "radiossl.cli.main", "explore", str(survey.features), "--no-browser"]
-    command += ["--store", str(survey.store.paths[0]), "--weights", str(survey.weights), "--port", str(port), *options]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        for line in process.stdout:
-            if line.startswith("http://"):
-                break
-        else:
-            raise AssertionError(f"explore ended with {process.wait()}")
-        yield line.strip(), process
-    finally:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.communicate(timeout=20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+    """`radiossl explore` of the survey; see `running`."""
+    arguments = [str(survey.features), "--store", str(survey.store.paths[0]), "--weights", str(survey.weights)]
+    return running([*arguments, *options], folder)
 
 
 @pytest.fixture(scope="module")

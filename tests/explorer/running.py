@@ -1,0 +1,33 @@
+"""The explorer as people start it: a process of its own."""
+
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+
+@contextmanager
+def running(arguments, folder):
+    """`radiossl explore` with these arguments, in a folder; yields (address, process), and ends it as Ctrl-C does."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "radiossl.cli.main", "explore", *arguments, "--no-browser", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    told = []
+    try:
+        for line in process.stdout:
+            told.append(line)
+            if line.startswith("http://"):
+                break
+        else:
+            raise AssertionError(f"explore ended with {process.wait()}: {''.join(told)}")
+        yield line.strip(), process
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
