@@ -19,8 +19,9 @@ from radiossl.tasks.table_columns import TableColumns
 #: Trees of the published program of Clarke et al. 2020.
 TREES = 200
 
-_BLOCK = 8_192  # rows that go through one tree after the other while their numbers stay in the cache of their core
-_PIECE = 65_536  # rows that a core takes at a time; no more can be counted in 16 bits
+_BLOCK = 2_048  # rows that go through one tree after the other while their numbers stay in the cache of their core
+_PIECE = 262_144  # rows that a core takes at a time: the more, the more alike are those of a block
+_SORTING = 2  # trees whose leaves say which rows are alike
 _INDEX = np.uint64  # unsigned indices need no test of their sign
 _HIGHEST, _LOWEST = np.int32(2**31 - 1), np.int32(-(2**31))
 _ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "roots", "leaves")
@@ -261,24 +262,29 @@ def _walk(
 ) -> None:
     """Add the probabilities of all trees to `total`, shape (n, classes).
 
-    The leaves of the first tree say which rows are alike. Blocks of like rows part late, so that a node is visited once
-    for many of them.
+    The leaves of the first trees say which rows are alike. Blocks of like rows pass many nodes on the same side, all of
+    them, and part late elsewhere, so that a node is visited once for many.
     """
     columns = np.ascontiguousarray(keys.T)
     width, count = columns.shape
-    rows, aside = np.empty(count, np.uint16), np.empty(count, np.uint16)
+    order, far = np.arange(count).astype(np.uint32), np.empty(count, np.uint32)
     leaf = np.empty(count, np.int32)
     waiting = np.empty((count, 3), np.int64)
-    _leaves(nodes, roots[0], columns, rows, aside, waiting, leaf)
-    order = np.argsort(leaf)
+    lowest, highest = _extremes(columns)
+    for tree in range(min(_SORTING, len(roots)) - 1, -1, -1):  # parting keeps the order of before: the last counts most
+        _leaves(nodes, roots[tree], columns, lowest, highest, order, far, waiting, leaf)
+    rows, aside = np.empty(_BLOCK, np.uint16), np.empty(_BLOCK, np.uint16)
     for first in range(0, count, _BLOCK):
         size = min(_BLOCK, count - first)
         block, sums = np.empty((width, size), np.int32), np.zeros((len(leaves), size))
         for column in range(width):
             for row in range(size):
                 block[column, row] = columns[column, order[first + row]]
+        lowest, highest = _extremes(block)
         for tree in range(len(roots)):
-            _leaves(nodes, roots[tree], block, rows, aside, waiting, leaf)
+            for row in range(size):
+                rows[row] = row
+            _leaves(nodes, roots[tree], block, lowest, highest, rows, aside, waiting, leaf)
             for label in range(len(leaves)):
                 share, into = leaves[label], sums[label]
                 for row in range(size):
@@ -289,23 +295,32 @@ def _walk(
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def _extremes(columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    lowest, highest = np.empty(len(columns), np.int32), np.empty(len(columns), np.int32)
+    for column in range(len(columns)):
+        lowest[column], highest[column] = columns[column].min(), columns[column].max()
+    return lowest, highest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _leaves(
     nodes: NDArray[np.int32],
     root: int,
     columns: NDArray[np.int32],
-    rows: NDArray[np.uint16],
-    aside: NDArray[np.uint16],
+    lowest: NDArray[np.int32],
+    highest: NDArray[np.int32],
+    rows: NDArray[np.unsignedinteger],
+    aside: NDArray[np.unsignedinteger],
     waiting: NDArray[np.int64],
     leaf: NDArray[np.int32],
 ) -> None:
     """Write the leaf of one tree at which each row ends to `leaf`, by parting all rows at one node after the other.
 
-    `rows`, `aside` and `waiting` are room to work in. No branch of the processor depends on a row, and what a node says
-    is read once for all that come by.
+    `rows` are the numbers of all rows, and come back in the order of their leaves. `lowest` and `highest` of each column
+    show the nodes at which there is nothing to part. `aside` and `waiting` are room to work in. No branch of the
+    processor depends on a row, and what a node says is read once for all that come by.
     """
     size, one = _INDEX(columns.shape[1]), _INDEX(1)
-    for row in range(size):
-        rows[row] = row
     top = 0
     waiting[0, 0], waiting[0, 1], waiting[0, 2] = root, 0, size
     while top >= 0:  # each one that waits holds a row at least: there is room for all
@@ -313,14 +328,15 @@ def _leaves(
         top -= 1
         while node >= 0:
             at = _INDEX(node) * _INDEX(4)
-            threshold, column = nodes[at], columns[nodes[at + one]]
+            threshold, which = nodes[at], _INDEX(nodes[at + one])
             left, right = nodes[at + _INDEX(2)], nodes[at + _INDEX(3)]
-            if left < 0 and right < 0:
-                for place in range(begin, end):
-                    row = rows[place]
-                    leaf[row] = right if column[row] > threshold else left
-                begin = end
-                break
+            if highest[which] <= threshold:
+                node = left
+                continue
+            if lowest[which] > threshold:
+                node = right
+                continue
+            column = columns[which]
             middle, above = begin, _INDEX(0)
             for place in range(begin, end):
                 row = rows[place]
