@@ -97,7 +97,8 @@ def print_facts(found: dict[str, Any], json_file: Path | None) -> None:
 
 def print_ratios(rows: Sequence[Ratio], before: Path | None = None) -> None:
     """Print a table; with the JSON of another checkout, its ratios beside these."""
-    earlier = {} if before is None else {row["name"]: row["ratio"] for row in json.loads(before.read_text())["rows"]}
+    known = [] if before is None else json.loads(before.read_text())["rows"]
+    earlier = {row["name"]: row["ratio"] for row in known if "ratio" in row}  # the others say what memory was taken
     width = max(len(row.name) for row in rows)
     print(f"{'':{width}s} {'baseline':>10s} {'radiossl':>10s} {'ratio':>7s} {'goal':>5s}" + "  before" * bool(earlier))
     for row in rows:

@@ -1,6 +1,6 @@
 """How fast the hot paths are: ratios to baselines measured in turns with them, in the same run on the same cores.
 
-    python benchmarks/throughput.py [--repeats 5] [--before FILE] [--json FILE]
+    python benchmarks/throughput.py [--parts clip views ...] [--repeats 5] [--before FILE] [--json FILE]
 
 1. The clip limits and noise of a 256 x 256 cutout, against the three astropy calls for the clip limits alone.
 2. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.transforms import v2
 
-from cutting import bench_cutting
+from cutting import Memory, bench_cutting
 from measuring import Ratio, measure, print_ratios, write_rows
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
@@ -248,23 +248,36 @@ def _batches(made: list[Cutout], schema: object, _: int) -> object:
     return cutout_batches(made, schema)  # type: ignore[arg-type]
 
 
+def _cutting_and_memory(repeats: int) -> list[Ratio | Memory]:
+    ratios, memory = bench_cutting(repeats)
+    return [*ratios, *memory]
+
+
+PARTS: dict[str, Callable[[int], Sequence[Ratio | Memory]]] = {
+    "clip": lambda repeats: [bench_clip_limits(repeats)],
+    "views": bench_views,
+    "pretraining": lambda repeats: [bench_pretraining(repeats, size) for size in (64, 128, SIZE)],
+    "precision": lambda repeats: [bench_precision(repeats, size) for size in (64, SIZE)],
+    "features": lambda repeats: [bench_features(repeats)],
+    "cutting": _cutting_and_memory,
+}
+
+
 def main() -> None:
     """Print the table, and write it as JSON if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="what to measure; all if absent")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--before", type=Path, help="JSON of an earlier run to show beside this one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    rows = [bench_clip_limits(options.repeats), *bench_views(options.repeats)]
-    rows += [bench_pretraining(options.repeats, size) for size in (64, 128, SIZE)]
-    rows += [bench_precision(options.repeats, size) for size in (64, SIZE)]
-    rows += [bench_features(options.repeats)]
-    ratios, memory = bench_cutting(options.repeats)
-    print_ratios([*rows, *ratios], options.before)
-    for row in memory:
-        print(f"{row.name}: {row.seconds:.1f} s, peak memory {row.peak_gb:.2f} GB")
+    rows = [row for part in options.parts for row in PARTS[part](options.repeats)]
+    print_ratios([row for row in rows if isinstance(row, Ratio)], options.before)
+    for row in rows:
+        if isinstance(row, Memory):
+            print(f"{row.name}: {row.seconds:.1f} s, peak memory {row.peak_gb:.2f} GB")
     if options.json:
-        write_rows(options.json, [*rows, *ratios, *memory])
+        write_rows(options.json, rows)
 
 
 if __name__ == "__main__":

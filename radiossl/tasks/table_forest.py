@@ -316,9 +316,9 @@ def _leaves(
 ) -> None:
     """Write the leaf of one tree at which each row ends to `leaf`, by parting all rows at one node after the other.
 
-    `rows` are the numbers of all rows, and come back in the order of their leaves. `lowest` and `highest` of each column
-    show the nodes at which there is nothing to part. `aside` and `waiting` are room to work in. No branch of the
-    processor depends on a row, and what a node says is read once for all that come by.
+    `rows` are the numbers of all rows, and come back in the order of their leaves. `lowest` and `highest` of each
+    column show the nodes at which there is nothing to part. `aside` and `waiting` are room to work in. No branch of
+    the processor depends on a row, and what a node says is read once for all that come by.
     """
     size, one = _INDEX(columns.shape[1]), _INDEX(1)
     top = 0

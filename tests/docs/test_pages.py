@@ -8,11 +8,14 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -22,12 +25,14 @@ import typer
 from PIL import Image
 
 from radiossl.cli.main import app
-from tests.docs.world import ROOT, make_world, run
+from tests.docs.world import ENVIRONMENT, ROOT, make_world, run
 from tests.explorer.running import running
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-#: What a block is: run by these tests, or only looked at, since it needs a cluster, a network or hours.
-RUN, LOOKED_AT, PLAIN = ("bash", "python"), ("sh",), ("text", "")
+#: What a block is: something to run, and all of it is run, or what a program says.
+RUN, PLAIN = ("bash", "python"), ("text", "")
+#: Where the pages have a scheduler listen.
+PORTS = ("8786", "29500")
 
 
 class Block(NamedTuple):
@@ -49,14 +54,18 @@ def blocks(page: Path) -> list[Block]:
 def commands(text: str) -> Iterator[list[str]]:
     """The `radiossl` commands of a block for the shell, as arguments."""
     for line in text.replace("\\\n", " ").splitlines():
-        if re.match(r"\s*radiossl\s", line):
-            yield shlex.split(line, comments=True)[1:]
+        if match := re.match(r"\s*(torchrun .* )?radiossl\s", line):
+            yield shlex.split(line[match.end() :], comments=True)
 
 
-def in_process(line: str) -> list[str] | None:
-    """The arguments of a line that is nothing but a `radiossl` command, with the patterns in it expanded."""
-    if not line.startswith("radiossl ") or re.search(r"[$|&;]|(?<![\"' ])>|> ?[a-z./]+$", shlex_free(line)):
-        return None
+def is_plain(line: str) -> bool:
+    """Whether a line is a `radiossl` command and nothing else."""
+    special = r"[$|&;]|(?<![\"' ])>|> ?[a-z./]+$"
+    return line.startswith("radiossl ") and not re.search(special, shlex_free(line))
+
+
+def arguments_of(line: str) -> list[str]:
+    """The arguments of a plain line, with the patterns in it expanded."""
     arguments = []
     for word in shlex.split(line, comments=True)[1:]:
         matches = sorted(map(str, Path().glob(word))) if "*" in word and "/" not in word[:1] else []
@@ -76,30 +85,63 @@ def remove(path: Path) -> None:
         path.unlink()
 
 
-def run_shell(text: str) -> None:
-    """Run a block: `radiossl` commands in this process, which has everything loaded, all else by a shell."""
+def run_shell(text: str, variables: dict[str, str]) -> None:
+    """Run a block: `radiossl` commands in this process, which has everything loaded, all else by a shell.
+
+    `variables` are those of the shell that blocks before set, and are added to.
+    """
+    for port in PORTS:
+        text = text.replace(port, str(free_port()))
     waiting: list[str] = []
-
-    def flush() -> None:
-        if any(line.strip() and not line.strip().startswith("#") for line in waiting):
-            path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-            script = "set -e\n" + "\n".join(waiting)
-            done = subprocess.run(
-                ["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-        waiting.clear()
-
     inside = False  # of a document that the shell reads
-    for line in text.replace("\\\n", " ").splitlines():
-        inside = (inside or "<<'END'" in line) and line != "END"
-        arguments = None if inside else in_process(line)
-        if arguments is None:
-            waiting.append(line)
-        else:
-            flush()
-            explore(arguments[1:]) if arguments[0] == "explore" else run(arguments)
-    flush()
+    with ending() as started:
+        for line in text.replace("\\\n", " ").splitlines():
+            line = Template(line).safe_substitute(variables)
+            if assignment := re.fullmatch(r'([A-Z]+)="(.*)"', line):
+                variables[assignment[1]] = assignment[2]
+                continue
+            inside = (inside or "<<'END'" in line) and line != "END"
+            if inside or not is_plain(line):
+                waiting.append(line)
+            else:
+                shell(waiting, started)
+                waiting = []
+                arguments = arguments_of(line)
+                explore(arguments[1:]) if arguments[0] == "explore" else run(arguments)
+        shell(waiting, started)
+
+
+def shell(lines: list[str], started: list[int]) -> None:
+    """Run lines by a shell and wait for it, not for what it leaves running; note the group of its processes."""
+    path = os.pathsep.join([str(Path("programs").resolve()), str(Path(sys.executable).parent), os.environ["PATH"]])
+    script = "set -e\n" + "\n".join(lines)
+    environment = os.environ | ENVIRONMENT | {"PATH": path, "SLURM_SUBMIT_DIR": str(Path().resolve())}
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(
+            ["bash", "-c", script], env=environment, stdout=said, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        started.append(process.pid)
+        status = process.wait()
+        said.seek(0)
+        assert status == 0, f"{script}\n{said.read()}"
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[list[int]]:
+    """Stop the groups of processes that were noted, whatever of them still runs."""
+    groups: list[int] = []
+    try:
+        yield groups
+    finally:
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGTERM)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def explore(arguments: list[str]) -> None:
@@ -133,7 +175,7 @@ RUNNING = [page for page in PAGES if any(block.language in RUN for block in bloc
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_blocks_run_one_after_the_other(page, here):
-    names = {"__name__": "page"}
+    names, variables = {"__name__": "page"}, {}
     given = {path.name for path in here.iterdir()}
     for block in blocks(page):
         if block.language == "bash":
@@ -142,7 +184,7 @@ def test_blocks_run_one_after_the_other(page, here):
                 if out in given:
                     given.remove(out)
                     remove(Path(out))
-            run_shell(block.text)
+            run_shell(block.text, variables)
         elif block.language == "python":
             exec(compile(block.text, f"{page}:{block.line}", "exec"), names)
 
@@ -151,8 +193,8 @@ def test_blocks_run_one_after_the_other(page, here):
 def test_commands_are_ones_that_the_command_line_understands(page):
     command = typer.main.get_command(app)
     for block in blocks(page):
-        assert block.language in (*RUN, *LOOKED_AT, *PLAIN), f"{page}:{block.line}: a block marked {block.language!r}"
-        if block.language in ("bash", "sh"):
+        assert block.language in (*RUN, *PLAIN), f"{page}:{block.line}: a block marked {block.language!r}"
+        if block.language == "bash":
             subprocess.run(["bash", "-n", "-c", block.text], check=True)
             for arguments in commands(block.text):
                 parse(command, arguments, f"{page}:{block.line}: radiossl {shlex.join(arguments)}")

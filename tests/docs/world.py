@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import h5py
@@ -24,27 +26,14 @@ from radiossl.datasets.mirabest import CODES
 from tests.datasets.test_mirabest import batches
 from tests.datasets.test_radiogalaxydataset import add
 from tests.detection.conftest import blobs, coco_content
+from tests.docs.quick import quick
 
 ROOT = Path(__file__).parents[2]
+#: Of the scripts: what SLURM would say; make says what it would do; pip finds everything installed, or fails.
+ENVIRONMENT = {"MAKEFLAGS": "n", "PIP_NO_INDEX": "1", "SLURM_JOB_ID": "1", "SLURM_JOB_NUM_NODES": "1"}
+ENVIRONMENT |= {"SLURM_CPUS_PER_TASK": "4", "SLURM_JOB_NODELIST": "here"}
 #: Where the first source of each survey is.
 CENTRES = [(211.77583, 28.20306), (30.0, -45.0), (80.0, 10.0)]
-
-
-def quick(arguments: list[str]) -> list[str]:
-    """The same command with one epoch of training: that it runs is asked here, not what it learns."""
-    command = arguments[:2]
-    pretraining = command[0] == "pretrain"
-    if (pretraining or command == ["evaluate", "sweep"]) and "--resume" not in arguments:
-        arguments = [*arguments, "--epochs", "1", "--image-size", "32", "--batch-size", "32"]
-        arguments += ["--set", "schedule.warmup_epochs=0"] if pretraining else []
-    if command == ["detect", "train"]:
-        return [*arguments, "--epochs", "1", "--image-size", "64"]
-    if command in (["evaluate", "finetune"], ["evaluate", "supervised"]) or "--layer" in arguments:
-        arguments = [*arguments, "--epochs", "1"]
-    judged = command[0] == "evaluate" and command[1] not in ("compare", "sweep")
-    if judged or (command[0] == "anomalies" and "--labels" in arguments):
-        arguments = [*arguments, "--seeds", "1", "--folds", "2"]
-    return arguments
 
 
 def run(arguments: list[str]) -> None:
@@ -64,7 +53,10 @@ def make_world(folder: Path) -> None:
         tables()
         pictures()
         published_sets()
-        Path("checkpoints").symlink_to(ROOT / "checkpoints")
+        papers_sets()
+        programs()
+        for name in ("checkpoints", "benchmarks", "Makefile", "pyproject.toml"):
+            Path(name).symlink_to(ROOT / name)
 
 
 def moved(survey, ra_deg, dec_deg):
@@ -87,6 +79,8 @@ def catalogue(truth, seed):
     table["mirabest_class"] = np.where(table["fr_class"] == "FRI", 100, 200)
     table["morphology"] = np.where(table["class"] == "compact", "point", "resolved")
     table["interest_score"] = rng.integers(1, 6, len(table))
+    table["peak_flux_jybeam"] = table["snr"] * 1e-4
+    table["label"] = table["class"]
     return table
 
 
@@ -192,3 +186,57 @@ def published_sets():
     large = Path("..", "resnet18.pth").resolve()  # beside the world, which is copied for every page
     torch.save(resnet18().state_dict(), large)
     Path("resnet18.pth").symlink_to(large)
+
+
+def papers_sets():
+    """What docs/results.md and the measurements of the other pages begin with, under the names that they have there."""
+    table = pd.read_csv("labelled.csv").rename(columns={"source_id": "name"})
+    Path("first").mkdir()
+    table[["name", "ra_deg", "dec_deg", "las_arcsec"]].to_csv("first/catalogue.csv", index=False)
+    table[["name", "mirabest_class"]].to_csv("first/labels.csv", index=False)
+    for name, source in {"mirabest.csv": "labelled.csv", "others.csv": "test_store.csv"}.items():
+        found = pd.read_csv(source)
+        found.assign(fr=found["fr_class"]).to_csv(name, index=False)
+    links = {
+        "first/tiles": "../labelled_survey",
+        "first/extra": "../test_store_survey",
+        "others": "test_store",
+        "rgd_train": "labelled",
+        "rgd_valid": "test_store",
+        "mirabest": "store",
+        "mirabest_confident": "labelled",
+        "mgcls": "store",
+        "mirabest.parquet": "later.parquet",
+        "mgcls.parquet": "later.parquet",
+        "ScorpioExtendedSourceField.fits": "mosaics/tile_000.fits",
+        "J110225.0+041051.fits.fz": "labelled_survey/tile_000.fits",
+    }
+    for link, target in links.items():
+        Path(link).symlink_to(target)
+    run(["cutouts", "sources", "mosaics", "--detect", "--box-factor", "1.5", "--min-extent", "15", "--out", "scorpio"])
+
+
+def programs():
+    """What stands for the programs of a cluster, which are this machine, and for those that would take hours.
+
+    All others that the pages call are the real ones: torchrun, dask, pip and make, which `ENVIRONMENT` keeps from
+    installing anything and from running the tests within the tests.
+    """
+    python = shlex.quote(sys.executable)
+    texts = {
+        "radiossl": f'PYTHONPATH={shlex.quote(str(ROOT))} exec {python} -m tests.docs.quick "$@"',
+        "python": f"""case $1 in
+            */throughput.py) set -- "$@" --parts clip --repeats 1;;
+            */scaling.py) set -- "$@" --counts 50;;
+            */kill_and_resume.py) set -- "$@" --kills 1 --size 128 --overlap 0 --epochs 1;;
+        esac
+        exec {python} "$@\"""",
+        "srun": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
+        "scontrol": "echo 127.0.0.1",
+    }
+    Path("programs").mkdir()
+    for name, text in texts.items():
+        Path("programs", name).write_text(f"#!/bin/sh\n{text}\n")
+        Path("programs", name).chmod(0o755)
+    Path(".venv/bin").mkdir(parents=True)
+    Path(".venv/bin/activate").touch()
