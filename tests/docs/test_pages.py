@@ -54,7 +54,7 @@ def blocks(page: Path) -> list[Block]:
 def commands(text: str) -> Iterator[list[str]]:
     """The `radiossl` commands of a block for the shell, as arguments."""
     for line in text.replace("\\\n", " ").splitlines():
-        if match := re.match(r"\s*(torchrun .* )?radiossl\s", line):
+        if match := re.match(r"\s*(torchrun .*? )?radiossl\s", line):
             yield shlex.split(line[match.end() :], comments=True)
 
 

@@ -80,7 +80,6 @@ def catalogue(truth, seed):
     table["morphology"] = np.where(table["class"] == "compact", "point", "resolved")
     table["interest_score"] = rng.integers(1, 6, len(table))
     table["peak_flux_jybeam"] = table["snr"] * 1e-4
-    table["label"] = table["class"]
     return table
 
 
@@ -88,6 +87,8 @@ def surveys():
     for seed, name in enumerate(("mosaics", "labelled", "test_store")):
         run(["simulate", name + "_survey", "--tiles", "1", "--size", "900", "--sources", "70", "--seed", str(seed)])
         table = catalogue(moved(Path(f"{name}_survey"), *CENTRES[seed]), seed)
+        if name != "mosaics":
+            table["label"] = table["class"]
         table.loc[:3, "source_id"] = ["J1407+2827", "ONE", "TWO", "THREE"]
         table.to_csv(f"{name}.csv", index=False)
         run(["cutouts", "sources", f"{name}_survey", "--catalogue", f"{name}.csv", "--out", name])
