@@ -174,7 +174,7 @@ class TableFile:
             else:
                 self.schema, header = None, self._fits()
                 self.names, self.rows = list(header.columns.names), len(header.data)
-        except (pa.ArrowException, OSError, AttributeError) as error:
+        except (pa.ArrowException, OSError, AttributeError, TypeError) as error:  # the last: FITS data cut off
             raise RadiosslError(f"{path}: not a readable {self.kind} table ({error})") from None
 
     def pieces(self, names: Sequence[str], rows: int, start: int = 0) -> Iterator[pa.Table]:

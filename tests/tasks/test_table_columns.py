@@ -75,3 +75,12 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "t.parquet").write_text("u\n1\n")
     with pytest.raises(RadiosslError, match="not a readable parquet"):
         TableFile(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("left", [100, 6_000, 20_000])
+def test_a_fits_table_that_was_cut_off_is_refused(tmp_path, left):
+    Table({"u": np.arange(5_000.0)}).write(tmp_path / "t.fits")
+    whole = (tmp_path / "t.fits").read_bytes()
+    (tmp_path / "t.fits").write_bytes(whole[:left])
+    with pytest.raises(RadiosslError, match=r"t\.fits: not a readable fits"):
+        TableFile(tmp_path / "t.fits")
