@@ -271,6 +271,8 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="JSON of an earlier run to show beside this one")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if options.before and not options.before.is_file():
+        parser.error(f"{options.before}: no such file; give what --json wrote in another checkout")
     rows = [row for part in options.parts for row in PARTS[part](options.repeats)]
     print_ratios([row for row in rows if isinstance(row, Ratio)], options.before)
     for row in rows:

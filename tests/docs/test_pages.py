@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from PIL import Image
 
 from radiossl.cli.main import app
 from tests.docs.world import ENVIRONMENT, ROOT, make_world, run
-from tests.explorer.running import running
+from tests.explorer.running import free_port, running
 
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 #: What a block is: something to run, and all of it is run, or what a program says.
@@ -136,12 +135,6 @@ def ending() -> Iterator[list[int]]:
         for group in groups:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGTERM)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def explore(arguments: list[str]) -> None:

@@ -10,10 +10,8 @@ from contextlib import contextmanager
 @contextmanager
 def running(arguments, folder):
     """`radiossl explore` with these arguments, in a folder; yields (address, process), and ends it as Ctrl-C does."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "radiossl.cli.main", "explore", *arguments, "--no-browser", "--port", str(port)]
+    port = str(free_port())
+    command = [sys.executable, "-m", "radiossl.cli.main", "explore", *arguments, "--no-browser", "--port", port]
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     told = []
     try:
@@ -31,3 +29,10 @@ def running(arguments, folder):
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def free_port():
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
