@@ -123,5 +123,7 @@ def predict(
 
     loaded = Forest.load(forest / FOREST_FILE if forest.is_dir() else forest)
     counts = predict_table(loaded, table, out, split_names(keep))
-    shown = ", ".join(f"{number:,} {name}" for name, number in counts.items())
+    shown = ", ".join(
+        f"{number:,} {name or 'of no class, nothing measured'}" for name, number in counts.items() if name or number
+    )
     typer.echo(f"{out}: {sum(counts.values()):,} rows: {shown}")

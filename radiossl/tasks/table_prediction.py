@@ -34,7 +34,7 @@ def predict_table(
     out: str | os.PathLike[str],
     keep: tuple[str, ...] = (),
     piece_rows: int = PIECE_ROWS,
-) -> dict[str, int]:
+) -> dict[str | None, int]:
     """Classify every row of a table.
 
     Parameters
@@ -54,12 +54,13 @@ def predict_table(
     Returns
     -------
     dict
-        Rows of each predicted class.
+        Rows of each predicted class, and under None those of which no column is measured: they get no class, and NaN
+        for probabilities.
 
     Raises
     ------
     RadiosslError
-        If a column is missing, the table cannot be read, or `out` is not of a known kind.
+        If a column is missing, nothing is measured, the table cannot be read, or `out` is not of a known kind.
     """
     out = Path(out)
     if out.suffix.lower() not in _SUFFIXES:
@@ -83,19 +84,30 @@ def predict_table(
             done.append(part)
         if not done:
             raise RadiosslError(f"{table}: the table has no rows")
+        if all(_classless(part) for part in done):
+            shutil.rmtree(folder)
+            raise RadiosslError(f"{table}: nothing is measured in any row, of {', '.join(forest.columns.needed[:40])}")
         counts = _join(done, out, forest.classes)
         shutil.rmtree(folder)
     return counts
 
 
 def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Table:
-    probabilities = forest.probabilities(forest.columns.matrix(piece))
+    values = forest.columns.matrix(piece)
+    probabilities = forest.probabilities(values)
+    unmeasured = np.isnan(values).all(axis=1)
+    probabilities[unmeasured] = np.nan
     columns: dict[str, Any] = {name: piece.column(name) for name in kept}
-    most = probabilities.argmax(axis=1).astype(np.int32)
-    columns["predicted"] = pa.DictionaryArray.from_arrays(pa.array(most), pa.array(forest.classes)).cast(pa.string())
+    most = pa.array(probabilities.argmax(axis=1).astype(np.int32), mask=unmeasured)
+    columns["predicted"] = pa.DictionaryArray.from_arrays(most, pa.array(forest.classes)).cast(pa.string())
     for number, name in enumerate(forest.classes):
         columns[f"probability[{name}]"] = pa.array(probabilities[:, number].astype(np.float32))
     return pa.table(columns)
+
+
+def _classless(part: Path) -> bool:
+    predicted = pq.read_table(part, columns=["predicted"]).column(0)
+    return bool(predicted.null_count == len(predicted))
 
 
 def _identity(forest: Forest, file: TableFile, kept: tuple[str, ...], piece_rows: int) -> dict[str, Any]:
@@ -119,8 +131,8 @@ def _finished_pieces(folder: Path, identity: dict[str, Any]) -> list[Path]:
     return []
 
 
-def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str, int]:
-    counts = dict.fromkeys(classes, 0)
+def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str | None, int]:
+    counts: dict[str | None, int] = dict.fromkeys([*classes, None], 0)
 
     def tables() -> Iterator[pa.Table]:
         schema = pq.read_schema(parts[0])

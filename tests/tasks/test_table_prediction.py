@@ -46,8 +46,35 @@ def test_pieces_say_the_same_as_the_whole(forest, table, tmp_path, suffix):
     assert ids == whole["objID"].to_pylist()
     np.testing.assert_allclose(np.array(star, float), expected[:, 1], atol=1e-6)
     assert list(said) == [["QSO", "STAR"][i] for i in expected.argmax(axis=1)]
-    assert counts == {"QSO": list(said).count("QSO"), "STAR": list(said).count("STAR")}
+    assert counts == {"QSO": list(said).count("QSO"), "STAR": list(said).count("STAR"), None: 0}
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "fits"])
+def test_a_row_without_any_number_gets_no_class(forest, tmp_path, suffix):
+    nothing = float("nan")
+    pq.write_table(
+        pa.table({"id": ["a", "b", "c"], "u": [1.0, nothing, nothing], "g": [0.5, nothing, 2.0]}),
+        tmp_path / "t.parquet",
+    )
+    counts = predict_table(forest, tmp_path / "t.parquet", tmp_path / f"out.{suffix}")
+    out = TableFile(tmp_path / f"out.{suffix}").read(["predicted", "probability[QSO]"])
+    said, probability = (out[name].to_pylist() for name in out.column_names)
+    assert [text in ("QSO", "STAR") for text in said] == [True, False, True]
+    assert not said[1]
+    assert np.isnan(np.array(probability, float)).tolist() == [False, True, False]
+    assert counts[None] == 1
+    assert sum(counts.values()) == 3
+
+
+def test_a_table_of_nothing_is_refused(forest, tmp_path):
+    pq.write_table(
+        pa.table({"u": [float("nan")] * 4, "g": [None] * 4}, pa.schema({"u": pa.float64(), "g": pa.float64()})),
+        tmp_path / "t.parquet",
+    )
+    with pytest.raises(RadiosslError, match=r"t\.parquet: nothing is measured in any row, of u, g"):
+        predict_table(forest, tmp_path / "t.parquet", tmp_path / "out.csv")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def test_an_interrupted_prediction_goes_on(forest, table, tmp_path, monkeypatch):
