@@ -31,8 +31,8 @@ demo: .venv/installed
 		'similarity search=$(DEMO)/search' --title 'radiossl demo' --out $(DEMO)/report.html
 	@echo "Open $(abspath $(DEMO)/report.html)"
 
-# Minutes instead of hours: small images and batches, and features of one view each, where a trained backbone knows that
-# orientation does not matter and random weights do not (docs/results.md has both with the average over eight views).
+# Minutes instead of hours: small images and batches, and features of one view each (docs/results.md has those of the
+# average over eight too).
 DEMO_RECIPE := --image-size 32 --set preprocessing.views=1 --set batch_size=64 --set schedule.epochs=30 \
 	--set schedule.warmup_epochs=2
 DEMO_QUERIES := --query sim000_00000 --query sim001_00001

@@ -19,7 +19,7 @@ from radiossl.survey.store import CutoutStore, open_store
 SIZE = 96
 #: The steps of the augmentations one by one, each alone, with the preprocessing that it is shown in.
 STEPS: dict[str, tuple[str, dict[str, Any]]] = {
-    "crop of 75 to 100 %": ("floor-stretch", {"crop_side": (0.75, 1.0)}),
+    "crop of 88 to 100 %": ("floor-stretch", {"crop_side": (0.88, 1.0)}),
     "flips, rotation by any angle": ("floor-stretch", {"flips": (0.5, 0.5), "rotation": "any"}),
     "noise floor, 2.5 to 6 sigma": ("floor-stretch", {"floor_sigma": (2.5, 6.0)}),
     "gain and power": ("floor-stretch", {"log_gain": 0.5, "log_gamma": 0.5}),

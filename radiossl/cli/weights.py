@@ -25,6 +25,7 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Print what a backbone is, sees, was trained on and scores."""
+    from radiossl.weights.card import card_sections
     from radiossl.weights.released import load_backbone
 
     backbone = load_backbone(path)
@@ -39,16 +40,15 @@ def info(
         "recipe": config.recipe.get("name"),
         "method": config.recipe.get("method"),
         "epochs": config.recipe.get("schedule", {}).get("epochs"),
-        "data": list(config.data),
         "imported": config.imported,
-        "scores": config.scores,
-        "about": config.about,
     }
     if as_json:
+        facts |= {"data": list(config.data), "scores": config.scores, "about": config.about}
         typer.echo(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
         typer.echo(f"{name:14s} {_plain(value)}")
+    typer.echo(f"\n{card_sections(config)}", nl=False)
 
 
 @app.command()
@@ -154,6 +154,4 @@ def _values(texts: list[str] | None) -> dict[str, Any]:
 def _plain(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {item}" for key, item in value.items()) or "-"
-    if isinstance(value, list):
-        return "; ".join(_plain(item) for item in value) or "-"
     return "-" if value is None else str(value)

@@ -120,9 +120,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "slijepcevic2024": _SLIJEPCEVIC_2024,
     # The package's own; docs/conventions.md says against which shortcuts it stands.
     "radiossl": {
-        "crop_side": (0.75, 1.0),
+        "crop_side": (0.88, 1.0),
         "flips": (0.5, 0.5),
         "rotation": "any",
+        "threshold_percentile": (40.0, 60.0),
+        "threshold_probability": 0.5,
         "floor_sigma": (2.5, 6.0),
         "log_gain": 0.5,
         "log_gamma": 0.5,

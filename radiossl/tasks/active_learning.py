@@ -23,6 +23,7 @@ from radiossl.embeddings.table import FeatureTable
 from radiossl.errors import RadiosslError
 from radiossl.progress import track
 from radiossl.tasks.ratings import HIGHEST, unit_range
+from radiossl.tasks.scatter import Scatter
 
 METHODS = ("blend", "gp", "linear")
 RULES = ("top", "ucb", "ei", "uncertain", "random")
@@ -356,18 +357,14 @@ def _principal_components(features: NDArray[np.float32], dimensions: int) -> NDA
     number, width = features.shape
     if not number:
         raise RadiosslError("the feature table is empty: there is nothing to rate")
-    total, products = np.zeros(width), np.zeros((width, width))
+    scatter = Scatter(width)
     for part in _tracked(_batches(number), "principal components"):
-        vectors = unit(features[part]).astype(np.float64)
-        total += vectors.sum(axis=0)
-        products += vectors.T @ vectors
-    mean = total / number
-    values, axes = np.linalg.eigh(products / number - np.outer(mean, mean))
-    kept = axes[:, ::-1][:, : min(dimensions, width)]
-    variance = float(values[::-1][: kept.shape[1]].sum())
+        scatter.add(unit(features[part]))
+    mean, axes, variances = scatter.principal_axes()
+    variance = float(variances[:dimensions].sum())
     if not variance > 1e-10:
         raise RadiosslError("the features of all objects are the same or not finite: nothing can be learnt from them")
-    kept = kept * np.sign(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])]) / np.sqrt(variance)
+    kept = axes[:dimensions].T / np.sqrt(variance)
     result = np.empty((number, kept.shape[1]), dtype=np.float32)
     for part in _batches(number):
         result[part] = (unit(features[part]).astype(np.float64) - mean) @ kept

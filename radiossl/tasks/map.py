@@ -17,6 +17,7 @@ from radiossl.errors import RadiosslError
 from radiossl.progress import track
 from radiossl.tasks.confounders import CONFOUNDERS
 from radiossl.tasks.reducers import PcaReducer, Reducer, UmapReducer
+from radiossl.tasks.scatter import Scatter
 
 Method = Literal["umap", "pca"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -173,33 +174,24 @@ def _first_pass(
 ) -> tuple[PcaReducer, list[NDArray[np.float32]]]:
     """Return the principal components of all unit vectors, and the unit vectors of some sets of sorted rows."""
     count, dimension = _shape(features)
-    total, products = np.zeros(dimension), np.zeros((dimension, dimension))
+    scatter = Scatter(dimension)
     taken: list[list[NDArray[np.float32]]] = [[np.empty((0, dimension), np.float32)] for _ in wanted]
-    start, shift = 0, np.zeros(dimension)
+    start = 0
     for batch in track(_batches(features), "reading features", _number_of_batches(count)):
         bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
         if bad.size:
             raise RadiosslError(f"row {start + int(bad[0])} of the features is not finite; embed its cutout again")
         vectors = unit(batch)
-        if start == 0:
-            shift = vectors.mean(axis=0, dtype=np.float64)  # keeps the difference below from losing digits
-        centred = vectors - shift
-        total += centred.sum(axis=0)
-        products += centred.T @ centred
+        scatter.add(vectors)
         for rows, parts in zip(wanted, taken, strict=True):
             inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
             parts.append(vectors[inside - start])
         start += len(batch)
-    mean = total / count
-    covariance = products / count - np.outer(mean, mean)
-    values, axes = np.linalg.eigh(covariance)
-    order = np.argsort(values)[::-1][:COMPONENTS]
-    components = axes[:, order].T
-    largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
-    variance = float(np.trace(covariance))
+    mean, axes, variances = scatter.principal_axes()
+    total = float(variances.sum())
     # What is below float32's rounding of unit vectors is no variance.
-    explained = np.maximum(values[order], 0.0) / variance if variance > 1e-12 else np.zeros(len(order))
-    pca = PcaReducer(shift + mean, components * np.sign(largest)[:, None], explained)
+    explained = np.maximum(variances, 0.0) / total if total > 1e-12 else np.zeros(dimension)
+    pca = PcaReducer(mean, axes[:COMPONENTS], explained[:COMPONENTS])
     return pca, [np.concatenate(parts) for parts in taken]
 
 

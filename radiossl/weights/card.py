@@ -23,7 +23,7 @@ def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
     feature_dim
         Length of its features.
     """
-    recipe, imported, about = config.recipe, config.imported, config.about
+    recipe, imported = config.recipe, config.imported
     origin = f" with the recipe `{recipe['name']}` ({recipe['method']})" if recipe else ""
     if imported:
         origin = f" out of `{imported['file']}` (format {imported['format']})"
@@ -39,16 +39,21 @@ def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
         'features = backbone.features(["cutout.fits"])' + f"  # shape (1, {feature_dim})",
         "```",
     ]
-    lines += _section("Input", [_input(config)])
-    lines += _section("Training images", _training_images(config))
+    return "\n".join([*lines, "", card_sections(config)])
+
+
+def card_sections(config: BackboneConfig) -> str:
+    """Write what stands below the title of a card: input, training, scores, limits, terms and citation."""
+    about = config.about
+    lines = [*_section("Input", [_input(config)]), *_section("Training images", _training_images(config))]
     if "compute" in about:
-        lines += _section("Training", [_compute(about["compute"], recipe)])
+        lines += _section("Training", [_compute(about["compute"], config.recipe)])
     lines += _section("Scores", _scores(config.scores) or ["Not measured."])
     for title in ("limits", "terms", "citation"):
         if title in about:
             heading = {"limits": "Known limits", "terms": "Terms of use", "citation": "How to cite"}[title]
             lines += _section(heading, [about[title].strip()])
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines[1:], ""])
 
 
 def _section(heading: str, lines: Sequence[str]) -> list[str]:

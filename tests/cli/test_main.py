@@ -233,6 +233,12 @@ def test_views_weights_info_and_report(capsys, world, tmp_path):
     status, out, _ = run(capsys, "weights", "info", world / "run" / "backbone", "--json")
     assert status == 0
     assert json.loads(out)["recipe"] == "radiossl"
+    assert json.loads(out)["data"][0]["store"] == "store"
+    status, out, _ = run(capsys, "weights", "info", world / "run" / "backbone")
+    assert status == 0
+    assert "feature_dim    96\n" in out
+    assert "## Training images\n\n- store: " in out
+    assert out.endswith("Not measured.\n")
     assert run(capsys, "report", f"training={world / 'run'}", "--out", tmp_path / "index.html")[0] == 0
     assert "training" in (tmp_path / "index.html").read_text()
 

@@ -44,6 +44,7 @@ SMALL = (
     "optimizer.name=sgd",
     "optimizer.lr=0.05",
     "head.hidden=16",
+    "temperature=0.2",  # a lower one makes more of the rounding of a similarity
 )
 METHODS = {
     "simclr": ("method=simclr",),

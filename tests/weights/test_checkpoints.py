@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from radiossl.weights.card import card_sections
 from radiossl.weights.released import load_backbone
 
 FOLDER = Path(__file__).parents[2] / "checkpoints"
@@ -26,6 +27,7 @@ def test_a_released_backbone_makes_features_and_has_a_card(folder, sky):
     card = (folder / "README.md").read_text(encoding="utf-8")
     for heading in ("## Training images", "## Scores", "random weights", "## Known limits", "## Terms of use"):
         assert heading in card
+    assert card.endswith(card_sections(backbone.config))
     assert backbone.config.sky is not None
     seen = sum(entry["cutouts"] - entry.get("removed", 0) for entry in backbone.config.data)
     assert len(backbone.config.sky.ra_deg) == seen
