@@ -22,9 +22,9 @@ import torch
 from sklearn.ensemble import RandomForestClassifier
 
 from measuring import peak_gb, print_facts
-from radiossl.tasks.table_columns import TableColumns
-from radiossl.tasks.table_forest import from_scikit_learn
-from radiossl.tasks.table_prediction import predict_table
+from radiossl.tables.columns import TableColumns
+from radiossl.tables.forest import from_scikit_learn
+from radiossl.tables.prediction import predict_table
 
 BANDS = ("u", "g", "r", "i", "z")
 COLUMNS = TableColumns(BANDS, tuple(pairwise(BANDS)))

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.survey.simulate import SurveySpec, simulate_survey
+from radiossl.survey.simulation import SurveySpec, simulate_survey
 
 #: Sums depend on how many threads share them, and so would the last bits of weights and features.
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

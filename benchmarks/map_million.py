@@ -54,9 +54,9 @@ def write_features(path: Path, count: int, dimension: int) -> None:
 
 
 def measure(features: Path, out: Path, method: str, sample: int, results: multiprocessing.Queue) -> None:
-    from radiossl.embeddings.feature_file import FeatureFile
-    from radiossl.report.map import write_map
-    from radiossl.tasks.map import make_map, map_columns
+    from radiossl.features.feature_file import FeatureFile
+    from radiossl.maps.layout import make_map, map_columns
+    from radiossl.maps.report import write_map
 
     start, used = time.perf_counter(), time.process_time()
     file = FeatureFile(features)

@@ -21,15 +21,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.embeddings.embed import embed
-from radiossl.embeddings.table import FeatureTable
+from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours
+from radiossl.duplicates.search import find_duplicates
+from radiossl.features.embedding import embed
+from radiossl.features.table import FeatureTable
+from radiossl.sky.positions import groups_by_position, match_sky
+from radiossl.store.crossmatch import near_pairs, pixel_hash
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import CutoutStore, cutout_batches, open_store, store_schema, write_store
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.crossmatch import groups_by_position, match_sky, near_pairs, pixel_hash
-from radiossl.survey.cutout import Cutout
 from radiossl.survey.cutting import source_cutouts
-from radiossl.survey.store import CutoutStore, cutout_batches, open_store, store_schema, write_store
-from radiossl.tasks.duplicates import find_duplicates
-from radiossl.tasks.mutual_neighbours import cosine_of_pairs, mutual_neighbours
 
 SIDE, LONGEST_SHIFT, TRUE_ARCSEC, FWHM_PX = 200, 30.0, 60.0, 3.0
 NOISE = {"noise03": 0.3, "noise10": 1.0}

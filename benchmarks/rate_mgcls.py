@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.embeddings.table import FeatureTable
-from radiossl.files import write_json
-from radiossl.progress import track
-from radiossl.tasks.active_learning import METHODS, learn, propose, rating_space
-from radiossl.tasks.folds import draw_folds
-from radiossl.tasks.rating_quality import INTERESTING, ranking_quality
+from radiossl.evaluation.folds import draw_folds
+from radiossl.features.table import FeatureTable
+from radiossl.io.files import write_json
+from radiossl.io.progress import track
+from radiossl.ratings.active_learning import METHODS, learn, propose, rating_space
+from radiossl.ratings.quality import INTERESTING, ranking_quality
 
 MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
 

@@ -18,7 +18,7 @@ from cutting import write_catalogue, write_mosaics
 from measuring import in_child, write_rows
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.released import Backbone, save_backbone
+from radiossl.weights.backbone import Backbone, save_backbone
 
 SIDE = 4096
 
@@ -42,9 +42,9 @@ def cut(folder: Path, count: int, box: int) -> None:
 
 def embed(folder: Path, count: int, box: int) -> None:
     """Make the feature table, as `radiossl embed` does."""
-    from radiossl.embeddings.parts import write_features
-    from radiossl.survey.store import open_store
-    from radiossl.weights.released import load_backbone
+    from radiossl.features.parts import write_features
+    from radiossl.store.store import open_store
+    from radiossl.weights.backbone import load_backbone
 
     store, out = open_store(folder / f"store{count}"), folder / f"features{count}.parquet"
     write_features(load_backbone(folder / "backbone"), store, out)
@@ -52,7 +52,7 @@ def embed(folder: Path, count: int, box: int) -> None:
 
 def index(folder: Path, count: int, box: int) -> None:
     """Index the features by the way made for many, whatever their number."""
-    from radiossl.tasks.index_building import index_features
+    from radiossl.features.index_building import index_features
 
     index_features([folder / f"features{count}.parquet"], folder / f"index{count}", kind="ivf-sq8")
 

@@ -30,10 +30,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from measuring import peak_gb
-from radiossl.embeddings.neighbours import unit
-from radiossl.tasks import vector_index
-from radiossl.tasks.index_building import index_features
-from radiossl.tasks.vector_index import open_index
+from radiossl.features import vector_index
+from radiossl.features.index_building import index_features
+from radiossl.features.neighbours import unit
+from radiossl.features.vector_index import open_index
 
 DIMENSION = 512
 K = 10

@@ -34,13 +34,13 @@ from cutting import Memory, bench_cutting
 from measuring import Ratio, measure, print_ratios, write_rows
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
-from radiossl.pretrain.recipe import read_recipe
-from radiossl.pretrain.run import Trainer
-from radiossl.survey.cutout import Cutout
-from radiossl.survey.statistics import PixelStatistics
-from radiossl.survey.store import cutout_batches, store_schema, write_store
+from radiossl.pretraining.recipe import read_recipe
+from radiossl.pretraining.run import Trainer
+from radiossl.store.cutout import Cutout
+from radiossl.store.statistics import PixelStatistics
+from radiossl.store.store import cutout_batches, store_schema, write_store
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.released import Backbone
+from radiossl.weights.backbone import Backbone
 
 SIDE, SIZE = 256, 224
 

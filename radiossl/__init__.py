@@ -12,17 +12,17 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "CutoutStore": "radiossl.survey.store",
-    "open_store": "radiossl.survey.store",
-    "RadiosslError": "radiossl.errors",
-    "load_backbone": "radiossl.weights.released",
-    "embed": "radiossl.embeddings.embed",
-    "pretrain": "radiossl.pretrain.run",
-    "read_recipe": "radiossl.pretrain.recipe",
-    "SimilarityIndex": "radiossl.tasks.similarity",
-    "evaluate": "radiossl.tasks.protocols",
-    "labelled_set": "radiossl.tasks.judging",
-    "read_labels": "radiossl.tasks.labels",
+    "CutoutStore": "radiossl.store.store",
+    "open_store": "radiossl.store.store",
+    "RadiosslError": "radiossl.io.errors",
+    "load_backbone": "radiossl.weights.backbone",
+    "embed": "radiossl.features.embedding",
+    "pretrain": "radiossl.pretraining.run",
+    "read_recipe": "radiossl.pretraining.recipe",
+    "SimilarityIndex": "radiossl.similarity.search",
+    "evaluate": "radiossl.evaluation.protocols",
+    "labelled_set": "radiossl.evaluation.judging",
+    "read_labels": "radiossl.evaluation.labels",
     "import_set": "radiossl.datasets.published",
 }
 

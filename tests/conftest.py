@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from radiossl.survey.cutout import Cutout
-from radiossl.survey.store import cutout_batches, store_schema, write_store
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import cutout_batches, store_schema, write_store
 
 # On images this small threads cost far more than they bring, the more so when tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -88,6 +88,6 @@ def tiny_backbone():
     """A random ResNet18 for images of 32 pixels."""
     from radiossl.images.preprocess import Preprocessing
     from radiossl.weights.architecture import Architecture
-    from radiossl.weights.released import Backbone
+    from radiossl.weights.backbone import Backbone
 
     return Backbone.random(Architecture(), Preprocessing(size=32), seed=0)

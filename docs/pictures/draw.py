@@ -13,8 +13,8 @@ import torch
 from radiossl.cli.main import main
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
-from radiossl.report.images import image_grid
-from radiossl.survey.store import CutoutStore, open_store
+from radiossl.report.sheets import image_grid
+from radiossl.store.store import CutoutStore, open_store
 
 SIZE = 96
 #: The steps of the augmentations one by one, each alone, with the preprocessing that it is shown in.

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
-    from radiossl.weights.released import Backbone
+    from radiossl.weights.backbone import Backbone
 
 Tta = Annotated[
     str | None,

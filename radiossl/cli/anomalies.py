@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from radiossl.cli.pixels import Store, pixel_store
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
-    from radiossl.tasks.anomalies import Method
+    from radiossl.anomalies.scores import Method
 
 
 def anomalies(
@@ -38,11 +38,11 @@ def anomalies(
     seed: Annotated[int, typer.Option(help="Of every random draw.")] = 0,
 ) -> None:
     """Rank objects by how unlike the others they are, with galleries; with labels, say how good the ranking is."""
-    from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.anomalies import summary_lines, write_anomalies
-    from radiossl.tasks.anomalies import AnomalySettings
-    from radiossl.tasks.anomaly_judging import read_anomaly_labels
-    from radiossl.tasks.anomaly_search import AnomalyOptions, find_anomalies
+    from radiossl.anomalies.quality import read_anomaly_labels
+    from radiossl.anomalies.report import summary_lines, write_anomalies
+    from radiossl.anomalies.scores import AnomalySettings
+    from radiossl.anomalies.search import AnomalyOptions, find_anomalies
+    from radiossl.features.table import FeatureTable
 
     if anomalous and labels is None:
         raise RadiosslError("--anomalous: give the column of the labels with --labels")

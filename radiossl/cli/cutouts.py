@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from radiossl.cli.cluster import Scheduler
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
     from radiossl.survey.catalogue import Catalogue
@@ -105,7 +105,7 @@ def sources(
     if detect:
         if catalogue is not None or any(name is not None for name in (ra, dec, extent, id)):
             raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
-        from radiossl.survey.detection import detect_catalogue
+        from radiossl.survey.islands import detect_catalogue
 
         targets = detect_catalogue(mosaics, threshold, on_error=on_error)
         typer.echo(f"found {len(targets)} {targets.name}")

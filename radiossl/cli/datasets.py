@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from radiossl.cli.settings import key_values
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 app = typer.Typer(help="Published data sets as cutout stores and catalogues.", no_args_is_help=True)
 
@@ -112,7 +112,7 @@ def merge(
     """Merge catalogues by position into one with the labels of all, and a list of pairs to review."""
     from radiossl.datasets.merge import Parent, read_classes
     from radiossl.datasets.merge import merge as merge_files
-    from radiossl.survey.crossmatch import parse_arcsec
+    from radiossl.sky.angles import parse_arcsec
 
     merged = merge_files(
         [Parent.read(text) for text in parents],

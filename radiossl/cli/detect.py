@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radiossl.cli.settings import key_values
-from radiossl.errors import DiskFullError, RadiosslError
+from radiossl.io.errors import DiskFullError, RadiosslError
 
 if TYPE_CHECKING:
     from radiossl.detection.examples import Source
@@ -57,8 +57,8 @@ def train(
     from radiossl.detection.network import MODES
     from radiossl.detection.settings import DetectionTraining
     from radiossl.detection.training import train_detector
-    from radiossl.report.detection_training import write_training_report
-    from radiossl.weights.released import load_backbone
+    from radiossl.detection.training_report import write_training_report
+    from radiossl.weights.backbone import load_backbone
 
     if mode not in MODES:
         raise RadiosslError(f"--mode {mode}: expected {', '.join(MODES)}")
@@ -106,9 +106,9 @@ def predict(
 
     from radiossl.detection.network import load_detector
     from radiossl.detection.prediction import detect_mosaic
-    from radiossl.files import only_writer
-    from radiossl.pretrain.distributed import World
-    from radiossl.report.detection import SearchedMosaic, write_detections
+    from radiossl.detection.report import SearchedMosaic, write_detections
+    from radiossl.io.files import only_writer
+    from radiossl.pretraining.distributed import World
     from radiossl.survey.mosaic import Mosaic, find_mosaics, mosaic_labels
 
     paths = find_mosaics([str(path) for path in mosaics])
@@ -143,11 +143,11 @@ def evaluate(
     Several detectors are compared. An interrupted evaluation is completed by the same command.
     """
     from radiossl.detection.evaluation import Judgement
+    from radiossl.detection.evaluation_report import write_evaluation
     from radiossl.detection.inference import detect_source
     from radiossl.detection.network import load_detector
-    from radiossl.files import only_writer
-    from radiossl.pretrain.distributed import World
-    from radiossl.report.detection_evaluation import write_evaluation
+    from radiossl.io.files import only_writer
+    from radiossl.pretraining.distributed import World
 
     if not (0 < score < 1 and 0 < overlap <= 1):
         raise RadiosslError(f"--score {score:g}, --overlap {overlap:g}: expected numbers between 0 and 1")

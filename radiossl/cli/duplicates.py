@@ -27,10 +27,10 @@ def duplicates(
     ] = False,
 ) -> None:
     """Find the cutouts that show the same source, and which of each group to keep."""
-    from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.duplicates import write_duplicates
-    from radiossl.survey.crossmatch import parse_arcsec
-    from radiossl.tasks.duplicates import find_duplicates
+    from radiossl.duplicates.report import write_duplicates
+    from radiossl.duplicates.search import find_duplicates
+    from radiossl.features.table import FeatureTable
+    from radiossl.sky.angles import parse_arcsec
 
     radius_arcsec = parse_arcsec(radius)
     table = FeatureTable.read(features)

@@ -9,10 +9,10 @@ import typer
 
 from radiossl.cli.adapt import Field, Tta, adapt
 from radiossl.cli.cluster import Scheduler
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
-    from radiossl.embeddings.parts import Embedded
+    from radiossl.features.parts import Embedded
 
 
 def embed(
@@ -36,9 +36,9 @@ def embed(
 
     A run that was interrupted is completed by the same command; one that was not does nothing again.
     """
-    from radiossl.embeddings.parts import write_features
-    from radiossl.survey.store import open_store
-    from radiossl.weights.released import load_backbone
+    from radiossl.features.parts import write_features
+    from radiossl.store.store import open_store
+    from radiossl.weights.backbone import load_backbone
 
     folders = [path for path in images if path.is_dir()]
     if folders and len(folders) < len(images):

@@ -10,13 +10,13 @@ import typer
 
 from radiossl.cli.adapt import Field, Tta, adapt
 from radiossl.cli.settings import key_values
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
-    from radiossl.survey.store import CutoutStore
-    from radiossl.tasks.labels import Labels
-    from radiossl.tasks.protocols import Protocol, ProtocolSettings
-    from radiossl.weights.released import Backbone
+    from radiossl.evaluation.labels import Labels
+    from radiossl.evaluation.protocols import Protocol, ProtocolSettings
+    from radiossl.store.store import CutoutStore
+    from radiossl.weights.backbone import Backbone
 
 app = typer.Typer(no_args_is_help=True, help="Judge a backbone on labelled cutouts.")
 
@@ -261,10 +261,10 @@ def sweep(
     device: Device = "cpu",
 ) -> None:
     """Pretrain with several cuts and seeds and judge by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
-    from radiossl.pretrain.recipe import read_recipe
-    from radiossl.report.evaluation import write_sweep
-    from radiossl.survey.store import open_store
-    from radiossl.tasks.sweep import sweep as run
+    from radiossl.evaluation.report import write_sweep
+    from radiossl.evaluation.sweep import sweep as run
+    from radiossl.pretraining.recipe import read_recipe
+    from radiossl.store.store import open_store
 
     shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size}
     changes = [*(f"{key}={value}" for key, value in shortcuts.items() if value is not None), *(settings or [])]
@@ -300,7 +300,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
 ) -> None:
     """Put evaluations side by side, with the probability that each is better than the first."""
-    from radiossl.report.evaluation import compare_evaluations
+    from radiossl.evaluation.report import compare_evaluations
 
     named = [text.partition("=")[::2] if "=" in text else (Path(text).name, text) for text in folders]
     typer.echo(f"{compare_evaluations(named, out)}")
@@ -317,12 +317,12 @@ def _run(
 
     `given` are the options that all commands share, `choices` become `ProtocolSettings`.
     """
-    from radiossl.report.evaluation import binned_values, summary_lines, write_evaluation
-    from radiossl.survey.store import open_store
-    from radiossl.tasks.judging import labelled_set
-    from radiossl.tasks.protocols import ProtocolSettings, evaluate
-    from radiossl.tasks.shared_features import SharedFeatures
-    from radiossl.weights.released import load_backbone
+    from radiossl.evaluation.judging import labelled_set
+    from radiossl.evaluation.protocols import ProtocolSettings, evaluate
+    from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
+    from radiossl.evaluation.shared_features import SharedFeatures
+    from radiossl.store.store import open_store
+    from radiossl.weights.backbone import load_backbone
 
     backbone = load_backbone(given["weights"], given["device"])
     backbone = adapt(backbone, given["tta"], given["field"])
@@ -368,7 +368,7 @@ def _run(
 
 def _labels(store: CutoutStore, given: dict[str, Any]) -> Labels:
     from radiossl.datasets.grouping import read_grouping
-    from radiossl.tasks.labels import Labels, read_labels
+    from radiossl.evaluation.labels import Labels, read_labels
 
     column = given["label"]
     grouping = None if given["grouping"] is None else read_grouping(given["grouping"])
@@ -384,7 +384,7 @@ def _labels(store: CutoutStore, given: dict[str, Any]) -> Labels:
 
 def _without_shared(store: CutoutStore, backbone: Backbone, keep: bool, notes: list[str]) -> CutoutStore:
     """Leave out the cutouts that show a source of the pretraining set, unless told otherwise."""
-    from radiossl.tasks.leakage import shared_with_pretraining
+    from radiossl.evaluation.leakage import shared_with_pretraining
 
     shared = shared_with_pretraining(backbone, store)
     if shared is None:
@@ -409,8 +409,8 @@ def _without_tested(
     """Leave out the labels of sources that are tested."""
     import numpy as np
 
-    from radiossl.survey.crossmatch import RADIUS_ARCSEC, match_sky
-    from radiossl.tasks.labels import Labels
+    from radiossl.evaluation.labels import Labels
+    from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
 
     sky = [
         (part.column("ra_deg")[rows].astype(float), part.column("dec_deg")[rows].astype(float))
@@ -437,7 +437,7 @@ def _numbers(option: str, text: str) -> list[float]:
 def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
     if file is None:
         return {}
-    from radiossl.weights.torchvision import load_torchvision
+    from radiossl.weights.formats.torchvision import load_torchvision
 
     return {"ImageNet weights": load_torchvision(file, backbone.config).to(backbone.device)}
 
@@ -445,7 +445,7 @@ def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
 def _training(protocol: Protocol, given: dict[str, Any], settings: list[str]) -> Any:
     from pydantic import ValidationError
 
-    from radiossl.tasks.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
+    from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
 
     base = FINE_TUNING if protocol == "finetune" else FROM_SCRATCH
     changed: dict[str, Any] = {}

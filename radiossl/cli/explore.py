@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from radiossl.cli.pixels import Store, pixel_store
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 
 def explore(
@@ -34,10 +34,10 @@ def explore(
         import panel  # noqa: F401
     except ModuleNotFoundError as error:
         raise RadiosslError(f"the explorer needs {error.name}: pip install 'radiossl[explore]'") from None
-    from radiossl.embeddings.feature_file import FeatureFile
     from radiossl.explorer.serving import Door
     from radiossl.explorer.session import Files
     from radiossl.explorer.start import run
+    from radiossl.features.feature_file import FeatureFile
 
     door = Door.at(address, port)
     pixels = pixel_store(FeatureFile(features).metadata, store)

@@ -16,8 +16,8 @@ def export(
     ],
 ) -> None:
     """Write a feature table in the format of another program."""
-    from radiossl.embeddings.exporting import export_features
-    from radiossl.embeddings.feature_file import FeatureFile
+    from radiossl.features.exporting import export_features
+    from radiossl.features.feature_file import FeatureFile
 
     left_out = export_features(features, out, form)  # type: ignore[arg-type]  # checked there
     total = len(FeatureFile(features))

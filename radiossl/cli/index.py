@@ -17,8 +17,8 @@ def index(
     seed: Annotated[int, typer.Option(help="For the sample that clusters are learnt from.")] = 0,
 ) -> None:
     """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
-    from radiossl.tasks.index_building import index_features
-    from radiossl.tasks.vector_index import Kind
+    from radiossl.features.index_building import index_features
+    from radiossl.features.vector_index import Kind
 
     done = index_features(features, out, cast("Kind | None", kind), seed)
     skipped = f", {done.skipped} skipped whose id was there already" if done.skipped else ""

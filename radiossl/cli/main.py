@@ -20,7 +20,7 @@ from radiossl.cli.pretrain import pretrain, views
 from radiossl.cli.report import report
 from radiossl.cli.search import search
 from radiossl.cli.simulate import simulate
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 app = typer.Typer(
     name="radiossl",

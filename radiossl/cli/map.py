@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from radiossl.cli.pixels import Store, pixel_store
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 
 def feature_map(
@@ -30,11 +30,11 @@ def feature_map(
     if method == "pca" and (given := [name for name in list(fixed)[1:] if fixed[name] is not None]):
         raise RadiosslError(f"{', '.join(given)}: of UMAP only; --method is pca")
 
-    from radiossl.embeddings.feature_file import FeatureFile
-    from radiossl.report.map import existing_coordinates, write_map
-    from radiossl.report.map_figures import colour_scales
-    from radiossl.tasks.map import SAMPLE, make_map, map_columns
-    from radiossl.tasks.reducers import load_reducer
+    from radiossl.features.feature_file import FeatureFile
+    from radiossl.maps.figures import colour_scales
+    from radiossl.maps.layout import SAMPLE, make_map, map_columns
+    from radiossl.maps.reducers import load_reducer
+    from radiossl.maps.report import existing_coordinates, write_map
 
     file = FeatureFile(features)
     table = map_columns(file, color or [])

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from radiossl.survey.store import CutoutStore
+    from radiossl.store.store import CutoutStore
 
 Store = Annotated[list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved.")]
 
 
 def pixel_store(metadata: Mapping[str, Any], given: list[Path] | None) -> CutoutStore | None:
     """Open the stores that are given, else those that the features were made from; None if these are gone."""
-    from radiossl.survey.store import open_store
+    from radiossl.store.store import open_store
 
     folders = given or [Path(path) for path in metadata.get("stores", []) if Path(path).is_dir()]
     return open_store(*folders) if folders else None

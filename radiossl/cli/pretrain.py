@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.errors import DiskFullError, RadiosslError
+from radiossl.io.errors import DiskFullError, RadiosslError
 
 Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe (simclr-hulk, ...) or a YAML file.")]
 Data = Annotated[list[Path], typer.Option("--data", help="Cutout store; give it again to join several.")]
@@ -44,14 +44,14 @@ def pretrain(
     A recipe of several stages takes one --data for each stage, in order. `torchrun --nproc-per-node 4 --no-python
     radiossl pretrain ...` trains with four processes; docs/slurm.md has more.
     """
-    from radiossl.pretrain.distributed import one_voice, world_of_environment
-    from radiossl.pretrain.recipe import read_recipe
-    from radiossl.pretrain.run import pretrain as run
-    from radiossl.pretrain.trainer import Monitor
+    from radiossl.evaluation.labels import read_labels
+    from radiossl.pretraining.distributed import one_voice, world_of_environment
+    from radiossl.pretraining.recipe import read_recipe
+    from radiossl.pretraining.run import pretrain as run
+    from radiossl.pretraining.trainer import Monitor
     from radiossl.report.results import write_run_report
-    from radiossl.survey.crossmatch import parse_arcsec
-    from radiossl.survey.store import open_store
-    from radiossl.tasks.labels import read_labels
+    from radiossl.sky.angles import parse_arcsec
+    from radiossl.store.store import open_store
 
     shortcuts = {
         "schedule.epochs": epochs,
@@ -109,9 +109,9 @@ def views(
     import torch
 
     from radiossl.images.views import ViewMaker
-    from radiossl.pretrain.recipe import read_recipe
-    from radiossl.report.images import image_grid
-    from radiossl.survey.store import open_store
+    from radiossl.pretraining.recipe import read_recipe
+    from radiossl.report.sheets import image_grid
+    from radiossl.store.store import open_store
 
     size = [f"preprocessing.size={image_size}"] if image_size else []
     stage = read_recipe(recipe, [*size, *(changes or [])])[0]

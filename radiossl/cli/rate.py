@@ -11,8 +11,8 @@ import typer
 from radiossl.cli.pixels import Store, pixel_store
 
 if TYPE_CHECKING:
-    from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.active_learning import Pixels
+    from radiossl.features.table import FeatureTable
+    from radiossl.ratings.report import Pixels
 
 app = typer.Typer(
     no_args_is_help=True, help="Ratings: rank a long list by a few of them, and propose what to rate next."
@@ -55,11 +55,11 @@ def propose(
     store: Store = None,
 ) -> None:
     """Propose objects to rate: a CSV to fill in, with a gallery and a report."""
-    from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.active_learning import Settings, write_round
-    from radiossl.tasks.active_learning import learn, rated_rows, rating_space
-    from radiossl.tasks.active_learning import propose as choose
-    from radiossl.tasks.ratings import last_ratings, read_ratings, read_scores
+    from radiossl.features.table import FeatureTable
+    from radiossl.ratings.active_learning import learn, rated_rows, rating_space
+    from radiossl.ratings.active_learning import propose as choose
+    from radiossl.ratings.records import last_ratings, read_ratings, read_scores
+    from radiossl.ratings.report import Settings, write_round
 
     table = FeatureTable.read(features)
     known = read_ratings(*(ratings or ()))
@@ -90,11 +90,11 @@ def rank(
     store: Store = None,
 ) -> None:
     """Rank the list by the ratings: a table, galleries and a report."""
-    from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.active_learning import ranked_table, write_ranking
-    from radiossl.tasks.active_learning import learn, rated_rows, rating_space
-    from radiossl.tasks.rating_quality import crossvalidated_quality
-    from radiossl.tasks.ratings import last_ratings, read_ratings, read_scores
+    from radiossl.features.table import FeatureTable
+    from radiossl.ratings.active_learning import learn, rated_rows, rating_space
+    from radiossl.ratings.quality import crossvalidated_quality
+    from radiossl.ratings.records import last_ratings, read_ratings, read_scores
+    from radiossl.ratings.report import ranked_table, write_ranking
 
     table = FeatureTable.read(features)
     rated, values = rated_rows(table, last_ratings(read_ratings(*ratings)))
@@ -136,8 +136,8 @@ def add(
     """Add the ratings of filled proposals to a ratings file."""
     import pandas as pd
 
+    from radiossl.ratings.records import read_ratings
     from radiossl.report.results import write_table
-    from radiossl.tasks.ratings import read_ratings
 
     new = read_ratings(*filled)
     when = datetime.now(UTC).isoformat(timespec="seconds")
@@ -158,8 +158,8 @@ def import_astronomaly(
     scores: Annotated[Path | None, typer.Option(help="Starting scores to write too, as CSV.")] = None,
 ) -> None:
     """Take ratings, and if asked scores, over from Astronomaly."""
+    from radiossl.ratings.records import read_astronomaly
     from radiossl.report.results import write_table
-    from radiossl.tasks.ratings import read_astronomaly
 
     table = read_astronomaly(file)
     write_table(table.ratings, out)
@@ -177,8 +177,8 @@ def export_astronomaly(
     ranked: Annotated[Path | None, typer.Option(help="ranked.csv of radiossl rate rank, for trained_score.")] = None,
 ) -> None:
     """Write scores and ratings as the ml_scores.csv of Astronomaly."""
-    from radiossl.files import atomic_file
-    from radiossl.tasks.ratings import astronomaly_table, last_ratings, read_all_scores, read_ratings, read_scores
+    from radiossl.io.files import atomic_file
+    from radiossl.ratings.records import astronomaly_table, last_ratings, read_all_scores, read_ratings, read_scores
 
     starting = read_all_scores(scores)
     ids = starting.index.to_numpy()
@@ -191,7 +191,7 @@ def export_astronomaly(
 
 
 def _pixels(table: FeatureTable, store: list[Path] | None) -> Pixels:
-    from radiossl.report.active_learning import Pixels
+    from radiossl.ratings.report import Pixels
 
     field_px = table.metadata.get("preprocessing", {}).get("field_px")
     return Pixels(pixel_store(table.metadata, store), field_px)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 
 def report(

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radiossl.cli.pixels import Store, pixel_store
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from radiossl.tasks.similarity import Query, SimilarityIndex
+    from radiossl.similarity.search import Query, SimilarityIndex
 
 
 def search(
@@ -40,10 +40,10 @@ def search(
     ] = "csv",
 ) -> None:
     """Find the cutouts most similar to a query, with a table, a region file and a gallery."""
-    from radiossl.embeddings.table import FeatureTable
-    from radiossl.report.search import TABLE_FORMATS, Found, write_search_results
-    from radiossl.tasks.similarity import SimilarityIndex, query_of
-    from radiossl.tasks.vector_index import MANIFEST
+    from radiossl.features.table import FeatureTable
+    from radiossl.features.vector_index import MANIFEST
+    from radiossl.similarity.report import TABLE_FORMATS, Found, write_search_results
+    from radiossl.similarity.search import SimilarityIndex, query_of
 
     if table_format not in TABLE_FORMATS:
         raise RadiosslError(f"--format {table_format}: expected one of {', '.join(TABLE_FORMATS)}")
@@ -71,7 +71,7 @@ def search(
 
 def _query(index: SimilarityIndex, text: str, weights: Path | None) -> Query:
     """Take a query for a file if there is one of that name, else for an id, else for a position."""
-    from radiossl.weights.released import load_backbone
+    from radiossl.weights.backbone import load_backbone
 
     if Path(text).is_file():
         folder = weights or Path(index.metadata.get("weights", ""))
@@ -85,8 +85,8 @@ def _among(index: SimilarityIndex, where: str | None, near: str | None) -> NDArr
     """Which cutouts `--where` and `--near` leave to search in; None for all."""
     chosen = None if where is None else index.where(where)
     if near is not None:
-        from radiossl.survey.crossmatch import parse_arcsec
-        from radiossl.tasks.similarity import parse_position
+        from radiossl.similarity.search import parse_position
+        from radiossl.sky.angles import parse_arcsec
 
         place, _, radius = near.strip().rpartition(" ")
         position = parse_position(place)

@@ -16,7 +16,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same survey.")] = 0,
 ) -> None:
     """Simulate FITS mosaics of radio sources with a truth catalogue."""
-    from radiossl.survey.simulate import SurveySpec, simulate_survey
+    from radiossl.survey.simulation import SurveySpec, simulate_survey
 
     paths = simulate_survey(out, SurveySpec(tiles=tiles, size=size, sources=sources, seed=seed))
     typer.echo(f"{out}: {len(paths)} mosaics of {size} x {size} pixels and truth.csv")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from radiossl.report.images import Stretch
-    from radiossl.survey.crossmatch import PixelMatch
-    from radiossl.survey.store import CutoutStore
+    from radiossl.report.sheets import Stretch
+    from radiossl.store.crossmatch import PixelMatch
+    from radiossl.store.store import CutoutStore
 
 app = typer.Typer(help="Look into cutout stores and make stores from stores.", no_args_is_help=True)
 
@@ -58,8 +58,8 @@ def show(
     import numpy as np
 
     from radiossl.report.html import format_value
-    from radiossl.report.images import image_grid
-    from radiossl.survey.store import open_store
+    from radiossl.report.sheets import image_grid
+    from radiossl.store.store import open_store
 
     chosen = open_store(store)
     if where is not None:
@@ -83,7 +83,7 @@ def show(
 @app.command()
 def concat(stores: Stores, out: Out) -> None:
     """Copy several stores into one; columns that some lack are left empty for theirs."""
-    from radiossl.survey.store import concat_stores
+    from radiossl.store.store import concat_stores
 
     typer.echo(f"{out}: {len(concat_stores(stores, out))} cutouts")
 
@@ -91,7 +91,7 @@ def concat(stores: Stores, out: Out) -> None:
 @app.command("filter")
 def filter_command(store: Store, where: Where, out: Out) -> None:
     """Copy the cutouts for which an expression holds."""
-    from radiossl.survey.store import filter_store, store_manifest
+    from radiossl.store.store import filter_store, store_manifest
 
     total = store_manifest(store)["count"]
     typer.echo(f"{out}: {len(filter_store(store, where, out))} of {total} cutouts")
@@ -108,7 +108,7 @@ def join(
     column: Annotated[list[str] | None, typer.Option(help="Column to take, repeatable; all if not given.")] = None,
 ) -> None:
     """Copy a store with the columns of a table, such as labels; names that every store has get the prefix cat_."""
-    from radiossl.survey.store import join_table
+    from radiossl.store.store import join_table
 
     store_column, _, table_column = on.partition("=")
     columns = _table_columns(table, table_column or store_column, column, store_column)
@@ -132,8 +132,9 @@ def crossmatch(
 ) -> None:
     """Find the sources that two stores share, by position and by pixels; of a store with itself, its repetitions."""
     from radiossl.report.results import write_table
-    from radiossl.survey.crossmatch import crossmatch_stores, parse_arcsec
-    from radiossl.survey.store import copy_store, open_store, store_manifest
+    from radiossl.sky.angles import parse_arcsec
+    from radiossl.store.crossmatch import crossmatch_stores
+    from radiossl.store.store import copy_store, open_store, store_manifest
 
     radius_arcsec = parse_arcsec(radius)
     how = _known_pixels(pixels)
@@ -172,7 +173,7 @@ def crossmatch(
 
 
 def _known_pixels(name: str | None) -> PixelMatch | None:
-    from radiossl.survey.crossmatch import PIXEL_MATCHES
+    from radiossl.store.crossmatch import PIXEL_MATCHES
 
     for known in PIXEL_MATCHES:
         if name == known:
@@ -192,8 +193,8 @@ def _mask_of(rows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 
 def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
+    from radiossl.store.store import BASE_SCHEMA
     from radiossl.survey.catalogue import read_table
-    from radiossl.survey.store import BASE_SCHEMA
 
     table = read_table(path)
     for name in [key, *(wanted or [])]:
@@ -205,7 +206,7 @@ def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store:
 
 
 def _known_stretch(name: str) -> Stretch:
-    from radiossl.report.images import STRETCHES
+    from radiossl.report.sheets import STRETCHES
 
     for known in STRETCHES:
         if name == known:
@@ -219,7 +220,7 @@ def _known_stretch(name: str) -> Stretch:
 def _summary(path: Path) -> dict[str, Any]:
     import numpy as np
 
-    from radiossl.survey.store import BASE_SCHEMA, open_store, store_manifest
+    from radiossl.store.store import BASE_SCHEMA, open_store, store_manifest
 
     store, manifest = open_store(path), store_manifest(path)
     rms = store.column("rms")

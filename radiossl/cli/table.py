@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 app = typer.Typer(no_args_is_help=True, help="Random forest on catalogue columns and/or features.")
 
@@ -40,11 +40,11 @@ def train(
     import numpy as np
 
     from radiossl.datasets.grouping import read_grouping
-    from radiossl.report.table import class_scores, write_column_map, write_table_result
-    from radiossl.tasks.labels import read_labels
-    from radiossl.tasks.table_columns import TableColumns, TableFile, parse_colours, split_names
-    from radiossl.tasks.table_prediction import KEPT
-    from radiossl.tasks.table_training import compare_inputs, position_groups, train_and_test
+    from radiossl.evaluation.labels import read_labels
+    from radiossl.tables.columns import TableColumns, TableFile, parse_colours, split_names
+    from radiossl.tables.prediction import KEPT
+    from radiossl.tables.report import class_scores, write_column_map, write_table_result
+    from radiossl.tables.training import compare_inputs, position_groups, train_and_test
 
     file = TableFile(table)
     pair = split_names(resolved)
@@ -116,10 +116,10 @@ def predict(
     keep: Annotated[str, typer.Option(help="Columns to copy; without any, ids and positions.")] = "",
 ) -> None:
     """Class probabilities of every row."""
-    from radiossl.report.table import FOREST_FILE
-    from radiossl.tasks.table_columns import split_names
-    from radiossl.tasks.table_forest import Forest
-    from radiossl.tasks.table_prediction import predict_table
+    from radiossl.tables.columns import split_names
+    from radiossl.tables.forest import Forest
+    from radiossl.tables.prediction import predict_table
+    from radiossl.tables.report import FOREST_FILE
 
     loaded = Forest.load(forest / FOREST_FILE if forest.is_dir() else forest)
     counts = predict_table(loaded, table, out, split_names(keep))

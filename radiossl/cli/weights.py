@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from radiossl.cli.settings import key_values
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
 
@@ -25,8 +25,8 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Print what a backbone is, sees, was trained on and scores."""
+    from radiossl.weights.backbone import load_backbone
     from radiossl.weights.card import card_sections
-    from radiossl.weights.released import load_backbone
 
     backbone = load_backbone(path)
     config = backbone.config
@@ -64,7 +64,7 @@ def release(
     citation: Annotated[str, typer.Option(help="How to cite it.")] = "",
 ) -> None:
     """Make a backbone ready for others: its scores, limits, compute and terms on its card."""
-    from radiossl.files import existing_file
+    from radiossl.io.files import existing_file
     from radiossl.weights.release import release as write
     from radiossl.weights.release import run_compute
 
@@ -108,8 +108,8 @@ def import_(
     ] = None,
 ) -> None:
     """Turn weights that another code trained into a backbone; nothing in the file is run."""
+    from radiossl.weights.backbone import save_backbone
     from radiossl.weights.importing import import_backbone
-    from radiossl.weights.released import save_backbone
 
     imported = import_backbone(file, format, preprocessing, _values(settings), entry=entry, ignore=ignore or [])
     config = imported.backbone.config
@@ -130,8 +130,8 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write.")],
 ) -> None:
     """Write a backbone for use without radiossl: preprocessed images to features. timm reads the folder itself."""
+    from radiossl.weights.backbone import load_backbone
     from radiossl.weights.exporting import export_backbone
-    from radiossl.weights.released import load_backbone
 
     backbone = load_backbone(path)
     export_backbone(backbone, format, out)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.datasets.crumb import ABSENT, BASIC_CLASSES, PRIORITY
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_folder, write_json
-from radiossl.progress import track
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_folder, write_json
+from radiossl.io.progress import track
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels
 from radiossl.survey.placement import Places, best_places, find_sources

@@ -28,10 +28,10 @@ from radiossl.datasets.fetch import Download
 from radiossl.datasets.mirabest import batch_checksums, batch_files, missing_batches
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, existing_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, existing_file
+from radiossl.store.cutout import Cutout
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.cutout import Cutout
 
 SIDE = 150
 PIXEL_SCALE_ARCSEC = 1.8

@@ -39,9 +39,9 @@ from urllib.request import (
 )
 
 import radiossl
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_folder, read_json, remove_strays, write_json
-from radiossl.progress import track, track_bytes
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_folder, read_json, remove_strays, write_json
+from radiossl.io.progress import track, track_bytes
 
 RECORD = "fetched.json"
 FORMAT = "radiossl fetched files"

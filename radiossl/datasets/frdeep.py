@@ -16,8 +16,8 @@ from radiossl.datasets.mirabest import batch_checksums, batch_files, missing_bat
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.datasets.rgz import position_of_name
-from radiossl.errors import RadiosslError
-from radiossl.survey.cutout import Cutout
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
 
 #: Classes in the order of the batches' label numbers.
 LABELS = ("FRI", "FRII")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 _SHIPPED = files("radiossl.datasets") / "groupings"
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Beam, Cutout
 from radiossl.survey.catalogue import read_table
-from radiossl.survey.cutout import Beam, Cutout
 from radiossl.survey.image_file import FITS_SUFFIXES, PICTURE_SUFFIXES, read_image
 
 _SUFFIXES = (*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES)
@@ -69,7 +69,7 @@ def _table(options: FolderOptions) -> pa.Table:
             f"{options.table}: no column {column or 'of file names'}; name it with --set file_column=..., there are "
             f"{', '.join(table.column_names)}"
         )
-    from radiossl.survey.store import BASE_SCHEMA
+    from radiossl.store.store import BASE_SCHEMA
 
     names = [
         "image_file" if name == column else f"cat_{name}" if name in BASE_SCHEMA.names else name

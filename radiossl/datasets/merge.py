@@ -18,10 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.datasets import crumb
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, existing_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, existing_file
+from radiossl.sky.positions import match_sky
 from radiossl.survey.catalogue import Catalogue, read_catalogue, unique_ids
-from radiossl.survey.crossmatch import match_sky
 
 #: Pairs within the width of one of CRUMB's images were looked at (section 2.2).
 RADIUS_ARCSEC = 270.0

@@ -14,9 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
 from radiossl.survey.catalogue import read_table
-from radiossl.survey.cutout import Cutout
 from radiossl.survey.image_file import read_image
 
 _PER_PART = 1000

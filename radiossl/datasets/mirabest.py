@@ -19,8 +19,8 @@ import pyarrow as pa
 from radiossl.datasets.fetch import Download
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
-from radiossl.survey.cutout import Cutout
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
 
 #: The ten classes, in the order of the batches' label numbers.
 CODES = (100, 102, 104, 110, 112, 200, 201, 210, 300, 310)

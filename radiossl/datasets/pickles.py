@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
 
 _NUMPY = {
     "_reconstruct": np.ndarray([]).__reduce__()[0],

@@ -15,9 +15,9 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from radiossl.datasets.fetch import Download
-from radiossl.errors import RadiosslError
-from radiossl.survey.cutout import Cutout
-from radiossl.survey.store import CutoutStore, EmptyStoreError, cutout_batches, rows_where, store_schema, write_store
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import CutoutStore, EmptyStoreError, cutout_batches, rows_where, store_schema, write_store
 
 if TYPE_CHECKING:
     import pandas as pd

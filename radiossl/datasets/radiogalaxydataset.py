@@ -17,9 +17,9 @@ import pyarrow as pa
 from radiossl.datasets.fetch import Download
 from radiossl.datasets.mirabest import parse_name
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
-from radiossl.survey.cutout import Cutout
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
+from radiossl.store.cutout import Cutout
 
 if TYPE_CHECKING:
     import h5py

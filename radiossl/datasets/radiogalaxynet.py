@@ -22,9 +22,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file, read_json
-from radiossl.survey.cutout import Cutout
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file, read_json
+from radiossl.store.cutout import Cutout
 from radiossl.survey.fits_image import Box
 
 #: Folders of the set and what their splits are called in the store.

@@ -22,10 +22,10 @@ from pydantic import Field
 from radiossl.datasets.mirabest import batch_files, missing_batches
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, existing_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, existing_file
+from radiossl.store.cutout import Cutout
 from radiossl.survey.catalogue import read_table
-from radiossl.survey.cutout import Cutout
 
 # RGZ108k --------------------------------------------------------------------------------------------------------------
 

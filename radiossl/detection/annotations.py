@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
-from radiossl.files import read_json
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import read_json
 
 #: What a run-length encoding that holds compressed text is made of.
 _RLE_KEYS = {"size", "counts"}

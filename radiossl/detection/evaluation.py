@@ -17,10 +17,10 @@ from radiossl.detection.merging import merge
 from radiossl.detection.metrics import SOURCE, Matches, binned_table, class_table, match, source_classes
 from radiossl.detection.network import DetectorConfig
 from radiossl.detection.objects import Detection
-from radiossl.errors import RadiosslError
-from radiossl.progress import track
-from radiossl.survey.detection import longest_extent
-from radiossl.survey.statistics import PixelStatistics
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.store.statistics import PixelStatistics
+from radiossl.survey.islands import longest_extent
 
 #: Bins of size and brightness, with about as many true objects each.
 BINS = 5

@@ -14,9 +14,9 @@ from torch import Tensor
 from radiossl.detection.annotations import AnnotatedImage, Annotations
 from radiossl.detection.images import FieldPreprocessing, Frame, Reader, read_planes
 from radiossl.detection.objects import run_lengths
-from radiossl.errors import RadiosslError
 from radiossl.images.parallel import map_on_cores
-from radiossl.progress import track
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
 
 #: Largest signal that half precision holds, with room for interpolation.
 _HALF_MAX = 6e4

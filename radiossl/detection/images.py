@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from radiossl.datasets.radiogalaxynet import read_channel
-from radiossl.errors import RadiosslError
 from radiossl.images.preprocess import Preprocessing, to_square
+from radiossl.io.errors import RadiosslError
+from radiossl.store.statistics import PixelStatistics, zscale_limits
 from radiossl.survey.image_file import PICTURE_SUFFIXES, read_image
-from radiossl.survey.statistics import PixelStatistics, zscale_limits
 
 #: How the pixels of a file are meant: a plain image, or RadioGalaxyNET's two bytes in two colours.
 Reader = Literal["plain", "radiogalaxynet"]

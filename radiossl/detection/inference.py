@@ -14,9 +14,9 @@ from radiossl.detection.examples import Source
 from radiossl.detection.images import Frame
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
-from radiossl.files import read_json, write_json
 from radiossl.images.parallel import map_on_cores
-from radiossl.parts import write_parts
+from radiossl.io.files import read_json, write_json
+from radiossl.io.parts import write_parts
 
 #: Images in a forward pass.
 BATCH = 8

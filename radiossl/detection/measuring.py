@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from radiossl.detection.merging import islands
 from radiossl.detection.objects import Detection
+from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.catalogue import position_ids, unique_ids
-from radiossl.survey.detection import longest_extent
+from radiossl.survey.islands import longest_extent
 from radiossl.survey.mosaic import Box, Mosaic
-from radiossl.survey.statistics import PixelStatistics
 
 #: Local background and noise come from the pixels around an object, out to its own half size and at least so far.
 _LEAST_MARGIN_PX = 15

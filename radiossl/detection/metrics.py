@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.objects import Detection, is_source
-from radiossl.tasks.intervals import wilson_interval
+from radiossl.evaluation.intervals import wilson_interval
 
 #: Name of the group of all classes that are real sources.
 SOURCE = "SOURCE"

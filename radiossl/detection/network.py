@@ -17,11 +17,11 @@ import radiossl
 from radiossl.detection.images import FieldPreprocessing, Reader
 from radiossl.detection.objects import is_source
 from radiossl.detection.settings import DetectorDesign
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_folder, read_json, write_json
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.weights.architecture import Architecture, stage_numbers
-from radiossl.weights.released import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, file_sha256, load_tensors
+from radiossl.weights.backbone import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, file_sha256, load_tensors
 
 Mode = Literal["frozen", "finetune", "scratch"]
 MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")

@@ -15,10 +15,10 @@ from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.merging import merge
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection, as_plain, from_plain
-from radiossl.errors import RadiosslError
-from radiossl.files import read_json, write_json
 from radiossl.images.parallel import map_on_cores
-from radiossl.parts import write_parts
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import read_json, write_json
+from radiossl.io.parts import write_parts
 from radiossl.survey.cutting import window_boxes
 from radiossl.survey.mosaic import Box, Mosaic
 

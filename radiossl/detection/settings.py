@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 
 class DetectorDesign(BaseModel):

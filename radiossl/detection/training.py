@@ -26,14 +26,14 @@ from radiossl.detection.images import FieldPreprocessing
 from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.network import Detector, DetectorConfig, Mode, load_detector, save_detector
 from radiossl.detection.settings import DetectionTraining
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file, flat_keys, only_writer, read_json, remove_strays, write_json
-from radiossl.pretrain.data import epoch_batches, step_seed
-from radiossl.pretrain.distributed import World
-from radiossl.pretrain.record import Metrics, TrainingProgress
-from radiossl.pretrain.schedule import warmup_cosine
-from radiossl.pretrain.trainer import CHECKPOINT, StopRequest, read_checkpoint
-from radiossl.weights.released import CONFIG_FILE, Backbone
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, flat_keys, only_writer, read_json, remove_strays, write_json
+from radiossl.pretraining.data import epoch_batches, step_seed
+from radiossl.pretraining.distributed import World
+from radiossl.pretraining.record import Metrics, TrainingProgress
+from radiossl.pretraining.schedule import warmup_cosine
+from radiossl.pretraining.trainer import CHECKPOINT, StopRequest, read_checkpoint
+from radiossl.weights.backbone import CONFIG_FILE, Backbone
 
 SETTINGS_FILE = "settings.json"
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.maps.figures import ClassColours, NumberColours
 from radiossl.report.html import format_value
-from radiossl.report.map_figures import ClassColours, NumberColours
 
 Colours = NumberColours | ClassColours | None
 Limits = tuple[float, float, float, float]

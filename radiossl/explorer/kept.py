@@ -10,10 +10,10 @@ from threading import Lock
 
 import pandas as pd
 
-from radiossl.errors import RadiosslError
-from radiossl.files import only_writer
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import only_writer
+from radiossl.ratings.records import COLUMNS, HIGHEST, LOWEST, last_ratings, read_ratings
 from radiossl.report.results import write_table
-from radiossl.tasks.ratings import COLUMNS, HIGHEST, LOWEST, last_ratings, read_ratings
 
 LABEL_COLUMNS = ("cutout_id", "label")
 _LONGEST_LABEL = 60

@@ -13,12 +13,12 @@ from bokeh.models import ColumnDataSource, LassoSelectTool, Range1d, WheelZoomTo
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.drawing import Colours, draw_raster, legend_html, point_colours
 from radiossl.explorer.page_state import NO_COLOUR, PageState
 from radiossl.explorer.selection import rows_in_polygon
 from radiossl.explorer.style import column, html_pane
-from radiossl.report.map_figures import RASTER_ABOVE, column_colours, map_limits
+from radiossl.io.errors import RadiosslError
+from radiossl.maps.figures import RASTER_ABOVE, column_colours, map_limits
 
 #: How near to a point, in pixels, the pointer is at it.
 REACH_PX = 14

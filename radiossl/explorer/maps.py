@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from radiossl.embeddings.feature_file import FeatureFile
-from radiossl.errors import RadiosslError
-from radiossl.report.map import existing_coordinates
-from radiossl.tasks.map import make_map
+from radiossl.features.feature_file import FeatureFile
+from radiossl.io.errors import RadiosslError
+from radiossl.maps.layout import make_map
+from radiossl.maps.report import existing_coordinates
 
 PCA, MADE = "principal components", "UMAP"
 

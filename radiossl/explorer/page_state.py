@@ -7,13 +7,13 @@ from typing import Any
 
 import param
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.drawing import Theme
 from radiossl.explorer.pictures import COLOUR_MAPS, HOVER, LARGE, THUMB, image_html, thumb_html
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Session
+from radiossl.io.errors import RadiosslError
 from radiossl.report.html import format_value
-from radiossl.report.images import STRETCHES
+from radiossl.report.sheets import STRETCHES
 
 NO_COLOUR = "number of sources"
 #: The lists on the right.

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.report.images import Stretch, as_rgb
+from radiossl.report.sheets import Stretch, as_rgb
 
 #: The colour maps to choose from: names of matplotlib's.
 COLOUR_MAPS = ("inferno", "viridis", "gray", "gray_r", "cubehelix", "magma")

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
+from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.session import Session
-from radiossl.report.active_learning import ranked_table
-from radiossl.tasks.active_learning import Opinion, learn, propose, rated_rows, rating_space
-from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores
-from radiossl.tasks.ratings import read_scores
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.active_learning import Opinion, learn, propose, rated_rows, rating_space
+from radiossl.ratings.records import read_scores
+from radiossl.ratings.report import ranked_table
 
 #: Names of the columns that a ranking adds to those that colour the map.
 SCORE, EXPECTED = "anomaly score", "expected rating"
@@ -66,7 +66,7 @@ class Ranking:
         self.order = np.argsort(-scores, kind="stable")
 
     def learn(self, method: str) -> None:
-        """Order the sources by what the ratings teach, see `radiossl.tasks.active_learning.learn`.
+        """Order the sources by what the ratings teach, see `radiossl.ratings.active_learning.learn`.
 
         Raises
         ------
@@ -84,7 +84,7 @@ class Ranking:
             session.extra[EXPECTED] = opinion.rating
 
     def proposal(self) -> NDArray[np.int64]:
-        """Return the rows that would teach the most if rated next; see `radiossl.tasks.active_learning.propose`."""
+        """Return the rows that would teach the most if rated next; see `radiossl.ratings.active_learning.propose`."""
         session, starting = self.session, self._known_scores()
         rated, values = rated_rows(session.table, session.ratings.last)
         seed = session.files.seed + len(rated)  # other random ones after every rating

@@ -10,13 +10,13 @@ import numpy as np
 import panel as pn
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.page_state import ANOMALIES_TAB, PageState
 from radiossl.explorer.pictures import notice_html, sheet_html
 from radiossl.explorer.selection import table_bytes
 from radiossl.explorer.style import column, html_pane, side_by_side
-from radiossl.tasks.active_learning import METHODS
-from radiossl.tasks.ratings import HIGHEST, LOWEST
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.active_learning import METHODS
+from radiossl.ratings.records import HIGHEST, LOWEST
 
 PER_PAGE = 32
 RANKED, PROPOSED, UNRATED = "ranked list", "what to rate next", "ranked, not yet rated"

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import panel as pn
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.page_state import SEARCH_TAB, PageState
 from radiossl.explorer.pictures import image_html, notice_html, picture_url, sheet_html
 from radiossl.explorer.style import column, html_pane
 from radiossl.explorer.uploads import MOST_BYTES
-from radiossl.tasks.similarity import Query
+from radiossl.io.errors import RadiosslError
+from radiossl.similarity.search import Query
 
 _EXPLAINED = (
     "Drop a FITS image or a picture above to find the sources most like it. It goes to the computer that radiossl"

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 from radiossl.report.regions import write_regions
 from radiossl.report.results import write_table
-from radiossl.report.search import circle_radii, write_astropy_table
+from radiossl.similarity.report import circle_radii, write_astropy_table
 
 
 def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:

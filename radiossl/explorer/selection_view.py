@@ -10,11 +10,11 @@ import pandas as pd
 import panel as pn
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.page_state import SELECTION_TAB, PageState
 from radiossl.explorer.pictures import notice_html, sheet_html
 from radiossl.explorer.selection import regions_bytes, table_bytes
 from radiossl.explorer.style import column, html_pane, side_by_side
+from radiossl.io.errors import RadiosslError
 
 _SHOWN = 48
 _EXPLAINED = (

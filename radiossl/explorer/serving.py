@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import HTTPError, RequestHandler
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
     from bokeh.server.server import Server

@@ -16,21 +16,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from radiossl.embeddings.feature_file import FeatureFile
-from radiossl.embeddings.table import FeatureTable
-from radiossl.errors import RadiosslError
 from radiossl.explorer.kept import KeptLabels, KeptRatings
 from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_url
 from radiossl.explorer.uploads import saved_upload, shown_name, temporary_folder
 from radiossl.explorer.vectors import read_vectors
-from radiossl.report.images import Stretch
+from radiossl.features.feature_file import FeatureFile
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
 from radiossl.report.results import central_pixels
-from radiossl.survey.store import CutoutStore
-from radiossl.tasks.similarity import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
+from radiossl.report.sheets import Stretch
+from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
+from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
-    from radiossl.weights.released import Backbone
+    from radiossl.weights.backbone import Backbone
 
 NEIGHBOURS = 24
 #: A column of text colours the map if it has at most so many different values.
@@ -280,7 +280,7 @@ class Session:
         return query, self.index.search(query, k)[["row", "similarity"]]
 
     def _loaded_backbone(self) -> Backbone:
-        from radiossl.weights.released import load_backbone
+        from radiossl.weights.backbone import load_backbone
 
         with self._weights_lock:
             if self._backbone is None:

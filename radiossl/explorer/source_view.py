@@ -8,14 +8,14 @@ from typing import Any
 
 import panel as pn
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.page_state import NEIGHBOURS_TAB, PageState
 from radiossl.explorer.pictures import notice_html, rows_html, sheet_html
 from radiossl.explorer.style import column, html_pane, side_by_side
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.records import HIGHEST, LOWEST
 from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
-from radiossl.survey.store import BASE_SCHEMA
-from radiossl.tasks.ratings import HIGHEST, LOWEST
+from radiossl.store.store import BASE_SCHEMA
 
 _WELCOME = "Click a point of the map, or type an id or a position above."
 

@@ -12,7 +12,7 @@ from radiossl.explorer.page import Page, make_page
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.serving import Door, make_server
 from radiossl.explorer.session import Files, Session
-from radiossl.survey.store import CutoutStore
+from radiossl.store.store import CutoutStore
 
 
 def run(files: Files, store: CutoutStore | None, door: Door, browser: bool, say: Callable[[str], Any]) -> None:

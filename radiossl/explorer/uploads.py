@@ -7,7 +7,7 @@ import math
 import tempfile
 from pathlib import Path
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 MOST_BYTES = 32 * 2**20
 #: Pixels of an upload: a small file may unpack to a huge image.

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.embeddings.feature_file import FeatureFile
-from radiossl.embeddings.neighbours import unit
-from radiossl.tasks.vector_index import VectorIndex
+from radiossl.features.feature_file import FeatureFile
+from radiossl.features.neighbours import unit
+from radiossl.features.vector_index import VectorIndex
 
 #: Beyond so many sources unit vectors are kept in float16: a million of dimension 512 take 1 GB then, not 2.
 EXACT_ROWS = 100_000

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.compiling import kernel, reduction
+from radiossl.io.compiling import kernel, reduction
 
 Image = NDArray[np.float32]
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from radiossl.errors import RadiosslError
 from radiossl.images import kernels
 from radiossl.images.parallel import map_on_cores
-from radiossl.survey.statistics import STATISTICS, PixelStatistics
+from radiossl.io.errors import RadiosslError
+from radiossl.store.statistics import STATISTICS, PixelStatistics
 
 Mode = Literal["sigma-zscale", "min-max", "floor-stretch"]
 
@@ -78,7 +78,7 @@ class Preprocessing(BaseModel):
         pixels
             Shape (n, height, width), in the mosaic's unit; non-finite where blank.
         statistics
-            Shape (n, 10), float64, in the order of `radiossl.survey.statistics.STATISTICS`.
+            Shape (n, 10), float64, in the order of `radiossl.store.statistics.STATISTICS`.
 
         Returns
         -------

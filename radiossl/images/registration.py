@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.progress import track
-from radiossl.survey.store import CutoutStore
+from radiossl.io.progress import track
+from radiossl.store.store import CutoutStore
 
 #: Centres are no farther apart than this part of the smaller side, along both axes.
 LARGEST_OFFSET = 0.25

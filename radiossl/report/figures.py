@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file
 
 if TYPE_CHECKING:
     import pandas as pd

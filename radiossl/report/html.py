@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import radiossl
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file, flat_keys, read_json, write_text
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file, flat_keys, read_json, write_text
 
 if TYPE_CHECKING:
     import pandas as pd

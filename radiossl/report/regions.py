@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file
 
 #: What would end a label or its line in a region file.
 _UNSAFE = re.compile(r"[{}\x00-\x1f\x7f]+")

@@ -11,10 +11,10 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from radiossl.files import atomic_file
+from radiossl.io.files import atomic_file
 from radiossl.report.figures import training_curves
 from radiossl.report.html import Report
-from radiossl.survey.store import CutoutStore
+from radiossl.store.store import CutoutStore
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 from radiossl.report.html import Report, format_value
 
 #: Field of view, in cutout sizes; and its limits, between which the services show something.

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
-from radiossl.survey.store import BASE_SCHEMA
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
+from radiossl.store.store import BASE_SCHEMA
 
 if TYPE_CHECKING:
     from astropy.table import Table

@@ -22,15 +22,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file
-from radiossl.progress import track
-from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.cutout import Cutout, blank_fraction
-from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, mosaic_stem, nothing_there
-from radiossl.survey.placement import Places, best_places, find_sources
-from radiossl.survey.readable import OnError, readable_mosaics
-from radiossl.survey.store import (
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file
+from radiossl.io.progress import track
+from radiossl.store.cutout import Cutout, blank_fraction
+from radiossl.store.store import (
     CutoutStore,
     EmptyStoreError,
     FinishedStoreError,
@@ -40,6 +36,10 @@ from radiossl.survey.store import (
     store_schema,
     write_store,
 )
+from radiossl.survey.catalogue import Catalogue, read_catalogue
+from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, mosaic_stem, nothing_there
+from radiossl.survey.placement import Places, best_places, find_sources
+from radiossl.survey.readable import OnError, readable_mosaics
 
 #: File inside the store that lists the sources without a cutout.
 NOT_CUT = "not_cut.csv"

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
 
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")

@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.errors import RadiosslError
-from radiossl.files import existing_file
-from radiossl.progress import track
-from radiossl.survey.cutout import Beam
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
+from radiossl.io.progress import track
+from radiossl.sky.angles import unit_vectors
+from radiossl.store.cutout import Beam
 from radiossl.survey.fits_image import (
     BAND_BYTES,
     Bands,
@@ -335,12 +336,6 @@ def _rotation_to_icrs(name: str, equinox: float | None) -> NDArray[np.float64]:
     axes = CartesianRepresentation(*np.eye(3))
     frame = {"frame": name} if equinox is None else {"frame": name, "equinox": f"J{equinox}"}
     return SkyCoord(axes, **frame).icrs.cartesian.xyz.value.T
-
-
-def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions as vectors of length 1, shape (n, 3)."""
-    ra, dec = np.radians(ra_deg), np.radians(dec_deg)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
 def _beam(header: Header) -> Beam | None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.errors import RadiosslError
-from radiossl.progress import track
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.sky.angles import unit_vectors
 from radiossl.survey.catalogue import Catalogue
-from radiossl.survey.mosaic import Box, Mosaic, unit_vectors
+from radiossl.survey.mosaic import Box, Mosaic
 
 #: Points along each edge of a mosaic from which the circle around it is estimated.
 _EDGE_POINTS = 17

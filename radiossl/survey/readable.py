@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from radiossl.errors import RadiosslError
-from radiossl.progress import track
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
 from radiossl.survey.mosaic import Mosaic
 
 OnError = Literal["stop", "skip"]

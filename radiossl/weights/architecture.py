@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 
 class Architecture(BaseModel):

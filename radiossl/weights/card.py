@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import radiossl
 
 if TYPE_CHECKING:
-    from radiossl.weights.released import BackboneConfig
+    from radiossl.weights.backbone import BackboneConfig
 
 
 def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:

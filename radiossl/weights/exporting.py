@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 import radiossl
-from radiossl.errors import RadiosslError
-from radiossl.files import atomic_file
 from radiossl.images.preprocess import flips_and_rotations
-from radiossl.weights.released import Backbone
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file
+from radiossl.weights.backbone import Backbone
 
 Format = Literal["torchscript", "export", "onnx"]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.importers.files import Checkpoint, read_checkpoint
-from radiossl.weights.importers.layouts import LAYOUTS, Layout, detect, encoder_of
-from radiossl.weights.importers.presets import preset, told_by
-from radiossl.weights.released import CONFIG_FILE, Backbone, BackboneConfig, changed, check_tensors
+from radiossl.weights.backbone import CONFIG_FILE, Backbone, BackboneConfig, changed, check_tensors
+from radiossl.weights.formats.files import Checkpoint, read_checkpoint
+from radiossl.weights.formats.layouts import LAYOUTS, Layout, detect, encoder_of
+from radiossl.weights.formats.presets import preset, told_by
 
 #: Blocks per stage, whether they have three convolutions, and the shape of the second convolution of the first.
 _RESNETS: dict[tuple[tuple[int, ...], bool, tuple[int, ...]], str] = {
@@ -72,7 +72,7 @@ def import_backbone(
     format
         A key of `LAYOUTS`; ``auto`` finds it by the names of the tensors.
     preprocessing
-        A preset of `radiossl.weights.importers.presets`; None for the format's own, with the numbers that the
+        A preset of `radiossl.weights.formats.presets`; None for the format's own, with the numbers that the
         checkpoint or an `args.json` or `config.json` beside it gives.
     changes
         Values of `Preprocessing` to change after that.

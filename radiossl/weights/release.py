@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from radiossl.errors import RadiosslError
-from radiossl.files import read_json
-from radiossl.weights.released import Backbone, load_backbone, save_backbone
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import read_json
+from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 
 _SETTINGS = "_settings"
 

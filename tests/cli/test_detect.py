@@ -12,7 +12,7 @@ from pycocotools import mask as coco
 from regions import Regions
 
 from radiossl.cli.main import main
-from radiossl.weights.released import save_backbone
+from radiossl.weights.backbone import save_backbone
 
 
 def run(capsys, *arguments):

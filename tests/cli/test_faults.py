@@ -19,26 +19,26 @@ import pytest
 from safetensors.numpy import load_file
 
 from radiossl.cli.main import main
-from radiossl.embeddings.table import FeatureTable
+from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
-from radiossl.pretrain.trainer import CHECKPOINT, Trainer
-from radiossl.survey.simulate import SurveySpec, simulate_survey
+from radiossl.pretraining.trainer import CHECKPOINT, Trainer
+from radiossl.survey.simulation import SurveySpec, simulate_survey
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.released import Backbone, save_backbone
+from radiossl.weights.backbone import Backbone, save_backbone
 
 #: Small enough for several shards, pieces and blocks; as module, name and value.
 SMALL = [
-    ("radiossl.survey.store", "SHARD_BYTES", 12 * 4 * 48**2),
-    ("radiossl.embeddings.parts", "_LEAST_ROWS", 12),
-    ("radiossl.tasks.index_building", "BLOCK_BYTES", 20 * 4 * 16),
-    ("radiossl.embeddings.feature_file", "BATCH_ROWS", 20),
+    ("radiossl.store.store", "SHARD_BYTES", 12 * 4 * 48**2),
+    ("radiossl.features.parts", "_LEAST_ROWS", 12),
+    ("radiossl.features.index_building", "BLOCK_BYTES", 20 * 4 * 16),
+    ("radiossl.features.feature_file", "BATCH_ROWS", 20),
 ]
 #: Forks a process for each command and lets it kill itself instead of renaming its n-th finished file into place.
 KILLER = """
 import importlib, json, os, signal, sys
 from pathlib import Path
 import astropy.coordinates, astropy.io.fits, astropy.wcs, datasets, faiss, rich.progress, timm  # once for all
-import radiossl.images.kernels, radiossl.survey.cutting, radiossl.embeddings.parts, radiossl.tasks.index_building
+import radiossl.images.kernels, radiossl.survey.cutting, radiossl.features.parts, radiossl.features.index_building
 from radiossl.cli.main import main
 
 for module, name, value in json.loads(sys.argv[1]):

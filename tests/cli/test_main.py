@@ -13,7 +13,7 @@ from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.released import Backbone, BackboneConfig, save_backbone
+from radiossl.weights.backbone import Backbone, BackboneConfig, save_backbone
 
 TINY = ["--set", "backbone.name=test_resnet", "--image-size", "32", "--batch-size", "8", "--device", "cpu"]
 
@@ -351,14 +351,14 @@ def test_evaluating_refuses_what_it_cannot_use(capsys, world, tmp_path):
 
 
 def test_debug_shows_the_traceback(world, tmp_path):
-    from radiossl.errors import RadiosslError
+    from radiossl.io.errors import RadiosslError
 
     with pytest.raises(RadiosslError):
         main(["--debug", "embed", str(tmp_path / "none"), str(world / "store"), "--out", str(tmp_path / "f")])
 
 
 def test_interruption_ends_with_130(capsys, monkeypatch, tmp_path):
-    from radiossl.survey import simulate
+    from radiossl.survey import simulation as simulate
 
     def interrupt(*_):
         raise KeyboardInterrupt

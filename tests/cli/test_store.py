@@ -12,8 +12,8 @@ from pyarrow import parquet
 
 from radiossl import open_store
 from radiossl.cli.main import main
-from radiossl.survey.cutout import Cutout
-from radiossl.survey.store import cutout_batches, store_manifest, store_schema, write_store
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import cutout_batches, store_manifest, store_schema, write_store
 
 SCHEMA = store_schema(
     pa.schema([("label", pa.string()), ("score", pa.float64()), ("flux", pa.float64()), ("good", pa.bool_())])

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from radiossl.cli.main import main
-from radiossl.embeddings.table import FeatureTable
+from radiossl.features.table import FeatureTable
 
 
 def run(capsys, *arguments):

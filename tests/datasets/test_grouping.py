@@ -6,7 +6,7 @@ import pytest
 from radiossl import RadiosslError
 from radiossl.datasets.grouping import grouping_names, read_grouping
 from radiossl.datasets.mirabest import CODES
-from radiossl.tasks.labels import read_labels
+from radiossl.evaluation.labels import read_labels
 
 
 def test_every_shipped_grouping_can_be_read_and_says_what_it_is():

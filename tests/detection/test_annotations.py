@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from radiossl.detection.annotations import draw_images, read_annotations
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 
 from .conftest import blobs, coco_content
 

@@ -7,8 +7,8 @@ from astropy.visualization import ZScaleInterval
 from PIL import Image
 
 from radiossl.detection.images import CONTRASTS, FieldPreprocessing, Frame, read_planes
-from radiossl.errors import RadiosslError
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.errors import RadiosslError
 
 from .conftest import blobs
 

@@ -11,7 +11,7 @@ from radiossl.detection.network import Detector, DetectorConfig
 from radiossl.detection.objects import as_plain
 from radiossl.detection.prediction import detect_mosaic
 from radiossl.detection.settings import DetectorDesign
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
 from radiossl.survey.mosaic import Mosaic
 
 from .conftest import blobs

@@ -15,8 +15,8 @@ from radiossl.detection.images import FieldPreprocessing
 from radiossl.detection.network import load_detector
 from radiossl.detection.settings import DetectionTraining
 from radiossl.detection.training import COLUMNS, train_detector
-from radiossl.errors import RadiosslError
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.errors import RadiosslError
 
 from .conftest import blobs, write_set
 

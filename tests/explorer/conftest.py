@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from radiossl.embeddings.embed import embed_store, table_metadata
-from radiossl.embeddings.table import FeatureTable
-from radiossl.survey.cutout import Cutout
-from radiossl.survey.store import CutoutStore, cutout_batches, store_schema, write_store
-from radiossl.weights.released import load_backbone, save_backbone
+from radiossl.features.embedding import embed_store, table_metadata
+from radiossl.features.table import FeatureTable
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import CutoutStore, cutout_batches, store_schema, write_store
+from radiossl.weights.backbone import load_backbone, save_backbone
 
 #: What a catalogue may hold: a page that does not escape it runs it.
 HOSTILE_ID = "<script>window.hacked=1</script>"

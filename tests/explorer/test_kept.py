@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.kept import KeptLabels, KeptRatings
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.records import read_ratings
 from radiossl.report.results import write_table
-from radiossl.tasks.ratings import read_ratings
 
 
 def test_every_rating_is_in_the_file_at_once(tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
-from radiossl.tasks.ratings import read_ratings
+from radiossl.ratings.records import read_ratings
 from tests.explorer.running import running
 
 from .conftest import COUNT, HOSTILE_ID

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from astropy.table import Table
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.selection import regions_bytes, rows_in_polygon, table_bytes
+from radiossl.io.errors import RadiosslError
 
 FRAME = pd.DataFrame(
     {

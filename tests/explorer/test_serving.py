@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("panel", reason="the explorer needs pip install 'radiossl[explore]'")
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.serving import Door, Doorkeeper
+from radiossl.io.errors import RadiosslError
 
 
 class Request:

@@ -9,18 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from radiossl.embeddings.feature_file import FeatureFile
-from radiossl.embeddings.table import FeatureTable
-from radiossl.errors import RadiosslError
+from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.pictures import linked_source, picture_url, source_link, thumb_html
 from radiossl.explorer.ranking import EXPECTED, SCORE, Ranking
 from radiossl.explorer.session import Files, Session
 from radiossl.explorer.vectors import read_vectors
-from radiossl.report.active_learning import ranked_table
-from radiossl.tasks.active_learning import learn, rated_rows, rating_space
-from radiossl.tasks.anomalies import AnomalySettings, anomaly_scores
-from radiossl.tasks.ratings import last_ratings, read_ratings
-from radiossl.tasks.similarity import SimilarityIndex
+from radiossl.features.feature_file import FeatureFile
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.active_learning import learn, rated_rows, rating_space
+from radiossl.ratings.records import last_ratings, read_ratings
+from radiossl.ratings.report import ranked_table
+from radiossl.similarity.search import SimilarityIndex
 
 from .conftest import COUNT, HOSTILE_ID
 
@@ -103,8 +103,8 @@ def test_an_id_that_stands_twice_is_refused(survey, files, tmp_path):
 
 
 def test_a_map_of_other_sources_is_refused(survey, files, tmp_path):
-    from radiossl.report.map import write_map
-    from radiossl.tasks.map import make_map, map_columns
+    from radiossl.maps.layout import make_map, map_columns
+    from radiossl.maps.report import write_map
 
     table = FeatureTable.read(survey.features).select(np.arange(COUNT)[::-1])
     table.write(tmp_path / "other.parquet")

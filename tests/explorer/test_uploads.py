@@ -10,8 +10,8 @@ import pytest
 from astropy.io import fits
 from PIL import Image
 
-from radiossl.errors import RadiosslError
 from radiossl.explorer.uploads import MOST_BYTES, saved_upload, shown_name
+from radiossl.io.errors import RadiosslError
 from radiossl.survey.image_file import read_image
 
 

@@ -18,9 +18,9 @@ from radiossl.images.preprocess import (
     flips_and_rotations,
     to_square,
 )
-from radiossl.survey.statistics import PixelStatistics
+from radiossl.store.statistics import PixelStatistics
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.released import Backbone
+from radiossl.weights.backbone import Backbone
 
 MODES = ["sigma-zscale", "min-max", "floor-stretch"]
 

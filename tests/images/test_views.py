@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from radiossl.images import preprocess
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
-from radiossl.survey.statistics import PixelStatistics
+from radiossl.store.statistics import PixelStatistics
 
 SIZE = 24
 MODES = ["sigma-zscale", "min-max", "floor-stretch"]

@@ -13,12 +13,12 @@ import pytest
 from astropy.io import fits
 
 from radiossl import RadiosslError, open_store
+from radiossl.store import store as store_module
+from radiossl.store.store import store_manifest
 from radiossl.survey import cutting
-from radiossl.survey import store as store_module
 from radiossl.survey.catalogue import Catalogue
 from radiossl.survey.cutting import blind_cutouts, source_cutouts, window_starts
 from radiossl.survey.mosaic import Mosaic
-from radiossl.survey.store import store_manifest
 
 SCALE = 2.0  # arcsec per pixel
 
@@ -345,7 +345,7 @@ def interrupt_at_shard(number, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(cutting, "cutout_batches", batches)
-    monkeypatch.setattr("radiossl.survey.store.SHARD_BYTES", 1)
+    monkeypatch.setattr("radiossl.store.store.SHARD_BYTES", 1)
 
 
 def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):

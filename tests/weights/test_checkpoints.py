@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from radiossl.weights.backbone import load_backbone
 from radiossl.weights.card import card_sections
-from radiossl.weights.released import load_backbone
 
 FOLDER = Path(__file__).parents[2] / "checkpoints"
 RELEASED = sorted(path.parent for path in FOLDER.glob("*/config.json"))

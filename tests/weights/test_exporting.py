@@ -11,8 +11,8 @@ from radiossl import RadiosslError
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights import exporting
 from radiossl.weights.architecture import Architecture
+from radiossl.weights.backbone import Backbone, save_backbone
 from radiossl.weights.exporting import METADATA, export_backbone
-from radiossl.weights.released import Backbone, save_backbone
 
 BACKBONES = {
     "three channels, eight views": (Architecture(name="test_resnet"), Preprocessing(size=32, views=8)),

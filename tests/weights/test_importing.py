@@ -17,10 +17,10 @@ from torchvision.models import resnet18, resnet50
 
 from radiossl import RadiosslError, load_backbone
 from radiossl.images.preprocess import Preprocessing
-from radiossl.weights.importers.layouts import LAYOUTS
-from radiossl.weights.importers.presets import PRESETS
+from radiossl.weights.backbone import save_backbone
+from radiossl.weights.formats.layouts import LAYOUTS
+from radiossl.weights.formats.presets import PRESETS
 from radiossl.weights.importing import import_backbone
-from radiossl.weights.released import save_backbone
 
 SIDE = 64
 

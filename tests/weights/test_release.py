@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from radiossl.cli.main import main
-from radiossl.errors import RadiosslError
+from radiossl.io.errors import RadiosslError
+from radiossl.weights.backbone import load_backbone, save_backbone
 from radiossl.weights.release import evaluation_scores, release, run_compute
-from radiossl.weights.released import load_backbone, save_backbone
 
 
 @pytest.fixture

@@ -1,0 +1,242 @@
+"""The result folder of an anomaly search: ranked objects, galleries, and how good the ranking is where labels tell."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.anomalies.feature_ranking import FeatureRanking
+from radiossl.anomalies.figures import importance_figure, scan_figure, score_histogram, threshold_figure
+from radiossl.anomalies.quality import AnomalyLabels, threshold_curves
+from radiossl.anomalies.scores import rank_fractions
+from radiossl.anomalies.search import SCORE_TITLES, AnomalyQuality, AnomalySearch
+from radiossl.features.confounders import confounder_table, confounder_warnings
+from radiossl.features.table import FeatureTable
+from radiossl.io.files import write_json
+from radiossl.report.figures import score_bars
+from radiossl.report.html import Report, format_value
+from radiossl.report.results import cutout_images, write_table
+from radiossl.report.sheets import image_grid
+from radiossl.store.store import CutoutStore
+
+#: Objects in a gallery.
+_GALLERY = 48
+_SMALL_GALLERY = 24
+_IN_TABLE = ("auc", "auc_std", "auc_low", "auc_high", "recall@5%", "recall@5%_std", "recall@10%", "recall@10%_std")
+_ALSO_IN_TABLE = ("crossing", "recall_in_all@5%", "recall_in_all@10%")
+
+Rows = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+
+def write_anomalies(
+    search: AnomalySearch,
+    table: FeatureTable,
+    out: str | os.PathLike[str],
+    store: CutoutStore | None = None,
+    label: str | None = None,
+) -> Path:
+    """Write metrics.json, anomalies.csv, figures, galleries and report.html; return the report's path.
+
+    Parameters
+    ----------
+    search
+        What `find_anomalies` returns.
+    table
+        The table that was searched.
+    out
+        Folder.
+    store
+        Where the cutouts' pixels are; without it no gallery is drawn.
+    label
+        Column to write under the pictures.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    scores, settings = search.scores, search.settings
+    order = np.argsort(-scores, kind="stable")
+    write_table(_ranked(table, scores, order), out / "anomalies.csv")
+    confounders = confounder_table({"anomaly score": scores}, table, search.options.baselines)
+    write_json(out / "metrics.json", _metrics(search, confounders))
+
+    report = Report("Anomalies").text(_how(search, table), *confounder_warnings(confounders))
+    report.link(out / "anomalies.csv").link(out / "metrics.json").section("The most anomalous")
+    if store is None:
+        report.text("The cutouts' store was not found: no gallery. Give it with --store.")
+    else:
+        _galleries(report, out, search, table, store, order, label)
+    shown = ["rank", "score", "cutout_id", "ra_deg", "dec_deg", *([label] if label else []), *search.options.baselines]
+    top = _ranked(table, scores, order[:_SMALL_GALLERY])
+    report.table(top[[name for name in dict.fromkeys(shown) if name in top]])
+    report.section("Scores")
+    score_histogram(scores, search.labels, out=out / "scores.png", xlabel=f"anomaly score ({settings.method})")
+    report.figure(out / "scores.png", "Distribution of the scores.")
+    report.table(
+        confounders, "Rank correlation of the score with what is not morphology; beyond 0.5 it is worth a thought."
+    )
+    if search.quality is not None:
+        _report_quality(report, search, out)
+    if search.ranking is not None:
+        _report_ranking(report, search.ranking, out)
+    return report.write(out / "report.html")
+
+
+def summary_lines(search: AnomalySearch) -> list[str]:
+    """One line for each judged score, for the terminal; none without labels."""
+    if search.quality is None:
+        return []
+    lines = []
+    for row in search.quality.comparison.to_dict("records"):
+        spread = f" ± {row['auc_std']:.3f}" if row["seeds"] > 1 else ""
+        recalls = ", ".join(f"{row[f'recall@{part}']:.3f} in the first {part}" for part in ("5%", "10%"))
+        lines.append(f"{row['name']:34s} AUC {row['auc']:.3f}{spread:8s}  recall {recalls}")
+    return lines
+
+
+def _ranked(table: FeatureTable, scores: Scores, order: Rows) -> pd.DataFrame:
+    ours = ["rank", "cutout_id", "ra_deg", "dec_deg", "score"]
+    frame = table.columns.take(order).to_pandas()
+    frame = frame.drop(columns=["rank", "score"], errors="ignore")
+    frame["rank"], frame["score"] = np.arange(1, len(order) + 1), scores[order]
+    first = [name for name in ours if name in frame]
+    return frame[[*first, *frame.columns.drop(first)]]
+
+
+def _how(search: AnomalySearch, table: FeatureTable) -> str:
+    settings, top = search.settings, search.options.top
+    how = f"{settings.trees} trees, max_samples {settings.max_samples}"
+    if settings.method == "neighbours":
+        how = f"{settings.neighbours} nearest neighbours"
+    what = f"the {top} features that LightGBM ranks best by the labels" if top else f"all {table.features.shape[1]}"
+    seed = f"seed {settings.seed}"
+    return f"{len(table)} objects by {SCORE_TITLES[settings.method]} ({how}, {seed}) on {what} features.".replace(
+        "labels features", "labels"
+    )
+
+
+def _metrics(search: AnomalySearch, confounders: pd.DataFrame) -> dict[str, Any]:
+    settings = search.settings
+    metrics: dict[str, Any] = {
+        "objects": len(search.scores),
+        "method": settings.method,
+        "trees": settings.trees,
+        "max_samples": settings.max_samples,
+        "neighbours": settings.neighbours,
+        "seed": settings.seed,
+        "top_features": search.options.top or "all",
+        "highest_score": search.scores.max(),
+        "median_score": np.median(search.scores),
+    }
+    metrics |= {f"correlation[{row['property']}]": row["anomaly score"] for row in confounders.to_dict("records")}
+    if search.labels is not None and search.quality is not None:
+        metrics |= {"labelled": len(search.labels.rows), "anomalous": search.labels.anomalous.sum()}
+        for part in (search.quality.comparison, search.quality.crossings.add_prefix("crossing_")):
+            for row in part.to_dict("records"):
+                name = str(row.pop("name", None) or row.pop("crossing_name")).replace(", ", "_").replace(" ", "_")
+                metrics |= {f"{name}_{key}": value for key, value in row.items()}
+        if search.quality.scan is not None:
+            metrics |= {f"scan_chosen_by_folds_{key}": value for key, value in search.quality.scan.chosen.items()}
+    return metrics
+
+
+def _galleries(
+    report: Report,
+    out: Path,
+    search: AnomalySearch,
+    table: FeatureTable,
+    store: CutoutStore,
+    order: Rows,
+    label: str | None,
+) -> None:
+    chosen = {"anomalous.png": (order[:_GALLERY], "Highest scores first.")}
+    chosen["ordinary.png"] = (order[::-1][:_SMALL_GALLERY], "For comparison: the lowest scores, lowest first.")
+    if search.labels is not None:
+        sought = search.labels.rows[search.labels.anomalous]
+        overlooked = sought[np.argsort(search.scores[sought], kind="stable")][:_SMALL_GALLERY]
+        chosen["overlooked.png"] = (overlooked, "Called anomalous by their labels, but of the lowest scores.")
+    field_px = table.metadata.get("preprocessing", {}).get("field_px")
+    places = rank_fractions(search.scores)
+    for name, (rows, caption) in chosen.items():
+        images = cutout_images(store, table.column("cutout_id")[rows], field_px)
+        captions = _captions(table, rows, search.scores, places, label)
+        image_grid(images, captions, out=out / name, how="asinh")
+        report.figure(out / name, caption)
+
+
+def _captions(table: FeatureTable, rows: Rows, scores: Scores, places: Scores, label: str | None) -> list[str]:
+    ids = table.column("cutout_id")
+    labels = table.column(label) if label else np.full(len(table), None)
+    captions = []
+    for row in rows:
+        rank = len(scores) - int(np.floor(places[row] * len(scores)))
+        shown = f"\n{label} {format_value(labels[row])}" if label and not pd.isna(labels[row]) else ""
+        captions.append(f"{ids[row]}\n#{rank}, {scores[row]:.3f}{shown}")
+    return captions
+
+
+def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
+    quality, labels = search.quality, search.labels
+    assert quality is not None
+    assert labels is not None
+    comparison = quality.comparison
+    report.section("Quality").text(
+        f"{labels.anomalous.sum()} of {len(labels.rows)} labelled objects are anomalous. Recall in the first 5 % and 10"
+        f" % is that of a ranking of the labelled objects alone; it cannot exceed {_most(labels, 0.05):.3f} and"
+        f" {_most(labels, 0.1):.3f}. recall_in_all counts them in the ranking of all objects. AUC: mean and standard"
+        f" deviation over seeds; auc_low and auc_high are the 68 % interval over labelled objects drawn again. Features"
+        f" were ranked by folds without the objects they are judged on."
+    )
+    bars = [(row["name"], row["auc"], row["auc_std"]) for row in comparison.to_dict("records")]
+    score_bars(bars, out=out / "quality.png", xlabel="AUC", highlight=[quality.main])
+    report.figure(out / "quality.png", "Area under the ROC curve, 0.5 for a score that knows nothing.")
+    report.table(comparison[["name", *_IN_TABLE, *_ALSO_IN_TABLE]])
+    write_table(comparison, out / "quality.csv")
+    xlabel = (
+        "place in the ranking of all objects" if search.options.top else f"anomaly score ({search.settings.method})"
+    )
+    threshold_figure(threshold_curves(*quality.scores), out=out / "thresholds.png", xlabel=xlabel)
+    report.figure(out / "thresholds.png", "As figure 12 of Riggi et al. 2024; contamination and precision add up to 1.")
+    report.table(quality.crossings, "Where recall and precision are equal (Riggi et al. 2024, table 4).")
+    write_table(quality.crossings, out / "crossings.csv")
+    report.link(out / "quality.csv").link(out / "crossings.csv")
+    if quality.scan is not None:
+        _report_scan(report, quality, out)
+
+
+def _most(labels: AnomalyLabels, part: float) -> float:
+    """The highest recall that so small a part of the labelled objects can have."""
+    return min(1.0, max(1.0, np.round(part * len(labels.rows))) / labels.anomalous.sum())
+
+
+def _report_scan(report: Report, quality: AnomalyQuality, out: Path) -> None:
+    assert quality.scan is not None
+    table, chosen = quality.scan.table, quality.scan.chosen
+    others = quality.comparison.set_index("name")["auc"].drop(quality.main)
+    baselines = {name: area for name, area in others.items() if not str(name).startswith(tuple(SCORE_TITLES.values()))}
+    scan_figure(table, out=out / "scan.png", baselines=baselines)
+    write_table(table, out / "scan.csv")
+    best = table.sort_values("auc", ascending=False, kind="stable").head(12)
+    report.section("Scan of the forest").text(
+        f"One seed. The best of {len(table)} settings is best on these labels by chance too: chosen on four fifths of"
+        f" them and judged on the rest its AUC is {chosen['auc']:.3f}. contamination moves the threshold and nothing"
+        " else: recall and precision are those of what it flags, the AUC does not depend on it."
+    )
+    report.figure(out / "scan.png", "AUC against max_samples.").table(best, "The best settings.")
+    report.link(out / "scan.csv")
+
+
+def _report_ranking(report: Report, ranking: FeatureRanking, out: Path) -> None:
+    importance_figure(ranking.importance, out=out / "importance.png")
+    write_table(
+        pd.DataFrame({"feature": ranking.order, "splits": ranking.importance[ranking.order]}), out / "features.csv"
+    )
+    report.section("Features").text(
+        f"Balanced accuracy of the classifier on the part that decided when to stop: {ranking.accuracy:.3f}."
+    )
+    report.figure(out / "importance.png", "Splits at each feature, of the trees made with all labels.")
+    report.link(out / "features.csv")

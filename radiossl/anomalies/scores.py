@@ -1,0 +1,166 @@
+"""Anomalies: how unlike all others each object is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.features.neighbours import unit
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+
+Method = Literal["forest", "neighbours"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+#: The neighbours of an object are looked for among at most this many others, drawn at random.
+REFERENCE_OBJECTS = 20_000
+#: Trees are grown from at most this many objects, drawn at random.
+FOREST_OBJECTS = 200_000
+#: Objects that are scored at a time, and how many such chunks take no longer than a progress bar is worth.
+_CHUNK = 8192
+_QUIET_CHUNKS = 3
+
+
+@dataclass(frozen=True)
+class AnomalySettings:
+    """How objects are scored.
+
+    Attributes
+    ----------
+    method
+        ``forest``: Isolation Forest (Liu et al. 2008; Riggi et al. 2024, section 5.2). ``neighbours``: mean
+        distance to the nearest neighbours.
+    trees
+        Of the forest (200 in Riggi et al. 2024).
+    max_samples
+        Objects from which each tree is grown: a fraction of all, or ``auto`` for 256.
+    neighbours
+        How many of them.
+    seed
+        Of every random draw.
+    """
+
+    method: Method = "forest"
+    trees: int = 200
+    max_samples: float | Literal["auto"] = "auto"
+    neighbours: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise RadiosslError(f"--method {self.method}: expected one of {', '.join(METHODS)}")
+        if self.trees < 1 or self.neighbours < 1:
+            raise RadiosslError(f"{self.trees} trees and {self.neighbours} neighbours: at least one of each is needed")
+        if self.max_samples != "auto" and not 0 < self.max_samples <= 1:
+            raise RadiosslError(f"--max-samples {self.max_samples}: expected auto, or a fraction above 0 and at most 1")
+
+
+def anomaly_scores(
+    features: NDArray[np.floating], settings: AnomalySettings | None = None, columns: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Score objects by how unlike the others they are, without any label.
+
+    All features of an object are divided by their length first: a backbone learns by the angles between them (the
+    contrastive loss is one of cosines), and lengths follow brightness. docs/anomalies.md says what that is worth.
+
+    ``forest``: s = 2 ** (-E[h] / c), where E[h] is the mean depth at which the trees isolate the object and c the mean
+    depth expected for as many objects as each tree was grown from (Liu et al. 2008, equation 2); it is the negative of
+    scikit-learn's ``score_samples``. About 0.5 is ordinary, towards 1 anomalous.
+
+    ``neighbours``: s = d / (d + m), where d is the object's mean distance to its nearest neighbours among at most
+    `REFERENCE_OBJECTS` others, and m the median of d. 0.5 is ordinary, 0.75 three times as far from everything as an
+    ordinary object.
+
+    Parameters
+    ----------
+    features
+        Shape (n, d); finite. They are worked through in chunks, so that beside them little but the scores is held.
+    settings
+        How; see `AnomalySettings`.
+    columns
+        Numbers of the features to look at, such as the best of `rank_features`; None for all.
+
+    Returns
+    -------
+    ndarray
+        Shape (n,), in [0, 1], the highest the most anomalous.
+
+    Raises
+    ------
+    RadiosslError
+        If there are fewer than three objects, or features are not finite.
+    """
+    settings = settings or AnomalySettings()
+    if features.ndim != 2 or len(features) < 3:
+        raise RadiosslError(f"anomalies among features of shape {features.shape}: three objects at least are needed")
+    for start in range(0, len(features), _CHUNK):
+        if not np.isfinite(features[start : start + _CHUNK]).all():
+            raise RadiosslError("anomalies: features that are not finite; embed the cutouts again")
+    score = _forest_scores if settings.method == "forest" else _neighbour_scores
+    return score(features, slice(None) if columns is None else np.asarray(columns), settings)
+
+
+_Columns = NDArray[np.int64] | slice
+
+
+def _forest_scores(features: NDArray[np.floating], columns: _Columns, settings: AnomalySettings) -> NDArray[np.float64]:
+    from sklearn.ensemble import IsolationForest
+
+    rows = _drawn(len(features), FOREST_OBJECTS, settings.seed)
+    samples = settings.max_samples
+    if samples != "auto":
+        samples = max(2, int(samples * len(rows)))  # a tree of one object isolates nothing
+    forest = IsolationForest(n_estimators=settings.trees, max_samples=samples, random_state=settings.seed)
+    forest.fit(unit(features[rows])[:, columns])
+    return np.concatenate(
+        [-forest.score_samples(unit(features[chunk])[:, columns]) for chunk in _chunks(len(features))]
+    )
+
+
+def _neighbour_scores(
+    features: NDArray[np.floating], columns: _Columns, settings: AnomalySettings
+) -> NDArray[np.float64]:
+    import faiss
+
+    def vectors(rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        return np.ascontiguousarray(unit(features[rows])[:, columns])
+
+    rows = _drawn(len(features), REFERENCE_OBJECTS, settings.seed)
+    reference = vectors(rows)
+    index = faiss.IndexFlatL2(reference.shape[1])
+    index.add(reference)
+    wanted = min(settings.neighbours, len(rows) - 1)
+    distances = np.empty(len(features))
+    for chunk in _chunks(len(features)):
+        squared, found = index.search(vectors(chunk), wanted + 1)
+        own = rows[found] == np.arange(chunk.start, chunk.stop)[:, None]
+        own[~own.any(axis=1), -1] = True  # not in the reference, or behind copies of itself: the farthest is too many
+        squared = np.maximum(squared[~own].reshape(len(found), wanted), 0.0)  # rounding makes copies negative
+        distances[chunk] = np.sqrt(squared).mean(axis=1)
+    middle = max(float(np.median(distances)), float(np.finfo(np.float32).eps))
+    return distances / (distances + middle)
+
+
+def _drawn(length: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Rows of at most so many objects, in order."""
+    if length <= most:
+        return np.arange(length)
+    return np.sort(np.random.default_rng(seed).choice(length, most, replace=False))
+
+
+def _chunks(length: int) -> Iterator[slice]:
+    starts: Iterable[int] = range(0, length, _CHUNK)
+    if length > _QUIET_CHUNKS * _CHUNK:
+        starts = track(starts, "scoring")
+    return (slice(start, min(start + _CHUNK, length)) for start in starts)
+
+
+def rank_fractions(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the place of each object in the ranking of all, from 0 (lowest) to 1 (highest); ties share theirs."""
+    from scipy.stats import rankdata
+
+    return (rankdata(scores) - 0.5) / len(scores)

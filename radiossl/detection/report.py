@@ -1,0 +1,203 @@
+"""The result folder of a search for sources: catalogue, regions, label images and pictures."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.detection.measuring import UNITS, label_image, measure
+from radiossl.detection.network import Detector
+from radiossl.detection.objects import Detection
+from radiossl.io.files import atomic_file, write_json
+from radiossl.report.figures import PALETTE, new_figure, save_figure
+from radiossl.report.html import Report
+from radiossl.report.regions import write_outline_regions
+from radiossl.report.results import write_table
+from radiossl.report.sheets import as_rgb
+from radiossl.survey.mosaic import Mosaic, mosaic_stem
+
+#: Longest side in pixels of the picture of a mosaic: larger ones are averaged.
+_PICTURE_SIDE = 1400
+_INCHES = 9.0
+_FONT = 9
+#: With more objects their names would hide the picture.
+_MOST_NUMBERS = 60
+#: Rows of the catalogue in the report.
+_ROWS = 100
+_SHOWN = (
+    "label",
+    "source_id",
+    "class",
+    "source_score",
+    "score",
+    "ra_deg",
+    "dec_deg",
+    "extent_arcsec",
+    "snr",
+    "flux_jy",
+    "islands",
+)
+
+
+@dataclass(frozen=True)
+class SearchedMosaic:
+    """A mosaic, its label (a name no other has), and what was found in it, the best first."""
+
+    mosaic: Mosaic
+    label: str
+    found: Sequence[Detection]
+
+
+def write_detections(searched: Sequence[SearchedMosaic], detector: Detector, out: str | os.PathLike[str]) -> Path:
+    """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html.
+
+    Parameters
+    ----------
+    searched
+        At least one mosaic, open or not.
+    detector
+        What found the objects.
+    out
+        Folder.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    colours = class_colours(detector.config.classes)
+    report = Report("Detected sources").text(
+        f"Found by {detector.name}, in images of {detector.config.preprocessing.preprocessing.size} pixels a side."
+    )
+    frames = []
+    for one in searched:
+        labels = label_image(one.found, one.mosaic.shape)
+        frame = measure(one.found, one.mosaic, labels)
+        frames.append(frame)
+        stem = mosaic_stem(one.label)
+        _write_label_image(labels, one.mosaic, out / f"{stem}_labels.fits")
+        _write_regions(one, frame, colours, out / f"{stem}.reg")
+        draw_overview(one, colours, out / f"{stem}_overview.png")
+        report.section(one.label)
+        report.figure(out / f"{stem}_overview.png", "Outlines by class, numbers as in the label image and catalogue.")
+        report.link(out / f"{stem}.reg").link(out / f"{stem}_labels.fits")
+    catalogue = pd.concat(frames, ignore_index=True)
+    write_table(catalogue, out / "catalogue.csv")
+    write_catalogue(catalogue, out / "catalogue.fits")
+    counts = Counter(catalogue["class"])
+    metrics: dict[str, Any] = {"objects": len(catalogue), "mosaics": len(searched)}
+    metrics |= {f"objects[{name}]": counts[name] for name in detector.config.classes}
+    metrics |= {name: int(catalogue[name].sum()) for name in ("at_edge", "near_blank", "cut", "merged")}
+    write_json(out / "metrics.json", metrics)
+    report.section("Catalogue").values(metrics)
+    report.table(catalogue[list(_SHOWN)].head(_ROWS), f"The first {min(_ROWS, len(catalogue))} rows.")
+    report.link(out / "catalogue.csv").link(out / "catalogue.fits")
+    return report.write(out / "report.html")
+
+
+def class_colours(classes: Sequence[str]) -> dict[str, str]:
+    """Return a colour for each class."""
+    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(classes)}
+
+
+def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
+    """Write a catalogue as a FITS table with units, atomically."""
+    from astropy.table import Table
+
+    table = Table.from_pandas(catalogue.astype({"source_id": object, "class": object, "mosaic": object}))
+    for name in table.colnames:  # columns of text have no width without rows
+        if table[name].dtype.kind == "O":
+            table[name] = table[name].astype(str)
+    for name, unit in UNITS.items():
+        table[name].unit = unit
+    with atomic_file(path) as temporary:
+        table.write(temporary, format="fits", overwrite=True)
+
+
+def _write_label_image(labels: NDArray[np.int32], mosaic: Mosaic, path: Path) -> None:
+    from astropy.io import fits
+
+    header = mosaic.wcs.to_header(relax=True)
+    header["OBJECT"] = ("labels", "0 where nothing was found, else column label")
+    with atomic_file(path) as temporary:
+        fits.PrimaryHDU(labels, header).writeto(temporary, overwrite=True)
+
+
+def _write_regions(one: SearchedMosaic, frame: pd.DataFrame, colours: dict[str, str], path: Path) -> None:
+    outlines = []
+    for item in one.found:
+        lines = [one.mosaic.pixel_to_sky(line[:, 0], line[:, 1]) for line in item.outlines()]
+        outlines.append([np.stack(line, axis=1) for line in lines])
+    names = [
+        f"{row.label} {item.label} {item.source_score:.2f}"
+        for row, item in zip(frame.itertuples(), one.found, strict=True)
+    ]
+    write_outline_regions(outlines, names, [colours[item.label] for item in one.found], path)
+
+
+def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: str | os.PathLike[str]) -> None:
+    """Draw a mosaic with the outlines of its objects as PNG, the first row at the bottom."""
+    from matplotlib.collections import LineCollection
+    from matplotlib.lines import Line2D
+
+    image, factor = _thumbnail(one.mosaic)
+    height, width = image.shape
+    figure = new_figure(_INCHES, max(2.0, _INCHES * height / width) + 0.5)
+    axes = figure.add_subplot()
+    shown = (-0.5, one.mosaic.shape[1] - 0.5, -0.5, one.mosaic.shape[0] - 0.5)
+    extent = (-0.5, factor * width - 0.5, -0.5, factor * height - 0.5)
+    axes.imshow(as_rgb(image, how="asinh", colour_map="gray_r"), origin="lower", extent=extent, interpolation="nearest")
+    for name, colour in colours.items():
+        lines = [line for item in one.found if item.label == name for line in item.outlines()]
+        axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.0))
+    if len(one.found) <= _MOST_NUMBERS:
+        for number, item in enumerate(one.found, start=1):
+            x0, y0, across, along = item.extent
+            style: dict[str, Any] = {"fontsize": _FONT - 3, "color": colours[item.label], "clip_on": True}
+            axes.annotate(f"{number}", (x0 + across, y0 + along), (1, 1), textcoords="offset points", **style)
+    axes.set_xlim(shown[:2])
+    axes.set_ylim(shown[2:])
+    axes.set_xlabel("x (pixels)", fontsize=_FONT)
+    axes.set_ylabel("y (pixels)", fontsize=_FONT)
+    axes.tick_params(labelsize=_FONT - 1)
+    counts = Counter(item.label for item in one.found)
+    handles = [Line2D([], [], color=colour, label=f"{name} ({counts[name]})") for name, colour in colours.items()]
+    figure.legend(
+        handles=handles,
+        loc="outside upper left",
+        ncols=6,
+        frameon=False,
+        fontsize=_FONT,
+        title=one.label,
+        alignment="left",
+        title_fontsize=_FONT,
+    )
+    save_figure(figure, out)
+
+
+def _thumbnail(mosaic: Mosaic) -> tuple[NDArray[np.float32], int]:
+    """Return a mosaic averaged in squares of a side that is returned too, read band by band."""
+    import warnings
+
+    height, width = mosaic.shape
+    factor = -(-max(height, width) // _PICTURE_SIDE)
+    columns = -(-width // factor)
+    bands = []
+    rows_at_a_time = factor * max(1, 2**22 // (width * factor))
+    for y0 in range(0, height, rows_at_a_time):
+        rows = -(-min(rows_at_a_time, height - y0) // factor)
+        pixels = mosaic.read(0, y0, columns * factor, rows * factor)  # blank beyond the edges
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of squares that are blank
+            bands.append(np.nanmean(pixels.reshape(rows, factor, columns, factor), axis=(1, 3)))
+    return np.concatenate(bands).astype(np.float32), factor

@@ -1,0 +1,1 @@
+"""Duplicates: cutouts that show the same source."""

@@ -1,0 +1,124 @@
+"""The result folder of a search for duplicates."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from radiossl.duplicates.search import Duplicates, keep_table
+from radiossl.io.files import write_json
+from radiossl.report.html import Report
+from radiossl.report.results import cutout_images, write_table
+from radiossl.report.sheets import image_grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from radiossl.features.table import FeatureTable
+    from radiossl.store.store import CutoutStore
+
+_MOST_GROUPS = 24
+_MOST_MEMBERS = 6
+_SHOWN = 40
+
+
+def write_duplicates(
+    found: Duplicates, table: FeatureTable, store: CutoutStore | None, out: str | os.PathLike[str]
+) -> Path:
+    """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path.
+
+    Parameters
+    ----------
+    found
+        What `radiossl.duplicates.search.find_duplicates` returns.
+    table
+        The features it was found in.
+    store
+        Where the pixels are; without it no gallery is drawn.
+    out
+        Folder.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = found.pairs.drop(columns=["row_a", "row_b"])
+    metrics = _metrics(found, table)
+    write_json(out / "metrics.json", metrics)
+    write_table(pairs, out / "pairs.csv")
+    write_table(found.groups.drop(columns="row"), out / "groups.csv")
+    write_table(keep_table(table, found), out / "keep.csv")
+    judged = "registered pixels decide" if store is not None else "without pixels, so look at them before removing any"
+    report = Report("Duplicates").text(
+        f"{metrics['groups']} groups with {metrics['in_groups']} of {len(table)} cutouts; {judged}."
+    )
+    (out / "gallery.png").unlink(missing_ok=True)  # of an earlier run, which would be taken for this one's
+    if store is not None and len(found.groups):
+        _draw_groups(found, store, out / "gallery.png")
+        report.figure(
+            out / "gallery.png",
+            f"The largest groups, at most {_MOST_GROUPS}, by number: the one to keep, then its repetitions with the"
+            " correlations of sources and of noise, and the offset.",
+        )
+    confirmed = pairs[pairs["duplicate"]].drop(columns="duplicate")
+    report.section("Pairs").table(_shown(confirmed), f"First {min(_SHOWN, len(confirmed))} of {len(confirmed)}")
+    wrong = confirmed[confirmed["positions_disagree"]]
+    if len(wrong):
+        report.section("Wrong positions").table(
+            _shown(wrong), "One observation by their noise, but positions apart: one of the two is wrong"
+        )
+    refused = pairs[~pairs["duplicate"]].drop(columns="duplicate")
+    if len(refused):
+        report.section("Look-alikes").table(_shown(refused), "Alike in features, but not one source")
+    report.section("Numbers").values(metrics)
+    report.text(
+        "To leave the repetitions out: radiossl store join STORE keep.csv --on cutout_id --out JOINED, then"
+        " radiossl store filter JOINED --where keep --out CLEAN."
+    )
+    for name in ("groups.csv", "pairs.csv", "keep.csv", "metrics.json"):
+        report.link(out / name)
+    return report.write(out / "report.html")
+
+
+def _metrics(found: Duplicates, table: FeatureTable) -> dict[str, Any]:
+    pairs, groups = found.pairs[found.pairs["duplicate"]], found.groups
+    evidence = pairs["evidence"].value_counts().to_dict()
+    return {
+        "cutouts": len(table),
+        "candidate_pairs": found.candidates,
+        "pairs": len(pairs),
+        "groups": int(groups["group"].nunique()),
+        "largest_group": int(groups["group"].value_counts().max()) if len(groups) else 0,
+        "in_groups": len(groups),
+        "to_remove": int((~groups["keeper"]).sum()),
+        "look_alikes": int((~found.pairs["duplicate"]).sum()),
+        "positions_disagree": int(pairs["positions_disagree"].sum()),
+        **{f"pairs_by_{name}": count for name, count in sorted(evidence.items())},
+    }
+
+
+def _shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """The first rows without columns of which nothing is known."""
+    return frame.drop(columns="positions_disagree").head(_SHOWN).dropna(axis=1, how="all")
+
+
+def _draw_groups(found: Duplicates, store: CutoutStore, out: Path) -> None:
+    best: dict[int, dict[str, Any]] = {}
+    for pair in found.pairs[found.pairs["duplicate"]].sort_values("similarity").to_dict("records"):
+        best[pair["row_a"]] = best[pair["row_b"]] = pair
+    sizes = found.groups["group"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    ids, captions = [], []
+    for group in sizes.index[:_MOST_GROUPS]:
+        members = found.groups[found.groups["group"] == group].to_dict("records")
+        for member in members[:_MOST_MEMBERS]:
+            ids.append(member["cutout_id"])
+            said = f"keep, of {len(members)}" if member["keeper"] else _agreement(best[member["row"]])
+            captions.append(f"{group}: {said}\n{member['cutout_id']}")
+    image_grid(cutout_images(store, ids), captions, out=out, columns=6)
+
+
+def _agreement(pair: dict[str, Any]) -> str:
+    if np.isnan(pair["offset_px"]):
+        return "no pixels in common"
+    return f"{pair['source_correlation']:.2f} / {pair['noise_correlation']:.2f}, {pair['offset_px']:.0f} px"

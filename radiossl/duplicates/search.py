@@ -1,0 +1,312 @@
+"""Duplicates: pairs and groups of cutouts that show one source, by position, by features and by their pixels.
+
+Cutouts of one source that are slightly offset from each other evade a comparison of positions or of pixels; neighbours
+in feature space find some of them (Slijepcevic et al. 2022, section 4.2), beside many sources that merely look alike.
+So where the pixels are at hand features only propose, together with amplitude spectra, and registered pixels decide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours, neighbour_keys
+from radiossl.features.table import FeatureTable
+from radiossl.images.registration import (
+    LARGEST_OFFSET,
+    SOURCE_SIGMA,
+    Prepared,
+    Registration,
+    amplitude_spectra,
+    prepare,
+    register_prepared,
+    zooms,
+)
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.sky.angles import angles_arcsec, unit_vectors
+from radiossl.sky.positions import match_sky
+from radiossl.store.crossmatch import CORRELATION
+from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Centres closer than this show one source whatever they look like; two FIRST beams.
+RADIUS_ARCSEC = 10.0
+#: Nearest neighbours that each cutout proposes as its duplicates.
+NEIGHBOURS = 10
+#: Nearest neighbours by amplitude spectrum, which are far more often right.
+SPECTRUM_NEIGHBOURS = 3
+#: Without pixels: largest `neighbour_ratio` of a duplicate (docs/duplicates.md has the measurement).
+NEIGHBOUR_RATIO = 0.2
+#: Least correlation of the noise of two cutouts of one observation. That of different fields rarely exceeds 0.2
+#: (docs/duplicates.md), that of one field to 0.7 where one cutout has had as much noise again added.
+NOISE_CORRELATION = 0.5
+#: Least correlation of the sources of two cutouts of one source, where the noise is not the same.
+SOURCE_CORRELATION = CORRELATION
+#: Cutouts kept ready for registration.
+_KEPT = 512
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """What was found.
+
+    Attributes
+    ----------
+    pairs
+        One row for every pair that anything speaks for: ``row_a``, ``row_b`` and ``cutout_id_a``, ``cutout_id_b``;
+        ``similarity`` (cosine of the features) and ``neighbour_ratio``; ``separation_arcsec`` of the centres;
+        ``source_correlation``, ``noise_correlation``, ``offset_x_px``, ``offset_y_px`` and ``offset_px`` as `register`
+        found them; ``evidence`` (``position``, ``features``, ``pixels``, joined by plus signs); ``duplicate``, the
+        verdict; ``positions_disagree``, where pixels show one field and the positions another. NaN where unknown.
+    groups
+        One row for every cutout that has a duplicate: ``group`` (from 0), ``keeper``, ``cutout_id``, ``row``, and what
+        the keeper was chosen by: ``blank_fraction``, ``source_distance_px``, ``rms``.
+    candidates
+        How many pairs were looked at.
+    """
+
+    pairs: pd.DataFrame
+    groups: pd.DataFrame
+    candidates: int
+
+
+def find_duplicates(
+    table: FeatureTable,
+    store: CutoutStore | None = None,
+    radius_arcsec: float = RADIUS_ARCSEC,
+    similarity: float | None = None,
+    neighbours: int = NEIGHBOURS,
+    positions: bool = True,
+) -> Duplicates:
+    """Find the cutouts that show the same source (after Slijepcevic et al. 2022, section 4.2).
+
+    Candidates are pairs with centres within the radius; pairs of which each is among the other's nearest neighbours in
+    feature space; and, where pixels are at hand, the nearest neighbours by `amplitude_spectra`. A pair is a duplicate
+
+    - by *position*, if the centres are within the radius;
+    - by *pixels*, if the registered cutouts share their noise (`NOISE_CORRELATION`), or their sources correlate
+      (`SOURCE_CORRELATION`) and positions do not contradict;
+    - by *features*, only where pixels are not at hand: if the two are far closer to each other than to their other
+      neighbours (`NEIGHBOUR_RATIO`), or as similar as asked for, and positions do not contradict.
+
+    Positions contradict where both are known and the centres are farther apart than offset cutouts can be: by more than
+    the radius and, where the field is known, `LARGEST_OFFSET` of its diagonal.
+
+    Parameters
+    ----------
+    table
+        The features.
+    store
+        Where the pixels are, by `cutout_id`; None decides without them.
+    radius_arcsec
+        Largest separation of the centres of one source.
+    similarity
+        Least cosine similarity of a duplicate by features, instead of the neighbour ratio; with a store, of a
+        candidate.
+    neighbours
+        Nearest neighbours of each cutout that are candidates.
+    positions
+        Set to false to disregard positions, if they are wrong.
+
+    Raises
+    ------
+    RadiosslError
+        If a number is out of range, or the store lacks a cutout of the table.
+    """
+    if similarity is not None and not -1 <= similarity <= 1:
+        raise RadiosslError(f"--similarity {similarity}: expected a cosine from -1 to 1")
+    if neighbours < 1:
+        raise RadiosslError(f"--neighbours {neighbours}: at least one was expected")
+    if len(table) < 2:
+        raise RadiosslError(f"{len(table)} cutout: duplicates need at least two")
+    pixels = None if store is None else _Pixels(table, store)
+    frame = _candidates(table, pixels, radius_arcsec, neighbours, similarity, positions)
+    if pixels is not None:
+        frame = _with_registration(frame, pixels)
+    pairs = _judged(frame, has_pixels=pixels is not None)
+    return Duplicates(pairs, _groups(pairs, table, pixels), len(frame))
+
+
+def keep_table(table: FeatureTable, duplicates: Duplicates) -> pd.DataFrame:
+    """Return, for every cutout, `cutout_id`, `keep` (false for duplicates that are not keepers), `duplicate_group`.
+
+    The group is -1 where there is none. Made for ``radiossl store join``, then ``store filter --where keep``.
+    """
+    import pandas as pd
+
+    groups = duplicates.groups
+    frame = pd.DataFrame({"cutout_id": table.column("cutout_id"), "keep": True, "duplicate_group": -1})
+    frame.loc[groups.loc[~groups["keeper"], "row"], "keep"] = False
+    frame.loc[groups["row"], "duplicate_group"] = groups["group"].to_numpy()
+    return frame
+
+
+# Candidates -----------------------------------------------------------------------------------------------------------
+
+
+def _candidates(
+    table: FeatureTable,
+    pixels: _Pixels | None,
+    radius_arcsec: float,
+    k: int,
+    similarity: float | None,
+    positions: bool,
+) -> pd.DataFrame:
+    """All pairs to look at, with what features and positions say."""
+    import pandas as pd
+
+    total = len(table)
+    rows, ratios = mutual_neighbours(table.features, k)
+    ratio_of = pd.Series(ratios, index=rows[:, 0] * total + rows[:, 1], dtype=float)
+    if similarity is not None:
+        ratio_of = ratio_of[cosine_of_pairs(table.features, rows) >= similarity]
+    ra, dec = (_numbers(table, name) if positions else np.full(total, np.nan) for name in ("ra_deg", "dec_deg"))
+    close = match_sky(ra, dec, ra, dec, radius_arcsec)
+    keys = np.union1d(ratio_of.index.to_numpy(), (close.a * total + close.b)[close.a < close.b])
+    if pixels is not None:
+        alike = neighbour_keys(pixels.spectra(), SPECTRUM_NEIGHBOURS)[0]
+        keys = np.union1d(keys, alike)
+    rows = np.stack(np.divmod(keys, total), axis=1)
+    frame = pd.DataFrame({"row_a": rows[:, 0], "row_b": rows[:, 1]})
+    ids = table.column("cutout_id")
+    frame["cutout_id_a"], frame["cutout_id_b"] = ids[rows[:, 0]], ids[rows[:, 1]]
+    frame["similarity"] = cosine_of_pairs(table.features, rows)
+    frame["neighbour_ratio"] = ratio_of.reindex(keys).to_numpy()
+    vectors = unit_vectors(ra, dec)
+    frame["separation_arcsec"] = angles_arcsec(vectors[rows[:, 0]], vectors[rows[:, 1]])
+    frame["near"] = np.isin(keys, close.a * total + close.b)
+    frame["far"] = frame["separation_arcsec"] > radius_arcsec + _reach_arcsec(table, rows)
+    limit = NEIGHBOUR_RATIO if similarity is None else np.inf
+    frame["alike"] = frame["neighbour_ratio"] <= limit
+    return frame
+
+
+def _reach_arcsec(table: FeatureTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How far apart the centres of offset cutouts can be, from the smaller field of each pair; 0 where unknown."""
+    diagonal = np.hypot(_numbers(table, "height"), _numbers(table, "width")) * _numbers(table, "pixel_scale_arcsec")
+    return LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal[rows[:, 0]], diagonal[rows[:, 1]]))
+
+
+def _numbers(table: FeatureTable, name: str) -> NDArray[np.float64]:
+    if name not in table.columns.column_names:
+        return np.full(len(table), np.nan)
+    return table.column(name).astype(np.float64)
+
+
+# Pixels ---------------------------------------------------------------------------------------------------------------
+
+
+class _Pixels:
+    """The images of a table's rows; the last ones used are kept prepared."""
+
+    def __init__(self, table: FeatureTable, store: CutoutStore) -> None:
+        self.store = store.select_ids(table.column("cutout_id"))
+        self.scales = self.store.column("pixel_scale_arcsec").astype(float)
+        self.prepared = lru_cache(_KEPT)(self._prepared)
+
+    def _prepared(self, row: int, zoom: float) -> Prepared | None:
+        return prepare(self.store.pixels(row), zoom)
+
+    def register(self, first: int, second: int) -> Registration:
+        shapes = self.store.shapes
+        grids = zooms(tuple(shapes[first]), tuple(shapes[second]), self.scales[first], self.scales[second])
+        return register_prepared(self.prepared(first, grids[0]), self.prepared(second, grids[1]), grids[2])
+
+    def spectra(self) -> NDArray[np.float32]:
+        return amplitude_spectra(self.store)
+
+    def source_distance_px(self, row: int) -> float:
+        """Distance of the brightness-weighted centre of the sources in the central half from the cutout's centre."""
+        prepared = self.prepared(row, 1.0)
+        if prepared is None:
+            return float("nan")
+        height, width = prepared.values.shape
+        cut = slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)
+        values = np.sinh(prepared.values[cut])
+        weight = np.where(values > SOURCE_SIGMA, values, 0).astype(np.float64)
+        if weight.sum() == 0:
+            return float("nan")
+        y, x = (np.average(axis, weights=weight) for axis in np.indices(weight.shape))
+        return float(np.hypot(y - (weight.shape[0] - 1) / 2, x - (weight.shape[1] - 1) / 2))
+
+
+def _with_registration(frame: pd.DataFrame, pixels: _Pixels) -> pd.DataFrame:
+    import pandas as pd
+
+    pairs = list(zip(frame["row_a"].tolist(), frame["row_b"].tolist(), strict=True))
+    found = [pixels.register(*pair) for pair in track(pairs, "registering pixels")]
+    names = ["source_correlation", "noise_correlation", "offset_x_px", "offset_y_px"]
+    measured = pd.DataFrame([[getattr(one, name) for name in names] for one in found], columns=names, dtype=float)
+    measured["offset_px"] = np.hypot(measured["offset_x_px"], measured["offset_y_px"])
+    return pd.concat([frame, measured], axis=1)
+
+
+def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
+    """The pairs that anything speaks for, with the verdict."""
+    frame = frame.copy()
+    if has_pixels:
+        same_noise = frame["noise_correlation"] >= NOISE_CORRELATION
+        same_pixels = same_noise | (~frame["far"] & (frame["source_correlation"] >= SOURCE_CORRELATION))
+        frame["positions_disagree"] = frame["far"] & same_noise
+        frame["duplicate"] = frame["near"] | same_pixels
+    else:
+        for name in ("source_correlation", "noise_correlation", "offset_x_px", "offset_y_px", "offset_px"):
+            frame[name] = np.nan
+        same_pixels = np.zeros(len(frame), dtype=bool)
+        frame["positions_disagree"] = False
+        frame["duplicate"] = frame["near"] | (frame["alike"] & ~frame["far"])
+    ways = {"position": frame["near"], "features": frame["alike"], "pixels": same_pixels}
+    frame["evidence"] = [
+        "+".join(name for name, holds in zip(ways, row, strict=True) if holds)
+        for row in zip(*ways.values(), strict=True)
+    ]
+    return frame[frame["evidence"] != ""].drop(columns=["near", "far", "alike"]).reset_index(drop=True)
+
+
+# Groups ---------------------------------------------------------------------------------------------------------------
+
+
+def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: _Pixels | None) -> pd.DataFrame:
+    """Number the connected components of the duplicates and choose the keeper of each."""
+    import pandas as pd
+
+    linked = pairs.loc[pairs["duplicate"], ["row_a", "row_b"]].to_numpy(dtype=np.int64)
+    rows = np.unique(linked)
+    frame = pd.DataFrame({"row": rows, "cutout_id": table.column("cutout_id")[rows]})
+    frame["group"] = _components(np.searchsorted(rows, linked), len(rows))
+    for name in ("ra_deg", "dec_deg", "blank_fraction", "rms"):
+        frame[name] = _numbers(table, name)[rows]
+    distances = [np.nan if pixels is None else pixels.source_distance_px(row) for row in rows.tolist()]
+    frame["source_distance_px"] = np.array(distances, dtype=float)
+    # Rounded, so that a difference that nobody would mind does not outweigh what comes next.
+    order = pd.DataFrame(
+        {
+            "group": frame["group"],
+            "blank": frame["blank_fraction"].round(2),
+            "distance": frame["source_distance_px"].round(),
+            "rms": frame["rms"],
+            "row": frame["row"],
+        }
+    ).sort_values(["group", "blank", "distance", "rms", "row"], na_position="last")
+    frame = frame.loc[order.index].reset_index(drop=True)
+    frame.insert(0, "keeper", ~frame["group"].duplicated())
+    frame.insert(0, "group", frame.pop("group"))
+    return frame
+
+
+def _components(links: NDArray[np.int64], total: int) -> NDArray[np.int64]:
+    """Number the connected components in the order of their first members."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), shape=(total, total))
+    labels = connected_components(graph, directed=False)[1]
+    _, start, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(start))[inverse].astype(np.int64)

@@ -1,1 +1,0 @@
-"""Weights and images make a table of features."""

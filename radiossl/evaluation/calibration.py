@@ -1,0 +1,137 @@
+"""Whether a classifier is as often right as it says, and the one number that mends most of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.evaluation.intervals import ONE_SIGMA, wilson_interval
+from radiossl.evaluation.predictions import Predictions
+from radiossl.io.errors import RadiosslError
+
+#: Temperatures that are looked at, far beyond what a network needs.
+TEMPERATURES = (0.02, 50.0)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence against accuracy in bins of confidence, which is the probability of the predicted class.
+
+    Attributes
+    ----------
+    edges
+        Of the bins, shape (bins + 1,). A bin holds its upper edge, the first one its lower edge too.
+    confidence, accuracy
+        Means over the objects in each bin, NaN in an empty one, shape (bins,).
+    low, high
+        Wilson interval of the accuracy, shape (bins,).
+    counts
+        Objects in each bin, shape (bins,).
+    """
+
+    edges: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    accuracy: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    counts: NDArray[np.int64]
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: mean over all objects of the gap between confidence and accuracy of their bin."""
+        gaps = np.abs(self.accuracy - self.confidence)
+        return float(np.nansum(self.counts * gaps) / self.counts.sum())
+
+
+def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIGMA) -> Reliability:
+    """Compare confidence and accuracy in bins of equal width (Guo et al. 2017, section 2).
+
+    Parameters
+    ----------
+    predictions
+        What is judged.
+    bins
+        Number of bins between confidences 0 and 1.
+    level
+        Of the intervals of the accuracy.
+    """
+    if bins < 1:
+        raise RadiosslError(f"reliability: bins must be at least 1, not {bins}")
+    edges = np.linspace(0, 1, bins + 1)
+    confidence = predictions.probabilities.max(axis=1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    right = np.bincount(place, weights=predictions.correct, minlength=bins)
+    number = np.where(counts > 0, counts, np.nan)
+    mean = np.bincount(place, weights=confidence, minlength=bins) / number
+    low, high = wilson_interval(right, counts, level)
+    return Reliability(edges, mean, right / number, low, high, counts)
+
+
+def expected_calibration_error(predictions: Predictions, bins: int = 10) -> float:
+    """Mean gap between confidence and accuracy, from 0 to 1; see `Reliability.error`."""
+    return reliability(predictions, bins).error
+
+
+def fit_temperature(log_probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
+    """Find the temperature that makes the truth of a validation set most likely (Guo et al. 2017, section 4.2).
+
+    Parameters
+    ----------
+    log_probabilities
+        Logits or logarithms of probabilities, shape (n, classes). To fit on the objects that are then judged would
+        flatter; take a validation set.
+    truth
+        Numbers of the true classes, shape (n,).
+
+    Returns
+    -------
+    float
+        Above 1 for a classifier that is too sure of itself. One without a single error on the validation set can never
+        be too sure: its temperature means nothing but that, and is near the lower end of `TEMPERATURES`.
+
+    Raises
+    ------
+    RadiosslError
+        If the shapes do not fit or a value is not finite.
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    logits = _finite(log_probabilities)
+    if np.shape(truth) != (len(logits),) or not len(logits):
+        raise RadiosslError(f"temperature: {len(logits)} rows of logits, but truth has shape {np.shape(truth)}")
+    rows = np.arange(len(logits))
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        return -float(log_softmax(logits / np.exp(log_temperature), axis=1)[rows, truth].mean())
+
+    low, high = np.log(TEMPERATURES)
+    # The likelihood is log-concave in 1 / temperature, so that there is one minimum only.
+    found = minimize_scalar(negative_log_likelihood, bounds=(low, high), method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
+
+
+def apply_temperature(log_probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
+    """Return the probabilities of logits (or logarithms of probabilities) at a temperature, shape (n, classes).
+
+    The most probable class of an object stays what it was.
+    """
+    from scipy.special import softmax
+
+    if not 0 < temperature < np.inf:
+        raise RadiosslError(f"temperature: must be a positive number, not {temperature}")
+    return softmax(_finite(log_probabilities) / temperature, axis=1)
+
+
+def _finite(log_probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    logits = np.asarray(log_probabilities, dtype=np.float64)
+    if logits.ndim != 2:
+        raise RadiosslError(f"temperature: logits must have shape (n, classes), not {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise RadiosslError(
+            "temperature: logits must be finite; raise probabilities of 0 a little before the logarithm"
+        )
+    return logits

@@ -1,0 +1,103 @@
+"""Folds for cross-validation: stratified by class, and never with one source on both sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
+from radiossl.store.store import CutoutStore
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows to learn from and rows to test on."""
+
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+
+def position_groups(store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> NDArray[np.int64]:
+    """Number the groups of cutouts whose centres are linked by steps within a radius (`groups_by_position`)."""
+    return groups_by_position(
+        store.column("ra_deg").astype(float), store.column("dec_deg").astype(float), radius_arcsec
+    )
+
+
+def draw_folds(
+    names: NDArray[np.str_], folds: int, seeds: int = 1, seed: int = 0, groups: NDArray[np.int64] | None = None
+) -> list[Split]:
+    """Draw stratified folds in which all members of a group are on the same side.
+
+    Parameters
+    ----------
+    names
+        Class of every object, shape (n,).
+    folds, seeds, seed
+        The folds are drawn `seeds` times, from seeds `seed`, `seed` + 1, ...
+    groups
+        Group of every object, shape (n,); None for every object on its own. Where no group has two members, the folds
+        are those of scikit-learn's `StratifiedKFold`, shuffled with the same seed.
+
+    Returns
+    -------
+    list of Split
+        `folds` of the first seed, then of the next; rows in ascending order.
+
+    Raises
+    ------
+    RadiosslError
+        If a class has fewer objects, or stands in fewer groups, than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    classes, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
+    if counts.min() < folds:
+        raise RadiosslError(
+            f"class {str(classes[counts.argmin()])!r} has {counts.min()} objects: too few for {folds} folds (--folds)"
+        )
+    splits = []
+    if groups is None or len(np.unique(groups)) == len(names):
+        for number in range(seeds):
+            folder = StratifiedKFold(folds, shuffle=True, random_state=seed + number)
+            splits += [Split(train, held_out) for train, held_out in folder.split(names, names)]
+        return splits
+    table = _class_counts(codes, groups, len(classes))
+    places = (table > 0).sum(axis=0)
+    if places.min() < folds:
+        raise RadiosslError(
+            f"class {str(classes[places.argmin()])!r} stands in only {places.min()} groups of positions: too few for"
+            f" {folds} folds (--folds, or a smaller --group-radius)"
+        )
+    member = np.unique(groups, return_inverse=True)[1]
+    for number in range(seeds):
+        fold = _deal(table, folds, np.random.default_rng(seed + number))[member]
+        splits += [Split(np.flatnonzero(fold != part), np.flatnonzero(fold == part)) for part in range(folds)]
+    return splits
+
+
+def _class_counts(codes: NDArray[np.int64], groups: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
+    """Objects of every class in every group, shape (groups, classes)."""
+    group = np.unique(groups, return_inverse=True)[1]
+    table = np.zeros((group.max() + 1, classes), dtype=np.int64)
+    np.add.at(table, (group, codes), 1)
+    return table
+
+
+def _deal(table: NDArray[np.int64], folds: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Give every group a fold, the largest first, each to the fold that has the least share of its classes."""
+    order = generator.permutation(len(table))
+    order = order[np.argsort(-table[order].sum(axis=1), kind="stable")]
+    weight = 1 / table.sum(axis=0) ** 2  # the sum of squared shares grows least where their product is least
+    held = np.zeros((folds, table.shape[1]))
+    turns = generator.permutation(folds)  # which fold is the first among equals
+    fold = np.empty(len(table), dtype=np.int64)
+    for group in order:
+        cost = held @ (weight * table[group])
+        ranked = np.lexsort((turns, held.sum(axis=1), np.round(cost, 15)))
+        fold[group] = ranked[0]
+        held[ranked[0]] += table[group]
+    return fold

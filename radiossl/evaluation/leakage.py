@@ -1,0 +1,35 @@
+"""The guard against testing on what was trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
+from radiossl.store.store import CutoutStore
+from radiossl.weights.backbone import Backbone
+
+
+def shared_with_pretraining(
+    backbone: Backbone, store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC
+) -> NDArray[np.bool_] | None:
+    """Tell which cutouts show a source that the backbone was trained on.
+
+    A source is shared if it lies within the radius of the centre of a training cutout, or within the largest circle in
+    one. Cutouts without a position are taken for new.
+
+    Returns
+    -------
+    ndarray or None
+        Shape (n,); None if the backbone's folder does not say where its training images were.
+    """
+    sky = backbone.config.sky
+    if sky is None or not np.isfinite(sky.ra_deg).any():
+        return None
+    reach = np.maximum(np.nan_to_num(sky.reach_arcsec.astype(float)), radius_arcsec)
+    ra, dec = store.column("ra_deg").astype(float), store.column("dec_deg").astype(float)
+    matches = match_sky(sky.ra_deg, sky.dec_deg, ra, dec, float(reach.max()))
+    shared = np.zeros(len(store), dtype=bool)
+    near = matches.separation_arcsec <= reach[matches.a]
+    shared[matches.b[near]] = True
+    return shared

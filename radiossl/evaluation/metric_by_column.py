@@ -1,0 +1,180 @@
+"""Where a classifier is strong and where it is weak: its scores as a function of a column of the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from radiossl.evaluation.intervals import ONE_SIGMA, wilson_half_width, wilson_interval
+from radiossl.evaluation.predictions import Predictions
+from radiossl.io.errors import RadiosslError
+
+Metric = Literal["f1", "accuracy", "recall"]
+F1Interval = Literal["clarke", "exact"]
+
+
+@dataclass(frozen=True)
+class MetricByColumn:
+    """Scores in bins of a column.
+
+    Attributes
+    ----------
+    metric
+        ``f1``, ``accuracy`` or ``recall``.
+    edges
+        Of the bins, in the column's unit, shape (bins + 1,). A bin holds its lower edge, the last one both.
+    centres
+        Median of the values in each bin, NaN in an empty one, shape (bins,).
+    counts
+        Objects in each bin, shape (bins,).
+    classes
+        Whose scores these are: the classes of the predictions, or ``all`` for the accuracy.
+    scores
+        Shape (classes, bins); NaN where not defined.
+    low, high
+        Interval of the scores, shape (classes, bins).
+    trials
+        Objects that each score rests on, shape (classes, bins).
+    missing
+        Objects left out because the column is NaN or infinite for them.
+    outside
+        Objects left out because they are in none of the bins.
+    """
+
+    metric: Metric
+    edges: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    classes: list[str]
+    scores: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    trials: NDArray[np.int64]
+    missing: int
+    outside: int
+
+
+def metric_by_column(
+    predictions: Predictions,
+    values: ArrayLike,
+    *,
+    bins: int = 8,
+    edges: Sequence[float] | NDArray[np.floating] | None = None,
+    metric: Metric = "f1",
+    f1_interval: F1Interval = "clarke",
+    level: float = ONE_SIGMA,
+) -> MetricByColumn:
+    """Score a classifier in bins of a column, such as angular size, signal-to-noise ratio or redshift.
+
+    Of the objects in a bin, the F1 score of a class rests on those n = TP + FP + FN that are of the class, or said to
+    be. Clarke et al. (2020) take TP of n as successes and draw the half width of Wilson's interval of that proportion
+    to both sides of F1; their published program (SDSS_ML_analysis.py) shows how. That is ``clarke``, cut off here at 0
+    and 1; bins with a single true positive, which they leave out, are kept, as the interval speaks for itself. But the
+    proportion J = TP / n is not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J through this
+    equation: about half as wide where F1 is near 1, and as well founded as the interval of an accuracy.
+    Accuracy and recall are proportions themselves and have Wilson's interval.
+
+    Parameters
+    ----------
+    predictions
+        What is judged, n objects.
+    values
+        The column for the same objects, shape (n,). Values that are NaN or infinite are counted and left out.
+    bins
+        Number of bins with equally many objects; fewer come out where many values are equal.
+    edges
+        Edges of the bins instead, rising.
+    metric
+        ``f1`` or ``recall`` of every class, or ``accuracy`` over all of them.
+    f1_interval
+        How the interval of F1 is made.
+    level
+        Of the intervals.
+
+    Raises
+    ------
+    RadiosslError
+        If the column does not fit the predictions, has no or only one value, the edges do not rise, or a name of a
+        metric or an interval is unknown.
+    """
+    if metric not in get_args(Metric) or f1_interval not in get_args(F1Interval):
+        raise RadiosslError(
+            f"metric {metric!r} with interval {f1_interval!r}: choose among {get_args(Metric)} and "
+            f"{get_args(F1Interval)}"
+        )
+    column = np.asarray(values, dtype=np.float64)
+    if column.shape != (len(predictions),):
+        raise RadiosslError(f"{len(predictions)} predictions, but a column of shape {column.shape}")
+    known = np.isfinite(column)
+    borders = _quantiles(column[known], bins) if edges is None else np.asarray(edges, dtype=np.float64)
+    if borders.ndim != 1 or len(borders) < 2 or not (np.diff(borders) > 0).all():
+        raise RadiosslError(f"edges of bins must be two or more rising numbers, not {borders}")
+    number = len(borders) - 1
+    place = np.searchsorted(borders, column, side="right") - 1
+    place[column == borders[-1]] = number - 1
+    inside = known & (place >= 0) & (place < number)
+    place, truth, predicted = place[inside], predictions.truth[inside], predictions.predicted[inside]
+
+    def counted(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(place[chosen], minlength=number)
+
+    names = ["all"] if metric == "accuracy" else predictions.classes
+    successes, trials = np.empty((2, len(names), number), dtype=np.int64)
+    for row in range(len(names)):
+        if metric == "accuracy":
+            of_class = np.ones(len(truth), dtype=bool)
+            right = truth == predicted
+        else:
+            of_class = truth == row
+            right = of_class & (predicted == row)
+            if metric == "f1":
+                of_class = of_class | (predicted == row)
+        successes[row], trials[row] = counted(right), counted(of_class)
+    proportion = successes / np.where(trials > 0, trials, np.nan)
+    low, high = wilson_interval(successes, trials, level)
+    scores = proportion
+    if metric == "f1":
+        scores = _f1(proportion)
+        low, high = (_f1(low), _f1(high)) if f1_interval == "exact" else _clarke(scores, proportion, trials, level)
+    return MetricByColumn(
+        metric=metric,
+        edges=borders,
+        centres=np.array(
+            [np.median(column[inside][place == i]) if (place == i).any() else np.nan for i in range(number)]
+        ),
+        counts=np.bincount(place, minlength=number),
+        classes=list(names),
+        scores=scores,
+        low=low,
+        high=high,
+        trials=trials,
+        missing=int((~known).sum()),
+        outside=int((known & ~inside).sum()),
+    )
+
+
+def _quantiles(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """Edges of bins with equally many values."""
+    if bins < 1:
+        raise RadiosslError(f"bins must be at least 1, not {bins}")
+    if not values.size or values.min() == values.max():
+        raise RadiosslError("a column needs at least two different values to be divided into bins")
+    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+
+
+def _f1(jaccard: NDArray[np.float64]) -> NDArray[np.float64]:
+    """2 TP / (2 TP + FP + FN) from TP / (TP + FP + FN)."""
+    return 2 * jaccard / (1 + jaccard)
+
+
+def _clarke(
+    scores: NDArray[np.float64], proportion: NDArray[np.float64], trials: NDArray[np.int64], level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from scipy.special import ndtri
+
+    half = wilson_half_width(proportion, np.where(trials > 0, trials, np.nan), float(ndtri((1 + level) / 2)))
+    return np.clip(scores - half, 0, 1), np.clip(scores + half, 0, 1)

@@ -1,0 +1,178 @@
+"""Scores of a classifier on a test set: one number each, curves over all thresholds, and smoothed series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from radiossl.evaluation.calibration import expected_calibration_error
+from radiossl.evaluation.predictions import Predictions
+from radiossl.io.errors import RadiosslError
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """Completeness of one class against the contamination let in from the others.
+
+    Attributes
+    ----------
+    false_positive_rate
+        Fraction of the objects of all other classes that pass the threshold, shape (m,), rising from 0 to 1.
+    true_positive_rate
+        Fraction of the objects of the class that pass it, shape (m,).
+    thresholds
+        Probability that is needed to pass; infinite for the first point, which nothing passes, shape (m,).
+    area
+        Area under the curve; 0.5 for a classifier that knows nothing.
+    """
+
+    false_positive_rate: NDArray[np.float64]
+    true_positive_rate: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    area: float
+
+
+@dataclass(frozen=True)
+class PrecisionRecallCurve:
+    """Reliability of one class against its completeness.
+
+    Attributes
+    ----------
+    recall, precision
+        Completeness and reliability of the objects that pass each threshold, shape (m,), from the lowest threshold to
+        the highest; the last point, recall 0 and precision 1, belongs to none.
+    thresholds
+        Probability that is needed to pass, shape (m - 1,).
+    average_precision
+        Sum over the steps of the curve of the gain in recall times the precision.
+    prevalence
+        Fraction of all objects that are of the class: the precision of a classifier that knows nothing.
+    """
+
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    thresholds: NDArray[np.float64]
+    average_precision: float
+    prevalence: float
+
+
+def confusion_matrix(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Count predicted classes (columns) of every true class (rows).
+
+    Returns
+    -------
+    counts, fractions
+        Both of shape (classes, classes); rows of `fractions` sum to 1, or are NaN for a class that no object has.
+    """
+    number = len(predictions.classes)
+    flat = np.bincount(predictions.truth * number + predictions.predicted, minlength=number**2)
+    counts = flat.reshape(number, number)
+    return counts, _ratio(counts, counts.sum(axis=1, keepdims=True))
+
+
+def classification_metrics(predictions: Predictions) -> dict[str, float]:
+    """Judge a classifier by everything that fits one number.
+
+    Values of a class carry its name, as in ``recall[FRI]``. What is not defined is NaN: everything but the support and
+    the precision for a class without objects, the precision of a class that was never predicted, and the area under
+    the ROC curve where no object is of another class. Means over classes are over those with objects.
+
+    Returns
+    -------
+    dict
+        ``accuracy``; ``balanced_accuracy``, the mean recall; ``macro_f1``; ``macro_roc_auc``; ``ece``, the expected
+        calibration error over 10 bins; ``log_loss``, in nats, of probabilities raised to at least 2.2e-16; ``brier``,
+        summed over the classes as in Brier (1950), so that it goes from 0 to 2; and for each class ``precision``,
+        ``recall``, ``f1``, ``support`` (objects), ``roc_auc`` (against all others) and ``average_precision``.
+    """
+    counts, _ = confusion_matrix(predictions)
+    right, support = np.diag(counts).astype(np.float64), counts.sum(axis=1)
+    exists = support > 0
+    precision, recall = _ratio(right, counts.sum(axis=0)), _ratio(right, support)
+    f1 = np.where(exists, _ratio(2 * right, support + counts.sum(axis=0)), np.nan)
+    roc, curves = roc_points(predictions), precision_recall_points(predictions)
+    areas = {name: curve.area for name, curve in roc.items()}
+    probability = predictions.probabilities[np.arange(len(predictions)), predictions.truth]
+    ideal = np.eye(len(predictions.classes))[predictions.truth]
+    metrics = {
+        "accuracy": float(predictions.correct.mean()),
+        "balanced_accuracy": float(recall[exists].mean()),
+        "macro_f1": float(f1[exists].mean()),
+        "macro_roc_auc": float(np.mean(list(areas.values()))) if areas else float("nan"),
+        "ece": expected_calibration_error(predictions),
+        "log_loss": float(-np.log(np.maximum(probability, np.finfo(np.float64).eps)).mean()),
+        "brier": float(((predictions.probabilities - ideal) ** 2).sum(axis=1).mean()),
+    }
+    for row, name in enumerate(predictions.classes):
+        metrics |= {
+            f"precision[{name}]": float(precision[row]),
+            f"recall[{name}]": float(recall[row]),
+            f"f1[{name}]": float(f1[row]),
+            f"support[{name}]": float(support[row]),
+            f"roc_auc[{name}]": areas.get(name, float("nan")),
+            f"average_precision[{name}]": curves[name].average_precision if name in curves else float("nan"),
+        }
+    return metrics
+
+
+def roc_points(predictions: Predictions) -> dict[str, RocCurve]:
+    """ROC curve of every class against all others; classes that have no object, or all of them, have none."""
+    from sklearn.metrics import auc, roc_curve
+
+    curves = {}
+    for row, name in enumerate(predictions.classes):
+        positive = predictions.truth == row
+        if positive.any() and not positive.all():
+            false_rate, true_rate, thresholds = roc_curve(positive, predictions.probabilities[:, row])
+            curves[name] = RocCurve(false_rate, true_rate, thresholds, float(auc(false_rate, true_rate)))
+    return curves
+
+
+def precision_recall_points(predictions: Predictions) -> dict[str, PrecisionRecallCurve]:
+    """Precision against recall of every class that has objects."""
+    from sklearn.metrics import precision_recall_curve
+
+    curves = {}
+    for row, name in enumerate(predictions.classes):
+        positive = predictions.truth == row
+        if positive.any():
+            precision, recall, thresholds = precision_recall_curve(positive, predictions.probabilities[:, row])
+            average = float(-(np.diff(recall) * precision[:-1]).sum())
+            curves[name] = PrecisionRecallCurve(recall, precision, thresholds, average, float(positive.mean()))
+    return curves
+
+
+def smoothed(values: ArrayLike, constant: float = 0.7) -> NDArray[np.float64]:
+    """Exponential moving average of a series, such as validation accuracies of successive epochs.
+
+    Slijepcevic et al. (2022) draw their figure 5 "smoothed with an EMA constant of 0.7"; they do not say more. It is
+    taken here, as training dashboards do, for the weight of the past; and the average is divided by the sum of its
+    weights, so that the start of the series is not drawn towards its first value.
+
+    Parameters
+    ----------
+    values
+        Shape (n,). NaN stays NaN and does not enter the average.
+    constant
+        Weight of the average so far beside the new value, from 0 (no smoothing) to below 1.
+    """
+    from scipy.signal import lfilter
+
+    series = np.asarray(values, dtype=np.float64)
+    if series.ndim != 1 or not 0 <= constant < 1:
+        raise RadiosslError(
+            f"smoothing: expected one series and a constant from 0 to below 1, not shape {series.shape} and {constant}"
+        )
+    result = np.full(len(series), np.nan)
+    known = ~np.isnan(series)
+    weights = 1 - constant ** np.arange(1, known.sum() + 1)
+    result[known] = lfilter([1 - constant], [1, -constant], series[known]) / weights
+    return result
+
+
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """Divide, with NaN instead of a warning where the denominator is 0."""
+    below = np.asarray(denominator, dtype=np.float64)
+    return np.asarray(numerator) / np.where(below == 0, np.nan, below)

@@ -1,0 +1,119 @@
+"""How small sources in the pretraining set change what is learnt (Slijepcevic et al. 2022, figures 3 and 5)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from radiossl.evaluation.judging import labelled_set
+from radiossl.evaluation.labels import Labels
+from radiossl.evaluation.metrics import smoothed
+from radiossl.evaluation.protocols import BACKBONE, ProtocolSettings, evaluate
+from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.recipe import Recipe
+from radiossl.pretraining.run import pretrain
+from radiossl.pretraining.trainer import CHECKPOINT, Monitor
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.weights.backbone import load_backbone
+
+#: Constant of the exponential moving average of figure 5.
+SMOOTHING = 0.7
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What came of every run of a sweep.
+
+    Attributes
+    ----------
+    scores
+        One row for each run: ``cut``, ``seed``, ``cutouts`` (trained on) and ``accuracy``.
+    curves
+        One row for each measurement of the online kNN: ``cut``, ``seed``, ``epoch``, ``knn_accuracy`` and the same
+        ``smoothed``.
+    """
+
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def sweep(
+    recipe: Recipe,
+    data: Sequence[str | os.PathLike[str]],
+    labelled: tuple[CutoutStore, Labels],
+    out: str | os.PathLike[str],
+    *,
+    column: str,
+    cuts: Sequence[float],
+    seeds: int = 5,
+    seed: int = 0,
+    k: int = 20,
+    folds: int = 5,
+    device: str = "cpu",
+    exclude: Sequence[str | os.PathLike[str]] = (),
+) -> SweepResult:
+    """Pretrain with several cuts of a column and several seeds, and judge every backbone by kNN.
+
+    The run folders below `out` are used again: what is finished is not trained anew, what was interrupted goes on.
+
+    Parameters
+    ----------
+    recipe
+        A recipe of a single stage; its seed and selection are replaced.
+    data
+        Training stores, with the column.
+    labelled
+        The store to judge on and its labels.
+    out
+        Folder.
+    column, cuts
+        Cutouts are trained on if the column is at least the cut; 0 keeps those too where it is missing.
+    seeds, seed
+        Each cut is trained with `seeds` seeds from `seed` on.
+    k, folds
+        Of the kNN judgement.
+    device
+        Where to compute.
+    exclude
+        Stores whose sources are not trained on.
+
+    Raises
+    ------
+    RadiosslError
+        If the recipe selects cutouts itself, there is no such column, or a cut leaves too few cutouts.
+    """
+    if recipe.where:
+        raise RadiosslError(f"recipe {recipe.name}: has a selection of its own (where), which the sweep would replace")
+    pool = open_store(*data)
+    pool.column(column)  # raises if there is none
+    store, labels = labelled
+    monitor = Monitor(store.select(labels.rows), labels.names)
+    rows, curves = [], []
+    for cut in cuts:
+        where = f"{column} >= {cut:g}" if cut > 0 else None
+        count = int(pool.holds(where).sum()) if where else len(pool)
+        for number in range(seed, seed + seeds):
+            run = Path(out) / "runs" / f"{column}-{cut:g}-seed-{number}"
+            chosen = recipe.model_copy(update={"seed": number, "where": where})
+            if not (run / "backbone").is_dir():
+                resume = (run / CHECKPOINT).exists()
+                pretrain(chosen, data, run, resume=resume, device=device, monitor=monitor, exclude=exclude)
+            trials = labelled_set(store, labels, folds=folds, seeds=1, seed=number)
+            backbone = load_backbone(run / "backbone", device)
+            judged = evaluate(backbone, trials, "knn", ProtocolSettings(k=k, baselines=False), kept=run / "trials")
+            accuracy = next(j for j in judged.judgements if j.name == BACKBONE).accuracies().mean()
+            rows.append({"cut": cut, "seed": number, "cutouts": count, "accuracy": float(accuracy)})
+            curves.append(_curve(run / "metrics.csv").assign(cut=cut, seed=number))
+    return SweepResult(pd.DataFrame(rows), pd.concat(curves, ignore_index=True))
+
+
+def _curve(metrics: Path) -> pd.DataFrame:
+    table = pd.read_csv(metrics)
+    if "knn_accuracy" not in table:
+        return pd.DataFrame({"epoch": [], "knn_accuracy": [], "smoothed": []})
+    known = table.dropna(subset="knn_accuracy")[["epoch", "knn_accuracy"]]
+    return known.assign(smoothed=smoothed(known["knn_accuracy"].to_numpy(), SMOOTHING))

@@ -1,0 +1,261 @@
+"""Training a classifier: a head on a backbone that is frozen, fine-tuned, or starts from nothing."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from radiossl.features.embedding import preprocessed_batches
+from radiossl.images.preprocess import Preprocessing, flips_and_rotations
+from radiossl.images.views import Augmentation, ViewMaker
+from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.data import CutoutBatches, step_seed
+from radiossl.pretraining.schedule import warmup_cosine
+from radiossl.store.store import CutoutStore
+from radiossl.weights.architecture import stage_numbers
+from radiossl.weights.backbone import Backbone
+
+#: Rotations and flips alone (Riggi et al. 2024, section 3.2).
+ROTATIONS_AND_FLIPS = Augmentation(flips=(0.5, 0.5), rotation="any")
+
+
+class TrainingSettings(BaseModel):
+    """How a classifier is trained.
+
+    Attributes
+    ----------
+    epochs
+        Passes over the training images (150 in Riggi et al. 2024, section 3.3).
+    batch_size
+        Images in a step.
+    lr
+        Learning rate of AdamW after the warm-up, falling to zero with a cosine.
+    backbone_lr
+        The same for the last stage of the backbone, as a fraction of `lr`.
+    layer_decay
+        Factor of the learning rate from each stage of the backbone to the one before it.
+    weight_decay
+        Of AdamW.
+    stages
+        How many of the last stages of the backbone are trained, its stem counting as the first stage; null for all, 0
+        for none. Those that are not trained keep the statistics of their batch normalisation too.
+    warmup
+        Fraction of the steps over which the learning rate rises.
+    label_smoothing
+        Of the cross-entropy.
+    augmentation
+        Of the training images; rotations and flips by default.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(default=150, ge=1)
+    batch_size: int = Field(default=32, ge=2)
+    lr: float = Field(default=1e-3, gt=0)
+    backbone_lr: float = Field(default=1.0, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    weight_decay: float = Field(default=0.05, ge=0)
+    stages: int | None = Field(default=None, ge=0)
+    warmup: float = Field(default=0.05, ge=0, le=0.5)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    augmentation: Augmentation = ROTATIONS_AND_FLIPS
+
+
+#: A pretrained backbone moves slower than its new head, and the slower the nearer to the pixels.
+FINE_TUNING = TrainingSettings(backbone_lr=0.3, layer_decay=0.7)
+#: Nothing is known yet that would be worth keeping.
+FROM_SCRATCH = TrainingSettings()
+
+
+class Classifier(nn.Module):
+    """A network with a linear head: preprocessed images (n, channels, size, size) to logits (n, classes).
+
+    Parameters
+    ----------
+    network
+        What makes features of images.
+    feature_dim
+        Their length.
+    classes
+        How many classes.
+    preprocessing
+        Of the images.
+    """
+
+    def __init__(self, network: nn.Module, feature_dim: int, classes: int, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network, self.preprocessing = network, preprocessing
+        self.head = nn.Linear(feature_dim, classes)
+        nn.init.zeros_(self.head.bias)
+
+    @classmethod
+    def on(cls, backbone: Backbone, classes: int) -> Classifier:
+        """Return a classifier that starts from a copy of a backbone."""
+        network = copy.deepcopy(backbone.network)
+        return cls(network, backbone.feature_dim, classes, backbone.config.preprocessing).to(backbone.device)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images."""
+        return self.head(self.network(images))
+
+    def stage_of(self) -> dict[str, int]:
+        """Number of the stage of each tensor of the network, 0 for the stem."""
+        return stage_numbers(self.network)
+
+
+def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Sort the tensors into groups of one learning rate each, and freeze the stages that are not trained.
+
+    Raises
+    ------
+    RadiosslError
+        If there are fewer stages than are to be trained.
+    """
+    stage_of = model.stage_of()
+    count = max(stage_of.values()) + 1
+    trained = count if settings.stages is None else settings.stages
+    if trained > count:
+        raise RadiosslError(f"stages={trained}: the backbone has {count} stages, its stem included")
+    groups = [{"params": list(model.head.parameters()), "scale": 1.0}]
+    for stage in range(count):
+        tensors = [tensor for name, tensor in model.network.named_parameters() if stage_of[name] == stage]
+        for tensor in tensors:
+            tensor.requires_grad_(stage >= count - trained)
+        if stage >= count - trained:
+            scale = settings.backbone_lr * settings.layer_decay ** (count - 1 - stage)
+            groups.append({"params": tensors, "scale": scale})
+    return groups
+
+
+def _set_training(model: Classifier) -> None:
+    """Put what is trained into training mode; a frozen stage keeps its dropout and batch statistics off."""
+    model.train()
+    for module in model.network.modules():
+        own = list(module.parameters(recurse=False))
+        if own and not any(tensor.requires_grad for tensor in own):
+            module.eval()
+    if not any(tensor.requires_grad for tensor in model.network.parameters()):
+        model.network.eval()
+
+
+def train_classifier(
+    model: Classifier,
+    store: CutoutStore,
+    targets: NDArray[np.int64],
+    settings: TrainingSettings,
+    seed: int = 0,
+) -> Iterator[float]:
+    """Train a classifier in place; yields the mean loss after each epoch.
+
+    Parameters
+    ----------
+    model
+        On the device to train on.
+    store
+        The training cutouts.
+    targets
+        Class number of each.
+    settings
+        How.
+    seed
+        Of the order of the images, their augmentation, and the network's own randomness.
+
+    Raises
+    ------
+    RadiosslError
+        If the loss is no longer finite.
+    """
+    device = model.head.weight.device
+    groups = parameter_groups(model, settings)
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    model.to(memory_format=torch.channels_last)
+    views = ViewMaker(model.preprocessing.model_copy(update={"views": 1}), settings.augmentation)
+    source = CutoutBatches(store, device, model.preprocessing.field_px)
+    labels = torch.from_numpy(targets).to(device)
+    size = min(settings.batch_size, len(store))
+    steps = math.ceil(len(store) / size) * settings.epochs
+    step = 0
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for epoch in range(settings.epochs):
+            batches = _batches(len(store), size, seed, epoch)
+            total = 0.0
+            _set_training(model)
+            for rows, (pixels, statistics) in zip(batches, source(batches), strict=True):
+                generator = torch.Generator().manual_seed(step_seed(seed, step))
+                [images] = views(pixels, statistics, generator, count=1)
+                part = warmup_cosine(step, steps, round(settings.warmup * steps))
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.lr * group["scale"] * part
+                logits = model(images.contiguous(memory_format=torch.channels_last))
+                chosen = labels[torch.from_numpy(rows).to(device)]
+                loss = F.cross_entropy(logits, chosen, label_smoothing=settings.label_smoothing)
+                optimizer.zero_grad(set_to_none=True)
+                loss.backward()
+                optimizer.step()
+                total += float(loss.detach()) * len(rows)
+                step += 1
+            if not math.isfinite(total):
+                raise RadiosslError(f"the loss is {total} in epoch {epoch + 1}; lower the learning rate (--set lr=...)")
+            yield total / len(store)
+
+
+def _batches(cutouts: int, size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """All rows in a random order; a rest of one is joined to the batch before it, as one image has no statistics."""
+    order = np.random.default_rng([seed, epoch]).permutation(cutouts)
+    edges = list(range(0, cutouts, size))
+    if len(edges) > 1 and cutouts - edges[-1] == 1:
+        edges.pop()
+    return np.split(order, edges[1:])
+
+
+@torch.inference_mode()
+def predict_probabilities(model: Classifier, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float64]:
+    """Class probabilities of all cutouts of a store, shape (n, classes).
+
+    They are averaged over rotations and mirror images where the preprocessing says so.
+    """
+    model.eval()
+    probabilities = np.empty((len(store), model.head.out_features))
+    device = model.head.weight.device
+    for rows, images in preprocessed_batches(model.preprocessing, store, batch_size, device, description=""):
+        turned = flips_and_rotations(images) if model.preprocessing.views == 8 else iter([images])
+        parts = [model(view).double().softmax(dim=1) for view in turned]
+        probabilities[rows] = torch.stack(parts).mean(dim=0).cpu().numpy()
+    return probabilities
+
+
+class SmallCnn(nn.Module):
+    """The three-convolution network of Negm 2021 (section 3.2): 32, 64 and 128 filters of 3 x 3, with dropout.
+
+    The sizes of its dense layer and the dropout rates are not printed there; 128 and 0.5 are ours.
+    """
+
+    feature_dim = 128
+
+    def __init__(self, channels: int, size: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in ((channels, 32), (32, 64), (64, 128)):
+            layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+        self.layers = nn.Sequential(
+            *layers,
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(128 * (size // 8) ** 2, self.feature_dim),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (n, 128) of images (n, channels, size, size)."""
+        return self.layers(images)

@@ -1,0 +1,1 @@
+"""Feature tables: embedding, files, export and the index of nearest neighbours."""

@@ -1,0 +1,309 @@
+"""Building a similarity index from feature tables, and adding to it, in a memory that does not grow with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+import radiossl
+from radiossl.features.feature_file import FeatureFile
+from radiossl.features.neighbours import unit
+from radiossl.features.vector_index import (
+    FORMAT,
+    KINDS,
+    MANIFEST,
+    TRAINED,
+    VERSION,
+    Kind,
+    empty_flat,
+    promoted,
+    read_faiss,
+    read_manifest,
+)
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, atomic_folder, only_writer, remove_strays, write_json
+from radiossl.io.progress import track
+
+#: An exact search takes some 50 ms for this many vectors of 512 dimensions; beyond it the index is an inverted file.
+FLAT_UP_TO = 200_000
+#: Vectors of a block, which is held in memory while it is written.
+BLOCK_BYTES = 2**30
+#: More clusters would take hours to sort tens of millions of vectors into.
+MOST_CLUSTERS = 8192
+_POINTS_PER_CLUSTER = 40
+_ITERATIONS = 6
+_ROW_GROUP = 16384
+#: Names of the files of a block, with its number.
+_VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """What `index_features` did.
+
+    Attributes
+    ----------
+    kind
+        Of the index.
+    added, skipped
+        Cutouts that were added, and that were left out because their id was in the index already.
+    total
+        Cutouts in the index now.
+    """
+
+    kind: Kind
+    added: int
+    skipped: int
+    total: int
+
+
+def index_features(
+    tables: Sequence[str | os.PathLike[str]],
+    folder: str | os.PathLike[str],
+    kind: Kind | None = None,
+    seed: int = 0,
+) -> Indexed:
+    """Make a similarity index of feature tables, or add them to one.
+
+    The tables are streamed: besides their ids, no more than a block of `BLOCK_BYTES` is in memory. An index that is
+    being made appears only when it is complete, and one that is added to changes all at once.
+
+    Parameters
+    ----------
+    tables
+        Parquet files as `FeatureTable.write` writes them, of the same weights and preprocessing.
+    folder
+        The index; made if it does not exist.
+    kind
+        See `VectorIndex`; by default ``flat`` for up to `FLAT_UP_TO` vectors. An index keeps its kind and its clusters
+        when it is added to.
+    seed
+        For the sample that the clusters are learnt from, and where they start.
+
+    Raises
+    ------
+    RadiosslError
+        If a file is no feature table, was made with other weights or preprocessing, the folder is something else, or
+        another process is adding to it.
+    """
+    with only_writer(folder):
+        return _index_features(tables, Path(folder), kind, seed)
+
+
+def _index_features(tables: Sequence[str | os.PathLike[str]], folder: Path, kind: Kind | None, seed: int) -> Indexed:
+    if kind is not None and kind not in KINDS:
+        raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(KINDS)}")
+    sources = [FeatureFile(path) for path in tables]
+    if not sources:
+        raise RadiosslError("no feature table was given")
+    for source in sources[1:]:
+        _same_features(source, sources[0].dimension, sources[0].metadata, str(sources[0].path))
+    if (folder / MANIFEST).is_file():
+        manifest = read_manifest(folder)
+        if kind not in (None, manifest["kind"]):
+            raise RadiosslError(
+                f"{folder}: is an index of kind {manifest['kind']}, not {kind}; make a new one for that"
+            )
+        _same_features(sources[0], manifest["dimension"], manifest["metadata"], str(folder))
+        return _add(sources, folder, manifest)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RadiosslError(f"{folder}: is there already and is no similarity index; give another folder")
+    total = sum(len(source) for source in sources)
+    if total == 0:
+        raise RadiosslError(f"{sources[0].path}: has no cutouts; a similarity index needs at least one")
+    manifest = {
+        "format": FORMAT,
+        "version": VERSION,
+        "radiossl_version": radiossl.__version__,
+        "kind": kind or ("flat" if total <= FLAT_UP_TO else "ivf-sq8"),
+        "dimension": sources[0].dimension,
+        "count": 0,
+        "metadata": sources[0].metadata | {"stores": []},
+        "blocks": [],
+    }
+    with atomic_folder(folder) as temporary:
+        if manifest["kind"] != "flat":
+            sample = _sample(sources, clusters(total) * _POINTS_PER_CLUSTER, seed)
+            write_faiss(train_clusters(sample, total, seed), temporary / TRAINED)
+        return _add(sources, temporary, manifest)
+
+
+# Sources --------------------------------------------------------------------------------------------------------------
+
+
+def _same_features(source: FeatureFile, dimension: int, metadata: dict[str, Any], other: str) -> None:
+    """Refuse features that cannot be compared with others."""
+    if source.dimension != dimension:
+        raise RadiosslError(f"{source.path}: features of {source.dimension} dimensions, {other} has {dimension}")
+    for key, what in (("weights_sha256", "weights"), ("preprocessing", "preprocessing")):
+        if source.metadata.get(key) != metadata.get(key):
+            raise RadiosslError(
+                f"{source.path}: made with other {what} than {other}; features of one index must come from the same"
+            )
+
+
+def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.bool_]:
+    """Return which rows of the tables, one after the other, have an id that neither the index nor a row before has."""
+    chunks = [chunk for source in sources for chunk in source.columns(["cutout_id"]).column(0).chunks]
+    ids = pa.chunked_array([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
+    fresh = ~ids.to_pandas().duplicated().to_numpy()
+    for path in known:
+        there = pq.read_table(path, columns=["cutout_id"]).column(0).cast(pa.large_string())
+        fresh &= ~pc.is_in(ids, value_set=there.combine_chunks()).to_numpy()
+    return fresh
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any]) -> Indexed:
+    """Write new blocks, then the manifest that names them; until then nobody reads them."""
+    _remove_unlisted(folder)
+    empty = empty_flat(manifest["dimension"]) if manifest["kind"] == "flat" else read_faiss(folder / TRAINED)
+    entries = list(manifest["blocks"])
+    fresh = _fresh(sources, [folder / entry["columns"] for entry in entries])
+    schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
+    rows = max(1, BLOCK_BYTES // empty.sa_code_size())
+    stream = _fresh_batches(sources, fresh, schema)
+    try:
+        for first in stream:
+            entry = _write_block(folder, len(entries), chain([first], stream), empty, schema, rows)
+            entries.append(entry)
+        metadata = dict(manifest["metadata"])
+        stores = [*metadata.get("stores", []), *(store for s in sources for store in s.metadata.get("stores", []))]
+        metadata["stores"] = list(dict.fromkeys(stores))
+        total = manifest["count"] + int(fresh.sum())
+        write_json(folder / MANIFEST, manifest | {"count": total, "metadata": metadata, "blocks": entries})
+    except BaseException:
+        _remove_unlisted(folder)
+        raise
+    return Indexed(manifest["kind"], int(fresh.sum()), int((~fresh).sum()), total)
+
+
+def _remove_unlisted(folder: Path) -> None:
+    """Remove blocks that the manifest does not name: those of a call that failed or was killed."""
+    remove_strays(folder)
+    blocks = read_manifest(folder)["blocks"] if (folder / MANIFEST).is_file() else []
+    listed = {entry[what] for entry in blocks for what in ("vectors", "columns")}
+    for pattern in (_VECTORS, _COLUMNS):
+        for file in folder.glob(pattern.format("?????")):
+            if file.name not in listed:
+                file.unlink(missing_ok=True)
+
+
+def _fresh_batches(
+    sources: Sequence[FeatureFile], fresh: NDArray[np.bool_], schema: pa.Schema
+) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
+    batches = (batch for source in sources for batch in source.batches_with_columns())
+    row = 0
+    for columns, vectors in track(batches, "indexing", total=_batch_count(sources)):
+        kept = fresh[row : row + len(vectors)]
+        row += len(vectors)
+        if kept.any():
+            yield promoted(columns, schema).filter(pa.array(kept)), unit(vectors[kept])
+
+
+def _batch_count(sources: Sequence[FeatureFile]) -> int:
+    return sum(source.batch_count for source in sources)
+
+
+def _write_block(
+    folder: Path,
+    number: int,
+    batches: Iterator[tuple[pa.Table, NDArray[np.float32]]],
+    empty: Any,
+    schema: pa.Schema,
+    rows: int,
+) -> dict[str, Any]:
+    """Fill one block from the batches; return what the manifest says of it."""
+    import faiss
+
+    index: Any = faiss.clone_index(empty)
+    entry = {"vectors": _VECTORS.format(f"{number:05d}"), "columns": _COLUMNS.format(f"{number:05d}")}
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_file(folder / entry["columns"]))
+        writer = stack.enter_context(pq.ParquetWriter(temporary, schema))
+        for columns, vectors in batches:
+            writer.write_table(columns, row_group_size=_ROW_GROUP)
+            index.add(vectors)
+            if index.ntotal >= rows:
+                break
+    if hasattr(index, "nlist"):  # the centres stand in the file of the trained index, once for all blocks
+        centres, nothing = index.quantizer, faiss.IndexFlatL2(index.d)
+        index.own_fields, index.quantizer = False, nothing
+        centres.this.own(True)  # or they would stay in memory
+    write_faiss(index, folder / entry["vectors"])
+    return {"count": index.ntotal, "bytes": (folder / entry["vectors"]).stat().st_size, **entry}
+
+
+def write_faiss(index: Any, path: Path) -> None:
+    """Write a faiss index, atomically.
+
+    Through Python's file: when faiss closes its own on a full disk, it prints what went wrong and goes on.
+    """
+    import faiss
+
+    with atomic_file(path) as temporary, temporary.open("wb") as stream:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))  # type: ignore[attr-defined]
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+
+def clusters(count: int) -> int:
+    """Return how many clusters to sort so many vectors into: four times their root, with points enough to learn from.
+
+    The factor is where a query spends about as long on choosing clusters as on what is in them.
+    """
+    return max(1, min(MOST_CLUSTERS, 2 ** round(np.log2(4 * count**0.5)), count // _POINTS_PER_CLUSTER))
+
+
+def _sample(sources: Sequence[FeatureFile], size: int, seed: int) -> NDArray[np.float32]:
+    """Return so many unit vectors drawn from all tables without replacement, in their order."""
+    total = sum(len(source) for source in sources)
+    rows = np.sort(np.random.default_rng(seed).choice(total, min(size, total), replace=False))
+    sample = np.empty((len(rows), sources[0].dimension), np.float32)
+    start = 0
+    batches = (vectors for source in sources for vectors in source.batches())
+    for vectors in track(batches, "drawing a sample", total=_batch_count(sources)):
+        low, high = np.searchsorted(rows, [start, start + len(vectors)])
+        sample[low:high] = unit(vectors[rows[low:high] - start])
+        start += len(vectors)
+    return sample
+
+
+def train_clusters(sample: NDArray[np.float32], count: int, seed: int = 0) -> Any:
+    """Learn clusters and the ranges of the quantiser from a sample of unit vectors; return the index without vectors.
+
+    Parameters
+    ----------
+    sample
+        Shape (m, feature_dim).
+    count
+        How many vectors the index is for.
+    seed
+        For the vectors that k-means starts from.
+    """
+    import faiss
+
+    number, dimension = clusters(count), sample.shape[1]
+    index: Any = faiss.index_factory(dimension, f"IVF{number},SQ8", faiss.METRIC_L2)
+    centres: Any = sample[np.random.default_rng(seed).choice(len(sample), number, replace=False)]
+    for _ in track(range(_ITERATIONS), "learning clusters"):
+        step = faiss.Kmeans(dimension, number, niter=1, seed=seed, max_points_per_centroid=len(sample))
+        step.train(sample, init_centroids=centres)
+        centres = step.centroids
+    index.quantizer.add(centres)
+    index.train(sample)
+    return index

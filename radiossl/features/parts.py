@@ -1,0 +1,269 @@
+"""Features of many images into a table on disk, in parts that any number of processes and machines can make."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
+from radiossl.features.feature_file import FeatureFile
+from radiossl.features.table import FeatureTable, part_name, regrouped
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, existing_file, only_writer, remove_strays
+from radiossl.io.parts import write_parts
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.weights.backbone import Backbone, load_backbone
+
+#: Parts are as large as makes so many of them, within the limits below: some for every worker, none too small.
+_PARTS = 512
+_LEAST_ROWS = 128
+_MOST_ROWS = 16384
+#: Rows of a row group of the single file.
+_ROW_GROUP = 65536
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What `write_features` did.
+
+    Attributes
+    ----------
+    table
+        The finished table.
+    parts
+        Of how many parts it was made.
+    made
+        How many of them were made now; the others were there from a run that was interrupted, or, if 0, the whole
+        table.
+    """
+
+    table: FeatureFile
+    parts: int
+    made: int
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every process needs to know to make any part; the same in all of them, so that it names what it opened."""
+
+    weights: str
+    preprocessing: str
+    stores: tuple[str, ...]
+    files: tuple[str, ...]
+    names: tuple[str, ...]
+    batch_size: int
+    device: str
+    bfloat16: bool
+
+
+class _Opened:
+    """The backbone and the images of a piece of work."""
+
+    def __init__(self, work: _Work) -> None:
+        backbone = load_backbone(work.weights, work.device)
+        self.work = work
+        self.backbone = backbone.adapted(**json.loads(work.preprocessing))
+        self.store = open_store(*work.stores) if work.stores else None
+        columns = {"cutout_id": [Path(path).name for path in work.names], "file": list(work.names)}
+        self.columns: pa.Table = pa.table(columns) if self.store is None else self.store.table
+        self.metadata = table_metadata(self.backbone, [Path(path) for path in work.stores])
+        if work.bfloat16:
+            self.metadata["precision"] = "bfloat16"
+
+    @cached_property
+    def identity(self) -> str:
+        """Stands for everything that the table depends on."""
+        digest = hashlib.sha256(json.dumps([self.metadata, self.backbone.identity]).encode())
+        # The columns hold shapes and statistics of the pixels, which stand for the pixels themselves.
+        with pa.ipc.new_stream(pa.PythonFile(_Sink(digest.update), "w"), self.columns.schema) as stream:
+            stream.write_table(self.columns.combine_chunks())
+        for path in self.work.files:
+            file = existing_file(path).stat()
+            digest.update(f"{file.st_size} {file.st_mtime_ns}".encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def network(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """The network in the form that is quickest for the whole table, so that all parts are made alike."""
+        passes = self.columns.num_rows * self.backbone.config.preprocessing.views
+        return self.backbone.quick_network(passes, self.work.bfloat16)
+
+    @torch.inference_mode()
+    def part(self, start: int, stop: int) -> FeatureTable:
+        """Make the features of these rows."""
+        features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
+        step = self.work.batch_size if self.store is not None else 1  # files may be as large as mosaics
+        # Images of files are few as a rule, and each is a pass of its own.
+        network = self.network if self.store is not None or self.work.bfloat16 else None
+        for first in range(start, stop, step):
+            rows = np.arange(first, min(first + step, stop))
+            if self.store is None:
+                features[rows - start] = features_of_file(self.backbone, self.work.files[first], network)
+            else:
+                images = preprocessed(self.backbone.config.preprocessing, self.store, rows, self.backbone.device)
+                features[rows - start] = self.backbone(images, network).cpu().numpy()
+        columns = self.columns.slice(start, stop - start)
+        return FeatureTable(columns, features, self.metadata | {"identity": self.identity})
+
+
+class _Sink:
+    """A file to write to that keeps nothing."""
+
+    closed = False
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def write(self, data: bytes) -> int:
+        self._write(data)
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def write_features(
+    backbone: Backbone,
+    images: CutoutStore | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    batch_size: int = 128,
+    partitioned: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
+    bfloat16: bool = False,
+) -> Embedded:
+    """Write the feature table of whole cutout stores or of image files; complete it if the same call was interrupted.
+
+    Memory does not grow with the table. Finished parts wait in a hidden folder beside `out` for the others.
+
+    Parameters
+    ----------
+    backbone
+        Loaded from its folder, whose weights every process reads; it may be adapted.
+    images
+        What `open_store` has opened, or paths of FITS, NPY or picture files.
+    out
+        Parquet file to write, or the folder of a partitioned table. An older table in that file is replaced, unless it
+        is the very same: then nothing is done.
+    batch_size
+        Images at a time.
+    partitioned
+        Leave the parts as they are, a folder of Parquet files.
+    workers, scheduler
+        Who makes them; see `write_parts`.
+    bfloat16
+        Compute in that precision; the table's metadata says so.
+
+    Raises
+    ------
+    RadiosslError
+        If the weights, a store or a file cannot be read, `out` is taken, or there is no image; see `write_parts` too.
+    """
+    out = Path(out)
+    if not backbone.sha256:
+        raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")
+    names = () if isinstance(images, CutoutStore) else tuple(str(path) for path in images)
+    if isinstance(images, CutoutStore) and len(images) != len(open_store(*images.paths)):
+        raise RadiosslError("a part of a store cannot be embedded by itself; `radiossl store filter` makes it a store")
+    work = _Work(
+        weights=str(Path(backbone.name).absolute()),
+        preprocessing=backbone.config.preprocessing.model_dump_json(),
+        stores=tuple(str(path.resolve()) for path in images.paths) if isinstance(images, CutoutStore) else (),
+        files=tuple(str(Path(path).absolute()) for path in names),
+        names=names,
+        batch_size=batch_size,
+        device=str(backbone.device),
+        bfloat16=bfloat16,
+    )
+    with only_writer(out):
+        return _write_features(work, out, partitioned, workers, scheduler)
+
+
+def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, scheduler: str | None) -> Embedded:
+    opened = _Opened(work)
+    count, identity = opened.columns.num_rows, opened.identity
+    if count == 0:
+        raise RadiosslError("no image to embed was given")
+    ranges = _ranges(count)
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    if out.exists() and _is_table(out, identity, partitioned):
+        shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed after its last step but one
+        return Embedded(FeatureFile(out), len(ranges), 0)
+    folder = unfinished / identity[:16]
+    for other in unfinished.glob("*"):
+        if other != folder:  # of other weights or images
+            shutil.rmtree(other)
+    parts = [(folder / part_name(number, len(ranges)), rows) for number, rows in enumerate(ranges)]
+    missing = sum(not file.exists() for file, _ in parts)
+    _held[work, identity] = opened  # for what this process makes itself
+    try:
+        write_parts(parts, partial(_write_part, work=work, identity=identity), "embedding", workers, scheduler)
+    finally:
+        _held.clear()
+    if partitioned:
+        remove_strays(folder)  # of workers that were killed
+        folder.rename(out)
+    else:
+        _join(FeatureFile(folder), out)
+    shutil.rmtree(unfinished)
+    return Embedded(FeatureFile(out), len(ranges), missing)
+
+
+def _ranges(count: int) -> list[tuple[int, int]]:
+    """Divide so many rows into parts, whoever is to make them."""
+    step = min(max(-(-count // _PARTS), _LEAST_ROWS), _MOST_ROWS)
+    return [(start, min(start + step, count)) for start in range(0, count, step)]
+
+
+def _is_table(out: Path, identity: str, partitioned: bool) -> bool:
+    """Return whether `out` is the finished table already; raise if it is what must not be replaced."""
+    if out.is_dir() and not partitioned:
+        raise RadiosslError(f"{out}: is a folder, a Parquet file was to be written; choose another --out")
+    try:
+        same = out.is_dir() == partitioned and FeatureFile(out).metadata.get("identity") == identity
+    except RadiosslError:
+        same = False
+    if partitioned and not same:
+        raise RadiosslError(f"{out}: is there already, and not the table of these weights and images; choose another")
+    return same
+
+
+def _write_part(file: Path, rows: tuple[int, int], work: _Work, identity: str) -> None:
+    _opened(work, identity).part(*rows).write(file)
+
+
+#: What this process has opened, for the one table that it works on.
+_held: dict[tuple[_Work, str], _Opened] = {}
+
+
+def _opened(work: _Work, identity: str) -> _Opened:
+    """Open backbone and images once in a process, and anew when they have become others."""
+    if (work, identity) not in _held:
+        opened = _Opened(work)
+        if opened.identity != identity:
+            raise RadiosslError(
+                f"{work.weights} and the images: a worker finds others there than the process that it works for,"
+                " or has another version of radiossl"
+            )
+        _held.clear()
+        _held[work, identity] = opened
+    return _held[work, identity]
+
+
+def _join(parts: FeatureFile, out: Path) -> None:
+    """Write the parts as one file."""
+    with atomic_file(out) as temporary, pq.ParquetWriter(temporary, parts.file_schema) as writer:
+        for group in regrouped(parts.tables(), _ROW_GROUP):
+            writer.write_table(group)

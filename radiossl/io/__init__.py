@@ -1,0 +1,1 @@
+"""Files, parts of long work, progress and errors: what every room uses."""

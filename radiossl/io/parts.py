@@ -1,0 +1,149 @@
+"""Work in parts, each of them a file: done by this process or by a Dask cluster, and never twice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
+
+Job = TypeVar("Job")
+
+#: Below this number of parts, starting processes costs more than it saves.
+_FEW_PARTS = 3
+#: How long to wait for a scheduler, and then for its first worker.
+_CONNECT_SECONDS = 20
+_WAIT_SECONDS = 120
+
+
+def write_parts(
+    parts: Sequence[tuple[Path, Job]],
+    write: Callable[[Path, Job], None],
+    description: str,
+    workers: int | None = 1,
+    scheduler: str | None = None,
+) -> None:
+    """Write the files that are not there yet.
+
+    Dask runs a task again whose worker was killed, and now and then one whose worker only seemed dead. That makes no
+    double, since the name of a part's file says which part it is.
+
+    Parameters
+    ----------
+    parts
+        The file of each part and what it is made of.
+    write
+        Makes the file, under a temporary name until it is complete (`atomic_file`). It and what parts are made of must
+        be picklable for other processes, and name files by their absolute paths.
+    description
+        Shown before the progress bar.
+    workers
+        Processes of this machine: above 1 a Dask cluster of so many is started. None takes one per core if there are
+        more than a few parts.
+    scheduler
+        Address of a running Dask scheduler, whose workers see the same files under the same names. They do the work
+        then, however many they are.
+
+    Raises
+    ------
+    RadiosslError
+        If the cluster cannot be reached, or a part kills every worker it is given to. What is finished then stays; and
+        whatever `write` raises.
+    """
+    count = _worker_count(workers, len(parts))
+    missing = [(file.absolute(), job) for file, job in parts if not file.exists()]
+    if scheduler is not None and missing:
+        with _client(scheduler) as client:
+            _write_on(client, missing, write, description)
+    elif min(count, len(missing)) > 1:
+        with _local_client(min(count, len(missing))) as client:
+            _write_on(client, missing, write, description)
+    else:
+        for file, job in track(missing, description):
+            write(file, job)
+    lost = [file for file, _ in missing if not file.exists()]
+    if lost:
+        raise RadiosslError(
+            f"{lost[0]}: a worker has written it, but it is not here; the workers must share this folder's file system"
+        )
+
+
+def _worker_count(workers: int | None, parts: int) -> int:
+    if workers is not None:
+        if workers < 1:
+            raise RadiosslError(f"{workers} workers: expected at least 1")
+        return workers
+    return os.cpu_count() or 1 if parts > _FEW_PARTS else 1
+
+
+def _write_on(
+    client: Client, missing: Sequence[tuple[Path, Job]], write: Callable[[Path, Job], None], description: str
+) -> None:
+    from dask.distributed import KilledWorker, as_completed
+    from distributed.client import CancelledError
+
+    futures = [client.submit(_write_once, write, file, job, pure=False) for file, job in missing]
+    try:
+        for future in track(as_completed(futures), description, total=len(futures)):
+            future.result()
+    except KilledWorker as error:
+        raise RadiosslError(
+            f"one part killed {error.allowed_failures + 1} workers, for want of memory as a rule: give each more"
+            " (fewer workers, a smaller --batch-size) and run the same command again, it goes on with what is missing"
+        ) from None
+    except CancelledError:
+        raise RadiosslError(
+            "the connection to the Dask scheduler was lost; run the same command again, it goes on with what is missing"
+        ) from None
+    finally:
+        client.cancel(futures)
+
+
+def _write_once(write: Callable[[Path, Job], None], file: Path, job: Job) -> None:
+    if not file.exists():  # else a worker that seemed dead had finished it
+        write(file, job)
+
+
+@contextmanager
+def _client(scheduler: str) -> Iterator[Client]:
+    """Connect to a running cluster."""
+    from dask.distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise RadiosslError(
+            f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}); `dask scheduler` starts one"
+        ) from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_WAIT_SECONDS)
+        except TimeoutError:
+            raise RadiosslError(
+                f"--scheduler {scheduler}: no worker has joined it for {_WAIT_SECONDS} s;"
+                f" `dask worker {scheduler}` starts one"
+            ) from None
+        yield client
+
+
+@contextmanager
+def _local_client(workers: int) -> Iterator[Client]:
+    """Start a cluster of processes on this machine, which ends with it."""
+    from dask.distributed import Client, LocalCluster
+
+    # Without a limit of memory: Dask counts pages of mapped files, which cost nothing, and would stop the workers.
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client

@@ -1,0 +1,483 @@
+"""Figures of a map of features: points, or what falls into a pixel, coloured by a column; cutouts at their place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure
+from radiossl.report.results import cutout_images
+from radiossl.report.sheets import as_rgb
+from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+#: Beyond so many sources pixels are coloured by what falls into them, instead of one point for each source.
+RASTER_ABOVE = 50_000
+
+# Okabe & Ito (2008), told apart with every colour vision.
+CLASS_COLOURS = (*PALETTE, "#F0E442", "#000000")
+_MARKERS = "o^"
+_COLOUR_MAP = "viridis"
+_UNKNOWN = "#C8C8C8"
+#: Integers with at most so many different values are classes.
+_INTEGER_CLASSES = 12
+#: Percentiles between which numbers are coloured, and the ratio of these from which on the scale is logarithmic.
+_ROBUST, _DECADES = (1.0, 99.0), 5.0
+_WIDTH_TO_HEIGHT = 1.2
+_THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS, _THUMBNAIL_PX = 24, 20, 72
+_FONT = 9
+
+
+@dataclass(frozen=True)
+class NumberColours:
+    """How a column of numbers is coloured.
+
+    Attributes
+    ----------
+    values
+        Shape (n,), NaN where unknown.
+    low, high
+        What the ends of the colours stand for.
+    logarithmic
+        Whether the colours go by the logarithm; only if all values are positive.
+    """
+
+    values: NDArray[np.float64]
+    low: float
+    high: float
+    logarithmic: bool
+
+
+@dataclass(frozen=True)
+class ClassColours:
+    """How a column of classes is coloured.
+
+    Attributes
+    ----------
+    codes
+        Index into `names`, shape (n,); -1 where unknown.
+    names
+        Of the classes; the last may gather the rarest ones.
+    colours
+        One for each name.
+    """
+
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
+    colours: tuple[str, ...]
+
+
+def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColours | ClassColours:
+    """Decide how a column is coloured.
+
+    Text, truth values and integers with at most 12 different values are classes: colours by Okabe & Ito (2008), or
+    shades in order if they are consecutive integers such as a score. Everything else is numbers: from the 1st to the
+    99th percentile, logarithmic if all are positive and these differ by more than a factor of 5.
+
+    Parameters
+    ----------
+    table
+        With the column.
+    name
+        Of the column.
+    most
+        Classes that get a colour of their own, the most frequent ones; all rarer ones share grey.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such column, or no value in it.
+    """
+    series = pd.Series(table.column(name))
+    kind = table.columns.schema.field(name).type
+    if series.isna().all():
+        raise RadiosslError(f"--color {name}: the column has no value")
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind)):
+        raise RadiosslError(f"--color {name}: a column of {kind} cannot be coloured; expected numbers or classes")
+    different = series.dropna().unique()
+    if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and len(different) > _INTEGER_CLASSES):
+        values = series.to_numpy(dtype=float)
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            raise RadiosslError(f"--color {name}: the column has no finite value")
+        low, high = (float(limit) for limit in np.percentile(finite, _ROBUST))
+        logarithmic = bool(finite.min() > 0 and high > _DECADES * low)
+        return NumberColours(np.where(np.isfinite(values), values, np.nan), low, high, logarithmic)
+    if pa.types.is_integer(kind):
+        order = np.sort(different.astype(np.int64))
+        codes = pd.Categorical(series, categories=order).codes.astype(np.int64)
+        if len(order) > 2 and (np.diff(order) == 1).all():
+            return ClassColours(codes, tuple(str(value) for value in order), tuple(_shades(len(order))))
+    else:
+        order = np.array(sorted(different))
+        codes = pd.Categorical(series, categories=order).codes.astype(np.int64)
+    return _gather_rare(codes, [str(value) for value in order], most)
+
+
+def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, NumberColours | ClassColours]:
+    """Return how each column is coloured, see `column_colours`; raise `RadiosslError` if one cannot be."""
+    if taken := {"x", "y", "fitted"} & set(names):
+        raise RadiosslError(f"--color {taken.pop()}: map.parquet has a column of its own of that name")
+    return {name: column_colours(table, name) for name in dict.fromkeys(names)}
+
+
+def draw_map(
+    coordinates: NDArray[np.floating],
+    colours: NumberColours | ClassColours | None,
+    *,
+    out: str | os.PathLike[str],
+    label: str,
+    backdrop: NDArray[np.floating] | None = None,
+    raster_above: int = RASTER_ABOVE,
+) -> None:
+    """Draw a map as PNG: points, or beyond `raster_above` sources the mean (or blend of classes) in each pixel.
+
+    Parameters
+    ----------
+    coordinates
+        Shape (n, 2).
+    colours
+        See `column_colours`; None draws the number of sources, as Clarke et al. (2020) do.
+    out
+        PNG file to write.
+    label
+        Of the colour bar or legend.
+    backdrop
+        Coordinates of the sources of an existing map, drawn in pale grey below; shape (m, 2).
+    raster_above
+        See above.
+    """
+    limits = map_limits(coordinates if backdrop is None else np.concatenate([coordinates, backdrop]))
+    figure, axes = _map_axes(limits)
+    if backdrop is not None:
+        _draw_backdrop(axes, backdrop, "#E4E4E4")
+    dense = len(coordinates) > raster_above
+    if colours is None:
+        _draw_density(figure, axes, coordinates, limits, dense)
+    elif isinstance(colours, NumberColours):
+        _draw_numbers(figure, axes, coordinates, colours, limits, label, dense)
+    else:
+        _draw_classes(axes, coordinates, colours, limits, label, dense)
+    save_figure(figure, out)
+
+
+def map_limits(coordinates: NDArray[np.floating]) -> tuple[float, float, float, float]:
+    """Return (left, right, bottom, top) around the points, with one scale for both axes and the frame's proportions."""
+    low, high = coordinates.min(axis=0).astype(float), coordinates.max(axis=0).astype(float)
+    centre, half = (low + high) / 2, 0.52 * np.maximum(high - low, 1e-6)
+    height = max(half[1], half[0] / _WIDTH_TO_HEIGHT)
+    width = height * _WIDTH_TO_HEIGHT
+    return (
+        float(centre[0] - width),
+        float(centre[0] + width),
+        float(centre[1] - height),
+        float(centre[1] + height),
+    )
+
+
+def thumbnail_cells(
+    coordinates: NDArray[np.floating], limits: tuple[float, float, float, float], columns: int, rows: int
+) -> dict[tuple[int, int], int]:
+    """Choose the sources whose cutouts are drawn: in each cell of a grid over the map the one nearest to its centre.
+
+    Returns
+    -------
+    dict
+        From (row, column) of the cell, counted from the lower left, to the index of the source.
+    """
+    left, right, bottom, top = limits
+    place = (coordinates - [left, bottom]) / [(right - left) / columns, (top - bottom) / rows]
+    cell = np.clip(np.floor(place).astype(np.int64), 0, [columns - 1, rows - 1])
+    off_centre = np.square(place - cell - 0.5).sum(axis=1)
+    number = cell[:, 1] * columns + cell[:, 0]
+    order = np.lexsort((off_centre, number))
+    cells, first = np.unique(number[order], return_index=True)
+    return {divmod(int(n), columns): int(order[i]) for n, i in zip(cells, first, strict=True)}
+
+
+def draw_thumbnails(
+    coordinates: NDArray[np.floating],
+    cutout_ids: Sequence[str],
+    store: CutoutStore,
+    *,
+    out: str | os.PathLike[str],
+    field_px: int | None = None,
+) -> None:
+    """Draw cutouts where they lie on the map, at most half a cell of the grid away from their place, none over another.
+
+    Parameters
+    ----------
+    coordinates
+        Shape (n, 2).
+    cutout_ids
+        Of the n sources.
+    store
+        Where their pixels are.
+    out
+        PNG file to write.
+    field_px
+        Side of the central field that is shown, as the backbone saw it.
+
+    Raises
+    ------
+    RadiosslError
+        If the store lacks one of the cutouts to draw.
+    """
+    limits = map_limits(coordinates)
+    chosen = thumbnail_cells(coordinates, limits, _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS)
+    images = cutout_images(store, (cutout_ids[source] for source in chosen.values()), field_px)
+    side = _THUMBNAIL_PX
+    canvas = np.zeros((_THUMBNAIL_ROWS * side, _THUMBNAIL_COLUMNS * side, 4), np.uint8)
+    for (row, column), pixels in zip(chosen, images, strict=True):
+        image = _thumbnail(pixels, side - 4)
+        y, x = row * side + 2, column * side + 2
+        canvas[y : y + image.shape[0], x : x + image.shape[1], :3] = image
+        canvas[y : y + image.shape[0], x : x + image.shape[1], 3] = 255
+    figure, axes = _map_axes(limits, width=_THUMBNAIL_COLUMNS * side / 150 + 0.8)
+    _draw_backdrop(axes, coordinates, _UNKNOWN)
+    axes.imshow(canvas, origin="lower", extent=limits, aspect="auto", interpolation="antialiased")
+    save_figure(figure, out)
+
+
+# Drawing --------------------------------------------------------------------------------------------------------------
+
+
+def _map_axes(limits: tuple[float, float, float, float], width: float = 6.2) -> tuple[Figure, Axes]:
+    figure = new_figure(width, width / _WIDTH_TO_HEIGHT)
+    axes = plain_axes(figure.add_subplot())
+    axes.set_xlim(*limits[:2])
+    axes.set_ylim(*limits[2:])
+    axes.set_box_aspect(1 / _WIDTH_TO_HEIGHT)
+    axes.set_xlabel("map x", fontsize=_FONT)
+    axes.set_ylabel("map y", fontsize=_FONT)
+    return figure, axes
+
+
+def _draw_backdrop(axes: Axes, coordinates: NDArray[np.floating], colour: str) -> None:
+    points = coordinates[:: max(1, -(-len(coordinates) // RASTER_ABOVE))]
+    axes.scatter(points[:, 0], points[:, 1], s=_point_size(len(points)), color=colour, linewidths=0, zorder=0)
+
+
+def _draw_density(
+    figure: Figure,
+    axes: Axes,
+    coordinates: NDArray[np.floating],
+    limits: tuple[float, float, float, float],
+    dense: bool,
+) -> None:
+    from matplotlib.colors import LogNorm
+
+    drawn: Any
+    if dense:
+        counts = _raster(coordinates, limits, None)
+        counts[counts == 0] = np.nan
+        drawn = axes.imshow(
+            counts, origin="lower", extent=limits, aspect="auto", interpolation="nearest", norm=LogNorm(vmin=1)
+        )
+        _colour_bar(figure, axes, drawn, "sources in a pixel")
+        return
+    across = int(np.clip(np.sqrt(len(coordinates)) / 2, 12, 60))
+    grid = (across, max(1, round(across / _WIDTH_TO_HEIGHT / np.sqrt(3))))
+    drawn = axes.hexbin(*coordinates.T, gridsize=grid, extent=limits, mincnt=1, bins="log", linewidths=0.1)
+    axes.set_xlim(*limits[:2])
+    axes.set_ylim(*limits[2:])
+    _colour_bar(figure, axes, drawn, "sources in a cell")
+
+
+def _draw_numbers(
+    figure: Figure,
+    axes: Axes,
+    coordinates: NDArray[np.floating],
+    colours: NumberColours,
+    limits: tuple[float, float, float, float],
+    label: str,
+    dense: bool,
+) -> None:
+    from matplotlib.colors import LogNorm, Normalize
+
+    high = colours.high if colours.high > colours.low else colours.low + max(abs(colours.low) * 1e-6, 1e-12)
+    norm = (LogNorm if colours.logarithmic else Normalize)(colours.low, high)
+    known = np.isfinite(colours.values)
+    drawn: Any
+    if dense:
+        means = _raster(coordinates[known], limits, colours.values[known])
+        drawn = axes.imshow(
+            means, origin="lower", extent=limits, aspect="auto", interpolation="nearest", norm=norm, cmap=_COLOUR_MAP
+        )
+    else:
+        size = _point_size(len(coordinates))
+        axes.scatter(coordinates[~known, 0], coordinates[~known, 1], s=size / 2, color=_UNKNOWN, linewidths=0)
+        drawn = axes.scatter(
+            coordinates[known, 0],
+            coordinates[known, 1],
+            c=colours.values[known],
+            s=_point_size(int(known.sum())),
+            norm=norm,
+            cmap=_COLOUR_MAP,
+            linewidths=0,
+        )
+        if not known.all():
+            _legend(axes, [("o", _UNKNOWN, f"unknown ({int((~known).sum()):,})")], "", inside=True)
+    finite = colours.values[known]
+    ends = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}[
+        bool(finite.min() < colours.low), bool(finite.max() > high)
+    ]
+    _colour_bar(figure, axes, drawn, f"mean of {label}" if dense else label, ends)
+
+
+def _draw_classes(
+    axes: Axes,
+    coordinates: NDArray[np.floating],
+    colours: ClassColours,
+    limits: tuple[float, float, float, float],
+    label: str,
+    dense: bool,
+) -> None:
+    counts = np.bincount(colours.codes + 1, minlength=len(colours.names) + 1)
+    markers = [_MARKERS[index // len(CLASS_COLOURS) % len(_MARKERS)] for index in range(len(colours.names))]
+    entries = [
+        ("s" if dense else marker, colour, f"{_shorten(name)} ({count:,})")
+        for marker, colour, name, count in zip(markers, colours.colours, colours.names, counts[1:], strict=True)
+    ]
+    if counts[0]:
+        entries.append(("s" if dense else "o", _UNKNOWN, f"unknown ({counts[0]:,})"))
+    if dense:
+        blend = _blended(coordinates, colours, limits)
+        axes.imshow(blend, origin="lower", extent=limits, aspect="auto", interpolation="nearest")
+    else:
+        unknown = colours.codes < 0
+        size = _point_size(int((~unknown).sum()))  # a few known ones must not drown in the others
+        axes.scatter(
+            coordinates[unknown, 0],
+            coordinates[unknown, 1],
+            s=_point_size(len(coordinates)) / 2,
+            color=_UNKNOWN,
+            linewidths=0,
+        )
+        # In random order, or the class drawn last would hide the others; one call for each marker.
+        order = np.random.default_rng(0).permutation(np.flatnonzero(~unknown))
+        for marker in dict.fromkeys(markers):
+            of_marker = np.array([own == marker for own in markers])[colours.codes[order]]
+            shown = order[of_marker]
+            point_colours = np.array(colours.colours)[colours.codes[shown]]
+            axes.scatter(
+                coordinates[shown, 0], coordinates[shown, 1], s=size, c=point_colours, marker=marker, linewidths=0
+            )
+    _legend(axes, entries, label)
+
+
+def _raster(
+    coordinates: NDArray[np.floating],
+    limits: tuple[float, float, float, float],
+    values: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """The number of sources in each pixel, or the mean of their values (NaN where there is none); first row lowest."""
+    import datashader
+
+    frame = pd.DataFrame({"x": coordinates[:, 0], "y": coordinates[:, 1]})
+    canvas = _canvas(len(coordinates), limits)
+    if values is None:
+        return canvas.points(frame, "x", "y", datashader.count()).to_numpy().astype(float)
+    frame["value"] = values
+    return canvas.points(frame, "x", "y", datashader.mean("value")).to_numpy()
+
+
+def _blended(
+    coordinates: NDArray[np.floating], colours: ClassColours, limits: tuple[float, float, float, float]
+) -> NDArray[np.uint8]:
+    """RGBA image: colours of the classes mixed by their number in each pixel, opaque where there are many sources."""
+    import datashader
+    from datashader.transfer_functions import shade
+
+    names = [*map(str, range(len(colours.names))), "unknown"]
+    category = pd.Categorical.from_codes(np.where(colours.codes < 0, len(names) - 1, colours.codes), names)
+    frame = pd.DataFrame({"x": coordinates[:, 0], "y": coordinates[:, 1], "class": category})
+    counts = _canvas(len(frame), limits).points(frame, "x", "y", datashader.by("class", datashader.count()))
+    key = dict(zip(names, [*colours.colours, _UNKNOWN], strict=True))
+    image = shade(counts, color_key=key, how="log", min_alpha=90)
+    return image.to_numpy().view(np.uint8).reshape(*image.shape, 4)
+
+
+def _canvas(count: int, limits: tuple[float, float, float, float]) -> Any:
+    import datashader
+
+    # So many pixels that a source is still seen: finer ones would leave single sources too small.
+    height = int(np.clip(np.sqrt(count), 100, 500))
+    return datashader.Canvas(round(_WIDTH_TO_HEIGHT * height), height, x_range=limits[:2], y_range=limits[2:])
+
+
+def _colour_bar(figure: Figure, axes: Axes, drawn: Any, label: str, extend: str = "neither") -> None:
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, extend=extend, pad=0.02)
+    bar.ax.tick_params(labelsize=_FONT - 1)
+    bar.ax.yaxis.label.set_parse_math(False)
+    bar.set_label(label, fontsize=_FONT)
+
+
+def _legend(axes: Axes, entries: Sequence[tuple[str, str, str]], title: str, inside: bool = False) -> None:
+    from matplotlib.lines import Line2D
+
+    style: dict[str, Any] = {"linestyle": "", "markersize": 5, "markeredgewidth": 0}
+    handles = [Line2D([], [], marker=marker, color=colour, **style) for marker, colour, _ in entries]
+    where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0 if inside else 1.02, 1.0)}
+    labels = [text for _, _, text in entries]
+    legend = axes.legend(handles, labels, title=title, frameon=False, handletextpad=0.3, **where)
+    legend.get_title().set(fontsize=_FONT, parse_math=False)
+    for text in legend.get_texts():
+        text.set(fontsize=_FONT - 1, parse_math=False)
+    legend.set_alignment("left")
+
+
+def _thumbnail(pixels: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
+    """A cutout fitted into a square of `side` pixels, coloured; first row lowest, as in the cutout."""
+    from PIL import Image
+
+    rgb = as_rgb(pixels, how="asinh")
+    scale = side / max(rgb.shape[:2])
+    size = tuple(max(1, round(scale * length)) for length in rgb.shape[1::-1])
+    return np.asarray(
+        Image.fromarray(rgb).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
+    )
+
+
+def _point_size(count: int) -> float:
+    return float(np.clip(30_000 / max(count, 1), 0.6, 16))
+
+
+def _shades(count: int) -> list[str]:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps[_COLOUR_MAP](value)) for value in np.linspace(0, 0.95, count)]
+
+
+def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> ClassColours:
+    palette = [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(most)]
+    if len(names) <= most:
+        return ClassColours(codes, tuple(names), tuple(palette[: len(names)]))
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    kept = np.sort(np.argsort(-counts, kind="stable")[:most])
+    new = np.full(len(names) + 1, most)
+    new[kept] = np.arange(most)
+    new[-1] = -1  # unknown stays unknown
+    others = f"{len(names) - most} others"
+    return ClassColours(new[codes], (*(names[k] for k in kept), others), (*palette, "#8C8C8C"))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+
+
+def _shorten(text: str, length: int = 24) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

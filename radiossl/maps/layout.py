@@ -1,0 +1,220 @@
+"""A map of features in two dimensions, by UMAP or PCA, on which later sources find their place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.features.confounders import CONFOUNDERS
+from radiossl.features.feature_file import BATCH_ROWS, FeatureFile
+from radiossl.features.neighbours import unit
+from radiossl.features.scatter import Scatter
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.maps.reducers import PcaReducer, Reducer, UmapReducer
+
+Method = Literal["umap", "pca"]
+METHODS: tuple[Method, ...] = get_args(Method)
+#: Beyond so many sources UMAP is fitted to a random sample of this size; all others are placed among it.
+SAMPLE = 100_000
+#: Principal components that are kept, whatever the method of the map.
+COMPONENTS = 3
+
+_FEWEST = 10
+_CHECKED = 2000
+
+
+@dataclass(frozen=True)
+class FeatureMap:
+    """Where sources lie on a map.
+
+    Attributes
+    ----------
+    coordinates
+        Shape (n, 2).
+    principal
+        Coordinates along the first principal components of these features, shape (n, `COMPONENTS`).
+    explained
+        Fraction of the variance along each of these.
+    fitted
+        Shape (n,): whether the map was made from this source; the others were placed on it later.
+    reducer
+        Places further sources.
+    quality
+        ``trustworthiness`` of the map and ``trustworthiness_pca``, that of the first two principal components
+        (Venna & Kaski 2001; 1 is best, 0.5 is chance), on ``checked`` sources with ``trustworthiness_neighbours``.
+    """
+
+    coordinates: NDArray[np.float32]
+    principal: NDArray[np.float32]
+    explained: NDArray[np.float64]
+    fitted: NDArray[np.bool_]
+    reducer: Reducer
+    quality: dict[str, float]
+
+
+def make_map(
+    features: FeatureTable | FeatureFile,
+    method: Method = "umap",
+    neighbours: int = 15,
+    min_dist: float = 0.1,
+    seed: int = 0,
+    sample: int = SAMPLE,
+    onto: Reducer | None = None,
+) -> FeatureMap:
+    """Lay features out in two dimensions, by cosine distance.
+
+    Parameters
+    ----------
+    features
+        From memory, or read twice from disk.
+    method
+        ``umap``, or ``pca`` of the unit vectors (of all sources, exactly).
+    neighbours, min_dist
+        Of UMAP: how many neighbours shape the map (few: detail, many: the whole), and how close points may lie.
+    seed
+        Of UMAP and of every random choice. The same seed gives the same map.
+    sample
+        UMAP is fitted to so many sources at most, drawn at random.
+    onto
+        Reducer of an existing map (see `load_reducer`): all sources are placed on it and nothing is fitted.
+
+    Raises
+    ------
+    RadiosslError
+        If there are too few sources, features are not finite or all the same, or do not fit `onto`.
+    """
+    if method not in METHODS:
+        raise RadiosslError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+    count, dimension = _shape(features)
+    fewest = max(_FEWEST, neighbours + 1 if method == "umap" else 0) if onto is None else 1
+    if count < fewest:
+        raise RadiosslError(f"{count} sources: a map by {method} with these options needs at least {fewest}")
+    if onto is not None and onto.dimension != dimension:
+        raise RadiosslError(f"features of dimension {dimension} for a map of features of dimension {onto.dimension}")
+    rng = np.random.default_rng(seed)
+    fits_umap = onto is None and method == "umap"
+    sampled = np.sort(rng.choice(count, min(count, sample), replace=False)) if fits_umap else np.zeros(0, np.int64)
+    checked = np.sort(rng.choice(count, min(count, _CHECKED), replace=False))
+
+    pca, (training, to_check) = _first_pass(features, (sampled, checked))
+    if not pca.explained.any() and onto is None:
+        raise RadiosslError("the features of all sources are the same: there is nothing to map")
+    reducer = onto or (_fit_umap(training, neighbours, min_dist, seed) if fits_umap else pca.first(2))
+    fitted = np.full(count, onto is None)
+    coordinates = np.empty((count, 2), np.float32)
+    principal = np.empty((count, len(pca.components)), np.float32)
+    if isinstance(reducer, UmapReducer) and fits_umap:
+        fitted[:] = False
+        fitted[sampled] = True
+        coordinates[sampled] = reducer.coordinates
+    start = 0
+    for batch in track(_batches(features), "placing", _number_of_batches(count)):
+        rows = slice(start, start + len(batch))
+        principal[rows] = pca.transform(batch)
+        open_ = ~fitted[rows] if fits_umap else np.full(len(batch), True)
+        if open_.any():
+            coordinates[rows][open_] = reducer.transform(batch[open_])
+        start += len(batch)
+    quality = {
+        "trustworthiness": _trust(to_check, coordinates[checked]),
+        "trustworthiness_pca": _trust(to_check, principal[checked, :2]),
+        "trustworthiness_neighbours": float(_trust_neighbours(len(checked))),
+        "checked": float(len(checked)),
+    }
+    return FeatureMap(coordinates, principal, pca.explained, fitted, reducer, quality)
+
+
+def map_columns(features: FeatureFile, wanted: Sequence[str] = ()) -> FeatureTable:
+    """Read of a feature file what the results of a map need: ids, positions, confounders and the `wanted` columns.
+
+    Returns
+    -------
+    FeatureTable
+        With features of dimension 0.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such column.
+    """
+    for name in wanted:
+        if name not in features.schema.names:
+            raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(features.schema.names)}")
+    also = ["cutout_id", "ra_deg", "dec_deg", "background", *CONFOUNDERS]
+    columns = features.columns([*also, *wanted])
+    return FeatureTable(columns, np.empty((columns.num_rows, 0), np.float32), features.metadata)
+
+
+def _shape(features: FeatureTable | FeatureFile) -> tuple[int, int]:
+    width = features.dimension if isinstance(features, FeatureFile) else features.features.shape[1]
+    return len(features), width
+
+
+def _batches(features: FeatureTable | FeatureFile) -> Iterator[NDArray[np.float32]]:
+    if isinstance(features, FeatureFile):
+        yield from features.batches()
+    else:
+        for start in range(0, len(features), BATCH_ROWS):
+            yield features.features[start : start + BATCH_ROWS]
+
+
+def _number_of_batches(count: int) -> int:
+    return -(-count // BATCH_ROWS)
+
+
+def _first_pass(
+    features: FeatureTable | FeatureFile, wanted: tuple[NDArray[np.int64], ...]
+) -> tuple[PcaReducer, list[NDArray[np.float32]]]:
+    """Return the principal components of all unit vectors, and the unit vectors of some sets of sorted rows."""
+    count, dimension = _shape(features)
+    scatter = Scatter(dimension)
+    taken: list[list[NDArray[np.float32]]] = [[np.empty((0, dimension), np.float32)] for _ in wanted]
+    start = 0
+    for batch in track(_batches(features), "reading features", _number_of_batches(count)):
+        bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
+        if bad.size:
+            raise RadiosslError(f"row {start + int(bad[0])} of the features is not finite; embed its cutout again")
+        vectors = unit(batch)
+        scatter.add(vectors)
+        for rows, parts in zip(wanted, taken, strict=True):
+            inside = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+            parts.append(vectors[inside - start])
+        start += len(batch)
+    mean, axes, variances = scatter.principal_axes()
+    total = float(variances.sum())
+    # What is below float32's rounding of unit vectors is no variance.
+    explained = np.maximum(variances, 0.0) / total if total > 1e-12 else np.zeros(dimension)
+    pca = PcaReducer(mean, axes[:COMPONENTS], explained[:COMPONENTS])
+    return pca, [np.concatenate(parts) for parts in taken]
+
+
+def _fit_umap(training: NDArray[np.float32], neighbours: int, min_dist: float, seed: int) -> UmapReducer:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tensorflow that is not there, and of groups without connection
+        from umap import UMAP
+
+        model = UMAP(n_neighbors=neighbours, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1)
+        for _ in track(range(1), f"UMAP of {len(training):,} sources"):
+            coordinates = model.fit_transform(training)
+    stored = training.astype(np.float16)
+    return UmapReducer(stored, np.asarray(coordinates, np.float32), neighbours, min_dist, seed)
+
+
+def _trust_neighbours(count: int) -> int:
+    return max(1, min(15, count // 2 - 1))
+
+
+def _trust(vectors: NDArray[np.float32], coordinates: NDArray[np.float32]) -> float:
+    from sklearn.manifold import trustworthiness
+
+    neighbours = _trust_neighbours(len(vectors))
+    if len(vectors) < 2 * neighbours + 1:
+        return float("nan")
+    return float(trustworthiness(vectors, coordinates, n_neighbors=neighbours, metric="cosine"))

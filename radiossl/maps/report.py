@@ -1,0 +1,168 @@
+"""The result folder of a map: coordinates, reducer, figures and the page that ties them together."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from radiossl.features.confounders import CONFOUNDERS, confounder_table, confounder_warnings
+from radiossl.features.table import METADATA_KEY, FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, existing_file, write_json
+from radiossl.maps.figures import (
+    CLASS_COLOURS,
+    RASTER_ABOVE,
+    ClassColours,
+    NumberColours,
+    colour_scales,
+    column_colours,
+    draw_map,
+    draw_thumbnails,
+)
+from radiossl.maps.layout import FeatureMap
+from radiossl.maps.reducers import REDUCER_FILE, UmapReducer, save_reducer
+from radiossl.report.html import Report
+from radiossl.report.results import file_stem, write_table
+from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    pass
+
+
+def write_map(
+    made: FeatureMap,
+    table: FeatureTable,
+    out: str | os.PathLike[str],
+    colours: Sequence[str] = (),
+    store: CutoutStore | None = None,
+    backdrop: NDArray[np.floating] | None = None,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write map.parquet, map.csv, reducer.safetensors, metrics.json, figures and report.html; return the report's path.
+
+    Parameters
+    ----------
+    made
+        What `radiossl.maps.layout.make_map` returns.
+    table
+        Columns of the sources; its features are not looked at.
+    out
+        Folder.
+    colours
+        Columns to colour the map by, one figure each; they are written beside the coordinates.
+    store
+        Where the cutouts' pixels are; without it no cutout is drawn.
+    backdrop
+        Coordinates of the sources of the map onto which these were placed.
+    notes
+        Sentences for the top of the report.
+    """
+    out = Path(out)
+    scales = colour_scales(table, colours)
+    dense = len(table) > RASTER_ABOVE
+    out.mkdir(parents=True, exist_ok=True)
+    frame = _coordinate_table(made, table, list(scales))
+    with atomic_file(out / "map.parquet") as temporary:
+        pq.write_table(frame.replace_schema_metadata({METADATA_KEY: json.dumps(table.metadata).encode()}), temporary)
+    write_table(frame.to_pandas(), out / "map.csv")
+    save_reducer(made.reducer, out / REDUCER_FILE, table.metadata)
+
+    report = Report("Map of features").text(_how(made), *notes)
+    report.section("Map")
+    if store is not None:
+        field_px = table.metadata.get("preprocessing", {}).get("field_px")
+        draw_thumbnails(
+            made.coordinates, table.column("cutout_id").tolist(), store, out=out / "thumbnails.png", field_px=field_px
+        )
+        report.figure(out / "thumbnails.png", "Cutouts at their place, to half a cell of the grid.")
+    for name in scales:
+        drawn = column_colours(table, name, len(CLASS_COLOURS)) if dense else scales[name]  # no markers in a raster
+        file = out / f"map_{file_stem(name)}.png"
+        draw_map(made.coordinates, drawn, out=file, label=name, backdrop=backdrop)
+        report.figure(file, _caption(name, drawn, dense))
+    draw_map(made.coordinates, None, out=out / "density.png", label="", backdrop=backdrop)
+    report.figure(out / "density.png", "How many sources lie where.")
+
+    numeric = [name for name, scale in scales.items() if isinstance(scale, NumberColours) and name not in CONFOUNDERS]
+    scores = {"map x": made.coordinates[:, 0], "map y": made.coordinates[:, 1]}
+    scores |= {f"PC {number + 1}": made.principal[:, number] for number in range(made.principal.shape[1])}
+    confounders = confounder_table(scores, table, also=numeric)
+    found = confounder_warnings(confounders)
+    report.section("What the axes follow").text(
+        "Spearman's rank correlation of the axes of the map, and of the first principal components of the features,"
+        " with physical properties of the cutouts. Noise, brightness and size are not morphology.",
+        *(f"Warning: {sentence}." for sentence in found),
+    )
+    report.table(confounders)
+    metrics = _metrics(made, table, confounders)
+    write_json(out / "metrics.json", metrics)
+    report.section("Numbers").values(metrics)
+    for file_name in ("map.parquet", "map.csv", "metrics.json", REDUCER_FILE):
+        report.link(out / file_name)
+    return report.write(out / "report.html")
+
+
+def existing_coordinates(folder: str | os.PathLike[str]) -> NDArray[np.float32]:
+    """Return the coordinates in a map's folder, shape (n, 2); raise `RadiosslError` if it has none."""
+    path = existing_file(Path(folder) / "map.parquet")
+    try:
+        table = pq.read_table(path, columns=["x", "y"])
+        return np.stack([table.column(name).to_numpy() for name in ("x", "y")], axis=1)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise RadiosslError(f"{path}: not the coordinates of a map ({error})") from None
+
+
+def _metrics(made: FeatureMap, table: FeatureTable, confounders: pd.DataFrame) -> dict[str, Any]:
+    metrics: dict[str, Any] = {
+        "method": made.reducer.method,
+        "objects": len(table),
+        "fitted": int(made.fitted.sum()),
+    }
+    if isinstance(made.reducer, UmapReducer):
+        own = made.reducer
+        metrics |= {"neighbours": own.neighbours, "min_dist": own.min_dist, "seed": own.seed}
+    metrics |= made.quality
+    metrics |= {f"explained_variance_{number}": value for number, value in enumerate(made.explained.tolist(), 1)}
+    for row in confounders.to_dict("records"):
+        for axis in ("map x", "map y", "PC 1"):
+            metrics[f"spearman_{axis.replace(' ', '_').lower()}_{row['property']}"] = row[axis]
+    return metrics
+
+
+def _coordinate_table(made: FeatureMap, table: FeatureTable, colours: list[str]) -> pa.Table:
+    names = [name for name in ("cutout_id", "ra_deg", "dec_deg") if name in table.columns.column_names]
+    frame = table.columns.select(names)
+    frame = frame.append_column("x", pa.array(made.coordinates[:, 0]))
+    frame = frame.append_column("y", pa.array(made.coordinates[:, 1]))
+    frame = frame.append_column("fitted", pa.array(made.fitted))
+    for name in colours:
+        if name not in names:
+            frame = frame.append_column(name, table.columns.column(name))
+    return frame
+
+
+def _how(made: FeatureMap) -> str:
+    own, count, fitted = made.reducer, len(made.fitted), int(made.fitted.sum())
+    what = "the first two principal components of the unit vectors"
+    if isinstance(own, UmapReducer):
+        what = f"UMAP by cosine distance, {own.neighbours} neighbours, least distance {own.min_dist:g}, seed {own.seed}"
+    if fitted == count:
+        return f"{count:,} sources; {what}."
+    if fitted == 0:
+        return f"{count:,} sources, placed on an existing map: {what}."
+    return f"{count:,} sources; {what}, fitted to {fitted:,} drawn at random. The others are placed among these."
+
+
+def _caption(name: str, colours: NumberColours | ClassColours, dense: bool) -> str:
+    if isinstance(colours, NumberColours):
+        return f"{'Mean of ' if dense else ''}{name}, coloured between its 1st and 99th percentile."
+    return f"{name}{': colours of the sources in a pixel are blended' if dense else ''}."

@@ -1,1 +1,0 @@
-"""Self-supervised pretraining: recipes, SimCLR and BYOL, the training loop."""

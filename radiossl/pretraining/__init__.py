@@ -1,0 +1,1 @@
+"""Self-supervised pretraining: recipes, methods, data and the training loop."""

@@ -1,0 +1,208 @@
+"""Raw cutouts, batch by batch, where the training needs them."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from radiossl.io.errors import RadiosslError
+from radiossl.sky.positions import RADIUS_ARCSEC
+from radiossl.store.crossmatch import repeats
+from radiossl.store.store import CutoutStore, open_store, store_manifest
+from radiossl.survey.fits_image import Box
+
+Batch = tuple[Tensor | Sequence[NDArray[np.float32]], Tensor]
+
+#: Share of an accelerator's free memory that the cutouts may fill; the rest is for the training itself.
+_RESIDENT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Stores whose sources must not be trained on.
+
+    Attributes
+    ----------
+    stores
+        Their folders.
+    radius_arcsec
+        How close is the same: see `radiossl.store.crossmatch.repeats`.
+    """
+
+    stores: Sequence[str | os.PathLike[str]] = ()
+    radius_arcsec: float = RADIUS_ARCSEC
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.radius_arcsec <= 180 * 3600:
+            raise RadiosslError(
+                f"--exclude-radius of {self.radius_arcsec} arcsec: expected an angle from 0 to 180 degrees"
+            )
+
+    def key(self) -> list[dict[str, Any]]:
+        """What a run to be resumed must have in common with the one before: identities, whatever the folders."""
+        known = {store_manifest(store)["identity"] for store in self.stores}
+        return [{"identity": identity, "radius_arcsec": float(self.radius_arcsec)} for identity in sorted(known)]
+
+
+@dataclass(frozen=True)
+class Excluded:
+    """What one store cost the training: its name and identity, the radius, and how many cutouts of `repeats`."""
+
+    store: str
+    identity: str
+    radius_arcsec: float
+    removed: int
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The cutouts to train on, and one provenance entry for each store they come from."""
+
+    store: CutoutStore
+    provenance: list[dict[str, Any]] = field(default_factory=list)
+
+
+def training_data(data: Sequence[str | os.PathLike[str]], exclusion: Exclusion) -> TrainingData:
+    """Open the training stores without what shows a source of the excluded ones, and say how much that is.
+
+    Raises
+    ------
+    RadiosslError
+        If a store cannot be opened, or nothing is left.
+    """
+    others = [(Path(path), open_store(path), store_manifest(path)["identity"]) for path in exclusion.stores]
+    parts, provenance = [], []
+    for path in map(Path, data):
+        part, manifest = open_store(path), store_manifest(path)
+        entry = {
+            "store": path.name,
+            "cutouts": manifest["count"],
+            "identity": manifest["identity"],
+            "command": manifest["provenance"].get("command"),
+        }
+        if others:
+            gone, costs = np.zeros(len(part), dtype=bool), []
+            for folder, other, identity in others:
+                mask = repeats(part, other, exclusion.radius_arcsec)
+                costs.append(asdict(Excluded(folder.name, identity, float(exclusion.radius_arcsec), int(mask.sum()))))
+                gone |= mask
+            print(
+                f"{path}: {gone.sum()} of {len(part)} cutouts left out: they show what is in"
+                f" {', '.join(str(folder) for folder, _, _ in others)}",
+                file=sys.stderr,
+            )
+            entry |= {"excluded": costs, "removed": int(gone.sum())}
+            part = part.select(~gone)
+        parts.append(part)
+        provenance.append(entry)
+    if others and not any(len(part) for part in parts):
+        raise RadiosslError(
+            f"{', '.join(map(str, data))}: every cutout shows what is in"
+            f" {', '.join(str(folder) for folder, _, _ in others)}; give other --data or a smaller --exclude-radius"
+        )
+    if not parts:
+        raise RadiosslError("no cutout store was given")
+    return TrainingData(CutoutStore.joined(*parts), provenance)
+
+
+class CutoutBatches:
+    """Serves batches of raw cutouts and their statistics on a device.
+
+    On a CPU the pixels are views of the store's memory-mapped files. On an accelerator, cutouts of one size stay in its
+    memory as long as they fit; otherwise the next batch is read and sent while the present one is worked on.
+
+    Parameters
+    ----------
+    store
+        The cutouts.
+    device
+        Where they are wanted.
+    field_px
+        Side of the central field that views are made of. Pixels that no rotation of it can reach are left out, and
+        smaller cutouts padded with blank pixels, so that all have one size. Null for whole cutouts.
+    """
+
+    def __init__(self, store: CutoutStore, device: torch.device, field_px: int | None = None) -> None:
+        self.store, self.device = store, device
+        self.statistics = torch.from_numpy(store.statistics).to(device)
+        # One pixel more on either side for the interpolation.
+        self.window = None if field_px is None else math.ceil(field_px * math.sqrt(2)) + 2
+        shapes = np.unique(store.shapes, axis=0)
+        self.shape = (self.window, self.window) if self.window else tuple(map(int, shapes[0]))
+        self.uniform = self.window is not None or len(shapes) == 1
+        self.resident: Tensor | None = None
+        if device.type == "cuda" and self.uniform:
+            needed = 4 * len(store) * math.prod(self.shape)
+            if needed < _RESIDENT_SHARE * torch.cuda.mem_get_info(device)[0]:
+                self.resident = torch.empty(len(store), *self.shape, device=device)
+                for start in range(0, len(store), 1024):
+                    rows = np.arange(start, min(start + 1024, len(store)))
+                    self.resident[start : start + len(rows)] = self._stack(rows).to(device)
+
+    def __call__(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
+        """Yield the pixels and the statistics of each batch of row numbers."""
+        if self.resident is not None:
+            for rows in batches:
+                index = torch.from_numpy(rows).to(self.device, non_blocking=True)
+                yield self.resident[index], self.statistics[index]
+        elif self.device.type == "cpu":
+            for rows in batches:
+                yield [self._pixels(row) for row in rows], self.statistics[torch.from_numpy(rows)]
+        else:
+            yield from self._prefetched(batches)
+
+    def _prefetched(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
+        with ThreadPoolExecutor(1) as reader:
+            pending = [reader.submit(self._read, rows) for rows in batches[:2]]
+            for number, rows in enumerate(batches):
+                pixels = pending.pop(0).result()
+                if number + 2 < len(batches):
+                    pending.append(reader.submit(self._read, batches[number + 2]))
+                if isinstance(pixels, Tensor):
+                    pixels = pixels.to(self.device, non_blocking=True)
+                yield pixels, self.statistics[torch.from_numpy(rows).to(self.device)]
+
+    def _read(self, rows: NDArray[np.int64]) -> Tensor | list[NDArray[np.float32]]:
+        if not self.uniform:
+            return [self._pixels(row) for row in rows]
+        pixels = self._stack(rows)
+        return pixels.pin_memory() if self.device.type == "cuda" else pixels
+
+    def _stack(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.stack([self._pixels(row) for row in rows]))
+
+    def _pixels(self, row: int) -> NDArray[np.float32]:
+        pixels = self.store.pixels(row)
+        return pixels if self.window is None else _central(pixels, self.window)
+
+
+def _central(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The central `side` x `side` pixels; blank where the image has none."""
+    (height, width), half = pixels.shape, side // 2
+    top, left = height // 2 - half, width // 2 - half
+    if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
+        return pixels[top : top + side, left : left + side]
+    return Box(left, top, side, side).cut_out(pixels, np.nan)
+
+
+def step_seed(*numbers: int) -> int:
+    """Return the seed of the views of a step, out of the run's seed, the step, and the part of it if it has several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def epoch_batches(cutouts: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Shuffle the rows of an epoch into full batches; depends on seed and epoch alone, so that runs can resume."""
+    order = np.random.default_rng([seed, epoch]).permutation(cutouts)
+    steps = cutouts // batch_size
+    return list(order[: steps * batch_size].reshape(steps, batch_size))

@@ -1,0 +1,346 @@
+"""One training by several processes, on one machine or many, as torchrun starts them.
+
+Each process takes an equal part of every batch, and all of them together do what one process would do with the whole:
+the same batches, the same random views, BatchNorm over the whole batch, SimCLR's negatives from the whole batch, the
+mean of the gradients. So the number of processes changes how long a training takes, not what comes out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from radiossl.images.preprocess import Preprocessing
+from radiossl.images.views import Augmentation, ViewMaker
+from radiossl.io.errors import RadiosslError
+
+#: How long processes wait for each other, such as the others for the first while it measures the online kNN.
+_PATIENCE = timedelta(hours=1)
+_HEAD_START_S = 1.0
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes that train together; by default this one alone, for which nothing here does anything.
+
+    Attributes
+    ----------
+    rank
+        Number of this process, from 0.
+    size
+        Number of processes.
+    local_rank
+        Number of this process on its machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.rank < self.size and self.local_rank >= 0):
+            raise RadiosslError(
+                f"RANK {self.rank}, WORLD_SIZE {self.size} and LOCAL_RANK {self.local_rank} in the environment do not"
+                " fit together; start the processes with torchrun"
+            )
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes files and speaks to the user."""
+        return self.rank == 0
+
+    def device(self, name: str) -> torch.device:
+        """Return the device named ``auto``, ``cpu`` or ``cuda``; of several, the one for this process.
+
+        Raises
+        ------
+        RadiosslError
+            If there is no such device, or this machine has fewer of them than processes.
+        """
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name.startswith("cuda") and not torch.cuda.is_available():
+            raise RadiosslError("--device cuda: no CUDA device is available; use --device cpu")
+        if self.size > 1 and name.startswith("cuda"):
+            if name != "cuda":
+                raise RadiosslError(f"--device {name}: {self.size} processes cannot share one; use --device cuda")
+            if self.local_rank >= torch.cuda.device_count():
+                raise RadiosslError(
+                    f"process {self.local_rank + 1} on this machine has no CUDA device, there are"
+                    f" {torch.cuda.device_count()}; give torchrun --nproc-per-node {torch.cuda.device_count()}"
+                )
+            name = f"cuda:{self.local_rank}"
+        try:
+            return torch.device(name)
+        except RuntimeError:
+            raise RadiosslError(f"--device {name}: expected auto, cpu or cuda") from None
+
+    def share(self, rows: NDArray[np.int64], parts: int = 1) -> NDArray[np.int64]:
+        """Return this process's rows of a batch: an equal piece of each of its parts.
+
+        Raises
+        ------
+        RadiosslError
+            If the batch cannot be divided so.
+        """
+        if len(rows) % (parts * self.size):
+            split = f"{parts} parts times {self.size}" if parts > 1 else f"{self.size}"
+            raise RadiosslError(
+                f"a batch of {len(rows)} cutouts cannot be divided among {split} processes; give a --batch-size that is"
+                f" a multiple of {parts * self.size}, not larger than the number of cutouts"
+            )
+        return rows.reshape(parts, self.size, -1)[:, self.rank].ravel()
+
+    def any(self, *questions: bool) -> list[bool]:
+        """Answer each question with yes if any process does."""
+        if self.size == 1:
+            return list(questions)
+        answers = torch.tensor(questions, dtype=torch.uint8)  # on the CPU: no waiting for an accelerator
+        dist.all_reduce(answers, dist.ReduceOp.MAX)
+        return answers.bool().tolist()
+
+    def mean(self, value: Tensor) -> Tensor:
+        """Mean of a tensor over the processes, without gradient."""
+        if self.size > 1:
+            value = value.detach() / self.size
+            dist.all_reduce(value)
+        return value
+
+    def wait(self) -> None:
+        """Go on only when all processes have come this far."""
+        self.any(False)
+
+    def parallel(self, method: nn.Module, device: torch.device) -> nn.Module:
+        """Make a method train in step with its twins: BatchNorm over whole batches, the mean of all gradients.
+
+        The layers of `method` are replaced in place; the names of its tensors stay. Call what is returned.
+        """
+        if self.size == 1:
+            return method
+        if device.type == "cuda":
+            from timm.layers import convert_sync_batchnorm
+
+            convert_sync_batchnorm(method)
+        else:
+            _convert_batchnorm(method)
+        with warnings.catch_warnings():
+            # The newest torch wants another name for it, which older ones do not know.
+            warnings.filterwarnings("ignore", ".*broadcast_buffers", FutureWarning)
+            # Running statistics agree by themselves, as every process computes them from the whole batch.
+            return nn.parallel.DistributedDataParallel(
+                method, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+            )
+
+    def views(self, preprocessing: Preprocessing, augmentation: Augmentation) -> ViewMaker:
+        """Return a maker of the views that one process would make of the whole batch, of which this one has a part."""
+        return _ViewMaker(self, preprocessing, augmentation)
+
+
+class _ViewMaker(ViewMaker):
+    """Draws the randomness of the whole batch and takes its part, so that views do not depend on who makes them."""
+
+    def __init__(self, world: World, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
+        super().__init__(preprocessing, augmentation)
+        self.world = world
+
+    def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, dict[str, Tensor]]:
+        own = slice(self.world.rank * n, (self.world.rank + 1) * n)
+        draws = super()._draw(n * self.world.size, generator)
+        return {step: {name: values[own] for name, values in parameters.items()} for step, parameters in draws.items()}
+
+
+# Joining -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def joined(device: str) -> Iterator[World]:
+    """Join the processes that torchrun started together with this one; without torchrun, nothing happens.
+
+    While inside, only the first process writes to standard error.
+
+    Parameters
+    ----------
+    device
+        ``auto``, ``cpu`` or ``cuda``: whether tensors on accelerators are exchanged too.
+
+    Raises
+    ------
+    RadiosslError
+        If torchrun's environment variables are incomplete or wrong, or the device does not exist.
+    """
+    world = world_of_environment()
+    if world.size == 1:
+        yield world
+        return
+    own = world.device(device)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)
+    farewell = True
+    try:
+        with _silent() if not world.first else nullcontext():
+            yield world
+    except Exception:
+        farewell = False  # the others may be in the middle of an exchange, and it could wait for them for ever
+        raise
+    finally:
+        if farewell:
+            dist.destroy_process_group()
+
+
+def world_of_environment() -> World:
+    """Read RANK, WORLD_SIZE and LOCAL_RANK, which torchrun sets; without them, this process is alone.
+
+    Raises
+    ------
+    RadiosslError
+        If some are missing or no integers.
+    """
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return World()
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+    for name in (*names, "MASTER_ADDR", "MASTER_PORT"):
+        if name not in os.environ:
+            raise RadiosslError(f"WORLD_SIZE is set in the environment but {name} is not; start with torchrun")
+    try:
+        numbers = [int(os.environ[name]) for name in names]
+    except ValueError:
+        values = ", ".join(f"{name}={os.environ[name]}" for name in names)
+        raise RadiosslError(f"{values} in the environment: expected integers; start with torchrun") from None
+    return World(*numbers)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Give the first process time to report an error before any other process raises it.
+
+    A mistake of the user's is found by all processes alike. As soon as one of them ends, torchrun ends the others: so
+    it is said once, and still said by another process if only that one has found it.
+    """
+    try:
+        yield
+    except RadiosslError:
+        if not world_of_environment().first:
+            time.sleep(_HEAD_START_S)
+        raise
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        yield
+
+
+# Exchanges with gradient ---------------------------------------------------------------------------------------------
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """Join the rows (n, d) of all processes, in their order: (n times processes, d), the same for everyone.
+
+    The gradient is right for what every process then computes alike from all rows, and whose gradients are averaged.
+    """
+    return _Gather.apply(rows) if dist.is_initialized() else rows
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        # Every process has the same whole loss, hence the whole gradient: nothing to exchange. The factor undoes the
+        # division of the mean of the weights' gradients, to which each process adds only what its own rows bring.
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()] * dist.get_world_size()
+
+
+class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
+    """BatchNorm over the parts of a batch that several processes hold, all of one size, on any device.
+
+    torch.nn.SyncBatchNorm does the same on accelerators only. timm's layers that have an activation in them keep it.
+    """
+
+    def __init__(self, layer: nn.modules.batchnorm._BatchNorm) -> None:
+        super().__init__(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+        self.weight, self.bias = layer.weight, layer.bias
+        self.running_mean, self.running_var = layer.running_mean, layer.running_var
+        self.num_batches_tracked = layer.num_batches_tracked
+        self.drop: Callable[[Tensor], Tensor] = getattr(layer, "drop", nn.Identity())
+        self.act: Callable[[Tensor], Tensor] = getattr(layer, "act", nn.Identity())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (n, channels, ...) by the mean and variance of all processes' rows."""
+        if not self.training:
+            return self.act(self.drop(super().forward(x)))
+        out, mean, variance, count = _GlobalBatchNorm.apply(x, self.weight, self.bias, self.eps)
+        if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
+            self.num_batches_tracked += 1
+            factor = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, factor)
+            self.running_var.lerp_(variance * count / (count - 1), factor)
+        return self.act(self.drop(out))
+
+    def _check_input_dim(self, x: Tensor) -> None:
+        """Any number of axes will do."""
+
+
+class _GlobalBatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Any, ...]:
+        axes = [0, *range(2, x.ndim)]
+        exact = torch.promote_types(x.dtype, torch.float32)
+        variance, mean = torch.var_mean(x.to(exact), axes, correction=0)
+        # Doubles, as the variance of the whole is a difference of squares.
+        moments = torch.stack([mean.double(), variance.double() + mean.double().square()]) / dist.get_world_size()
+        dist.all_reduce(moments)
+        mean, variance = moments[0].to(exact), (moments[1] - moments[0].square()).clamp(min=0).to(exact)
+        ctx.axes, ctx.count = axes, x.numel() // x.shape[1] * dist.get_world_size()
+        ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
+        ctx.mark_non_differentiable(mean, variance)
+        return F.batch_norm(x, mean, variance, weight, bias, eps=eps), mean, variance, ctx.count
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
+        # Ioffe & Szegedy (2015), section 3, with its sums over the rows of all processes.
+        x, weight, mean, inverse = ctx.saved_tensors
+        column = (1, -1, *[1] * (x.ndim - 2))
+        normal, dy = (x.to(mean.dtype) - mean.view(column)) * inverse.view(column), gradient.to(mean.dtype)
+        sums = torch.stack([dy.sum(ctx.axes), (dy * normal).sum(ctx.axes)])
+        totals = sums.clone()
+        dist.all_reduce(totals)
+        of_mean, of_spread = (total.view(column) / ctx.count for total in totals)
+        scale = inverse if weight is None else inverse * weight
+        dx = (dy - of_mean - normal * of_spread) * scale.view(column)
+        # Those of weight and bias stay this process's own: they are averaged with all other gradients.
+        own = (None, None) if weight is None else (sums[1].to(weight.dtype), sums[0].to(weight.dtype))
+        return dx.to(x.dtype), *own, None
+
+
+def _convert_batchnorm(module: nn.Module) -> None:
+    """Replace all BatchNorm layers inside a module by `GlobalBatchNorm`."""
+    for name, child in module.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm):
+            setattr(module, name, GlobalBatchNorm(child))
+        else:
+            _convert_batchnorm(child)
+
+
+def gradients_later(module: nn.Module) -> AbstractContextManager[None]:
+    """While inside, gradients of what `World.parallel` returned add up in each process and are not exchanged."""
+    return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()

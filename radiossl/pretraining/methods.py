@@ -1,0 +1,134 @@
+"""SimCLR and BYOL: a backbone, its heads and the loss between two views."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+
+from radiossl.pretraining.distributed import gathered
+from radiossl.pretraining.recipe import Recipe
+from radiossl.pretraining.schedule import warmup_cosine
+
+
+class SimCLR(nn.Module):
+    """SimCLR (Chen et al. 2020): the views of an image attract, those of different images repel each other.
+
+    Parameters
+    ----------
+    network
+        The backbone's network.
+    feature_dim
+        Length of its feature vectors.
+    recipe
+        Gives the widths of the projector and the temperature.
+    """
+
+    def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import SimCLRProjectionHead
+
+        super().__init__()
+        self.network = network
+        self.projector = SimCLRProjectionHead(feature_dim, recipe.head.hidden, recipe.head.output)
+        self.loss = NTXentLoss(temperature=recipe.temperature)
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch of pairs and the features of the first views."""
+        features = self.network(torch.cat([first, second]))
+        projections = self.projector(features).float()
+        # The negatives of an image are all others of the batch, those that other processes hold too.
+        return self.loss(*map(gathered, projections.chunk(2))), features[: len(first)].detach()
+
+    def after_step(self, progress: float) -> None:
+        """SimCLR has nothing to do after a step."""
+
+
+class BYOL(nn.Module):
+    """BYOL (Grill et al. 2020): one network predicts what a moving average of itself makes of the other view.
+
+    Parameters
+    ----------
+    network
+        The backbone's network.
+    feature_dim
+        Length of its feature vectors.
+    recipe
+        Gives the widths of projector and predictor, and the moving average's tau and its schedule.
+    """
+
+    def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
+        from lightly.loss import NegativeCosineSimilarity
+        from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
+
+        super().__init__()
+        head = recipe.head
+        self.network = network
+        self.projector = BYOLProjectionHead(feature_dim, head.hidden, head.output)
+        self.predictor = BYOLPredictionHead(head.output, head.predictor_hidden, head.output)
+        self.target_network = copy.deepcopy(network).requires_grad_(False)
+        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
+        self.similarity = NegativeCosineSimilarity()
+        self.tau, self.tau_schedule = recipe.tau, recipe.tau_schedule
+
+    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of a batch of pairs and the features of the first views.
+
+        The loss is 2 - 2 cos, the squared distance of the normalised vectors (Slijepcevic et al. 2022, equation 2),
+        averaged over the two directions.
+        """
+        features = self.network(torch.cat([first, second]))
+        predictions = self.predictor(self.projector(features)).float()
+        with torch.no_grad():
+            targets = self.target_projector(self.target_network(torch.cat([second, first]))).float()
+        return 2.0 + 2.0 * self.similarity(predictions, targets), features[: len(first)].detach()
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Move the target; `progress` is the fraction of the training done."""
+        tau = self.tau
+        if self.tau_schedule == "cosine":
+            tau = 1.0 - (1.0 - tau) * (math.cos(math.pi * progress) + 1.0) / 2.0
+        pairs = ((self.target_network, self.network), (self.target_projector, self.projector))
+        targets = [p for target, _ in pairs for p in target.parameters()]
+        sources = [p for _, source in pairs for p in source.parameters()]
+        torch._foreach_lerp_(targets, sources, 1.0 - tau)
+
+
+def build_method(network: nn.Module, feature_dim: int, recipe: Recipe) -> SimCLR | BYOL:
+    """Return the recipe's method around a network."""
+    method = SimCLR if recipe.method == "simclr" else BYOL
+    return method(network, feature_dim, recipe)
+
+
+def build_optimizer(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return the recipe's optimiser of a method's trainable parameters."""
+    spec = recipe.optimizer
+    trainable = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
+    if spec.exclude_bias_and_norm:
+        # Biases and the parameters of normalisation layers are exactly those with one axis.
+        groups = [
+            {"params": [p for _, p in trainable if p.ndim > 1], "weight_decay": spec.weight_decay},
+            {"params": [p for _, p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+    else:
+        groups = [{"params": [p for _, p in trainable], "weight_decay": spec.weight_decay}]
+    if spec.name == "sgd":
+        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
+    if spec.name == "adam":
+        return torch.optim.Adam(groups, lr=spec.lr)
+    if spec.name == "adamw":
+        return torch.optim.AdamW(groups, lr=spec.lr)
+    from lightly.utils.lars import LARS
+
+    return LARS(groups, lr=spec.lr, momentum=spec.momentum)
+
+
+def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
+    """Learning rate of the 0-based `step`: linear warm-up that ends on the recipe's, then a cosine."""
+    schedule = recipe.schedule
+    total = schedule.epochs * steps_per_epoch
+    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total - 1)
+    return recipe.optimizer.lr * warmup_cosine(step, total, warmup, schedule.final_lr_fraction)

@@ -1,0 +1,211 @@
+"""Recipes: everything that determines a training run but its data, as YAML that is checked key by key."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from radiossl.images.preprocess import Preprocessing
+from radiossl.images.views import PRESETS, Augmentation
+from radiossl.io.errors import RadiosslError
+from radiossl.weights.architecture import Architecture
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Head(_Section):
+    """Widths of the projector (hidden, output) and, for BYOL, of the predictor's hidden layer."""
+
+    hidden: int = Field(default=256, ge=1)
+    output: int = Field(default=128, ge=1)
+    predictor_hidden: int = Field(default=512, ge=1)
+
+
+class Optimizer(_Section):
+    """The optimiser; `exclude_bias_and_norm` spares biases and normalisation layers from the weight decay."""
+
+    name: Literal["sgd", "adam", "adamw", "lars"] = "adamw"
+    lr: float = Field(default=2e-3, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    exclude_bias_and_norm: bool = True
+
+
+class Schedule(_Section):
+    """Linear warm-up, then a cosine to `final_lr_fraction` of the learning rate, step by step."""
+
+    epochs: int = Field(default=100, ge=1)
+    warmup_epochs: float = Field(default=10, ge=0)
+    final_lr_fraction: float = Field(default=0.0, ge=0, le=1)
+
+
+class Recipe(_Section):
+    """One stage of training.
+
+    Attributes
+    ----------
+    name
+        What the run is called.
+    method
+        ``simclr`` or ``byol``.
+    backbone, preprocessing, augmentation, head, optimizer, schedule
+        See the classes. In the YAML, `augmentation` may name a `preset`, whose values the other keys override.
+    temperature
+        Of SimCLR's NT-Xent loss.
+    tau, tau_schedule
+        Of BYOL's moving average: its start value, held constant or raised to 1 along a cosine.
+    batch_size
+        Images per optimiser step, all processes and accumulated parts together.
+    accumulate
+        Parts into which a batch is split to save memory; SimCLR sees only the negatives of its own part.
+    where
+        Expression over the store's columns that selects the cutouts to train on; null for all.
+    precision
+        ``32-true``, ``bf16-mixed``, ``16-mixed``, or ``auto`` for the fastest that the hardware computes in.
+    compile
+        Let torch compile the network: minutes at the start, worth it for long runs on GPUs.
+    seed
+        The same seed gives the same run.
+    checkpoint_minutes, checkpoint_steps
+        How often `last.ckpt` is saved; steps are for when minutes are not exact enough.
+    monitor_epochs
+        How often the online kNN is measured, when a labelled store is given.
+    """
+
+    name: str
+    method: Literal["simclr", "byol"]
+    backbone: Architecture = Architecture()
+    preprocessing: Preprocessing = Preprocessing()
+    augmentation: Augmentation = Augmentation()
+    head: Head = Head()
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    temperature: float = Field(default=0.1, gt=0)
+    tau: float = Field(default=0.99, ge=0, le=1)
+    tau_schedule: Literal["constant", "cosine"] = "cosine"
+    batch_size: int = Field(default=256, ge=2)
+    accumulate: int = Field(default=1, ge=1)
+    where: str | None = None
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
+    compile: bool = False
+    seed: int = 0
+    checkpoint_minutes: float = Field(default=5.0, gt=0)
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    monitor_epochs: int = Field(default=5, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, data: Any) -> Any:
+        section = data.get("augmentation") if isinstance(data, dict) else None
+        if isinstance(section, dict) and "preset" in section:
+            name = section["preset"]
+            if name not in PRESETS:
+                raise ValueError(f"augmentation.preset {name!r} is unknown; there are {', '.join(PRESETS)}")
+            changes = {key: value for key, value in section.items() if key != "preset"}
+            data = data | {"augmentation": PRESETS[name] | changes}
+        return data
+
+    @model_validator(mode="after")
+    def _parts_of_a_batch(self) -> Recipe:
+        if self.batch_size % self.accumulate or self.batch_size // self.accumulate < 2:
+            raise ValueError(f"batch_size {self.batch_size} cannot be split into accumulate = {self.accumulate} parts")
+        return self
+
+    def to_yaml(self) -> str:
+        """Return the recipe with every value written out; reading it gives the same recipe."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("radiossl.pretraining") / "recipes"
+    return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
+
+
+def read_recipe(source: str | os.PathLike[str], changes: Sequence[str] = ()) -> list[Recipe]:
+    """Read a recipe and return its stages: one, or several that start from each other's weights.
+
+    Parameters
+    ----------
+    source
+        Name of a recipe of the package, or path of a YAML file.
+    changes
+        ``key=value`` with dotted keys and YAML values, such as ``optimizer.lr=0.1``; they apply to every stage.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such recipe, or a key or value is wrong; the message names it.
+    """
+    raw, where = _read_yaml(source)
+    if "stages" in raw:
+        stages = raw["stages"]
+        if not isinstance(stages, list) or not stages or set(raw) - {"name", "stages"}:
+            raise RadiosslError(f"{where}: 'stages' must be a list of recipe names, and stand alone but for 'name'")
+        return [recipe for stage in stages for recipe in read_recipe(stage, changes)]
+    for change in changes:
+        raw = _set(raw, change)
+    try:
+        return [Recipe.model_validate(raw)]
+    except ValidationError as error:
+        raise RadiosslError(f"{where}: {_first_problem(error)}") from None
+
+
+def _read_yaml(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    name = str(source)
+    if name in recipe_names():
+        text = (resources.files("radiossl.pretraining") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+        where = f"recipe {name}"
+    elif Path(source).is_file():
+        text, where = Path(source).read_text(encoding="utf-8", errors="replace"), name
+    else:
+        close = difflib.get_close_matches(name, recipe_names(), n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise RadiosslError(f"{name}: no such recipe or file; {hint}recipes are {', '.join(recipe_names())}")
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RadiosslError(f"{where}: not valid YAML ({error})") from None
+    if not isinstance(raw, dict):
+        raise RadiosslError(f"{where}: not a recipe; keys and values were expected")
+    return raw, where
+
+
+def _set(raw: dict[str, Any], change: str) -> dict[str, Any]:
+    """Return a copy of a nested dictionary with one ``a.b=value`` changed."""
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise RadiosslError(f"--set {change}: expected KEY=VALUE, such as optimizer.lr=0.1")
+    head, _, rest = key.strip().partition(".")
+    if not rest:
+        return raw | {head: yaml.safe_load(text)}
+    inner = raw.get(head, {})
+    if not isinstance(inner, dict):
+        raise RadiosslError(f"--set {change}: {head} is not a section")
+    return raw | {head: _set(inner, f"{rest}={text}")}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Say the first of pydantic's complaints in one line, naming the key and, if misspelt, what was meant."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section: Any = Recipe
+        for part in first["loc"][:-1]:
+            section = section.model_fields[str(part)].annotation
+        known = list(section.model_fields)
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"keys are {', '.join(known)}")
+    if first["type"] == "missing":
+        return f"key {key!r} is missing"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return message if first["type"] == "value_error" and not key else f"{key}: {message} (got {first['input']!r})"

@@ -1,0 +1,1 @@
+"""People's ratings and active learning."""

@@ -1,0 +1,391 @@
+"""A person in the loop: a few ratings re-rank a long list, and say what to rate next.
+
+Three methods. ``blend`` is that of Lochner & Bassett (2021, Astronomy and Computing 36, 100481, arXiv:2010.11202, the
+section on active learning): the starting anomaly score, weighted by what a random forest makes of the ratings wherever
+a rated object is near in feature space. ``gp`` is a Gaussian process with a Matérn kernel, as in Astronomaly: Protege
+(Lochner & Rudnick 2025, AJ 169, arXiv:2411.04188, section 6). ``linear`` is Bayesian ridge regression (MacKay 1992): a
+Gaussian process that can only say that interest rises in one direction. The last two need no starting score.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.features.neighbours import unit
+from radiossl.features.scatter import Scatter
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.ratings.records import HIGHEST, unit_range
+
+METHODS = ("blend", "gp", "linear")
+RULES = ("top", "ucb", "ei", "uncertain", "random")
+
+#: Dimensions that the features are reduced to.
+DIMENSIONS = 32
+#: Strength of the distance in `blend`, and the offset and the slope of what the forest says: Astronomaly's values.
+ALPHA, OFFSET, SLOPE = 1.0, 0.1, 0.85
+#: Trees of the forest (Astronomaly's number).
+TREES = 100
+#: Standard deviations that ``ucb`` adds to the expected rating.
+UCB_SPREADS = 1.0
+#: How many points above the best rating ``ei`` hopes for (the default trade-off of Protege).
+EI_TRADEOFF = 0.5
+#: Ratings beyond which a Gaussian process takes minutes and gigabytes.
+MOST_FOR_GP = 5000
+
+_BATCH = 50_000
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What is made of the ratings.
+
+    Attributes
+    ----------
+    rating
+        Expected rating of every object, about 1 to 5, shape (n,).
+    spread
+        Its standard deviation: how little is known, in points of rating, shape (n,).
+    score
+        What the list is ordered by, highest first, shape (n,).
+    """
+
+    rating: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    score: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What to rate next.
+
+    Attributes
+    ----------
+    rows
+        Of the table, in the order in which they are to be looked at, shape (k,).
+    why
+        The rule that chose each, shape (k,).
+    """
+
+    rows: NDArray[np.int64]
+    why: NDArray[np.str_]
+
+
+def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: int = DIMENSIONS) -> NDArray[np.float32]:
+    """Return the coordinates in which ratings are learnt.
+
+    The features are brought to unit length and to their first principal components, scaled together so that the
+    variances of the components sum to 1. Each further column is scaled to variance 1, and so counts as much as all
+    features together; of a column without zero or negative values the logarithm is taken; an unknown value becomes the
+    mean.
+
+    Parameters
+    ----------
+    table
+        The features.
+    columns
+        Names of columns of numbers, such as ``size_pixels`` where the cutouts are zoomed to their objects.
+    dimensions
+        How many components to keep, or all there are if fewer.
+
+    Returns
+    -------
+    array
+        Shape (n, dimensions + columns).
+
+    Raises
+    ------
+    RadiosslError
+        If the table is empty, its features are all the same or not finite, or a column is missing, constant or not of
+        numbers.
+    """
+    extra = [_standard_column(table, name) for name in columns]
+    components = _principal_components(table.features, dimensions)
+    return np.column_stack([components, *extra]).astype(np.float32, copy=False)
+
+
+def rated_rows(table: FeatureTable, ratings: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return the rows of the table that have a rating, in ascending order, and their ratings.
+
+    Raises
+    ------
+    RadiosslError
+        If there are ratings, and none is of an object of the table.
+    """
+    found = ratings.reindex(table.column("cutout_id").astype(str)).to_numpy(dtype=np.float64)
+    rows = np.flatnonzero(~np.isnan(found))
+    if len(ratings) and not len(rows):
+        raise RadiosslError(
+            f"none of the {len(ratings)} rated objects, such as {ratings.index[0]!r}, is in the features; their"
+            f" cutout_id was expected, such as {str(table.column('cutout_id')[0])!r}"
+        )
+    return rows, found[rows]
+
+
+def learn(
+    space: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    ratings: NDArray[np.float64],
+    starting: NDArray[np.float64],
+    method: str = "linear",
+    seed: int = 0,
+) -> Opinion:
+    """Learn what is interesting from ratings of a few objects.
+
+    Parameters
+    ----------
+    space
+        Coordinates of all objects, from `rating_space`, shape (n, d).
+    rows
+        Which objects are rated, shape (m,), at least one.
+    ratings
+        Their ratings, 1 to 5, shape (m,).
+    starting
+        Starting scores of all objects, higher for what is more anomalous, shape (n,); only ``blend`` uses them.
+    method
+        ``blend``, ``gp`` or ``linear``, see the head of this module.
+    seed
+        Of the forest of ``blend``; the others draw nothing.
+
+    Raises
+    ------
+    RadiosslError
+        If the method is unknown, nothing is rated, or there are more ratings than a Gaussian process can take.
+    """
+    if method not in METHODS:
+        raise RadiosslError(f"method {method!r} is unknown; there are {', '.join(METHODS)}")
+    if not len(rows):
+        raise RadiosslError("no object is rated: nothing can be learnt; rate what `radiossl rate propose` gives first")
+    if method != "blend":
+        regress = _gaussian_process if method == "gp" else _bayesian_ridge
+        rating, spread = regress(space, space[rows], ratings)
+        return Opinion(rating, spread, rating)
+    rating, spread = _forest(space, space[rows], ratings, seed)
+    score = blended_score(unit_range(starting), rating, nearest_distance(space, space[rows]))
+    return Opinion(rating, spread, score)
+
+
+def blended_score(
+    starting: NDArray[np.float64], rating: NDArray[np.float64], distance: NDArray[np.float64], alpha: float = ALPHA
+) -> NDArray[np.float64]:
+    """Weight a starting score by the expected rating, the more the nearer a rated object is (Lochner & Bassett 2021).
+
+    ``S tanh(delta - 1 + arctanh(U))`` with ``delta = exp(alpha d / d0)`` and ``U = 0.1 + 0.85 u / 5``: far from all
+    rated objects the score S stays, on top of one it is multiplied by U.
+
+    Parameters
+    ----------
+    starting
+        S, at least 0, shape (n,).
+    rating
+        u, expected rating, shape (n,).
+    distance
+        d, to the nearest rated object, in any unit: d0 is its mean, shape (n,).
+    alpha
+        Above 1 less is believed of the ratings, below 1 more.
+    """
+    believed = OFFSET + SLOPE * np.clip(rating, 0, HIGHEST) / HIGHEST
+    mean = distance.mean()
+    # Everything is rated: no distance from anything.
+    relative = distance / mean if mean > 0 else np.zeros_like(distance)
+    # Beyond 20 the hyperbolic tangent is 1; the exponential must not overflow.
+    delta = np.exp(np.minimum(alpha * relative, 20.0))
+    return starting * np.tanh(delta - 1 + np.arctanh(believed))
+
+
+def nearest_distance(space: NDArray[np.float32], rated: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the Euclidean distance of every object to the nearest rated one, shape (n,)."""
+    from sklearn.metrics import pairwise_distances_argmin_min
+
+    batches = _tracked(_batches(len(space)), "distances")
+    return np.concatenate([pairwise_distances_argmin_min(space[part], rated)[1] for part in batches]).astype(np.float64)
+
+
+def acquisition(opinion: Opinion, rule: str, best: float) -> NDArray[np.float64]:
+    """Return how much it would help to have each object rated, shape (n,).
+
+    Parameters
+    ----------
+    opinion
+        What is believed of the objects.
+    rule
+        ``top``: what stands highest in the list. ``ucb``: expected rating and its spread, the upper confidence bound.
+        ``ei``: expected improvement on the best rating so far, as in Protege. ``uncertain``: the spread alone.
+    best
+        The highest rating so far.
+    """
+    if rule == "top":
+        return opinion.score
+    if rule == "ucb":
+        return opinion.rating + UCB_SPREADS * opinion.spread
+    if rule == "uncertain":
+        return opinion.spread
+    if rule == "ei":
+        from scipy.stats import norm
+
+        gain = opinion.rating - best - EI_TRADEOFF
+        spread = np.maximum(opinion.spread, 1e-12)
+        return gain * norm.cdf(gain / spread) + spread * norm.pdf(gain / spread)
+    raise RadiosslError(f"rule {rule!r} is unknown; there are {', '.join(RULES)}")
+
+
+def propose(
+    opinion: Opinion | None,
+    starting: NDArray[np.float64],
+    rated: NDArray[np.int64],
+    ratings: NDArray[np.float64],
+    count: int,
+    rule: str = "ucb",
+    explore: float = 0.5,
+    seed: int = 0,
+    allowed: NDArray[np.bool_] | None = None,
+) -> Proposal:
+    """Choose the objects to rate next, none of which is rated.
+
+    Parameters
+    ----------
+    opinion
+        From `learn`; None while nothing is rated: the highest starting scores are chosen then.
+    starting
+        Starting scores, shape (n,).
+    rated, ratings
+        Rows that are rated, shape (m,), and their ratings.
+    count
+        How many to choose; fewer if fewer are left.
+    rule
+        See `acquisition`; ``random`` draws all of them.
+    explore
+        Share of them that is drawn at random whatever the rule, 0 to 1: nothing else finds what the features place
+        where nobody has looked, and only these are a fair sample of the list.
+    seed
+        Of the draws.
+    allowed
+        True where an object may be proposed, shape (n,); by default everywhere.
+
+    Raises
+    ------
+    RadiosslError
+        If the rule is unknown, the share is outside 0 ... 1, `count` is below 1 or no object is left.
+    """
+    if rule not in RULES:
+        raise RadiosslError(f"rule {rule!r} is unknown; there are {', '.join(RULES)}")
+    if not 0 <= explore <= 1 or count < 1:
+        raise RadiosslError(f"at least one object and a share from 0 to 1 were expected, not {count} and {explore:g}")
+    free = np.ones(len(starting), dtype=bool) if allowed is None else allowed.copy()
+    free[rated] = False
+    left = np.flatnonzero(free)
+    if not len(left):
+        raise RadiosslError("every object is rated: there is nothing left to propose")
+    count = min(count, len(left))
+    by_rule = 0 if rule == "random" else count - round(explore * count)
+    if opinion is None:
+        values, name = starting, "start"
+    else:
+        values, name = (starting if rule == "random" else acquisition(opinion, rule, float(ratings.max()))), str(rule)
+    # Equal values, as of ratings that are all the same, leave the order of the starting scores.
+    chosen = left[np.lexsort((-starting[left], -values[left]))[:by_rule]]
+    others = np.setdiff1d(left, chosen, assume_unique=True)
+    drawn = np.random.default_rng(seed).choice(others, count - by_rule, replace=False)
+    why = np.array([name] * by_rule + ["random"] * len(drawn), dtype=str)
+    return Proposal(np.concatenate([chosen, drawn]).astype(np.int64), why)
+
+
+def _gaussian_process(
+    space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    if len(rated) > MOST_FOR_GP:
+        raise RadiosslError(
+            f"gp: {len(rated)} ratings, at most {MOST_FOR_GP} were expected; use --method linear or blend"
+        )
+    kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(1.0, (0.1, 30.0), nu=1.5) + WhiteKernel(0.5, (1e-2, 1e1))
+    model = GaussianProcessRegressor(kernel, normalize_y=True)
+    with warnings.catch_warnings():
+        # A parameter at its bound is what a handful of ratings gives; the bounds are there to keep it sensible.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(rated.astype(np.float64), ratings)
+    # The spread of the person's own ratings is no ignorance that a further rating could cure.
+    noise = model.kernel_.k2.noise_level * (float(np.var(ratings)) or 1.0)
+    return _predicted(model, space, noise)
+
+
+def _bayesian_ridge(
+    space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from sklearn.linear_model import BayesianRidge
+
+    model = BayesianRidge().fit(rated.astype(np.float64), ratings)
+    return _predicted(model, space, 1 / float(model.alpha_))
+
+
+def _predicted(model: Any, space: NDArray[np.float32], noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation, without the variance of the noise, of what a model predicts."""
+    mean, spread = np.empty(len(space)), np.empty(len(space))
+    for part in _tracked(_batches(len(space), 10_000), "expected ratings"):
+        mean[part], deviation = model.predict(space[part].astype(np.float64), return_std=True)
+        spread[part] = np.sqrt(np.maximum(deviation**2 - noise, 0.0))
+    return mean, spread
+
+
+def _forest(
+    space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean of the trees and their standard deviation."""
+    from sklearn.ensemble import RandomForestRegressor
+
+    forest = RandomForestRegressor(TREES, random_state=seed).fit(rated, ratings)
+    mean, spread = np.empty(len(space)), np.empty(len(space))
+    for part in _tracked(_batches(len(space)), "expected ratings"):
+        said = np.stack([tree.predict(space[part]) for tree in forest.estimators_])  # (trees, batch)
+        mean[part], spread[part] = said.mean(axis=0), said.std(axis=0)
+    return mean, spread
+
+
+def _principal_components(features: NDArray[np.float32], dimensions: int) -> NDArray[np.float32]:
+    """Project unit features on their first principal components, batch by batch; total variance 1."""
+    number, width = features.shape
+    if not number:
+        raise RadiosslError("the feature table is empty: there is nothing to rate")
+    scatter = Scatter(width)
+    for part in _tracked(_batches(number), "principal components"):
+        scatter.add(unit(features[part]))
+    mean, axes, variances = scatter.principal_axes()
+    variance = float(variances[:dimensions].sum())
+    if not variance > 1e-10:
+        raise RadiosslError("the features of all objects are the same or not finite: nothing can be learnt from them")
+    kept = axes[:dimensions].T / np.sqrt(variance)
+    result = np.empty((number, kept.shape[1]), dtype=np.float32)
+    for part in _batches(number):
+        result[part] = (unit(features[part]).astype(np.float64) - mean) @ kept
+    return result
+
+
+def _standard_column(table: FeatureTable, name: str) -> NDArray[np.float64]:
+    values = pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=np.float64)
+    known = np.isfinite(values)
+    if len(np.unique(values[known])) < 2:
+        raise RadiosslError(f"--columns {name}: a column with at least two different numbers was expected")
+    if values[known].min() > 0:
+        values = np.log10(values, out=np.full(len(values), np.nan), where=known)
+    mean, deviation = values[known].mean(), values[known].std()
+    return np.where(known, (values - mean) / deviation, 0.0)
+
+
+def _batches(number: int, size: int = _BATCH) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, number, size)]
+
+
+def _tracked(batches: list[slice], what: str) -> Iterable[slice]:
+    """Show a bar where there is more than one batch: a single one takes no two seconds."""
+    return track(batches, what) if len(batches) > 1 else batches

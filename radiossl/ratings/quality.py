@@ -1,0 +1,103 @@
+"""How well ratings have taught a ranking, judged by ratings that it has not seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.anomalies import quality as anomaly_judging
+from radiossl.features.confounders import rank_correlation
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.active_learning import learn
+
+#: A rating of this much or more counts as interesting, as in figure 10 of Lochner & Rudnick (2025).
+INTERESTING = 4
+
+
+def ranking_quality(
+    score: NDArray[np.float64], held_out: NDArray[np.int64], ratings: NDArray[np.float64], listed: NDArray[np.int64]
+) -> dict[str, float]:
+    """Judge a ranking by ratings that it has not seen.
+
+    Parameters
+    ----------
+    score
+        Of all objects, highest first, shape (n,).
+    held_out
+        Rows whose ratings were kept back, shape (m,).
+    ratings
+        Their ratings, shape (m,).
+    listed
+        Rows of the list in which the held-out ones are looked for, themselves among them: usually all that nobody was
+        asked about.
+
+    Returns
+    -------
+    dict
+        ``auc``: probability that a held-out object rated `INTERESTING` or more stands above one rated less;
+        ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
+        interesting objects in that part of the list. NaN where not defined.
+    """
+    good = ratings >= INTERESTING
+    measured = {"auc": _auc(score[held_out], good)}
+    measured["spearman"] = rank_correlation(score[held_out], ratings)
+    order = np.sort(score[listed])
+    # Rank from 0 of each interesting object in the list; of equal scores the mean.
+    own = score[held_out[good]]
+    rank = len(order) - (np.searchsorted(order, own, "left") + np.searchsorted(order, own, "right")) / 2
+    for percent in (5, 10):
+        inside = rank <= percent / 100 * len(order)
+        measured[f"recall@{percent}%"] = float(inside.mean()) if good.any() else float("nan")
+    return measured
+
+
+def crossvalidated_quality(
+    space: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    ratings: NDArray[np.float64],
+    starting: NDArray[np.float64],
+    method: str = "linear",
+    folds: int = 5,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Estimate how well the ratings at hand predict others, by folds of the rated objects.
+
+    Returns
+    -------
+    dict
+        ``auc`` and ``spearman`` of the expected rating of held-out objects, and of the starting scores on the same
+        objects as ``starting_auc`` and ``starting_spearman``: means over the folds, NaN where not defined. Proposed
+        objects are no fair sample, so neither is the list's own.
+
+    Raises
+    ------
+    RadiosslError
+        If there are fewer rated objects than folds.
+    """
+    if len(rows) < folds:
+        raise RadiosslError(f"{len(rows)} rated objects: too few for {folds} folds")
+    fold = np.random.default_rng(seed).permutation(np.arange(len(rows)) % folds)
+    score = np.empty(len(rows))
+    for part in range(folds):
+        train, test = fold != part, fold == part
+        # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is judged.
+        both = np.concatenate([rows[train], rows[test]])
+        opinion = learn(space[both], np.arange(train.sum()), ratings[train], starting[both], method=method, seed=seed)
+        score[test] = opinion.rating[train.sum() :]
+    good = ratings >= INTERESTING
+    measured = {}
+    for name, values in (("", score), ("starting_", starting[rows])):
+        parts = [fold == part for part in range(folds)]
+        measured[f"{name}auc"] = _mean([_auc(values[part], good[part]) for part in parts])
+        measured[f"{name}spearman"] = _mean([rank_correlation(values[part], ratings[part]) for part in parts])
+    return measured
+
+
+def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
+    """Area under the ROC curve; NaN if all are alike."""
+    return anomaly_judging.ranking_quality(score, good)["auc"] if good.any() and not good.all() else float("nan")
+
+
+def _mean(values: list[float]) -> float:
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else float("nan")

@@ -1,0 +1,232 @@
+"""What people think of objects: ratings from 1 (dull) to 5 (remarkable), in our CSV and in that of Astronomaly.
+
+Astronomaly (Lochner & Bassett 2021, arXiv:2010.11202, https://github.com/MichelleLochner/astronomaly) keeps its anomaly
+scores and a person's labels in one file, ``ml_scores.csv``: a first column without a name, the object's id; ``score``,
+which its pipelines bring to 0 ... 5; ``human_label``, a whole number from 0 to 5, or -1 for an object that nobody has
+labelled; and ``trained_score`` once it has been trained (its frontend/interface.py, scripts/galaxy_zoo_example.py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
+
+LOWEST, HIGHEST = 1, 5
+#: The columns of a ratings file; the first two must be there.
+COLUMNS = ("cutout_id", "rating", "who", "when", "round")
+#: What Astronomaly writes for an object that has no label, and the upper end of its scores.
+UNLABELLED, ASTRONOMALY_HIGHEST = -1, 5
+
+
+@dataclass(frozen=True)
+class AstronomalyTable:
+    """What a file of Astronomaly's holds.
+
+    Attributes
+    ----------
+    scores
+        Columns ``cutout_id`` and ``score``, one row for each object, as `radiossl rate` takes starting scores.
+    ratings
+        Columns `COLUMNS`, one row for each labelled object.
+    raised
+        How many labels of 0, which is below our scale, became 1.
+    """
+
+    scores: pd.DataFrame
+    ratings: pd.DataFrame
+    raised: int
+
+
+def read_ratings(*paths: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read ratings from CSV files, the later ones last.
+
+    Parameters
+    ----------
+    paths
+        CSV files with columns ``cutout_id`` and ``rating``, and ``who``, ``when`` and ``round`` if you like; other
+        columns are passed over, and so are rows without a rating, so that half-filled proposals can be given.
+
+    Returns
+    -------
+    DataFrame
+        Columns `COLUMNS`; ``rating`` is int64, all others are text, empty if not known. Rows in the order of the files.
+
+    Raises
+    ------
+    RadiosslError
+        If a file is missing or damaged, lacks a column, or has a row without an id or with a rating that is no whole
+        number from 1 to 5; the message names the file and the line in it.
+    """
+    frames = [_read_ratings(existing_file(path)) for path in paths]
+    return pd.concat(frames, ignore_index=True) if frames else _no_ratings()
+
+
+def last_ratings(ratings: pd.DataFrame) -> pd.Series:
+    """Return the rating that counts, the last one, of every rated object: indexed by cutout id, float64."""
+    last = ratings.drop_duplicates("cutout_id", keep="last")
+    return pd.Series(last["rating"].to_numpy(dtype=np.float64), index=last["cutout_id"].to_numpy(), name="rating")
+
+
+def read_scores(path: str | os.PathLike[str], ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.float64]:
+    """Read the starting scores of these objects from a CSV, such as the anomalies.csv of `radiossl anomalies`.
+
+    Parameters
+    ----------
+    path
+        CSV with columns ``cutout_id`` and ``score``, higher for what is more anomalous; other columns and objects are
+        passed over.
+    ids
+        Whose scores are wanted.
+
+    Returns
+    -------
+    array
+        Shape (len(ids),).
+
+    Raises
+    ------
+    RadiosslError
+        If the file is missing or damaged, has an object twice or a score that is no finite number, or lacks an object.
+    """
+    everything = read_all_scores(path)
+    found = everything.reindex([str(name) for name in ids])
+    missing = found.index[found.isna()]
+    if len(missing):
+        raise RadiosslError(
+            f"{path}: has no score for {len(missing)} of {len(found)} objects, such as {missing[0]!r};"
+            f" give scores of the same objects"
+        )
+    return found.to_numpy()
+
+
+def read_all_scores(path: str | os.PathLike[str]) -> pd.Series:
+    """Read the scores of all objects of a CSV, indexed by their ids; see `read_scores` for the file and the errors."""
+    path = existing_file(path)
+    frame = _read_csv(path, ("cutout_id", "score"))
+    scores = pd.to_numeric(frame["score"], errors="coerce")
+    _refuse(path, frame, ~np.isfinite(scores), "score", "a finite number was expected")
+    _refuse(path, frame, frame["cutout_id"].duplicated(), "cutout_id", "has a score already; one for each was expected")
+    return pd.Series(scores.to_numpy(dtype=np.float64), index=frame["cutout_id"].to_numpy(), name="score")
+
+
+def read_astronomaly(path: str | os.PathLike[str]) -> AstronomalyTable:
+    """Read Astronomaly's ``ml_scores.csv``.
+
+    Raises
+    ------
+    RadiosslError
+        If the file is missing or damaged, has no column ``score`` or ``human_label``, has an object twice, a score that
+        is no finite number or a label that is no whole number from -1 to 5.
+    """
+    path = existing_file(path)
+    frame = _read_csv(path, ("score", "human_label"))
+    if frame.columns[0] in ("score", "human_label"):
+        raise RadiosslError(
+            f"{path}: its first column is {frame.columns[0]!r}; the ids of the objects were expected there"
+        )
+    frame = frame.rename(columns={frame.columns[0]: "cutout_id"})
+    scores = pd.to_numeric(frame["score"], errors="coerce")
+    labels = pd.to_numeric(frame["human_label"], errors="coerce")
+    _refuse(path, frame, frame["cutout_id"].duplicated(), "cutout_id", "stands there twice")
+    _refuse(path, frame, ~np.isfinite(scores), "score", "a finite number was expected")
+    expected = f"a whole number from 0 to {ASTRONOMALY_HIGHEST}, or {UNLABELLED} for none, was expected"
+    valid = labels.between(UNLABELLED, ASTRONOMALY_HIGHEST) & (labels == labels.round())
+    _refuse(path, frame, ~valid, "human_label", expected)
+    labelled = labels != UNLABELLED
+    ratings = _no_ratings().reindex(frame.index[labelled], fill_value="")
+    ratings["cutout_id"] = frame.loc[labelled, "cutout_id"]
+    ratings["rating"] = labels[labelled].clip(lower=LOWEST).astype(np.int64)
+    ratings["who"] = "astronomaly"
+    return AstronomalyTable(
+        pd.DataFrame({"cutout_id": frame["cutout_id"], "score": scores}),
+        ratings.reset_index(drop=True),
+        int((labels == 0).sum()),
+    )
+
+
+def astronomaly_table(
+    ids: NDArray[np.str_],
+    scores: NDArray[np.floating],
+    ratings: pd.Series,
+    trained: NDArray[np.floating] | None = None,
+) -> pd.DataFrame:
+    """Return the table that Astronomaly keeps as ``ml_scores.csv``; write it with its index, which is the id.
+
+    Parameters
+    ----------
+    ids
+        Of the objects, shape (n,).
+    scores
+        Starting scores, shape (n,); they are brought to 0 ... 5, as its `ScoreConverter` does.
+    ratings
+        By id, as `last_ratings` returns them.
+    trained
+        Scores after training, shape (n,), if there are any.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``score``, ``human_label`` (-1 without a rating) and, if given, ``trained_score``; the highest starting
+        score first.
+    """
+    columns = {
+        "score": ASTRONOMALY_HIGHEST * unit_range(scores),
+        "human_label": ratings.reindex(ids).fillna(UNLABELLED).to_numpy(dtype=np.int64),
+    }
+    if trained is not None:
+        columns["trained_score"] = np.asarray(trained, dtype=np.float64)
+    return pd.DataFrame(columns, index=ids).sort_values("score", ascending=False, kind="stable")
+
+
+def unit_range(scores: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Bring scores linearly to 0 ... 1; equal ones become 1, so that a list without an opinion stays visible."""
+    scores = np.asarray(scores, dtype=np.float64)
+    low, high = scores.min(), scores.max()
+    return (scores - low) / (high - low) if high > low else np.ones_like(scores)
+
+
+def _read_ratings(path: Path) -> pd.DataFrame:
+    frame = _read_csv(path, ("cutout_id", "rating"))
+    frame = frame.reindex(columns=list(COLUMNS), fill_value="")
+    frame = frame[frame["rating"] != ""]
+    numbers = pd.to_numeric(frame["rating"], errors="coerce")
+    _refuse(path, frame, frame["cutout_id"] == "", "cutout_id", "an id was expected")
+    valid = numbers.between(LOWEST, HIGHEST) & (numbers == numbers.round())
+    expected = f"a whole number from {LOWEST} (dull) to {HIGHEST} (remarkable), or nothing, was expected"
+    _refuse(path, frame, ~valid, "rating", expected)
+    return frame.assign(rating=numbers.astype(np.int64))
+
+
+def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV as text, the index being the number of the row in the file, the heading's being 1."""
+    try:
+        # Blank lines stay in, so that the row that a message names is the one that an editor shows.
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
+    except (ValueError, pd.errors.ParserError) as error:
+        raise RadiosslError(f"{path}: not a readable CSV file ({error})") from None
+    frame.columns = frame.columns.str.strip()
+    for name in needed:
+        if name not in frame.columns:
+            raise RadiosslError(f"{path}: has no column {name!r}; there are {', '.join(map(str, frame.columns))}")
+    frame.index = pd.RangeIndex(2, len(frame) + 2)
+    frame = frame.apply(lambda column: column.fillna("").str.strip())
+    return frame[(frame != "").any(axis=1)]
+
+
+def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, column: str, expected: str) -> None:
+    if bad.any():
+        row = int(bad.idxmax())
+        raise RadiosslError(f"{path}, row {row}: {column} {frame.loc[row, column]!r}: {expected}")
+
+
+def _no_ratings() -> pd.DataFrame:
+    return pd.DataFrame({name: pd.Series(dtype="int64" if name == "rating" else str) for name in COLUMNS})

@@ -1,0 +1,1 @@
+"""Similarity search: cutouts that look like a query."""

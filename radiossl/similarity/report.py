@@ -1,0 +1,215 @@
+"""The result folder of a similarity search: tables, regions, a gallery, and the page that ties them together."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.io.files import atomic_file, write_json
+from radiossl.report.regions import write_regions
+from radiossl.report.results import central_pixels, write_table
+from radiossl.report.sheets import Neighbour, Picture, as_rgb, neighbour_gallery
+from radiossl.report.sky_links import SkyReport
+from radiossl.similarity.search import Query
+from radiossl.store.store import CutoutStore
+
+TableFormat = Literal["csv", "fits", "votable"]
+TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
+_SUFFIXES: dict[TableFormat, str] = {"csv": ".csv", "fits": ".fits", "votable": ".vot"}
+
+#: Rows of a query that the page shows; the tables have them all.
+_SHOWN = 50
+#: Circle of a neighbour whose cutout has no size in arcsec.
+_CIRCLE_ARCSEC = 15.0
+_QUERY_NAME_LENGTH = 60
+#: Side in pixels of the picture of several examples.
+_MONTAGE_SIDE = 240
+
+
+@dataclass(frozen=True)
+class Found:
+    """A query and the frame of its neighbours, as `SimilarityIndex.search` returns it."""
+
+    query: Query
+    neighbours: pd.DataFrame
+
+
+def write_search_results(
+    searches: Sequence[Found],
+    store: CutoutStore | None,
+    out: str | os.PathLike[str],
+    field_px: int | None = None,
+    labels: str | None = None,
+    table_format: TableFormat = "csv",
+) -> Path:
+    """Write neighbours.csv, neighbours.reg, a gallery and report.html; return the report's path.
+
+    Parameters
+    ----------
+    searches
+        What was found.
+    store
+        Where the cutouts' pixels are; without it no gallery is drawn.
+    out
+        Folder.
+    field_px
+        Side of the central field that is shown, as the backbone saw it.
+    labels
+        Column to write under the pictures besides the position.
+    table_format
+        ``fits`` or ``votable``: also write neighbours.fits or neighbours.vot, for TOPCAT.
+
+    Raises
+    ------
+    RadiosslError
+        If the store lacks a cutout that was found.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    everything = neighbour_table(searches)
+    tables = [out / "neighbours.csv"]
+    write_table(everything, tables[0])
+    if table_format != "csv":
+        tables.append(out / f"neighbours{_SUFFIXES[table_format]}")
+        write_astropy_table(everything, tables[1], table_format)
+    if {"ra_deg", "dec_deg"} <= set(everything.columns):
+        tables.append(out / "neighbours.reg")
+        _write_neighbour_regions(everything, tables[-1], labels)
+    write_json(
+        out / "metrics.json",
+        {
+            "queries": [found.query.name for found in searches],
+            "neighbours": len(everything),
+            "best_similarity": float(everything["similarity"].max()),
+        },
+    )
+    report = SkyReport("Similarity search")
+    if store is not None:
+        draw_neighbours(searches, store, out / "gallery.png", field_px, labels)
+        report.figure(out / "gallery.png", "The query in its frame, then its neighbours; cosine similarity above each.")
+    shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation_arcsec", *([labels] if labels else [])]
+    for found in searches:
+        report.section(_shortened(found.query.name))
+        if found.query.note:
+            report.text(f"The image was {found.query.note}.")
+        frame = found.neighbours.head(_SHOWN)
+        columns = [column for column in shown if column in frame.columns]
+        if len(frame) < len(found.neighbours):
+            report.text(f"The first {len(frame)} of {len(found.neighbours)}.")
+        report.sky_table(frame[columns].to_dict("records"), sizes_arcsec(frame))
+    for table in tables:
+        report.link(table)
+    return report.write(out / "report.html")
+
+
+def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:
+    """Return the neighbours of all queries as one frame, with a column `query` in front."""
+    frames = []
+    for found in searches:
+        frame = found.neighbours.drop(columns="row")
+        frame.insert(0, "query", found.query.name)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def write_astropy_table(frame: pd.DataFrame, path: str | os.PathLike[str], table_format: TableFormat) -> None:
+    """Write a frame as FITS or VOTable, atomically; missing texts become empty ones."""
+    from astropy.table import Table
+
+    plain = frame.copy()
+    for name in plain.columns:
+        if plain[name].isna().all() and not pd.api.types.is_float_dtype(plain[name]):
+            plain[name] = np.nan
+        elif not (pd.api.types.is_numeric_dtype(plain[name]) or pd.api.types.is_bool_dtype(plain[name])):
+            plain[name] = plain[name].map(lambda value: "" if pd.isna(value) else str(value)).astype(object)
+    with atomic_file(path) as temporary:
+        Table.from_pandas(plain).write(temporary, format=table_format, overwrite=True)
+
+
+def sizes_arcsec(frame: pd.DataFrame) -> list[float]:
+    """Return the longer side of each cutout on the sky; NaN where unknown."""
+    if not {"height", "width", "pixel_scale_arcsec"} <= set(frame.columns):
+        return [math.nan] * len(frame)
+    sides = frame[["height", "width"]].max(axis=1).astype(float)
+    return (sides * frame["pixel_scale_arcsec"].astype(float)).tolist()
+
+
+def _write_neighbour_regions(frame: pd.DataFrame, path: Path, labels: str | None) -> None:
+    names = [
+        f"{row['rank']} {row['cutout_id']}" + (f" {row[labels]}" if labels and not pd.isna(row[labels]) else "")
+        for row in frame.to_dict("records")
+    ]
+    write_regions(frame["ra_deg"], frame["dec_deg"], names, path, circle_radii(frame))
+
+
+def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the radius of a circle around each cutout in arcsec, 15 where its size is unknown."""
+    sizes = np.array(sizes_arcsec(frame), dtype=float)
+    return np.where(np.isfinite(sizes) & (sizes > 0), sizes / 2, _CIRCLE_ARCSEC)
+
+
+def draw_neighbours(
+    searches: Sequence[Found],
+    store: CutoutStore,
+    out: Path,
+    field_px: int | None = None,
+    labels: str | None = None,
+) -> None:
+    """Draw the gallery of searches as PNG; see `write_search_results`.
+
+    A query made of several examples is shown as a square of them.
+    """
+    shown = [found.neighbours.head(_SHOWN).to_dict("records") for found in searches]
+    queries = [part for found in searches for part in (found.query.examples or (found.query,)) if part.image is None]
+    names = [query.name for query in queries] + [row["cutout_id"] for rows in shown for row in rows]
+    ids = list(dict.fromkeys(names))
+    cutouts = store.select_ids(ids)
+    row_of = {cutout_id: row for row, cutout_id in enumerate(ids)}
+
+    def picture(cutout_id: str) -> NDArray[np.float32]:
+        return central_pixels(cutouts.pixels(row_of[cutout_id]), field_px)
+
+    def caption(row: dict[Hashable, Any]) -> str:
+        located = "ra_deg" in row and not pd.isna(row["ra_deg"])
+        position = f"{row['ra_deg']:.4f} {row['dec_deg']:+.4f}" if located else row["cutout_id"]
+        label = row[labels] if labels else None
+        return position if label is None or pd.isna(label) else f"{label}\n{position}"
+
+    def own(query: Query) -> NDArray[np.float32]:
+        return picture(query.name) if query.image is None else central_pixels(query.image, field_px)
+
+    pictures, neighbours = [], []
+    for found, rows in zip(searches, shown, strict=True):
+        query = found.query
+        image = montage([own(example) for example in query.examples]) if query.examples else own(query)
+        pictures.append(Picture(image, query.name))
+        neighbours.append([Neighbour(picture(row["cutout_id"]), row["similarity"], caption(row)) for row in rows])
+    neighbour_gallery(pictures, neighbours, out=out)
+
+
+def montage(images: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
+    """Return images side by side in a square, each stretched by itself, as channels (3, side, side) in [0, 1]."""
+    columns = math.ceil(math.sqrt(len(images)))
+    cell = _MONTAGE_SIDE // columns
+    square = np.ones((columns * cell, columns * cell, 3))
+    for number, image in enumerate(images):
+        rgb = as_rgb(image)
+        scale = max(rgb.shape[:2]) / (cell - 2)  # a white line between them
+        height, width = (max(1, int(length / scale)) for length in rgb.shape[:2])
+        rows, line = (((np.arange(length) + 0.5) * scale).astype(int) for length in (height, width))
+        # The first row of pixels is drawn at the bottom, so the first image goes to the top of the array's end.
+        bottom, left = (columns - 1 - number // columns) * cell, (number % columns) * cell
+        square[bottom : bottom + height, left : left + width] = rgb[np.ix_(rows, line)] / 255
+    return np.moveaxis(square, -1, 0)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _QUERY_NAME_LENGTH else name[: _QUERY_NAME_LENGTH - 1] + "…"

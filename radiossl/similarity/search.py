@@ -1,0 +1,368 @@
+"""Similarity search: which cutouts look like this one."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import ArrayLike, NDArray
+
+from radiossl.features.neighbours import unit
+from radiossl.features.table import FeatureTable
+from radiossl.features.vector_index import ParquetColumns, VectorIndex, open_index
+from radiossl.io.errors import RadiosslError
+from radiossl.similarity.query_image import read_query_image
+from radiossl.store.store import rows_where
+
+if TYPE_CHECKING:
+    from radiossl.weights.backbone import Backbone
+
+#: A position must be this close to a cutout's centre to name it.
+MATCH_ARCSEC = 60.0
+#: How much what is not wanted counts beside what is, in `query_of`.
+AWAY_WEIGHT = 0.5
+#: Rows that an expression is tried on, with all columns, before only those that it names are read.
+_TRIED_ROWS = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """What is searched for.
+
+    Attributes
+    ----------
+    name
+        Its id or file name.
+    vector
+        Its features, shape (feature_dim,).
+    row
+        Its row in the index, if it is one of the cutouts.
+    image
+        Its pixels, if it came from a file.
+    ra_deg, dec_deg
+        Where it is (ICRS); NaN where unknown.
+    note
+        What was done to its image, for the report.
+    examples, away_from
+        The queries that it was made of, if it was.
+    """
+
+    name: str
+    vector: NDArray[np.float32]
+    row: int | None = None
+    image: NDArray[np.float32] | None = None
+    ra_deg: float = math.nan
+    dec_deg: float = math.nan
+    note: str = ""
+    examples: tuple[Query, ...] = ()
+    away_from: tuple[Query, ...] = ()
+
+    @property
+    def rows(self) -> list[int]:
+        """The rows of the index that it stands for, which a search leaves out."""
+        own = [] if self.row is None else [self.row]
+        return own + [row for part in (*self.examples, *self.away_from) for row in part.rows]
+
+
+def query_of(examples: Sequence[Query], away_from: Sequence[Query] = ()) -> Query:
+    """Make one query of several: more like these, less like those.
+
+    The mean of the examples' unit vectors, less `AWAY_WEIGHT` times the mean of those of `away_from`: Rocchio's
+    relevance feedback (Manning, Raghavan & Schütze 2008, Introduction to Information Retrieval, section 9.1.1) on
+    cosines. The similarities of what is found are cosines with this vector: with `away_from` they are lower than to any
+    one example, and only their order means something.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no example, or nothing is left of the examples because they equal what is not wanted.
+    """
+    if not examples:
+        raise RadiosslError("a query of several needs at least one example")
+    vector = unit(np.stack([query.vector for query in examples])).mean(axis=0)
+    name = "mean of " + ", ".join(query.name for query in examples) if len(examples) > 1 else examples[0].name
+    if away_from:
+        vector = vector - AWAY_WEIGHT * unit(np.stack([query.vector for query in away_from])).mean(axis=0)
+        name += ", unlike " + ", ".join(query.name for query in away_from)
+    if np.linalg.norm(vector) < 1e-6:
+        raise RadiosslError(f"{name}: the examples cancel out; give others")
+    alone = examples[0] if len(examples) == 1 else None
+    where = (alone.ra_deg, alone.dec_deg) if alone is not None else (math.nan, math.nan)
+    return Query(
+        name, vector.astype(np.float32), None, None, *where, examples=tuple(examples), away_from=tuple(away_from)
+    )
+
+
+class SimilarityIndex:
+    """Search by cosine similarity (Slijepcevic et al. 2022, equation 3).
+
+    Exact for a table in memory; for an index on disk see `SimilarityIndex.open`.
+
+    Parameters
+    ----------
+    table
+        The features to search in.
+
+    Examples
+    --------
+    >>> index = radiossl.SimilarityIndex(radiossl.embed("checkpoints/x", "store"))  # doctest: +SKIP
+    >>> index.search(index.query_by_id("J0000+00"), k=5)  # doctest: +SKIP
+    """
+
+    def __init__(self, table: FeatureTable) -> None:
+        if len(table) == 0:
+            raise RadiosslError("a similarity index needs at least one cutout")
+        self.vectors = VectorIndex.of(table.features)
+        self.columns: pa.Table | ParquetColumns = table.columns
+        self.metadata = table.metadata
+        self._features: NDArray[np.float32] | None = table.features
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike[str]) -> SimilarityIndex:
+        """Open an index that `radiossl index` made: mapped into memory, so at once and in whatever memory there is.
+
+        Raises
+        ------
+        RadiosslError
+            If the folder is no index or is damaged.
+        """
+        stored = open_index(folder)
+        return cls.of(stored.vectors, stored.columns, stored.metadata)
+
+    @classmethod
+    def of(cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]) -> SimilarityIndex:
+        """Return the index of vectors that stand in a `VectorIndex` already, with what else is known of its rows."""
+        index = cls.__new__(cls)
+        index.vectors, index.columns, index.metadata = vectors, columns, metadata
+        index._features = None
+        return index
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
+        if name not in self.columns.column_names:
+            raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(self.columns.column_names)}")
+        return self.columns.column(name).to_pandas().to_numpy()
+
+    # Queries ----------------------------------------------------------------------------------------------------------
+
+    def query_by_id(self, cutout_id: str) -> Query:
+        """Return the query for one of the cutouts by its id."""
+        row = self._row_of(cutout_id)
+        if row is None:
+            raise RadiosslError(f"--query {cutout_id}: no such file, cutout id or position")
+        return self._query_of_row(row)
+
+    def query_by_text(self, text: str) -> Query:
+        """Return the query for a cutout's id, or for a position as `parse_position` reads it."""
+        position = parse_position(text) if self._row_of(text) is None else None
+        return self.query_by_position(*position) if position else self.query_by_id(text)
+
+    def _row_of(self, cutout_id: str) -> int | None:
+        ids = self.columns.column("cutout_id")
+        row = pc.index(ids, pa.scalar(cutout_id, ids.type)).as_py()
+        return None if row < 0 else int(row)
+
+    def query_by_position(self, ra_deg: float, dec_deg: float) -> Query:
+        """Return the query for the cutout nearest to an ICRS position, at most `MATCH_ARCSEC` away."""
+        asked = f"--query {ra_deg:.5f} {dec_deg:.5f}"
+        return self._query_of_row(nearest_row(self._separations(ra_deg, dec_deg), asked))
+
+    def query_by_file(self, path: str | Path, backbone: Backbone) -> Query:
+        """Return the query for a FITS, NPY or picture file of any size; the backbone must be that of the features.
+
+        A FITS image whose header gives another pixel scale than the cutouts have (the median of their column
+        ``pixel_scale_arcsec``) is resampled to theirs; the query's `note` says so. Everything else is taken as it is.
+        """
+        ours = self.metadata.get("weights_sha256", "")
+        if ours and backbone.sha256 and ours != backbone.sha256:
+            raise RadiosslError(
+                f"{backbone.name}: not the weights that the features were made with"
+                f" ({self.metadata.get('weights')}); give those as --weights"
+            )
+        # The features may have been made with other preprocessing than the backbone's, at the user's wish.
+        backbone = backbone.adapted(**self.metadata.get("preprocessing", {}))
+        image = read_query_image(path, self._pixel_scale_arcsec())
+        vector = backbone.features(image.pixels)[0].cpu().numpy()
+        return Query(
+            Path(path).name, vector, image=image.pixels, ra_deg=image.ra_deg, dec_deg=image.dec_deg, note=image.note
+        )
+
+    def _query_of_row(self, row: int) -> Query:
+        vector = self.vectors.vectors([row])[0] if self._features is None else self._features[row]
+        known = self.columns.take(pa.array([row])).to_pylist()[0]
+        ra, dec = (math.nan if known.get(name) is None else float(known[name]) for name in ("ra_deg", "dec_deg"))
+        return Query(str(known["cutout_id"]), vector, row, None, ra, dec)
+
+    def _pixel_scale_arcsec(self) -> float:
+        if "pixel_scale_arcsec" not in self.columns.column_names:
+            return math.nan
+        scales = self.column("pixel_scale_arcsec").astype(float)
+        return float(np.nanmedian(scales)) if np.isfinite(scales).any() else math.nan
+
+    def _separations(self, ra_deg: float, dec_deg: float) -> NDArray[np.float64]:
+        names = self.columns.column_names
+        if "ra_deg" not in names or "dec_deg" not in names:
+            return np.full(len(self), np.nan)
+        return separations_arcsec(ra_deg, dec_deg, self.column("ra_deg"), self.column("dec_deg"))
+
+    # Filters ----------------------------------------------------------------------------------------------------------
+
+    def where(self, expression: str) -> NDArray[np.bool_]:
+        """Return for which cutouts an expression over the columns holds, shape (n,), for `search`.
+
+        See `radiossl.store.store.CutoutStore.where`. The expression is evaluated by pandas: it must come from the
+        user at the keyboard, never from a request over a network.
+
+        Raises
+        ------
+        RadiosslError
+            If the expression cannot be evaluated, or is not true or false for every cutout.
+        """
+        names = self.columns.column_names
+        rows_where(self.columns.take(pa.array(range(min(_TRIED_ROWS, len(self))))).to_pandas(), expression)
+        # Of tens of millions of rows only the columns that the expression may mean are read.
+        meant = [name for name in names if name in expression] or ["cutout_id"]
+        return rows_where(pd.DataFrame({name: self.columns.column(name).to_pandas() for name in meant}), expression)
+
+    def near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> NDArray[np.bool_]:
+        """Return which cutouts have their centre in a circle on the sky, shape (n,), for `search`; positions in ICRS.
+
+        Raises
+        ------
+        RadiosslError
+            If no cutout has a position.
+        """
+        separations = self._separations(ra_deg, dec_deg)
+        if np.isnan(separations).all():
+            raise RadiosslError("no cutout of the features has a position, so none can be chosen by it")
+        return separations <= radius_arcsec
+
+    # Search -----------------------------------------------------------------------------------------------------------
+
+    def search(
+        self, query: Query | NDArray[np.floating], k: int = 10, among: NDArray[np.bool_] | None = None
+    ) -> pd.DataFrame:
+        """Return the k cutouts most similar to a query, without the query itself; see `search_many`."""
+        return self.search_many([query], k, among)[0]
+
+    def search_many(
+        self,
+        queries: Sequence[Query | NDArray[np.floating]],
+        k: int = 10,
+        among: NDArray[np.bool_] | None = None,
+    ) -> list[pd.DataFrame]:
+        """Return for each of many queries the k cutouts most similar to it, without those that it was made of.
+
+        Many queries at once take far less time than one after the other.
+
+        Parameters
+        ----------
+        queries
+            Each a `Query`, or features of shape (feature_dim,).
+        k
+            How many.
+        among
+            Which cutouts to search in, shape (n,), such as `where` and `near` return; all by default.
+
+        Returns
+        -------
+        list of DataFrame
+            Columns `rank` (from 1), `similarity` (cosine), `row` in the index, `separation_arcsec` on the sky if the
+            query has a position, and all other columns of the features. Fewer than k rows where there are no more.
+
+        Raises
+        ------
+        RadiosslError
+            If k is less than 1, a query has another shape, or no cutout is left to search in.
+        """
+        if k < 1:
+            raise RadiosslError(f"k = {k}: at least one neighbour was expected")
+        if not queries:
+            return []
+        asked = [q if isinstance(q, Query) else Query("query", np.asarray(q, dtype=np.float32)) for q in queries]
+        for query in asked:
+            if query.vector.shape != (self.vectors.dimension,):
+                raise RadiosslError(
+                    f"query features of shape {query.vector.shape}, expected ({self.vectors.dimension},)"
+                )
+        if among is not None and among.shape != (len(self),):
+            raise RadiosslError(f"a mask of shape {among.shape} for {len(self)} cutouts: must match")
+        if among is not None and not among.any():
+            raise RadiosslError("no cutout is left to search in: the filter excludes them all")
+        # As many more as the queries may find of themselves: copies of a query may stand before it.
+        wanted = min(k + max(len(query.rows) for query in asked), len(self))
+        similarities, rows = self.vectors.search(np.stack([query.vector for query in asked]), wanted, among)
+        frames = []
+        for query, scores, found in zip(asked, similarities, rows, strict=True):
+            kept = np.flatnonzero((found >= 0) & ~np.isin(found, query.rows))[:k]
+            frames.append(self._frame(query, scores[kept], found[kept]))
+        return frames
+
+    def _frame(self, query: Query, similarities: NDArray[np.float32], rows: NDArray[np.int64]) -> pd.DataFrame:
+        ours = {"rank": np.arange(1, len(rows) + 1), "similarity": similarities.astype(float), "row": rows}
+        frame = self.columns.take(pa.array(rows)).to_pandas()
+        if math.isfinite(query.ra_deg) and {"ra_deg", "dec_deg"} <= set(frame.columns):
+            ours["separation_arcsec"] = separations_arcsec(
+                query.ra_deg, query.dec_deg, frame["ra_deg"], frame["dec_deg"]
+            )
+        return pd.concat([pd.DataFrame(ours), frame.drop(columns=list(ours), errors="ignore")], axis=1)
+
+
+def separations_arcsec(ra_deg: float, dec_deg: float, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
+    """Return the great-circle distances from one position to many, all in degrees; NaN where a position is missing."""
+    from astropy.coordinates import angular_separation
+
+    ra, dec = (np.radians(np.asarray(values, dtype=np.float64)) for values in (ra, dec))
+    return np.degrees(angular_separation(math.radians(ra_deg), math.radians(dec_deg), ra, dec)) * 3600
+
+
+def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
+    """Return the row of the smallest separation in arcsec; NaN where there is no position.
+
+    Raises
+    ------
+    RadiosslError
+        If none is at most `MATCH_ARCSEC`; `asked` is named.
+    """
+    if np.isnan(separations).all():
+        raise RadiosslError(f"{asked}: no cutout of the features has a position")
+    nearest = int(np.nanargmin(separations))
+    if separations[nearest] > MATCH_ARCSEC:
+        raise RadiosslError(
+            f"{asked}: the nearest cutout is {separations[nearest]:.0f} arcsec away, more than {MATCH_ARCSEC:.0f}"
+        )
+    return nearest
+
+
+def parse_position(text: str) -> tuple[float, float] | None:
+    """Read "RA DEC" in degrees, or sexagesimal with hours; None if the text is no position."""
+    from astropy.coordinates import SkyCoord
+
+    text = text.replace(",", " ")
+    parts = text.split()
+    try:
+        if len(parts) == 2 and all(_is_number(part) for part in parts):
+            centre = SkyCoord(float(parts[0]), float(parts[1]), unit="deg")
+        else:
+            centre = SkyCoord(text, unit=("hourangle", "deg"))
+    except ValueError:
+        return None
+    return float(centre.ra.deg), float(centre.dec.deg)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

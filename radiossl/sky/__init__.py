@@ -1,0 +1,1 @@
+"""Positions on the sky: angles, matches and groups."""

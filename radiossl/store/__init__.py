@@ -1,0 +1,1 @@
+"""The cutout store: cutouts, their statistics, writing and reading."""

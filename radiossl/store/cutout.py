@@ -1,0 +1,79 @@
+"""A cutout: a small image with its place on the sky and the mosaic it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+
+
+@dataclass(frozen=True, order=True)
+class Beam:
+    """A restoring beam: full widths at half maximum in arcsec, position angle in degrees, north through east."""
+
+    major_arcsec: float
+    minor_arcsec: float
+    pa_deg: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.major_arcsec) and self.major_arcsec >= self.minor_arcsec > 0):
+            raise RadiosslError(
+                f"beam of {self.major_arcsec} x {self.minor_arcsec} arcsec: expected major axis >= minor axis > 0"
+            )
+
+
+@dataclass(frozen=True)
+class Cutout:
+    """One cutout.
+
+    Attributes
+    ----------
+    cutout_id
+        Unique within a store.
+    pixels
+        Shape (height, width), float32, in `unit`, NaN where blank; first row is the lowest in declination (FITS order).
+    mosaic
+        File name of the mosaic.
+    ra_deg, dec_deg
+        ICRS position of the cutout's centre.
+    x, y
+        The same in pixels of the mosaic, 0-based, integers at pixel centres.
+    pixel_scale_arcsec
+        Pixel size; NaN if unknown.
+    unit
+        Brightness unit as in the mosaic's header, "" if unknown.
+    beam
+        Restoring beam, if known.
+    extra
+        Further columns, such as those of the catalogue.
+    """
+
+    cutout_id: str
+    pixels: NDArray[np.float32]
+    mosaic: str
+    ra_deg: float
+    dec_deg: float
+    x: float
+    y: float
+    pixel_scale_arcsec: float
+    unit: str = ""
+    beam: Beam | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.cutout_id:
+            raise RadiosslError("a cutout needs a non-empty cutout_id")
+        if self.pixels.ndim != 2 or 0 in self.pixels.shape:
+            raise RadiosslError(
+                f"cutout {self.cutout_id}: pixels of shape {self.pixels.shape}, expected (height, width)"
+            )
+
+
+def blank_fraction(pixels: NDArray[np.floating]) -> float:
+    """Return the fraction of pixels that are NaN."""
+    return np.count_nonzero(np.isnan(pixels)) / pixels.size

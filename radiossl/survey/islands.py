@@ -1,0 +1,254 @@
+"""Finding sources where there is no catalogue: islands of pixels above a multiple of the local noise."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.sky.angles import unit_vectors
+from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
+from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, nothing_there
+from radiossl.survey.readable import OnError, readable_mosaics
+
+#: Side of the boxes in which background and noise are measured, in beams, as in Aegean's BANE.
+_BEAMS_PER_MESH = 20
+_MESH_LIMITS = (32, 256)
+_UNKNOWN_BEAM_MESH = 64
+#: Side of a tile in pixels, and how far it looks beyond: an island is seen whole if it is smaller than that.
+_TILE = 2048
+_MARGIN = 128
+#: Meshes with a larger percentage of blank pixels take the values of their neighbours.
+_MESH_BLANK_PERCENT = 80
+_ANGLES = np.radians(np.arange(0, 180, 5))
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Islands found in one mosaic, arrays of shape (n,).
+
+    Attributes
+    ----------
+    ra_deg, dec_deg
+        Position weighted by brightness above the background, ICRS.
+    extent_arcsec
+        Largest extent of the island in any direction.
+    snr
+        Brightest pixel above the background in units of the local noise.
+    peak
+        Brightest pixel, in the mosaic's unit.
+    area_px
+        Number of pixels.
+    """
+
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    extent_arcsec: NDArray[np.float64]
+    snr: NDArray[np.float64]
+    peak: NDArray[np.float64]
+    area_px: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ra_deg)
+
+
+def detect_catalogue(
+    mosaics: Sequence[str | os.PathLike[str]],
+    threshold: float = 5.0,
+    min_pixels: int = 5,
+    on_error: OnError = "stop",
+) -> Catalogue:
+    """Find the sources of several mosaics; one that is on more than one of them counts once, where it is clearest.
+
+    Parameters
+    ----------
+    mosaics
+        FITS files, folders of them, or glob patterns.
+    threshold, min_pixels
+        See `detect_sources`.
+    on_error
+        See `radiossl.survey.readable.readable_mosaics`.
+
+    Raises
+    ------
+    RadiosslError
+        If a mosaic cannot be read or nothing is found.
+    """
+    paths, _ = readable_mosaics(find_mosaics(mosaics), on_error)
+    found: list[Detections] = []
+    for path in track(paths, "finding sources") if len(paths) > 1 else paths:
+        with Mosaic.open(path) as mosaic:
+            found.append(detect_sources(mosaic, threshold, min_pixels, show_progress=len(paths) == 1))
+    if not any(map(len, found)):
+        raise nothing_there(paths, f"no source above {threshold:g} sigma; lower the threshold with --threshold")
+    columns = {
+        column.name: np.concatenate([getattr(part, column.name) for part in found]) for column in fields(Detections)
+    }
+    of_mosaic = np.repeat(np.arange(len(found)), [len(part) for part in found])
+    kept = _once(columns, of_mosaic) if len(found) > 1 else np.arange(len(of_mosaic))
+    columns = {name: values[kept] for name, values in columns.items()}
+    ra_deg, dec_deg = columns.pop("ra_deg"), columns.pop("dec_deg")
+    ids, _ = unique_ids(position_ids(ra_deg, dec_deg))
+    return Catalogue(
+        name=f"sources above {threshold:g} sigma",
+        ids=ids,
+        ra_deg=ra_deg,
+        dec_deg=dec_deg,
+        extent_arcsec=columns["extent_arcsec"],
+        columns=pa.table(columns),
+    )
+
+
+def detect_sources(
+    mosaic: Mosaic, threshold: float = 5.0, min_pixels: int = 5, *, show_progress: bool = False
+) -> Detections:
+    """Find islands of connected pixels above the local background.
+
+    Background and noise are sigma-clipped median and standard deviation in meshes of 20 beams, interpolated
+    (photutils `Background2D`). Islands are not deblended: a source and its lobes are one island if they touch. Large
+    mosaics are searched in overlapping tiles, on one grid of meshes; an island belongs to the tile of its brightest
+    pixel.
+
+    Parameters
+    ----------
+    mosaic
+        An open mosaic.
+    threshold
+        Least brightness of an island's pixels above the background, in units of the local noise.
+    min_pixels
+        Least number of pixels, connected at sides or corners.
+    show_progress
+        Show a progress bar over the tiles of the mosaic.
+
+    Raises
+    ------
+    RadiosslError
+        If a parameter is out of range.
+    """
+    if not threshold > 0 or min_pixels < 1:
+        raise RadiosslError(f"threshold of {threshold} and {min_pixels} pixels: expected more than 0 and at least 1")
+    mesh = _mesh(mosaic)
+    tiles = list(_tiles(mosaic.shape, mesh))
+    islands = [
+        island
+        for core, around in (track(tiles, "finding sources") if show_progress else tiles)
+        for island in _islands(mosaic.read(*around), around, threshold, min_pixels, mesh)
+        if core.x0 <= island.peak_x < core.x0 + core.width and core.y0 <= island.peak_y < core.y0 + core.height
+    ]
+    table = np.array([astuple(island) for island in islands], dtype=float).reshape(-1, len(fields(_Island)))
+    x, y, _, _, extent_px, snr, peak, area = table.T
+    ra_deg, dec_deg = mosaic.pixel_to_sky(x, y)
+    return Detections(ra_deg, dec_deg, extent_px * mosaic.pixel_scale_arcsec, snr, peak, area.astype(np.int64))
+
+
+def _mesh(mosaic: Mosaic) -> int:
+    if mosaic.beam is None:
+        return _UNKNOWN_BEAM_MESH
+    return int(np.clip(_BEAMS_PER_MESH * mosaic.beam.major_arcsec / mosaic.pixel_scale_arcsec, *_MESH_LIMITS))
+
+
+def _tiles(shape: tuple[int, int], mesh: int) -> Iterator[tuple[Box, Box]]:
+    """Yield the tiles of a mosaic: the part whose sources count, and the part to look at, both in whole meshes."""
+    height, width = shape
+    step, margin = (-(-length // mesh) * mesh for length in (_TILE, _MARGIN))
+    for y0 in range(0, height, step):
+        for x0 in range(0, width, step):
+            left, low = max(0, x0 - margin), max(0, y0 - margin)
+            right, top = min(width, x0 + step + margin), min(height, y0 + step + margin)
+            yield Box(x0, y0, step, step), Box(left, low, right - left, top - low)
+
+
+@dataclass(frozen=True)
+class _Island:
+    """Position, brightest pixel and size of an island, in pixels of the mosaic."""
+
+    x: float
+    y: float
+    peak_x: int
+    peak_y: int
+    extent_px: float
+    snr: float
+    peak: float
+    area: int
+
+
+def _islands(
+    pixels: NDArray[np.float32], around: Box, threshold: float, min_pixels: int, mesh: int
+) -> Iterator[_Island]:
+    from photutils.background import Background2D
+    from photutils.segmentation import detect_sources as segments_above
+    from scipy.ndimage import find_objects
+
+    blank = np.isnan(pixels)
+    box = (min(mesh, pixels.shape[0]), min(mesh, pixels.shape[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # photutils warns where it finds no source
+        try:
+            local = Background2D(pixels, box, coverage_mask=blank, exclude_percentile=_MESH_BLANK_PERCENT)
+        except ValueError:  # every mesh is (nearly) blank
+            return
+        noise = _interpolate(local.background_rms_mesh, box, pixels.shape)
+        noise[blank | (noise <= 0)] = np.inf
+        signal = pixels - _interpolate(local.background_mesh, box, pixels.shape)
+        signal[blank] = 0
+        segments = segments_above(signal, threshold * noise, min_pixels, connectivity=8)
+    if segments is None:
+        return
+    labels = np.asarray(segments.data)
+    for label, where in enumerate(find_objects(labels), start=1):
+        if where is None:
+            continue
+        rows, columns = np.nonzero(labels[where] == label)
+        rows, columns = rows + where[0].start, columns + where[1].start
+        flux = signal[rows, columns].astype(np.float64)
+        brightest = int(np.argmax(flux))
+        peak_row, peak_column = rows[brightest], columns[brightest]
+        yield _Island(
+            x=around.x0 + float(np.average(columns, weights=flux)),
+            y=around.y0 + float(np.average(rows, weights=flux)),
+            peak_x=around.x0 + int(peak_column),
+            peak_y=around.y0 + int(peak_row),
+            extent_px=longest_extent(rows, columns),
+            snr=float(flux[brightest] / noise[peak_row, peak_column]),
+            peak=float(pixels[peak_row, peak_column]),
+            area=rows.size,
+        )
+
+
+def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:
+    """Interpolate the values of meshes linearly to all pixels; photutils' own cubic spline is slower and overshoots."""
+    for axis in (0, 1):
+        position = np.clip((np.arange(shape[axis]) + 0.5) / box[axis] - 0.5, 0, mesh.shape[axis] - 1)
+        below = np.minimum(position.astype(np.int64), max(0, mesh.shape[axis] - 2))
+        above = np.minimum(below + 1, mesh.shape[axis] - 1)
+        weight = np.expand_dims((position - below).astype(np.float32), 1 - axis)
+        mesh = mesh.take(below, axis).astype(np.float32) * (1 - weight) + mesh.take(above, axis) * weight
+    return mesh.astype(np.float32)
+
+
+def longest_extent(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
+    """Return the length of the longest of the projections of pixels on lines in all directions, in pixels."""
+    along = np.outer(np.cos(_ANGLES), columns) + np.outer(np.sin(_ANGLES), rows)
+    return float(np.ptp(along, axis=1).max()) + 1
+
+
+def _once(columns: dict[str, NDArray[np.float64]], of_mosaic: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows to keep where mosaics overlap: of islands that cover each other, the one of highest S/N."""
+    from scipy.spatial import cKDTree
+
+    vectors = unit_vectors(columns["ra_deg"], columns["dec_deg"])
+    radius = np.radians(columns["extent_arcsec"] / 2 / 3600)  # small angles: the chord is the arc
+    tree = cKDTree(vectors)
+    kept = np.ones(len(vectors), dtype=bool)
+    for row in np.argsort(-columns["snr"], kind="stable"):
+        if kept[row]:
+            near = np.array(tree.query_ball_point(vectors[row], radius[row]), dtype=np.int64)
+            kept[near[of_mosaic[near] != of_mosaic[row]]] = False
+    return np.flatnonzero(kept)

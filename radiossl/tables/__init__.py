@@ -1,0 +1,1 @@
+"""Random forests on catalogue columns and features."""

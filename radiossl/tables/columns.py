@@ -1,0 +1,266 @@
+"""What a forest looks at: columns of a catalogue, colours, resolvedness, features; read whole or piece by piece."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files
+from radiossl.io.errors import RadiosslError
+
+_CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """The numbers that describe a source, in order.
+
+    Attributes
+    ----------
+    columns
+        Taken as they are, such as magnitudes. A missing one is NaN, and the forest knows what to do with it.
+    colours
+        Differences of two columns; missing where either is.
+    resolved
+        PSF and model magnitude, whose absolute difference says how resolved a source is (Clarke et al. 2020).
+    dimension
+        Of the features of a feature table; 0 to look at none.
+    missing
+        Numbers that stand for "not measured", such as -9999.
+    """
+
+    columns: tuple[str, ...] = ()
+    colours: tuple[tuple[str, str], ...] = ()
+    resolved: tuple[str, str] | None = None
+    dimension: int = 0
+    missing: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise RadiosslError("nothing to learn from: name columns with --columns, or take --features")
+        twice = sorted({name for name in self.names if self.names.count(name) > 1})
+        if twice:
+            raise RadiosslError(f"column {twice[0]!r} is named twice; name it once")
+
+    @property
+    def names(self) -> list[str]:
+        """What each number is called, in the order of `matrix`."""
+        derived = [f"{first}-{second}" for first, second in self.colours]
+        resolved = ["|{}-{}|".format(*self.resolved)] if self.resolved else []
+        return [*self.columns, *derived, *resolved, *(f"{FEATURES}[{number}]" for number in range(self.dimension))]
+
+    @property
+    def needed(self) -> list[str]:
+        """The columns of a file that are read."""
+        pairs = [*self.colours, *([self.resolved] if self.resolved else [])]
+        names = [*self.columns, *(name for pair in pairs for name in pair)]
+        return list(dict.fromkeys([*names, *([FEATURES] if self.dimension else [])]))
+
+    def check(self, available: Sequence[str], where: str) -> None:
+        """Raise `RadiosslError` if a file lacks a column that is needed."""
+        for name in self.needed:
+            if name not in available:
+                raise RadiosslError(f"{where}: no column {name!r}; there are {_some(available)}")
+
+    def matrix(self, table: pa.Table) -> NDArray[np.float32]:
+        """Return the numbers of each row, shape (n, d), NaN where not measured or beyond float32.
+
+        Raises
+        ------
+        RadiosslError
+            If a column holds something else than numbers.
+        """
+        values = {name: self._numbers(table, name) for name in self.needed if name != FEATURES}
+        parts = [values[name] for name in self.columns]
+        parts += [values[first] - values[second] for first, second in self.colours]
+        if self.resolved:
+            parts.append(np.abs(values[self.resolved[0]] - values[self.resolved[1]]))
+        result = np.empty((table.num_rows, len(self.names)), np.float32)
+        with np.errstate(over="ignore"):
+            for number, part in enumerate(parts):
+                result[:, number] = part
+        if self.dimension:
+            result[:, len(parts) :] = self._vectors(table)
+        result[~np.isfinite(result)] = np.nan
+        return result
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what `from_dict` makes the same of."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, about: dict[str, Any]) -> TableColumns:
+        """Restore from what was read of a file."""
+        resolved = about["resolved"]
+        return cls(
+            tuple(map(str, about["columns"])),
+            tuple((str(first), str(second)) for first, second in about["colours"]),
+            (str(resolved[0]), str(resolved[1])) if resolved else None,
+            int(about["dimension"]),
+            tuple(map(float, about["missing"])),
+        )
+
+    def _numbers(self, table: pa.Table, name: str) -> NDArray[np.float64]:
+        column = table.column(name)
+        kind = column.type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+            raise RadiosslError(f"column {name!r} is {kind}, numbers were expected; leave it out of --columns")
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+        values[np.isin(values, self.missing)] = np.nan
+        return values
+
+    def _vectors(self, table: pa.Table) -> NDArray[np.float32]:
+        column = table.column(FEATURES).combine_chunks()
+        kind = column.type
+        if not pa.types.is_fixed_size_list(kind) or kind.list_size != self.dimension:
+            raise RadiosslError(f"column {FEATURES!r} is {kind}, vectors of dimension {self.dimension} were expected")
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        if flat.size != table.num_rows * self.dimension:
+            raise RadiosslError(f"column {FEATURES!r} has rows without features; embed the cutouts again")
+        return flat.reshape(-1, self.dimension)
+
+
+def parse_colours(text: str) -> tuple[tuple[str, str], ...]:
+    """Split ``u-g,g-r``; raise `RadiosslError` if a colour is not two columns joined by a minus sign."""
+    pairs = []
+    for colour in split_names(text):
+        first, minus, second = colour.partition("-")
+        if not (minus and first.strip() and second.strip()):
+            raise RadiosslError(f"--colours {colour}: expected two columns and a minus sign, such as u-g,g-r")
+        pairs.append((first.strip(), second.strip()))
+    return tuple(pairs)
+
+
+def split_names(text: str) -> tuple[str, ...]:
+    """Split names at commas."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+class TableFile:
+    """A Parquet, CSV or FITS table that is read piece by piece, in memory that does not grow with it.
+
+    A feature table may be a folder of Parquet files.
+
+    Raises
+    ------
+    RadiosslError
+        If the file is missing, damaged or of another kind.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._files = table_files(path)
+        readers = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".fits": "fits", ".fit": "fits"}
+        self.kind = readers.get(self._files[0].suffix.lower(), "")
+        if not self.kind:
+            raise RadiosslError(f"{path}: a table's name must end in one of {', '.join(readers)}")
+        self.rows: int | None = None
+        try:
+            if self.kind == "parquet":
+                self.schema: pa.Schema | None = pq.read_schema(self._files[0])
+                self.names = list(self.schema.names)
+                self.rows = sum(pq.read_metadata(file).num_rows for file in self._files)
+            elif self.kind == "csv":
+                self.schema = self._csv(None).schema
+                self.names = list(self.schema.names)
+            else:
+                self.schema, header = None, self._fits()
+                self.names, self.rows = list(header.columns.names), len(header.data)
+        except (pa.ArrowException, OSError, AttributeError, TypeError) as error:  # the last: FITS data cut off
+            raise RadiosslError(f"{path}: not a readable {self.kind} table ({error})") from None
+
+    def pieces(self, names: Sequence[str], rows: int, start: int = 0) -> Iterator[pa.Table]:
+        """Yield tables of `rows` rows (the last one of fewer) with the columns `names`, from row `start` on."""
+        return regrouped(self._parts(list(names), rows, start), rows)
+
+    def read(self, names: Sequence[str]) -> pa.Table:
+        """Read these columns of all rows."""
+        parts = list(self.pieces(names, 1 << 20))
+        if not parts:
+            raise RadiosslError(f"{self.path}: the table has no rows")
+        return pa.concat_tables(parts)
+
+    def feature_dimension(self) -> int:
+        """Return the length of the vectors of a feature table; raise `RadiosslError` if this is none."""
+        return feature_dimension(pa.schema([]) if self.schema is None else self.schema, self.path)
+
+    def _parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
+        try:
+            source = {"parquet": self._parquet_parts, "csv": self._csv_parts, "fits": self._fits_parts}[self.kind]
+            yield from source(names, rows, start)
+        except (pa.ArrowException, OSError) as error:
+            raise RadiosslError(f"{self.path}: cannot be read to its end ({error})") from None
+
+    def _parquet_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
+        before = 0
+        for path in self._files:
+            file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
+            groups: list[int] = []
+            skipped = max(0, start - before)
+            for group in range(file.metadata.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                if groups or size > skipped:
+                    groups.append(group)
+                else:
+                    skipped -= size  # row groups that lie wholly before the start are not read
+            if groups:
+                yield from _after(file.iter_batches(min(rows, 1 << 16), row_groups=groups, columns=names), skipped)
+            before += file.metadata.num_rows
+
+    def _csv(self, names: list[str] | None) -> Any:
+        from pyarrow import csv
+
+        # The header and the types of the first block hold for the whole file.
+        return csv.open_csv(
+            self.path,
+            read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
+            convert_options=csv.ConvertOptions(include_columns=names, strings_can_be_null=True),
+        )
+
+    def _csv_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
+        with self._csv(names) as reader:
+            yield from _after(reader, start)
+
+    def _fits(self) -> Any:
+        from astropy.io import fits
+
+        for part in fits.open(self.path, memmap=True):
+            if isinstance(part, fits.BinTableHDU):
+                return part
+        raise RadiosslError(f"{self.path}: the FITS file has no binary table; is it a mosaic?")
+
+    def _fits_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
+        data = self._fits().data
+        for first in range(start, len(data), rows):
+            piece = data[first : first + rows]
+            yield pa.table({name: _plain(np.asarray(piece[name])) for name in names})
+
+
+def _after(batches: Any, skipped: int) -> Iterator[pa.Table]:
+    """The rows after the first `skipped` ones."""
+    for batch in batches:
+        table = pa.Table.from_batches([batch]).replace_schema_metadata()
+        yield table.slice(min(skipped, table.num_rows))
+        skipped = max(0, skipped - table.num_rows)
+
+
+def _plain(values: NDArray[Any]) -> Any:
+    """A FITS column as Arrow takes it: in the machine's byte order, text without padding."""
+    if values.dtype.kind in "SU":
+        return pa.array([text.strip() for text in values.astype(str).tolist()])
+    values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+    if values.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+    return pa.array(values)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")

@@ -1,0 +1,358 @@
+"""A random forest on columns of a catalogue (Clarke et al. 2020), kept as plain arrays and compiled for speed."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, existing_file
+from radiossl.tables.columns import TableColumns
+
+#: Trees of the published program of Clarke et al. 2020.
+TREES = 200
+
+_BLOCK = 2_048  # rows that go through one tree after the other while their numbers stay in the cache of their core
+_PIECE = 262_144  # rows that a core takes at a time: the more, the more alike are those of a block
+_SORTING = 2  # trees whose leaves say which rows are alike
+_INDEX = np.uint64  # unsigned indices need no test of their sign
+_HIGHEST, _LOWEST = np.int32(2**31 - 1), np.int32(-(2**31))
+_ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "roots", "leaves")
+
+
+@dataclass(frozen=True)
+class Forest:
+    """A trained forest.
+
+    A child that is 0 or above is the number of a node, one below 0 is leaf -1 - child.
+
+    Attributes
+    ----------
+    feature
+        Number of the column that each node looks at, shape (nodes,), int32.
+    threshold
+        A value up to which a row goes left, shape (nodes,), float32.
+    left, right
+        Children, shape (nodes,), int32.
+    missing_left
+        Whether a row goes left where the value is missing, shape (nodes,), uint8.
+    roots
+        Where each tree begins, shape (trees,), int32; a child like the others.
+    leaves
+        Class probabilities, shape (leaves, classes), float32.
+    columns
+        What the columns are.
+    classes
+        Names of the classes, sorted.
+    about
+        How it was trained.
+
+    Raises
+    ------
+    RadiosslError
+        If the arrays do not fit each other, or following them would not end at a leaf.
+    """
+
+    feature: NDArray[np.int32]
+    threshold: NDArray[np.float32]
+    left: NDArray[np.int32]
+    right: NDArray[np.int32]
+    missing_left: NDArray[np.uint8]
+    roots: NDArray[np.int32]
+    leaves: NDArray[np.float32]
+    columns: TableColumns
+    classes: list[str]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The kernel follows the arrays without looking where it steps: what comes from a file is looked at here.
+        nodes, width = len(self.feature), len(self.columns.names)
+        alike = (self.threshold, self.left, self.right, self.missing_left)
+        children = np.stack([self.left, self.right]) if nodes else np.empty((2, 0), np.int32)
+        forward = (children > np.arange(nodes)) | (children < 0)  # a path that only leads on comes to an end
+        everything = np.concatenate([children.ravel(), self.roots])
+        sound = (
+            all(part.shape == (nodes,) for part in (self.feature, *alike))
+            and len(self.roots) > 0
+            and self.leaves.ndim == 2
+            and self.leaves.shape[1] == len(self.classes)
+            and (nodes == 0 or (self.feature.min() >= 0 and self.feature.max() < width))
+            and forward.all()
+            and everything.max() < nodes
+            and everything.min() >= -len(self.leaves)
+            and np.isfinite(self.threshold).all()
+        )
+        if not sound:
+            raise RadiosslError("the arrays of the forest do not fit each other; train it again")
+
+    def probabilities(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return class probabilities, shape (n, classes): mean over the trees, as scikit-learn has it.
+
+        Parameters
+        ----------
+        values
+            Shape (n, columns), as `TableColumns.matrix` returns it; NaN where missing.
+        """
+        from radiossl.images.parallel import map_on_cores
+
+        values = np.asarray(values, np.float32)
+        if values.ndim != 2 or values.shape[1] != len(self.columns.names):
+            raise RadiosslError(f"values of shape {values.shape} for a forest of {len(self.columns.names)} columns")
+        total = np.zeros((len(values), len(self.classes)))
+        rounds = -(-len(values) // (_PIECE * _cores()))
+        size = max(1024, -(-len(values) // max(1, rounds * _cores())))  # as much for each core
+
+        def work(start: int) -> None:
+            rows = slice(start, start + size)
+            absent = np.isnan(values[rows])
+            keys = _keys(values[rows])
+            if absent.any():
+                # Two copies: in one a missing value is above every threshold, in the other below.
+                keys = np.hstack([np.where(absent, _HIGHEST, keys), np.where(absent, _LOWEST, keys)])
+                _walk(self._nodes_for_missing, self.roots, self._shares, keys, total[rows])
+            else:
+                _walk(self._nodes, self.roots, self._shares, keys, total[rows])
+
+        map_on_cores(work, range(0, len(values), size))
+        return total / len(self.roots)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the forest as safetensors, which hold numbers and text and nothing that could be run; atomically."""
+        from safetensors.numpy import save_file
+
+        about = {"columns": self.columns.to_dict(), "classes": self.classes, "about": self.about}
+        with atomic_file(path) as temporary:
+            arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+            save_file(arrays, temporary, {"radiossl_forest": json.dumps(about)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Forest:
+        """Read a forest; raise `RadiosslError` if the file is missing, damaged or something else."""
+        from safetensors import SafetensorError, safe_open
+
+        path = existing_file(path)
+        kinds = [np.int32, np.float32, np.int32, np.int32, np.uint8, np.int32, np.float32]
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = json.loads(file.metadata()["radiossl_forest"])
+                arrays: dict[str, Any] = {
+                    name: file.get_tensor(name).astype(kind) for name, kind in zip(_ARRAYS, kinds, strict=True)
+                }
+            columns = TableColumns.from_dict(about["columns"])
+            classes = [str(name) for name in about["classes"]]
+            return cls(**arrays, columns=columns, classes=classes, about=dict(about["about"]))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise RadiosslError(f"{path}: not a forest of radiossl table train ({error})") from None
+
+    @cached_property
+    def _shares(self) -> NDArray[np.float32]:
+        return np.ascontiguousarray(self.leaves.T, np.float32)
+
+    @cached_property
+    def _nodes(self) -> NDArray[np.int32]:
+        """All that a step needs side by side, so that it costs one access to memory."""
+        return np.stack([_keys(self.threshold), self.feature, self.left, self.right], axis=1).ravel()
+
+    @cached_property
+    def _nodes_for_missing(self) -> NDArray[np.int32]:
+        second = self.feature + len(self.columns.names) * (self.missing_left > 0).astype(np.int32)
+        return np.stack([_keys(self.threshold), second.astype(np.int32), self.left, self.right], axis=1).ravel()
+
+
+def train_forest(
+    values: NDArray[np.float32],
+    truth: NDArray[np.integer],
+    columns: TableColumns,
+    classes: list[str],
+    *,
+    trees: int = TREES,
+    min_leaf: int = 1,
+    balanced: bool = True,
+    seed: int = 0,
+) -> tuple[Forest, NDArray[np.float64]]:
+    """Train a random forest with the parameters of Clarke et al. 2020.
+
+    Parameters
+    ----------
+    values
+        Shape (n, d), NaN where missing.
+    truth
+        Class numbers, shape (n,); every class occurs.
+    columns, classes
+        What the columns and the numbers of the classes are.
+    trees, min_leaf
+        Number of trees, and of the rows that a leaf holds at least. The published program (SDSS_ML.py) has 200 and 1.
+    balanced
+        Whether classes count the same however many rows they have, as in the published program.
+    seed
+        Of the rows and columns that each tree sees.
+
+    Returns
+    -------
+    forest, importance
+        Importance is the mean decrease of the Gini impurity by each column, shape (d,), summing to 1.
+    """
+    import sklearn
+    from sklearn.ensemble import RandomForestClassifier
+
+    weight = "balanced" if balanced else None
+    model = RandomForestClassifier(trees, min_samples_leaf=min_leaf, class_weight=weight, random_state=seed, n_jobs=-1)
+    model.fit(values, truth)
+    about = {"trees": trees, "min_leaf": min_leaf, "balanced": balanced, "seed": seed, "training_rows": len(values)}
+    about["scikit_learn"] = sklearn.__version__
+    return from_scikit_learn(model, columns, classes, about), model.feature_importances_
+
+
+def from_scikit_learn(model: Any, columns: TableColumns, classes: list[str], about: dict[str, Any]) -> Forest:
+    """Turn a fitted `RandomForestClassifier` of scikit-learn into arrays."""
+    parts: list[tuple[Any, ...]] = []
+    roots, leaves, node_count, leaf_count = [], [], 0, 0
+    for estimator in model.estimators_:
+        tree = estimator.tree_
+        is_leaf = tree.children_left < 0
+        inner = ~is_leaf
+        # Nodes are numbered on from those of the trees before; leaves count down from -1.
+        code = np.where(is_leaf, -leaf_count - np.cumsum(is_leaf), node_count + np.cumsum(inner) - 1).astype(np.int32)
+        children = (code[tree.children_left[inner]], code[tree.children_right[inner]])
+        parts.append((tree.feature[inner], _rounded_down(tree.threshold[inner]), *children))
+        parts[-1] += (tree.missing_go_to_left[inner],)
+        roots.append(code[0])
+        shares = tree.value[is_leaf, 0, :]
+        leaves.append(shares / shares.sum(axis=1, keepdims=True))
+        node_count, leaf_count = node_count + int(inner.sum()), leaf_count + int(is_leaf.sum())
+    kinds = (np.int32, np.float32, np.int32, np.int32, np.uint8)
+    arrays = [np.concatenate(part).astype(kind) for part, kind in zip(zip(*parts, strict=True), kinds, strict=True)]
+    leaf_table = np.concatenate(leaves).astype(np.float32)
+    feature, threshold, left, right, missing_left = arrays
+    all_roots = np.array(roots, np.int32)
+    return Forest(feature, threshold, left, right, missing_left, all_roots, leaf_table, columns, classes, about)
+
+
+def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The largest float32 not above each: scikit-learn compares float32 with float64, which comes to the same."""
+    limit = np.finfo(np.float32).max
+    narrow = np.clip(thresholds, -limit, limit).astype(np.float32)  # infinite: all that is measured goes left
+    return np.where(narrow > thresholds, np.nextafter(narrow, np.float32(-np.inf)), narrow)
+
+
+def _keys(values: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Whole numbers in the same order as the float32 values, between which a missing value can be told apart."""
+    bits = (np.ascontiguousarray(values) + np.float32(0)).view(np.int32)  # -0 becomes 0
+    return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _walk(
+    nodes: NDArray[np.int32],
+    roots: NDArray[np.int32],
+    leaves: NDArray[np.float32],
+    keys: NDArray[np.int32],
+    total: NDArray[np.float64],
+) -> None:
+    """Add the probabilities of all trees to `total`, shape (n, classes).
+
+    The leaves of the first trees say which rows are alike. Blocks of like rows pass many nodes on the same side, all of
+    them, and part late elsewhere, so that a node is visited once for many.
+    """
+    columns = np.ascontiguousarray(keys.T)
+    width, count = columns.shape
+    order, far = np.arange(count).astype(np.uint32), np.empty(count, np.uint32)
+    leaf = np.empty(count, np.int32)
+    waiting = np.empty((count, 3), np.int64)
+    lowest, highest = _extremes(columns)
+    for tree in range(min(_SORTING, len(roots)) - 1, -1, -1):  # parting keeps the order of before: the last counts most
+        _leaves(nodes, roots[tree], columns, lowest, highest, order, far, waiting, leaf)
+    rows, aside = np.empty(_BLOCK, np.uint16), np.empty(_BLOCK, np.uint16)
+    for first in range(0, count, _BLOCK):
+        size = min(_BLOCK, count - first)
+        block, sums = np.empty((width, size), np.int32), np.zeros((len(leaves), size))
+        for column in range(width):
+            for row in range(size):
+                block[column, row] = columns[column, order[first + row]]
+        lowest, highest = _extremes(block)
+        for tree in range(len(roots)):
+            for row in range(size):
+                rows[row] = row
+            _leaves(nodes, roots[tree], block, lowest, highest, rows, aside, waiting, leaf)
+            for label in range(len(leaves)):
+                share, into = leaves[label], sums[label]
+                for row in range(size):
+                    into[row] += share[_INDEX(-1 - leaf[row])]
+        for row in range(size):
+            for label in range(len(leaves)):
+                total[order[first + row], label] = sums[label, row]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _extremes(columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    lowest, highest = np.empty(len(columns), np.int32), np.empty(len(columns), np.int32)
+    for column in range(len(columns)):
+        lowest[column], highest[column] = columns[column].min(), columns[column].max()
+    return lowest, highest
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _leaves(
+    nodes: NDArray[np.int32],
+    root: int,
+    columns: NDArray[np.int32],
+    lowest: NDArray[np.int32],
+    highest: NDArray[np.int32],
+    rows: NDArray[np.unsignedinteger],
+    aside: NDArray[np.unsignedinteger],
+    waiting: NDArray[np.int64],
+    leaf: NDArray[np.int32],
+) -> None:
+    """Write the leaf of one tree at which each row ends to `leaf`, by parting all rows at one node after the other.
+
+    `rows` are the numbers of all rows, and come back in the order of their leaves. `lowest` and `highest` of each
+    column show the nodes at which there is nothing to part. `aside` and `waiting` are room to work in. No branch of
+    the processor depends on a row, and what a node says is read once for all that come by.
+    """
+    size, one = _INDEX(columns.shape[1]), _INDEX(1)
+    top = 0
+    waiting[0, 0], waiting[0, 1], waiting[0, 2] = root, 0, size
+    while top >= 0:  # each one that waits holds a row at least: there is room for all
+        node, begin, end = waiting[top, 0], _INDEX(waiting[top, 1]), _INDEX(waiting[top, 2])
+        top -= 1
+        while node >= 0:
+            at = _INDEX(node) * _INDEX(4)
+            threshold, which = nodes[at], _INDEX(nodes[at + one])
+            left, right = nodes[at + _INDEX(2)], nodes[at + _INDEX(3)]
+            if highest[which] <= threshold:
+                node = left
+                continue
+            if lowest[which] > threshold:
+                node = right
+                continue
+            column = columns[which]
+            middle, above = begin, _INDEX(0)
+            for place in range(begin, end):
+                row = rows[place]
+                higher = _INDEX(column[row] > threshold)
+                rows[middle] = aside[above] = row
+                above += higher
+                middle += one - higher
+            for place in range(above):
+                rows[middle + place] = aside[place]
+            if middle == end:
+                node = left
+            elif middle == begin:
+                node = right
+            else:
+                top += 1
+                waiting[top, 0], waiting[top, 1], waiting[top, 2] = right, middle, end
+                node, end = left, middle
+        for place in range(begin, end):
+            leaf[rows[place]] = node

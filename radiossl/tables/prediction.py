@@ -1,0 +1,194 @@
+"""Classes of the rows of a table of any length, in memory that does not grow with it; interrupted work goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, only_writer, read_json, write_json
+from radiossl.io.progress import track
+from radiossl.tables.columns import TableFile
+from radiossl.tables.forest import Forest
+
+#: Rows that are read, classified and written at a time; at most so much work is lost with an interruption.
+PIECE_ROWS = 500_000
+#: Columns that are kept beside the probabilities unless said otherwise, in lower case.
+KEPT = ("cutout_id", "source_id", "objid", "specobjid", "id", "name", "ra", "dec", "ra_deg", "dec_deg")
+
+_SUFFIXES = (".parquet", ".csv", ".fits")
+
+
+def predict_table(
+    forest: Forest,
+    table: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    keep: tuple[str, ...] = (),
+    piece_rows: int = PIECE_ROWS,
+) -> dict[str | None, int]:
+    """Classify every row of a table.
+
+    Parameters
+    ----------
+    forest
+        From `train_forest` or `Forest.load`.
+    table
+        Parquet, CSV or FITS, by its name.
+    out
+        Parquet, CSV or FITS file to write: the kept columns, ``predicted`` and ``probability[CLASS]``. Finished pieces
+        lie in a hidden folder beside it until all are there; the same call goes on after the last one.
+    keep
+        Columns of the table to copy; without any, those of `KEPT` that there are.
+    piece_rows
+        Rows at a time.
+
+    Returns
+    -------
+    dict
+        Rows of each predicted class, and under None those of which no column is measured: they get no class, and NaN
+        for probabilities.
+
+    Raises
+    ------
+    RadiosslError
+        If a column is missing, nothing is measured, the table cannot be read, or `out` is not of a known kind.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in _SUFFIXES:
+        raise RadiosslError(f"{out}: a result's name must end in one of {', '.join(_SUFFIXES)}")
+    file = TableFile(table)
+    forest.columns.check(file.names, str(table))
+    for name in keep:
+        if name not in file.names:
+            raise RadiosslError(f"{table}: no column {name!r} for --keep; there are {', '.join(file.names[:40])}")
+    kept = keep or tuple(name for name in file.names if name.lower() in KEPT)
+    names = list(dict.fromkeys([*kept, *forest.columns.needed]))
+    folder = out.with_name(f".{out.name}.pieces")
+    with only_writer(out):
+        done = _finished_pieces(folder, _identity(forest, file, kept, piece_rows))
+        pieces = file.pieces(names, piece_rows, len(done) * piece_rows)
+        total = None if file.rows is None else -(-file.rows // piece_rows) - len(done)
+        for piece in track(pieces, "classifying", total):
+            part = folder / f"{len(done):06d}.parquet"
+            with atomic_file(part) as temporary:
+                pq.write_table(_classified(forest, piece, kept), temporary)
+            done.append(part)
+        if not done:
+            raise RadiosslError(f"{table}: the table has no rows")
+        if all(_classless(part) for part in done):
+            shutil.rmtree(folder)
+            raise RadiosslError(f"{table}: nothing is measured in any row, of {', '.join(forest.columns.needed[:40])}")
+        counts = _join(done, out, forest.classes)
+        shutil.rmtree(folder)
+    return counts
+
+
+def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Table:
+    values = forest.columns.matrix(piece)
+    probabilities = forest.probabilities(values)
+    unmeasured = np.isnan(values).all(axis=1)
+    probabilities[unmeasured] = np.nan
+    columns: dict[str, Any] = {name: piece.column(name) for name in kept}
+    most = pa.array(probabilities.argmax(axis=1).astype(np.int32), mask=unmeasured)
+    columns["predicted"] = pa.DictionaryArray.from_arrays(most, pa.array(forest.classes)).cast(pa.string())
+    for number, name in enumerate(forest.classes):
+        columns[f"probability[{name}]"] = pa.array(probabilities[:, number].astype(np.float32))
+    return pa.table(columns)
+
+
+def _classless(part: Path) -> bool:
+    predicted = pq.read_table(part, columns=["predicted"]).column(0)
+    return bool(predicted.null_count == len(predicted))
+
+
+def _identity(forest: Forest, file: TableFile, kept: tuple[str, ...], piece_rows: int) -> dict[str, Any]:
+    """What must not have changed since an interruption."""
+    digest = hashlib.sha256(repr((forest.columns, forest.classes)).encode())
+    for array in (forest.feature, forest.threshold, forest.left, forest.right, forest.roots, forest.leaves):
+        digest.update(array.tobytes())
+    state = file.path.stat()
+    source = [str(file.path.resolve()), state.st_size, state.st_mtime_ns]
+    return {"forest": digest.hexdigest(), "table": source, "keep": list(kept), "piece_rows": piece_rows}
+
+
+def _finished_pieces(folder: Path, identity: dict[str, Any]) -> list[Path]:
+    """The pieces of an interrupted call of the same kind, without gaps; those of another one are thrown away."""
+    note = folder / "identity.json"
+    if note.is_file() and read_json(note) == identity:
+        parts = sorted(folder.glob("[0-9]*.parquet"))
+        return [part for number, part in enumerate(parts) if part.name == f"{number:06d}.parquet"]
+    shutil.rmtree(folder, ignore_errors=True)
+    write_json(note, identity)
+    return []
+
+
+def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str | None, int]:
+    counts: dict[str | None, int] = dict.fromkeys([*classes, None], 0)
+
+    def tables() -> Iterator[pa.Table]:
+        schema = pq.read_schema(parts[0])
+        for part in track(parts, f"writing {out.name}"):
+            table = pq.read_table(part).cast(schema)
+            for entry in table.column("predicted").value_counts().to_pylist():
+                counts[entry["values"]] += entry["counts"]
+            yield table
+
+    schema = pq.read_schema(parts[0])
+    with atomic_file(out) as temporary:
+        if out.suffix.lower() == ".parquet":
+            with pq.ParquetWriter(temporary, schema) as writer:
+                for table in tables():
+                    writer.write_table(table)
+        elif out.suffix.lower() == ".csv":
+            from pyarrow import csv
+
+            with csv.CSVWriter(temporary, schema) as writer:
+                for table in tables():
+                    writer.write_table(table)
+        else:
+            _write_fits(parts, tables(), temporary)
+    return counts
+
+
+def _write_fits(parts: list[Path], tables: Iterable[pa.Table], path: Path) -> None:
+    """Write a binary table record by record: its header needs only the number of rows and the widest texts."""
+    from astropy.io import fits
+
+    schema = pq.read_schema(parts[0])
+    texts = [name for name in schema.names if pa.types.is_string(schema.field(name).type)]
+    width = dict.fromkeys(texts, 1)
+    rows = 0
+    for part in parts:
+        rows += pq.read_metadata(part).num_rows
+        table = pq.read_table(part, columns=texts)
+        for name in texts:
+            width[name] = max([width[name], *(len((text or "").encode()) for text in set(table[name].to_pylist()))])
+    kinds = [(n, f"S{width[n]}" if n in width else schema.field(n).type.to_pandas_dtype()) for n in schema.names]
+    record = np.dtype([(name, np.dtype(kind).newbyteorder(">")) for name, kind in kinds])
+    header = fits.BinTableHDU(np.zeros(0, record.newbyteorder("="))).header
+    header["NAXIS2"] = rows
+    with path.open("wb") as stream:
+        stream.write(fits.PrimaryHDU().header.tostring().encode())
+        stream.write(header.tostring().encode())
+        for table in tables:
+            stream.write(_records(table, record).tobytes())
+        stream.write(b"\0" * (-rows * record.itemsize % 2880))
+
+
+def _records(table: pa.Table, record: np.dtype[Any]) -> NDArray[Any]:
+    records = np.zeros(table.num_rows, record)
+    for name in table.column_names:
+        if record[name].kind == "S":
+            records[name] = [(text or "").encode() for text in table[name].to_pylist()]
+        else:
+            records[name] = table[name].to_numpy()
+    return records

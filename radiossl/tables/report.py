@@ -1,0 +1,272 @@
+"""The result folder of a forest: its scores with intervals, and where it is strong and where weak."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.evaluation.calibration import reliability
+from radiossl.evaluation.figures import metric_against_column, reliability_diagram
+from radiossl.evaluation.intervals import wilson_interval
+from radiossl.evaluation.metric_by_column import MetricByColumn, metric_by_column
+from radiossl.evaluation.metrics import classification_metrics, confusion_matrix
+from radiossl.evaluation.predictions import Predictions
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import write_json
+from radiossl.maps.layout import make_map
+from radiossl.maps.report import write_map
+from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure, score_bars
+from radiossl.report.figures import confusion_matrix as draw_confusion
+from radiossl.report.html import Report
+from radiossl.report.results import file_stem, write_table
+from radiossl.tables.training import HalfAndHalf
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FOREST_FILE = "forest.safetensors"
+_BARS = 20
+#: Fraction of the rows at either end of a column that no bin holds: a few odd values would stretch the axis.
+_TAIL = 0.01
+_BINS = 8
+_FONT = 9
+
+
+def write_table_result(
+    result: HalfAndHalf,
+    out: str | os.PathLike[str],
+    against: Mapping[str, NDArray[np.floating]],
+    kept: pd.DataFrame,
+    comparison: pd.DataFrame | None = None,
+) -> Path:
+    """Write the forest, metrics.json, predictions.csv, figures and report.html; return the report's path.
+
+    Parameters
+    ----------
+    result
+        What `radiossl.tables.training.train_and_test` returns.
+    out
+        Folder.
+    against
+        By name, numbers of the tested rows to draw the scores against, such as a magnitude, shape (tested,).
+    kept
+        Columns of the tested rows to write beside their probabilities.
+    comparison
+        What `compare_inputs` returns.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    predictions, forest = result.predictions, result.forest
+    forest.save(out / FOREST_FILE)
+    scores = class_scores(predictions)
+    metrics: dict[str, Any] = {**forest.about, "tested_rows": len(predictions), **classification_metrics(predictions)}
+    for row in scores.itertuples():
+        metrics |= {f"f1_low[{row[1]}]": row.f1_low, f"f1_high[{row[1]}]": row.f1_high}
+    metrics |= {f"importance[{n}]": v for n, v in zip(forest.columns.names, result.importance, strict=True)}
+    write_table(_prediction_table(predictions, kept), out / "predictions.csv")
+
+    report = Report("Random forest").text(
+        f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
+        f" each; every score is of {len(predictions)} rows that were not trained on."
+    )
+    report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
+    counts, _ = confusion_matrix(predictions)
+    draw_confusion(counts, predictions.classes, out=out / "confusion.png")
+    report.figure(out / "confusion.png", "What is said of each class.")
+    draw_importance(forest.columns.names, result.importance, out / "importance.png")
+    report.figure(out / "importance.png", "Mean decrease of impurity; correlated columns share theirs.")
+    reliability_diagram(reliability(predictions), out=out / "reliability.png")
+    report.figure(out / "reliability.png", "How often the forest is right where it says that it is.")
+
+    report.section("Where it is strong and weak").text(
+        "Intervals are Wilson's, those of F1 taken exactly through F1 = 2J / (1 + J) of the proportion"
+        " J = TP / (TP + FP + FN). Mean probability: of the rows that are said to be of a class, dotted one standard"
+        " deviation below, as in Clarke et al. 2020."
+    )
+    likely = "probability of the predicted class"
+    for name, values in {**against, likely: predictions.probabilities.max(axis=1)}.items():
+        edges = _edges(np.asarray(values, float), 0.0 if name == likely else _TAIL)
+        stem = file_stem(name)
+        f1 = metric_by_column(predictions, values, edges=edges, metric="f1", f1_interval="exact")
+        draw_against(predictions, values, f1, name, out / f"by_{stem}.png")
+        report.figure(out / f"by_{stem}.png", f"F1, mean probability and numbers of each class against {name}.")
+        recall = metric_by_column(predictions, values, edges=edges, metric="recall")
+        metric_against_column(recall, out=out / f"completeness_by_{stem}.png", xlabel=name)
+        report.figure(out / f"completeness_by_{stem}.png", f"Completeness against {name}.")
+    if comparison is not None:
+        metrics |= _write_comparison(comparison, out, report)
+    write_json(out / "metrics.json", metrics)
+    report.section("Numbers").values(metrics)
+    for file in ("predictions.csv", "metrics.json", FOREST_FILE):
+        report.link(out / file)
+    return report.write(out / "report.html")
+
+
+def write_column_map(
+    result: HalfAndHalf, values: NDArray[np.float32], kept: pd.DataFrame, out: Path, seed: int = 0
+) -> Path:
+    """Map the tested rows by their standardised columns, coloured by class; return the report's path.
+
+    Parameters
+    ----------
+    result
+        What was trained.
+    values
+        Of the tested rows, shape (tested, d); what is missing is drawn as if it were the column's median.
+    kept
+        Further columns of the tested rows.
+    out
+        Folder of the map.
+    seed
+        Of the map.
+    """
+    predictions = result.predictions
+    middle = np.nanmedian(values, axis=0)
+    filled = np.where(np.isfinite(values), values, middle)
+    spread = np.where(filled.std(axis=0) > 0, filled.std(axis=0), 1)
+    frame = _prediction_table(predictions, kept)
+    frame["probability"] = predictions.probabilities.max(axis=1)
+    if "cutout_id" not in frame:
+        frame.insert(0, "cutout_id", [str(number) for number in predictions.ids])
+    columns = pa.Table.from_pandas(frame, preserve_index=False)
+    table = FeatureTable(columns, ((filled - filled.mean(axis=0)) / spread).astype(np.float32))
+    return write_map(make_map(table, seed=seed), table, out, ["label", "predicted", "probability"])
+
+
+def class_scores(predictions: Predictions) -> pd.DataFrame:
+    """Return F1, completeness and reliability of each class with their Wilson intervals (one standard deviation).
+
+    F1 = 2J / (1 + J) rises with the proportion J = TP / (TP + FP + FN), so that the ends of its interval are those of
+    the interval of J.
+    """
+    counts, _ = confusion_matrix(predictions)
+    rows = []
+    for number, name in enumerate(predictions.classes):
+        right, of_class, said = int(counts[number, number]), int(counts[number].sum()), int(counts[:, number].sum())
+        row: dict[str, Any] = {"class": name, "rows": of_class}
+        for score, trials in (("f1", of_class + said - right), ("completeness", of_class), ("reliability", said)):
+            ends = [right / trials if trials else float("nan"), *map(float, wilson_interval(right, trials))]
+            if score == "f1":
+                ends = [2 * value / (1 + value) for value in ends]
+            row |= dict(zip((score, f"{score}_low", f"{score}_high"), ends, strict=True))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def draw_importance(names: list[str], importance: NDArray[np.float64], out: Path) -> None:
+    """Draw the importance of the columns, the greatest first; beyond 20 the rest as one bar."""
+    order = np.argsort(-importance, kind="stable")
+    rows: list[tuple[str, float, float | None]] = [(names[i], float(importance[i]), None) for i in order[:_BARS]]
+    if len(order) > _BARS:
+        rows.append((f"{len(order) - _BARS} others together", float(importance[order[_BARS:]].sum()), None))
+    score_bars(rows, out=out, xlabel="importance", highlight=[name for name, _, _ in rows])
+
+
+def draw_against(
+    predictions: Predictions, values: NDArray[np.floating], f1: MetricByColumn, label: str, out: str | os.PathLike[str]
+) -> None:
+    """Draw F1 with intervals, mean probability and a histogram of each class against a column.
+
+    Parameters
+    ----------
+    predictions
+        Of n rows.
+    values
+        Shape (n,).
+    f1
+        Their F1 scores in bins of `values`.
+    label
+        What the column is.
+    out
+        PNG file to write.
+    """
+    figure = new_figure(5.4, 5.2)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
+    plain_axes(upper)
+    values = np.asarray(values, float)
+    likely = predictions.probabilities.max(axis=1)
+    bins = np.linspace(f1.edges[0], f1.edges[-1], 33)
+    for number, name in enumerate(predictions.classes):
+        colour = PALETTE[number % len(PALETTE)]
+        upper.fill_between(f1.centres, f1.low[number], f1.high[number], color=colour, alpha=0.2, linewidth=0)
+        upper.plot(f1.centres, f1.scores[number], color=colour, marker="o", markersize=3, label=name, linewidth=1.5)
+        said = predictions.predicted == number
+        mean, spread = _binned_mean(values[said], likely[said], f1.edges)
+        upper.plot(f1.centres, mean, color=colour, linestyle="--", linewidth=1)
+        upper.plot(f1.centres, mean - spread, color=colour, linestyle=":", linewidth=1)
+        plain_axes(lower).hist(
+            values[predictions.truth == number], list(bins), histtype="step", color=colour, linewidth=1.2
+        )
+    _key(upper)
+    upper.set_ylim(top=1.02)
+    upper.set_ylabel("F1 score; probability", fontsize=_FONT)
+    lower.set_ylabel("rows of the class", fontsize=_FONT)
+    lower.set_xlabel(label, fontsize=_FONT)
+    save_figure(figure, out)
+
+
+def _edges(values: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
+    """Edges of bins with equally many rows, without the tails."""
+    known = values[np.isfinite(values)]
+    edges = np.unique(np.quantile(known, np.linspace(tail, 1 - tail, _BINS + 1))) if known.size else known
+    if len(edges) < 2:
+        raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
+    return edges
+
+
+def _key(axes: Axes) -> None:
+    axes.plot([], [], color="0.3", linestyle="--", linewidth=1, label="mean probability")
+    axes.plot([], [], color="0.3", linestyle=":", linewidth=1, label="less one deviation")
+    legend = axes.legend(
+        fontsize=_FONT - 1, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def _binned_mean(
+    values: NDArray[np.float64], numbers: NDArray[np.float64], edges: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of the numbers in each bin; NaN in one of fewer than two."""
+    place = np.searchsorted(edges, values, side="right") - 1
+    place[values == edges[-1]] = len(edges) - 2
+    of_bin = [numbers[place == number] for number in range(len(edges) - 1)]
+    pairs = [(part.mean(), part.std(ddof=1)) if len(part) > 1 else (np.nan, np.nan) for part in of_bin]
+    mean, spread = np.array(pairs, float).T
+    return mean, spread
+
+
+def _prediction_table(predictions: Predictions, kept: pd.DataFrame) -> pd.DataFrame:
+    classes = np.array(predictions.classes)
+    said = {"row": predictions.ids, "label": classes[predictions.truth], "predicted": classes[predictions.predicted]}
+    shares = {f"probability[{name}]": predictions.probabilities[:, i] for i, name in enumerate(classes)}
+    return pd.concat([kept.reset_index(drop=True), pd.DataFrame(said | shares)], axis=1)
+
+
+def _write_comparison(comparison: pd.DataFrame, out: Path, report: Report) -> dict[str, float]:
+    write_table(comparison, out / "comparison.csv")
+    metrics: dict[str, float] = {}
+    bars: list[tuple[str, float, float | None]] = []
+    rows = []
+    for (inputs, model), group in comparison.groupby(["inputs", "model"], sort=False):
+        row: dict[str, Any] = {"inputs": inputs, "model": model}
+        for score in ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc"):
+            mean, spread = float(group[score].mean()), float(group[score].std(ddof=1))
+            row[score] = f"{mean:.3f} ± {spread:.3f}"
+            metrics |= {f"{inputs}_{model}_{score}": mean, f"{inputs}_{model}_{score}_std": spread}
+        rows.append(row)
+        bars.append((f"{inputs}, {model}", float(group["macro_roc_auc"].mean()), float(group["macro_roc_auc"].std())))
+    blue = [name for name, _, _ in bars if name.startswith("both")]
+    score_bars(bars, out=out / "comparison.png", xlabel="area under the ROC curve", highlight=blue)
+    report.section("Do features and columns help each other?").figure(out / "comparison.png")
+    report.table(rows, "Over all rows, told by folds; mean and standard deviation over the seeds.")
+    report.link(out / "comparison.csv")
+    return metrics

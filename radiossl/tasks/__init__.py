@@ -1,1 +1,0 @@
-"""What a table of features is good for: one module per task."""

@@ -1,0 +1,123 @@
+"""Tensors out of checkpoint files, without running what may be hidden in them.
+
+PyTorch's files are pickles: they are read with ``weights_only``, which builds tensors and plain values alone. One thing
+is let in besides, since the BYOL of Slijepcevic et al. 2024 keeps its image folder in the checkpoint: a path, which is
+read as a `PurePosixPath` and so cannot touch the disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file, read_json
+from radiossl.weights.backbone import CONFIG_FILE, WEIGHTS_FILE, load_tensors
+from radiossl.weights.formats.keras import is_hdf5, read_keras
+
+# Python 3.13 moved the class.
+_PATHS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")
+]
+#: Where the weights are, if a file holds several dictionaries of tensors.
+_USUAL_ENTRIES = ("state_dict", "model_state_dict")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """What a file of another code holds.
+
+    Attributes
+    ----------
+    file
+        Where it was read from.
+    tensors
+        The weights by the names that the file gives them; for Keras already in PyTorch's names and axes.
+    keras
+        Whether it is a Keras HDF5 file.
+    other
+        What stands beside the weights in the file, such as the state of the optimiser.
+    beside
+        `config.json` and `args.json` from the file's folder, where they are.
+    """
+
+    file: Path
+    tensors: dict[str, Tensor]
+    keras: bool = False
+    other: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
+    """Read a checkpoint.
+
+    Parameters
+    ----------
+    path
+        A PyTorch, safetensors or Keras 2 HDF5 file, or a folder in timm's layout.
+    entry
+        Key of the dictionary of tensors that is wanted, where a PyTorch file holds several.
+
+    Raises
+    ------
+    RadiosslError
+        If the file is missing, damaged, holds no weights, or asks for more than tensors and plain values.
+    """
+    file = existing_file(path / WEIGHTS_FILE if path.is_dir() else path)
+    beside = {}
+    for name in (CONFIG_FILE, "args.json"):
+        if (file.parent / name).is_file() and isinstance(content := read_json(file.parent / name), dict):
+            beside[name] = content
+    if is_hdf5(file):
+        tensors, other = read_keras(file)
+        return Checkpoint(file, tensors, True, other, beside)
+    if file.suffix == ".safetensors":
+        return Checkpoint(file, load_tensors(file), beside=beside)
+    content = _read_torch(file)
+    if _are_tensors(content):
+        return Checkpoint(file, content, beside=beside)
+    entries = [key for key, value in content.items() if _are_tensors(value)] if isinstance(content, dict) else []
+    chosen = _choose(file, entries, entry)
+    other = {str(key): value for key, value in content.items() if key != chosen}
+    return Checkpoint(file, content[chosen], False, other, beside)
+
+
+def _read_torch(file: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(_PATHS):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for what it refuses or cannot read
+        asked = re.search(r"GLOBAL (\S+) was not", str(error))
+        # PyTorch's own words are left out: they advise to read the file without this protection.
+        problem = f"it asks for {asked[1]}" if asked else f"it is damaged or of another kind, {type(error).__name__}"
+        raise RadiosslError(
+            f"{file}: not a plain file of weights ({problem}); save the state_dict alone in the code that wrote it"
+        ) from None
+
+
+def _are_tensors(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and len(value) > 0
+        and all(isinstance(key, str) and isinstance(item, Tensor) for key, item in value.items())
+    )
+
+
+def _choose(file: Path, entries: list[Any], wanted: str | None) -> Any:
+    if not entries:
+        raise RadiosslError(f"{file}: not a dictionary of tensors, nor one that holds such a dictionary")
+    names = ", ".join(map(str, entries))
+    if wanted is not None:
+        if wanted not in entries:
+            raise RadiosslError(f"{file}: no weights {wanted!r} in it; there are {names}")
+        return wanted
+    usual = [name for name in _USUAL_ENTRIES if name in entries]
+    if len(entries) > 1 and not usual:
+        raise RadiosslError(f"{file}: holds several sets of weights ({names}); choose one with --entry")
+    return (usual or entries)[0]

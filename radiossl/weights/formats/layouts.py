@@ -1,0 +1,281 @@
+"""How other codes name the tensors of their encoders, and what else their checkpoints hold.
+
+Every tensor is accounted for: it belongs to the encoder, or to a part that is left out by name, or it is an error.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from radiossl.io.errors import RadiosslError
+from radiossl.weights.backbone import CONFIG_FILE
+from radiossl.weights.formats.files import Checkpoint
+
+_HEAD, _TWIN, _CLASSIFIER, _QUEUE = "head", "momentum twin", "classifier", "queue of the training"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The checkpoints of one code.
+
+    Attributes
+    ----------
+    name
+        What `--format` calls it.
+    prefixes
+        Where the names of the encoder's tensors may begin; the first that occurs counts, so that the empty one, which
+        fits everything, stands last.
+    left_out
+        Beginnings of the names of other parts, and what those are.
+    preset
+        Preprocessing, by its name in `radiossl.weights.formats.presets`.
+    small_stem
+        Whether a 3x3 first convolution has no stride and the pooling after it, as `Architecture.stem` ``small``.
+        Elsewhere such a stem comes without the pooling, and is refused.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    left_out: dict[str, str] = field(default_factory=dict)
+    preset: str = "imagenet"
+    small_stem: bool = False
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("torchvision", ("",), {"fc.": _CLASSIFIER}),
+        Layout("timm", ("",), {"fc.": _CLASSIFIER}),
+        Layout(
+            "lightly",
+            ("backbone.", "student_backbone.", ""),
+            {
+                "backbone_momentum.": _TWIN,
+                "teacher_backbone.": _TWIN,
+                "projection_head_momentum.": _TWIN,
+                "teacher_head.": _TWIN,
+                "teacher_projection_head.": _TWIN,
+                "projection_head.": _HEAD,
+                "prediction_head.": _HEAD,
+                "student_projection_head.": _HEAD,
+                "student_prediction_head.": _HEAD,
+                "student_head.": _HEAD,
+                "prototypes.": _HEAD,
+                "online_classifier.": _CLASSIFIER,
+                "backbone.fc.": _CLASSIFIER,
+                "criterion.": "loss",
+            },
+        ),
+        Layout(
+            "solo-learn",
+            ("backbone.",),
+            {
+                "momentum_": _TWIN,
+                "projector.": _HEAD,
+                "projector2.": _HEAD,
+                "predictor.": _HEAD,
+                "predictor2.": _HEAD,
+                "head.": _HEAD,
+                "prototypes.": _HEAD,
+                "transformer_encoder.": _HEAD,
+                "pos_enc.": _HEAD,
+                "classifier.": _CLASSIFIER,
+                "backbone.fc.": _CLASSIFIER,
+                "dino_loss_func.": "loss",
+                "queue": _QUEUE,
+            },
+            preset="solo-learn",
+        ),
+        Layout(
+            "byol-rgz",
+            ("encoder.", "backbone."),
+            {
+                "encoder_momentum.": _TWIN,
+                "m_encoder.": _TWIN,
+                "backbone_momentum.": _TWIN,
+                "momentum_backbone.": _TWIN,
+                "projection_head_momentum.": _TWIN,
+                "projection_head.": _HEAD,
+                "prediction_head.": _HEAD,
+                "dummy_param": "placeholder",
+            },
+            preset="slijepcevic2024",
+            small_stem=True,
+        ),
+        Layout("sclassifier", ("",), preset="riggi2024"),
+        Layout(
+            "torch-hub",
+            (
+                "module.encoder_q.",
+                "module.backbone.",
+                "module.encoder.",
+                "module.",
+                "encoder_q.",
+                "encoder.",
+                "model.",
+                "",
+            ),
+            {
+                f"{start}{name}": what
+                for start in ("module.", "")
+                for name, what in {
+                    "encoder_q.fc.": _HEAD,
+                    "encoder_k.": _TWIN,
+                    "momentum_encoder.": _TWIN,
+                    "queue": _QUEUE,
+                    "projection_head.": _HEAD,
+                    "prototypes.": _HEAD,
+                    "projector.": _HEAD,
+                    "predictor.": _HEAD,
+                    "head.": _HEAD,
+                    "bn.": _HEAD,
+                    "fc.": _CLASSIFIER,
+                    "encoder.fc.": _CLASSIFIER,
+                    "backbone.fc.": _CLASSIFIER,
+                    "model.fc.": _CLASSIFIER,
+                }.items()
+            },
+        ),
+    )
+}
+
+_LIGHTLY_HEADS = (
+    "projection_head",
+    "prediction_head",
+    "backbone_momentum",
+    "online_classifier",
+    "student_",
+    "teacher_",
+)
+#: The children of torchvision's ResNets, which lightly's tutorials take without their names.
+_CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+
+
+def detect(checkpoint: Checkpoint) -> Layout:
+    """Tell whose checkpoint it is by the names of its tensors.
+
+    Raises
+    ------
+    RadiosslError
+        If it is of none of the known codes.
+    """
+    return LAYOUTS[_format_of(checkpoint)]
+
+
+def _format_of(checkpoint: Checkpoint) -> str:
+    names = checkpoint.tensors.keys()
+    if checkpoint.keras:
+        return "sclassifier"
+    if any(f"{prefix}layers.0.0.weight" in names for prefix in LAYOUTS["byol-rgz"].prefixes):
+        return "byol-rgz"
+    if any(f"{prefix}0.weight" in names for prefix in LAYOUTS["lightly"].prefixes):
+        return "lightly"
+    if "backbone.conv1.weight" in names or "student_backbone.conv1.weight" in names:
+        return "lightly" if any(name.startswith(_LIGHTLY_HEADS) for name in names) else "solo-learn"
+    if "architecture" in checkpoint.beside.get(CONFIG_FILE, {}):
+        return "timm"
+    if "conv1.weight" in names:
+        return "torchvision"
+    if any(f"{prefix}conv1.weight" in names for prefix in LAYOUTS["torch-hub"].prefixes):
+        return "torch-hub"
+    raise RadiosslError(
+        f"{checkpoint.file}: no known encoder in it, its first tensor is {next(iter(names))}; formats are"
+        f" {', '.join(LAYOUTS)}, and timm's need their {CONFIG_FILE} beside them"
+    )
+
+
+def encoder_of(
+    checkpoint: Checkpoint, layout: Layout, ignore: Sequence[str] = ()
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Take the encoder's tensors out of a checkpoint, under torchvision's names.
+
+    Parameters
+    ----------
+    checkpoint, layout
+        What was read, and whose it is.
+    ignore
+        Beginnings of names that are to be left out besides those that the layout knows.
+
+    Returns
+    -------
+    dict
+        The tensors.
+    dict
+        What was left out and why: name or beginning of names to text.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no encoder, or a tensor belongs to nothing that is known.
+    """
+    names = checkpoint.tensors.keys()
+    prefix = next((p for p in layout.prefixes if any(name.startswith(p) for name in names)), None)
+    if prefix is None:
+        expected = ", ".join(f"{p}*" for p in layout.prefixes)
+        raise RadiosslError(f"{checkpoint.file}: no encoder of the format {layout.name} (tensors {expected}) in it")
+    reasons = {**layout.left_out, **dict.fromkeys(ignore, "left out by --ignore")}
+    encoder, left = {}, Counter[str]()
+    for name, tensor in checkpoint.tensors.items():
+        part = next((start for start in reasons if name.startswith(start)), None)
+        if part is not None:
+            left[part] += 1
+        elif name.startswith(prefix):
+            encoder[name.removeprefix(prefix)] = tensor
+        else:
+            raise RadiosslError(
+                f"{checkpoint.file}: {name} is no part of the format {layout.name} that is known;"
+                f" if it is not the encoder's, leave it out with --ignore {name.split('.')[0]}"
+            )
+    told = {f"{part}*": f"{count} tensors, {reasons[part]}" for part, count in left.items()}
+    told |= dict.fromkeys(checkpoint.other, "beside the weights")
+    if any(name.startswith("finetuning_layers.") for name in encoder):
+        copies = _without_copies(checkpoint.file, encoder, prefix)
+        told[f"{prefix}finetuning_layers.*"] = f"{copies} tensors, second copy of {prefix}layers.*"
+    if any(name.startswith("layers.") for name in encoder):
+        encoder = _from_flat(encoder)
+    elif any(name[:1].isdigit() for name in encoder):
+        encoder = {_from_child(name): tensor for name, tensor in encoder.items()}
+    return encoder, told
+
+
+def _without_copies(file: Path, encoder: dict[str, Tensor], prefix: str) -> int:
+    """Drop the layers that are registered twice (inigoval/byol does so for its fine-tuning), if they are the same."""
+    copies = [name for name in encoder if name.startswith("finetuning_layers.")]
+    for name in copies:
+        original = name.removeprefix("finetuning_")
+        if original not in encoder or not torch.equal(encoder[original], encoder.pop(name)):
+            raise RadiosslError(f"{file}: {prefix}{name} is not the copy of {prefix}{original} that it should be")
+    return len(copies)
+
+
+def _from_child(name: str) -> str:
+    first, dot, rest = name.partition(".")
+    return f"{_CHILDREN.get(first, first)}{dot}{rest}"
+
+
+def _from_flat(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename ``layers.N``, which has the stem as 0 and then all blocks in a row, to stages of blocks."""
+    blocks = sorted({int(found[1]) for name in encoder if (found := re.match(r"layers\.([1-9]\d*)\.", name))})
+    places: dict[int, str] = {}
+    stage, block = 0, 0
+    for number in blocks:
+        # Each stage but the first of a ResNet18 or 34 begins with a block that changes the number of channels.
+        if number == 1 or f"layers.{number}.downsample.0.weight" in encoder:
+            stage, block = stage + 1, 0
+        places[number] = f"layer{stage}.{block}"
+        block += 1
+
+    def renamed(name: str) -> str:
+        if name.startswith("layers.0."):
+            return name.replace("layers.0.0.", "conv1.").replace("layers.0.1.", "bn1.")
+        found = re.match(r"layers\.(\d+)\.(.+)", name)
+        return f"{places[int(found[1])]}.{found[2]}" if found else name
+
+    return {renamed(name): tensor for name, tensor in encoder.items()}

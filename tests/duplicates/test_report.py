@@ -1,0 +1,84 @@
+"""The result folder of `radiossl duplicates`, and the way from it to a store without repetitions."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from radiossl import open_store
+from radiossl.cli.main import main
+from radiossl.features.table import FeatureTable
+from radiossl.store.store import copy_store
+
+
+def run(*arguments):
+    """Run a command that must succeed."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    assert not stop.value.code
+
+
+@pytest.fixture
+def features(small_store, store_of, tmp_path):
+    """A table of 26 cutouts, of which c24 and c25 are c03 and c10 again, slightly offset; and its store."""
+    images = [np.array(small_store.pixels(row)) for row in range(24)]
+    images += [np.roll(images[3], (2, -3), axis=(0, 1)), np.roll(images[10], (1, 4), axis=(0, 1))]
+    store = store_of(images)
+    vectors = np.random.default_rng(0).normal(size=(26, 64)).astype(np.float32)
+    table = FeatureTable(store.table, vectors, {"stores": [str(store.paths[0])]})
+    table.write(tmp_path / "features.parquet")
+    return tmp_path / "features.parquet", store
+
+
+def test_the_whole_folder(features, tmp_path, capsys):
+    file, store = features
+    out = tmp_path / "out"
+    run("duplicates", file, "--out", out)
+    assert "2 groups, 2 of 26 cutouts are repetitions" in capsys.readouterr().out
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["pairs"], metrics["groups"], metrics["to_remove"], metrics["largest_group"]) == (2, 2, 2, 2)
+    assert metrics["positions_disagree"] == 2  # the copies are many degrees away
+    pairs = pd.read_csv(out / "pairs.csv")
+    found = pairs[pairs["duplicate"]]
+    assert set(zip(found["cutout_id_a"], found["cutout_id_b"], strict=True)) == {("c3", "c24"), ("c10", "c25")}
+    first = found[found["cutout_id_a"] == "c3"].iloc[0]
+    # The source is rolled up and to the left, so the centre of the copy lies below it and to the right.
+    assert (first["offset_x_px"], first["offset_y_px"]) == (3, -2)
+    page = (out / "report.html").read_text()
+    assert "data:image/png" in page
+    assert "Wrong positions" in page
+    assert (out / "gallery.png").stat().st_size > 10_000
+
+    keep, joined, clean = out / "keep.csv", tmp_path / "joined", tmp_path / "clean"
+    run("store", "join", store.paths[0], keep, "--on", "cutout_id", "--out", joined)
+    run("store", "filter", joined, "--where", "keep", "--out", clean)
+    left = open_store(clean)
+    assert len(left) == 24
+    groups = pd.read_csv(out / "groups.csv")
+    removed = set(groups.loc[~groups["keeper"], "cutout_id"])
+    assert set(store.column("cutout_id")) - set(left.column("cutout_id")) == removed
+
+
+def test_without_pixels_there_is_no_gallery_and_no_old_one(features, tmp_path):
+    file, _ = features
+    out = tmp_path / "out"
+    run("duplicates", file, "--out", out)
+    run("duplicates", file, "--out", out, "--ignore-pixels")
+    assert not (out / "gallery.png").exists()
+    assert json.loads((out / "metrics.json").read_text())["groups"] == 0
+    assert list(pd.read_csv(out / "groups.csv").columns)[:3] == ["group", "keeper", "cutout_id"]
+
+
+def test_one_clear_line_for_what_is_wrong(features, tmp_path, capsys):
+    file, store = features
+    part = copy_store(store.select(range(5)), tmp_path / "part", {"command": "test"})
+    for arguments, message in [
+        (["--radius", "wide"], "--radius wide: expected an angle"),
+        (["--similarity", "3"], "--similarity 3.0: expected a cosine from -1 to 1"),
+        (["--store", str(part.paths[0])], "has no cutout 'c5'; give the store of the features"),
+    ]:
+        with pytest.raises(SystemExit):
+            main(["duplicates", str(file), "--out", str(tmp_path / "x"), *arguments])
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()

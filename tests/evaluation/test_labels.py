@@ -1,0 +1,67 @@
+"""Labels from a column, and the groups that a user makes of them."""
+
+import numpy as np
+import pytest
+
+from radiossl import RadiosslError
+from radiossl.evaluation.labels import read_labels
+
+CODES = np.array([100.0, np.nan, 210.0, 102.0, 300.0, 100.0])
+
+
+def test_every_value_is_a_class():
+    labels = read_labels(np.array(["b", None, "a", "b"], dtype=object), "kind")
+    assert labels.rows.tolist() == [0, 2, 3]
+    assert labels.names.tolist() == ["b", "a", "b"]
+    assert labels.classes == ["a", "b"]
+
+
+def test_whole_numbers_are_written_without_decimals():
+    """A missing value turns a column of integers into floats."""
+    assert read_labels(CODES, "code").names.tolist() == ["100", "210", "102", "300", "100"]
+    assert read_labels(np.array([1, 2]), "code").names.tolist() == ["1", "2"]
+    assert read_labels(np.array([0.5, 2.0], np.float32), "code").names.tolist() == ["0.5", "2"]
+
+
+def test_groups():
+    labels = read_labels(CODES, "code", ["FRI=100,102", "FRII= 210"])
+    assert labels.rows.tolist() == [0, 2, 3, 5]
+    assert labels.names.tolist() == ["FRI", "FRII", "FRI", "FRI"]
+
+
+def test_a_group_may_be_given_in_pieces():
+    whole, pieces = ["FRI=100,102", "FRII=210"], ["FRI=100", "FRI=102", "FRII=210"]
+    assert read_labels(CODES, "c", pieces).names.tolist() == read_labels(CODES, "c", whole).names.tolist()
+
+
+@pytest.mark.parametrize("group", ["FRI", "=100", "FRI=", ""])
+def test_malformed_groups_are_refused(group):
+    with pytest.raises(RadiosslError, match=r"--group .*expected NAME=VALUE"):
+        read_labels(CODES, "code", [group])
+
+
+def test_a_value_that_does_not_occur_is_refused():
+    with pytest.raises(
+        RadiosslError, match=r"'999' does not occur in column 'code'; its values are 100, 102, 210, 300"
+    ):
+        read_labels(CODES, "code", ["FRI=100,999", "FRII=210"])
+
+
+def test_a_value_in_two_groups_is_refused():
+    with pytest.raises(RadiosslError, match=r"--group FRII=210,102: '102' is in group FRI already"):
+        read_labels(CODES, "code", ["FRI=100,102", "FRII=210,102"])
+
+
+@pytest.mark.parametrize(
+    ("values", "groups"),
+    [(["a", "a"], []), ([None, None], []), (["a", "b"], ["X=a"]), (["a", "b"], ["X=a,b"])],
+)
+def test_fewer_than_two_classes_are_refused(values, groups):
+    with pytest.raises(RadiosslError, match="at least two are needed"):
+        read_labels(np.array(values, dtype=object), "kind", groups)
+
+
+def test_many_values_are_not_all_listed():
+    with pytest.raises(RadiosslError) as caught:
+        read_labels(np.arange(1000), "number", ["X=-1", "Y=2"])
+    assert len(str(caught.value)) < 300

@@ -1,0 +1,86 @@
+"""Columns, colours and missing bands; the same rows from every format."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+
+from radiossl import RadiosslError
+from radiossl.tables.columns import TableColumns, TableFile, parse_colours
+
+
+def test_numbers_by_hand():
+    table = pa.table(
+        {"u": [20.0, -9999.0, None], "g": [19, 18, 17], "psf": [19.0, 18.0, 17.0], "mod": [18.5, 18.25, 17.0]}
+    )
+    columns = TableColumns(("u", "g"), (("u", "g"),), ("psf", "mod"), missing=(-9999.0,))
+    assert columns.names == ["u", "g", "u-g", "|psf-mod|"]
+    nan = np.nan
+    np.testing.assert_array_equal(columns.matrix(table), [[20, 19, 1, 0.5], [nan, 18, nan, 0.25], [nan, 17, nan, 0]])
+
+
+def test_what_no_float32_can_hold_is_missing():
+    assert np.isnan(TableColumns(("a",)).matrix(pa.table({"a": [1e300, np.inf]}))).all()
+
+
+def test_features_stand_after_the_columns():
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(np.arange(6, dtype=np.float32)), 3)
+    columns = TableColumns(("flux",), dimension=3)
+    found = columns.matrix(pa.table({"features": vectors, "flux": [7.0, 8.0]}))
+    np.testing.assert_array_equal(found, [[7, 0, 1, 2], [8, 3, 4, 5]])
+
+
+def test_bad_columns_are_named():
+    with pytest.raises(RadiosslError, match="--columns"):
+        TableColumns()
+    with pytest.raises(RadiosslError, match="'u' is named twice"):
+        TableColumns(("u", "u"))
+    with pytest.raises(RadiosslError, match="column 'u' is string"):
+        TableColumns(("u",)).matrix(pa.table({"u": ["x"]}))
+    with pytest.raises(RadiosslError, match="no column 'w1'"):
+        TableColumns(("w1",)).check(["u"], "t.csv")
+    with pytest.raises(RadiosslError, match="--colours ug"):
+        parse_colours("ug")
+
+
+@pytest.fixture(params=["csv", "parquet", "fits"])
+def file(request, tmp_path):
+    table = pa.table({"id": [f"s{i}" for i in range(25)], "u": np.arange(25.0), "n": np.arange(25)})
+    path = tmp_path / f"t.{request.param}"
+    if request.param == "csv":
+        pyarrow.csv.write_csv(table, path)
+    elif request.param == "parquet":
+        pq.write_table(table, path, row_group_size=7)
+    else:
+        Table.from_pandas(table.to_pandas()).write(path)
+    return path
+
+
+@pytest.mark.parametrize("start", [0, 5, 14, 24, 25])
+def test_pieces_are_the_rows_in_order(file, start):
+    pieces = list(TableFile(file).pieces(["u", "id"], 10, start))
+    assert [len(piece) for piece in pieces] == [10] * ((25 - start) // 10) + [(25 - start) % 10] * bool(
+        (25 - start) % 10
+    )
+    assert [name for piece in pieces for name in piece["id"].to_pylist()] == [f"s{i}" for i in range(start, 25)]
+    assert [value for piece in pieces for value in piece["u"].to_pylist()] == list(range(start, 25))
+
+
+def test_other_files_are_refused(tmp_path):
+    (tmp_path / "t.txt").write_text("u\n1\n")
+    with pytest.raises(RadiosslError, match="must end in"):
+        TableFile(tmp_path / "t.txt")
+    (tmp_path / "t.parquet").write_text("u\n1\n")
+    with pytest.raises(RadiosslError, match="not a readable parquet"):
+        TableFile(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("left", [100, 6_000, 20_000])
+def test_a_fits_table_that_was_cut_off_is_refused(tmp_path, left):
+    Table({"u": np.arange(5_000.0)}).write(tmp_path / "t.fits")
+    whole = (tmp_path / "t.fits").read_bytes()
+    (tmp_path / "t.fits").write_bytes(whole[:left])
+    with pytest.raises(RadiosslError, match=r"t\.fits: not a readable fits"):
+        TableFile(tmp_path / "t.fits")

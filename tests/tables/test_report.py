@@ -1,0 +1,28 @@
+"""Scores of classes by hand."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from radiossl.evaluation.intervals import wilson_interval
+from radiossl.evaluation.predictions import Predictions
+from radiossl.tables.report import _binned_mean, class_scores
+
+
+def test_class_scores_by_hand():
+    truth, said = np.array([0, 0, 0, 1, 1, 1, 1]), np.array([0, 0, 1, 1, 1, 1, 0])
+    scores = class_scores(Predictions(["QSO", "STAR"], truth, np.eye(2)[said], np.arange(7)))
+    qso = scores.iloc[0]
+    assert (qso["rows"], qso["completeness"], qso["reliability"]) == (3, pytest.approx(2 / 3), pytest.approx(2 / 3))
+    np.testing.assert_allclose(scores["f1"], f1_score(truth, said, average=None))
+    low, high = wilson_interval(2, 4)  # TP = 2, TP + FP + FN = 4
+    assert (qso["f1_low"], qso["f1_high"]) == (pytest.approx(2 * low / (1 + low)), pytest.approx(2 * high / (1 + high)))
+    assert qso["f1_low"] < qso["f1"] < qso["f1_high"]
+
+
+def test_means_in_bins():
+    mean, spread = _binned_mean(
+        np.array([0.0, 0.5, 1.0, 2.0, 5.0]), np.array([1.0, 3.0, 7.0, 9.0, 100.0]), np.arange(3.0)
+    )
+    np.testing.assert_allclose(mean, [2, 8])
+    np.testing.assert_allclose(spread, [np.sqrt(2), np.sqrt(2)])
