@@ -165,7 +165,7 @@ def bench_features(repeats: int, size: int = 48, count: int = 256) -> Ratio:
     """The network as embedding of a whole store uses it, against the float32 network as it is."""
     backbone = Backbone.random(Architecture(), Preprocessing(mode="floor-stretch", size=size), seed=0)
     images = torch.rand(count, 3, size, size)
-    quick = backbone.quick_network(10**6)
+    quick = backbone.inference_network(10**6)
 
     def run(network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         with torch.inference_mode():

@@ -108,11 +108,11 @@ def predict(
     from radiossl.detection.prediction import detect_mosaic
     from radiossl.detection.report import SearchedMosaic, write_detections
     from radiossl.io.files import only_writer
-    from radiossl.pretraining.distributed import World
+    from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.survey.mosaic import Mosaic, find_mosaics, mosaic_labels
 
     paths = find_mosaics([str(path) for path in mosaics])
-    model = load_detector(detector, World().device(device))
+    model = load_detector(detector, ProcessGroup().device(device))
     with only_writer(out):
         kept = out / ".parts"
         searched = []
@@ -147,7 +147,7 @@ def evaluate(
     from radiossl.detection.inference import detect_source
     from radiossl.detection.network import load_detector
     from radiossl.io.files import only_writer
-    from radiossl.pretraining.distributed import World
+    from radiossl.pretraining.distributed import ProcessGroup
 
     if not (0 < score < 1 and 0 < overlap <= 1):
         raise RadiosslError(f"--score {score:g}, --overlap {overlap:g}: expected numbers between 0 and 1")
@@ -156,7 +156,7 @@ def evaluate(
     if twice:
         raise RadiosslError(f"two detectors are called {min(twice)}; rename the folder of one")
     source = _source(annotations, images, reader)
-    models = [load_detector(path, World().device(device)) for path in detectors]
+    models = [load_detector(path, ProcessGroup().device(device)) for path in detectors]
     with only_writer(out):
         judgements = [
             Judgement(name, model.config, source, detect_source(model, source, out / ".parts"), score, overlap)

@@ -45,7 +45,7 @@ def pretrain(
     radiossl pretrain ...` trains with four processes; docs/slurm.md has more.
     """
     from radiossl.evaluation.labels import read_labels
-    from radiossl.pretraining.distributed import one_voice, world_of_environment
+    from radiossl.pretraining.distributed import first_process_reports, process_group_from_environment
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.pretraining.run import pretrain as run
     from radiossl.pretraining.trainer import Monitor
@@ -59,8 +59,8 @@ def pretrain(
         "preprocessing.size": image_size,
         "seed": seed,
     }
-    first = world_of_environment().first
-    with one_voice():
+    first = process_group_from_environment().first
+    with first_process_reports():
         stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])
         radius = parse_arcsec(exclude_radius, "--exclude-radius")
         watched = None

@@ -21,7 +21,9 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.weights.architecture import Architecture, stage_numbers
-from radiossl.weights.backbone import CONFIG_FILE, WEIGHTS_FILE, Backbone, check_tensors, file_sha256, load_tensors
+from radiossl.weights.backbone import Backbone
+from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
 
 Mode = Literal["frozen", "finetune", "scratch"]
 MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")

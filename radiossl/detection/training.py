@@ -29,11 +29,12 @@ from radiossl.detection.settings import DetectionTraining
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, flat_keys, only_writer, read_json, remove_strays, write_json
 from radiossl.pretraining.data import epoch_batches, step_seed
-from radiossl.pretraining.distributed import World
+from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.record import Metrics, TrainingProgress
 from radiossl.pretraining.schedule import warmup_cosine
 from radiossl.pretraining.trainer import CHECKPOINT, StopRequest, read_checkpoint
-from radiossl.weights.backbone import CONFIG_FILE, Backbone
+from radiossl.weights.backbone import Backbone
+from radiossl.weights.config import CONFIG_FILE
 
 SETTINGS_FILE = "settings.json"
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
@@ -100,7 +101,9 @@ def train_detector(
     """
     with only_writer(out):
         settings = settings or DetectionTraining()
-        trainer = _Trainer(source, backbone, mode, out, settings, valid, infrared, resume, World().device(device))
+        trainer = _Trainer(
+            source, backbone, mode, out, settings, valid, infrared, resume, ProcessGroup().device(device)
+        )
         return trainer.train()
 
 
@@ -180,7 +183,7 @@ class _Trainer:
         metrics, saved = Metrics(self.out / "metrics.csv", self.step, COLUMNS), time.monotonic()
         with (
             TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
-            StopRequest(World()) as stop,
+            StopRequest(ProcessGroup()) as stop,
         ):
             for rows in self._batches():
                 losses = self._train_step(rows)

@@ -49,7 +49,7 @@ class SharedFeatures:
     def _make_views(self, backbone: Backbone, batch_size: int) -> NDArray[np.float32]:
         backbone.eval()
         views = np.empty((8, len(self.store), backbone.feature_dim), dtype=np.float32)
-        network = backbone.quick_network(8 * len(self.store))
+        network = backbone.inference_network(8 * len(self.store))
         batches = preprocessed_batches(backbone.config.preprocessing, self.store, batch_size, backbone.device)
         for rows, images in batches:
             for number, turned in enumerate(flips_and_rotations(images)):

@@ -36,7 +36,7 @@ def embed_store(backbone: Backbone, store: CutoutStore, batch_size: int = 128) -
     backbone.eval()
     features = np.empty((len(store), backbone.feature_dim), dtype=np.float32)
     preprocessing = backbone.config.preprocessing
-    network = backbone.quick_network(len(store) * preprocessing.views)
+    network = backbone.inference_network(len(store) * preprocessing.views)
     for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device):
         features[rows] = backbone(images, network).cpu().numpy()
     return features
@@ -131,7 +131,7 @@ def features_of_file(
 ) -> NDArray[np.float32]:
     """Return the features of an image file, shape (feature_dim,); raise `RadiosslError` if it is blank.
 
-    `network` is what `Backbone.quick_network` returned, if that is to be used.
+    `network` is what `Backbone.inference_network` returned, if that is to be used.
     """
     image = read_image(path)
     if not np.isfinite(image).any():

@@ -97,7 +97,7 @@ class _Opened:
     def network(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """The network in the form that is quickest for the whole table, so that all parts are made alike."""
         passes = self.columns.num_rows * self.backbone.config.preprocessing.views
-        return self.backbone.quick_network(passes, self.work.bfloat16)
+        return self.backbone.inference_network(passes, self.work.bfloat16)
 
     @torch.inference_mode()
     def part(self, start: int, stop: int) -> FeatureTable:

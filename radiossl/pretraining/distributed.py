@@ -34,7 +34,7 @@ _HEAD_START_S = 1.0
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """The processes that train together; by default this one alone, for which nothing here does anything.
 
     Attributes
@@ -153,13 +153,13 @@ class World:
 class _ViewMaker(ViewMaker):
     """Draws the randomness of the whole batch and takes its part, so that views do not depend on who makes them."""
 
-    def __init__(self, world: World, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
+    def __init__(self, processes: ProcessGroup, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
         super().__init__(preprocessing, augmentation)
-        self.world = world
+        self.processes = processes
 
     def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, dict[str, Tensor]]:
-        own = slice(self.world.rank * n, (self.world.rank + 1) * n)
-        draws = super()._draw(n * self.world.size, generator)
+        own = slice(self.processes.rank * n, (self.processes.rank + 1) * n)
+        draws = super()._draw(n * self.processes.size, generator)
         return {step: {name: values[own] for name, values in parameters.items()} for step, parameters in draws.items()}
 
 
@@ -167,7 +167,7 @@ class _ViewMaker(ViewMaker):
 
 
 @contextmanager
-def joined(device: str) -> Iterator[World]:
+def join_processes(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started together with this one; without torchrun, nothing happens.
 
     While inside, only the first process writes to standard error.
@@ -182,18 +182,18 @@ def joined(device: str) -> Iterator[World]:
     RadiosslError
         If torchrun's environment variables are incomplete or wrong, or the device does not exist.
     """
-    world = world_of_environment()
-    if world.size == 1:
-        yield world
+    processes = process_group_from_environment()
+    if processes.size == 1:
+        yield processes
         return
-    own = world.device(device)
+    own = processes.device(device)
     if own.type == "cuda":
         torch.cuda.set_device(own)
     dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)
     farewell = True
     try:
-        with _silent() if not world.first else nullcontext():
-            yield world
+        with _silent() if not processes.first else nullcontext():
+            yield processes
     except Exception:
         farewell = False  # the others may be in the middle of an exchange, and it could wait for them for ever
         raise
@@ -202,7 +202,7 @@ def joined(device: str) -> Iterator[World]:
             dist.destroy_process_group()
 
 
-def world_of_environment() -> World:
+def process_group_from_environment() -> ProcessGroup:
     """Read RANK, WORLD_SIZE and LOCAL_RANK, which torchrun sets; without them, this process is alone.
 
     Raises
@@ -211,7 +211,7 @@ def world_of_environment() -> World:
         If some are missing or no integers.
     """
     if os.environ.get("WORLD_SIZE", "1") == "1":
-        return World()
+        return ProcessGroup()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
     for name in (*names, "MASTER_ADDR", "MASTER_PORT"):
         if name not in os.environ:
@@ -221,11 +221,11 @@ def world_of_environment() -> World:
     except ValueError:
         values = ", ".join(f"{name}={os.environ[name]}" for name in names)
         raise RadiosslError(f"{values} in the environment: expected integers; start with torchrun") from None
-    return World(*numbers)
+    return ProcessGroup(*numbers)
 
 
 @contextmanager
-def one_voice() -> Iterator[None]:
+def first_process_reports() -> Iterator[None]:
     """Give the first process time to report an error before any other process raises it.
 
     A mistake of the user's is found by all processes alike. As soon as one of them ends, torchrun ends the others: so
@@ -234,7 +234,7 @@ def one_voice() -> Iterator[None]:
     try:
         yield
     except RadiosslError:
-        if not world_of_environment().first:
+        if not process_group_from_environment().first:
             time.sleep(_HEAD_START_S)
         raise
 
@@ -248,7 +248,7 @@ def _silent() -> Iterator[None]:
 # Exchanges with gradient ---------------------------------------------------------------------------------------------
 
 
-def gathered(rows: Tensor) -> Tensor:
+def gather_rows(rows: Tensor) -> Tensor:
     """Join the rows (n, d) of all processes, in their order: (n times processes, d), the same for everyone.
 
     The gradient is right for what every process then computes alike from all rows, and whose gradients are averaged.
@@ -342,5 +342,5 @@ def _convert_batchnorm(module: nn.Module) -> None:
 
 
 def gradients_later(module: nn.Module) -> AbstractContextManager[None]:
-    """While inside, gradients of what `World.parallel` returned add up in each process and are not exchanged."""
+    """While inside, gradients of what `ProcessGroup.parallel` returned add up in each process and are not exchanged."""
     return module.no_sync() if isinstance(module, nn.parallel.DistributedDataParallel) else nullcontext()

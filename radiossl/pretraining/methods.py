@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from radiossl.pretraining.distributed import gathered
+from radiossl.pretraining.distributed import gather_rows
 from radiossl.pretraining.recipe import Recipe
 from radiossl.pretraining.schedule import warmup_cosine
 
@@ -40,7 +40,7 @@ class SimCLR(nn.Module):
         features = self.network(torch.cat([first, second]))
         projections = self.projector(features).float()
         # The negatives of an image are all others of the batch, those that other processes hold too.
-        return self.loss(*map(gathered, projections.chunk(2))), features[: len(first)].detach()
+        return self.loss(*map(gather_rows, projections.chunk(2))), features[: len(first)].detach()
 
     def after_step(self, progress: float) -> None:
         """SimCLR has nothing to do after a step."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import only_writer, remove_strays
 from radiossl.pretraining.data import Exclusion
-from radiossl.pretraining.distributed import World, joined
+from radiossl.pretraining.distributed import ProcessGroup, join_processes
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.pretraining.trainer import CHECKPOINT, OTHER_EXCLUDES, Monitor, Trainer
 from radiossl.sky.positions import RADIUS_ARCSEC
-from radiossl.weights.backbone import load_backbone, read_config, save_backbone
+from radiossl.weights.backbone import load_backbone, save_backbone
+from radiossl.weights.config import read_config
 
 
 def pretrain(
@@ -76,8 +77,8 @@ def pretrain(
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
     exclusion = Exclusion(exclude, exclude_radius_arcsec)
-    with joined(device) as world, only_writer(out) if world.first else nullcontext():
-        return _pretrain(stages, stores, Path(out), exclusion, init, resume, device, monitor, world)
+    with join_processes(device) as processes, only_writer(out) if processes.first else nullcontext():
+        return _pretrain(stages, stores, Path(out), exclusion, init, resume, device, monitor, processes)
 
 
 def _pretrain(
@@ -89,9 +90,9 @@ def _pretrain(
     resume: bool,
     device: str,
     monitor: Monitor | None,
-    world: World,
+    processes: ProcessGroup,
 ) -> Path:
-    trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion, world=world)
+    trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion, processes=processes)
     if len(stages) == 1:
         trainer(stages[0], stores, out, init=init, resume=resume).train()
         return out / "backbone"
@@ -107,11 +108,11 @@ def _pretrain(
             parts = str(store).split(",")
             trainer(stage, parts, folder, init=init, resume=unfinished).train()
         init = folder / "backbone"
-    if world.first:
+    if processes.first:
         remove_strays(out)
         last = load_backbone(folder / "backbone")
         save_backbone(out / "backbone", last.network, last.config)
-    world.wait()
+    processes.wait()
     return out / "backbone"
 
 

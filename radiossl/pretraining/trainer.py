@@ -29,20 +29,14 @@ from radiossl.features.neighbours import knn_predict
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
 from radiossl.pretraining.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
-from radiossl.pretraining.distributed import World, gathered, gradients_later
+from radiossl.pretraining.distributed import ProcessGroup, gather_rows, gradients_later
 from radiossl.pretraining.methods import build_method, build_optimizer, learning_rate
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.pretraining.record import Metrics, TrainingProgress
 from radiossl.store.store import CutoutStore
-from radiossl.weights.backbone import (
-    Backbone,
-    BackboneConfig,
-    TrainingSky,
-    check_tensors,
-    load_backbone,
-    read_config,
-    save_backbone,
-)
+from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
+from radiossl.weights.config import BackboneConfig, TrainingSky, read_config
+from radiossl.weights.tensors import check_tensors
 
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 #: Features whose spread over a batch falls below this have collapsed; 1 is the spread of directions drawn at random.
@@ -87,11 +81,11 @@ class Trainer:
         device: str = "auto",
         monitor: Monitor | None = None,
         exclusion: Exclusion | None = None,
-        world: World | None = None,
+        processes: ProcessGroup | None = None,
     ) -> None:
         self.recipe, self.out, self.monitor = recipe, out, monitor
-        self.world = world or World()
-        self.device = self.world.device(device)
+        self.processes = processes or ProcessGroup()
+        self.device = self.processes.device(device)
         _check_run_folder(out, recipe, resume)
         self.exclusion = exclusion or Exclusion()
         self._excluded = self.exclusion.key()
@@ -107,7 +101,7 @@ class Trainer:
                 f"only {len(self.store)} cutouts: the batch size is {self.batch_size}, not {recipe.batch_size}",
                 stacklevel=2,
             )
-        self.world.share(np.arange(self.batch_size), recipe.accumulate)
+        self.processes.share(np.arange(self.batch_size), recipe.accumulate)
         self.steps_per_epoch = len(self.store) // self.batch_size
         self.total_steps = recipe.schedule.epochs * self.steps_per_epoch
         torch.manual_seed(recipe.seed)
@@ -121,16 +115,16 @@ class Trainer:
         self.optimizer = build_optimizer(self.method, recipe)
         self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
-        self.views = self.world.views(recipe.preprocessing, recipe.augmentation)
+        self.views = self.processes.views(recipe.preprocessing, recipe.augmentation)
         self.config = BackboneConfig(
             recipe.backbone,
             recipe.preprocessing,
             recipe.model_dump(mode="json") | {"init": str(init) if init else None},
             training.provenance,
-            sky=TrainingSky.of(self.store, None if init is None else read_config(Path(init))[0].sky),
+            sky=TrainingSky.from_store(self.store, None if init is None else read_config(Path(init))[0].sky),
         )
         self.step = self._load_checkpoint() if resume and (out / CHECKPOINT).exists() else 0
-        self.parallel = self.world.parallel(self.method, self.device)
+        self.parallel = self.processes.parallel(self.method, self.device)
 
     # The loop --------------------------------------------------------------------------------------------------------
 
@@ -144,7 +138,7 @@ class Trainer:
         RadiosslError
             If the loss is no longer finite.
         """
-        first = self.world.first
+        first = self.processes.first
         if first:
             for folder in (self.out, self.out / CHECKPOINT.parent):
                 remove_strays(folder)
@@ -153,18 +147,18 @@ class Trainer:
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
         with (
             TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
-            StopRequest(self.world) as stop,
+            StopRequest(self.processes) as stop,
         ):
             for pixels, statistics in self.batches():
                 loss, features = self.train_step(pixels, statistics)
                 progress.advance(loss)
                 epoch_ends = self.step % self.steps_per_epoch == 0
                 late = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
-                late, stopping = self.world.any(late, stop.requested)
+                late, stopping = self.processes.any(late, stop.requested)
                 due = late or stopping or (every is not None and self.step % every == 0)
                 reported = epoch_ends or self.step % _ROW_STEPS == 0
                 if due or reported:
-                    spread = float(_spread(gathered(features)))
+                    spread = float(_spread(gather_rows(features)))
                     self._check_health(float(loss), spread)
                     if reported and metrics is not None:
                         metrics.add(self._row(float(loss), spread, progress.images_per_s, epoch_ends))
@@ -176,7 +170,7 @@ class Trainer:
         self._save_checkpoint()
         if first:
             save_backbone(self.out / "backbone", self.network, self.config)
-        self.world.wait()
+        self.processes.wait()
 
     def batches(self) -> Iterator[Batch]:
         """Yield raw pixels and statistics, this process's share, from the present step to the end of the training."""
@@ -184,7 +178,7 @@ class Trainer:
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             batches = epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:]
-            yield from source([self.world.share(rows, self.recipe.accumulate) for rows in batches])
+            yield from source([self.processes.share(rows, self.recipe.accumulate) for rows in batches])
 
     def train_step(self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor) -> tuple[Tensor, Tensor]:
         """Make the views of a batch, take one optimiser step and count it; returns the loss and some features."""
@@ -197,7 +191,7 @@ class Trainer:
 
     def _pairs(self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor) -> Iterator[list[Tensor]]:
         """Yield the two views of every part of a batch."""
-        size = self.batch_size // self.recipe.accumulate // self.world.size
+        size = self.batch_size // self.recipe.accumulate // self.processes.size
         for part in range(self.recipe.accumulate):
             rows = slice(part * size, (part + 1) * size)
             generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step, part))
@@ -222,7 +216,7 @@ class Trainer:
             total += loss.detach()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return self.world.mean(total), features
+        return self.processes.mean(total), features
 
     def _autocast(self) -> torch.autocast:
         dtype = torch.float16 if self.precision == "16-mixed" else torch.bfloat16
@@ -266,10 +260,10 @@ class Trainer:
             "cutouts": len(self.store),
             "excluded": self._excluded,
         }
-        if self.world.first:
+        if self.processes.first:
             with atomic_file(self.out / CHECKPOINT) as temporary:
                 torch.save(state, temporary)
-        self.world.wait()  # nobody may end, for that ends the others, before it is written
+        self.processes.wait()  # nobody may end, for that ends the others, before it is written
 
     def _load_checkpoint(self) -> int:
         state = read_checkpoint(self.out / CHECKPOINT, self.device)
@@ -337,8 +331,8 @@ class StopRequest:
     Not so where several processes train: SLURM tells them and torchrun, which passes it on to them again.
     """
 
-    def __init__(self, world: World) -> None:
-        self.requested, self.alone = False, world.size == 1
+    def __init__(self, processes: ProcessGroup) -> None:
+        self.requested, self.alone = False, processes.size == 1
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:

@@ -12,91 +12,26 @@ import hashlib
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 import radiossl
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, read_json, write_json, write_text
-from radiossl.store.store import CutoutStore
+from radiossl.io.files import atomic_folder, write_json, write_text
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import model_card
+from radiossl.weights.config import CONFIG_FILE, SKY_FILE, BackboneConfig, change_preprocessing, read_config
+from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
 
-WEIGHTS_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
 CARD_FILE = "README.md"
-SKY_FILE = "training_sky.npz"
-#: Forward passes of one image each from which `Backbone.quick_network` saves more than it costs.
+#: Forward passes of one image each from which `Backbone.inference_network` saves more than it costs.
 _WORTH_FREEZING = 2000
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingSky:
-    """Where on the sky the cutouts were that a backbone was trained on.
-
-    Attributes
-    ----------
-    ra_deg, dec_deg
-        ICRS positions of their centres, shape (n,); NaN where unknown.
-    reach_arcsec
-        Half the shorter side of each, shape (n,); NaN where unknown.
-    """
-
-    ra_deg: NDArray[np.float64]
-    dec_deg: NDArray[np.float64]
-    reach_arcsec: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, store: CutoutStore, before: TrainingSky | None = None) -> TrainingSky:
-        """Take the positions of a store, after those of an earlier training if there was one."""
-        reach = 0.5 * store.shapes.min(axis=1) * store.column("pixel_scale_arcsec").astype(float)
-        parts = [store.column("ra_deg").astype(float), store.column("dec_deg").astype(float), reach.astype(np.float32)]
-        if before is not None:
-            earlier = [before.ra_deg, before.dec_deg, before.reach_arcsec]
-            parts = [np.concatenate([first, then]) for first, then in zip(earlier, parts, strict=True)]
-        return cls(*parts)
-
-
-@dataclass(frozen=True)
-class BackboneConfig:
-    """What is known of a backbone besides its weights.
-
-    Attributes
-    ----------
-    architecture
-        The network.
-    preprocessing
-        Everything that is done to a raw cutout before the network sees it.
-    recipe
-        The resolved training recipe; empty for random weights.
-    data
-        Provenance of the training images, one entry per store.
-    scores
-        Measured scores by name: numbers, or whole evaluations (`radiossl.weights.release.evaluation_scores`).
-    sky
-        Where the training images were, for those who test on others; None if that is not known.
-    imported
-        For weights of another code: the file they come from, its format and hash, and what of it was left out.
-    about
-        For people: ``limits``, ``terms`` and ``citation`` as Markdown, and ``compute``; see `radiossl.weights.release`.
-    """
-
-    architecture: Architecture
-    preprocessing: Preprocessing
-    recipe: dict[str, Any] = field(default_factory=dict)
-    data: Sequence[dict[str, Any]] = ()
-    scores: dict[str, Any] = field(default_factory=dict)
-    sky: TrainingSky | None = field(default=None, compare=False)
-    imported: dict[str, Any] = field(default_factory=dict)
-    about: dict[str, Any] = field(default_factory=dict)
 
 
 class Backbone(nn.Module):
@@ -155,7 +90,9 @@ class Backbone(nn.Module):
         RadiosslError
             If a change is none of `Preprocessing`.
         """
-        config = dataclasses.replace(self.config, preprocessing=changed(self.config.preprocessing, changes))
+        config = dataclasses.replace(
+            self.config, preprocessing=change_preprocessing(self.config.preprocessing, changes)
+        )
         return Backbone(self.network, config, self.name, self.sha256).train(self.training)
 
     def preprocess(self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]) -> Tensor:
@@ -186,7 +123,7 @@ class Backbone(nn.Module):
         """Turn preprocessed images (n, channels, size, size) into features (n, feature_dim), float32.
 
         Features are averaged over rotations and mirror images where the preprocessing says so. `network` is what
-        `quick_network` returned, if that is to be used.
+        `inference_network` returned, if that is to be used.
         """
         network = network or self.network
         if self.config.preprocessing.views == 1:
@@ -196,7 +133,7 @@ class Backbone(nn.Module):
             total += network(turned).float()
         return total / 8
 
-    def quick_network(self, passes: int, bfloat16: bool = False) -> Callable[[Tensor], Tensor]:
+    def inference_network(self, passes: int, bfloat16: bool = False) -> Callable[[Tensor], Tensor]:
         """Return the network in its quickest form for so many forward passes of one image, in evaluation mode.
 
         With `bfloat16` it computes in that precision, of three digits: for hardware that does so, since it changes the
@@ -228,15 +165,6 @@ class Backbone(nn.Module):
             return self(self.preprocess(cutouts))
         finally:
             self.train(was_training)
-
-
-def changed(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
-    """Return a preprocessing with other values; raise `RadiosslError` if one is none of its own."""
-    try:
-        return Preprocessing.model_validate(preprocessing.model_dump() | changes)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise RadiosslError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: BackboneConfig) -> None:
@@ -322,72 +250,3 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     if sha256 and sha256 != actual:
         raise RadiosslError(f"{path / WEIGHTS_FILE}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
     return Backbone(network, config, name=str(path), sha256=actual).to(device).eval()
-
-
-def read_config(path: Path) -> tuple[BackboneConfig, str]:
-    """Read the `config.json` of a backbone folder; returns it and the weights' hash."""
-    raw = read_json(path / CONFIG_FILE)
-    ours = raw.get("radiossl") if isinstance(raw, dict) else None
-    if not isinstance(ours, dict):
-        raise RadiosslError(f"{path / CONFIG_FILE}: has no 'radiossl' section; not a backbone written by radiossl")
-    try:
-        config = BackboneConfig(
-            Architecture.model_validate(ours["backbone"]),
-            Preprocessing.model_validate(ours["preprocessing"]),
-            ours.get("recipe", {}),
-            ours.get("data", []),
-            ours.get("scores", {}),
-            _read_sky(path / SKY_FILE),
-            ours.get("imported", {}),
-            ours.get("about", {}),
-        )
-    except KeyError as error:
-        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({problem})") from None
-    return config, ours.get("sha256", "")
-
-
-def _read_sky(file: Path) -> TrainingSky | None:
-    if not file.is_file():
-        return None
-    try:
-        with np.load(file, allow_pickle=False) as arrays:
-            return TrainingSky(*(arrays[name] for name in ("ra_deg", "dec_deg", "reach_arcsec")))
-    except Exception as error:  # a damaged archive raises nearly anything
-        raise RadiosslError(f"{file}: damaged ({type(error).__name__}: {error})") from None
-
-
-def load_tensors(file: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; raise `RadiosslError` if it is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not file.is_file():
-        raise RadiosslError(f"{file}: no such file")
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise RadiosslError(f"{file}: damaged or cut short ({error})") from None
-
-
-def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: str, architecture: str) -> None:
-    """Raise `RadiosslError` naming the first tensor that does not belong to an architecture."""
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            problem = f"{name} is missing"
-        elif name not in expected:
-            problem = f"{name} is not part of it"
-        elif found[name].shape != expected[name].shape:
-            problem = f"{name} has shape {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
-        else:
-            continue
-        raise RadiosslError(f"{file}: weights of another architecture than {architecture}: {problem}")
-
-
-def file_sha256(file: Path) -> str:
-    """Return the hash of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import radiossl
-
-if TYPE_CHECKING:
-    from radiossl.weights.backbone import BackboneConfig
+from radiossl.weights.config import BackboneConfig
 
 
 def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import CONFIG_FILE, Backbone, BackboneConfig, changed, check_tensors
+from radiossl.weights.backbone import Backbone
+from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing
 from radiossl.weights.formats.files import Checkpoint, read_checkpoint
 from radiossl.weights.formats.layouts import LAYOUTS, Layout, detect, encoder_of
 from radiossl.weights.formats.presets import preset, told_by
+from radiossl.weights.tensors import check_tensors
 
 #: Blocks per stage, whether they have three convolutions, and the shape of the second convolution of the first.
 _RESNETS: dict[tuple[tuple[int, ...], bool, tuple[int, ...]], str] = {
@@ -104,7 +106,7 @@ def import_backbone(
     grey = "conv1.weight" in tensors and tensors["conv1.weight"].shape[1] == 1
     if grey and preprocessing is None:
         told["mode"] = "min-max"
-    seen = changed(preset(preprocessing or layout.preset), {**told, **(changes or {})})
+    seen = change_preprocessing(preset(preprocessing or layout.preset), {**told, **(changes or {})})
     if grey and seen.channels != 1:
         raise RadiosslError(
             f"{checkpoint.file}: the network sees one channel, the preprocessing {seen.mode} makes {seen.channels};"

@@ -13,7 +13,8 @@ from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import Backbone, BackboneConfig, save_backbone
+from radiossl.weights.backbone import Backbone, save_backbone
+from radiossl.weights.config import BackboneConfig
 
 TINY = ["--set", "backbone.name=test_resnet", "--image-size", "32", "--batch-size", "8", "--device", "cpu"]
 

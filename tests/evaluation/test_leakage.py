@@ -5,7 +5,8 @@ import pytest
 
 from radiossl import RadiosslError, load_backbone
 from radiossl.evaluation.leakage import shared_with_pretraining
-from radiossl.weights.backbone import BackboneConfig, TrainingSky, save_backbone
+from radiossl.weights.backbone import save_backbone
+from radiossl.weights.config import BackboneConfig, TrainingSky
 
 
 def saved(tiny_backbone, folder, ra, dec, reach):
@@ -37,7 +38,7 @@ def test_a_backbone_that_does_not_say_where_it_was_trained_gives_no_answer(small
 
 def test_positions_of_a_store_are_added_to_those_of_an_earlier_training(small_store):
     before = TrainingSky(np.array([1.0]), np.array([2.0]), np.array([3.0], np.float32))
-    sky = TrainingSky.of(small_store, before)
+    sky = TrainingSky.from_store(small_store, before)
     np.testing.assert_array_equal(sky.ra_deg, [1.0, *small_store.column("ra_deg")])
     np.testing.assert_array_equal(sky.dec_deg, [2.0, *small_store.column("dec_deg")])
     np.testing.assert_allclose(sky.reach_arcsec[:4], [3.0, 0.9 * 40, 0.9 * 32, 0.9 * 24])

@@ -120,10 +120,10 @@ def test_the_quick_network_gives_the_same_features(small_store, monkeypatch):
                 buffer.uniform_(-0.2, 0.2)
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 2.0)
-    assert backbone.quick_network(10) is backbone.network
+    assert backbone.inference_network(10) is backbone.network
     expected = embed_store(backbone, small_store, 7)
     monkeypatch.setattr(released, "_WORTH_FREEZING", 1)
-    assert backbone.quick_network(10) is not backbone.network
+    assert backbone.inference_network(10) is not backbone.network
     found = embed_store(backbone, small_store, 7)  # the last batch is smaller
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     assert not backbone.network.training

@@ -24,7 +24,13 @@ from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import only_writer
 from radiossl.pretraining import trainer
-from radiossl.pretraining.distributed import World, gathered, joined, one_voice, world_of_environment
+from radiossl.pretraining.distributed import (
+    ProcessGroup,
+    first_process_reports,
+    gather_rows,
+    join_processes,
+    process_group_from_environment,
+)
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import CHECKPOINT, Trainer
@@ -80,22 +86,22 @@ def _free_port() -> int:
 
 
 def _exchanges() -> dict[str, torch.Tensor]:
-    """What `gathered` and BatchNorm make of the parts of known numbers."""
-    with joined("cpu") as world:
-        own = slice(4 * world.rank, 4 * world.rank + 4)
+    """What `gather_rows` and BatchNorm make of the parts of known numbers."""
+    with join_processes("cpu") as processes:
+        own = slice(4 * processes.rank, 4 * processes.rank + 4)
         rows = torch.arange(16.0).view(8, 2)
         net = nn.Sequential(_network(), nn.Identity())
         net[0].train()
         part = _images()[own].requires_grad_()
-        parallel = world.parallel(net, torch.device("cpu"))
+        parallel = processes.parallel(net, torch.device("cpu"))
         output = parallel(part)
         # Of the whole batch as SimCLR's loss is: every process computes all of it.
-        whole = gathered(output)
+        whole = gather_rows(output)
         (whole.square() * torch.arange(8.0)[:, None]).mean().backward()
         result = {
-            "gathered": gathered(rows[own]),
-            "answers": torch.tensor(world.any(world.rank == 1, False)),
-            "mean": world.mean(torch.tensor(float(world.rank))),
+            "gather_rows": gather_rows(rows[own]),
+            "answers": torch.tensor(processes.any(processes.rank == 1, False)),
+            "mean": processes.mean(torch.tensor(float(processes.rank))),
             "output": whole.detach(),
             "input_gradient": part.grad,
         }
@@ -122,7 +128,7 @@ def _interrupted(store: Path, out: Path) -> None:
     original = Trainer.train_step
 
     def told(self: Trainer, *arguments):
-        if self.step == 2 and self.world.rank == 1:
+        if self.step == 2 and self.processes.rank == 1:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)  # as SLURM and torchrun do, both
         return original(self, *arguments)
@@ -162,7 +168,7 @@ def _process(rank: int, ports: list[int], store: Path, folder: Path) -> None:
     pretrain(stages, [store, store], folder / "stages")
     with (folder / f"said{rank}.txt").open("w") as sys.stderr:
         meet()
-        with joined("cpu"):
+        with join_processes("cpu"):
             warnings.warn("said by many", stacklevel=1)
     sys.stderr = sys.__stderr__
 
@@ -226,7 +232,7 @@ def test_exchanges_and_batchnorm_are_those_of_the_whole_batch(two):
     expected |= {f"state {name}": value for name, value in net.state_dict().items()}
     for rank in range(2):
         result = torch.load(two / f"exchanges{rank}.pt", weights_only=True)
-        torch.testing.assert_close(result["gathered"], torch.arange(16.0).view(8, 2), rtol=0, atol=0)
+        torch.testing.assert_close(result["gather_rows"], torch.arange(16.0).view(8, 2), rtol=0, atol=0)
         assert result["answers"].tolist() == [True, False]
         assert result["mean"] == 0.5
         torch.testing.assert_close(result["output"], output.detach(), rtol=1e-4, atol=1e-4)
@@ -264,11 +270,11 @@ def test_only_the_first_process_speaks_and_nothing_is_left_locked(two):
 
 def test_the_shares_of_all_processes_are_the_batch():
     rows = np.random.default_rng(0).permutation(24)
-    shares = [World(rank, 3).share(rows, parts=2) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).share(rows, parts=2) for rank in range(3)]
     for part in range(2):
         joint = np.concatenate([share.reshape(2, 4)[part] for share in shares])
         np.testing.assert_array_equal(joint, rows[12 * part : 12 * part + 12])
-    np.testing.assert_array_equal(World().share(rows, parts=2), rows)
+    np.testing.assert_array_equal(ProcessGroup().share(rows, parts=2), rows)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -280,7 +286,7 @@ def test_views_do_not_depend_on_the_number_of_processes(preset, sky):
     statistics = torch.from_numpy(np.stack([PixelStatistics.of(image).as_array() for image in images.numpy()]))
     whole = ViewMaker(preprocessing, augmentation)(images, statistics, torch.Generator().manual_seed(3))
     shares = [
-        World(rank, 3).views(preprocessing, augmentation)(
+        ProcessGroup(rank, 3).views(preprocessing, augmentation)(
             images[2 * rank : 2 * rank + 2], statistics[2 * rank : 2 * rank + 2], torch.Generator().manual_seed(3)
         )
         for rank in range(3)
@@ -291,9 +297,9 @@ def test_views_do_not_depend_on_the_number_of_processes(preset, sky):
 
 def test_a_batch_that_cannot_be_divided_is_refused_with_the_way_out():
     with pytest.raises(RadiosslError, match=r"batch of 10 cutouts .* among 4 processes; give a --batch-size .* of 4"):
-        World(0, 4).share(np.arange(10))
+        ProcessGroup(0, 4).share(np.arange(10))
     with pytest.raises(RadiosslError, match=r"among 2 parts times 2 processes; .* multiple of 4"):
-        World(0, 2).share(np.arange(6), parts=2)
+        ProcessGroup(0, 2).share(np.arange(6), parts=2)
 
 
 @pytest.mark.parametrize(
@@ -310,19 +316,19 @@ def test_a_wrong_environment_is_named(changes, message, monkeypatch):
     for name, value in (right | changes).items():
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
     with pytest.raises(RadiosslError, match=message):
-        world_of_environment()
+        process_group_from_environment()
 
 
 def test_without_torchrun_a_process_is_alone(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     rows = torch.ones(2, 3, requires_grad=True)
-    with joined("cpu") as world:
-        assert world == World()
+    with join_processes("cpu") as processes:
+        assert processes == ProcessGroup()
         assert not dist.is_initialized()
-        assert gathered(rows) is rows
-        assert world.any(True, False) == [True, False]
+        assert gather_rows(rows) is rows
+        assert processes.any(True, False) == [True, False]
         method = nn.BatchNorm1d(3)
-        assert world.parallel(method, torch.device("cpu")) is method
+        assert processes.parallel(method, torch.device("cpu")) is method
 
 
 @pytest.mark.parametrize(("rank", "expected"), [("0", 0.0), ("1", 1.0)])
@@ -332,7 +338,7 @@ def test_others_report_an_error_after_the_first(rank, expected, monkeypatch):
         monkeypatch.setenv(name, value)
     slept = [0.0]
     monkeypatch.setattr("radiossl.pretraining.distributed.time.sleep", slept.append)
-    with pytest.raises(RadiosslError, match="a mistake"), one_voice():
+    with pytest.raises(RadiosslError, match="a mistake"), first_process_reports():
         raise RadiosslError("a mistake")
     assert sum(slept) == expected
 
@@ -340,10 +346,10 @@ def test_others_report_an_error_after_the_first(rank, expected, monkeypatch):
 def test_devices_of_several_processes(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert World(3, 4, 1).device("auto") == torch.device("cuda:1")
-    assert World().device("cuda") == torch.device("cuda")
-    assert World(0, 2).device("cpu") == torch.device("cpu")
+    assert ProcessGroup(3, 4, 1).device("auto") == torch.device("cuda:1")
+    assert ProcessGroup().device("cuda") == torch.device("cuda")
+    assert ProcessGroup(0, 2).device("cpu") == torch.device("cpu")
     with pytest.raises(RadiosslError, match=r"process 3 on this machine has no CUDA device, .* --nproc-per-node 2"):
-        World(2, 4, 2).device("cuda")
+        ProcessGroup(2, 4, 2).device("cuda")
     with pytest.raises(RadiosslError, match=r"cuda:0: 4 processes cannot share one"):
-        World(2, 4, 0).device("cuda:0")
+        ProcessGroup(2, 4, 0).device("cuda:0")

@@ -13,7 +13,8 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.survey.image_file import read_image
 from radiossl.weights import backbone as released
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import Backbone, BackboneConfig, save_backbone
+from radiossl.weights.backbone import Backbone, save_backbone
+from radiossl.weights.config import BackboneConfig
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, read_json
-from radiossl.weights.backbone import CONFIG_FILE, WEIGHTS_FILE, load_tensors
+from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.keras import is_hdf5, read_keras
+from radiossl.weights.tensors import WEIGHTS_FILE, load_tensors
 
 # Python 3.13 moved the class.
 _PATHS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [

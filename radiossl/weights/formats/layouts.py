@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from radiossl.io.errors import RadiosslError
-from radiossl.weights.backbone import CONFIG_FILE
+from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
 _HEAD, _TWIN, _CLASSIFIER, _QUEUE = "head", "momentum twin", "classifier", "queue of the training"

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import Backbone, BackboneConfig
+from radiossl.weights.backbone import Backbone
+from radiossl.weights.config import BackboneConfig
 from radiossl.weights.formats.files import read_checkpoint
 from radiossl.weights.formats.layouts import LAYOUTS, encoder_of
 from radiossl.weights.importing import network_with

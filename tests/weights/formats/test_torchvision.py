@@ -10,7 +10,7 @@ from torchvision.models import resnet18
 from radiossl import RadiosslError
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import BackboneConfig
+from radiossl.weights.config import BackboneConfig
 from radiossl.weights.formats.torchvision import load_torchvision
 
 

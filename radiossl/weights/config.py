@@ -1,0 +1,127 @@
+"""What is known of a backbone besides its weights: `config.json` and the training sky of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from radiossl.images.preprocess import Preprocessing
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import read_json
+from radiossl.store.store import CutoutStore
+from radiossl.weights.architecture import Architecture
+
+CONFIG_FILE = "config.json"
+SKY_FILE = "training_sky.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSky:
+    """Where on the sky the cutouts were that a backbone was trained on.
+
+    Attributes
+    ----------
+    ra_deg, dec_deg
+        ICRS positions of their centres, shape (n,); NaN where unknown.
+    reach_arcsec
+        Half the shorter side of each, shape (n,); NaN where unknown.
+    """
+
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    reach_arcsec: NDArray[np.float32]
+
+    @classmethod
+    def from_store(cls, store: CutoutStore, before: TrainingSky | None = None) -> TrainingSky:
+        """Return the positions of a store, after those of an earlier training if there was one."""
+        reach = 0.5 * store.shapes.min(axis=1) * store.column("pixel_scale_arcsec").astype(float)
+        parts = [store.column("ra_deg").astype(float), store.column("dec_deg").astype(float), reach.astype(np.float32)]
+        if before is not None:
+            earlier = [before.ra_deg, before.dec_deg, before.reach_arcsec]
+            parts = [np.concatenate([first, then]) for first, then in zip(earlier, parts, strict=True)]
+        return cls(*parts)
+
+
+@dataclass(frozen=True)
+class BackboneConfig:
+    """What is known of a backbone besides its weights.
+
+    Attributes
+    ----------
+    architecture
+        The network.
+    preprocessing
+        Everything that is done to a raw cutout before the network sees it.
+    recipe
+        The resolved training recipe; empty for random weights.
+    data
+        Provenance of the training images, one entry per store.
+    scores
+        Measured scores by name: numbers, or whole evaluations (`radiossl.weights.release.evaluation_scores`).
+    sky
+        Where the training images were, for those who test on others; None if that is not known.
+    imported
+        For weights of another code: the file they come from, its format and hash, and what of it was left out.
+    about
+        For people: ``limits``, ``terms`` and ``citation`` as Markdown, and ``compute``; see `radiossl.weights.release`.
+    """
+
+    architecture: Architecture
+    preprocessing: Preprocessing
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: Sequence[dict[str, Any]] = ()
+    scores: dict[str, Any] = field(default_factory=dict)
+    sky: TrainingSky | None = field(default=None, compare=False)
+    imported: dict[str, Any] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
+
+
+def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
+    """Return a preprocessing with other values; raise `RadiosslError` if one is none of its own."""
+    try:
+        return Preprocessing.model_validate(preprocessing.model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RadiosslError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def read_config(path: Path) -> tuple[BackboneConfig, str]:
+    """Read the `config.json` of a backbone folder; returns it and the weights' hash."""
+    raw = read_json(path / CONFIG_FILE)
+    ours = raw.get("radiossl") if isinstance(raw, dict) else None
+    if not isinstance(ours, dict):
+        raise RadiosslError(f"{path / CONFIG_FILE}: has no 'radiossl' section; not a backbone written by radiossl")
+    try:
+        config = BackboneConfig(
+            Architecture.model_validate(ours["backbone"]),
+            Preprocessing.model_validate(ours["preprocessing"]),
+            ours.get("recipe", {}),
+            ours.get("data", []),
+            ours.get("scores", {}),
+            _read_sky(path / SKY_FILE),
+            ours.get("imported", {}),
+            ours.get("about", {}),
+        )
+    except KeyError as error:
+        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({problem})") from None
+    return config, ours.get("sha256", "")
+
+
+def _read_sky(file: Path) -> TrainingSky | None:
+    if not file.is_file():
+        return None
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return TrainingSky(*(arrays[name] for name in ("ra_deg", "dec_deg", "reach_arcsec")))
+    except Exception as error:  # a damaged archive raises nearly anything
+        raise RadiosslError(f"{file}: damaged ({type(error).__name__}: {error})") from None
