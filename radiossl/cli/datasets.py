@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.settings import key_values
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import key_values
 
 app = typer.Typer(help="Published data sets as cutout stores and catalogues.", no_args_is_help=True)
 

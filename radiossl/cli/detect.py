@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radiossl.cli.settings import key_values
 from radiossl.io.errors import DiskFullError, RadiosslError
+from radiossl.io.settings import key_values
 
 if TYPE_CHECKING:
     from radiossl.detection.examples import Source

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from radiossl.cli.adapt import Field, Tta, adapt
-from radiossl.cli.settings import key_values
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import key_values
 
 if TYPE_CHECKING:
     from radiossl.evaluation.labels import Labels

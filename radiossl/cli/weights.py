@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from radiossl.cli.settings import key_values
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import key_values
 
 app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import apply_settings, parse_yaml, read_yaml
 from radiossl.weights.architecture import Architecture
 
 
@@ -146,66 +147,34 @@ def read_recipe(source: str | os.PathLike[str], changes: Sequence[str] = ()) -> 
     RadiosslError
         If there is no such recipe, or a key or value is wrong; the message names it.
     """
+    return _stages(source, changes, ())
+
+
+def _stages(source: str | os.PathLike[str], changes: Sequence[str], outer: tuple[str, ...]) -> list[Recipe]:
     raw, where = _read_yaml(source)
+    if where in outer:
+        raise RadiosslError(f"{where}: is a stage of itself")
     if "stages" in raw:
         stages = raw["stages"]
         if not isinstance(stages, list) or not stages or set(raw) - {"name", "stages"}:
-            raise RadiosslError(f"{where}: 'stages' must be a list of recipe names, and stand alone but for 'name'")
-        return [recipe for stage in stages for recipe in read_recipe(stage, changes)]
-    for change in changes:
-        raw = _set(raw, change)
-    try:
-        return [Recipe.model_validate(raw)]
-    except ValidationError as error:
-        raise RadiosslError(f"{where}: {_first_problem(error)}") from None
+            raise RadiosslError(f"{where}: 'stages' must be a list of recipe names, with no other key than 'name'")
+        return [recipe for stage in stages for recipe in _stages(str(stage), changes, (*outer, where))]
+    return [apply_settings(Recipe, raw, changes, source=where)]
 
 
 def _read_yaml(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     name = str(source)
     if name in recipe_names():
-        text = (resources.files("radiossl.pretraining") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
         where = f"recipe {name}"
+        raw = parse_yaml(
+            (resources.files("radiossl.pretraining") / "recipes" / f"{name}.yaml").read_text("utf-8"), where
+        )
     elif Path(source).is_file():
-        text, where = Path(source).read_text(encoding="utf-8", errors="replace"), name
+        raw, where = read_yaml(source), name
     else:
         close = difflib.get_close_matches(name, recipe_names(), n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise RadiosslError(f"{name}: no such recipe or file; {hint}recipes are {', '.join(recipe_names())}")
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RadiosslError(f"{where}: not valid YAML ({error})") from None
     if not isinstance(raw, dict):
         raise RadiosslError(f"{where}: not a recipe; keys and values were expected")
     return raw, where
-
-
-def _set(raw: dict[str, Any], change: str) -> dict[str, Any]:
-    """Return a copy of a nested dictionary with one ``a.b=value`` changed."""
-    key, equals, text = change.partition("=")
-    if not equals or not key:
-        raise RadiosslError(f"--set {change}: expected KEY=VALUE, such as optimizer.lr=0.1")
-    head, _, rest = key.strip().partition(".")
-    if not rest:
-        return raw | {head: yaml.safe_load(text)}
-    inner = raw.get(head, {})
-    if not isinstance(inner, dict):
-        raise RadiosslError(f"--set {change}: {head} is not a section")
-    return raw | {head: _set(inner, f"{rest}={text}")}
-
-
-def _first_problem(error: ValidationError) -> str:
-    """Say the first of pydantic's complaints in one line, naming the key and, if misspelt, what was meant."""
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        section: Any = Recipe
-        for part in first["loc"][:-1]:
-            section = section.model_fields[str(part)].annotation
-        known = list(section.model_fields)
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"keys are {', '.join(known)}")
-    if first["type"] == "missing":
-        return f"key {key!r} is missing"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return message if first["type"] == "value_error" and not key else f"{key}: {message} (got {first['input']!r})"

@@ -268,7 +268,7 @@ def test_pretraining_refuses_what_it_cannot_use(capsys, world, tmp_path):
 
     store = ["--data", world / "store"]
     assert "no such recipe" in line("--recipe", "simclr-hulc", *store)
-    assert "did you mean 'lr'" in line("--recipe", "radiossl", *store, "--set", "optimizer.l=1")
+    assert "did you mean 'optimizer.lr'" in line("--recipe", "radiossl", *store, "--set", "optimizer.l=1")
     assert "no such cutout store" in line("--recipe", "radiossl", "--data", tmp_path / "nothing")
     assert "not a cutout store" in line("--recipe", "radiossl", "--data", world)
     assert "too few" in line("--recipe", "radiossl", *store, "--set", "where=rms < 0", *TINY)

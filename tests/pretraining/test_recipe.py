@@ -70,7 +70,7 @@ def test_the_resolved_yaml_gives_the_same_recipe(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["optimizer.lrr=1"], r"unknown key 'optimizer.lrr'; did you mean 'lr'"),
+        (["optimizer.lrr=1"], r"unknown key 'optimizer.lrr'; did you mean 'optimizer.lr'"),
         (["batchsize=8"], r"unknown key 'batchsize'; did you mean 'batch_size'"),
         (["optimizer.lr=fast"], r"optimizer.lr: .*number"),
         (["augmentation.preset=hulk"], r"preset 'hulk' is unknown; there are riggi2024-hulk"),
@@ -98,7 +98,13 @@ def test_yaml_that_is_none_or_would_run_code_is_refused(tmp_path):
             read_recipe(tmp_path / "bad.yaml")
 
 
+def test_a_recipe_that_is_a_stage_of_itself_is_refused(tmp_path):
+    (tmp_path / "loop.yaml").write_text(yaml.safe_dump({"stages": [str(tmp_path / "loop.yaml")]}))
+    with pytest.raises(RadiosslError, match="is a stage of itself"):
+        read_recipe(tmp_path / "loop.yaml")
+
+
 def test_stages_stand_alone(tmp_path):
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"stages": ["simclr-hulk"], "batch_size": 3}))
-    with pytest.raises(RadiosslError, match="stand alone"):
+    with pytest.raises(RadiosslError, match="no other key"):
         read_recipe(tmp_path / "two.yaml")

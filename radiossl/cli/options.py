@@ -1,0 +1,29 @@
+"""Options that several commands share, each with one spelling, one meaning and one default.
+
+The default stands with the command: ``seed: Seed = 0``, ``device: Device = "auto"``, ``neighbours: Neighbours = 10``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def set_option(example: str) -> Any:
+    """Return the option `--set` of a command whose settings have a schema; see `radiossl.io.settings.apply_settings`.
+
+    Used as ``changes: Annotated[list[str] | None, set_option("optimizer.lr=0.1")] = None``.
+    """
+    return typer.Option("--set", metavar="KEY=VALUE", help=f"Change a setting, such as {example}; repeatable.")
+
+
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Neighbours = Annotated[int, typer.Option("--neighbours", "-k", min=1, help="How many neighbours.")]
+Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes of this machine that share the work.")]
+Label = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Column with the classes.")]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="EXPRESSION", help="Only rows for which this holds, e.g. 'las_arcsec > 20'."),
+]
