@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from radiossl.pretraining.distributed import gather_rows
 from radiossl.pretraining.recipe import Recipe
-from radiossl.pretraining.schedule import warmup_cosine
 
 
 class SimCLR(nn.Module):
@@ -101,34 +100,3 @@ def build_method(network: nn.Module, feature_dim: int, recipe: Recipe) -> SimCLR
     """Return the recipe's method around a network."""
     method = SimCLR if recipe.method == "simclr" else BYOL
     return method(network, feature_dim, recipe)
-
-
-def build_optimizer(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the recipe's optimiser of a method's trainable parameters."""
-    spec = recipe.optimizer
-    trainable = [(name, p) for name, p in method.named_parameters() if p.requires_grad]
-    if spec.exclude_bias_and_norm:
-        # Biases and the parameters of normalisation layers are exactly those with one axis.
-        groups = [
-            {"params": [p for _, p in trainable if p.ndim > 1], "weight_decay": spec.weight_decay},
-            {"params": [p for _, p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-    else:
-        groups = [{"params": [p for _, p in trainable], "weight_decay": spec.weight_decay}]
-    if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
-    if spec.name == "adam":
-        return torch.optim.Adam(groups, lr=spec.lr)
-    if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr)
-    from lightly.utils.lars import LARS
-
-    return LARS(groups, lr=spec.lr, momentum=spec.momentum)
-
-
-def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
-    """Learning rate of the 0-based `step`: linear warm-up that ends on the recipe's, then a cosine."""
-    schedule = recipe.schedule
-    total = schedule.epochs * steps_per_epoch
-    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total - 1)
-    return recipe.optimizer.lr * warmup_cosine(step, total, warmup, schedule.final_lr_fraction)

@@ -30,7 +30,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
 from radiossl.pretraining.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
 from radiossl.pretraining.distributed import ProcessGroup, gather_rows, gradients_later
-from radiossl.pretraining.methods import build_method, build_optimizer, learning_rate
+from radiossl.pretraining.methods import build_method
+from radiossl.pretraining.optimizers import build_optimizer, learning_rate
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.pretraining.record import Metrics, TrainingProgress
 from radiossl.store.store import CutoutStore
