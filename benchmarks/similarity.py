@@ -33,7 +33,7 @@ from measuring import peak_gb
 from radiossl.features import vector_index
 from radiossl.features.index_building import index_features
 from radiossl.features.neighbours import unit
-from radiossl.features.vector_index import open_index
+from radiossl.features.stored_index import open_index
 
 DIMENSION = 512
 K = 10

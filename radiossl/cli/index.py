@@ -18,8 +18,8 @@ def index(
 ) -> None:
     """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
     from radiossl.features.index_building import index_features
-    from radiossl.features.vector_index import Kind
+    from radiossl.features.stored_index import StoredKind
 
-    done = index_features(features, out, cast("Kind | None", kind), seed)
+    done = index_features(features, out, cast("StoredKind | None", kind), seed)
     skipped = f", {done.skipped} skipped whose id was there already" if done.skipped else ""
     typer.echo(f"{out}: {done.added} cutouts added{skipped}; {done.total} in an index of kind {done.kind}")

@@ -40,8 +40,8 @@ def search(
     ] = "csv",
 ) -> None:
     """Find the cutouts most similar to a query, with a table, a region file and a gallery."""
+    from radiossl.features.stored_index import MANIFEST
     from radiossl.features.table import FeatureTable
-    from radiossl.features.vector_index import MANIFEST
     from radiossl.similarity.report import TABLE_FORMATS, Found, write_search_results
     from radiossl.similarity.search import SimilarityIndex, query_of
 

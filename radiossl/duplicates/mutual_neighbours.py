@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.features.neighbours import cosine_index, unit
+from radiossl.features.neighbours import unit
+from radiossl.features.vector_index import VectorIndex
 from radiossl.io.progress import track
 
-#: Above this number of rows, neighbours are searched in the nearest cells only.
+#: Above this number of rows, neighbours are searched in the nearest clusters only.
 _EXACT_ROWS = 100_000
 _BLOCK = 4096
 #: Cosines of float32 features are no more exact than this.
@@ -21,7 +22,7 @@ def mutual_neighbours(features: NDArray[np.floating], k: int = 10) -> tuple[NDAr
     Parameters
     ----------
     features
-        Shape (n, d). Search is exact up to 100,000 rows; above, in the 32 nearest of 4 sqrt(n) cells.
+        Shape (n, d). Search is exact up to 100,000 rows; above, in the nearest clusters (`VectorIndex`).
     k
         Neighbours of each row, itself not counted.
 
@@ -60,11 +61,11 @@ def neighbour_keys(
     k = min(k, total - 1)
     found = np.empty((total, k), dtype=np.int64)
     far = np.empty(total)
-    index = cosine_index(features, _EXACT_ROWS)
+    index = VectorIndex.from_features(features, _EXACT_ROWS)
     for start in track(range(0, total, _BLOCK), "searching neighbours"):
         stop = min(start + _BLOCK, total)
         # One more than k, since a row finds itself; among more than k copies of it, perhaps not.
-        similarities, neighbours = index.search(unit(features[start:stop]), k + 1)
+        similarities, neighbours = index.search(features[start:stop], k + 1)
         own = neighbours == np.arange(start, stop)[:, None]
         own[~own.any(axis=1), -1] = True
         found[start:stop] = neighbours[~own].reshape(-1, k)

@@ -125,8 +125,9 @@ class Session:
             self.progress = part
 
         try:
-            index, self.vectors = read_vectors(self.file, done)
-            self.index = SimilarityIndex.of(index, self.columns, self.metadata)
+            index = read_vectors(self.file, done)
+            self.vectors = index.array
+            self.index = SimilarityIndex.from_vectors(index, self.columns, self.metadata)
         except RadiosslError as error:
             self.trouble = str(error)
 

@@ -19,30 +19,25 @@ from numpy.typing import NDArray
 import radiossl
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.neighbours import unit
-from radiossl.features.vector_index import (
+from radiossl.features.stored_index import (
     FORMAT,
-    KINDS,
     MANIFEST,
+    STORED_KINDS,
     TRAINED,
     VERSION,
-    Kind,
-    empty_flat,
+    StoredKind,
     promoted,
     read_faiss,
     read_manifest,
+    write_faiss,
 )
+from radiossl.features.vector_index import FLAT_UP_TO, empty_index, sample_size, train_clusters
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, atomic_folder, only_writer, remove_strays, write_json
 from radiossl.io.progress import track
 
-#: An exact search takes some 50 ms for this many vectors of 512 dimensions; beyond it the index is an inverted file.
-FLAT_UP_TO = 200_000
 #: Vectors of a block, which is held in memory while it is written.
 BLOCK_BYTES = 2**30
-#: More clusters would take hours to sort tens of millions of vectors into.
-MOST_CLUSTERS = 8192
-_POINTS_PER_CLUSTER = 40
-_ITERATIONS = 6
 _ROW_GROUP = 16384
 #: Names of the files of a block, with its number.
 _VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
@@ -62,7 +57,7 @@ class Indexed:
         Cutouts in the index now.
     """
 
-    kind: Kind
+    kind: StoredKind
     added: int
     skipped: int
     total: int
@@ -71,7 +66,7 @@ class Indexed:
 def index_features(
     tables: Sequence[str | os.PathLike[str]],
     folder: str | os.PathLike[str],
-    kind: Kind | None = None,
+    kind: StoredKind | None = None,
     seed: int = 0,
 ) -> Indexed:
     """Make a similarity index of feature tables, or add them to one.
@@ -101,9 +96,11 @@ def index_features(
         return _index_features(tables, Path(folder), kind, seed)
 
 
-def _index_features(tables: Sequence[str | os.PathLike[str]], folder: Path, kind: Kind | None, seed: int) -> Indexed:
-    if kind is not None and kind not in KINDS:
-        raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(KINDS)}")
+def _index_features(
+    tables: Sequence[str | os.PathLike[str]], folder: Path, kind: StoredKind | None, seed: int
+) -> Indexed:
+    if kind is not None and kind not in STORED_KINDS:
+        raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(STORED_KINDS)}")
     sources = [FeatureFile(path) for path in tables]
     if not sources:
         raise RadiosslError("no feature table was given")
@@ -134,7 +131,7 @@ def _index_features(tables: Sequence[str | os.PathLike[str]], folder: Path, kind
     }
     with atomic_folder(folder) as temporary:
         if manifest["kind"] != "flat":
-            sample = _sample(sources, clusters(total) * _POINTS_PER_CLUSTER, seed)
+            sample = _sample(sources, sample_size(total), seed)
             write_faiss(train_clusters(sample, total, seed), temporary / TRAINED)
         return _add(sources, temporary, manifest)
 
@@ -170,7 +167,7 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
 def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any]) -> Indexed:
     """Write new blocks, then the manifest that names them; until then nobody reads them."""
     _remove_unlisted(folder)
-    empty = empty_flat(manifest["dimension"]) if manifest["kind"] == "flat" else read_faiss(folder / TRAINED)
+    empty = empty_index("flat", manifest["dimension"]) if manifest["kind"] == "flat" else read_faiss(folder / TRAINED)
     entries = list(manifest["blocks"])
     fresh = _fresh(sources, [folder / entry["columns"] for entry in entries])
     schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
@@ -247,26 +244,7 @@ def _write_block(
     return {"count": index.ntotal, "bytes": (folder / entry["vectors"]).stat().st_size, **entry}
 
 
-def write_faiss(index: Any, path: Path) -> None:
-    """Write a faiss index, atomically.
-
-    Through Python's file: when faiss closes its own on a full disk, it prints what went wrong and goes on.
-    """
-    import faiss
-
-    with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))  # type: ignore[attr-defined]
-
-
 # Training -------------------------------------------------------------------------------------------------------------
-
-
-def clusters(count: int) -> int:
-    """Return how many clusters to sort so many vectors into: four times their root, with points enough to learn from.
-
-    The factor is where a query spends about as long on choosing clusters as on what is in them.
-    """
-    return max(1, min(MOST_CLUSTERS, 2 ** round(np.log2(4 * count**0.5)), count // _POINTS_PER_CLUSTER))
 
 
 def _sample(sources: Sequence[FeatureFile], size: int, seed: int) -> NDArray[np.float32]:
@@ -281,29 +259,3 @@ def _sample(sources: Sequence[FeatureFile], size: int, seed: int) -> NDArray[np.
         sample[low:high] = unit(vectors[rows[low:high] - start])
         start += len(vectors)
     return sample
-
-
-def train_clusters(sample: NDArray[np.float32], count: int, seed: int = 0) -> Any:
-    """Learn clusters and the ranges of the quantiser from a sample of unit vectors; return the index without vectors.
-
-    Parameters
-    ----------
-    sample
-        Shape (m, feature_dim).
-    count
-        How many vectors the index is for.
-    seed
-        For the vectors that k-means starts from.
-    """
-    import faiss
-
-    number, dimension = clusters(count), sample.shape[1]
-    index: Any = faiss.index_factory(dimension, f"IVF{number},SQ8", faiss.METRIC_L2)
-    centres: Any = sample[np.random.default_rng(seed).choice(len(sample), number, replace=False)]
-    for _ in track(range(_ITERATIONS), "learning clusters"):
-        step = faiss.Kmeans(dimension, number, niter=1, seed=seed, max_points_per_centroid=len(sample))
-        step.train(sample, init_centroids=centres)
-        centres = step.centroids
-    index.quantizer.add(centres)
-    index.train(sample)
-    return index

@@ -41,29 +41,6 @@ def nearest_neighbours(train: NDArray[np.floating], labels: NDArray[Any], k: int
     return classifier.fit(train, labels)
 
 
-#: Lists of an inexact index that a search looks into.
-_LISTS_PROBED = 32
-_ADDED_AT_ONCE = 4096
-
-
-def cosine_index(features: NDArray[np.floating], exact_rows: int) -> Any:
-    """Return a faiss index by cosine similarity: exact up to so many rows, above in the 32 nearest of 4 sqrt(n) lists.
-
-    Queries must be brought to length 1 by `unit`.
-    """
-    import faiss
-
-    total, dimension = features.shape
-    index: Any = faiss.IndexFlatIP(dimension)
-    if total > exact_rows:
-        index = faiss.index_factory(dimension, f"IVF{int(4 * np.sqrt(total))},Flat", faiss.METRIC_INNER_PRODUCT)
-        index.train(unit(features[:: max(1, total // (40 * index.nlist))]))
-        index.nprobe = _LISTS_PROBED
-    for start in range(0, total, _ADDED_AT_ONCE):
-        index.add(unit(features[start : start + _ADDED_AT_ONCE]))
-    return index
-
-
 def unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return features scaled to length 1, shape (n, d), float32; zeros stay zeros."""
     vectors = np.ascontiguousarray(features, dtype=np.float32)

@@ -1,50 +1,44 @@
-"""The vectors of an index: the nearest by cosine similarity, exactly for thousands, closely for tens of millions.
+"""Nearest neighbours by cosine similarity: exact for thousands of vectors, close to exact for tens of millions.
 
-On disk an index is a folder: `index.json`, and blocks of at most `BLOCK_BYTES` with the vectors of each in a file of
-faiss and its scalar columns in Parquet. `radiossl.features.index_building` writes it.
+This is the only place that builds a faiss index of features. `radiossl.features.stored_index` keeps one on disk.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radiossl.features.neighbours import unit
-from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json
+from radiossl.io.progress import track
 
-Kind = Literal["flat", "ivf-sq8"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+#: Float32 or float16 vectors compared one by one; or sorted into clusters, as they are or in 8 bits per dimension.
+Kind = Literal["flat", "flat-fp16", "ivf-flat", "ivf-sq8"]
 
-FORMAT = "radiossl-index"
-VERSION = 1
-MANIFEST = "index.json"
-#: Trained clusters and quantiser of an inverted file, without vectors.
-TRAINED = "trained.faiss"
-
-#: Lists that a search looks into, of the 4,096 for a million vectors: see benchmarks/similarity.py.
+#: An exact search takes some 50 ms for this many vectors of 512 dimensions; beyond it vectors are sorted into clusters.
+FLAT_UP_TO = 200_000
+#: Clusters that a search looks into, of the 4,096 for a million vectors: see benchmarks/similarity.py.
 PROBES = 16
 #: A search of a filtered index goes on until it may have seen this many allowed vectors for each that is wanted.
 _SEEN_PER_WANTED = 20
+#: More clusters would take hours to sort tens of millions of vectors into.
+MOST_CLUSTERS = 8192
+_POINTS_PER_CLUSTER = 40
+_ITERATIONS = 6
+_ADDED_AT_ONCE = 4096
 
 
 class VectorIndex:
     """Unit vectors, searched by cosine similarity.
 
-    Two kinds. ``flat`` compares a query with every vector, exactly. ``ivf-sq8`` (inverted file with scalar quantiser)
-    sorts the vectors into clusters, keeps each as its difference from the centre of its cluster in 8 bits per
-    dimension, and looks only into the clusters nearest to the query; it measures squared distances, which between unit
-    vectors are 2 - 2 cos, because rounding then disturbs near neighbours several times less than it disturbs a product.
+    ``flat`` compares a query with every vector, exactly; ``flat-fp16`` does so with float16 vectors, which rounds
+    similarities to about 0.0001. The other kinds (inverted files) sort the vectors into clusters and look only into the
+    clusters nearest to the query: ``ivf-flat`` keeps the vectors as they are, ``ivf-sq8`` each as its difference from
+    the centre of its cluster in 8 bits per dimension. They measure squared distances, which between unit vectors are
+    2 - 2 cos, because rounding disturbs near neighbours several times less in a distance than in a product.
 
     Parameters
     ----------
@@ -53,7 +47,7 @@ class VectorIndex:
     kind
         Of all of them.
     trained
-        For ``ivf-sq8`` the index with the centres of the clusters, which the files of the blocks do without.
+        For blocks without their own: the index with the centres of the clusters.
     """
 
     def __init__(self, blocks: Sequence[Any], kind: Kind, trained: Any = None) -> None:
@@ -67,14 +61,57 @@ class VectorIndex:
         self._mapped: set[int] = set()
 
     @classmethod
-    def of(cls, features: NDArray[np.floating]) -> VectorIndex:
-        """Return the exact index of features in memory, shape (n, feature_dim)."""
-        index = empty_flat(features.shape[1])
-        index.add(unit(features))
-        return cls([index], "flat")
+    def from_features(cls, features: NDArray[np.floating], exact_up_to: int = FLAT_UP_TO, seed: int = 0) -> VectorIndex:
+        """Index features in memory.
+
+        Parameters
+        ----------
+        features
+            Shape (n, feature_dim), of any length.
+        exact_up_to
+            Up to this many rows the index is ``flat``, above ``ivf-flat``.
+        seed
+            For the clusters.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> index = VectorIndex.from_features(np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
+        >>> index.search(np.array([[3.0, 0.1]]), k=2)[1].tolist()
+        [[0, 2]]
+        """
+        total, dimension = features.shape
+        exact = total <= exact_up_to
+        if exact:
+            index = empty_index("flat", dimension)
+        else:
+            rows = np.random.default_rng(seed).choice(total, min(total, sample_size(total)), replace=False)
+            index = train_clusters(unit(features[np.sort(rows)]), total, seed, "ivf-flat")
+        for start in range(0, total, _ADDED_AT_ONCE):
+            index.add(unit(features[start : start + _ADDED_AT_ONCE]))
+        return cls([index], "flat" if exact else "ivf-flat")
+
+    @classmethod
+    def from_batches(
+        cls,
+        batches: Iterable[NDArray[np.floating]],
+        dimension: int,
+        kind: Literal["flat", "flat-fp16"],
+        added: Callable[[int], None] = lambda _: None,
+    ) -> VectorIndex:
+        """Index features that come batch by batch, each of shape (rows, dimension); `added` gets the count so far."""
+        index = empty_index(kind, dimension)
+        for batch in batches:
+            index.add(unit(batch))
+            added(index.ntotal)
+        return cls([index], kind)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    @property
+    def _clustered(self) -> bool:
+        return self.kind.startswith("ivf")
 
     def search(
         self, vectors: NDArray[np.floating], k: int, allowed: NDArray[np.bool_] | None = None
@@ -86,7 +123,7 @@ class VectorIndex:
         vectors
             Shape (m, feature_dim), of any length other than zero.
         k
-            How many.
+            Number of neighbours.
         allowed
             Which rows may be found, shape (n,); all by default.
 
@@ -107,7 +144,7 @@ class VectorIndex:
             parameters, _selector = self._parameters(block, k, bits, None if selected is None else int(selected.sum()))
             scores, rows = block.search(queries, min(k, block.ntotal), params=parameters)
             found = rows >= 0
-            similarities = scores if self.kind == "flat" else 1.0 - 0.5 * scores
+            similarities = 1.0 - 0.5 * scores if self._clustered else scores
             parts.append((np.where(found, similarities, -np.inf), np.where(found, rows + start, -1)))
         similarities = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
@@ -123,7 +160,7 @@ class VectorIndex:
 
         untyped: Any = faiss  # its stubs know neither of these signatures
         selector = None if bits is None else untyped.IDSelectorBitmap(bits)
-        if self.kind == "flat":
+        if not self._clustered:
             return untyped.SearchParameters(sel=selector), selector
         # As many allowed vectors are seen as in a search without a filter, and many times more than are wanted.
         seen = max(PROBES * block.ntotal / block.nlist, _SEEN_PER_WANTED * k)
@@ -132,176 +169,81 @@ class VectorIndex:
         return untyped.SearchParametersIVF(sel=selector, nprobe=probes), selector
 
     def vectors(self, rows: NDArray[np.integer] | Sequence[int]) -> NDArray[np.float32]:
-        """Return the unit vectors of rows, shape (m, feature_dim), as they are stored: rounded unless flat."""
+        """Return the unit vectors of rows, shape (m, feature_dim), as the index keeps them: rounded unless flat."""
         rows = np.asarray(rows, dtype=np.int64)
         found = np.empty((len(rows), self.dimension), np.float32)
         numbers = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(numbers):
             block = self._blocks[number]
-            if self.kind != "flat" and number not in self._mapped:
+            if self._clustered and number not in self._mapped:
                 block.make_direct_map()  # where each row is; made only for blocks that are asked for one
                 self._mapped.add(int(number))
             chosen = numbers == number
             found[chosen] = block.reconstruct_batch(rows[chosen] - self._starts[number])
         return found
 
+    @property
+    def array(self) -> NDArray[np.floating]:
+        """The vectors of a ``flat`` or ``flat-fp16`` index in memory, shape (n, feature_dim): a view, not a copy."""
+        import faiss
 
-def empty_flat(dimension: int) -> Any:
+        (block,) = self._blocks
+        shape = (block.ntotal, block.d)
+        if self.kind == "flat":
+            return faiss.rev_swig_ptr(block.get_xb(), shape[0] * shape[1]).reshape(shape)
+        return faiss.rev_swig_ptr(block.codes.data(), block.codes.size()).view(np.float16).reshape(shape)
+
+
+def empty_index(kind: Literal["flat", "flat-fp16"], dimension: int) -> Any:
     """Return an exact faiss index without vectors."""
     import faiss
 
-    return faiss.IndexFlatIP(dimension)
+    untyped: Any = faiss
+    if kind == "flat":
+        return untyped.IndexFlatIP(dimension)
+    return untyped.IndexScalarQuantizer(dimension, untyped.ScalarQuantizer.QT_fp16, untyped.METRIC_INNER_PRODUCT)
 
 
-class ParquetColumns:
-    """The scalar columns of an index on disk, read as they are needed; speaks like a `pyarrow.Table`.
+def clusters(count: int) -> int:
+    """Return how many clusters to sort so many vectors into: four times their root, with points enough to learn from.
+
+    The factor is where a query spends about as long on choosing clusters as on what is in them.
+    """
+    return max(1, min(MOST_CLUSTERS, 2 ** round(np.log2(4 * count**0.5)), count // _POINTS_PER_CLUSTER))
+
+
+def sample_size(count: int) -> int:
+    """Return how many vectors to learn the clusters of so many from."""
+    return clusters(count) * _POINTS_PER_CLUSTER
+
+
+def train_clusters(
+    sample: NDArray[np.float32], count: int, seed: int = 0, kind: Literal["ivf-flat", "ivf-sq8"] = "ivf-sq8"
+) -> Any:
+    """Learn clusters, and the ranges of the quantiser, from a sample of unit vectors; return the index without vectors.
 
     Parameters
     ----------
-    files
-        One for each block, in order.
-    """
-
-    def __init__(self, files: Sequence[Path]) -> None:
-        self._files = list(files)
-        self._columns: dict[str, pa.ChunkedArray] = {}
-
-    @cached_property
-    def _opened(self) -> list[pq.ParquetFile]:
-        return [pq.ParquetFile(file, memory_map=True) for file in self._files]
-
-    @cached_property
-    def schema(self) -> pa.Schema:
-        """All columns that any block has."""
-        return pa.unify_schemas([file.schema_arrow for file in self._opened], promote_options="permissive")
-
-    @property
-    def column_names(self) -> list[str]:
-        """Their names."""
-        return self.schema.names
-
-    @cached_property
-    def _group_starts(self) -> NDArray[np.int64]:
-        lengths = [
-            file.metadata.row_group(group).num_rows
-            for file in self._opened
-            for group in range(file.metadata.num_row_groups)
-        ]
-        return np.cumsum([0, *lengths])
-
-    @property
-    def num_rows(self) -> int:
-        """How many rows there are."""
-        return int(self._group_starts[-1])
-
-    def column(self, name: str) -> pa.ChunkedArray:
-        """Return a column, null in the blocks that lack it."""
-        if name not in self._columns:
-            schema = pa.schema([self.schema.field(name)])
-            parts = [
-                promoted(file.read([name]), schema)
-                if name in file.schema_arrow.names
-                else pa.table({name: pa.nulls(file.metadata.num_rows, schema.field(name).type)})
-                for file in self._opened
-            ]
-            self._columns[name] = pa.concat_tables(parts).column(name)
-        return self._columns[name]
-
-    def take(self, rows: NDArray[np.integer] | pa.Array) -> pa.Table:
-        """Return rows with all their columns, in the given order; only the row groups that hold them are read."""
-        rows = np.asarray(rows, dtype=np.int64)
-        starts, places = (
-            self._group_starts,
-            [(file, group) for file in self._opened for group in range(file.metadata.num_row_groups)],
-        )
-        groups = np.searchsorted(starts, rows, side="right") - 1
-        parts, order = [self.schema.empty_table()], []
-        for number in np.unique(groups):
-            file, group = places[number]
-            chosen = np.flatnonzero(groups == number)
-            parts.append(
-                promoted(file.read_row_group(group).take(pa.array(rows[chosen] - starts[number])), self.schema)
-            )
-            order.append(chosen)
-        table = pa.concat_tables(parts)
-        return table.take(pa.array(np.argsort(np.concatenate(order)))) if order else table
-
-
-def promoted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with exactly the columns of a schema that unites its own with others'; null where it has none."""
-    return pa.concat_tables([schema.empty_table(), table], promote_options="permissive").select(schema.names)
-
-
-@dataclass(frozen=True)
-class StoredIndex:
-    """What `open_index` returns.
-
-    Attributes
-    ----------
-    vectors
-        The index, mapped from its files rather than read.
-    columns
-        What is known of each row.
-    metadata
-        As of a `FeatureTable`: ``weights``, ``weights_sha256``, ``preprocessing``, ``stores``.
-    """
-
-    vectors: VectorIndex
-    columns: ParquetColumns
-    metadata: dict[str, Any]
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the content of `index.json`, or raise `RadiosslError` if `folder` is no index."""
-    if not (folder / MANIFEST).is_file():
-        raise RadiosslError(f"{folder}: not a similarity index (it has no {MANIFEST}); radiossl index makes one")
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise RadiosslError(f"{folder / MANIFEST}: not that of a similarity index")
-    if manifest["version"] > VERSION:
-        raise RadiosslError(f"{folder}: written by a newer radiossl ({manifest['radiossl_version']}); please upgrade")
-    return manifest
-
-
-def open_index(folder: str | os.PathLike[str]) -> StoredIndex:
-    """Open an index on disk; its vectors are mapped into memory, not read.
-
-    Raises
-    ------
-    RadiosslError
-        If the folder is no index, or a file of it is missing or has been cut short.
+    sample
+        Shape (m, feature_dim).
+    count
+        How many vectors the index is for.
+    seed
+        For the vectors that k-means starts from.
+    kind
+        See `VectorIndex`.
     """
     import faiss
 
-    folder = Path(folder)
-    manifest = read_manifest(folder)
-    kind: Kind = manifest["kind"]
-    trained = None if kind == "flat" else read_faiss(folder / TRAINED)
-    blocks, files = [], []
-    for entry in manifest["blocks"]:
-        file = folder / entry["vectors"]
-        if file.is_file() and file.stat().st_size != entry["bytes"]:
-            raise RadiosslError(f"{file}: {file.stat().st_size} bytes, expected {entry['bytes']}; make the index again")
-        block = read_faiss(file, faiss.IO_FLAG_MMAP_IFC if kind == "flat" else faiss.IO_FLAG_MMAP)
-        if trained is not None:
-            # Its read-ahead starts threads for every query, which takes longer than the lists that it fetches.
-            lists: Any = faiss.downcast_InvertedLists(block.invlists)
-            lists.prefetch_nthread = 0
-        blocks.append(block)
-        files.append(folder / entry["columns"])
-    for file in files:
-        if not file.is_file():
-            raise RadiosslError(f"{file}: missing from the index; make it again")
-    return StoredIndex(VectorIndex(blocks, kind, trained), ParquetColumns(files), manifest["metadata"])
-
-
-def read_faiss(file: Path, flags: int = 0) -> Any:
-    """Read a file of faiss; raise `RadiosslError` if it is missing or damaged."""
-    import faiss
-
-    if not file.is_file():
-        raise RadiosslError(f"{file}: missing from the index; make it again")
-    try:
-        return faiss.read_index(str(file), flags)
-    except RuntimeError as error:
-        raise RadiosslError(f"{file}: damaged, make the index again ({str(error).splitlines()[0]})") from None
+    number, dimension = clusters(count), sample.shape[1]
+    index: Any = faiss.index_factory(
+        dimension, f"IVF{number},{'SQ8' if kind == 'ivf-sq8' else 'Flat'}", faiss.METRIC_L2
+    )
+    centres: Any = sample[np.random.default_rng(seed).choice(len(sample), number, replace=False)]
+    for _ in track(range(_ITERATIONS), "learning clusters"):
+        step = faiss.Kmeans(dimension, number, niter=1, seed=seed, max_points_per_centroid=len(sample))
+        step.train(sample, init_centroids=centres)
+        centres = step.centroids
+    index.quantizer.add(centres)
+    index.train(sample)
+    return index

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.features.neighbours import cosine_index, unit
+from radiossl.features.neighbours import unit
+from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 
 #: File of the reducer in a map's folder.
 REDUCER_FILE = "reducer.safetensors"
 
-#: Beyond so many training sources neighbours are looked for in the nearest lists of an inverted file only.
+#: Beyond so many training sources neighbours are searched in the nearest clusters only.
 _EXACT_SEARCH = 20_000
 #: Nearer than this in cosine distance is the same source: float16 moves a unit vector by less.
 _SAME = 1e-6
@@ -90,7 +91,7 @@ class UmapReducer:
     min_dist: float
     seed: int
     method = "umap"
-    _index: list[Any] = field(default_factory=list, repr=False, compare=False)
+    _index: list[VectorIndex] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def dimension(self) -> int:
@@ -100,8 +101,8 @@ class UmapReducer:
     def transform(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Place features of shape (n, feature_dim); return shape (n, 2)."""
         if not self._index:
-            self._index.append(cosine_index(self.training, _EXACT_SEARCH))
-        similarities, rows = self._index[0].search(unit(features), self.neighbours)
+            self._index.append(VectorIndex.from_features(self.training, _EXACT_SEARCH))
+        similarities, rows = self._index[0].search(features, self.neighbours)
         # An inverted file may find fewer than asked for; the empty places get no weight.
         distances = np.where(rows < 0, np.inf, np.maximum(0.0, 1.0 - similarities)).astype(np.float64)
         places = self.coordinates[np.maximum(rows, 0)].astype(np.float64)  # (n, neighbours, 2)

@@ -16,8 +16,9 @@ import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.features.neighbours import unit
+from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable
-from radiossl.features.vector_index import ParquetColumns, VectorIndex, open_index
+from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.similarity.query_image import read_query_image
 from radiossl.store.store import rows_where
@@ -120,7 +121,7 @@ class SimilarityIndex:
     def __init__(self, table: FeatureTable) -> None:
         if len(table) == 0:
             raise RadiosslError("a similarity index needs at least one cutout")
-        self.vectors = VectorIndex.of(table.features)
+        self.vectors = VectorIndex.from_features(table.features)
         self.columns: pa.Table | ParquetColumns = table.columns
         self.metadata = table.metadata
         self._features: NDArray[np.float32] | None = table.features
@@ -135,10 +136,12 @@ class SimilarityIndex:
             If the folder is no index or is damaged.
         """
         stored = open_index(folder)
-        return cls.of(stored.vectors, stored.columns, stored.metadata)
+        return cls.from_vectors(stored.vectors, stored.columns, stored.metadata)
 
     @classmethod
-    def of(cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]) -> SimilarityIndex:
+    def from_vectors(
+        cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]
+    ) -> SimilarityIndex:
         """Return the index of vectors that stand in a `VectorIndex` already, with what else is known of its rows."""
         index = cls.__new__(cls)
         index.vectors, index.columns, index.metadata = vectors, columns, metadata

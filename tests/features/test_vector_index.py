@@ -9,10 +9,11 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.features import feature_file, index_building, vector_index
-from radiossl.features.index_building import clusters, index_features
+from radiossl.features.index_building import index_features
 from radiossl.features.neighbours import unit
+from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable
-from radiossl.features.vector_index import ParquetColumns, VectorIndex, open_index
+from radiossl.features.vector_index import VectorIndex, clusters
 
 DIMENSION = 16
 
@@ -55,7 +56,7 @@ def ivf(tmp_path_factory, vectors):
 @pytest.fixture(scope="module", params=["memory", "disk", "blocks"])
 def exact(request, tmp_path_factory, vectors):
     if request.param == "memory":
-        return VectorIndex.of(vectors)
+        return VectorIndex.from_features(vectors)
     folder = tmp_path_factory.mktemp("flat")
     table = written(folder / "f.parquet", vectors)
     with pytest.MonkeyPatch.context() as patch:
@@ -302,3 +303,26 @@ def test_columns_of_several_files_speak_like_one_table(tmp_path):
         assert (
             columns.take(pa.array(rows, pa.int64())).to_pylist() == whole.take(pa.array(rows, pa.int64())).to_pylist()
         )
+
+
+# In memory ------------------------------------------------------------------------------------------------------------
+
+
+def test_many_vectors_in_memory_are_sorted_into_clusters(vectors):
+    index = VectorIndex.from_features(vectors, exact_up_to=1000)
+    assert (index.kind, len(index)) == ("ivf-flat", 3000)
+    _, order = brute_force(vectors[:200], vectors, 10)
+    similarities, rows = index.search(vectors[:200], 10)
+    np.testing.assert_array_equal(rows[:, 0], order[:, 0])
+    np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-6)  # a copy of itself is told from the next
+    assert np.mean([len(np.intersect1d(*pair)) / 10 for pair in zip(order, rows, strict=True)]) >= 0.97
+    np.testing.assert_allclose(index.vectors([7, 2000]), unit(vectors)[[7, 2000]], atol=1e-7)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("flat", np.float32), ("flat-fp16", np.float16)])
+def test_the_vectors_of_an_index_are_not_copied(vectors, kind, dtype):
+    counts = []
+    index = VectorIndex.from_batches([vectors[:1000], vectors[1000:]], DIMENSION, kind, counts.append)
+    assert counts == [1000, 3000]
+    assert index.array.dtype == dtype
+    np.testing.assert_allclose(index.array, unit(vectors), atol=1e-3)

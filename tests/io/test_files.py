@@ -97,7 +97,7 @@ def _safetensors(path):
 def _faiss(path):
     import faiss
 
-    from radiossl.features.index_building import write_faiss
+    from radiossl.features.stored_index import write_faiss
 
     index = faiss.IndexFlatIP(30)
     index.add(LARGE[:300, :30])  # 36 kB: the last of it is written on closing
