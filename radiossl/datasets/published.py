@@ -9,18 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from radiossl.datasets.fetch import Download
 from radiossl.io.errors import RadiosslError
+from radiossl.io.expressions import rows_where
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import CutoutStore, EmptyStoreError, cutout_batches, rows_where, store_schema, write_store
-
-if TYPE_CHECKING:
-    import pandas as pd
+from radiossl.store.store import CutoutStore, EmptyStoreError, cutout_batches, store_schema, write_store
 
 
 class Options(BaseModel):
@@ -226,13 +224,13 @@ def _part_batches(
     cutouts: Iterable[Cutout] = published_set(name).read(source, part, options)
     if expressions:
         cutouts = list(cutouts)
-        frame = _frame(cutouts, schema)
-        keep = [rows_where(frame, expression) for expression in expressions]
+        known = _known_columns(cutouts, schema)
+        keep = [rows_where(known, expression) for expression in expressions]
         cutouts = [cutout for row, cutout in enumerate(cutouts) if all(mask[row] for mask in keep)]
     return cutout_batches(cutouts, schema)
 
 
-def _frame(cutouts: Sequence[Cutout], schema: pa.Schema) -> pd.DataFrame:
+def _known_columns(cutouts: Sequence[Cutout], schema: pa.Schema) -> pa.Table:
     """Columns that are known before an image is measured."""
     own = ("cutout_id", "mosaic", "ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec", "unit")
     extra = [field for field in schema if any(field.name in cutout.extra for cutout in cutouts)]
@@ -242,4 +240,4 @@ def _frame(cutouts: Sequence[Cutout], schema: pa.Schema) -> pd.DataFrame:
         "height": pa.array([c.pixels.shape[0] for c in cutouts]),
         "width": pa.array([c.pixels.shape[1] for c in cutouts]),
     }
-    return pa.table(columns).to_pandas()
+    return pa.table(columns)

@@ -14,6 +14,7 @@ from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.metrics import smoothed
 from radiossl.evaluation.protocols import BACKBONE, ProtocolSettings, evaluate
 from radiossl.io.errors import RadiosslError
+from radiossl.io.expressions import quote_name
 from radiossl.pretraining.recipe import Recipe
 from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import CHECKPOINT, Monitor
@@ -94,7 +95,7 @@ def sweep(
     monitor = Monitor(store.select(labels.rows), labels.names)
     rows, curves = [], []
     for cut in cuts:
-        where = f"{column} >= {cut:g}" if cut > 0 else None
+        where = f"{quote_name(column)} >= {cut:g}" if cut > 0 else None
         count = int(pool.holds(where).sum()) if where else len(pool)
         for number in range(seed, seed + seeds):
             run = Path(out) / "runs" / f"{column}-{cut:g}-seed-{number}"

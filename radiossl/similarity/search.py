@@ -20,8 +20,8 @@ from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
+from radiossl.io.expressions import rows_where
 from radiossl.similarity.query_image import read_query_image
-from radiossl.store.store import rows_where
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 MATCH_ARCSEC = 60.0
 #: How much what is not wanted counts beside what is, in `query_of`.
 AWAY_WEIGHT = 0.5
-#: Rows that an expression is tried on, with all columns, before only those that it names are read.
-_TRIED_ROWS = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,19 +222,14 @@ class SimilarityIndex:
     def where(self, expression: str) -> NDArray[np.bool_]:
         """Return for which cutouts an expression over the columns holds, shape (n,), for `search`.
 
-        See `radiossl.store.store.CutoutStore.where`. The expression is evaluated by pandas: it must come from the
-        user at the keyboard, never from a request over a network.
+        See `radiossl.io.expressions`.
 
         Raises
         ------
         RadiosslError
             If the expression cannot be evaluated, or is not true or false for every cutout.
         """
-        names = self.columns.column_names
-        rows_where(self.columns.take(pa.array(range(min(_TRIED_ROWS, len(self))))).to_pandas(), expression)
-        # Of tens of millions of rows only the columns that the expression may mean are read.
-        meant = [name for name in names if name in expression] or ["cutout_id"]
-        return rows_where(pd.DataFrame({name: self.columns.column(name).to_pandas() for name in meant}), expression)
+        return rows_where(self.columns, expression)
 
     def near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> NDArray[np.bool_]:
         """Return which cutouts have their centre in a circle on the sky, shape (n,), for `search`; positions in ICRS.

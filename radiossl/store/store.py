@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,13 +25,11 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.io.errors import RadiosslError
+from radiossl.io.expressions import rows_where
 from radiossl.io.files import atomic_file, is_temporary, only_writer, read_json, remove_strays, write_json
 from radiossl.io.parts import write_parts
 from radiossl.store.cutout import Cutout, blank_fraction
 from radiossl.store.statistics import STATISTICS, PixelStatistics
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FORMAT = "radiossl cutout store"
 VERSION = 1
@@ -433,8 +431,8 @@ class CutoutStore:
         Parameters
         ----------
         expression
-            In the language of `pandas.DataFrame.eval`, such as ``las_arcsec > 20 and rms < 2e-4``. Where a missing
-            value leaves it open, it does not hold.
+            Such as ``las_arcsec > 20 and rms < 2e-4``; see `radiossl.io.expressions`. Where a missing value leaves it
+            open, it does not hold.
 
         Raises
         ------
@@ -445,7 +443,7 @@ class CutoutStore:
 
     def holds(self, expression: str) -> NDArray[np.bool_]:
         """Return for which cutouts an expression over the columns holds; see `where`."""
-        return rows_where(self.table.to_pandas(), expression)
+        return rows_where(self.table, expression)
 
     @classmethod
     def joined(cls, *stores: CutoutStore) -> CutoutStore:
@@ -542,21 +540,6 @@ def filter_store(path: str | os.PathLike[str], where: str, out: str | os.PathLik
     """
     provenance = {"command": "store filter", "stores": [str(path)], "where": where}
     return copy_store(open_store(path).where(where), out, provenance)
-
-
-def rows_where(frame: pd.DataFrame, where: str) -> NDArray[np.bool_]:
-    """Return for which rows an expression holds, shape (n,); see `CutoutStore.where`."""
-    try:
-        mask = np.asarray(frame.eval(where, engine="python", local_dict={}, global_dict={}))
-    except Exception as error:  # whatever pandas raises on a bad expression, the user mistyped it
-        raise RadiosslError(f"--where {where!r}: {error}; columns are {', '.join(map(str, frame.columns))}") from None
-    if mask.dtype == object and mask.ndim == 1:  # truth values among missing ones
-        mask = np.array([False if _missing(value) else value for value in mask])
-    if mask.dtype != bool or mask.shape != (len(frame),):
-        raise RadiosslError(
-            f"--where {where!r}: must be true or false for every cutout, got {mask.dtype} of shape {mask.shape}"
-        )
-    return mask
 
 
 def join_table(

@@ -1,0 +1,357 @@
+"""Conditions over the columns of a table, such as ``las_arcsec > 20 and rms < 2e-4``, in a language that runs nothing.
+
+An expression is parsed, checked against a list of what may stand in it, and only then evaluated, column by column.
+It consists of
+
+- names of columns (in backticks where a name has blanks or signs), numbers, texts in quotes, True, False, null;
+- comparisons ``== != < <= > >=``, chained ones too, ``in`` and ``not in`` with a list, ``is null``, ``is not null``
+  (or ``x.isnull()``, ``x.notnull()``);
+- ``and or not`` (or ``& | ~``), and ``+ - * / // % **`` of numbers.
+
+Nothing can be called, and no attribute or element be taken: files of settings and recipes hold expressions.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import io
+import keyword
+import operator
+import re
+import tokenize
+import warnings
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: What an expression may be at most; the longest that people have written have some hundred characters.
+_MOST_CHARACTERS, _DEEPEST = 10_000, 60
+
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}
+_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    # Of floats: powers of whole numbers grow without limit.
+    ast.Pow: lambda base, exponent: _as_float(base) ** _as_float(exponent),
+}
+_NULL_TESTS = {"isnull": True, "isna": True, "notnull": False, "notna": False}
+_WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
+_NULL_NAMES = {"null", "NULL"}
+#: Texts in quotes, and as its group a name in backticks.
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`([^`]*)`""")
+#: What is refused, in words.
+_KINDS: dict[type[ast.AST], str] = {
+    ast.Call: "a call",
+    ast.Attribute: "an attribute",
+    ast.Subscript: "an element in brackets",
+    ast.Lambda: "a function",
+    ast.NamedExpr: "an assignment",
+}
+
+
+class Columns(Protocol):
+    """A table whose columns are read as they are needed: a `pyarrow.Table`, or one on disk."""
+
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns."""
+
+    def column(self, name: str) -> Any:
+        """Return a column as a `pyarrow.ChunkedArray`."""
+
+
+class _Refused(Exception):
+    """What is wrong with an expression, to be said with the expression before it."""
+
+
+def rows_where(table: Columns, expression: str, option: str = "--where") -> NDArray[np.bool_]:
+    """Return for which rows of a table an expression holds.
+
+    A comparison with a missing value is false, but for ``!=``, which is true. A missing truth value does not hold, nor
+    does ``not`` of it.
+
+    Parameters
+    ----------
+    table
+        The table; only the columns that the expression names are read.
+    expression
+        See the module `radiossl.io.expressions`.
+    option
+        Where the expression comes from, for messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        Truth values, shape (n,).
+
+    Raises
+    ------
+    RadiosslError
+        If the expression is not one of this language, names an unknown column, compares text with numbers, or is not
+        true or false for every row.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> table = pa.table({"flux": [1.0, 3.0, None], "label": ["FRI", "FRII", None]})
+    >>> rows_where(table, "flux > 2 or label == 'FRI'").tolist()
+    [True, True, False]
+    >>> rows_where(table, "label is null").tolist()
+    [False, False, True]
+    """
+    names = list(table.column_names)
+    try:
+        tree, meant = _parse(expression, names)
+        evaluation = _Evaluation({key: table.column(name).to_pandas() for key, name in meant.items()}, meant)
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _mask(evaluation.value(tree, 0))
+    except _Refused as error:
+        reason = str(error)
+    except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, on odd types
+        reason = " ".join(str(error).split())
+    shown = expression if len(expression) <= 200 else f"{expression[:199]}…"
+    raise RadiosslError(f"{option} {shown!r}: {reason}; columns are {', '.join(names)}")
+
+
+def quote_name(column: str) -> str:
+    """Return the name of a column as it is written in an expression."""
+    return column if column.isidentifier() and not keyword.iskeyword(column) else f"`{column}`"
+
+
+# Parsing --------------------------------------------------------------------------------------------------------------
+
+
+def _parse(expression: str, columns: Sequence[str]) -> tuple[ast.expr, dict[str, str]]:
+    """The tree of an expression, in which columns have names of our own, and the columns by these names."""
+    if len(expression) > _MOST_CHARACTERS:
+        raise _Refused(f"longer than {_MOST_CHARACTERS:,} characters")
+    try:
+        text, meant = _with_own_names(expression, columns)
+        return ast.parse(text.strip(), mode="eval").body, meant
+    except tokenize.TokenError:
+        raise _Refused("invalid syntax: a bracket or quote is not closed") from None
+    except SyntaxError as error:
+        raise _Refused(f"invalid syntax ({error.msg[:80]})" if error.msg != "invalid syntax" else error.msg) from None
+    except (ValueError, MemoryError, RecursionError):  # null characters, depth
+        raise _Refused("invalid syntax: not readable, or too deeply nested") from None
+
+
+def _with_own_names(expression: str, columns: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """Rename columns, so that any name can be used, and give `&` and `|` the rank of words, as pandas does."""
+    prefix = "_column_"
+    while any(name.startswith(prefix) for name in columns):
+        prefix += "_"
+    numbers = {name: number for number, name in enumerate(columns)}
+    meant: dict[str, str] = {}
+
+    def own(name: str) -> str:
+        if name not in numbers:
+            raise _Refused(f"name {name!r} is not defined")
+        key = f"{prefix}{numbers[name]}"
+        meant[key] = name
+        return key
+
+    expression = re.sub(r"[\r\n]+", " ", expression.strip())
+    expression = _QUOTED.sub(lambda found: found[0] if found[1] is None else f" {own(found[1])} ", expression)
+    words: list[str] = []
+    for token in tokenize.generate_tokens(io.StringIO(expression).readline):
+        text = token.string
+        if token.type == tokenize.NAME and text not in meant and words[-1:] != ["."]:
+            if text in numbers and text not in _WORDS:
+                text = own(text)
+            elif text not in _WORDS and text not in _NULL_NAMES:
+                raise _Refused(f"name {text!r} is not defined")
+        elif token.type == tokenize.OP:
+            text = {"&": "and", "|": "or"}.get(text, text)
+        elif token.type == tokenize.ERRORTOKEN and text.strip():
+            raise _Refused(f"invalid syntax: {text!r}")
+        words.append(text)
+    return " ".join(words), meant
+
+
+# Evaluation -----------------------------------------------------------------------------------------------------------
+
+
+class _Evaluation:
+    """Values of the nodes of a tree: `pandas.Series`, or single values as numpy has them, which cannot grow."""
+
+    def __init__(self, columns: dict[str, pd.Series], names: dict[str, str]) -> None:
+        self.columns, self.names = columns, names
+
+    def value(self, node: ast.AST, depth: int) -> Any:
+        if depth > _DEEPEST:
+            raise _Refused("too deeply nested")
+        depth += 1
+        match node:
+            case ast.Name(id=key) if key in self.columns:
+                return self.columns[key]
+            case ast.Name(id=key) if key in _NULL_NAMES:
+                return None
+            case ast.Constant(value=value):
+                return _constant(value)
+            case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+                return [self.value(element, depth) for element in elements]
+            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
+                return ~_truth(self.value(operand, depth))
+            case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+                number = _number(self.value(operand, depth))
+                return number if isinstance(sign, ast.UAdd) else -number
+            case ast.BoolOp(op=junction, values=parts):
+                join = operator.and_ if isinstance(junction, ast.And) else operator.or_
+                return functools.reduce(join, [_truth(self.value(part, depth)) for part in parts])
+            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
+                return _ARITHMETIC[type(sign)](_number(self.value(left, depth)), _number(self.value(right, depth)))
+            case ast.Compare(left=left, ops=signs, comparators=others):
+                pairs = pairwise([self.value(one, depth) for one in (left, *others)])
+                return functools.reduce(
+                    operator.and_, [self.compared(*pair, sign) for pair, sign in zip(pairs, signs, strict=True)]
+                )
+            case ast.Call(func=ast.Attribute(value=inner, attr=name), args=[], keywords=[]) if name in _NULL_TESTS:
+                return _is_null(self.value(inner, depth)) == _NULL_TESTS[name]
+        raise _Refused(f"{_KINDS.get(type(node), type(node).__name__)} cannot stand in an expression")
+
+    def compared(self, left: Any, right: Any, sign: ast.cmpop) -> Any:
+        """The truth values of one comparison."""
+        if isinstance(sign, ast.Is | ast.IsNot):
+            if right is not None:
+                raise _Refused("'is' goes with null only: x is null, x is not null; otherwise use ==")
+            return _is_null(left) == isinstance(sign, ast.Is)
+        if isinstance(right, list):  # as in pandas, x == [1, 2] is x in [1, 2]
+            if isinstance(sign, ast.In | ast.Eq):
+                return self.within(left, right)
+            if isinstance(sign, ast.NotIn | ast.NotEq):
+                return ~self.within(left, right)
+        if type(sign) not in _COMPARISONS:
+            raise _Refused("'in' goes with a list in brackets, such as ['FRI', 'FRII']")
+        if left is None or right is None:
+            raise _Refused("nothing is equal to null: use x is null, x is not null")
+        self.check_kinds(left, right)
+        return _compare(_COMPARISONS[type(sign)], left, right)
+
+    def within(self, left: Any, right: list[Any]) -> Any:
+        import pandas as pd
+
+        for one in right:
+            if np.ndim(one):
+                raise _Refused("the list after 'in' holds numbers and texts only")
+            self.check_kinds(left, one)
+        return pd.Series(left).isin([_plain(one) for one in right]) if np.ndim(left) else _plain(left) in right
+
+    def check_kinds(self, left: Any, right: Any) -> None:
+        """Refuse a comparison of text with numbers, which would only be false for every row."""
+        kinds = _kind(left), _kind(right)
+        if set(kinds) == {"text", "number"}:
+            column = left if kinds[0] == "text" else right
+            name = self.names.get(next((key for key, one in self.columns.items() if one is column), ""), "")
+            raise _Refused(
+                f"{f'column {name!r} is text: ' if name else ''}text is compared with a number; text stands in quotes"
+            )
+
+
+def _constant(value: Any) -> Any:
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**64:
+            raise _Refused("a whole number of more than 64 bits")
+        return np.int64(value) if value < 2**63 else np.uint64(value)
+    if isinstance(value, float):
+        return np.float64(value)
+    raise _Refused(f"{type(value).__name__} {value!r} cannot stand in an expression")
+
+
+def _kind(value: Any) -> str:
+    """``text``, ``number`` or ``other``."""
+    if isinstance(value, str):
+        return "text"
+    dtype = np.asarray(value).dtype if not hasattr(value, "dtype") else value.dtype
+    kind = getattr(dtype, "kind", "O")
+    if kind in "iuf":
+        return "number"
+    if kind == "O" and np.ndim(value):
+        from pandas.api.types import infer_dtype
+
+        return "text" if infer_dtype(value, skipna=True) == "string" else "other"
+    return "other"
+
+
+def _number(value: Any) -> Any:
+    """A value to calculate with: numbers and truth values only."""
+    if isinstance(value, bool):
+        return np.int64(value)
+    if getattr(getattr(value, "dtype", None), "kind", "") in "biuf" and not isinstance(value, str | list):
+        return value if value.dtype.kind != "b" else value.astype(np.int64)
+    raise _Refused("calculating needs numbers")
+
+
+def _as_float(value: Any) -> Any:
+    return value.astype(np.float64)
+
+
+def _truth(value: Any) -> Any:
+    """Truth values to combine; of objects, those that may be missing, as pandas' own type, which knows "unknown"."""
+    import pandas as pd
+
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if isinstance(value, bool) or (kind == "b" and np.ndim(value) == 0):
+        return np.bool_(value)
+    if kind == "b":
+        return value
+    if np.ndim(value) == 1 and all(one is None or one is pd.NA or one != one or one in (True, False) for one in value):
+        return pd.Series([None if pd.isna(one) else bool(one) for one in value], dtype="boolean")
+    raise _Refused("and, or, not join truth values, such as those of comparisons")
+
+
+def _is_null(value: Any) -> Any:
+    import pandas as pd
+
+    return pd.isna(value)
+
+
+def _compare(compare: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+    """Compare; where text is missing, an order is false rather than an error."""
+    if compare in (operator.eq, operator.ne) or "O" not in (_dtype_kind(left), _dtype_kind(right)):
+        return compare(left, right)
+    known = ~(_is_null(left) | _is_null(right))
+    result = known & False
+    result[known] = compare(*(one[known] if np.ndim(one) else one for one in (left, right)))
+    return result
+
+
+def _dtype_kind(value: Any) -> str:
+    return str(getattr(getattr(value, "dtype", None), "kind", ""))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _mask(value: Any) -> NDArray[np.bool_]:
+    """The result as one truth value per row, where it is that."""
+    if np.ndim(value) == 1 and _dtype_kind(value) in "Ob":
+        with contextlib.suppress(_Refused):
+            return _truth(value).fillna(False).to_numpy(dtype=bool)
+    what = f"{getattr(value, 'dtype', type(value).__name__)} of shape {np.shape(value)}"
+    raise _Refused(f"must be true or false for every cutout, got {what}")
