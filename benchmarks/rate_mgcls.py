@@ -24,14 +24,14 @@ from radiossl.evaluation.folds import draw_folds
 from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
 from radiossl.io.progress import track
-from radiossl.ratings.active_learning import METHODS, learn, propose, rating_space
+from radiossl.ratings.active_learning import METHODS, choose, learn, rating_space
 from radiossl.ratings.quality import INTERESTING, ranking_quality
 
 MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
 
 
 @dataclass(frozen=True)
-class Contender:
+class Method:
     """A method, a rule for what to ask, the share asked at random, and the columns beside the features."""
 
     method: str
@@ -45,26 +45,26 @@ class Contender:
         return f"{' + '.join([self.method, *self.columns])} | {asked}"
 
 
-def contenders(columns: tuple[str, ...]) -> list[Contender]:
+def methods(columns: tuple[str, ...]) -> list[Method]:
     plain = [
-        Contender("blend", "top", 0.2),
-        Contender("blend", "ucb"),
-        Contender("blend", "random"),
-        Contender("gp", "ucb", 0.2),
-        Contender("gp", "ucb"),
-        Contender("gp", "ei"),
-        Contender("gp", "uncertain"),
-        Contender("gp", "random"),
-        Contender("linear", "ucb", 0.2),
-        Contender("linear", "ucb"),
-        Contender("linear", "uncertain"),
-        Contender("linear", "random"),
+        Method("blend", "top", 0.2),
+        Method("blend", "ucb"),
+        Method("blend", "random"),
+        Method("gp", "ucb", 0.2),
+        Method("gp", "ucb"),
+        Method("gp", "ei"),
+        Method("gp", "uncertain"),
+        Method("gp", "random"),
+        Method("linear", "ucb", 0.2),
+        Method("linear", "ucb"),
+        Method("linear", "uncertain"),
+        Method("linear", "random"),
     ]
-    return plain + [Contender(m, r, columns=columns) for m in METHODS for r in ("ucb", "random") if columns]
+    return plain + [Method(m, r, columns=columns) for m in METHODS for r in ("ucb", "random") if columns]
 
 
 def simulate(
-    contender: Contender,
+    method: Method,
     space: NDArray[np.float32],
     starting: NDArray[np.float64],
     rows: NDArray[np.int64],
@@ -82,24 +82,24 @@ def simulate(
     position = pd.Series(np.arange(len(rows)), index=rows)
     never_rated = np.setdiff1d(np.arange(len(space)), rows)
     listed = np.concatenate([rows[held_out], never_rated])
-    opinion, measured = None, []
+    prediction, measured = None, []
     for done in range(1, max(rounds) + 1):
-        proposal = propose(
-            opinion,
+        proposal = choose(
+            prediction,
             starting,
             rows[asked],
             ratings[asked],
             number,
-            rule=contender.rule,
-            explore=contender.explore,
+            rule=method.rule,
+            explore=method.explore,
             seed=1000 * seed + done,
             allowed=allowed,
         )
         asked = np.concatenate([asked, position[proposal.rows].to_numpy()])
         assert not set(asked) & set(held_out)
-        opinion = learn(space, rows[asked], ratings[asked], starting, method=contender.method, seed=seed)
+        prediction = learn(space, rows[asked], ratings[asked], starting, method=method.method, seed=seed)
         if done in rounds:
-            quality = ranking_quality(opinion.score, rows[held_out], ratings[held_out], listed)
+            quality = ranking_quality(prediction.score, rows[held_out], ratings[held_out], listed)
             measured.append({"rounds": done, **quality, "found": float((ratings[asked] >= INTERESTING).mean())})
     return measured
 
@@ -136,10 +136,10 @@ def measure(
             for name, score in baselines.items():
                 quality = ranking_quality(score, rows[fold.test], ratings[fold.test], listed)
                 trials.append({"name": name, "rounds": 0, **where, **quality})
-            for contender in contenders(columns):
-                space = spaces[contender.columns]
-                found = simulate(contender, space, starting, rows, ratings, fold.test, rounds, number, seed)
-                trials += [{"name": contender.name, **where, **one} for one in found]
+            for method in methods(columns):
+                space = spaces[method.columns]
+                found = simulate(method, space, starting, rows, ratings, fold.test, rounds, number, seed)
+                trials += [{"name": method.name, **where, **one} for one in found]
     return pd.DataFrame(trials)
 
 
@@ -151,7 +151,7 @@ def summary(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_on_other_folds(trials: pd.DataFrame, rounds: int) -> dict[str, object]:
-    """Choose the contender with the best mean AUC on the other folds, and judge it on this one, fold by fold.
+    """Choose the method with the best mean AUC on the other folds, and judge it on this one, fold by fold.
 
     The models of the other folds have learnt ratings of this fold, so this is nearly, not strictly, nested.
     """

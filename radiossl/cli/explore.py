@@ -23,23 +23,23 @@ def explore(
     ] = None,
     ratings: Annotated[Path, typer.Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
     labels: Annotated[Path, typer.Option(help="CSV of class labels given to selections.")] = Path("labels.csv"),
-    who: Annotated[str, typer.Option(help="Whose ratings these are.")] = "",
-    address: Annotated[str, typer.Option(help="Where to serve; with a token unless 127.0.0.1.")] = "127.0.0.1",
+    who: Annotated[str, typer.Option(help="Your name, kept with your ratings.")] = "",
+    address: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 5006,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
 ) -> None:
     """Open a web page: map, neighbours, search by image, anomalies to rate, selections to save. Ctrl-C ends it."""
     try:
         import panel  # noqa: F401
     except ModuleNotFoundError as error:
         raise RadiosslError(f"the explorer needs {error.name}: pip install 'radiossl[explore]'") from None
-    from radiossl.explorer.serving import Door
+    from radiossl.explorer.serving import TokenAuth
     from radiossl.explorer.session import Files
     from radiossl.explorer.start import run
     from radiossl.features.feature_file import FeatureFile
 
-    door = Door.at(address, port)
+    auth = TokenAuth.from_address(address, port)
     pixels = pixel_store(FeatureFile(features).metadata, store)
     files = Files(features, weights, map_folder, ratings, labels, scores, who, seed)
-    run(files, pixels, door, browser, typer.echo)
+    run(files, pixels, auth, browser, typer.echo)

@@ -20,3 +20,10 @@ def pixel_store(metadata: Mapping[str, Any], given: list[Path] | None) -> Cutout
 
     folders = given or [Path(path) for path in metadata.get("stores", []) if Path(path).is_dir()]
     return open_store(*folders) if folders else None
+
+
+def feature_pixels(features: Path, given: list[Path] | None) -> CutoutStore | None:
+    """Open the stores of a feature table; see `pixel_store`."""
+    from radiossl.features.feature_file import FeatureFile
+
+    return pixel_store(FeatureFile(features).metadata, given)

@@ -1,62 +1,20 @@
-"""What a person says of sources, in files that every word of theirs reaches at once."""
+"""Class labels that a person gives to sources, saved at once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 
 import pandas as pd
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import only_writer
-from radiossl.ratings.records import COLUMNS, HIGHEST, LOWEST, last_ratings, read_ratings
+from radiossl.ratings.journal import PATIENCE_S
 from radiossl.report.results import write_table
 
 LABEL_COLUMNS = ("cutout_id", "label")
 _LONGEST_LABEL = 60
-
-
-class KeptRatings:
-    """The ratings file of `radiossl rate`, one row longer with every rating.
-
-    The file is read again before each rating is added, so that what another program wrote meanwhile is kept, and
-    replaced as a whole: a process that is killed at any moment leaves it as it was before or after a rating.
-
-    Parameters
-    ----------
-    path
-        CSV; it is made with the first rating if there is none.
-    who
-        Whose ratings these are.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], who: str = "") -> None:
-        self.path = Path(path)
-        self.who = who
-        self._lock = Lock()
-        self.last = last_ratings(self._read())
-
-    def add(self, cutout_id: str, rating: int) -> None:
-        """Save a rating; raise `RadiosslError` if it is none or the file cannot be read or written."""
-        if not LOWEST <= rating <= HIGHEST:
-            raise RadiosslError(f"rating {rating}: a whole number from {LOWEST} to {HIGHEST} was expected")
-        row = dict.fromkeys(COLUMNS, "") | {"cutout_id": cutout_id, "rating": rating, "who": self.who}
-        row["when"] = datetime.now(UTC).isoformat(timespec="seconds")
-        with self._lock, only_writer(self.path):
-            ratings = pd.concat([self._read(), pd.DataFrame([row])], ignore_index=True)
-            write_table(ratings, self.path)
-            self.last = last_ratings(ratings)
-
-    def of(self, cutout_id: str) -> int | None:
-        """Return the rating of a source, None if it has none."""
-        rating = self.last.get(cutout_id)
-        return None if rating is None else int(rating)
-
-    def _read(self) -> pd.DataFrame:
-        return read_ratings(*([self.path] if self.path.exists() else []))
 
 
 class KeptLabels:
@@ -75,7 +33,6 @@ class KeptLabels:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._lock = Lock()
         self.labels = self._read()
 
     def add(self, cutout_ids: Sequence[str], label: str) -> None:
@@ -83,7 +40,7 @@ class KeptLabels:
         label = label.strip()
         if len(label) > _LONGEST_LABEL or not label.isprintable():
             raise RadiosslError(f"a label of at most {_LONGEST_LABEL} printable characters was expected")
-        with self._lock, only_writer(self.path):
+        with only_writer(self.path, wait_s=PATIENCE_S):
             labels = self._read()
             labels = labels[~labels.index.isin(cutout_ids)]
             if label:

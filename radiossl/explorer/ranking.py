@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.session import Session
 from radiossl.io.errors import RadiosslError
-from radiossl.ratings.active_learning import Opinion, learn, propose, rated_rows, rating_space
+from radiossl.ratings.active_learning import Prediction, choose, learn, rated_rows, rating_space
+from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import read_scores
-from radiossl.ratings.report import ranked_table
 
 #: Names of the columns that a ranking adds to those that colour the map.
 SCORE, EXPECTED = "anomaly score", "expected rating"
@@ -43,7 +43,7 @@ class Ranking:
         self.learnt_from = 0
         self.trouble = ""
         self._starting: NDArray[np.float64] | None = None
-        self._opinion: Opinion | None = None
+        self._prediction: Prediction | None = None
         self._table: pd.DataFrame | None = None
         self._lock = Lock()
         if session.files.scores is not None:
@@ -76,19 +76,19 @@ class Ranking:
         with self._lock:
             session, starting = self.session, self._known_scores()
             rated, values = rated_rows(session.table, session.ratings.last)
-            opinion = learn(self._space, rated, values, starting, method=method, seed=session.files.seed)
-            table = ranked_table(session.table, opinion, starting, rated, values)
-            self.order = np.lexsort((-starting, -opinion.score))
+            prediction = learn(self._space, rated, values, starting, method=method, seed=session.files.seed)
+            table = ranked_table(session.table, prediction, starting, rated, values)
+            self.order = np.lexsort((-starting, -prediction.score))
             self.learnt_from = len(rated)
-            self._opinion, self._table = opinion, table
-            session.extra[EXPECTED] = opinion.rating
+            self._prediction, self._table = prediction, table
+            session.extra[EXPECTED] = prediction.rating
 
     def proposal(self) -> NDArray[np.int64]:
-        """Return the rows that would teach the most if rated next; see `radiossl.ratings.active_learning.propose`."""
+        """Return the rows that would teach the most if rated next; see `radiossl.ratings.active_learning.choose`."""
         session, starting = self.session, self._known_scores()
         rated, values = rated_rows(session.table, session.ratings.last)
         seed = session.files.seed + len(rated)  # other random ones after every rating
-        return propose(self._opinion, starting, rated, values, PROPOSED, seed=seed).rows
+        return choose(self._prediction, starting, rated, values, PROPOSED, seed=seed).rows
 
     def table(self) -> pd.DataFrame:
         """Return the ranked list as `radiossl rate rank` writes it; by starting scores until something was learnt."""

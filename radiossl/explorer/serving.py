@@ -1,14 +1,16 @@
-"""Who may open the page: this computer alone, or whoever has the token; and how much a browser may send."""
+"""Who may open the page: whoever has the token; and how much a browser may send."""
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bokeh.server.auth_provider import AuthProvider
@@ -25,17 +27,17 @@ _LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)
-class Door:
-    """Where the page is, and what opens it.
+class TokenAuth:
+    """Where the page is served, and the token that opens it.
 
     Attributes
     ----------
-    address
-        To bind, 127.0.0.1 for this computer alone.
-    port
+    address : str
+        To bind, 127.0.0.1 for this computer alone; other users of it need the token all the same.
+    port : int
         To bind.
-    token
-        What a browser must show once; empty if only this computer can reach the page.
+    token : str
+        What a browser must show once.
     """
 
     address: str
@@ -43,8 +45,10 @@ class Door:
     token: str = field(repr=False)
 
     @classmethod
-    def at(cls, address: str, port: int) -> Door:
-        """Return a door with a new token if other computers can reach the address.
+    def from_address(cls, address: str, port: int) -> TokenAuth:
+        """Return the token of this address, the same after a restart, so that open pages find their way back.
+
+        It is kept in a folder that only this user can read; where none can be made, every start has a new token.
 
         Raises
         ------
@@ -55,7 +59,7 @@ class Door:
             raise RadiosslError(f"--address {address}: a name or an IPv4 address was expected")
         if not 0 < port < 65536:
             raise RadiosslError(f"--port {port}: 1 to 65535 was expected")
-        return cls(address, port, "" if _is_loopback(address) else secrets.token_urlsafe(32))
+        return cls(address, port, _kept_token(address, port))
 
     @property
     def hosts(self) -> list[str]:
@@ -64,7 +68,7 @@ class Door:
         Another name is that of a page elsewhere which leads here by way of a forged address (DNS rebinding).
         """
         names = [*_LOOPBACK_NAMES, self.address]
-        if self.token:
+        if not _is_loopback(self.address):
             names += [socket.gethostname(), socket.getfqdn()]
             with suppress(OSError):
                 own = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
@@ -75,20 +79,20 @@ class Door:
     def url(self) -> str:
         """What to open, with the token."""
         host = socket.gethostname() if self.address == "0.0.0.0" else self.address
-        return f"http://{host}:{self.port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{self.port}/?token={self.token}"
 
 
-class Doorkeeper(AuthProvider):
-    """Refuses every request, the page's and its socket's, that does not come by the door.
+class TokenCheck(AuthProvider):
+    """Refuses every request, the page's and its socket's, under another host name or without the token.
 
     Parameters
     ----------
-    door
-        See there.
+    auth : TokenAuth
+        The address and the token.
     """
 
-    def __init__(self, door: Door) -> None:
-        self.door = door
+    def __init__(self, auth: TokenAuth) -> None:
+        self.auth = auth
         super().__init__()
 
     @property
@@ -108,26 +112,24 @@ class Doorkeeper(AuthProvider):
 
     def check(self, handler: RequestHandler) -> None:
         """Raise a refusal (403), or keep the token as a cookie if the address had it."""
-        door = self.door
-        if handler.request.host.lower() not in door.hosts:
+        auth = self.auth
+        if handler.request.host.lower() not in auth.hosts:
             raise HTTPError(403, reason="unknown host")
-        if not door.token:
-            return
-        cookie = f"radiossl-{door.port}"
-        if _same(handler.get_query_argument("token", ""), door.token):
-            handler.set_cookie(cookie, door.token, httponly=True, samesite="Strict")
-        elif not _same(handler.get_cookie(cookie, "") or "", door.token):
+        cookie = f"radiossl-{auth.port}"
+        if _same(handler.get_query_argument("token", ""), auth.token):
+            handler.set_cookie(cookie, auth.token, httponly=True, samesite="Strict")
+        elif not _same(handler.get_cookie(cookie, "") or "", auth.token):
             raise HTTPError(403, reason="open the address that radiossl explore printed, with its token")
 
 
-def make_server(page: Callable[[], Any], door: Door, title: str) -> Server:
+def make_server(page: Callable[[], Any], auth: TokenAuth, title: str) -> Server:
     """Return the server of a page, not yet started.
 
     Parameters
     ----------
     page
         Makes a page for whoever opens one.
-    door
+    auth
         Where, and for whom.
     title
         Of the browser's tab.
@@ -143,17 +145,35 @@ def make_server(page: Callable[[], Any], door: Door, title: str) -> Server:
     try:
         return pn.io.server.get_server(
             page,
-            port=door.port,
-            address=door.address,
-            websocket_origin=door.hosts,
+            port=auth.port,
+            address=auth.address,
+            websocket_origin=auth.hosts,
             title=title,
             location=False,
-            auth_provider=Doorkeeper(door),
+            auth_provider=TokenCheck(auth),
             websocket_max_message_size=MOST_MESSAGE_BYTES,
         )
     except OSError as error:
         said = error.strerror or str(error)
-        raise RadiosslError(f"{door.address}:{door.port}: {said}; choose another --port or --address") from None
+        raise RadiosslError(f"{auth.address}:{auth.port}: {said}; choose another --port or --address") from None
+
+
+def _kept_token(address: str, port: int) -> str:
+    """The token of an address, made at its first use."""
+    token = secrets.token_urlsafe(32)
+    with suppress(OSError, RuntimeError):  # RuntimeError: a user without a home
+        folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "radiossl"
+        folder.mkdir(parents=True, mode=0o700, exist_ok=True)
+        path = folder / f"explorer-{address}-{port}.token"
+        with suppress(FileExistsError):
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "w") as stream:
+                stream.write(token)
+        status = path.stat()
+        kept = path.read_text(encoding="utf-8").strip()
+        if len(kept) >= len(token) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
+            return kept
+    return token
 
 
 def _is_loopback(address: str) -> bool:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from radiossl.explorer.kept import KeptLabels, KeptRatings
+from radiossl.explorer.kept import KeptLabels
 from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_url
 from radiossl.explorer.uploads import saved_upload, shown_name, temporary_folder
@@ -24,6 +24,7 @@ from radiossl.explorer.vectors import read_vectors
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
+from radiossl.ratings.journal import RatingsFile
 from radiossl.report.results import central_pixels
 from radiossl.report.sheets import Stretch
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
@@ -100,7 +101,7 @@ class Session:
             raise RadiosslError(f"{files.features}: a cutout_id stands there twice; it must name every source once")
         self.store = store
         self.store_rows = _rows_in_store(self._ids, store)
-        self.ratings = KeptRatings(files.ratings, files.who)
+        self.ratings = RatingsFile(files.ratings, files.who)
         self.labels = KeptLabels(files.labels)
         self.maps = Maps(self.file, files.map_folder, self._ids, files.seed)
         self.index: SimilarityIndex | None = None

@@ -10,19 +10,19 @@ from typing import Any
 from radiossl.explorer.drawing import DARK
 from radiossl.explorer.page import Page, make_page
 from radiossl.explorer.ranking import Ranking
-from radiossl.explorer.serving import Door, make_server
+from radiossl.explorer.serving import TokenAuth, make_server
 from radiossl.explorer.session import Files, Session
 from radiossl.store.store import CutoutStore
 
 
-def run(files: Files, store: CutoutStore | None, door: Door, browser: bool, say: Callable[[str], Any]) -> None:
+def run(files: Files, store: CutoutStore | None, auth: TokenAuth, browser: bool, say: Callable[[str], Any]) -> None:
     """Serve the page until Ctrl-C.
 
     Parameters
     ----------
     files, store
         See `Session`.
-    door
+    auth
         Where, and for whom.
     browser
         Whether to open the page in a browser.
@@ -37,7 +37,7 @@ def run(files: Files, store: CutoutStore | None, door: Door, browser: bool, say:
     session = Session(files, store)
     ranking = Ranking(session)
     Page(session, ranking, DARK)  # what compiles and loads at its first use does so now, not before the user's eyes
-    server = make_server(lambda: make_page(session, ranking), door, f"radiossl: {files.features.name}")
+    server = make_server(lambda: make_page(session, ranking), auth, f"radiossl: {files.features.name}")
 
     def stop(*_: object) -> None:
         server.io_loop.add_callback_from_signal(server.io_loop.stop)
@@ -48,9 +48,9 @@ def run(files: Files, store: CutoutStore | None, door: Door, browser: bool, say:
     session.load_beside(then=ranking.prepare)
     if store is None:
         say("no pixels: give --store, the store of the features")
-    say(f"{door.url}\nCtrl-C ends it; ratings are in {files.ratings}, labels in {files.labels}")
+    say(f"{auth.url}\nCtrl-C ends it; ratings are in {files.ratings}, labels in {files.labels}")
     if browser:
-        webbrowser.open(door.url)
+        webbrowser.open(auth.url)
     try:
         server.io_loop.start()
     finally:

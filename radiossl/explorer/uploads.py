@@ -10,8 +10,8 @@ from pathlib import Path
 from radiossl.io.errors import RadiosslError
 
 MOST_BYTES = 32 * 2**20
-#: Pixels of an upload: a small file may unpack to a huge image.
-MOST_PIXELS = 4096 * 4096
+#: Pixels of each side of an upload: a small file may unpack to a huge image, and a thin one becomes a square later.
+MOST_SIDE = 4096
 _LONGEST_NAME = 80
 
 #: How files of each kind begin. Compressed FITS and archives are not among them: what they unpack to has no limit.
@@ -44,7 +44,7 @@ def saved_upload(data: bytes, folder: str | Path) -> Path:
     Raises
     ------
     RadiosslError
-        If it is larger than `MOST_BYTES`, is no image of a known kind, or has more than `MOST_PIXELS` pixels.
+        If it is larger than `MOST_BYTES`, is no image of a known kind, or has a side longer than `MOST_SIDE` pixels.
     """
     if len(data) > MOST_BYTES:
         raise RadiosslError(f"the file has {len(data) / 2**20:.0f} MB; at most {MOST_BYTES // 2**20} are taken")
@@ -53,9 +53,10 @@ def saved_upload(data: bytes, folder: str | Path) -> Path:
         raise RadiosslError("not an image: a FITS (not compressed), PNG, JPEG, TIFF or NPY file was expected")
     path = Path(folder) / f"upload{suffix}"
     path.write_bytes(data)
-    pixels = _declared_pixels(path, data)
-    if not 0 < pixels <= MOST_PIXELS:
-        raise RadiosslError(f"an image of {pixels:,} pixels; 1 to {MOST_PIXELS:,} are taken")
+    sides = _declared_sides(path, data)
+    if not sides or not all(0 < side <= MOST_SIDE for side in sides) or math.prod(sides) > MOST_SIDE**2:
+        shown = " x ".join(f"{side:,}" for side in sides)
+        raise RadiosslError(f"an image of {shown or 0} pixels; at most {MOST_SIDE:,} x {MOST_SIDE:,} are taken")
     return path
 
 
@@ -71,8 +72,8 @@ def temporary_folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="radiossl-upload-")
 
 
-def _declared_pixels(path: Path, data: bytes) -> int:
-    """How many pixels the header announces, before any of them is read."""
+def _declared_sides(path: Path, data: bytes) -> tuple[int, ...]:
+    """The sides that the header announces, before any pixel is read."""
     try:
         if path.suffix == ".fits":
             from radiossl.survey.fits_image import find_image
@@ -80,18 +81,18 @@ def _declared_pixels(path: Path, data: bytes) -> int:
             image = find_image(path)
             if image.tiled:  # nobody knows what its tiles unpack to
                 raise _RefusedError("a compressed FITS image; unpack it first (funpack)")
-            return math.prod(image.axes)
+            return tuple(image.axes)
         if path.suffix == ".npy":
             import numpy as np
 
             stream = io.BytesIO(data)
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            return math.prod(read(stream)[0])
+            return tuple(read(stream)[0])
         from PIL import Image
 
         with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
-            return math.prod(picture.size)
+            return tuple(picture.size)
     except _RefusedError:
         raise
     except RadiosslError:

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ _NO_ROOM = {
     errno.EFBIG: "it is larger than the system allows a file to be",
 }
 _PROBE_BYTES = 2**20
+#: Between two attempts to take a lock, in seconds.
+_RETRY_S = 0.01
 
 _UMASK_LOCK = Lock()
 
@@ -172,11 +175,18 @@ def _no_room(error: BaseException, probe: Path | None) -> str | None:
 
 
 @contextmanager
-def only_writer(path: str | os.PathLike[str]) -> Iterator[None]:
+def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[None]:
     """Keep every other process of radiossl from writing `path`, a file or folder, at the same time.
 
     The lock is a hidden file beside `path`, held through the operating system: it is free again as soon as its holder
     ends, however that comes about. What a holder that was killed left half-written beside `path` is removed.
+
+    Parameters
+    ----------
+    path
+        What is going to be written.
+    wait_s
+        Seconds to wait for another process that is writing it.
 
     Raises
     ------
@@ -199,9 +209,11 @@ def only_writer(path: str | os.PathLike[str]) -> Iterator[None]:
         return
     except OSError as error:
         raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    with _locked(lock, fcntl) as stream:
+    with _locked(lock, fcntl, time.monotonic() + wait_s) as stream:
         if stream is None:
-            holder = lock.read_text(encoding="utf-8").strip() if lock.exists() else ""
+            holder = ""
+            with suppress(FileNotFoundError):
+                holder = lock.read_text(encoding="utf-8").strip()
             raise RadiosslError(
                 f"{path}: another radiossl process is writing it{f' ({holder})' if holder else ''}; wait until it ends"
             )
@@ -215,20 +227,30 @@ def only_writer(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(lock: Path, fcntl: Any) -> Iterator[TextIO | None]:
-    """Yield the locked file, or None if another process holds it."""
+def _locked(lock: Path, fcntl: Any, until: float) -> Iterator[TextIO | None]:
+    """Yield the locked file, or None if another process still holds it at that time."""
     while True:
         with lock.open("a", encoding="utf-8") as stream:
             try:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
+                if time.monotonic() < until:
+                    time.sleep(_RETRY_S)
+                    continue
                 yield None
                 return
             # Its last holder may have removed the file between the two steps: then this lock guards nothing.
-            if lock.exists() and lock.stat().st_ino == os.fstat(stream.fileno()).st_ino:
+            if _inode(lock) == os.fstat(stream.fileno()).st_ino:
                 stream.truncate(0)
                 yield stream
                 return
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:  # removed by its last holder meanwhile
+        return None
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -45,8 +45,8 @@ _BATCH = 50_000
 
 
 @dataclass(frozen=True)
-class Opinion:
-    """What is made of the ratings.
+class Prediction:
+    """What was learnt from the ratings.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ def learn(
     starting: NDArray[np.float64],
     method: str = "linear",
     seed: int = 0,
-) -> Opinion:
+) -> Prediction:
     """Learn what is interesting from ratings of a few objects.
 
     Parameters
@@ -167,10 +167,10 @@ def learn(
     if method != "blend":
         regress = _gaussian_process if method == "gp" else _bayesian_ridge
         rating, spread = regress(space, space[rows], ratings)
-        return Opinion(rating, spread, rating)
+        return Prediction(rating, spread, rating)
     rating, spread = _forest(space, space[rows], ratings, seed)
     score = blended_score(unit_range(starting), rating, nearest_distance(space, space[rows]))
-    return Opinion(rating, spread, score)
+    return Prediction(rating, spread, score)
 
 
 def blended_score(
@@ -209,12 +209,12 @@ def nearest_distance(space: NDArray[np.float32], rated: NDArray[np.float32]) -> 
     return np.concatenate([pairwise_distances_argmin_min(space[part], rated)[1] for part in batches]).astype(np.float64)
 
 
-def acquisition(opinion: Opinion, rule: str, best: float) -> NDArray[np.float64]:
+def acquisition(prediction: Prediction, rule: str, best: float) -> NDArray[np.float64]:
     """Return how much it would help to have each object rated, shape (n,).
 
     Parameters
     ----------
-    opinion
+    prediction
         What is believed of the objects.
     rule
         ``top``: what stands highest in the list. ``ucb``: expected rating and its spread, the upper confidence bound.
@@ -223,22 +223,22 @@ def acquisition(opinion: Opinion, rule: str, best: float) -> NDArray[np.float64]
         The highest rating so far.
     """
     if rule == "top":
-        return opinion.score
+        return prediction.score
     if rule == "ucb":
-        return opinion.rating + UCB_SPREADS * opinion.spread
+        return prediction.rating + UCB_SPREADS * prediction.spread
     if rule == "uncertain":
-        return opinion.spread
+        return prediction.spread
     if rule == "ei":
         from scipy.stats import norm
 
-        gain = opinion.rating - best - EI_TRADEOFF
-        spread = np.maximum(opinion.spread, 1e-12)
+        gain = prediction.rating - best - EI_TRADEOFF
+        spread = np.maximum(prediction.spread, 1e-12)
         return gain * norm.cdf(gain / spread) + spread * norm.pdf(gain / spread)
     raise RadiosslError(f"rule {rule!r} is unknown; there are {', '.join(RULES)}")
 
 
-def propose(
-    opinion: Opinion | None,
+def choose(
+    prediction: Prediction | None,
     starting: NDArray[np.float64],
     rated: NDArray[np.int64],
     ratings: NDArray[np.float64],
@@ -252,7 +252,7 @@ def propose(
 
     Parameters
     ----------
-    opinion
+    prediction
         From `learn`; None while nothing is rated: the highest starting scores are chosen then.
     starting
         Starting scores, shape (n,).
@@ -286,10 +286,13 @@ def propose(
         raise RadiosslError("every object is rated: there is nothing left to propose")
     count = min(count, len(left))
     by_rule = 0 if rule == "random" else count - round(explore * count)
-    if opinion is None:
+    if prediction is None:
         values, name = starting, "start"
     else:
-        values, name = (starting if rule == "random" else acquisition(opinion, rule, float(ratings.max()))), str(rule)
+        values, name = (
+            (starting if rule == "random" else acquisition(prediction, rule, float(ratings.max()))),
+            str(rule),
+        )
     # Equal values, as of ratings that are all the same, leave the order of the starting scores.
     chosen = left[np.lexsort((-starting[left], -values[left]))[:by_rule]]
     others = np.setdiff1d(left, chosen, assume_unique=True)

@@ -82,8 +82,10 @@ def crossvalidated_quality(
         train, test = fold != part, fold == part
         # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is judged.
         both = np.concatenate([rows[train], rows[test]])
-        opinion = learn(space[both], np.arange(train.sum()), ratings[train], starting[both], method=method, seed=seed)
-        score[test] = opinion.rating[train.sum() :]
+        prediction = learn(
+            space[both], np.arange(train.sum()), ratings[train], starting[both], method=method, seed=seed
+        )
+        score[test] = prediction.rating[train.sum() :]
     good = ratings >= INTERESTING
     measured = {}
     for name, values in (("", score), ("starting_", starting[rows])):

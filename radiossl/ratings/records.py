@@ -18,9 +18,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import existing_file
+from radiossl.io.files import atomic_file, existing_file
 
 LOWEST, HIGHEST = 1, 5
+#: In place of a rating: takes back the last one that the same person gave the object.
+WITHDRAWN = "-"
 #: The columns of a ratings file; the first two must be there.
 COLUMNS = ("cutout_id", "rating", "who", "when", "round")
 #: What Astronomaly writes for an object that has no label, and the upper end of its scores.
@@ -66,8 +68,26 @@ def read_ratings(*paths: str | os.PathLike[str]) -> pd.DataFrame:
         If a file is missing or damaged, lacks a column, or has a row without an id or with a rating that is no whole
         number from 1 to 5; the message names the file and the line in it.
     """
-    frames = [_read_ratings(existing_file(path)) for path in paths]
-    return pd.concat(frames, ignore_index=True) if frames else _no_ratings()
+    frames = [read_table(existing_file(path)) for path in paths]
+    if not frames:
+        return _no_ratings()
+    ratings = without_withdrawn(pd.concat(frames, ignore_index=True))
+    return ratings.assign(rating=ratings["rating"].astype(np.int64))
+
+
+def without_withdrawn(ratings: pd.DataFrame) -> pd.DataFrame:
+    """Leave out ratings that were withdrawn, and the rows that withdraw them."""
+    withdrawn = ratings["rating"] == WITHDRAWN
+    if not withdrawn.any():
+        return ratings
+    kept: dict[tuple[str, str], list[int]] = {}
+    for place, (name, who, gone) in enumerate(zip(ratings["cutout_id"], ratings["who"], withdrawn, strict=True)):
+        given = kept.setdefault((name, who), [])
+        if not gone:
+            given.append(place)
+        elif given:
+            given.pop()
+    return ratings.iloc[sorted(place for given in kept.values() for place in given)].reset_index(drop=True)
 
 
 def last_ratings(ratings: pd.DataFrame) -> pd.Series:
@@ -187,6 +207,34 @@ def astronomaly_table(
     return pd.DataFrame(columns, index=ids).sort_values("score", ascending=False, kind="stable")
 
 
+def write_astronomaly(
+    out: str | os.PathLike[str],
+    scores: str | os.PathLike[str],
+    ratings: Sequence[str | os.PathLike[str]] = (),
+    ranked: str | os.PathLike[str] | None = None,
+) -> pd.DataFrame:
+    """Write scores and ratings as Astronomaly's ``ml_scores.csv``; return its table, see `astronomaly_table`.
+
+    Parameters
+    ----------
+    out : path-like
+        File to write.
+    scores : path-like
+        CSV with ``cutout_id`` and ``score``.
+    ratings : sequence of path-like
+        Ratings files.
+    ranked : path-like, optional
+        ranked.csv of `radiossl rate rank`, for the scores after training.
+    """
+    starting = read_all_scores(scores)
+    ids = starting.index.to_numpy()
+    trained = None if ranked is None else read_scores(ranked, ids)
+    table = astronomaly_table(ids, starting.to_numpy(), last_ratings(read_ratings(*ratings)), trained)
+    with atomic_file(out) as temporary:
+        table.to_csv(temporary)
+    return table
+
+
 def unit_range(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     """Bring scores linearly to 0 ... 1; equal ones become 1, so that a list without an opinion stays visible."""
     scores = np.asarray(scores, dtype=np.float64)
@@ -194,16 +242,19 @@ def unit_range(scores: NDArray[np.floating]) -> NDArray[np.float64]:
     return (scores - low) / (high - low) if high > low else np.ones_like(scores)
 
 
-def _read_ratings(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """Read the rows of a ratings file, withdrawals among them; all columns are text. Errors as `read_ratings`."""
     frame = _read_csv(path, ("cutout_id", "rating"))
     frame = frame.reindex(columns=list(COLUMNS), fill_value="")
     frame = frame[frame["rating"] != ""]
     numbers = pd.to_numeric(frame["rating"], errors="coerce")
     _refuse(path, frame, frame["cutout_id"] == "", "cutout_id", "an id was expected")
-    valid = numbers.between(LOWEST, HIGHEST) & (numbers == numbers.round())
+    withdrawn = frame["rating"] == WITHDRAWN
+    valid = withdrawn | numbers.between(LOWEST, HIGHEST) & (numbers == numbers.round())
     expected = f"a whole number from {LOWEST} (dull) to {HIGHEST} (remarkable), or nothing, was expected"
     _refuse(path, frame, ~valid, "rating", expected)
-    return frame.assign(rating=numbers.astype(np.int64))
+    whole = numbers.fillna(0).astype(np.int64).astype(str)  # "5.0" is 5
+    return frame.assign(rating=whole.where(~withdrawn, WITHDRAWN))
 
 
 def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:

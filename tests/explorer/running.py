@@ -1,10 +1,12 @@
 """The explorer as people start it: a process of its own."""
 
+import os
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 
 @contextmanager
@@ -12,7 +14,10 @@ def running(arguments, folder):
     """`radiossl explore` with these arguments, in a folder; yields (address, process), and ends it as Ctrl-C does."""
     port = str(free_port())
     command = [sys.executable, "-m", "radiossl.cli.main", "explore", *arguments, "--no-browser", "--port", port]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | {"XDG_STATE_HOME": str(Path(folder) / "state")}  # tokens
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     told = []
     try:
         for line in process.stdout:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("panel", reason="the explorer needs pip install 'radiossl[explore]'")
 
-from radiossl.explorer.serving import Door, Doorkeeper
+from radiossl.explorer.serving import TokenAuth, TokenCheck
 from radiossl.io.errors import RadiosslError
 
 
@@ -29,47 +29,72 @@ class Request:
         self.set[name] = (value, how)
 
 
-def refused(door, request):
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path, monkeypatch):
+    """Tokens are kept in a folder of the test."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def refused(auth, request):
     from tornado.web import HTTPError
 
     try:
-        Doorkeeper(door).check(request)
+        TokenCheck(auth).check(request)
     except HTTPError as error:
         return error.status_code == 403
     return False
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "localhost", "127.0.0.2"])
-def test_this_computer_alone_needs_no_token(address):
-    door = Door.at(address, 5006)
-    assert door.token == ""
-    assert door.url == f"http://{address}:5006/"
-    assert not refused(door, Request("localhost:5006"))
+def test_other_users_of_this_computer_need_the_token_too(address):
+    auth = TokenAuth.from_address(address, 5006)
+    assert auth.url == f"http://{address}:5006/?token={auth.token}"
+    assert len(auth.token) > 40
+    assert refused(auth, Request("localhost:5006"))
+    assert not refused(auth, Request("localhost:5006", auth.token))
+
+
+def test_a_token_is_the_same_after_a_restart_and_readable_by_its_owner_alone(tmp_path):
+    first = TokenAuth.from_address("127.0.0.1", 5006).token
+    assert TokenAuth.from_address("127.0.0.1", 5006).token == first
+    assert TokenAuth.from_address("127.0.0.1", 5007).token != first
+    (kept,) = (tmp_path / "state").rglob("*5006.token")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert kept.parent.stat().st_mode & 0o777 == 0o700
+    kept.chmod(0o644)  # others may have read it
+    assert TokenAuth.from_address("127.0.0.1", 5006).token != first
+
+
+def test_without_a_folder_of_ones_own_every_start_has_a_new_token(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    assert TokenAuth.from_address("127.0.0.1", 5006).token != TokenAuth.from_address("127.0.0.1", 5006).token
 
 
 @pytest.mark.parametrize("host", ["evil.example:5006", "localhost:80", "localhost", "", "127.0.0.1:5006.evil.example"])
 def test_other_names_are_refused(host):
-    assert refused(Door.at("127.0.0.1", 5006), Request(host))
+    auth = TokenAuth.from_address("127.0.0.1", 5006)
+    assert refused(auth, Request(host, auth.token))
 
 
 def test_elsewhere_a_token_opens_and_is_kept_as_a_cookie():
-    door = Door.at("0.0.0.0", 7000)
-    assert len(door.token) > 40
-    assert door.token != Door.at("0.0.0.0", 7000).token
-    assert door.token not in repr(door)
-    assert door.url.endswith(f"?token={door.token}")
-    for wrong in ("", "x", door.token[:-1], door.token + "x", "é"):
-        assert refused(door, Request("localhost:7000", wrong))
-        assert refused(door, Request("localhost:7000", cookies={"radiossl-7000": wrong}))
-    first = Request("localhost:7000", door.token)
-    assert not refused(door, first)
+    auth = TokenAuth.from_address("0.0.0.0", 7000)
+    assert len(auth.token) > 40
+    assert auth.token != TokenAuth.from_address("0.0.0.0", 7001).token
+    assert auth.token not in repr(auth)
+    assert auth.url.endswith(f"?token={auth.token}")
+    for wrong in ("", "x", auth.token[:-1], auth.token + "x", "é"):
+        assert refused(auth, Request("localhost:7000", wrong))
+        assert refused(auth, Request("localhost:7000", cookies={"radiossl-7000": wrong}))
+    first = Request("localhost:7000", auth.token)
+    assert not refused(auth, first)
     value, how = first.set["radiossl-7000"]
     assert how == {"httponly": True, "samesite": "Strict"}
-    assert not refused(door, Request("localhost:7000", cookies={"radiossl-7000": value}))
-    assert refused(door, Request("localhost:7000", cookies={"radiossl-7001": value}))
+    assert not refused(auth, Request("localhost:7000", cookies={"radiossl-7000": value}))
+    assert refused(auth, Request("localhost:7000", cookies={"radiossl-7001": value}))
 
 
 @pytest.mark.parametrize(("address", "port"), [("127.0.0.1", 0), ("127.0.0.1", 70000), ("::1", 5006)])
-def test_impossible_doors_are_refused(address, port):
+def test_impossible_addresses_are_refused(address, port):
     with pytest.raises(RadiosslError, match="was expected"):
-        Door.at(address, port)
+        TokenAuth.from_address(address, port)

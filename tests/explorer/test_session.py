@@ -18,8 +18,8 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import learn, rated_rows, rating_space
+from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import last_ratings, read_ratings
-from radiossl.ratings.report import ranked_table
 from radiossl.similarity.search import SimilarityIndex
 
 from .conftest import COUNT, HOSTILE_ID
@@ -154,11 +154,11 @@ def test_the_ranking_is_that_of_radiossl_rate(session, survey):
         session.ratings.add(session.cutout_id(row), 1 + row % 5)
     ranking.learn("linear")
     rated, values = rated_rows(table, last_ratings(read_ratings(session.files.ratings)))
-    opinion = learn(rating_space(table), rated, values, starting)
-    expected = ranked_table(table, opinion, starting, rated, values)
+    prediction = learn(rating_space(table), rated, values, starting)
+    expected = ranked_table(table, prediction, starting, rated, values)
     assert ranking.table()["cutout_id"].tolist() == expected["cutout_id"].tolist()
     assert [session.cutout_id(row) for row in ranking.order] == expected["cutout_id"].tolist()
-    np.testing.assert_allclose(session.extra[EXPECTED], opinion.rating, atol=1e-3)
+    np.testing.assert_allclose(session.extra[EXPECTED], prediction.rating, atol=1e-3)
     assert not set(ranking.proposal().tolist()) & set(range(12))
 
 

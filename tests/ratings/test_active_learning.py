@@ -9,12 +9,12 @@ from radiossl.io.errors import RadiosslError
 from radiossl.ratings import active_learning
 from radiossl.ratings.active_learning import (
     METHODS,
-    Opinion,
+    Prediction,
     acquisition,
     blended_score,
+    choose,
     learn,
     nearest_distance,
-    propose,
     rated_rows,
     rating_space,
 )
@@ -112,18 +112,18 @@ def test_the_nearest_distance_is_that_of_a_loop(monkeypatch):
 def test_a_few_ratings_bring_their_like_to_the_top(clouds, method):
     table, truth = clouds
     rows = np.arange(0, 120, 10)
-    opinion = learn(rating_space(table), rows, truth[rows], np.ones(120), method=method)
+    prediction = learn(rating_space(table), rows, truth[rows], np.ones(120), method=method)
     if method == "blend":  # far from all ratings all stay as they were
-        assert opinion.score[80:].mean() > opinion.score[:80].mean()
-        assert opinion.score[rows[8:]].min() > 1.5 * opinion.score[rows[:8]].max()
+        assert prediction.score[80:].mean() > prediction.score[:80].mean()
+        assert prediction.score[rows[8:]].min() > 1.5 * prediction.score[rows[:8]].max()
     else:
-        assert np.sort(np.argsort(-opinion.score)[:40]).tolist() == list(range(80, 120))
-    assert opinion.rating[80:].min() > opinion.rating[:80].max()
-    assert (opinion.spread >= 0).all()
+        assert np.sort(np.argsort(-prediction.score)[:40]).tolist() == list(range(80, 120))
+    assert prediction.rating[80:].min() > prediction.rating[:80].max()
+    assert (prediction.spread >= 0).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_seed_gives_the_same_opinion_and_batches_change_nothing(clouds, method, monkeypatch):
+def test_the_same_seed_gives_the_same_prediction_and_batches_change_nothing(clouds, method, monkeypatch):
     table, truth = clouds
     rows, starting = np.arange(0, 120, 10), np.linspace(1, 0.5, 120)
     space = rating_space(table)
@@ -139,8 +139,8 @@ def test_the_same_seed_gives_the_same_opinion_and_batches_change_nothing(clouds,
 def test_less_is_known_far_from_the_ratings(clouds, method):
     table, truth = clouds
     rows = np.arange(0, 80, 4)  # none in the last cloud
-    opinion = learn(rating_space(table), rows, 2 * truth[rows], np.ones(120), method=method)
-    assert opinion.spread[80:].mean() > 1.2 * opinion.spread[:80].mean()
+    prediction = learn(rating_space(table), rows, 2 * truth[rows], np.ones(120), method=method)
+    assert prediction.spread[80:].mean() > 1.2 * prediction.spread[:80].mean()
 
 
 def test_the_gaussian_process_is_the_textbooks(clouds):
@@ -152,7 +152,7 @@ def test_the_gaussian_process_is_the_textbooks(clouds):
     space = rating_space(table).astype(np.float64)
     rows = np.arange(0, 120, 7)
     ratings = truth[rows] + np.random.default_rng(0).normal(0, 0.6, len(rows))
-    opinion = learn(space.astype(np.float32), rows, ratings, np.ones(120), method="gp")
+    prediction = learn(space.astype(np.float32), rows, ratings, np.ones(120), method="gp")
     fitted = GaussianProcessRegressor(
         ConstantKernel(1.0, (1e-2, 1e2)) * Matern(1.0, (0.1, 30.0), nu=1.5) + WhiteKernel(0.5, (1e-2, 1e1)),
         normalize_y=True,
@@ -163,8 +163,8 @@ def test_the_gaussian_process_is_the_textbooks(clouds):
     across = signal(space, space[rows])
     mean = ratings.mean() + ratings.std() * across @ inverse @ scaled
     variance = ratings.std() ** 2 * (np.diag(signal(space)) - np.einsum("ij,jk,ik->i", across, inverse, across))
-    assert opinion.rating == pytest.approx(mean, abs=1e-3)
-    assert opinion.spread == pytest.approx(np.sqrt(np.maximum(variance, 0)), abs=1e-3)
+    assert prediction.rating == pytest.approx(mean, abs=1e-3)
+    assert prediction.spread == pytest.approx(np.sqrt(np.maximum(variance, 0)), abs=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -173,11 +173,11 @@ def test_one_rating_or_equal_ones_leave_the_starting_order(clouds, method, rows)
     table, _ = clouds
     starting = np.random.default_rng(0).permutation(120).astype(float)
     ratings = np.full(len(rows), 3.0)
-    opinion = learn(rating_space(table), np.array(rows), ratings, starting, method=method)
-    assert np.isfinite(opinion.score).all()
-    assert opinion.rating == pytest.approx(3.0)
+    prediction = learn(rating_space(table), np.array(rows), ratings, starting, method=method)
+    assert np.isfinite(prediction.score).all()
+    assert prediction.rating == pytest.approx(3.0)
     if method != "blend":
-        chosen = propose(opinion, starting, np.array(rows), ratings, 3, rule="top", explore=0).rows
+        chosen = choose(prediction, starting, np.array(rows), ratings, 3, rule="top", explore=0).rows
         left = np.setdiff1d(np.arange(120), rows)
         assert chosen.tolist() == left[np.argsort(-starting[left])][:3].tolist()
 
@@ -198,47 +198,47 @@ def test_learning_from_nothing_or_by_an_unknown_method_is_refused(clouds, monkey
 
 
 def test_acquisition_by_hand():
-    opinion = Opinion(np.array([3.0, 4.0]), np.array([2.0, 0.5]), np.array([0.2, 0.9]))
-    assert acquisition(opinion, "top", 4.0).tolist() == [0.2, 0.9]
-    assert acquisition(opinion, "ucb", 4.0).tolist() == [5.0, 4.5]
-    assert acquisition(opinion, "uncertain", 4.0).tolist() == [2.0, 0.5]
+    prediction = Prediction(np.array([3.0, 4.0]), np.array([2.0, 0.5]), np.array([0.2, 0.9]))
+    assert acquisition(prediction, "top", 4.0).tolist() == [0.2, 0.9]
+    assert acquisition(prediction, "ucb", 4.0).tolist() == [5.0, 4.5]
+    assert acquisition(prediction, "uncertain", 4.0).tolist() == [2.0, 0.5]
     # (3 - 4 - 0.5) Phi(-0.75) + 2 phi(-0.75), and (4 - 4 - 0.5) Phi(-1) + 0.5 phi(-1)
     by_hand = [-1.5 * norm.cdf(-0.75) + 2 * norm.pdf(-0.75), -0.5 * norm.cdf(-1) + 0.5 * norm.pdf(-1)]
-    assert acquisition(opinion, "ei", 4.0) == pytest.approx(by_hand)
+    assert acquisition(prediction, "ei", 4.0) == pytest.approx(by_hand)
 
 
 def test_expected_improvement_is_the_mean_of_draws():
-    opinion = Opinion(np.array([3.0]), np.array([2.0]), np.array([0.0]))
+    prediction = Prediction(np.array([3.0]), np.array([2.0]), np.array([0.0]))
     draws = np.random.default_rng(0).normal(3, 2, 1_000_000)
     slow = np.maximum(draws - 4 - active_learning.EI_TRADEOFF, 0).mean()
-    assert acquisition(opinion, "ei", 4.0)[0] == pytest.approx(slow, rel=0.01)
+    assert acquisition(prediction, "ei", 4.0)[0] == pytest.approx(slow, rel=0.01)
 
 
 def test_the_first_round_takes_the_highest_scores_and_random_others():
     starting = np.arange(100.0)
-    proposal = propose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=1)
+    proposal = choose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=1)
     assert proposal.rows[:7].tolist() == [99, 98, 97, 96, 95, 94, 93]
     assert proposal.why.tolist() == ["start"] * 7 + ["random"] * 3
     assert len(set(proposal.rows)) == 10
-    again = propose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=1)
-    other = propose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=2)
+    again = choose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=1)
+    other = choose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=2)
     assert again.rows.tolist() == proposal.rows.tolist()
     assert set(other.rows[7:]) != set(proposal.rows[7:])
 
 
 def test_nothing_rated_or_forbidden_is_proposed_and_no_more_than_is_left():
     starting = np.arange(6.0)
-    opinion = Opinion(starting, starting, starting)
+    prediction = Prediction(starting, starting, starting)
     allowed = np.array([True, True, True, True, False, True])
-    proposal = propose(opinion, starting, np.array([5, 0]), np.array([1.0, 2.0]), 10, rule="ucb", allowed=allowed)
+    proposal = choose(prediction, starting, np.array([5, 0]), np.array([1.0, 2.0]), 10, rule="ucb", allowed=allowed)
     assert sorted(proposal.rows) == [1, 2, 3]
     with pytest.raises(RadiosslError, match="every object is rated"):
-        propose(opinion, starting, np.arange(6), np.ones(6), 10)
+        choose(prediction, starting, np.arange(6), np.ones(6), 10)
 
 
 def test_the_random_rule_draws_all():
     starting = np.arange(1000.0)
-    proposal = propose(None, starting, np.empty(0, int), np.empty(0), 200, rule="random")
+    proposal = choose(None, starting, np.empty(0, int), np.empty(0), 200, rule="random")
     assert set(proposal.why) == {"random"}
     assert proposal.rows.mean() == pytest.approx(500, abs=80)
 
@@ -247,7 +247,7 @@ def test_the_random_rule_draws_all():
 def test_wrong_wishes_are_refused(wrong):
     wishes = {"count": 5, "rule": "ucb", "explore": 0.5} | wrong
     with pytest.raises(RadiosslError):
-        propose(None, np.ones(9), np.empty(0, int), np.empty(0), **wishes)
+        choose(None, np.ones(9), np.empty(0, int), np.empty(0), **wishes)
 
 
 # Judging --------------------------------------------------------------------------------------------------------------

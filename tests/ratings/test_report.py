@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -7,9 +9,9 @@ import pytest
 
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
-from radiossl.ratings.active_learning import Opinion
+from radiossl.ratings.active_learning import Prediction
+from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import last_ratings, read_ratings
-from radiossl.ratings.report import ranked_table
 
 PNG = b"\x89PNG"
 
@@ -132,8 +134,57 @@ def test_a_round_can_be_made_again_from_its_record(capsys, files):
 def test_the_record_survives_a_lost_rounds_file(capsys, files):
     propose(capsys, files, "-n", 4)
     (files / "loop" / "rounds.csv").unlink()
-    propose(capsys, files, "-n", 4)
+    propose(capsys, files, "-n", 4, "--seed", 1)
     assert pd.read_csv(files / "loop" / "rounds.csv")["round"].tolist() == [1] * 4 + [2] * 4
+
+
+def test_the_same_proposal_twice_does_nothing_twice(capsys, files):
+    (files / "ratings.csv").write_text("cutout_id,rating\nc00,1\nc13,5\n")
+    known = ["--ratings", files / "ratings.csv", "-n", 4]
+    assert propose(capsys, files, *known)[0] == 0
+    first = files / "loop" / "round_001" / "propose.csv"
+    filled = fill(first)
+    (files / "loop" / "rounds.csv").unlink()
+    status, printed = propose(capsys, files, *known)
+    assert status == 0
+    assert "proposed already" in printed
+    assert str(first) in printed
+    assert [path.name for path in sorted((files / "loop").glob("round*"))] == ["round_001", "rounds.csv"]
+    assert pd.read_csv(first)["rating"].sum() == filled["rating"].sum() > 0  # what was filled in stays
+    (files / "ratings.csv").write_text("cutout_id,rating\nc00,1\nc13,4\n")
+    assert "proposed already" not in propose(capsys, files, *known)[1]
+    assert (files / "loop" / "round_002").is_dir()
+
+
+def test_two_proposals_at_once_are_two_rounds(files):
+    command = [sys.executable, "-m", "radiossl.cli.main", "rate", "propose", files / "features.parquet", "-n", "3"]
+    command += ["--scores", files / "anomalies.csv", "--out", files / "loop", "--seed"]
+    running = [subprocess.Popen([*command, str(seed)], stdout=subprocess.DEVNULL) for seed in range(3)]
+    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    assert len(list((files / "loop").glob("round_*"))) == 3
+    assert len(pd.read_csv(files / "loop" / "rounds.csv")) == 9
+
+
+def test_the_size_is_learnt_from_where_there_is_one(capsys, files):
+    table = FeatureTable.read(files / "features.parquet")
+    sizes = pa.array(np.where(np.arange(24) % 2, 10.0, 1.0))
+    columns = table.columns.append_column("size_pixels", sizes)
+    rng = np.random.default_rng(1)
+    FeatureTable(columns, rng.normal(size=(24, 4)).astype(np.float32), table.metadata).write(files / "sized.parquet")
+    (files / "ratings.csv").write_text(
+        "cutout_id,rating\n" + "".join(f"c{i:02d},{5 if i % 2 else 1}\n" for i in range(12))
+    )
+    command = ["rate", "rank", files / "sized.parquet", "--scores", files / "anomalies.csv"]
+    command += ["--ratings", files / "ratings.csv", "--out", files / "rank"]
+    status, printed = run(capsys, *command)
+    assert status == 0, printed
+    assert "learning from size_pixels too" in printed
+    ranked = pd.read_csv(files / "rank" / "ranked.csv")
+    assert all(int(name[1:]) % 2 for name in ranked["cutout_id"].head(12))
+    assert json.loads((files / "rank" / "metrics.json").read_text())["columns"] == ["size_pixels"]
+    status, printed = run(capsys, *command, "--columns", "none")
+    assert "size_pixels" not in printed
+    assert json.loads((files / "rank" / "metrics.json").read_text())["columns"] == []
 
 
 def test_adding_a_file_twice_changes_nothing_and_a_new_rating_counts(capsys, files):
@@ -187,8 +238,8 @@ def test_an_unknown_method_is_refused_before_anything_is_rated(capsys, files):
 
 def test_the_ranked_table_by_hand():
     table = FeatureTable(pa.table({"cutout_id": ["a", "b", "c"]}), np.zeros((3, 1), np.float32))
-    opinion = Opinion(np.array([2.0, 3.0, 2.0]), np.zeros(3), np.array([0.5, 0.7, 0.5]))
-    ranked = ranked_table(table, opinion, np.array([0.1, 0.2, 0.9]), np.array([1]), np.array([4.0]))
+    prediction = Prediction(np.array([2.0, 3.0, 2.0]), np.zeros(3), np.array([0.5, 0.7, 0.5]))
+    ranked = ranked_table(table, prediction, np.array([0.1, 0.2, 0.9]), np.array([1]), np.array([4.0]))
     assert ranked["cutout_id"].tolist() == ["b", "c", "a"]  # c before a by its starting score
     assert ranked["starting_rank"].tolist() == [2, 1, 3]
     assert ranked["rating"].fillna(0).tolist() == [4, 0, 0]

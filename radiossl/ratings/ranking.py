@@ -1,0 +1,239 @@
+"""A list ordered by ratings: table, galleries, and how far the order can be trusted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.features.table import FeatureTable
+from radiossl.io.files import write_json
+from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
+from radiossl.ratings.quality import crossvalidated_quality
+from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
+from radiossl.ratings.rounds import draw_cutouts, learnt_columns, named
+from radiossl.report.figures import BLUE, GREY, new_figure, plain_axes, save_figure
+from radiossl.report.html import Report
+from radiossl.report.results import write_table
+from radiossl.store.store import CutoutStore
+
+_GALLERY = 30
+_IN_REPORT = 100
+
+
+@dataclass(frozen=True)
+class RankedList:
+    """What `rank` made.
+
+    Attributes
+    ----------
+    report : Path
+        The report of the result folder.
+    table : DataFrame
+        See `ranked_table`.
+    rated : int
+        Objects that were learnt from.
+    columns : tuple of str
+        Columns that were learnt from beside the features.
+    quality : dict
+        See `radiossl.ratings.quality.crossvalidated_quality`; empty with fewer than two ratings a fold.
+    """
+
+    report: Path
+    table: pd.DataFrame
+    rated: int
+    columns: tuple[str, ...]
+    quality: dict[str, float]
+
+
+def rank(
+    features: str | os.PathLike[str],
+    scores: str | os.PathLike[str],
+    ratings: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    method: str = "linear",
+    columns: Sequence[str] | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    store: CutoutStore | None = None,
+) -> RankedList:
+    """Rank a list by what ratings of some of its objects teach; write a table, galleries and a report.
+
+    Parameters
+    ----------
+    features : path-like
+        Feature table.
+    scores : path-like
+        CSV with ``cutout_id`` and ``score``, such as anomalies.csv; higher is more anomalous.
+    ratings : sequence of path-like
+        Ratings files; of an object rated several times the last one counts.
+    out : path-like
+        Result folder to write.
+    method : {'linear', 'gp', 'blend'}
+        See `radiossl.ratings.active_learning.learn`.
+    columns : sequence of str, optional
+        Columns to learn from beside the features; by default the size, if the table has a column for it.
+    folds : int
+        Folds of the rated objects by which the method is tested.
+    seed : int
+        Random seed.
+    store : CutoutStore, optional
+        The pixels, for the galleries.
+
+    Raises
+    ------
+    RadiosslError
+        If a file is missing or damaged or belongs to other objects, or nothing is rated.
+
+    See Also
+    --------
+    radiossl.ratings.rounds.propose : choose what to rate.
+    """
+    table = FeatureTable.read(features)
+    rated, values = rated_rows(table, last_ratings(read_ratings(*ratings)))
+    starting = read_scores(scores, table.column("cutout_id"))
+    columns = learnt_columns(table, columns)
+    space = rating_space(table, columns)
+    prediction = learn(space, rated, values, starting, method=method, seed=seed)
+    quality: dict[str, float] = {}
+    by = " and ".join(["features", *columns])
+    notes = [f"{len(table)} objects, {len(rated)} of them rated; method {method} on {by}, seed {seed}."]
+    if len(rated) >= 2 * folds:
+        quality = crossvalidated_quality(space, rated, values, starting, method=method, folds=folds, seed=seed)
+        notes.append(
+            f"In {folds} folds of the rated objects, the expected rating puts an object rated 4 or more above one rated"
+            f" less with probability {quality['auc']:.2f}; the starting score does so with probability"
+            f" {quality['starting_auc']:.2f}. Rated objects are no fair sample of the list unless drawn at random."
+        )
+    metrics = {
+        "objects": len(table),
+        "rated": len(rated),
+        **{f"rated[{rating}]": int((values == rating).sum()) for rating in range(LOWEST, HIGHEST + 1)},
+        "method": method,
+        "columns": list(columns),
+        "seed": seed,
+        "folds": folds,
+        **{f"crossvalidated_{name}": value for name, value in quality.items()},
+    }
+    ranked = ranked_table(table, prediction, starting, rated, values)
+
+    def draw(rows: pd.DataFrame, path: Path) -> None:
+        assert store is not None
+        draw_cutouts(store, table.metadata, rows["cutout_id"].tolist(), _captions(rows), path)
+
+    report = write_ranking(out, ranked, metrics, notes, None if store is None else draw)
+    return RankedList(report, ranked, len(rated), columns, quality)
+
+
+def ranked_table(
+    table: FeatureTable,
+    prediction: Prediction,
+    starting: NDArray[np.float64],
+    rated: NDArray[np.int64],
+    ratings: NDArray[np.float64],
+) -> pd.DataFrame:
+    """Return the list ordered by the ratings.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``rank`` (from 1), ``cutout_id``, ``ra_deg`` and ``dec_deg`` if known, ``score`` (what the order
+        follows; of equal ones the starting score), ``expected_rating`` and its ``spread``, ``starting_score``,
+        ``starting_rank``, and ``rating`` where there is one.
+    """
+    frame = named(table)
+    frame["score"] = prediction.score
+    frame["expected_rating"], frame["spread"] = prediction.rating, prediction.spread
+    frame["starting_score"] = starting
+    frame["starting_rank"] = pd.Series(-starting).rank(method="first").astype(np.int64)
+    frame["rating"] = pd.Series(ratings, index=rated).reindex(range(len(table))).astype("Int64")
+    frame = frame.sort_values(["score", "starting_score"], ascending=False, kind="stable").reset_index(drop=True)
+    frame.insert(0, "rank", np.arange(1, len(frame) + 1))
+    return frame
+
+
+def write_ranking(
+    out: str | os.PathLike[str],
+    ranked: pd.DataFrame,
+    metrics: dict[str, Any],
+    notes: Sequence[str],
+    draw: Callable[[pd.DataFrame, Path], None] | None,
+) -> Path:
+    """Write ranked.csv, metrics.json, galleries, a figure and report.html; return the report's path.
+
+    Parameters
+    ----------
+    out
+        Folder.
+    ranked
+        From `ranked_table`.
+    metrics
+        Numbers for metrics.json and the report.
+    notes
+        Sentences for the top of the report.
+    draw
+        Draws these rows as a gallery into a file; None for no galleries.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(ranked, out / "ranked.csv")
+    write_json(out / "metrics.json", metrics)
+    report = Report("The list, re-ranked by ratings").text(*notes)
+    if draw is not None:
+        unseen = ranked[ranked["rating"].isna()].head(_GALLERY)
+        if len(unseen):
+            draw(unseen, out / "gallery.png")
+            report.figure(out / "gallery.png", "The highest of those that nobody has rated; above what is expected.")
+        risen = ranked[ranked["rating"].isna() & (ranked["rank"] <= max(_GALLERY, len(ranked) // 20))]
+        risen = risen.assign(gain=risen["starting_rank"] - risen["rank"]).nlargest(_GALLERY // 2, "gain")
+        risen = risen[risen["gain"] > 0]
+        if len(risen):
+            draw(risen, out / "risen.png")
+            report.figure(out / "risen.png", "What the ratings brought into the first 5 % from farthest down.")
+    draw_expected_against_rated(ranked, out / "ratings.png")
+    report.section("Ratings").figure(
+        out / "ratings.png",
+        "Expected rating of the rated objects, which were learnt from, and of all others.",
+    )
+    report.section("Numbers").values(metrics)
+    report.section(f"The first {min(_IN_REPORT, len(ranked))}").table(ranked.head(_IN_REPORT))
+    report.link(out / "ranked.csv").link(out / "metrics.json")
+    return report.write(out / "report.html")
+
+
+def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:
+    """Draw the distribution of the expected ratings, of all objects and of those of each rating, as PNG."""
+    figure = new_figure(5.6, 3.2)
+    axes = plain_axes(figure.add_subplot())
+    values = ranked["expected_rating"].to_numpy(dtype=float)
+    groups = [("not rated", values[ranked["rating"].isna()])]
+    groups += [
+        (f"rated {rating}", values[(ranked["rating"] == rating).fillna(False).to_numpy(dtype=bool)])
+        for rating in range(LOWEST, HIGHEST + 1)
+    ]
+    for place, (_, group) in enumerate(groups):
+        if len(group):
+            colour = BLUE if place else GREY
+            low, middle, high = np.percentile(group, [10, 50, 90])
+            axes.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
+            axes.plot(middle, place, "o", color=colour, markersize=6)
+    axes.set_yticks(range(len(groups)), [f"{name} ({len(group)})" for name, group in groups], fontsize=9)
+    axes.set_xlim(min(LOWEST, values.min()) - 0.1, max(HIGHEST, values.max()) + 0.1)
+    axes.set_ylim(-0.6, len(groups) - 0.4)
+    axes.set_xlabel("expected rating: median, and range of the middle 80 %", fontsize=9)
+    save_figure(figure, out)
+
+
+def _captions(frame: pd.DataFrame) -> list[str]:
+    return [
+        f"#{row['rank']}: {row['expected_rating']:.1f} ± {row['spread']:.1f}\n{row['cutout_id']}"
+        f"\nwas {row['starting_rank']}"
+        for row in frame.to_dict("records")
+    ]

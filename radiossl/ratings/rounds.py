@@ -1,0 +1,304 @@
+"""Rounds of proposals: what to rate next, as a folder with a table to fill in."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import radiossl
+from radiossl.anomalies.size import size_column
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_folder, only_writer, read_json, write_json
+from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
+from radiossl.ratings.journal import PATIENCE_S
+from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
+from radiossl.report.html import Report
+from radiossl.report.results import cutout_images, write_table
+from radiossl.report.sheets import image_grid
+from radiossl.store.store import CutoutStore
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """How a round was made: together with the files, all that is needed to make it again.
+
+    Attributes
+    ----------
+    features, scores : str
+        Files, as they were given.
+    weights_sha256 : str
+        Of the backbone that made the features, empty if not known.
+    method, rule, explore, columns, seed, count
+        See `propose`.
+    """
+
+    features: str
+    scores: str
+    weights_sha256: str
+    method: str
+    rule: str
+    explore: float
+    columns: Sequence[str]
+    seed: int
+    count: int
+
+    def __post_init__(self) -> None:
+        # The first round learns nothing, but what it records is what the next ones are made with.
+        if self.method not in METHODS:
+            raise RadiosslError(f"method {self.method!r} is unknown; there are {', '.join(METHODS)}")
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round of proposals.
+
+    Attributes
+    ----------
+    path : Path
+        Its propose.csv.
+    proposed, rated : int
+        How many objects are proposed, and how many ratings they were chosen by.
+    columns : tuple of str
+        Columns that were learnt from beside the features.
+    new : bool
+        False if the same round was there already, and nothing was written.
+    """
+
+    path: Path
+    proposed: int
+    rated: int
+    columns: tuple[str, ...]
+    new: bool
+
+
+def propose(
+    features: str | os.PathLike[str],
+    scores: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    ratings: Sequence[str | os.PathLike[str]] = (),
+    number: int = 25,
+    method: str = "linear",
+    rule: str = "ucb",
+    explore: float = 0.5,
+    columns: Sequence[str] | None = None,
+    seed: int = 0,
+    store: CutoutStore | None = None,
+) -> Round:
+    """Propose objects to rate: add a round with a table to fill in, a gallery and a report to a folder.
+
+    The same call with the same ratings finds its round there and adds none.
+
+    Parameters
+    ----------
+    features : path-like
+        Feature table.
+    scores : path-like
+        CSV with ``cutout_id`` and ``score``, such as anomalies.csv; higher is more anomalous.
+    out : path-like
+        Folder of the rounds.
+    ratings : sequence of path-like
+        Ratings files; of an object rated several times the last one counts.
+    number : int
+        How many objects to propose.
+    method : {'linear', 'gp', 'blend'}
+        See `radiossl.ratings.active_learning.learn`.
+    rule : {'top', 'ucb', 'ei', 'uncertain', 'random'}
+        See `radiossl.ratings.active_learning.acquisition`.
+    explore : float
+        Fraction that is drawn at random whatever the rule.
+    columns : sequence of str, optional
+        Columns to learn from beside the features; by default the size, if the table has a column for it.
+    seed : int
+        Random seed.
+    store : CutoutStore, optional
+        The pixels, for the gallery.
+
+    Raises
+    ------
+    RadiosslError
+        If a file is missing or damaged, or belongs to other objects, or nothing is left to rate.
+
+    See Also
+    --------
+    radiossl.ratings.journal.add_ratings : keep the filled-in ratings.
+    radiossl.ratings.ranking.rank : order the list by them.
+    """
+    table = FeatureTable.read(features)
+    known = read_ratings(*ratings)
+    rated, values = rated_rows(table, last_ratings(known))
+    starting = read_scores(scores, table.column("cutout_id"))
+    columns = learnt_columns(table, columns)
+    sha256 = table.metadata.get("weights_sha256", "")
+    settings = RoundSettings(str(features), str(scores), sha256, method, rule, explore, columns, seed, number)
+    prediction = None
+    if len(rated):
+        prediction = learn(rating_space(table, columns), rated, values, starting, method=method, seed=seed)
+    proposal = choose(prediction, starting, rated, values, number, rule=rule, explore=explore, seed=seed)
+    path, new = write_round(Path(out), table, prediction, starting, proposal, known, settings, store)
+    return Round(path, len(proposal.rows), len(rated), columns, new)
+
+
+def learnt_columns(table: FeatureTable, columns: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns to learn from beside the features: those given, by default the size if there is one."""
+    if columns is not None:
+        return tuple(columns)
+    size = size_column(table)
+    return () if size is None else (size,)
+
+
+def write_round(
+    out: Path,
+    table: FeatureTable,
+    prediction: Prediction | None,
+    starting: NDArray[np.float64],
+    proposal: Proposal,
+    ratings: pd.DataFrame,
+    settings: RoundSettings,
+    store: CutoutStore | None,
+) -> tuple[Path, bool]:
+    """Write the next round of a folder of rounds; return the path of its propose.csv, and whether it is new.
+
+    The round is a folder ``round_001``, ``round_002``, ...: propose.csv with an empty column ``rating`` to fill in,
+    gallery.png, report.html, ratings.csv (what was known) and round.json (what was proposed, when, and with what).
+    rounds.csv beside them lists the proposals of all rounds; it is made from their round.json each time, so that an
+    interrupted command leaves nothing that the next one does not mend.
+
+    Parameters
+    ----------
+    out
+        The folder of rounds.
+    table, prediction, starting, proposal
+        What was asked of `radiossl.ratings.active_learning.choose`, and its answer.
+    ratings
+        All ratings that were known, as `read_ratings` returns them.
+    settings
+        To be recorded.
+    store
+        For the gallery; None for no pictures.
+    """
+    with only_writer(out, wait_s=PATIENCE_S):  # two at once would take the same number
+        last = max((_number(folder) for folder in _rounds(out)), default=0)
+        folder = out / f"round_{last:03d}"
+        new = not (last and _same_round(folder, table, prediction, starting, proposal, ratings, settings))
+        if new:
+            folder = out / f"round_{last + 1:03d}"
+            frame = _proposed(table, prediction, starting, proposal, last + 1)
+            _write_folder(folder, frame, ratings, settings, store, table.metadata)
+        write_table(_all_rounds(out), out / "rounds.csv")
+    return folder / "propose.csv", new
+
+
+def named(table: FeatureTable) -> pd.DataFrame:
+    """Return the ids of a table's objects as text, and their positions if known."""
+    names = ["cutout_id", *(name for name in ("ra_deg", "dec_deg") if name in table.columns.column_names)]
+    frame = pd.DataFrame({name: table.column(name) for name in names})
+    return frame.assign(cutout_id=frame["cutout_id"].astype(str))
+
+
+def draw_cutouts(
+    store: CutoutStore, metadata: dict[str, Any], ids: Sequence[str], captions: Sequence[str], out: Path
+) -> None:
+    """Draw a sheet of cutouts as the backbone saw them."""
+    images = cutout_images(store, ids, metadata.get("preprocessing", {}).get("field_px"))
+    # As Protege shows them (Lochner & Rudnick 2025, figure 9): structure in bright sources is what is rated.
+    image_grid(images, captions, out=out, how="asinh")
+
+
+def _write_folder(
+    path: Path,
+    frame: pd.DataFrame,
+    ratings: pd.DataFrame,
+    settings: RoundSettings,
+    store: CutoutStore | None,
+    metadata: dict[str, Any],
+) -> None:
+    number = _number(path)
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    with atomic_folder(path) as folder:
+        write_table(frame, folder / "propose.csv")
+        write_table(ratings, folder / "ratings.csv")
+        record = {"round": number, "when": when, "radiossl_version": radiossl.__version__, **asdict(settings)}
+        record |= {"ratings_known": len(ratings), "rated_objects": int(ratings["cutout_id"].nunique())}
+        write_json(folder / "round.json", record | {"proposed": frame.drop(columns="rating").to_dict("records")})
+        report = Report(f"What to rate next: round {number}").text(
+            f"Write a rating from {LOWEST} (dull) to {HIGHEST} (remarkable) into the column rating of propose.csv; "
+            "leave it empty where you cannot say. Then add the ratings to your file with radiossl rate add."
+        )
+        if store is not None:
+            captions = [_caption(row) for row in frame.to_dict("records")]
+            draw_cutouts(store, metadata, frame["cutout_id"].tolist(), captions, folder / "gallery.png")
+            report.figure(folder / "gallery.png", "The proposals in the order of propose.csv.")
+        report.table(frame.drop(columns="rating"))
+        report.section("How this was made").values(record)
+        for name in ("propose.csv", "ratings.csv", "round.json"):
+            report.link(folder / name)
+        report.write(folder / "report.html")
+
+
+def _same_round(
+    folder: Path,
+    table: FeatureTable,
+    prediction: Prediction | None,
+    starting: NDArray[np.float64],
+    proposal: Proposal,
+    ratings: pd.DataFrame,
+    settings: RoundSettings,
+) -> bool:
+    """Whether a round was made with these settings and ratings, and proposes the same."""
+    record = read_json(folder / "round.json")
+    wanted = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
+    if {name: record.get(name) for name in wanted} != wanted:
+        return False
+    ids = _proposed(table, prediction, starting, proposal, 0)["cutout_id"].tolist()
+    return ids == [row["cutout_id"] for row in record["proposed"]] and read_ratings(folder / "ratings.csv").equals(
+        ratings.reset_index(drop=True)
+    )
+
+
+def _proposed(
+    table: FeatureTable, prediction: Prediction | None, starting: NDArray[np.float64], proposal: Proposal, number: int
+) -> pd.DataFrame:
+    frame = named(table).iloc[proposal.rows].reset_index(drop=True)
+    frame.insert(1, "rating", "")
+    frame.insert(2, "round", number)
+    frame["why"] = proposal.why
+    frame["starting_score"] = starting[proposal.rows]
+    if prediction is not None:
+        frame["expected_rating"] = prediction.rating[proposal.rows]
+        frame["spread"] = prediction.spread[proposal.rows]
+    return frame
+
+
+def _caption(row: dict[Any, Any]) -> str:
+    expected = f"{row['expected_rating']:.1f} ± {row['spread']:.1f} " if "expected_rating" in row else ""
+    return f"{row['cutout_id']}\n{expected}({row['why']})"
+
+
+def _rounds(out: Path) -> list[Path]:
+    return sorted(folder for folder in out.glob("round_*") if re.fullmatch(r"round_\d+", folder.name))
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name.removeprefix("round_"))
+
+
+def _all_rounds(out: Path) -> pd.DataFrame:
+    frames = []
+    for folder in sorted(_rounds(out), key=_number):
+        record = read_json(folder / "round.json")
+        frame = pd.DataFrame(record["proposed"])
+        for name in ("when", "method", "rule", "explore", "seed", "rated_objects"):
+            frame[name] = record[name]
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
