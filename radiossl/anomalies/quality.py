@@ -47,21 +47,21 @@ def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[s
 
     Parameters
     ----------
-    values
+    values : array
         The column; missing values have no label.
-    column
+    column : str
         Its name, for messages.
-    anomalous
+    anomalous : sequence of str
         Values that count as anomalous, or one comparison with a number, such as ``>=4`` for ratings.
 
     Raises
     ------
     RadiosslError
-        If nothing or a value that does not occur is called anomalous, a comparison meets labels that are no numbers,
-        or all labels or none are anomalous.
+        If no value or one that does not occur is called anomalous, a comparison meets labels
+        that are no numbers, or all labels or none are anomalous.
     """
     if not anomalous:
-        raise RadiosslError(f'--labels {column}: say which values are anomalous, as in --anomalous ">=4"')
+        raise RadiosslError(f'--label {column}: say which values are anomalous, as in --anomalous ">=4"')
     labels = read_labels(values, column)
     sign = next((sign for sign in _COMPARISONS if anomalous[0].startswith(sign)), None)
     if sign and len(anomalous) == 1:
@@ -98,7 +98,7 @@ def _number(text: str, sign: str) -> float:
 
 
 def ranking_quality(scores: NDArray[np.floating], anomalous: NDArray[np.bool_]) -> dict[str, float]:
-    """Judge a ranking of labelled objects.
+    """Measure how well a ranking of labelled objects finds the anomalous ones.
 
     Objects of equal score are taken in random order: what is given is the mean over such orders.
 
@@ -115,7 +115,7 @@ def ranking_quality(scores: NDArray[np.floating], anomalous: NDArray[np.bool_]) 
 
 
 def _quality(codes: NDArray[np.int64], anomalous: NDArray[np.bool_], weights: NDArray[np.float64]) -> dict[str, float]:
-    """`ranking_quality` of objects that stand there several times; codes number the scores from the highest."""
+    """`ranking_quality` of objects that occur several times; codes number the scores from the highest."""
     length = int(codes.max()) + 1
     right = np.bincount(codes, weights * anomalous, length)
     wrong = np.bincount(codes, weights * ~anomalous, length)
@@ -161,15 +161,15 @@ def bootstrap_auc(
 
 
 def compare_scores(
-    contenders: Mapping[str, Sequence[NDArray[np.floating]]],
+    scores: Mapping[str, Sequence[NDArray[np.floating]]],
     labels: AnomalyLabels,
     groups: NDArray[np.int64] | None = None,
 ) -> pd.DataFrame:
-    """Judge several scores by the same labels.
+    """Compare several scores by the same labels.
 
     Parameters
     ----------
-    contenders
+    scores
         By name, scores of all objects of the table, shape (n,), one array for each seed.
     labels
         Of some of them.
@@ -185,12 +185,12 @@ def compare_scores(
         ``recall_in_all@5%``, ``recall_in_all@10%``.
     """
     rows = []
-    for name, seeds in contenders.items():
+    for name, seeds in scores.items():
         found = []
-        for scores in seeds:
-            places = rank_fractions(scores)[labels.rows[labels.anomalous]]
+        for one in seeds:
+            places = rank_fractions(one)[labels.rows[labels.anomalous]]
             found.append(
-                ranking_quality(scores[labels.rows], labels.anomalous)
+                ranking_quality(one[labels.rows], labels.anomalous)
                 | {"rank_in_all": float(np.median(places))}
                 | {f"recall_in_all@{part:.0%}": float((places > 1 - part).mean()) for part in TOP_FRACTIONS}
             )

@@ -86,18 +86,6 @@ def write_anomalies(
     return report.write(out / "report.html")
 
 
-def summary_lines(search: AnomalySearch) -> list[str]:
-    """One line for each judged score, for the terminal; none without labels."""
-    if search.quality is None:
-        return []
-    lines = []
-    for row in search.quality.comparison.to_dict("records"):
-        spread = f" ± {row['auc_std']:.3f}" if row["seeds"] > 1 else ""
-        recalls = ", ".join(f"{row[f'recall@{part}']:.3f} in the first {part}" for part in ("5%", "10%"))
-        lines.append(f"{row['name']:34s} AUC {row['auc']:.3f}{spread:8s}  recall {recalls}")
-    return lines
-
-
 def _ranked(table: FeatureTable, scores: Scores, order: Rows) -> pd.DataFrame:
     ours = ["rank", "cutout_id", "ra_deg", "dec_deg", "score"]
     frame = table.columns.take(order).to_pandas()

@@ -1,9 +1,11 @@
-"""An anomaly search: scores of all objects and, where labels tell, how good they are beside their baselines."""
+"""An anomaly search: scores of all objects and, with labels, how good they are beside baselines."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,15 +13,16 @@ from numpy.typing import NDArray
 
 from radiossl.anomalies.complexity import compressed_sizes
 from radiossl.anomalies.feature_ranking import TOP_FEATURES, CrossFit, FeatureRanking, Scan, rank_features, scan_forest
-from radiossl.anomalies.quality import AnomalyLabels, compare_scores, threshold_curves
+from radiossl.anomalies.quality import AnomalyLabels, compare_scores, read_anomaly_labels, threshold_curves
 from radiossl.anomalies.scores import AnomalySettings, Method, anomaly_scores
+from radiossl.anomalies.size import size_column
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
 
 #: Objects without a label beside which the labelled ones are judged: a random part of larger tables.
-_JUDGED_OBJECTS = 20_000
+_EVALUATED_OBJECTS = 20_000
 _RANDOM_SEEDS = 100
 #: How the scores are called.
 SCORE_TITLES: dict[Method, str] = {"forest": "Isolation Forest", "neighbours": "neighbour distance"}
@@ -34,18 +37,18 @@ class AnomalyOptions:
 
     Attributes
     ----------
-    top
-        Score on so many best features, ranked with the labels; None for all.
-    rank
-        Whether all numbers of best features of the paper are compared.
-    scan
-        Whether the parameters of the forest are scanned.
-    baselines
-        Columns to judge as if they were scores, such as the size.
-    seeds
-        How many forests, with seeds one after the other, are judged.
-    folds
-        Of the rankings.
+    top : int, optional
+        Score on this many best features, ranked with the labels; None for all.
+    rank : bool
+        Compare the numbers of best features of the paper.
+    scan : bool
+        Scan the parameters of the forest.
+    baselines : sequence of str
+        Columns to test as if they were scores; the size is always among them if the table has a column for it.
+    seeds : int
+        How many forests, with consecutive seeds, are tested.
+    folds : int
+        Folds of the labelled objects for ranking features.
     """
 
     top: int | None = None
@@ -83,22 +86,26 @@ class AnomalyQuality:
 
 @dataclass(frozen=True)
 class AnomalySearch:
-    """Scores of all objects, and their quality where labels tell.
+    """Scores of all objects, and how good they are where labels tell.
 
     Attributes
     ----------
-    scores
-        Of every row of the table, shape (n,).
-    settings
+    scores : array, shape (n,)
+        Of every row of the table, the highest the most anomalous.
+    settings : AnomalySettings
         How they were made.
-    labels
+    labels : AnomalyLabels, optional
         If there are any.
-    ranking
+    ranking : FeatureRanking, optional
         Of the features by all labels, if one was asked for.
-    quality
+    quality : AnomalyQuality, optional
         If there are labels.
-    options
-        As given.
+    options : AnomalyOptions
+        What was done besides scoring.
+    size : str, optional
+        Column with the size of the objects, if the table has one: it is the baseline of every score.
+    report : Path, optional
+        Of the result folder, if one was written.
     """
 
     scores: Scores
@@ -107,84 +114,139 @@ class AnomalySearch:
     ranking: FeatureRanking | None = None
     quality: AnomalyQuality | None = None
     options: AnomalyOptions = field(default_factory=AnomalyOptions)
+    size: str | None = None
+    report: Path | None = None
 
 
 def find_anomalies(
-    table: FeatureTable,
-    settings: AnomalySettings,
-    labels: AnomalyLabels | None = None,
+    features: FeatureTable | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    label: str | None = None,
+    anomalous: Sequence[str] = (),
+    settings: AnomalySettings | None = None,
     options: AnomalyOptions | None = None,
     store: CutoutStore | None = None,
 ) -> AnomalySearch:
-    """Score all objects of a table; with labels, judge the score beside its baselines.
+    """Rank the objects of a table by how unlike the others they are; with labels, test the ranking beside baselines.
 
     Parameters
     ----------
-    table
+    features : FeatureTable or path-like
         The features.
-    settings
-        Of the score.
-    labels
-        Of some objects. They change the scores only where features are ranked.
-    options
-        See `AnomalyOptions`.
-    store
-        With the pixels, for the complexity of the images as a baseline.
+    out : path-like, optional
+        Result folder to write: anomalies.csv, galleries, figures, report.html.
+    label : str, optional
+        Column of labels or ratings to test the ranking with; they change the scores only if features are ranked.
+    anomalous : sequence of str
+        The labels that count as anomalous, or one comparison such as ``">=4"``.
+    settings : AnomalySettings, optional
+        How objects are scored.
+    options : AnomalyOptions, optional
+        What is done besides scoring.
+    store : CutoutStore, optional
+        The pixels, for galleries and for the complexity of the images as a baseline.
+
+    Returns
+    -------
+    AnomalySearch
 
     Raises
     ------
     RadiosslError
-        If features are to be ranked, or scores judged, without labels.
+        If labels are incomplete, features are to be ranked or scanned without labels, or a column does not exist.
+
+    See Also
+    --------
+    radiossl.anomalies.scores.anomaly_scores : the scores alone.
+    radiossl.ratings.rounds.propose : ask a person which of them are interesting.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyarrow as pa
+    >>> from radiossl.features.table import FeatureTable
+    >>> features = np.random.default_rng(0).normal([[1, 0, 0, 0]], 0.1, (200, 4)).astype(np.float32)
+    >>> features[17] = [-1, 0, 0, 0]
+    >>> names = pa.array([f"J{number:04d}" for number in range(200)])
+    >>> int(find_anomalies(FeatureTable(pa.table({"cutout_id": names}), features)).scores.argmax())
+    17
     """
-    options = options or AnomalyOptions()
+    table = features if isinstance(features, FeatureTable) else FeatureTable.read(features)
+    settings, options = settings or AnomalySettings(), options or AnomalyOptions()
+    size = size_column(table)
+    for column in options.baselines:
+        table.column(column)
+    if label is None and anomalous:
+        raise RadiosslError("--anomalous: give the column of the labels with --label")
+    labels = None if label is None else read_anomaly_labels(table.column(label), label, anomalous)
     if labels is None and (options.top or options.rank or options.scan):
-        raise RadiosslError("--top-features, --rank-features and --scan need labels: give --labels and --anomalous")
+        raise RadiosslError("--top-features, --rank-features and --scan need labels: give --label and --anomalous")
     if options.top is not None and not 1 <= options.top <= table.features.shape[1]:
         raise RadiosslError(f"--top-features {options.top}: the table has {table.features.shape[1]} features")
+    if size is not None and size not in options.baselines:
+        options = replace(options, baselines=[*options.baselines, size])
     ranking = None
     if labels is not None and (options.top or options.rank):
         ranking = rank_features(table.features[labels.rows], labels.anomalous, settings.seed)
     columns = ranking.order[: options.top] if ranking is not None and options.top else None
     scores = anomaly_scores(table.features, settings, columns)
-    quality = _judge(table, settings, labels, options, store) if labels is not None else None
-    return AnomalySearch(scores, settings, labels, ranking, quality, options)
+    quality = None if labels is None else _evaluate(table, settings, labels, options, store)
+    search = AnomalySearch(scores, settings, labels, ranking, quality, options, size)
+    if out is None:
+        return search
+    from radiossl.anomalies.report import write_anomalies
+
+    return replace(search, report=write_anomalies(search, table, out, store, label))
 
 
-def _judge(
+def summary_lines(search: AnomalySearch) -> list[str]:
+    """Return one line for each score that was compared, for the terminal; none without labels."""
+    if search.quality is None:
+        return []
+    lines = []
+    for row in search.quality.comparison.to_dict("records"):
+        spread = f" ± {row['auc_std']:.3f}" if row["seeds"] > 1 else ""
+        recalls = ", ".join(f"{row[f'recall@{part}']:.3f} in the first {part}" for part in ("5%", "10%"))
+        lines.append(f"{row['name']:34s} AUC {row['auc']:.3f}{spread:8s}  recall {recalls}")
+    return lines
+
+
+def _evaluate(
     table: FeatureTable,
     settings: AnomalySettings,
     labels: AnomalyLabels,
     options: AnomalyOptions,
     store: CutoutStore | None,
 ) -> AnomalyQuality:
-    rows = _judged_rows(labels.rows, len(table), settings.seed)
-    judged, labels = table.select(rows), replace(labels, rows=np.searchsorted(rows, labels.rows))
-    groups = _groups(judged.select(labels.rows))
+    rows = _evaluated_rows(labels.rows, len(table), settings.seed)
+    table, labels = table.select(rows), replace(labels, rows=np.searchsorted(rows, labels.rows))
+    groups = _groups(table.select(labels.rows))
     every = [replace(settings, seed=settings.seed + number) for number in range(options.seeds)]
-    contenders: dict[str, list[Scores]] = {
-        f"{title}, all features": [anomaly_scores(judged.features, replace(each, method=method)) for each in every]
+    scores: dict[str, list[Scores]] = {
+        f"{title}, all features": [anomaly_scores(table.features, replace(each, method=method)) for each in every]
         for method, title in SCORE_TITLES.items()
     }
     tops = sorted({*(TOP_FEATURES if options.rank else ()), *([options.top] if options.top else [])})
     tops = [top for top in tops if top <= table.features.shape[1]]
-    fits = [CrossFit(judged.features, labels, options.folds, groups, each.seed) for each in every]
+    fits = [CrossFit(table.features, labels, options.folds, groups, each.seed) for each in every]
     name = SCORE_TITLES[settings.method]
     for top in tops:
-        contenders[best_name(name, top)] = [fit.scores(top, each) for fit, each in zip(fits, every, strict=True)]
+        scores[best_name(name, top)] = [fit.scores(top, each) for fit, each in zip(fits, every, strict=True)]
     main = best_name(name, options.top)
     for column in options.baselines:
-        contenders[column] = [_numbers(judged, column)]
+        scores[column] = [_numbers(table, column)]
     if store is not None:
-        contenders["compressed size"] = [compressed_sizes(store.select_ids(judged.column("cutout_id")))]
+        scores["compressed size"] = [compressed_sizes(store.select_ids(table.column("cutout_id")))]
     generator = np.random.default_rng(settings.seed)
-    contenders["random"] = [generator.random(len(judged)) for _ in range(_RANDOM_SEEDS)]
+    scores["random"] = [generator.random(len(table)) for _ in range(_RANDOM_SEEDS)]
     crossings = []
-    for one, seeds in contenders.items():
+    for one, seeds in scores.items():
         finite = np.where(np.isfinite(seeds[0]), seeds[0], np.nanmin(seeds[0][np.isfinite(seeds[0])], initial=0.0))
         crossings.append({"name": one, **threshold_curves(finite, labels).at_crossing()})
     scan = scan_forest(fits[0], [*tops, None], settings) if options.scan else None
-    comparison = compare_scores(contenders, labels, groups)
-    return AnomalyQuality(comparison, main, pd.DataFrame(crossings), (contenders[main][0], labels), scan)
+    comparison = compare_scores(scores, labels, groups)
+    return AnomalyQuality(comparison, main, pd.DataFrame(crossings), (scores[main][0], labels), scan)
 
 
 def best_name(name: str, top: int | None) -> str:
@@ -192,10 +254,10 @@ def best_name(name: str, top: int | None) -> str:
     return f"{name}, all features" if top is None else f"{name}, best {top}"
 
 
-def _judged_rows(labelled: Rows, total: int, seed: int) -> Rows:
+def _evaluated_rows(labelled: Rows, total: int, seed: int) -> Rows:
     others = np.setdiff1d(np.arange(total), labelled, assume_unique=True)
-    if len(others) > _JUDGED_OBJECTS:
-        others = np.random.default_rng(seed).choice(others, _JUDGED_OBJECTS, replace=False)
+    if len(others) > _EVALUATED_OBJECTS:
+        others = np.random.default_rng(seed).choice(others, _EVALUATED_OBJECTS, replace=False)
     return np.sort(np.concatenate([labelled, others]))
 
 

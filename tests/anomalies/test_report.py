@@ -7,10 +7,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from radiossl.anomalies.quality import read_anomaly_labels
-from radiossl.anomalies.report import summary_lines, write_anomalies
+from radiossl.anomalies.report import write_anomalies
 from radiossl.anomalies.scores import AnomalySettings
-from radiossl.anomalies.search import AnomalyOptions, find_anomalies
+from radiossl.anomalies.search import AnomalyOptions, find_anomalies, summary_lines
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
@@ -32,7 +31,7 @@ def table(small_store):
 
 
 def test_a_search_without_labels(table, small_store, tmp_path):
-    search = find_anomalies(table, QUICK)
+    search = find_anomalies(table, settings=QUICK)
     report = write_anomalies(search, table, tmp_path, small_store)
     frame = pd.read_csv(tmp_path / "anomalies.csv")
     assert frame.columns.tolist()[:5] == ["rank", "cutout_id", "ra_deg", "dec_deg", "score"]
@@ -48,9 +47,15 @@ def test_a_search_without_labels(table, small_store, tmp_path):
 
 
 def test_a_search_with_labels_is_judged_beside_its_baselines(table, small_store, tmp_path):
-    labels = read_anomaly_labels(table.column("rating"), "rating", [">=4"])
-    search = find_anomalies(table, QUICK, labels, AnomalyOptions(baselines=["flux"], seeds=2), small_store)
-    write_anomalies(search, table, tmp_path, small_store, "rating")
+    search = find_anomalies(
+        table,
+        tmp_path,
+        label="rating",
+        anomalous=[">=4"],
+        settings=QUICK,
+        options=AnomalyOptions(baselines=["flux"], seeds=2),
+        store=small_store,
+    )
     quality = pd.read_csv(tmp_path / "quality.csv").set_index("name")
     assert quality.index.tolist() == [
         *("Isolation Forest, all features", "neighbour distance, all features"),
@@ -76,10 +81,9 @@ def test_ranking_and_scan_have_their_own_files(tmp_path):
     features[odd, 2] += 5
     columns = {"cutout_id": [f"s{row}" for row in range(90)], "kind": np.where(odd, "odd", "plain")}
     table = FeatureTable(pa.table(columns), features.astype(np.float32))
-    labels = read_anomaly_labels(table.column("kind"), "kind", ["odd"])
     options = AnomalyOptions(top=2, rank=True, scan=True, seeds=1, folds=3)
-    search = find_anomalies(table, AnomalySettings("forest", trees=3), labels, options)
-    write_anomalies(search, table, tmp_path)
+    settings = AnomalySettings("forest", trees=3)
+    find_anomalies(table, tmp_path, label="kind", anomalous=["odd"], settings=settings, options=options)
     assert pd.read_csv(tmp_path / "features.csv")["feature"][0] == 2
     scan = pd.read_csv(tmp_path / "scan.csv")
     assert len(scan) == 3 * 15 * 4  # the best 2 and 5 of six features, and all
@@ -89,13 +93,28 @@ def test_ranking_and_scan_have_their_own_files(tmp_path):
 
 def test_what_needs_labels_says_so(table):
     with pytest.raises(RadiosslError, match="need labels"):
-        find_anomalies(table, QUICK, options=AnomalyOptions(scan=True))
+        find_anomalies(table, settings=QUICK, options=AnomalyOptions(scan=True))
 
 
 def test_a_store_of_other_cutouts_is_refused(table, small_store, tmp_path):
     other = small_store.select(np.arange(3))
     with pytest.raises(RadiosslError, match="give the store of the features"):
-        write_anomalies(find_anomalies(table, QUICK), table, tmp_path, other)
+        write_anomalies(find_anomalies(table, settings=QUICK), table, tmp_path, other)
+
+
+def test_the_size_is_a_baseline_wherever_there_is_one(table, tmp_path, capsys):
+    sizes = pa.array(np.where(np.arange(24) % 2, 10.0, None), pa.float64())
+    sized = FeatureTable(table.columns.append_column("las_arcsec", sizes), table.features, table.metadata)
+    sized = sized.select(np.arange(20))
+    assert find_anomalies(sized, settings=QUICK).size is None  # all that are known are the same
+    known = np.where(sized.column("rating") == 5, 50.0, 10.0 + np.arange(20))
+    columns = sized.columns.set_column(sized.columns.column_names.index("las_arcsec"), "las_arcsec", pa.array(known))
+    FeatureTable(columns, sized.features, sized.metadata).write(tmp_path / "sized.parquet")
+    arguments = ["anomalies", tmp_path / "sized.parquet", "--out", tmp_path / "out", "--label", "rating"]
+    assert main_status([*map(str, arguments), "--anomalous", "5", "--seeds", "1"]) == 0
+    assert "column las_arcsec" in capsys.readouterr().out
+    quality = pd.read_csv(tmp_path / "out" / "quality.csv").set_index("name")
+    assert quality.loc["las_arcsec", "auc"] == 1.0
 
 
 def test_the_command(table, tmp_path, capsys):
@@ -104,8 +123,8 @@ def test_the_command(table, tmp_path, capsys):
     main_status(arguments)
     assert "24 objects, highest score" in capsys.readouterr().out
     for wrong, message in (
-        (["--anomalous", "5"], "give the column of the labels with --labels"),
-        (["--labels", "rating"], "say which values are anomalous"),
+        (["--anomalous", "5"], "give the column of the labels with --label"),
+        (["--label", "rating"], "say which values are anomalous"),
         (["--top-features", "few"], "--top-features few: expected a number"),
         (["--max-samples", "many"], "--max-samples many: expected auto"),
         (["--baseline", "colour"], "no column 'colour'"),

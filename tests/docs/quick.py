@@ -19,7 +19,7 @@ def quick(arguments: list[str]) -> list[str]:
     if command in (["evaluate", "finetune"], ["evaluate", "supervised"]) or "--layer" in arguments:
         arguments = [*arguments, "--epochs", "1"]
     judged = command[0] == "evaluate" and command[1] not in ("compare", "sweep")
-    if judged or (command[0] == "anomalies" and "--labels" in arguments):
+    if judged or (command[0] == "anomalies" and "--label" in arguments):
         arguments = [*arguments, "--seeds", "1", "--folds", "2"]
     return arguments
 
