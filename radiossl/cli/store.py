@@ -193,8 +193,8 @@ def _mask_of(rows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 
 def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
+    from radiossl.io.tables import read_table
     from radiossl.store.store import BASE_SCHEMA
-    from radiossl.survey.catalogue import read_table
 
     table = read_table(path)
     for name in [key, *(wanted or [])]:

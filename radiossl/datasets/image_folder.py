@@ -13,8 +13,8 @@ from pydantic import Field
 
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError
+from radiossl.io.tables import read_table
 from radiossl.store.cutout import Beam, Cutout
-from radiossl.survey.catalogue import read_table
 from radiossl.survey.image_file import FITS_SUFFIXES, PICTURE_SUFFIXES, read_image
 
 _SUFFIXES = (*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES)

@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError
+from radiossl.io.tables import read_table
 from radiossl.store.cutout import Cutout
-from radiossl.survey.catalogue import read_table
 from radiossl.survey.image_file import read_image
 
 _PER_PART = 1000

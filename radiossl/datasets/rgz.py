@@ -24,8 +24,8 @@ from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.tables import read_table
 from radiossl.store.cutout import Cutout
-from radiossl.survey.catalogue import read_table
 
 # RGZ108k --------------------------------------------------------------------------------------------------------------
 

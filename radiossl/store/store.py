@@ -28,6 +28,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import atomic_file, is_temporary, only_writer, read_json, remove_strays, write_json
 from radiossl.io.parts import write_parts
+from radiossl.io.values import as_texts
 from radiossl.store.cutout import Cutout, blank_fraction
 from radiossl.store.statistics import STATISTICS, PixelStatistics
 
@@ -571,13 +572,13 @@ def join_table(
     if clash:
         raise RadiosslError(f"column {clash[0]!r} is in the store already; rename it in the table")
     row_of: dict[str | None, int] = {}
-    for row, key in enumerate(_keys(columns.column(on))):
+    for row, key in enumerate(as_texts(columns.column(on))):
         if key in row_of:
             raise RadiosslError(f"column {on!r} of the table has {key!r} more than once; it must name every row once")
         if key is not None:
             row_of[key] = row
     store.column(on)  # raises if there is none
-    rows = [row_of.get(key) for key in _keys(store.table.column(on))]
+    rows = [row_of.get(key) for key in as_texts(store.table.column(on))]
     if not any(row is not None for row in rows):
         raise RadiosslError(f"{path}: no value of column {on!r} stands in that column of the table")
     taken = columns.select(new).take(pa.array(rows, pa.int64()))
@@ -587,17 +588,6 @@ def join_table(
     joined = CutoutStore(store.paths, table, store._views)
     provenance = {"command": "store join", "stores": [str(path)], "table": table_name, "on": on, "columns": new}
     return copy_store(joined, out, provenance), sum(row is not None for row in rows)
-
-
-def _keys(column: pa.ChunkedArray) -> list[str | None]:
-    """Values as text; whole numbers look alike whether they are stored as integers or, for want of a few, as floats."""
-    values = column.to_pylist()
-    values = [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
-    return [None if _missing(value) else str(value) for value in values]
-
-
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:

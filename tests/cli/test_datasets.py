@@ -6,7 +6,7 @@ from PIL import Image
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.datasets.published import published_set, set_names
-from radiossl.survey.catalogue import read_table
+from radiossl.io.tables import read_table
 
 
 def run(capsys, *arguments):

@@ -133,7 +133,7 @@ def test_the_official_batches(real_data, tmp_path):
 def test_images_of_the_official_batches_are_in_fits_row_order(real_data):
     """Their first row is the lowest in declination: so they agree best with the FIRST tiles as these are."""
     from radiossl.datasets.pickles import read_batch
-    from radiossl.survey.catalogue import read_table
+    from radiossl.io.tables import read_table
 
     batch = read_batch(real_data / "mirabest" / "F_batches" / "data_batch_1")
     catalogue = read_table(real_data / "first" / "catalogue.csv").to_pylist()

@@ -9,7 +9,7 @@ import pytest
 from radiossl import RadiosslError
 from radiossl.datasets.published import import_set, published_set
 from radiossl.datasets.radiogalaxydataset import RadioGalaxyOptions, best_position
-from radiossl.survey.catalogue import read_table
+from radiossl.io.tables import read_table
 from radiossl.survey.mosaic import Mosaic
 
 MIRABEST = "100_256.372+022.269_0.0496_0083.95.png"

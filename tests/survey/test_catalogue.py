@@ -150,7 +150,7 @@ def test_hours_degrees_and_radians_are_known_by_unit(tmp_path, unit, factor):
 def test_a_unit_that_is_no_angle_is_refused(tmp_path):
     content = table()
     content["ra"].unit = "Jy"
-    with pytest.raises(RadiosslError, match="'ra' is in 'Jy'; expected one of deg, hourangle, rad"):
+    with pytest.raises(RadiosslError, match="'ra' is in 'Jy'; expected one of deg, hours, rad"):
         read_catalogue(write(tmp_path / "c.ecsv", content))
 
 

@@ -1,0 +1,325 @@
+"""Reading a table of any format: Arrow columns of numbers, truth values and text, with their units and frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
+from radiossl.io.values import clean_texts, decoded
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+    from astropy.table import Table
+
+#: Endings of tables by the reader that they need; each may be followed by .gz.
+ENDINGS: Mapping[str, tuple[str, ...]] = {
+    "parquet": (".parquet", ".pq"),
+    "text": (".csv", ".tsv", ".txt", ".dat", ".cat", ".tab", ".gaul", ".srl", ".mrt"),
+    "ecsv": (".ecsv",),
+    "fits": (".fits", ".fit", ".fts"),
+    "votable": (".vot", ".votable", ".xml"),
+}
+
+
+@dataclass(frozen=True)
+class TableContent:
+    """A table and what its file says of the columns.
+
+    Attributes
+    ----------
+    table
+        Columns of one value per row: numbers, truth values and text.
+    units
+        Column -> unit as written, where there is one.
+    frames
+        Column -> coordinate frame such as ``fk4 B1950``; that of all other columns under "".
+    ucds
+        Column -> unified content descriptor (IVOA UCD), where there is one.
+    written
+        Column -> the text of a column of numbers in a text file, as it was written.
+    comments
+        Lines of a text file's head.
+    notes
+        What a user should know about the reading, one sentence each.
+    """
+
+    table: pa.Table
+    units: Mapping[str, str] = field(default_factory=dict)
+    frames: Mapping[str, str] = field(default_factory=dict)
+    ucds: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
+    comments: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def read_table(
+    path: str | os.PathLike[str], delimiter: str | None = None, encoding: str | None = None, table: str | None = None
+) -> pa.Table:
+    """Read a table in any format that `read_table_content` knows.
+
+    Raises
+    ------
+    RadiosslError
+        If it is missing or damaged.
+
+    See Also
+    --------
+    radiossl.survey.catalogue.read_catalogue : a table of sources, with positions and sizes in known units.
+    """
+    import warnings
+
+    content = read_table_content(path, delimiter, encoding, table)
+    for note in content.notes:
+        warnings.warn(f"{path}: {note}", stacklevel=2)
+    return content.table
+
+
+def read_table_content(
+    path: str | os.PathLike[str], delimiter: str | None = None, encoding: str | None = None, table: str | None = None
+) -> TableContent:
+    """Read a CSV, TSV or other text table, FITS, VOTable, ECSV or Parquet, with units and frames.
+
+    Parameters
+    ----------
+    path
+        The file; its ending says the format (see `ENDINGS`). Text may be that of PyBDSF, Selavy, Aegean, VizieR or a
+        machine-readable table of the AAS or CDS.
+    delimiter
+        What separates the columns of text: one character, ``tab`` or ``space``. Recognised if not given.
+    encoding
+        Of text, such as ``latin-1``. UTF-8 if not given, and Latin-1 for what is not.
+    table
+        Name or number, from 1 on, of the table in a FITS file or VOTable that has several; the first if not given.
+
+    Raises
+    ------
+    RadiosslError
+        If it is missing or damaged, or has no such table.
+    """
+    from radiossl.io.text_tables import read_text_table
+
+    path = existing_file(path)
+    name = path.name.lower().removesuffix(".gz")
+    kind = next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), None)
+    if kind is None:
+        known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
+        raise RadiosslError(f"{path}: a table's name must tell its format by one of the endings {known}")
+    try:
+        if kind == "parquet":
+            return _read_parquet(path)
+        if kind == "text":
+            return read_text_table(path, delimiter, encoding)
+        return _read_astropy(path, kind, table)
+    except RadiosslError:
+        raise
+    except Exception as error:  # each reader has exceptions of its own, all mean that the file is not right
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise RadiosslError(f"{path}: not a readable {ENDINGS[kind][0][1:]} table ({reason})") from None
+
+
+def table_content(source: Any) -> TableContent:
+    """Return a table in memory as `read_table_content` does a file: a pandas, polars, Arrow or astropy table.
+
+    Raises
+    ------
+    RadiosslError
+        If it is none of these.
+    """
+    if isinstance(source, pa.Table):
+        return storable(source)
+    if hasattr(source, "colnames"):
+        return _from_astropy(source)
+    if hasattr(source, "to_arrow"):
+        return storable(source.to_arrow())
+    if hasattr(source, "columns") and hasattr(source, "index"):
+        return storable(pa.Table.from_pandas(source, preserve_index=False))
+    raise RadiosslError(f"a {type(source).__name__}: expected a pandas, polars, Arrow or astropy table")
+
+
+# Parquet and Arrow ----------------------------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> TableContent:
+    from pyarrow import parquet
+
+    return storable(parquet.read_table(path))
+
+
+def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequence[str] = ()) -> TableContent:
+    """Keep the columns of one value per row, as numbers, truth values or text; say which others were left out."""
+    kept: dict[str, pa.ChunkedArray] = {}
+    lost = list(dropped)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column, kind = column.cast(kind.value_type), kind.value_type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            column = pa.chunked_array([[None if v is None else decoded(v) for v in column.to_pylist()]], pa.string())
+            kind = column.type
+        if pa.types.is_nested(kind) or name in kept:
+            lost.append(name)
+        elif pa.types.is_float16(kind):
+            kept[name] = column.cast(pa.float32())
+        elif pa.types.is_decimal(kind):
+            kept[name] = column.cast(pa.int64() if kind.scale == 0 and kind.precision <= 18 else pa.float64())
+        elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+            kept[name] = column
+        else:
+            kept[name] = clean_texts(column.cast(pa.string()))
+    content = content or TableContent(table)
+    notes = (f"columns with several values per row were left out: {', '.join(lost)}",) if lost else ()
+    return replace(content, table=pa.table(kept), notes=(*content.notes, *notes))
+
+
+# FITS, VOTable, ECSV --------------------------------------------------------------------------------------------------
+
+
+def _read_astropy(path: Path, kind: str, wanted: str | None) -> TableContent:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if kind == "fits":
+            return _read_fits(path, wanted)
+        if kind == "votable":
+            return _read_votable(path, wanted)
+        from astropy.table import Table
+
+        return _from_astropy(Table.read(path, format="ascii.ecsv"))
+
+
+def _read_fits(path: Path, wanted: str | None) -> TableContent:
+    from astropy.io import fits
+    from astropy.table import Table
+
+    with fits.open(path) as parts:
+        tables = [part for part in parts if isinstance(part, (fits.BinTableHDU, fits.TableHDU))]
+        tables = [part for part in tables if not part.header.get("ZIMAGE", False)]
+        if not tables:
+            raise RadiosslError(f"{path}: the FITS file has no table; is it a mosaic?")
+        part, notes = _chosen(path, tables, [str(part.name) for part in tables], wanted)
+        content = _from_astropy(Table.read(part))
+        named = enumerate(part.columns.names, start=1)
+        ucds = {name: str(part.header[key]) for number, name in named if (key := f"TUCD{number}") in part.header}
+        primary = parts[0].header if parts[0].data is None else None
+        frame = _frame_of_header(part.header) or (primary and _frame_of_header(primary))
+    frames = {"": frame} if frame else {}
+    return replace(content, frames={**content.frames, **frames}, ucds=ucds, notes=(*notes, *content.notes))
+
+
+def _frame_of_header(header: Header) -> str | None:
+    """The frame that RADESYS and EQUINOX, or EPOCH before them, name (FITS standard 4.0, section 8.3)."""
+    equinox = header.get("EQUINOX", header.get("EPOCH"))
+    system = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().lower()
+    try:
+        year = None if equinox is None else float(str(equinox).strip().lstrip("BJbj"))
+    except ValueError:
+        year = None
+    if system.startswith(("fk4", "fk5")):
+        standard = "B1950" if system.startswith("fk4") else "J2000"
+        return f"{system[:3]} {standard if year is None else standard[0] + format(year, 'g')}"
+    if system:
+        return system
+    if year is None:
+        return None
+    return f"fk4 B{year:g}" if year < 1984 else f"fk5 J{year:g}"
+
+
+def _read_votable(path: Path, wanted: str | None) -> TableContent:
+    from astropy.io.votable import parse
+
+    document = parse(path, verify="ignore")
+    tables = list(document.iter_tables())
+    if not tables:
+        raise RadiosslError(f"{path}: the VOTable has no table")
+    chosen, notes = _chosen(path, tables, [str(table.name or table.ID or "") for table in tables], wanted)
+    content = _from_astropy(chosen.to_table(use_names_over_ids=True))
+    systems = {system.ID: _frame_of_system(system) for system in document.iter_coosys()}
+    fields = [(str(entry.name), entry) for entry in chosen.fields]
+    frames = {name: systems[entry.ref] for name, entry in fields if entry.ref in systems}
+    if len(set(systems.values())) == 1:
+        frames[""] = next(iter(systems.values()))
+    ucds = {name: str(entry.ucd) for name, entry in fields if entry.ucd}
+    return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes))
+
+
+def _frame_of_system(system: Any) -> str:
+    name = str(system.system or "icrs").lower()
+    equinox = str(system.equinox or "").strip()
+    return f"{name} {equinox}".strip()
+
+
+def _chosen(path: Path, tables: Sequence[Any], names: Sequence[str], wanted: str | None) -> tuple[Any, tuple[str, ...]]:
+    """The table that was asked for by name or number, else the first."""
+    listed = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names, start=1))
+    if wanted is None:
+        several = f"holds {len(tables)} tables ({listed}); the first is read, choose another with --table"
+        return tables[0], (several,) if len(tables) > 1 else ()
+    if wanted in names:
+        return tables[names.index(wanted)], ()
+    if wanted.isdigit() and 1 <= int(wanted) <= len(tables):
+        return tables[int(wanted) - 1], ()
+    raise RadiosslError(f"{path}: no table {wanted!r}; there are {listed}")
+
+
+def _from_astropy(table: Table) -> TableContent:
+    arrays: dict[str, Any] = {}
+    units: dict[str, str] = {}
+    frames: dict[str, str] = {}
+    dropped: list[str] = []
+    for name in table.colnames:
+        column = table[name]
+        if hasattr(column, "spherical"):  # a column of sky coordinates
+            position = column.icrs
+            arrays |= {f"{name}.ra": pa.array(position.ra.deg), f"{name}.dec": pa.array(position.dec.deg)}
+            frames |= {f"{name}.ra": "icrs", f"{name}.dec": "icrs"}
+            continue
+        values = np.ma.asarray(getattr(column, "value", column)) if hasattr(column, "dtype") else None
+        if values is None or values.ndim != 1:
+            dropped.append(name)
+            continue
+        if getattr(column, "unit", None) is not None:
+            units[name] = str(column.unit)
+        array = _arrow(values)
+        if array is None:
+            dropped.append(name)
+        else:
+            arrays[name] = array
+    meta = {str(key).upper(): value for key, value in table.meta.items()}
+    frame = _frame_of_header(meta) if {"EQUINOX", "RADESYS", "RADECSYS"} & set(meta) else None  # type: ignore[arg-type]
+    known = TableContent(pa.table({}), units, frames | ({"": frame} if frame else {}))
+    return storable(pa.table(arrays), known, dropped)
+
+
+def _arrow(values: np.ma.MaskedArray) -> pa.Array | None:
+    """A column as Arrow takes it; None if it is neither numbers nor text."""
+    mask, data = np.ma.getmaskarray(values), values.data
+    if data.dtype.kind in "SUO":
+        if not all(isinstance(value, (str, bytes)) for value in values.compressed()):
+            return None
+        texts = [decoded(value) if isinstance(value, bytes) else value for value in data.tolist()]
+        return pa.array([None if hidden else text for hidden, text in zip(mask, texts, strict=True)], pa.string())
+    if data.dtype.kind not in "biuf":
+        return None
+    return pa.array(data.astype(data.dtype.newbyteorder("=")), mask=mask)
+
+
+def renamed_twins(names: Sequence[str]) -> list[str]:
+    """Return names that are all different: a second ``RA`` is ``RA_2``, one without a name ``column_3``."""
+    result: list[str] = []
+    for number, name in enumerate(names, start=1):
+        base = new = name.strip() or f"column_{number}"
+        count = 1
+        while new in result:
+            count += 1
+            new = f"{base}_{count}"
+        result.append(new)
+    return result

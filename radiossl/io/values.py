@@ -1,0 +1,160 @@
+"""Names, labels and numbers in the columns of tables: one reading of text and of missing values for all commands."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+#: How tables spell a missing number.
+MISSING_NUMBERS = (
+    *("", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "#NA", "n/a", "N/A", "#N/A", "#N/A N/A", "null", "NULL", "Null"),
+    *("None", "none", "<NA>", "\\N", "-", "--", "---", "masked", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
+)
+#: Texts that programs write for a missing value and that nobody chooses as a name.
+_MISSING_TEXTS = frozenset(("", "nan", "NaN", "NaT", "<NA>", "--"))
+_WHOLE = r"^[+-]?[0-9]+$"
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eEdD][+-]?[0-9]+)?$|^[+-]?(inf|Inf|INF|Infinity|infinity)$"
+#: Looks like a number but is somebody's name: 00123, 1E0657.
+_LEADING_ZERO = r"^[+-]?0[0-9]+$"
+_NAME_LIKE = r"[eE]0[0-9]{2,}$|^[+-]?[0-9]{17,}$"
+_TRUTH = ("true", "false", "True", "False", "TRUE", "FALSE")
+
+
+def as_text(value: Any) -> str | None:
+    """Return a name or label as text, None where it is missing.
+
+    White space around it does not count, equal letters are equal however Unicode composes them (NFC), bytes are
+    decoded, and whole numbers that a missing neighbour turned into floats are written without their ".0".
+
+    Examples
+    --------
+    >>> as_text(" FRI "), as_text(b"FRI"), as_text(2.0), as_text(float("nan")), as_text("")
+    ('FRI', 'FRI', '2', None, None)
+    """
+    if value is None or value is np.ma.masked:
+        return None
+    if isinstance(value, bytes):
+        value = decoded(value)
+    if not isinstance(value, str):
+        if str(value) in _MISSING_TEXTS:  # NaN, NaT, pandas' NA
+            return None
+        whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        return str(int(value)) if whole else str(value)
+    text = unicodedata.normalize("NFC", value).strip().strip("\0")
+    return None if text in _MISSING_TEXTS else text
+
+
+def as_texts(values: Iterable[Any] | pa.Array | pa.ChunkedArray) -> NDArray[np.object_]:
+    """Return names or labels as `as_text` does, shape (n,), dtype object.
+
+    Parameters
+    ----------
+    values
+        A column of any kind: a list, a NumPy array (masked ones too), an Arrow or pandas column.
+
+    Examples
+    --------
+    >>> as_texts(["FRI", "FRI ", "", None]).tolist()
+    ['FRI', 'FRI', None, None]
+    """
+    if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        values = values.to_pylist()
+    elif isinstance(values, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(values)
+        values = [None if missing else value for value, missing in zip(values.data, hidden, strict=True)]
+    known: dict[tuple[type, Any], str | None] = {}
+    result = []
+    for value in values:
+        key = (type(value), value)
+        try:
+            if key not in known:
+                known[key] = as_text(value)
+            result.append(known[key])
+        except TypeError:  # pandas' NA, which is neither equal nor unequal to anything
+            result.append(as_text(value) if isinstance(value, (str, bytes)) else None)
+    texts = np.empty(len(result), dtype=object)
+    texts[:] = result
+    return texts
+
+
+def decoded(text: bytes) -> str:
+    """Return text that should be UTF-8; what is not is taken for Latin-1, in which every byte is a letter."""
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("latin-1")
+
+
+def clean_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of strings without white space around them, in one Unicode form (NFC), null where empty."""
+    trimmed = pc.utf8_trim_whitespace(pc.utf8_normalize(column, "NFC"))
+    return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
+
+
+def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column of strings as numbers or truth values if it holds nothing else, else as it is.
+
+    What would not be the same again stays text: ``00123``, ``1E0657``, whole numbers of more than 18 digits.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> [str(typed(pa.chunked_array([texts])).type) for texts in (["1", "NA"], ["1.5", "2"], ["007", "12"], ["NA"])]
+    ['int64', 'double', 'string', 'string']
+    """
+    present = column.filter(pc.invert(pc.is_in(column, pa.array(MISSING_NUMBERS, column.type)))).drop_null()
+    if len(present) == 0:
+        return column
+    if pc.all(pc.is_in(present, pa.array(_TRUTH, column.type))).as_py():
+        return pc.equal(pc.utf8_lower(_without_missing(column)), "true")
+    if _all(present, _WHOLE):
+        if _any(present, _LEADING_ZERO):
+            return column
+        try:
+            return pc.replace_substring_regex(_without_missing(column), r"^\+", "").cast(pa.int64())
+        except pa.ArrowInvalid:  # beyond 64 bits: the name of something
+            return column
+    if not _all(present, _NUMBER) or _any(present, _NAME_LIKE):
+        return column
+    if _any(present, _LEADING_ZERO) and not _any(present, r"\."):
+        return column
+    numbers = _floats(_without_missing(column))
+    spelt = pc.match_substring_regex(column, "(?i)inf")
+    return column if pc.any(pc.and_(pc.is_inf(numbers), pc.invert(spelt))).as_py() else numbers
+
+
+def numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
+    """Return a column as float64, NaN where missing; text too, if it holds only numbers; None if it does not."""
+    kind = column.type
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind):
+        return np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return None
+    present = _without_missing(clean_texts(column))
+    if not _all(present.drop_null(), _NUMBER):
+        return None
+    return np.array(_floats(present).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _without_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    missing = pc.is_in(column, pa.array(MISSING_NUMBERS, column.type))
+    return pc.if_else(missing, pa.scalar(None, column.type), column)
+
+
+def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    plain = pc.replace_substring_regex(pc.replace_substring_regex(column, "[dD]", "e"), r"^\+", "")
+    return plain.cast(pa.float64())
+
+
+def _all(column: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.all(pc.match_substring_regex(column, pattern), min_count=0).as_py())
+
+
+def _any(column: pa.ChunkedArray, pattern: str) -> bool:
+    return bool(pc.any(pc.match_substring_regex(column, pattern), min_count=0).as_py())

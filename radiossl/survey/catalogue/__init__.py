@@ -1,0 +1,6 @@
+"""Source catalogues: positions and sizes in known units, and every other column as it came."""
+
+from radiossl.survey.catalogue.ids import position_ids, unique_ids
+from radiossl.survey.catalogue.reading import Catalogue, read_catalogue
+
+__all__ = ["Catalogue", "position_ids", "read_catalogue", "unique_ids"]

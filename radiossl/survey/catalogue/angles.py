@@ -1,0 +1,158 @@
+"""Coordinates and sizes of a catalogue as numbers in degrees and arcsec, whatever the unit and the notation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.tables import TableContent
+from radiossl.io.values import as_texts, numbers
+from radiossl.survey.catalogue.columns import Parts, plain
+
+_DEGREES_PER = {
+    "deg": 1.0,
+    "hourangle": 15.0,
+    "rad": float(np.degrees(1.0)),
+    "arcmin": 1 / 60,
+    "arcsec": 1 / 3600,
+    "mas": 1 / 3.6e6,
+}
+#: Units as people and programs spell them; in lower case without a plural s.
+_SPELLINGS = {
+    **dict.fromkeys(("degree", "d", "°", "degs"), "deg"),
+    **dict.fromkeys(("h", "hour", "hr", "hourangle", "hours"), "hourangle"),
+    **dict.fromkeys(("radian",), "rad"),
+    **dict.fromkeys(("arcsecond", "asec", '"', "''", "″", "as", "sec of arc"), "arcsec"),
+    **dict.fromkeys(("arcminute", "amin", "'", "′"), "arcmin"),
+    **dict.fromkeys(("milliarcsec", "milliarcsecond"), "mas"),
+}
+_SEXAGESIMAL_UNITS = ("h:m:s", "d:m:s", "hms", "dms", "sexagesimal", "hh:mm:ss", "dd:mm:ss")
+_SEXAGESIMAL = re.compile(
+    r"([+\-−–]?)\s*(\d+)(?:\s*([:hd°])\s*|\s+)(\d+(?:\.\d*)?)(?:(?:\s*[:m'′]\s*|\s+)(\d+(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′])?"
+)
+
+
+def unit_of(path: str, content: TableContent, name: str, default: str, given: str | None, flag: str) -> str:
+    """Return the unit of a column of angles, a key of degrees, hours and the like; `given` is a user's word.
+
+    Raises
+    ------
+    RadiosslError
+        If it is not a unit of angles.
+    """
+    written = given if given is not None else content.units.get(name, "")
+    unit = written.strip().strip('"').lower() if len(written.strip()) > 1 else written.strip()
+    if unit in ("", "--", *_SEXAGESIMAL_UNITS) and given is None:
+        return default
+    unit = next((known for known in (unit, unit.removesuffix("s")) if known in {*_SPELLINGS, *_DEGREES_PER}), unit)
+    unit = _SPELLINGS.get(unit, unit)
+    if unit not in _DEGREES_PER:
+        expected = "expected one of deg, hours, rad, arcmin, arcsec, mas"
+        if given is not None:
+            raise RadiosslError(f"{flag} {given}: {expected}")
+        raise RadiosslError(f"{path}: column {name!r} is in {written!r}; {expected}; name the unit with {flag}")
+    return unit
+
+
+def coordinate(
+    path: str, content: TableContent, column: str | Parts, *, is_ra: bool, unit: str | None
+) -> NDArray[np.float64]:
+    """Return a coordinate in degrees, shape (n,), NaN where it is missing.
+
+    Raises
+    ------
+    RadiosslError
+        If a value is not a coordinate.
+    """
+    if isinstance(column, Parts):
+        values, name = _joined(path, content, column, 15.0 if is_ra else 1.0), column.columns[0]
+    else:
+        values, name = _single(path, content, column, is_ra=is_ra, unit=unit), column
+    limit = (-360.0, 360.0) if is_ra else (-90.0, 90.0)
+    wrong = (values < limit[0]) | (values > limit[1])
+    if np.any(wrong):
+        row = int(np.argmax(wrong))
+        what = "right ascension" if is_ra else "declination"
+        raise RadiosslError(
+            f"{path}: column {name!r} is not a {what}, it holds {values[row]:g} degrees in row {row + 1}"
+        )
+    return values
+
+
+def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: str | None) -> NDArray[np.float64]:
+    column = content.table.column(name)
+    hours = is_ra and ("hour" in name.lower() or plain(name) in ("rah", "rahms"))
+    if unit is not None and not is_ra and unit_of(path, content, name, "deg", unit, "--position-unit") == "hourangle":
+        unit = "deg"  # hours are those of the right ascension
+    per = _DEGREES_PER[unit_of(path, content, name, "hourangle" if hours else "deg", unit, "--position-unit")]
+    values = numbers(column)
+    if values is not None:
+        return values * per
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        raise RadiosslError(f"{path}: column {name!r} is {column.type}, numbers were expected")
+    return _parsed(path, name, as_texts(column), per, is_ra=is_ra)
+
+
+def _parsed(path: str, name: str, texts: Sequence[str | None], per: float, *, is_ra: bool) -> NDArray[np.float64]:
+    values = np.full(len(texts), np.nan)
+    for row, text in enumerate(texts):
+        if text is None:
+            continue
+        match = _SEXAGESIMAL.fullmatch(text.strip())
+        sign, whole, mark, minutes, seconds = match.groups() if match else ("",) * 5
+        if match and (mark != "h" or is_ra) and ("." not in minutes or seconds is None):
+            # Right ascensions are in hours, unless they say that they are not.
+            factor = 15.0 if is_ra and mark not in ("d", "°") else 1.0
+            value = _sum(path, name, row, int(whole), float(minutes), float(seconds or 0)) * factor
+            values[row] = -value if sign and sign != "+" else value
+            continue
+        try:
+            values[row] = float(text) * per
+        except ValueError:
+            raise RadiosslError(
+                f"{path}: column {name!r}, row {row + 1}: {text!r} is neither degrees nor sexagesimal (12:34:56.7)"
+            ) from None
+    return values
+
+
+def _sum(path: str, name: str, row: int, whole: float, minutes: float, seconds: float) -> float:
+    for value, what in ((minutes, "minutes"), (seconds, "seconds")):
+        if not 0 <= value < 60 and value == value:
+            raise RadiosslError(f"{path}: column {name!r}, row {row + 1}: {value:g} {what}, expected less than 60")
+    return whole + minutes / 60 + seconds / 3600
+
+
+def _joined(path: str, content: TableContent, parts: Parts, factor: float) -> NDArray[np.float64]:
+    columns = [_numbers(path, content, name) for name in parts.columns]
+    columns += [np.zeros(len(columns[0]))] * (3 - len(columns))
+    rows = zip(np.abs(columns[0]), columns[1], np.where(np.isnan(columns[2]), 0, columns[2]), strict=True)
+    name = parts.columns[0]
+    values = np.array([_sum(path, name, row, *map(float, pieces)) for row, pieces in enumerate(rows)])
+    negative = np.signbit(columns[0])
+    for holder in (parts.sign, name):
+        text = content.written.get(holder or "", content.table.column(holder) if holder else None)
+        if text is not None and pa.types.is_string(text.type):
+            negative |= np.array([(value or "").strip().startswith(("-", "−")) for value in text.to_pylist()])
+    return np.where(negative, -values, values) * factor
+
+
+def _numbers(path: str, content: TableContent, name: str) -> NDArray[np.float64]:
+    column = content.table.column(name)
+    values = numbers(column)
+    if values is None:
+        raise RadiosslError(f"{path}: column {name!r} is {column.type}, numbers were expected")
+    return values
+
+
+def extent_arcsec(
+    path: str, content: TableContent, name: str, default: str | None, unit: str | None
+) -> NDArray[np.float64]:
+    """Return sizes in arcsec, shape (n,), NaN where unknown; `default` is the unit of the author's program."""
+    by_name = next((known for known in ("arcmin", "arcsec", "deg", "mas") if plain(name).endswith(known)), None)
+    known = unit_of(path, content, name, by_name or default or "arcsec", unit, "--extent-unit")
+    return _numbers(path, content, name) * (_DEGREES_PER[known] * 3600)

@@ -1,0 +1,203 @@
+"""Which column of a catalogue is which: names that surveys and source finders give to positions, sizes and ids."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.tables import TableContent
+from radiossl.io.values import numbers
+
+# Names are compared in lower case and without punctuation.
+_SYSTEM = r"(deg|degrees|hms|dms|str|h|hours?|rad|radians|j2000|b1950|2000|1950|icrs|fk[45]|[bj])*"
+_RA = re.compile(rf"(ra|alpha|rightascension){_SYSTEM}")
+_DEC = re.compile(rf"(dec|de|delta|declination|dej){_SYSTEM}")
+#: What follows the name of a position in the catalogues of Selavy (cont), GLEAM (wide), Pan-STARRS (mean) and others.
+_SUFFIX = re.compile(r"(cont|wide|mean|w|cen|center|centre|centroid|src|source|obj)$")
+_GALACTIC = (("glon", "gallon", "l", "ldeg", "galacticlongitude"), ("glat", "gallat", "b", "bdeg", "galacticlatitude"))
+_SEXAGESIMAL = re.compile(r"hms|dms|str$")
+#: In the order of preference: a largest angular size, any size, the major axis of a fitted Gaussian.
+_EXTENTS = (
+    ("las", "lasarcsec", "lasarcmin", "lasdeg", "largestangularsize"),
+    (
+        *("extent", "extentarcsec", "extentarcmin", "extentdeg", "angextent", "angularextent"),
+        *("angularsize", "angsize", "sizearcsec", "sizearcmin", "sizedeg"),
+    ),
+    ("maj", "major", "majarcsec", "majarcmin", "majdeg", "majorarcsec", "majaxis", "majoraxis", "majaxiscont"),
+)
+#: In the order of preference: these are never ambiguous, the first one there is taken.
+_IDS = (
+    *("cutoutid", "sourceid", "sourcename", "catalogid", "componentname", "isla", "islandname"),
+    *("objid", "objectid", "id", "name", "objname", "source", "designation"),
+)
+_RA_PARTS, _DEC_PARTS = (("rah", "ram", "ras"), (("ded", "dem", "des"), ("decd", "decm", "decs")))
+
+
+@dataclass(frozen=True)
+class Author:
+    """A source finder that writes its catalogues in one way.
+
+    Attributes
+    ----------
+    name
+        Of the program.
+    columns
+        By which its catalogues are recognised, in plain form.
+    ids
+        Columns that name a source, best first; others of its columns are numbers within a field or an island.
+    extent
+        Column of the largest extent.
+    extent_unit
+        Its unit where the file names none.
+    """
+
+    name: str
+    columns: frozenset[str]
+    ids: tuple[str, ...]
+    extent: str
+    extent_unit: str
+
+
+#: PyBDSF, https://pybdsf.readthedocs.io (write_catalog); Aegean, Hancock et al. 2018; Selavy, Whiting & Humphreys 2012.
+_AUTHORS = (
+    Author("PyBDSF", frozenset({"islid", "era", "edec", "maj", "scode"}), ("gausid", "sourceid"), "maj", "deg"),
+    Author("Aegean", frozenset({"a", "b", "erra", "errdec", "localrms", "flags"}), ("uuid",), "a", "arcsec"),
+    Author("Selavy", frozenset({"islandid", "radegcont", "majaxis"}), ("componentid", "islandid"), "majaxis", "arcsec"),
+)
+#: Fitted axes beyond this many degrees are not in degrees, whoever wrote them.
+_LARGEST_DEG = 2.0
+
+
+def plain(name: str) -> str:
+    """Return a column's name in lower case without punctuation."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def listed(content: TableContent) -> str:
+    """Return the names of the columns for a message."""
+    names = content.table.column_names
+    return f"its columns are {', '.join(names[:40])}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+
+
+def author_of(content: TableContent) -> Author | None:
+    """Return the program that wrote a catalogue, None if it is another one."""
+    names = {plain(name) for name in content.table.column_names}
+    found = next((author for author in _AUTHORS if author.columns <= names), None)
+    if found is None or found.name != "PyBDSF":
+        return found
+    # Surveys publish PyBDSF's columns with names and units of their own: LoTSS and VLASS in arcsec.
+    column = next(name for name in content.table.column_names if plain(name) == "maj")
+    sizes = numbers(content.table.column(column))
+    renamed = bool({"sourcename", "componentname"} & names)
+    large = sizes is not None and bool(np.any(sizes > _LARGEST_DEG))
+    return None if renamed or large else found
+
+
+def check_column(path: str, content: TableContent, given: str, flag: str) -> str:
+    """Return the name of a column; raise `RadiosslError` if there is none of it."""
+    if given not in content.table.column_names:
+        raise RadiosslError(f"{path}: no column {given!r} for --{flag}; {listed(content)}")
+    return given
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A coordinate in several columns, as CDS writes it: sign (declinations), whole part, minutes, seconds."""
+
+    columns: tuple[str, ...]
+    sign: str | None = None
+
+
+def find_position(path: str, content: TableContent, ra: str | None, dec: str | None) -> tuple[str | Parts, str | Parts]:
+    """Return the columns of the position: those named, or those with known names; split ones as `Parts`.
+
+    Raises
+    ------
+    RadiosslError
+        If a named column is missing, none is known or several are.
+    """
+    first = _coordinate(path, content, ra, "ra", _RA)
+    second = _coordinate(path, content, dec, "dec", _DEC)
+    if first is None and second is None:
+        galactic = [_only(content, names) for names in _GALACTIC]
+        if galactic[0] and galactic[1]:
+            return galactic[0], galactic[1]
+    if first is None or second is None:
+        missing = "--ra" if first is None else "--dec"
+        raise RadiosslError(
+            f"{path}: no column is known to be {missing[2:]}; name it with {missing} ({listed(content)})"
+        )
+    return first, second
+
+
+def _coordinate(
+    path: str, content: TableContent, given: str | None, flag: str, known: re.Pattern[str]
+) -> str | Parts | None:
+    names = content.table.column_names
+    parts = _parts(names, flag)
+    if given is not None:
+        check_column(path, content, given, flag)
+        return parts if parts and given in (*parts.columns, parts.sign) else given
+    inside = (*parts.columns, parts.sign) if parts else ()
+    others = [name for name in names if name not in inside]
+    found = [name for name in others if known.fullmatch(plain(name)) and plain(name) != "de"]
+    if not found and parts:
+        return parts
+    if not found:
+        found = [name for name in others if known.fullmatch(_SUFFIX.sub("", plain(name))) and plain(name) != "dew"]
+    if not found:  # the parts of a column of sky coordinates
+        found = [name for name in others if name.lower().endswith(f".{flag}")]
+    if not found:
+        found = [name for name, ucd in content.ucds.items() if ucd.lower() == f"pos.eq.{flag};meta.main"]
+    # VizieR adds _RAJ2000 in degrees to the RAJ2000 of the authors; degrees are finer than text beside them.
+    found = [name for name in found if name.startswith("_")] or found
+    found = [name for name in found if not _SEXAGESIMAL.search(plain(name))] or found
+    if len(found) > 1:
+        raise RadiosslError(f"{path}: {', '.join(found)} could all be the {flag} column; choose one with --{flag}")
+    return found[0] if found else None
+
+
+def _parts(names: Sequence[str], flag: str) -> Parts | None:
+    by_name = {plain(name): name for name in reversed(names)}
+    for wanted in (_RA_PARTS,) if flag == "ra" else _DEC_PARTS:
+        found = [by_name[part] for part in wanted if part in by_name]
+        if len(found) > 1 and wanted[0] in by_name and wanted[1] in by_name:
+            sign = next((name for name in names if plain(name) in ("de", "dec", "design", "decsign")), None)
+            return Parts(tuple(found), sign if flag == "dec" else None)
+    return None
+
+
+def _only(content: TableContent, known: Sequence[str]) -> str | None:
+    found = [name for name in content.table.column_names if plain(name) in known]
+    return found[0] if len(found) == 1 else None
+
+
+def find_extent(path: str, content: TableContent, given: str | None, author: Author | None) -> tuple[str | None, str]:
+    """Return the column of the extent, None if there is none, and a word on which of several was taken."""
+    if given is not None:
+        return check_column(path, content, given, "extent"), ""
+    names = content.table.column_names
+    tiers = [[name for name in names if plain(name) in known] for known in _EXTENTS]
+    if author is not None and not any(tiers):
+        tiers = [[name for name in names if plain(name) == author.extent]]
+    there = [name for tier in tiers for name in tier]
+    chosen = next((tier for tier in tiers if tier), [])
+    if len(chosen) > 1:
+        raise RadiosslError(f"{path}: {', '.join(chosen)} could all be the extent column; choose one with --extent")
+    if len(there) < 2:
+        return (chosen[0] if chosen else None), ""
+    others = ", ".join(name for name in there if name != chosen[0])
+    return chosen[0], f"the extent is column {chosen[0]!r}, not {others}; choose another with --extent"
+
+
+def find_id(path: str, content: TableContent, given: str | None, author: Author | None) -> str | None:
+    """Return the column of the sources' names, None if there is none."""
+    if given is not None:
+        return check_column(path, content, given, "id")
+    by_name: Mapping[str, str] = {plain(name): name for name in reversed(content.table.column_names)}
+    known = (*(author.ids if author else ()), *(() if author and author.name == "Aegean" else _IDS))
+    return next((by_name[name] for name in known if name in by_name), None)

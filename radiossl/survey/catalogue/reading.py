@@ -1,0 +1,225 @@
+"""Reading a source catalogue: whose positions are where, how large the sources are and what they are called."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.tables import TableContent, read_table_content, table_content
+from radiossl.io.values import as_texts
+from radiossl.store.store import BASE_SCHEMA
+from radiossl.survey.catalogue.angles import coordinate, extent_arcsec
+from radiossl.survey.catalogue.columns import Parts, author_of, find_extent, find_id, find_position
+from radiossl.survey.catalogue.frames import frame_of, to_icrs
+from radiossl.survey.catalogue.ids import position_ids, unique_ids
+
+if TYPE_CHECKING:
+    import astropy.table
+    import pandas as pd
+
+#: Right ascensions all below 24 that reach over more than this may be hours.
+_HOURS, _HOURS_SPREAD, _HOURS_ROWS = 24.0, 12.0, 10
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Sources on the sky.
+
+    Attributes
+    ----------
+    name
+        File name, or another word for where the sources come from.
+    ids
+        Unique names, shape (n,).
+    ra_deg, dec_deg
+        ICRS positions, shape (n,); NaN where unknown.
+    extent_arcsec
+        Largest angular sizes, shape (n,), NaN where unknown; None if the catalogue has no such column.
+    columns
+        Every column that a cutout store can hold, n rows; those whose names the store needs begin with ``cat_``.
+    notes
+        What a user should know about the reading, one sentence each.
+    """
+
+    name: str
+    ids: NDArray[Any]
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    extent_arcsec: NDArray[np.float64] | None
+    columns: pa.Table
+    notes: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.ids), len(self.ra_deg), len(self.dec_deg), self.columns.num_rows}
+        if self.extent_arcsec is not None:
+            lengths.add(len(self.extent_arcsec))
+        if len(lengths) != 1:
+            raise RadiosslError(f"catalogue {self.name}: columns of different lengths {sorted(lengths)}")
+        if len(set(self.ids)) != len(self.ids):
+            raise RadiosslError(f"catalogue {self.name}: its ids must be unique")
+        if np.any(np.abs(self.dec_deg) > 90):
+            worst = self.dec_deg[np.nanargmax(np.abs(self.dec_deg))]
+            raise RadiosslError(f"catalogue {self.name}: a declination of {worst} degrees")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def fingerprint(self) -> str:
+        """Return a hash of its contents, used to check that a store is resumed with the same catalogue."""
+        digest = hashlib.sha256()
+        for values in (self.ra_deg, self.dec_deg, self.extent_arcsec):
+            digest.update(b"" if values is None else np.ascontiguousarray(values).tobytes())
+        digest.update("\n".join(map(str, self.ids)).encode())
+        for name, column in zip(self.columns.column_names, self.columns.columns, strict=True):
+            digest.update(f"\n{name} {column.type} {column.to_pylist()}".encode())
+        return digest.hexdigest()
+
+
+def read_catalogue(
+    source: str | os.PathLike[str] | pd.DataFrame | pa.Table | astropy.table.Table,
+    ra: str | None = None,
+    dec: str | None = None,
+    extent: str | None = None,
+    id: str | None = None,
+    *,
+    position_unit: str | None = None,
+    extent_unit: str | None = None,
+    frame: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    table: str | None = None,
+) -> Catalogue:
+    """Read a catalogue of sources.
+
+    Parameters
+    ----------
+    source
+        A CSV, TSV or other text file, FITS, VOTable, ECSV or Parquet, also as PyBDSF, Selavy, Aegean and VizieR write
+        them; or a pandas, polars, Arrow or astropy table.
+    ra, dec
+        Columns of the position. Degrees unless the column's unit or name says otherwise; text is taken as sexagesimal,
+        right ascension in hours unless it is marked with a d. Guessed by their names if not given; columns of hours,
+        minutes and seconds (``RAh``, ``RAm``, ``RAs``; ``DE-``, ``DEd``...) are taken together. Galactic coordinates
+        are used where there are no others.
+    extent
+        Column of the largest angular size; arcsec unless its unit or name, or the program that wrote the catalogue,
+        says otherwise. Guessed if not given: a largest angular size before any other size, and that before the major
+        axis of a Gaussian.
+    id
+        Column of the names, read as they are written; guessed if not given. Without one, names are made of the
+        positions.
+    position_unit, extent_unit
+        Units that hold whatever the file says: deg, hours (of right ascensions), rad, arcmin, arcsec or mas.
+    frame
+        Frame that holds whatever the file says, such as ``icrs``, ``fk5``, ``fk4`` (of B1950), ``fk5 J1975`` or
+        ``galactic``.
+    delimiter, encoding, table
+        See `radiossl.io.tables.read_table_content`.
+
+    Returns
+    -------
+    Catalogue
+        With positions in ICRS. FK5 of J2000 is taken for it.
+
+    Raises
+    ------
+    RadiosslError
+        If the file cannot be read, or a column is missing, ambiguous or not what it should be.
+
+    Notes
+    -----
+    Ids that occur more than once get ``_2``, ``_3``... Columns that hold more than one value per row are left out.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> catalogue = read_catalogue(pd.DataFrame({"name": ["007"], "ra": ["12:30:00"], "dec": [12.5], "las": [30]}))
+    >>> catalogue.ids[0], catalogue.ra_deg[0], catalogue.extent_arcsec[0]
+    ('007', 187.5, 30.0)
+    """
+    if isinstance(source, (str, os.PathLike)):
+        content, name, path = read_table_content(source, delimiter, encoding, table), Path(source).name, str(source)
+    else:
+        content, name = table_content(source), "table"
+        path = name
+    if content.table.num_rows == 0:
+        raise RadiosslError(f"{path}: the catalogue has no rows")
+    author = author_of(content)
+    where = find_position(path, content, ra, dec)
+    ra_deg = coordinate(path, content, where[0], is_ra=True, unit=position_unit)
+    dec_deg = coordinate(path, content, where[1], is_ra=False, unit=position_unit)
+    notes = [*content.notes, *_maybe_hours(where[0], ra_deg, position_unit)]
+    names = (_name(where[0]), _name(where[1]))
+    found = frame if frame is not None else frame_of(content, names)
+    ra_deg, dec_deg = to_icrs(ra_deg, dec_deg, found, path if frame is None else f"--frame {frame}")
+    if frame is None and not found.lower().startswith(("icrs", "fk5 j2000", "eq_fk5 j2000")):
+        notes.append(
+            f"positions are taken to be in the frame {found} and converted to ICRS; choose another with --frame"
+        )
+    extent, which = find_extent(path, content, extent, author)
+    sizes = None
+    if extent is not None:
+        default = author.extent_unit if author else None
+        sizes = extent_arcsec(path, content, extent, default, extent_unit)
+        if author and author.extent_unit != "arcsec" and extent not in content.units and extent_unit is None:
+            which = f"{which + '; ' if which else ''}{extent!r} is taken in {default}, as {author.name} writes it"
+    ids, chosen, repeated = _ids(content, find_id(path, content, id, author), ra_deg, dec_deg)
+    if which:
+        notes.append(which)
+    if repeated:
+        notes.append(f"{repeated} ids that occur more than once were numbered")
+    return Catalogue(name, ids, ra_deg, dec_deg, sizes, _columns(_as_written(content, chosen).table), tuple(notes))
+
+
+def _name(column: str | Parts) -> str:
+    return column.columns[0] if isinstance(column, Parts) else column
+
+
+def _maybe_hours(column: str | Parts, ra_deg: NDArray[np.float64], unit: str | None) -> list[str]:
+    """A warning where right ascensions that nobody gave a unit look like hours."""
+    known = ra_deg[np.isfinite(ra_deg)]
+    if unit is not None or isinstance(column, Parts) or len(known) < _HOURS_ROWS:
+        return []
+    if known.min() < 0 or known.max() > _HOURS or np.ptp(known) < _HOURS_SPREAD:
+        return []
+    return [f"all right ascensions are below 24; if column {column!r} is in hours, say --position-unit hours"]
+
+
+def _ids(
+    content: TableContent, column: str | None, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]
+) -> tuple[NDArray[Any], str | None, int]:
+    from_position = position_ids(ra_deg, dec_deg)
+    if column is None:
+        return unique_ids(from_position)[0], None, len(from_position) - len(set(from_position))
+    names = as_texts(content.written.get(column, content.table.column(column)))
+    ids, repeated = unique_ids(name or fallback for name, fallback in zip(names, from_position, strict=True))
+    return ids, column, repeated
+
+
+def _as_written(content: TableContent, column: str | None) -> TableContent:
+    """Keep the names as text where numbers would not be written the same again."""
+    if column is None or column not in content.written:
+        return content
+    text, place = content.written[column], content.table.column_names.index(column)
+    if as_texts(content.table.column(column)).tolist() == as_texts(text).tolist():
+        return content
+    return replace(content, table=content.table.set_column(place, column, text))
+
+
+def _columns(table: pa.Table) -> pa.Table:
+    """Rename the columns that the store has itself."""
+    names = list(table.column_names)
+    for index, name in enumerate(names):
+        new = f"cat_{name}" if name in BASE_SCHEMA.names else name
+        while new != name and new in table.column_names:
+            new = f"cat_{new}"
+        names[index] = new
+    return table.rename_columns(names)
