@@ -88,6 +88,20 @@ def sources(
     dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
     extent: Annotated[str | None, typer.Option(help="Column of the largest angular size.")] = None,
     id: Annotated[str | None, typer.Option(help="Column of the sources' names.")] = None,
+    position_unit: Annotated[
+        str | None, typer.Option(help="Unit of the positions, whatever the file says: deg, hours, rad, arcsec...")
+    ] = None,
+    extent_unit: Annotated[
+        str | None, typer.Option(help="Unit of the extents, whatever the file says: arcsec, arcmin, deg, mas, rad.")
+    ] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="Frame of the positions, whatever the file says: icrs, fk5, fk4, galactic...")
+    ] = None,
+    delimiter: Annotated[
+        str | None, typer.Option(help="What separates the columns of a text file: one character, tab or space.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")] = None,
+    table: Annotated[str | None, typer.Option(help="Which table of a FITS file or VOTable, by name or number.")] = None,
     max_blank: MaxBlank = 0.4,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -100,17 +114,20 @@ def sources(
     """
     from radiossl.survey.cutting import source_cutouts
 
+    reading = {"ra": ra, "dec": dec, "extent": extent, "id": id}
+    reading |= {"position_unit": position_unit, "extent_unit": extent_unit, "frame": frame}
+    reading |= {"delimiter": delimiter, "encoding": encoding, "table": table}
     if size is not None and box_factor is not None:
         raise RadiosslError("--size and --box-factor exclude each other; give one of them")
     if detect:
-        if catalogue is not None or any(name is not None for name in (ra, dec, extent, id)):
+        if catalogue is not None or any(value is not None for value in reading.values()):
             raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
         from radiossl.survey.islands import detect_catalogue
 
         targets = detect_catalogue(mosaics, threshold, on_error=on_error)
         typer.echo(f"found {len(targets)} {targets.name}")
     elif catalogue is not None:
-        targets = _read(catalogue, ra, dec, extent, id)
+        targets = _read(catalogue, reading)
     else:
         raise RadiosslError("which sources? Give a catalogue with --catalogue, or find them with --detect")
     result = source_cutouts(
@@ -129,10 +146,10 @@ def sources(
     typer.echo(_summary(out, result))
 
 
-def _read(path: Path, ra: str | None, dec: str | None, extent: str | None, id: str | None) -> Catalogue:
+def _read(path: Path, options: dict[str, str | None]) -> Catalogue:
     from radiossl.survey.catalogue import read_catalogue
 
-    catalogue = read_catalogue(path, ra=ra, dec=dec, extent=extent, id=id)
+    catalogue = read_catalogue(path, **options)
     for note in catalogue.notes:
         typer.echo(f"{path}: {note}", err=True)
     return catalogue

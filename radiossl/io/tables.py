@@ -294,7 +294,7 @@ def _from_astropy(table: Table) -> TableContent:
         else:
             arrays[name] = array
     meta = {str(key).upper(): value for key, value in table.meta.items()}
-    frame = _frame_of_header(meta) if {"EQUINOX", "RADESYS", "RADECSYS"} & set(meta) else None  # type: ignore[arg-type]
+    frame = _frame_of_header(meta) if {"EQUINOX", "RADESYS", "RADECSYS"} & set(meta) else None
     known = TableContent(pa.table({}), units, frames | ({"": frame} if frame else {}))
     return storable(pa.table(arrays), known, dropped)
 

@@ -123,3 +123,46 @@ def test_the_same_command_again_does_nothing_and_another_one_is_refused(capsys, 
     assert status == 1
     assert "finished store already" in err
     assert {file.name: file.stat().st_mtime_ns for file in (tmp_path / "s").iterdir()} == before
+
+
+# Reading the catalogue ------------------------------------------------------------------------------------------------
+
+
+def test_the_options_of_reading_reach_the_catalogue(mosaics, tmp_path, capsys):
+    """The centre of the first mosaic, in B1950, in radians, in Latin-1 and between colons."""
+    from astropy.coordinates import SkyCoord
+
+    old = SkyCoord(10, 0, unit="deg").transform_to("fk4")
+    row = f"M\xe4dler:{old.ra.rad}:{old.dec.rad}:1.0"
+    (tmp_path / "c.txt").write_bytes(f"name:ra:dec:las\n{row}\n".encode("latin-1"))
+    options = ["--frame", "fk4", "--position-unit", "rad", "--extent-unit", "arcmin", "--delimiter", ":"]
+    options += ["--encoding", "latin-1"]
+    arguments = [
+        "cutouts",
+        "sources",
+        mosaics,
+        "--catalogue",
+        tmp_path / "c.txt",
+        "--out",
+        tmp_path / "store",
+        *options,
+    ]
+    assert run(capsys, *arguments)[0] == 0
+    store = open_store(tmp_path / "store")
+    assert store.column("cutout_id").tolist() == ["Mädler"]
+    assert store.shapes.tolist() == [[45, 45]]
+    np.testing.assert_allclose([store.column(name)[0] for name in "xy"], 47.5, atol=0.05)
+
+
+def test_names_with_zeros_are_joined_as_they_are_written(mosaics, tmp_path, capsys):
+    from astropy.table import Table
+
+    (tmp_path / "z.csv").write_text('id,ra,dec\n"00123",10,0\n"45000",11,0\n')
+    Table({"id": ["00123", "45000"], "label": ["FRI", "FRII"]}).write(tmp_path / "lab.fits")
+    source = ["--catalogue", tmp_path / "z.csv", "--size", "40"]
+    assert run(capsys, "cutouts", "sources", mosaics, *source, "--out", tmp_path / "a")[0] == 0
+    joining = [tmp_path / "a", tmp_path / "lab.fits", "--on", "cutout_id=id", "--out", tmp_path / "b"]
+    assert run(capsys, "store", "join", *joining)[0] == 0
+    store = open_store(tmp_path / "b")
+    assert store.column("cutout_id").tolist() == ["00123", "45000"]
+    assert store.column("label").tolist() == ["FRI", "FRII"]

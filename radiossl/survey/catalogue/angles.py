@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -98,9 +98,10 @@ def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: s
     return _parsed(path, name, as_texts(column), per, is_ra=is_ra)
 
 
-def _parsed(path: str, name: str, texts: Sequence[str | None], per: float, *, is_ra: bool) -> NDArray[np.float64]:
-    values = np.full(len(texts), np.nan)
-    for row, text in enumerate(texts):
+def _parsed(path: str, name: str, texts: Iterable[str | None], per: float, *, is_ra: bool) -> NDArray[np.float64]:
+    found = list(texts)
+    values = np.full(len(found), np.nan)
+    for row, text in enumerate(found):
         if text is None:
             continue
         match = _SEXAGESIMAL.fullmatch(text.strip())

@@ -13,9 +13,10 @@ from radiossl.io.tables import TableContent
 from radiossl.io.values import numbers
 
 # Names are compared in lower case and without punctuation.
-_SYSTEM = r"(deg|degrees|hms|dms|str|h|hours?|rad|radians|j2000|b1950|2000|1950|icrs|fk[45]|[bj])*"
-_RA = re.compile(rf"(ra|alpha|rightascension){_SYSTEM}")
-_DEC = re.compile(rf"(dec|de|delta|declination|dej){_SYSTEM}")
+_SYSTEM = r"(deg|degrees|hms|dms|str|h|hours?|rad|radians|j2000|b1950|2000|1950|icrs|fk[45]|[bj])"
+#: Bare Greek letters are not known: alpha is a spectral index more often than not.
+_RA = re.compile(rf"(ra|rightascension){_SYSTEM}*|alpha{_SYSTEM}+")
+_DEC = re.compile(rf"(dec|de|declination){_SYSTEM}*|delta{_SYSTEM}+")
 #: What follows the name of a position in the catalogues of Selavy (cont), GLEAM (wide), Pan-STARRS (mean) and others.
 _SUFFIX = re.compile(r"(cont|wide|mean|w|cen|center|centre|centroid|src|source|obj)$")
 _GALACTIC = (("glon", "gallon", "l", "ldeg", "galacticlongitude"), ("glat", "gallat", "b", "bdeg", "galacticlatitude"))
