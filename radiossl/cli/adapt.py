@@ -1,4 +1,4 @@
-"""Options by which a backbone sees images otherwise than it was trained."""
+"""Options that change how a backbone sees images and what is read out of it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,30 @@ if TYPE_CHECKING:
 
 Tta = Annotated[
     str | None,
-    typer.Option(help="d4: average over 8 rotations and mirror images; none: do not; else as the backbone says."),
+    typer.Option(help="d4: average over 8 rotations and mirror images; none: do not (default: as the weights say)."),
 ]
 Field = Annotated[
-    int | None, typer.Option(min=8, help="See the central pixels of this side only; else as the backbone says.")
+    int | None, typer.Option(min=8, help="Use only the central N x N pixels (default: as the weights say).")
 ]
 
 
-def adapt(backbone: Backbone, tta: str | None, field: int | None) -> Backbone:
-    """Return the backbone as `--tta` and `--field` want it."""
+Readout = Annotated[
+    str | None,
+    typer.Option(
+        help="last: the network's own pooled output; wide: mean, deviation and maximum of all stages (default: as the"
+        " weights say)."
+    ),
+]
+Whiten = Annotated[
+    int | None,
+    typer.Option(min=0, help="Keep this many components of the weights' whitening; 0: none (default: as they say)."),
+]
+
+
+def adapt(
+    backbone: Backbone, tta: str | None, field: int | None, readout: str | None = None, whiten: int | None = None
+) -> Backbone:
+    """Return the backbone as `--tta`, `--field`, `--readout` and `--whiten` want it."""
     changes: dict[str, Any] = {}
     if tta is not None:
         if tta not in ("d4", "none"):
@@ -29,4 +44,5 @@ def adapt(backbone: Backbone, tta: str | None, field: int | None) -> Backbone:
         changes["views"] = 8 if tta == "d4" else 1
     if field is not None:
         changes["field_px"] = field
-    return backbone.adapted(**changes) if changes else backbone
+    backbone = backbone.adapted(**changes) if changes else backbone
+    return backbone if readout is None and whiten is None else backbone.with_readout(readout, whiten)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from radiossl.cli.adapt import Field, Tta, adapt
+from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.cluster import Scheduler
+from radiossl.cli.options import Device
 from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ def embed(
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 128,
     tta: Tta = None,
     field: Field = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    readout: Readout = None,
+    whiten: Whiten = None,
+    device: Device = "auto",
     partitioned: Annotated[
         bool, typer.Option("--partitioned", help="Write a folder of Parquet files, which every command takes too.")
     ] = False,
@@ -44,7 +47,7 @@ def embed(
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images
-    backbone = adapt(load_backbone(weights, device), tta, field)
+    backbone = adapt(load_backbone(weights, device), tta, field, readout, whiten)
     done = write_features(backbone, source, out, batch_size, partitioned, workers, scheduler, bfloat16)
     typer.echo(_summary(out, done))
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from radiossl.cli.options import Device
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import key_values
 
@@ -37,6 +38,8 @@ def info(
         "parameters": sum(p.numel() for p in backbone.network.parameters()),
         "feature_dim": backbone.feature_dim,
         "preprocessing": config.preprocessing.model_dump(),
+        "embedding": config.embedding.settings,
+        "whitening": None if config.whitening is None else list(config.whitening.components.shape),
         "recipe": config.recipe.get("name"),
         "method": config.recipe.get("method"),
         "epochs": config.recipe.get("schedule", {}).get("epochs"),
@@ -79,6 +82,27 @@ def release(
         citation=citation,
     )
     typer.echo(f"{out}: {written.feature_dim} features, {len(written.config.scores)} scores on its card")
+
+
+@app.command()
+def whiten(
+    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Backbone folder.")],
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Stores of the training images.")],
+    out: Annotated[Path, typer.Option(help="Backbone folder to write; may be WEIGHTS.")],
+    readout: Annotated[str, typer.Option(help="last: the network's own pooled output; wide: all stages.")] = "wide",
+    components: Annotated[int, typer.Option(min=1, help="How many components to store.")] = 256,
+    default: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Make this read-out the default, cut to N components (0: not whitened)."),
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Learn a whitening of the features from unlabelled images and store it with the weights."""
+    from radiossl.features.whitening import store_whitening
+
+    stored = store_whitening(path, stores, out, readout, components, default, device)
+    kept, dimension = stored.components.shape
+    typer.echo(f"{out}: {kept} components of {dimension} numbers; radiossl embed --readout {readout} --whiten N")
 
 
 @app.command("import")

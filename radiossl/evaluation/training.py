@@ -101,7 +101,8 @@ class Classifier(nn.Module):
     def on(cls, backbone: Backbone, classes: int) -> Classifier:
         """Return a classifier that starts from a copy of a backbone."""
         network = copy.deepcopy(backbone.network)
-        return cls(network, backbone.feature_dim, classes, backbone.config.preprocessing).to(backbone.device)
+        dimension = backbone.config.architecture.feature_dim(network)
+        return cls(network, dimension, classes, backbone.config.preprocessing).to(backbone.device)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images."""

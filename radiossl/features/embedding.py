@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.survey.image_file import read_image
 from radiossl.weights.backbone import Backbone, load_backbone
+from radiossl.weights.readout import embedding_from
 
 
 @torch.inference_mode()
@@ -73,7 +74,7 @@ def embed(
     weights: Backbone | str | os.PathLike[str],
     images: CutoutStore | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     batch_size: int = 128,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> FeatureTable:
     """Make the feature table of a cutout store or of image files in memory.
 
@@ -122,7 +123,33 @@ def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str,
         "weights_sha256": backbone.sha256,
         "preprocessing": backbone.config.preprocessing.model_dump(),
     }
+    if backbone.embedding_metadata:
+        metadata["embedding"] = backbone.embedding_metadata
     return metadata | ({"stores": [str(path.resolve()) for path in stores]} if stores else {})
+
+
+def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbone:
+    """Return a backbone with the preprocessing and the read-out that a feature table was made with.
+
+    Raises
+    ------
+    RadiosslError
+        If the table was made with other weights, or with a whitening that the backbone does not have.
+    """
+    theirs = metadata.get("weights_sha256", "")
+    if theirs and backbone.sha256 and theirs != backbone.sha256:
+        raise RadiosslError(
+            f"{backbone.name}: not the weights that the features were made with ({metadata.get('weights')});"
+            " give those as --weights"
+        )
+    embedding = dict(metadata.get("embedding", {}))
+    whitening = embedding.pop("whitening_sha256", None)
+    wanted = embedding_from(embedding, "feature table")
+    adapted = backbone.adapted(**metadata.get("preprocessing", {}))
+    adapted = adapted.with_readout(wanted.readout or "last", wanted.whiten or 0)
+    if adapted.embedding_metadata.get("whitening_sha256") != whitening:
+        raise RadiosslError(f"{backbone.name}: its whitening is not that of the features; embed the cutouts again")
+    return adapted
 
 
 @torch.inference_mode()

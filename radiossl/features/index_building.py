@@ -143,7 +143,7 @@ def _same_features(source: FeatureFile, dimension: int, metadata: dict[str, Any]
     """Refuse features that cannot be compared with others."""
     if source.dimension != dimension:
         raise RadiosslError(f"{source.path}: features of {source.dimension} dimensions, {other} has {dimension}")
-    for key, what in (("weights_sha256", "weights"), ("preprocessing", "preprocessing")):
+    for key, what in (("weights_sha256", "weights"), ("preprocessing", "preprocessing"), ("embedding", "read-out")):
         if source.metadata.get(key) != metadata.get(key):
             raise RadiosslError(
                 f"{source.path}: made with other {what} than {other}; features of one index must come from the same"

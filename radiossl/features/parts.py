@@ -24,6 +24,7 @@ from radiossl.io.files import atomic_file, existing_file, only_writer, remove_st
 from radiossl.io.parts import write_parts
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
+from radiossl.weights.readout import Embedding
 
 #: Parts are as large as makes so many of them, within the limits below: some for every worker, none too small.
 _PARTS = 512
@@ -59,6 +60,7 @@ class _Work:
 
     weights: str
     preprocessing: str
+    embedding: str
     stores: tuple[str, ...]
     files: tuple[str, ...]
     names: tuple[str, ...]
@@ -73,7 +75,9 @@ class _Opened:
     def __init__(self, work: _Work) -> None:
         backbone = load_backbone(work.weights, work.device)
         self.work = work
-        self.backbone = backbone.adapted(**json.loads(work.preprocessing))
+        embedding = Embedding.model_validate_json(work.embedding)
+        adapted = backbone.adapted(**json.loads(work.preprocessing))
+        self.backbone = adapted.with_readout(embedding.readout or "last", embedding.whiten or 0)
         self.store = open_store(*work.stores) if work.stores else None
         columns = {"cutout_id": [Path(path).name for path in work.names], "file": list(work.names)}
         self.columns: pa.Table = pa.table(columns) if self.store is None else self.store.table
@@ -180,6 +184,7 @@ def write_features(
     work = _Work(
         weights=str(Path(backbone.name).absolute()),
         preprocessing=backbone.config.preprocessing.model_dump_json(),
+        embedding=backbone.config.embedding.model_dump_json(),
         stores=tuple(str(path.resolve()) for path in images.paths) if isinstance(images, CutoutStore) else (),
         files=tuple(str(Path(path).absolute()) for path in names),
         names=names,

@@ -30,6 +30,11 @@ class Scatter:
         self._products += centred.T @ centred
         self.count += len(rows)
 
+    def mean_and_covariance(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the mean and the covariance of the rows so far, shapes (dimension,) and (dimension, dimension)."""
+        offset = self._total / self.count
+        return self._origin + offset, self._products / self.count - np.outer(offset, offset)
+
     def principal_axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Return what the rows so far have in common.
 
@@ -39,8 +44,8 @@ class Scatter:
             The mean; the axes, one a row, that of the largest variance first, of each the entry that is largest in
             size positive; the variances along them.
         """
-        offset = self._total / self.count
-        variances, axes = np.linalg.eigh(self._products / self.count - np.outer(offset, offset))
+        mean, covariance = self.mean_and_covariance()
+        variances, axes = np.linalg.eigh(covariance)
         axes = axes[:, ::-1].T
         largest = axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)]
-        return self._origin + offset, axes * np.sign(largest)[:, None], variances[::-1]
+        return mean, axes * np.sign(largest)[:, None], variances[::-1]

@@ -169,6 +169,8 @@ def load_reducer(folder: str | os.PathLike[str], metadata: dict[str, Any] | None
         keys = ours["preprocessing"].keys() | theirs["preprocessing"].keys()
         other = sorted(k for k in keys if ours["preprocessing"].get(k) != theirs["preprocessing"].get(k))
         raise RadiosslError(f"{path}: a map of features with other preprocessing ({', '.join(other)})")
+    if theirs and ours.get("embedding") != theirs.get("embedding"):
+        raise RadiosslError(f"{path}: a map of features with another read-out; embed the images as those of the map")
     return reducer
 
 

@@ -185,14 +185,9 @@ class SimilarityIndex:
         A FITS image whose header gives another pixel scale than the cutouts have (the median of their column
         ``pixel_scale_arcsec``) is resampled to theirs; the query's `note` says so. Everything else is taken as it is.
         """
-        ours = self.metadata.get("weights_sha256", "")
-        if ours and backbone.sha256 and ours != backbone.sha256:
-            raise RadiosslError(
-                f"{backbone.name}: not the weights that the features were made with"
-                f" ({self.metadata.get('weights')}); give those as --weights"
-            )
-        # The features may have been made with other preprocessing than the backbone's, at the user's wish.
-        backbone = backbone.adapted(**self.metadata.get("preprocessing", {}))
+        from radiossl.features.embedding import adapted_to_table
+
+        backbone = adapted_to_table(backbone, self.metadata)
         image = read_query_image(path, self._pixel_scale_arcsec())
         vector = backbone.features(image.pixels)[0].cpu().numpy()
         return Query(

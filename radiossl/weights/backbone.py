@@ -27,6 +27,17 @@ from radiossl.io.files import atomic_folder, write_json, write_text
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import model_card
 from radiossl.weights.config import CONFIG_FILE, SKY_FILE, BackboneConfig, change_preprocessing, read_config
+from radiossl.weights.device import parse_device
+from radiossl.weights.readout import (
+    PLAIN,
+    WHITENING_FILE,
+    Embedding,
+    FeatureNetwork,
+    Readout,
+    Whitening,
+    parse_readout,
+    readout_dim,
+)
 from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
 
 CARD_FILE = "README.md"
@@ -64,7 +75,33 @@ class Backbone(nn.Module):
     @property
     def feature_dim(self) -> int:
         """Length of the feature vectors."""
+        embedding = self.config.embedding
+        if embedding.whiten is not None:
+            return embedding.whiten
+        if embedding.readout is not None:
+            return readout_dim(self.network, embedding.readout, self.config.architecture.name)
         return self.config.architecture.feature_dim(self.network)
+
+    @property
+    def feature_network(self) -> nn.Module:
+        """The network with the read-out that makes features: preprocessed images to (n, feature_dim)."""
+        embedding = self.config.embedding
+        if embedding == PLAIN:
+            return self.network
+        whitening = self._whitening(embedding) if embedding.whiten is not None else None
+        return FeatureNetwork(self.network, embedding.readout, whitening).train(self.training)
+
+    def _whitening(self, embedding: Embedding) -> Whitening:
+        """The first components of the stored whitening; raise if there is none for this read-out."""
+        whitening = self.config.whitening
+        if whitening is None or whitening.readout != embedding.readout:
+            raise RadiosslError(
+                f"{self.name or 'backbone'}: has no whitening for this read-out; radiossl weights whiten makes one"
+            )
+        most = len(whitening.components)
+        if embedding.whiten is None or embedding.whiten > most:
+            raise RadiosslError(f"--whiten {embedding.whiten}: {self.name or 'the backbone'} has {most} components")
+        return Whitening(whitening.mean, whitening.components[: embedding.whiten], whitening.readout)
 
     @property
     def device(self) -> torch.device:
@@ -80,7 +117,15 @@ class Backbone(nn.Module):
             for name, tensor in self.network.state_dict().items():
                 state.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
             digest = state.hexdigest()
-        return f"{self.config.architecture} {self.config.preprocessing} weights {digest}"
+        text = f"{self.config.architecture} {self.config.preprocessing} weights {digest}"
+        return text if self.config.embedding == PLAIN else f"{text} {self.embedding_metadata}"
+
+    @property
+    def embedding_metadata(self) -> dict[str, Any]:
+        """What a feature table says of the read-out: settings and the whitening's hash; empty for the plain one."""
+        embedding, whitening = self.config.embedding, self.config.whitening
+        used = {"whitening_sha256": whitening.sha256} if embedding.whiten is not None and whitening is not None else {}
+        return embedding.settings | used
 
     def adapted(self, **changes: Any) -> Backbone:
         """Return this backbone with some of its preprocessing changed, such as ``views=8`` or ``field_px=100``.
@@ -94,6 +139,33 @@ class Backbone(nn.Module):
             self.config, preprocessing=change_preprocessing(self.config.preprocessing, changes)
         )
         return Backbone(self.network, config, self.name, self.sha256).train(self.training)
+
+    def with_readout(self, readout: Readout | str | None = None, whiten: int | None = None) -> Backbone:
+        """Return this backbone with another read-out.
+
+        Parameters
+        ----------
+        readout
+            ``wide`` (`radiossl.weights.readout.WIDE`), ``last`` for the network's own pooled output, or a `Readout`;
+            None for what the configuration says.
+        whiten
+            Number of whitened components to keep; 0 for none; None for what the configuration says, or none if another
+            read-out is asked for.
+
+        Raises
+        ------
+        RadiosslError
+            If there is no such read-out, or no whitening for it with as many components.
+        """
+        usual = self.config.embedding
+        chosen = usual.readout if readout is None else parse_readout(readout)
+        kept = (usual.whiten if chosen == usual.readout else None) if whiten is None else whiten or None
+        embedding = Embedding(readout=chosen, whiten=kept)
+        changed = Backbone(
+            self.network, dataclasses.replace(self.config, embedding=embedding), self.name, self.sha256
+        ).train(self.training)
+        _ = changed.feature_dim, changed.feature_network  # refused here rather than at the first image
+        return changed
 
     def preprocess(self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]) -> Tensor:
         """Preprocess raw cutouts as the backbone was trained.
@@ -125,7 +197,7 @@ class Backbone(nn.Module):
         Features are averaged over rotations and mirror images where the preprocessing says so. `network` is what
         `inference_network` returned, if that is to be used.
         """
-        network = network or self.network
+        network = network or self.feature_network
         if self.config.preprocessing.views == 1:
             return network(images).float()
         total = torch.zeros(len(images), self.feature_dim, device=images.device)
@@ -144,21 +216,30 @@ class Backbone(nn.Module):
         if bfloat16:
             return self._in_bfloat16
         seen = self.config.preprocessing
+        network = self.feature_network
         if self.device.type != "cpu" or passes < _WORTH_FREEZING:
-            return self.network
+            return network
         example = torch.zeros(2, seen.channels, seen.size, seen.size)
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")  # of branches that a trace cannot follow; there are none at one input size
-            traced = torch.jit.trace(copy.deepcopy(self.network).eval(), example, check_trace=False)
+            traced = torch.jit.trace(copy.deepcopy(network).eval(), example, check_trace=False)
             return torch.jit.optimize_for_inference(torch.jit.freeze(traced))
 
     def _in_bfloat16(self, images: Tensor) -> Tensor:
+        network, images = self.feature_network, images.contiguous(memory_format=torch.channels_last)
+        pooled = network.pooled if isinstance(network, FeatureNetwork) else network
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
-            return self.network(images.contiguous(memory_format=torch.channels_last))
+            features = pooled(images)
+        return network.whitened(features) if isinstance(network, FeatureNetwork) else features
 
     @torch.inference_mode()
-    def features(self, cutouts: Any) -> Tensor:
-        """Features of raw cutouts, shape (n, feature_dim): `preprocess` and `forward` in one."""
+    def features(self, cutouts: Any, readout: Readout | str | None = None, whiten: int | None = None) -> Tensor:
+        """Features of raw cutouts, shape (n, feature_dim): `preprocess` and `forward` in one.
+
+        `readout` and `whiten` are those of `with_readout`.
+        """
+        if readout is not None or whiten is not None:
+            return self.with_readout(readout, whiten).features(cutouts)
         was_training = self.training
         self.eval()
         try:
@@ -171,7 +252,7 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
     """Write a backbone folder atomically, replacing an older one only when the new one is complete."""
     from safetensors.torch import save_file
 
-    preprocessing, architecture = config.preprocessing, config.architecture
+    preprocessing, architecture, made = config.preprocessing, config.architecture, Backbone(network, config)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(path) as folder:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -204,13 +285,16 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
                     "scores": config.scores,
                     "imported": config.imported,
                     "about": config.about,
+                    **({} if config.embedding == PLAIN else {"embedding": config.embedding.settings}),
                     "sha256": file_sha256(folder / WEIGHTS_FILE),
                 },
             },
         )
         if config.sky is not None:
             np.savez_compressed(folder / SKY_FILE, **dataclasses.asdict(config.sky))
-        write_text(folder / CARD_FILE, model_card(Path(path).name, config, architecture.feature_dim(network)))
+        if config.whitening is not None:
+            config.whitening.save(folder / WHITENING_FILE)
+        write_text(folder / CARD_FILE, model_card(Path(path).name, config, made.feature_dim))
 
 
 def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Backbone:
@@ -221,7 +305,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     path
         Its folder.
     device
-        Where to put it.
+        Where to put it: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is any.
 
     Returns
     -------
@@ -249,4 +333,4 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     actual = file_sha256(path / WEIGHTS_FILE)
     if sha256 and sha256 != actual:
         raise RadiosslError(f"{path / WEIGHTS_FILE}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
-    return Backbone(network, config, name=str(path), sha256=actual).to(device).eval()
+    return Backbone(network, config, name=str(path), sha256=actual).to(parse_device(device)).eval()

@@ -16,6 +16,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
+from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening, embedding_from
 
 CONFIG_FILE = "config.json"
 SKY_FILE = "training_sky.npz"
@@ -70,6 +71,10 @@ class BackboneConfig:
         For weights of another code: the file they come from, its format and hash, and what of it was left out.
     about
         For people: ``limits``, ``terms`` and ``citation`` as Markdown, and ``compute``; see `radiossl.weights.release`.
+    embedding
+        How features are read out of the network unless asked for otherwise.
+    whitening
+        Learnt on the training images, for those who ask for whitened features.
     """
 
     architecture: Architecture
@@ -80,6 +85,8 @@ class BackboneConfig:
     sky: TrainingSky | None = field(default=None, compare=False)
     imported: dict[str, Any] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    embedding: Embedding = PLAIN
+    whitening: Whitening | None = field(default=None, compare=False)
 
 
 def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
@@ -107,6 +114,8 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             _read_sky(path / SKY_FILE),
             ours.get("imported", {}),
             ours.get("about", {}),
+            embedding_from(ours.get("embedding", {}), str(path / CONFIG_FILE)),
+            Whitening.load(path / WHITENING_FILE),
         )
     except KeyError as error:
         raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None

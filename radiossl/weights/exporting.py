@@ -34,7 +34,7 @@ class _Features(nn.Module):
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
-        self.network, self.views = backbone.network, backbone.config.preprocessing.views
+        self.network, self.views = backbone.feature_network, backbone.config.preprocessing.views
 
     def forward(self, images: Tensor) -> Tensor:
         if self.views == 1:
@@ -91,6 +91,7 @@ def _metadata(backbone: Backbone) -> dict[str, Any]:
         "backbone": config.architecture.model_dump(),
         "preprocessing": config.preprocessing.model_dump(),
         "feature_dim": backbone.feature_dim,
+        **({"embedding": backbone.embedding_metadata} if backbone.embedding_metadata else {}),
     }
 
 

@@ -1,0 +1,208 @@
+"""How features are read out of a network: which stages are pooled how, and the whitening of what comes out.
+
+The plain read-out is the network's own pooled output, for a ResNet the mean of its last stage. A wide one pools several
+stages (mean, standard deviation and maximum of each), as texture descriptors do; whitening then decorrelates the
+numbers and keeps those that vary most, so that neighbours are not found by one loud axis.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from torch import Tensor, nn
+
+from radiossl.io.errors import RadiosslError
+
+WHITENING_FILE = "whitening.safetensors"
+#: Stages are the last feature maps that timm names of a network, such as the four blocks of a ResNet.
+STAGES = 4
+
+Pool = Literal["mean", "std", "max"]
+
+
+class Readout(BaseModel):
+    """Which feature maps of a network are pooled how, beside each other.
+
+    Attributes
+    ----------
+    stages
+        Numbers of the stages, 1 to 4; 4 is the last.
+    pool
+        Statistics over the pixels of each: ``mean``, ``std`` (standard deviation), ``max``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stages: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    pool: tuple[Pool, ...] = Field(default=("mean", "std", "max"), min_length=1)
+
+    @field_validator("stages")
+    @classmethod
+    def _known(cls, stages: tuple[int, ...]) -> tuple[int, ...]:
+        if not set(stages) <= set(range(1, STAGES + 1)):
+            raise ValueError(f"expected stages from 1 to {STAGES}, such as [1, 2, 3, 4]")
+        return stages
+
+
+#: What ``wide`` means: 2,880 numbers of a ResNet18.
+WIDE = Readout()
+
+
+class Embedding(BaseModel):
+    """How a backbone makes features, in the section ``embedding`` of its configuration.
+
+    Attributes
+    ----------
+    readout
+        Null for the network's own pooled output.
+    whiten
+        Number of whitened components to keep; null for the read-out as it is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    readout: Readout | None = None
+    whiten: int | None = Field(default=None, ge=1)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What differs from the plain read-out, as JSON holds it; empty if nothing does."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+
+PLAIN = Embedding()
+
+
+def parse_readout(readout: Readout | str | None) -> Readout | None:
+    """Return the read-out of a name: ``wide``, or ``last`` (None) for the network's own pooled output."""
+    if readout is None or isinstance(readout, Readout):
+        return readout
+    if readout not in ("last", "wide"):
+        raise RadiosslError(f"--readout {readout}: expected last or wide")
+    return WIDE if readout == "wide" else None
+
+
+def embedding_from(settings: dict[str, Any], where: str) -> Embedding:
+    """Read the section ``embedding`` of a configuration; raise `RadiosslError` naming `where` if it is damaged."""
+    try:
+        return Embedding.model_validate(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RadiosslError(f"{where}: embedding.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class Whitening:
+    """Features to components of equal variance, those of the largest variance first.
+
+    Attributes
+    ----------
+    mean
+        Shape (d,), subtracted first.
+    components
+        Shape (k, d), the rows that the differences are projected on.
+    readout
+        Of the features that it is for.
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+    readout: Readout | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the numbers."""
+        return hashlib.sha256(self.mean.tobytes() + self.components.tobytes()).hexdigest()
+
+    def save(self, file: Path) -> None:
+        """Write the whitening as safetensors."""
+        from safetensors.numpy import save_file
+
+        arrays = {"mean": self.mean, "components": self.components}
+        readout = "null" if self.readout is None else self.readout.model_dump_json()
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, file, {"readout": readout})
+
+    @classmethod
+    def load(cls, file: Path) -> Whitening | None:
+        """Read a whitening; None if there is no such file, `RadiosslError` if it is damaged."""
+        from safetensors import SafetensorError, safe_open
+
+        if not file.is_file():
+            return None
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                mean, components = tensors.get_tensor("mean"), tensors.get_tensor("components")
+                settings = json.loads((tensors.metadata() or {}).get("readout", "null"))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise RadiosslError(f"{file}: damaged or cut short ({error})") from None
+        if mean.ndim != 1 or components.ndim != 2 or components.shape[1] != len(mean) or not len(components):
+            raise RadiosslError(f"{file}: mean of shape {mean.shape}, components of shape {components.shape}: no match")
+        if not (np.isfinite(mean).all() and np.isfinite(components).all()):
+            raise RadiosslError(f"{file}: holds numbers that are not finite")
+        return cls(mean, components, embedding_from({"readout": settings}, str(file)).readout)
+
+
+_POOLED: dict[Pool, Callable[[Tensor], Tensor]] = {
+    "mean": lambda pixels: pixels.mean(dim=2),
+    "std": lambda pixels: pixels.std(dim=2, correction=0),
+    "max": lambda pixels: pixels.amax(dim=2),
+}
+
+
+class FeatureNetwork(nn.Module):
+    """A network with another read-out than its own.
+
+    Parameters
+    ----------
+    network
+        The bare network.
+    readout
+        See `Readout`; None for the network's own pooled output.
+    whitening
+        Applied to what is read out, if given.
+    """
+
+    def __init__(self, network: nn.Module, readout: Readout | None, whitening: Whitening | None) -> None:
+        super().__init__()
+        self.network, self.readout = network, readout
+        self.mean: Tensor | None
+        self.components: Tensor | None
+        device = next(network.parameters()).device
+        for name in ("mean", "components"):
+            array = None if whitening is None else torch.from_numpy(getattr(whitening, name)).to(device)
+            self.register_buffer(name, array)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Turn preprocessed images (n, channels, size, size) into features (n, feature_dim)."""
+        return self.whitened(self.pooled(images))
+
+    def pooled(self, images: Tensor) -> Tensor:
+        """Features before the whitening."""
+        if self.readout is None:
+            return self.network(images)
+        maps = self.network.forward_intermediates(images, indices=STAGES, intermediates_only=True)  # type: ignore[operator]
+        pixels = [maps[stage - 1].float().flatten(2) for stage in self.readout.stages]  # (n, channels, pixels) each
+        return torch.cat([_POOLED[how](stage) for stage in pixels for how in self.readout.pool], dim=1)
+
+    def whitened(self, features: Tensor) -> Tensor:
+        """Features after the whitening."""
+        if self.mean is None or self.components is None:
+            return features
+        return (features.float() - self.mean) @ self.components.T
+
+
+def readout_dim(network: nn.Module, readout: Readout, name: str) -> int:
+    """Return how many numbers a read-out gives of a network; `RadiosslError` if timm does not name its stages."""
+    stages = list(getattr(network, "feature_info", []))[-STAGES:]
+    if len(stages) < STAGES or not hasattr(network, "forward_intermediates"):
+        raise RadiosslError(f"{name}: timm does not name {STAGES} stages of this network; use --readout last")
+    return sum(stages[stage - 1]["num_chs"] for stage in readout.stages) * len(readout.pool)

@@ -1,0 +1,170 @@
+"""Read-outs against pooling written out, whitening against scikit-learn's, and both through a released folder."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from radiossl import RadiosslError, load_backbone
+from radiossl.features.embedding import adapted_to_table, embed, embed_store
+from radiossl.features.parts import write_features
+from radiossl.features.table import FeatureTable
+from radiossl.features.whitening import fit_whitening, store_whitening
+from radiossl.images.preprocess import Preprocessing
+from radiossl.store.store import open_store
+from radiossl.weights.architecture import Architecture
+from radiossl.weights.backbone import Backbone, save_backbone
+from radiossl.weights.readout import WIDE, Readout
+
+WIDTHS = (64, 128, 256, 512)  # of the stages of a ResNet18
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return Backbone.random(Architecture(), Preprocessing(size=32), seed=0)
+
+
+@pytest.fixture
+def folder(tmp_path, backbone):
+    save_backbone(tmp_path / "weights", backbone.network, backbone.config)
+    return tmp_path / "weights"
+
+
+@pytest.fixture(scope="module")
+def images(sky):
+    return [sky(seed, (40, 40)) for seed in range(5)]
+
+
+@torch.inference_mode()
+def literal_wide(network, images):
+    """The blocks of a ResNet one after the other, pooled pixel by pixel."""
+    maps = [network.maxpool(network.act1(network.bn1(network.conv1(images))))]
+    for block in (network.layer1, network.layer2, network.layer3, network.layer4):
+        maps.append(block(maps[-1]))
+    features = []
+    for stage in maps[1:]:
+        pixels = stage.numpy().astype(np.float64).reshape(*stage.shape[:2], -1)
+        features += [pixels.mean(axis=2), pixels.std(axis=2), pixels.max(axis=2)]
+    return np.concatenate(features, axis=1)
+
+
+def test_the_wide_readout_pools_every_stage(backbone, images):
+    wide = backbone.features(images, readout="wide")
+    assert wide.shape == (5, 2880)
+    assert backbone.with_readout("wide").feature_dim == 2880
+    np.testing.assert_allclose(wide, literal_wide(backbone.network, backbone.preprocess(images)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_of_the_last_stage_is_the_plain_readout(backbone, images):
+    last = backbone.features(images, readout=Readout(stages=(4,), pool=("mean",)))
+    np.testing.assert_allclose(last, backbone.features(images), rtol=1e-5, atol=1e-6)
+    assert torch.equal(backbone.features(images, readout="last"), backbone.features(images))
+
+
+def test_a_wide_readout_is_averaged_over_views_too(backbone, images):
+    turned = backbone.adapted(views=8).with_readout("wide")
+    seen = turned.preprocess(images)
+    with torch.inference_mode():
+        np.testing.assert_allclose(turned(seen), turned(seen.flip(-1)), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["convnext_atto", "efficientnet_lite0", "vit_tiny_patch16_224"])
+def test_other_networks_have_stages_too(name, images):
+    size = 224 if name.startswith("vit") else 64
+    made = Backbone.random(Architecture(name=name), Preprocessing(size=size), 0).with_readout("wide")
+    assert made.features(images[:2]).shape == (2, made.feature_dim)
+
+
+def test_the_quick_network_reads_out_alike(backbone, small_store):
+    wide = backbone.with_readout("wide")
+    quick = wide.inference_network(10**6)
+    seen = wide.preprocess([small_store.pixels(row) for row in range(4)])
+    with torch.inference_mode():
+        np.testing.assert_allclose(wide(seen, quick), wide(seen), rtol=1e-3, atol=1e-4)
+
+
+# Whitening ------------------------------------------------------------------------------------------------------------
+
+
+def test_whitening_is_that_of_scikit_learn(backbone, small_store):
+    whitening = fit_whitening(backbone, [small_store], "wide", components=6)
+    features = embed_store(backbone.with_readout("wide"), small_store).astype(np.float64)
+    scaled = StandardScaler().fit_transform(features)
+    expected = PCA(6, whiten=True, svd_solver="full").fit_transform(scaled)
+    ours = (features - whitening.mean) @ whitening.components.T
+    signs = np.sign((expected * ours).sum(axis=0))
+    np.testing.assert_allclose(ours * signs * np.sqrt(23 / 24), expected, rtol=1e-2, atol=1e-3)
+
+
+def test_whitened_features_come_from_the_folder(folder, small_store, tmp_path):
+    plain = embed_store(load_backbone(folder), small_store)
+    store_whitening(folder, small_store.paths, tmp_path / "white", "wide", 6)
+    loaded = load_backbone(tmp_path / "white")
+    np.testing.assert_array_equal(embed_store(loaded, small_store), plain)  # the default is as it was
+    white = loaded.with_readout("wide", 4)
+    features = embed_store(white, small_store)
+    assert features.shape == (24, 4)
+    np.testing.assert_allclose(np.cov(features.T, bias=True), np.eye(4), atol=1e-2)
+    np.testing.assert_allclose(
+        loaded.features(small_store.pixels(3), readout="wide", whiten=4)[0], features[3], rtol=1e-3, atol=1e-3
+    )
+    with pytest.raises(RadiosslError, match=r"--whiten 7: .* has 6 components"):
+        loaded.with_readout("wide", 7)
+    with pytest.raises(RadiosslError, match="has no whitening for this read-out; radiossl weights whiten"):
+        loaded.with_readout("last", 4)
+
+
+def test_a_default_readout_is_kept_and_can_be_undone(folder, small_store, tmp_path):
+    plain = embed_store(load_backbone(folder), small_store)
+    store_whitening(folder, small_store.paths, tmp_path / "white", "wide", 6, default=5)
+    loaded = load_backbone(tmp_path / "white")
+    assert json.loads((tmp_path / "white" / "config.json").read_text())["radiossl"]["embedding"] == {
+        "readout": {"stages": [1, 2, 3, 4], "pool": ["mean", "std", "max"]},
+        "whiten": 5,
+    }
+    assert (loaded.feature_dim, embed_store(loaded, small_store).shape) == (5, (24, 5))
+    np.testing.assert_array_equal(embed_store(loaded.with_readout("last"), small_store), plain)
+    with pytest.raises(RadiosslError, match=r"--whiten 9: .* has 6 components"):
+        store_whitening(folder, small_store.paths, tmp_path / "other", "wide", 6, default=9)
+
+
+def test_a_table_says_how_it_was_read_out(folder, small_store, tmp_path):
+    store_whitening(folder, small_store.paths, folder, "wide", 6)
+    loaded = load_backbone(folder)
+    done = write_features(loaded.with_readout("wide", 4), open_store(*small_store.paths), tmp_path / "f.parquet")
+    table = FeatureTable.read(done.table.path)
+    np.testing.assert_array_equal(table.features, embed_store(loaded.with_readout("wide", 4), small_store))
+    assert table.metadata["embedding"]["whiten"] == 4
+    again = adapted_to_table(loaded, table.metadata)
+    assert again.config.embedding.readout == WIDE
+    assert "embedding" not in embed(loaded, small_store).metadata
+    store_whitening(folder, small_store.select(np.arange(20)).paths, folder, "wide", 5)  # another one
+    with pytest.raises(RadiosslError, match="its whitening is not that of the features"):
+        adapted_to_table(load_backbone(folder), table.metadata)
+
+
+@pytest.mark.parametrize("damage", ["cut", "shapes", "nan"])
+def test_a_damaged_whitening_is_refused(folder, small_store, damage):
+    from safetensors.numpy import save_file
+
+    store_whitening(folder, small_store.paths, folder, "wide", 3)
+    file = folder / "whitening.safetensors"
+    mean, components = np.zeros(4, np.float32), np.zeros((2, 4 if damage == "nan" else 5), np.float32)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:100])
+    else:
+        save_file({"mean": mean * np.nan if damage == "nan" else mean, "components": components}, file)
+    with pytest.raises(RadiosslError, match=r"whitening\.safetensors: "):
+        load_backbone(folder)
+
+
+def test_what_cannot_be_whitened(backbone, small_store):
+    with pytest.raises(RadiosslError, match="24 cutouts for 24 components: more cutouts than components are needed"):
+        fit_whitening(backbone, [small_store], "wide", 24)
+    with pytest.raises(RadiosslError, match="--readout odd: expected last or wide"):
+        backbone.with_readout("odd")
+    with pytest.raises(RadiosslError, match="has no whitening"):
+        backbone.with_readout("wide", 4)
