@@ -27,9 +27,15 @@ def backbone():
     return Backbone.random(Architecture(), Preprocessing(size=32), seed=0)
 
 
+@pytest.fixture(scope="module")
+def small():
+    """A ResNet of 672 numbers in the wide read-out, since eigenvectors take the cube of them."""
+    return Backbone.random(Architecture(name="test_resnet"), Preprocessing(size=32), seed=0)
+
+
 @pytest.fixture
-def folder(tmp_path, backbone):
-    save_backbone(tmp_path / "weights", backbone.network, backbone.config)
+def folder(tmp_path, small):
+    save_backbone(tmp_path / "weights", small.network, small.config)
     return tmp_path / "weights"
 
 
@@ -89,9 +95,9 @@ def test_the_quick_network_reads_out_alike(backbone, small_store):
 # Whitening ------------------------------------------------------------------------------------------------------------
 
 
-def test_whitening_is_that_of_scikit_learn(backbone, small_store):
-    whitening = fit_whitening(backbone, [small_store], "wide", components=6)
-    features = embed_store(backbone.with_readout("wide"), small_store).astype(np.float64)
+def test_whitening_is_that_of_scikit_learn(small, small_store):
+    whitening = fit_whitening(small, [small_store], "wide", components=6)
+    features = embed_store(small.with_readout("wide"), small_store).astype(np.float64)
     scaled = StandardScaler().fit_transform(features)
     expected = PCA(6, whiten=True, svd_solver="full").fit_transform(scaled)
     ours = (features - whitening.mean) @ whitening.components.T
@@ -161,10 +167,10 @@ def test_a_damaged_whitening_is_refused(folder, small_store, damage):
         load_backbone(folder)
 
 
-def test_what_cannot_be_whitened(backbone, small_store):
+def test_what_cannot_be_whitened(small, small_store):
     with pytest.raises(RadiosslError, match="24 cutouts for 24 components: more cutouts than components are needed"):
-        fit_whitening(backbone, [small_store], "wide", 24)
+        fit_whitening(small, [small_store], "wide", 24)
     with pytest.raises(RadiosslError, match="--readout odd: expected last or wide"):
-        backbone.with_readout("odd")
+        small.with_readout("odd")
     with pytest.raises(RadiosslError, match="has no whitening"):
-        backbone.with_readout("wide", 4)
+        small.with_readout("wide", 4)
