@@ -45,6 +45,7 @@ def pretrain(
     radiossl pretrain ...` trains with four processes; docs/slurm.md has more.
     """
     from radiossl.evaluation.labels import read_labels
+    from radiossl.pretraining.checkpoint import CHECKPOINT
     from radiossl.pretraining.distributed import first_process_reports, process_group_from_environment
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.pretraining.run import pretrain as run
@@ -83,11 +84,13 @@ def pretrain(
                 exclude_radius_arcsec=radius,
             )
             if first:
-                report = write_run_report(out)
+                report = write_run_report(backbone.parent)
         except (KeyboardInterrupt, DiskFullError) as error:
             if first:
                 what = "no room on the disk" if isinstance(error, DiskFullError) else "interrupted"
-                typer.echo(f"{what}; go on by the same command with --resume ({out})", err=True)
+                saved = any(out.rglob(CHECKPOINT.name))
+                go_on = f"go on with the same command and --resume ({out})" if saved else "nothing was saved yet"
+                typer.echo(f"{what}; {go_on}", err=True)
             raise
     if first:
         typer.echo(f"{backbone}: trained backbone; {report}")

@@ -28,11 +28,11 @@ from radiossl.detection.network import Detector, DetectorConfig, Mode, load_dete
 from radiossl.detection.settings import DetectionTraining
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, flat_keys, only_writer, read_json, remove_strays, write_json
+from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
-from radiossl.pretraining.record import Metrics, TrainingProgress
+from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.schedule import warmup_cosine
-from radiossl.pretraining.trainer import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
 

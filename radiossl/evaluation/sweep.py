@@ -15,9 +15,10 @@ from radiossl.evaluation.metrics import smoothed
 from radiossl.evaluation.protocols import BACKBONE, ProtocolSettings, evaluate
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import quote_name
+from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.recipe import Recipe
 from radiossl.pretraining.run import pretrain
-from radiossl.pretraining.trainer import CHECKPOINT, Monitor
+from radiossl.pretraining.trainer import Monitor
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import load_backbone
 

@@ -49,11 +49,6 @@ class Exclusion:
                 f"--exclude-radius of {self.radius_arcsec} arcsec: expected an angle from 0 to 180 degrees"
             )
 
-    def key(self) -> list[dict[str, Any]]:
-        """What a run to be resumed must have in common with the one before: identities, whatever the folders."""
-        known = {store_manifest(store)["identity"] for store in self.stores}
-        return [{"identity": identity, "radius_arcsec": float(self.radius_arcsec)} for identity in sorted(known)]
-
 
 @dataclass(frozen=True)
 class Excluded:

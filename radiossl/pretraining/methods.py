@@ -41,6 +41,10 @@ class SimCLR(nn.Module):
         # The negatives of an image are all others of the batch, those that other processes hold too.
         return self.loss(*map(gather_rows, projections.chunk(2))), features[: len(first)].detach()
 
+    def chance_loss(self, pairs: int) -> float:
+        """Loss of features that do not tell the images of a batch apart."""
+        return math.log(2 * pairs - 1)
+
     def after_step(self, progress: float) -> None:
         """SimCLR has nothing to do after a step."""
 
@@ -83,6 +87,10 @@ class BYOL(nn.Module):
         with torch.no_grad():
             targets = self.target_projector(self.target_network(torch.cat([second, first]))).float()
         return 2.0 + 2.0 * self.similarity(predictions, targets), features[: len(first)].detach()
+
+    def chance_loss(self, pairs: int) -> float:
+        """Loss of predictions at right angles to their targets."""
+        return 2.0
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:

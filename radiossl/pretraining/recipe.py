@@ -121,6 +121,10 @@ class Recipe(_Section):
             raise ValueError(f"batch_size {self.batch_size} cannot be split into accumulate = {self.accumulate} parts")
         return self
 
+    def with_epochs(self, epochs: int) -> Recipe:
+        """Return the recipe with another number of epochs."""
+        return self.model_copy(update={"schedule": self.schedule.model_copy(update={"epochs": epochs})})
+
     def to_yaml(self) -> str:
         """Return the recipe with every value written out; reading it gives the same recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -1,90 +1,164 @@
-"""What a run tells while it goes on: metrics.csv, and progress on standard error."""
+"""What the result of a run depends on besides its recipe: written when it starts, compared when it goes on."""
 
 from __future__ import annotations
 
-import csv
-import math
-import time
+import hashlib
+import os
+import warnings
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from radiossl.io.files import atomic_file, naming_full_disk
+import radiossl
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import read_json, write_json
+from radiossl.pretraining.data import Exclusion
+from radiossl.pretraining.recipe import Recipe, read_recipe
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
 
-COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
+RECIPE_FILE = "recipe.yaml"
+RECORD_FILE = "run.json"
 
 
-class Metrics:
-    """`metrics.csv`, continued at a step.
+@dataclass(frozen=True)
+class RunRecord:
+    """What a run was started with.
 
-    Rows of later steps, which a killed run may have left, are dropped; so is half a row that a full disk has left.
+    Attributes
+    ----------
+    data
+        The training stores in their order: ``store`` (name), ``cutouts``, ``content`` (`store_content`).
+    excluded
+        ``content`` of the stores whose sources are left out, and ``radius_arcsec``.
+    init
+        ``path`` of the backbone that the weights started from, and ``sha256`` of them; None for random weights.
+    versions
+        radiossl, torch and precision of every sitting, the first one first.
     """
 
-    def __init__(self, file: Path, step: int, columns: Sequence[str] = COLUMNS) -> None:
-        kept = []
-        if step and file.exists():
-            with file.open(newline="") as stream:
-                whole = [line for line in stream if line.endswith("\n")]
-            kept = [row for row in csv.DictReader(whole) if row["step"].isdigit() and int(row["step"]) <= step]
-        with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, columns)
-            writer.writeheader()
-            writer.writerows(kept)
-        self.file, self.columns = file, columns
+    data: Sequence[dict[str, Any]]
+    excluded: Sequence[dict[str, Any]] = ()
+    init: dict[str, Any] | None = None
+    versions: Sequence[dict[str, str]] = field(default=())
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Append a row."""
-        with naming_full_disk(self.file), self.file.open("a", newline="") as stream:
-            csv.DictWriter(stream, self.columns).writerow(row)
+    @classmethod
+    def describe(
+        cls,
+        data: Sequence[str | os.PathLike[str]],
+        exclusion: Exclusion,
+        init: str | os.PathLike[str] | None,
+        precision: str,
+    ) -> RunRecord:
+        """Describe the run that these would start.
 
+        Raises
+        ------
+        RadiosslError
+            If a store cannot be opened, or `init` has no weights.
+        """
+        described = [(Path(path).name, open_store(path)) for path in data]
+        stores = [{"store": name, "cutouts": len(one), "content": store_content(one)} for name, one in described]
+        others = sorted({store_content(open_store(path)) for path in exclusion.stores})
+        excluded = [{"content": content, "radius_arcsec": float(exclusion.radius_arcsec)} for content in others]
+        origin = None if init is None else {"path": str(init), "sha256": _weights_sha256(Path(init))}
+        versions = {"radiossl": radiossl.__version__, "torch": torch.__version__, "precision": precision}
+        return cls(stores, excluded, origin, [versions])
 
-class TrainingProgress:
-    """Progress with images per second and time left: a bar on a terminal, a line twice a minute elsewhere."""
+    @classmethod
+    def read(cls, run: Path) -> RunRecord:
+        """Read the record of a run folder."""
+        file = run / RECORD_FILE
+        try:
+            return cls(**read_json(file))
+        except TypeError:
+            raise RadiosslError(f"{file}: damaged or from a newer radiossl; start the run again") from None
 
-    def __init__(self, total: int, done: int, batch_size: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    def write(self, run: Path) -> None:
+        """Write the record into a run folder."""
+        write_json(run / RECORD_FILE, asdict(self))
 
-        self.console = Console(stderr=True)
-        self.total, self.done, self.batch_size = total, done, batch_size
-        self.started = self.printed = time.monotonic()
-        self.first = done
-        self.bar = Progress(
-            TextColumn("step"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self.task = self.bar.add_task("training", total=total, completed=done, loss=math.nan, rate=0.0)
-
-    def __enter__(self) -> TrainingProgress:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    @property
-    def images_per_s(self) -> float:
-        """Training images per second since the start (in pretraining each is seen in two views)."""
-        return round((self.done - self.first) * self.batch_size / max(1e-9, time.monotonic() - self.started), 1)
-
-    def advance(self, loss: Tensor) -> None:
-        """Count a step, and show its loss now and then."""
-        self.done += 1
-        now = time.monotonic()
-        if now - self.printed < (0.5 if self.console.is_terminal else 30.0):
-            return
-        self.printed = now
-        rate, value = self.images_per_s, float(loss)
-        self.bar.update(self.task, completed=self.done, loss=value, rate=rate)
-        if not self.console.is_terminal:
-            left = (self.total - self.done) * self.batch_size / rate / 60
-            self.console.print(
-                f"step {self.done}/{self.total}  loss {value:.4f}  {rate:.0f} images/s  {left:.1f} min left"
+    def check(self, now: RunRecord, run: Path) -> None:
+        """Raise `RadiosslError` if `now` is not what the run was started with; its `init` need not be given again."""
+        if [entry["content"] for entry in self.data] != [entry["content"] for entry in now.data]:
+            names = ", ".join(f"{entry['store']} ({entry['cutouts']} cutouts)" for entry in self.data)
+            raise RadiosslError(
+                f"{run}: was started with other training data, {names}; resume with the same --data, or start another"
+                " run from its weights with --init"
             )
+        if list(self.excluded) != list(now.excluded):
+            raise RadiosslError(
+                f"{run}: was started with other --exclude stores or another --exclude-radius; resume with the same"
+            )
+        if now.init is not None and (self.init is None or self.init["sha256"] != now.init["sha256"]):
+            before = "random weights" if self.init is None else f"other weights, {self.init['path']}"
+            raise RadiosslError(f"{run}: was started from {before}; resume without --init")
+
+    def resume(self, now: RunRecord, run: Path) -> RunRecord:
+        """Return this record with the present sitting added; raise as `check`, warn of other versions."""
+        self.check(now, run)
+        before, new = self.versions[-1], now.versions[0]
+        if before == new:
+            return self
+        changes = ", ".join(
+            f"{name} was {before[name]} and is {new[name]}" for name in new if before[name] != new[name]
+        )
+        warnings.warn(f"{run}: {changes}; the weights will differ slightly from those of one sitting", stacklevel=2)
+        return replace(self, versions=[*self.versions, new])
+
+
+def store_content(store: CutoutStore) -> str:
+    """Hash what training takes from a store: the cutouts in their order, their pixels and where they are.
+
+    The statistics of the pixels stand for them, so that not all have to be read.
+    """
+    digest = hashlib.sha256("\0".join(map(str, store.column("cutout_id"))).encode())
+    digest.update(store.pixel_key())
+    for column in ("ra_deg", "dec_deg", "pixel_scale_arcsec"):
+        digest.update(store.column(column).astype(float).tobytes())
+    return digest.hexdigest()
+
+
+def check_recipe(run: Path, recipe: Recipe) -> None:
+    """Raise `RadiosslError` if a run was started with another recipe."""
+    before, now = read_recipe(run / RECIPE_FILE)[0].model_dump(mode="json"), recipe.model_dump(mode="json")
+    changed = [key for key in now if now[key] != before[key]]
+    if changed:
+        raise RadiosslError(
+            f"{run}: was started with another {changed[0]!r} ({before[changed[0]]}); resume with the same recipe"
+        )
+
+
+def read_record(run: Path, now: RunRecord) -> RunRecord:
+    """Return the record of a run; of one that radiossl 0.1 started, which wrote none, what is given now."""
+    if (run / RECORD_FILE).exists():
+        return RunRecord.read(run)
+    warnings.warn(
+        f"{run}: was started by radiossl 0.1, which did not record its data; make sure that --data, --exclude and"
+        " --init are the same",
+        stacklevel=2,
+    )
+    return now
+
+
+def check_finished(
+    run: Path,
+    recipe: Recipe,
+    data: Sequence[str | os.PathLike[str]],
+    exclusion: Exclusion,
+    init: str | os.PathLike[str] | None,
+) -> None:
+    """Raise `RadiosslError` if a finished run is not the one that these would start."""
+    check_recipe(run, recipe)
+    now = RunRecord.describe(data, exclusion, init, recipe.precision)
+    read_record(run, now).check(now, run)
+
+
+def _weights_sha256(backbone: Path) -> str:
+    file = backbone / WEIGHTS_FILE
+    if not file.is_file():
+        raise RadiosslError(f"--init {backbone}: no such backbone; a folder with {WEIGHTS_FILE} was expected")
+    return file_sha256(file)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import only_writer, remove_strays
+from radiossl.pretraining.checkpoint import StopRequest
 from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.distributed import ProcessGroup, join_processes
 from radiossl.pretraining.recipe import Recipe, read_recipe
-from radiossl.pretraining.trainer import CHECKPOINT, OTHER_EXCLUDES, Monitor, Trainer
+from radiossl.pretraining.record import RECIPE_FILE, check_finished
+from radiossl.pretraining.trainer import Monitor, Trainer
 from radiossl.sky.positions import RADIUS_ARCSEC
 from radiossl.weights.backbone import load_backbone, save_backbone
-from radiossl.weights.config import read_config
+
+_Path = str | os.PathLike[str]
 
 
 def pretrain(
@@ -47,7 +51,9 @@ def pretrain(
     init
         Backbone folder whose weights to start from.
     resume
-        Go on with the run in `out` from its last checkpoint.
+        Go on with the run in `out` from its last checkpoint. Recipe, data and excluded stores must be those that it was
+        started with; `init` need not be given again. A finished run of one stage can be resumed for more epochs: they
+        are a further stage from its weights, in the folder ``further1`` of the run.
     device
         ``auto``, ``cpu`` or ``cuda``.
     monitor
@@ -76,49 +82,94 @@ def pretrain(
         stages = [recipe] if isinstance(recipe, Recipe) else list(recipe)
     stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
-    exclusion = Exclusion(exclude, exclude_radius_arcsec)
-    with join_processes(device) as processes, only_writer(out) if processes.first else nullcontext():
-        return _pretrain(stages, stores, Path(out), exclusion, init, resume, device, monitor, processes)
+    with (
+        join_processes(device) as processes,
+        only_writer(out) if processes.first else nullcontext(),
+        StopRequest(processes) as stop,
+    ):
+        run = _Run(Path(out), Exclusion(exclude, exclude_radius_arcsec), device, monitor, processes, stop)
+        if len(stages) > 1:
+            return run.train_stages(stages, stores, init, resume)
+        return run.train(stages[0], stores, init, resume)
 
 
-def _pretrain(
-    stages: Sequence[Recipe],
-    stores: Sequence[str | os.PathLike[str]],
-    out: Path,
-    exclusion: Exclusion,
-    init: str | os.PathLike[str] | None,
-    resume: bool,
-    device: str,
-    monitor: Monitor | None,
-    processes: ProcessGroup,
-) -> Path:
-    trainer = partial(Trainer, device=device, monitor=monitor, exclusion=exclusion, processes=processes)
-    if len(stages) == 1:
-        trainer(stages[0], stores, out, init=init, resume=resume).train()
-        return out / "backbone"
-    if len(stores) != len(stages):
-        names = ", ".join(stage.name for stage in stages)
-        raise RadiosslError(f"the recipe has {len(stages)} stages ({names}): give --data once for each, in this order")
-    for number, (stage, store) in enumerate(zip(stages, stores, strict=True), start=1):
-        folder = out / f"stage{number}"
-        if resume and (folder / "backbone").is_dir():
-            _check_finished(folder, exclusion)
-        else:
-            unfinished = resume and (folder / CHECKPOINT).exists()
-            parts = str(store).split(",")
-            trainer(stage, parts, folder, init=init, resume=unfinished).train()
-        init = folder / "backbone"
-    if processes.first:
-        remove_strays(out)
-        last = load_backbone(folder / "backbone")
-        save_backbone(out / "backbone", last.network, last.config)
-    processes.wait()
-    return out / "backbone"
+@dataclass(frozen=True)
+class _Run:
+    """A run folder, and what all trainings in it have in common."""
 
+    out: Path
+    exclusion: Exclusion
+    device: str
+    monitor: Monitor | None
+    processes: ProcessGroup
+    stop: StopRequest
 
-def _check_finished(stage: Path, exclusion: Exclusion) -> None:
-    """Raise `RadiosslError` if a finished stage was trained with other excluded stores."""
-    config, _ = read_config(stage / "backbone")
-    before = {(e["identity"], e["radius_arcsec"]) for entry in config.data for e in entry.get("excluded", [])}
-    if before != {(e["identity"], e["radius_arcsec"]) for e in exclusion.key()}:
-        raise RadiosslError(f"{stage}: {OTHER_EXCLUDES}")
+    def train(self, recipe: Recipe, data: Sequence[_Path], init: _Path | None, resume: bool) -> Path:
+        """Train the one stage of a recipe, or further ones if a finished run is resumed for more epochs."""
+        done = self._finished_epochs(recipe) if resume else None
+        if done is None:
+            return self._train(recipe, data, self.out, init, resume)
+        check_finished(self.out, recipe.with_epochs(done), data, self.exclusion, init)
+        folder, number = self.out, 1
+        while done < recipe.schedule.epochs:
+            before, folder = folder, self.out / f"further{number}"
+            started = (folder / RECIPE_FILE).exists()
+            epochs = read_recipe(folder / RECIPE_FILE)[0].schedule.epochs if started else recipe.schedule.epochs - done
+            if done + epochs > recipe.schedule.epochs:
+                raise RadiosslError(f"{folder}: trains to {done + epochs} epochs; resume with --epochs {done + epochs}")
+            if not (folder / "backbone").is_dir():
+                print(
+                    f"{folder}: {epochs} epochs more from the weights of {before / 'backbone'}, with a warm-up and a"
+                    f" cosine of their own; not the same as {recipe.schedule.epochs} epochs at once",
+                    file=sys.stderr,
+                )
+                self._train(recipe.with_epochs(epochs), data, folder, before / "backbone", started)
+            done, number = done + epochs, number + 1
+        return folder / "backbone"
+
+    def train_stages(self, stages: Sequence[Recipe], stores: Sequence[_Path], init: _Path | None, resume: bool) -> Path:
+        """Train several stages, each from the weights of the one before."""
+        if len(stores) != len(stages):
+            names = ", ".join(stage.name for stage in stages)
+            raise RadiosslError(
+                f"the recipe has {len(stages)} stages ({names}): give --data once for each, in this order"
+            )
+        folders = [self.out / f"stage{number}" for number in range(1, len(stages) + 1)]
+        if resume and not (folders[0] / RECIPE_FILE).exists():
+            raise RadiosslError(f"{self.out}: no stages to resume; leave out --resume to start a run there")
+        for stage, store, folder in zip(stages, stores, folders, strict=True):
+            data = str(store).split(",")
+            if resume and (folder / "backbone").is_dir():
+                check_finished(folder, stage, data, self.exclusion, init)
+            else:
+                self._train(stage, data, folder, init, resume and (folder / RECIPE_FILE).exists())
+            init = folder / "backbone"
+        if self.processes.first:
+            remove_strays(self.out)
+            last = load_backbone(folder / "backbone")
+            save_backbone(self.out / "backbone", last.network, last.config)
+        self.processes.wait()
+        return self.out / "backbone"
+
+    def _train(self, recipe: Recipe, data: Sequence[_Path], folder: Path, init: _Path | None, resume: bool) -> Path:
+        Trainer(
+            recipe,
+            data,
+            folder,
+            init=init,
+            resume=resume,
+            device=self.device,
+            monitor=self.monitor,
+            exclusion=self.exclusion,
+            processes=self.processes,
+            stop=self.stop,
+        ).train()
+        return folder / "backbone"
+
+    def _finished_epochs(self, recipe: Recipe) -> int | None:
+        """Epochs of a finished run that differs from a recipe in having fewer of them; None for any other."""
+        if not ((self.out / "backbone").is_dir() and (self.out / RECIPE_FILE).exists()):
+            return None
+        before = read_recipe(self.out / RECIPE_FILE)[0]
+        epochs = before.schedule.epochs
+        return epochs if epochs < recipe.schedule.epochs and recipe.with_epochs(epochs) == before else None

@@ -6,17 +6,15 @@ So a run that was killed and resumed goes through the very same steps as one tha
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -28,22 +26,26 @@ from radiossl.features.embedding import embed_store
 from radiossl.features.neighbours import knn_predict
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
+from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
 from radiossl.pretraining.distributed import ProcessGroup, gather_rows, gradients_later
 from radiossl.pretraining.methods import build_method
+from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.optimizers import build_optimizer, learning_rate
-from radiossl.pretraining.recipe import Recipe, read_recipe
-from radiossl.pretraining.record import Metrics, TrainingProgress
+from radiossl.pretraining.recipe import Recipe
+from radiossl.pretraining.record import RECIPE_FILE, RunRecord, check_recipe, read_record
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
-from radiossl.weights.config import BackboneConfig, TrainingSky, read_config
+from radiossl.weights.config import BackboneConfig, TrainingSky
+from radiossl.weights.health import check_features, check_weights
 from radiossl.weights.tensors import check_tensors
 
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
 #: Features whose spread over a batch falls below this have collapsed; 1 is the spread of directions drawn at random.
 COLLAPSE = 0.05
 _ROW_STEPS = 10
-OTHER_EXCLUDES = "was started with other --exclude stores or another --exclude-radius; resume with the same"
+#: Steps over which the loss at the end is averaged, and how often that may hold the loss at the start or by chance. The
+#: loss of random weights is up to a fifth above chance.
+_LAST_STEPS, _DIVERGED = 10, 1.1
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,19 @@ class Trainer:
         monitor: Monitor | None = None,
         exclusion: Exclusion | None = None,
         processes: ProcessGroup | None = None,
+        stop: StopRequest | None = None,
     ) -> None:
         self.recipe, self.out, self.monitor = recipe, out, monitor
         self.processes = processes or ProcessGroup()
+        self.stop = stop or StopRequest(self.processes)
         self.device = self.processes.device(device)
         _check_run_folder(out, recipe, resume)
-        self.exclusion = exclusion or Exclusion()
-        self._excluded = self.exclusion.key()
-        training = training_data(data, self.exclusion)
+        self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
+        exclusion = exclusion or Exclusion()
+        self.record = RunRecord.describe(data, exclusion, init, self.precision)
+        if resume:
+            self.record = read_record(out, self.record).resume(self.record, out)
+        training = training_data(data, exclusion)
         self.store = training.store
         if recipe.where:
             self.store = self.store.where(recipe.where)
@@ -105,26 +112,30 @@ class Trainer:
         self.processes.share(np.arange(self.batch_size), recipe.accumulate)
         self.steps_per_epoch = len(self.store) // self.batch_size
         self.total_steps = recipe.schedule.epochs * self.steps_per_epoch
+        _check_schedule(recipe)
+        resume = resume and (out / CHECKPOINT).exists()
+        origin = self.record.init
         torch.manual_seed(recipe.seed)
         network = recipe.backbone.build(recipe.preprocessing.channels)
-        if init is not None:
-            _load_initial(network, Path(init), recipe.backbone.name)
+        earlier = None
+        if origin is not None and not resume:
+            earlier = _load_initial(network, Path(origin["path"]), recipe.backbone.name)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
         if recipe.compile:
             self.network.compile()  # in place: the names of its tensors stay
         self.optimizer = build_optimizer(self.method, recipe)
-        self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
         self.views = self.processes.views(recipe.preprocessing, recipe.augmentation)
         self.config = BackboneConfig(
             recipe.backbone,
             recipe.preprocessing,
-            recipe.model_dump(mode="json") | {"init": str(init) if init else None},
+            recipe.model_dump(mode="json") | {"init": origin["path"] if origin else None},
             training.provenance,
-            sky=TrainingSky.from_store(self.store, None if init is None else read_config(Path(init))[0].sky),
+            sky=TrainingSky.from_store(self.store, earlier),
         )
-        self.step = self._load_checkpoint() if resume and (out / CHECKPOINT).exists() else 0
+        self.losses: list[Tensor] = []  # of the first step and the latest ones
+        self.step = self._load_checkpoint() if resume else 0
         self.parallel = self.processes.parallel(self.method, self.device)
 
     # The loop --------------------------------------------------------------------------------------------------------
@@ -137,25 +148,26 @@ class Trainer:
         KeyboardInterrupt
             On Ctrl-C or SIGTERM, once the step under way is done and a checkpoint saved.
         RadiosslError
-            If the loss is no longer finite.
+            If the training diverged: no backbone is written.
         """
         first = self.processes.first
         if first:
             for folder in (self.out, self.out / CHECKPOINT.parent):
                 remove_strays(folder)
-            write_text(self.out / "recipe.yaml", self.recipe.to_yaml())
+            write_text(self.out / RECIPE_FILE, self.recipe.to_yaml())
+            self.record.write(self.out)
         metrics = Metrics(self.out / "metrics.csv", self.step) if first else None
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
-        with (
-            TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
-            StopRequest(self.processes) as stop,
-        ):
+        if self.processes.any(self.stop.requested)[0]:  # while the data were opened
+            self._save_checkpoint()
+            raise KeyboardInterrupt
+        with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress:
             for pixels, statistics in self.batches():
                 loss, features = self.train_step(pixels, statistics)
                 progress.advance(loss)
                 epoch_ends = self.step % self.steps_per_epoch == 0
                 late = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
-                late, stopping = self.processes.any(late, stop.requested)
+                late, stopping = self.processes.any(late, self.stop.requested)
                 due = late or stopping or (every is not None and self.step % every == 0)
                 reported = epoch_ends or self.step % _ROW_STEPS == 0
                 if due or reported:
@@ -168,6 +180,7 @@ class Trainer:
                     saved = time.monotonic()
                 if stopping:
                     raise KeyboardInterrupt
+        self._check_result()
         self._save_checkpoint()
         if first:
             save_backbone(self.out / "backbone", self.network, self.config)
@@ -187,6 +200,7 @@ class Trainer:
             group["lr"] = learning_rate(self.step, self.steps_per_epoch, self.recipe)
         loss, features = self.optimise(self._pairs(pixels, statistics))
         self.step += 1
+        self.losses = [*self.losses[:1], *self.losses[1:][1 - _LAST_STEPS :], loss]
         self.method.after_step(self.step / self.total_steps)
         return loss, features
 
@@ -235,6 +249,33 @@ class Trainer:
                 stacklevel=3,
             )
 
+    def _check_result(self) -> None:
+        """Raise `RadiosslError` if the training diverged, and warn if it learnt nothing."""
+        remedy = "lower the learning rate (--set optimizer.lr=...)"
+        chance = self.method.chance_loss(self.batch_size // self.recipe.accumulate)
+        losses = [float(loss) for loss in self.losses] or [chance]
+        last = losses[-_LAST_STEPS:]
+        loss = sum(last) / len(last)
+        if len(losses) > _LAST_STEPS and loss > _DIVERGED * max(chance, losses[0]):
+            raise RadiosslError(
+                f"{self.out}: the training diverged, its loss ended at {loss:.3g} where features that know nothing have"
+                f" {chance:.3g}; no backbone is written, {remedy}"
+            )
+        try:
+            check_weights(self.network.state_dict(), str(self.out))
+            rows = np.arange(min(16, len(self.store)))
+            features = embed_store(Backbone(self.network, self.config), self.store.select(rows))
+            check_features(features, str(self.out), self.store.column("cutout_id"))
+        except RadiosslError as error:
+            raise RadiosslError(f"{error}; no backbone is written, {remedy}") from None
+        if loss > chance:
+            warnings.warn(
+                f"the loss ended at {loss:.3g}, above the {chance:.3g} of features that know nothing: train longer or"
+                f" {remedy}",
+                stacklevel=3,
+            )
+        self._check_health(loss, float(_spread(torch.from_numpy(features))))
+
     def _row(self, loss: float, spread: float, images_per_s: float, epoch_ends: bool) -> dict[str, Any]:
         row: dict[str, Any] = {
             "step": self.step,
@@ -252,14 +293,14 @@ class Trainer:
     # Checkpoints -----------------------------------------------------------------------------------------------------
 
     def _save_checkpoint(self) -> None:
+        sky = self.config.sky
         state = {
             "step": self.step,
-            "recipe": self.recipe.to_yaml(),
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "cutouts": len(self.store),
-            "excluded": self._excluded,
+            "losses": [float(loss) for loss in self.losses],
+            "sky": {name: torch.from_numpy(values) for name, values in vars(sky).items()} if sky else {},
         }
         if self.processes.first:
             with atomic_file(self.out / CHECKPOINT) as temporary:
@@ -268,24 +309,14 @@ class Trainer:
 
     def _load_checkpoint(self) -> int:
         state = read_checkpoint(self.out / CHECKPOINT, self.device)
-        if state.get("excluded", []) != self._excluded:
-            raise RadiosslError(f"{self.out}: {OTHER_EXCLUDES}")
-        if state["cutouts"] != len(self.store):
-            raise RadiosslError(
-                f"{self.out}: was started with {state['cutouts']} cutouts, not {len(self.store)}; give the same --data"
-            )
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.losses = [torch.tensor(loss, device=self.device) for loss in state.get("losses", ())]
+        if state.get("sky"):  # it holds that of the weights it started from, wherever their folder is now
+            sky = TrainingSky(**{name: values.cpu().numpy() for name, values in state["sky"].items()})
+            self.config = dataclasses.replace(self.config, sky=sky)
         return int(state["step"])
-
-
-def read_checkpoint(file: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint; raise `RadiosslError` if it is damaged."""
-    try:
-        return torch.load(file, map_location=device, weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
 
 
 def _fastest_precision(device: torch.device) -> str:
@@ -297,55 +328,37 @@ def _fastest_precision(device: torch.device) -> str:
 
 
 def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
+    """Raise `RadiosslError` if there is no run to go on with, or one where a new one is to be."""
+    started, trained, saved = ((out / name).exists() for name in (RECIPE_FILE, "backbone", CHECKPOINT))
+    if not resume and (saved or trained):
+        raise RadiosslError(f"{out}: holds a run already; give --resume to go on with it, or another --out")
     if resume:
-        started, trained = (out / "recipe.yaml").exists(), (out / "backbone").exists()
-        if not (out / CHECKPOINT).exists() and (trained or not started):
+        if not saved and (trained or not started):
             way_out = "" if trained else "; leave out --resume to start a run there"
             raise RadiosslError(f"{out}: no {CHECKPOINT} to resume from{way_out}")
-        before = read_recipe(out / "recipe.yaml")[0].model_dump(mode="json")
-        now = recipe.model_dump(mode="json")
-        changed = [key for key in now if now[key] != before[key]]
-        if changed:
-            raise RadiosslError(
-                f"{out}: was started with another {changed[0]!r} ({before[changed[0]]}); resume with the same recipe"
-            )
-    elif (out / CHECKPOINT).exists() or (out / "backbone").exists():
-        raise RadiosslError(f"{out}: holds a run already; give --resume to go on with it, or another --out")
+        check_recipe(out, recipe)
 
 
-def _load_initial(network: nn.Module, path: Path, architecture: str) -> None:
+def _load_initial(network: nn.Module, path: Path, architecture: str) -> TrainingSky | None:
+    """Give a network the weights of a backbone; returns where that was trained."""
     initial = load_backbone(path)
     tensors = initial.network.state_dict()
     check_tensors(tensors, network.state_dict(), f"--init {path}", architecture)
     network.load_state_dict(tensors)
+    return initial.config.sky
+
+
+def _check_schedule(recipe: Recipe) -> None:
+    schedule = recipe.schedule
+    if schedule.warmup_epochs >= schedule.epochs:
+        warnings.warn(
+            f"the learning rate warms up over {schedule.warmup_epochs:g} epochs and the run has {schedule.epochs}: it"
+            f" never falls; give a shorter --set schedule.warmup_epochs or more --epochs",
+            stacklevel=3,
+        )
 
 
 def _spread(features: Tensor) -> Tensor:
     """Spread of the directions of features (n, d): 1 for directions at random, 0 when all are the same."""
     directions = nn.functional.normalize(features.float(), dim=1)
     return directions.std(dim=0, correction=0).square().sum().sqrt()
-
-
-class StopRequest:
-    """While entered, Ctrl-C and SIGTERM only ask for a stop, so that no step is left half done; a second insists.
-
-    Not so where several processes train: SLURM tells them and torchrun, which passes it on to them again.
-    """
-
-    def __init__(self, processes: ProcessGroup) -> None:
-        self.requested, self.alone = False, processes.size == 1
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        if self.requested and self.alone:
-            raise KeyboardInterrupt
-        self.requested = True

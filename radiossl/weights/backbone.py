@@ -28,6 +28,7 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import model_card
 from radiossl.weights.config import CONFIG_FILE, SKY_FILE, BackboneConfig, change_preprocessing, read_config
 from radiossl.weights.device import parse_device
+from radiossl.weights.health import check_features, check_network, check_weights
 from radiossl.weights.readout import (
     PLAIN,
     WHITENING_FILE,
@@ -243,16 +244,25 @@ class Backbone(nn.Module):
         was_training = self.training
         self.eval()
         try:
-            return self(self.preprocess(cutouts))
+            features = self(self.preprocess(cutouts))
         finally:
             self.train(was_training)
+        check_features(features, self.name or "backbone")
+        return features
 
 
 def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: BackboneConfig) -> None:
-    """Write a backbone folder atomically, replacing an older one only when the new one is complete."""
+    """Write a backbone folder atomically, replacing an older one only when the new one is complete.
+
+    Raises
+    ------
+    RadiosslError
+        If the network diverged in its training: weights or features are not finite, or absurd.
+    """
     from safetensors.torch import save_file
 
     preprocessing, architecture, made = config.preprocessing, config.architecture, Backbone(network, config)
+    check_network(network, preprocessing.channels, preprocessing.size, str(path))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(path) as folder:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
@@ -315,7 +325,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     Raises
     ------
     RadiosslError
-        If the folder is incomplete or damaged, or the weights belong to another architecture.
+        If the folder is incomplete or damaged, or the weights belong to another architecture or diverged.
 
     Examples
     --------
@@ -329,6 +339,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     network = config.architecture.build(config.preprocessing.channels)
     tensors = load_tensors(path / WEIGHTS_FILE)
     check_tensors(tensors, network.state_dict(), f"{path / WEIGHTS_FILE}", config.architecture.name)
+    check_weights(tensors, str(path / WEIGHTS_FILE))
     network.load_state_dict(tensors)
     actual = file_sha256(path / WEIGHTS_FILE)
     if sha256 and sha256 != actual:

@@ -18,6 +18,7 @@ from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preproce
 from radiossl.weights.formats.files import Checkpoint, read_checkpoint
 from radiossl.weights.formats.layouts import LAYOUTS, Layout, detect, encoder_of
 from radiossl.weights.formats.presets import preset, told_by
+from radiossl.weights.health import check_network
 from radiossl.weights.tensors import check_tensors
 
 #: Blocks per stage, whether they have three convolutions, and the shape of the second convolution of the first.
@@ -113,6 +114,7 @@ def import_backbone(
             " --set mode=min-max makes one"
         )
     network = network_with(architecture, seen.channels, tensors, checkpoint.file)
+    check_network(network, seen.channels, seen.size, str(checkpoint.file))
     with checkpoint.file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     imported = {"file": checkpoint.file.name, "format": layout.name, "sha256": sha256, "left_out": left_out}

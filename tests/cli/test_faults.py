@@ -21,7 +21,8 @@ from safetensors.numpy import load_file
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
-from radiossl.pretraining.trainer import CHECKPOINT, Trainer
+from radiossl.pretraining.checkpoint import CHECKPOINT
+from radiossl.pretraining.trainer import Trainer
 from radiossl.survey.simulation import SurveySpec, simulate_survey
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
@@ -268,7 +269,7 @@ def test_training_without_room_resumes_to_the_same_weights(capsys, world, tmp_pa
     out = tmp_path / "full"
     assert says_no_room(capsys, resource.RLIM_INFINITY, *train, "--out", out) == str(out / CHECKPOINT)
     monkeypatch.undo()
-    assert set(files(out)) == {"recipe.yaml", "metrics.csv", str(CHECKPOINT)}
+    assert set(files(out)) == {"recipe.yaml", "run.json", "metrics.csv", str(CHECKPOINT)}
     assert run(*train, "--out", out, "--resume") == 0
     ours, theirs = (load_file(tmp_path / name / "backbone" / "model.safetensors") for name in ("full", "whole"))
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)

@@ -7,10 +7,10 @@ import pytest
 
 from radiossl.cli.main import main
 from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.data import Exclusion, training_data
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import pretrain
-from radiossl.pretraining.trainer import CHECKPOINT
 from radiossl.store.cutout import Cutout
 from radiossl.store.store import cutout_batches, store_manifest, store_schema, write_store
 from radiossl.weights.backbone import load_backbone

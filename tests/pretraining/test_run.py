@@ -16,10 +16,12 @@ import torch
 from safetensors.torch import load_file
 
 from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.data import CutoutBatches, epoch_batches, step_seed
+from radiossl.pretraining.methods import SimCLR
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import pretrain
-from radiossl.pretraining.trainer import CHECKPOINT, Monitor, Trainer, _spread
+from radiossl.pretraining.trainer import Monitor, Trainer, _spread
 from radiossl.store.store import open_store
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 
@@ -234,6 +236,42 @@ def test_collapse_is_noticed(store_folder, tmp_path, monkeypatch):
 def test_a_loss_that_is_not_finite_ends_the_run_with_a_remedy(store_folder, tmp_path):
     with pytest.raises(RadiosslError, match=r"lower the learning rate"):
         pretrain(_recipe("optimizer.name=sgd", "optimizer.lr=1e30"), store_folder, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("optimizer.name=sgd", "optimizer.lr=1e6", "schedule.epochs=1"),  # two or three steps: the weights tell
+        ("optimizer.name=sgd", "optimizer.lr=1e6", "schedule.epochs=8"),
+        ("optimizer.lr=1e3", "schedule.epochs=8"),
+        ("method=byol", "optimizer.name=sgd", "optimizer.lr=1e4", "schedule.epochs=8"),
+    ],
+)
+def test_what_diverged_is_no_backbone(changes, store_folder, tmp_path):
+    with pytest.raises(RadiosslError, match=r"(diverged|the loss is nan).*lower the learning rate") as caught:
+        pretrain(_recipe("schedule.warmup_epochs=0", *changes), store_folder, tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run" / "backbone").exists()
+
+
+def test_a_loss_far_above_chance_is_noticed_though_the_weights_look_well(store_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(SimCLR, "chance_loss", lambda self, pairs: 0.001)
+    with pytest.warns(UserWarning, match=r"above the 0.001 of features that know nothing"):
+        pretrain(_recipe("schedule.epochs=1"), store_folder, tmp_path / "short")
+    step = Trainer.optimise
+
+    def rising(self, pairs):
+        loss, features = step(self, pairs)
+        return loss + self.step, features
+
+    monkeypatch.setattr(Trainer, "optimise", rising)
+    with pytest.raises(RadiosslError, match=r"the training diverged, its loss ended at .* where .* have 0.001"):
+        pretrain(_recipe("schedule.epochs=6"), store_folder, tmp_path / "long")
+
+
+def test_a_warm_up_longer_than_the_run_is_said(store_folder, tmp_path):
+    with pytest.warns(UserWarning, match=r"warms up over 4 epochs and the run has 1: it never falls"):
+        pretrain(_recipe("schedule.epochs=1", "schedule.warmup_epochs=4"), store_folder, tmp_path / "run")
 
 
 def test_too_few_cutouts_and_a_selection_of_none(store_folder, tmp_path):

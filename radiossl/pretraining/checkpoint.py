@@ -1,0 +1,50 @@
+"""Stopping a training so that it can go on: its checkpoint, and how Ctrl-C and SIGTERM end it between two steps."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.distributed import ProcessGroup
+
+#: Where a run folder has it.
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+
+def read_checkpoint(file: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint; raise `RadiosslError` if it is damaged."""
+    try:
+        return torch.load(file, map_location=device, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+
+
+class StopRequest:
+    """While entered, Ctrl-C and SIGTERM only ask for a stop, so that no step is left half done; a second insists.
+
+    Not so where several processes train: SLURM tells them and torchrun, which passes it on to them again.
+    """
+
+    def __init__(self, processes: ProcessGroup) -> None:
+        self.requested, self.alone = False, processes.size == 1
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        if self.requested and self.alone:
+            raise KeyboardInterrupt
+        self.requested = True

@@ -1,0 +1,90 @@
+"""What a run tells while it goes on: metrics.csv, and progress on standard error."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from radiossl.io.files import atomic_file, naming_full_disk
+
+COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
+
+
+class Metrics:
+    """`metrics.csv`, continued at a step.
+
+    Rows of later steps, which a killed run may have left, are dropped; so is half a row that a full disk has left.
+    """
+
+    def __init__(self, file: Path, step: int, columns: Sequence[str] = COLUMNS) -> None:
+        kept = []
+        if step and file.exists():
+            with file.open(newline="") as stream:
+                whole = [line for line in stream if line.endswith("\n")]
+            kept = [row for row in csv.DictReader(whole) if row["step"].isdigit() and int(row["step"]) <= step]
+        with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, columns)
+            writer.writeheader()
+            writer.writerows(kept)
+        self.file, self.columns = file, columns
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        with naming_full_disk(self.file), self.file.open("a", newline="") as stream:
+            csv.DictWriter(stream, self.columns).writerow(row)
+
+
+class TrainingProgress:
+    """Progress with images per second and time left: a bar on a terminal, a line twice a minute elsewhere."""
+
+    def __init__(self, total: int, done: int, batch_size: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.console = Console(stderr=True)
+        self.total, self.done, self.batch_size = total, done, batch_size
+        self.started = self.printed = time.monotonic()
+        self.first = done
+        self.bar = Progress(
+            TextColumn("step"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("training", total=total, completed=done, loss=math.nan, rate=0.0)
+
+    def __enter__(self) -> TrainingProgress:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    @property
+    def images_per_s(self) -> float:
+        """Training images per second since the start (in pretraining each is seen in two views)."""
+        return round((self.done - self.first) * self.batch_size / max(1e-9, time.monotonic() - self.started), 1)
+
+    def advance(self, loss: Tensor) -> None:
+        """Count a step, and show its loss now and then."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.printed < (0.5 if self.console.is_terminal else 30.0):
+            return
+        self.printed = now
+        rate, value = self.images_per_s, float(loss)
+        self.bar.update(self.task, completed=self.done, loss=value, rate=rate)
+        if not self.console.is_terminal:
+            left = (self.total - self.done) * self.batch_size / rate / 60
+            self.console.print(
+                f"step {self.done}/{self.total}  loss {value:.4f}  {rate:.0f} images/s  {left:.1f} min left"
+            )

@@ -1,0 +1,90 @@
+"""Whether weights and features are those of a trained network, and not what is left of one that diverged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from radiossl.io.errors import RadiosslError
+
+#: Largest weight of a network that can have been trained; those of released ones stay below a few hundred.
+LARGEST_WEIGHT = 1e5
+#: Largest mean or variance of activations that batch normalisation may have kept.
+LARGEST_STATISTIC = 1e10
+
+
+def check_weights(tensors: Mapping[str, Tensor], source: str) -> None:
+    """Raise `RadiosslError` if weights are not finite, or larger than those of any trained network.
+
+    Parameters
+    ----------
+    tensors
+        A state dictionary.
+    source
+        What the message begins with, such as the file.
+
+    Examples
+    --------
+    >>> check_weights({"fc.weight": torch.tensor([[1.0, float("nan")]])}, "a.pth")
+    Traceback (most recent call last):
+        ...
+    radiossl.io.errors.RadiosslError: a.pth: fc.weight is not finite (1 of 2 numbers); the training diverged
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or tensor.numel() == 0:
+            continue
+        low, high = map(float, tensor.detach().aminmax())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            wrong = int((~tensor.isfinite()).sum())
+            raise RadiosslError(f"{source}: {name} is not finite ({wrong} of {tensor.numel()} numbers); {_DIVERGED}")
+        statistic = name.endswith(("running_mean", "running_var"))
+        limit, largest = LARGEST_STATISTIC if statistic else LARGEST_WEIGHT, max(-low, high)
+        if largest > limit:
+            raise RadiosslError(f"{source}: {name} reaches {largest:.1e}, no trained network has that; {_DIVERGED}")
+        if name.endswith("running_var") and low < 0:
+            raise RadiosslError(f"{source}: {name} is negative ({low:.1e}), a variance cannot be; the file is damaged")
+
+
+_DIVERGED = "the training diverged"
+
+
+def check_features(features: Tensor | np.ndarray, source: str, names: Sequence[Any] | None = None) -> None:
+    """Raise `RadiosslError` if features are not finite.
+
+    Parameters
+    ----------
+    features
+        Shape (n, feature_dim).
+    source
+        What the message begins with, such as the name of the backbone.
+    names
+        What the rows are called, for the message; their numbers by default.
+    """
+    values = torch.as_tensor(features)
+    if bool(values.isfinite().all()):
+        return
+    row = int((~values.isfinite().all(dim=1)).nonzero()[0])
+    name = row if names is None else names[row]
+    raise RadiosslError(f"{source}: the features of {name} are not finite; its weights are of no use")
+
+
+def check_network(network: nn.Module, channels: int, size: int, source: str) -> None:
+    """Check the weights of a network, and the features that it makes of noise of this size.
+
+    Raises
+    ------
+    RadiosslError
+        If either is not finite or absurd.
+    """
+    check_weights(network.state_dict(), source)
+    tensor = next(network.parameters())
+    noise = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
+    training = network.training
+    with torch.inference_mode():
+        features = network.eval()(noise.to(tensor.device, tensor.dtype)).float()
+    network.train(training)
+    check_features(features, source, ["an image of noise"] * 2)
