@@ -21,7 +21,7 @@ _HOME = {
     "read_recipe": "radiossl.pretraining.recipe",
     "SimilarityIndex": "radiossl.similarity.search",
     "evaluate": "radiossl.evaluation.protocols",
-    "labelled_set": "radiossl.evaluation.judging",
+    "labelled_set": "radiossl.evaluation.trials",
     "read_labels": "radiossl.evaluation.labels",
     "import_set": "radiossl.datasets.published",
 }

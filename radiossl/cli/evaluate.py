@@ -2,244 +2,196 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from radiossl.cli.adapt import Field, Tta, adapt
+from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import key_values
 
 if TYPE_CHECKING:
-    from radiossl.evaluation.labels import Labels
     from radiossl.evaluation.protocols import Protocol, ProtocolSettings
-    from radiossl.store.store import CutoutStore
+    from radiossl.evaluation.training import TrainingSettings
     from radiossl.weights.backbone import Backbone
 
-app = typer.Typer(no_args_is_help=True, help="Judge a backbone on labelled cutouts.")
+app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
 
-Weights = Annotated[Path, typer.Argument(help="Backbone folder.")]
-Train = Annotated[Path, typer.Option(help="Labelled cutout store.")]
-Label = Annotated[str, typer.Option(help="Column of the labels.")]
-Out = Annotated[Path, typer.Option(help="Result folder to write; what is in it of an interrupted run is used.")]
-Test = Annotated[Path | None, typer.Option(help="Separate test store; without it, folds of --train.")]
-Group = Annotated[list[str] | None, typer.Option(help="NAME=VALUE,VALUE...: values that make up a class.")]
-GroupingName = Annotated[str | None, typer.Option(help="The same from a YAML file, or one of the package's.")]
-Where = Annotated[str | None, typer.Option(help="Expression over the columns that labelled cutouts must satisfy.")]
-Folds = Annotated[int, typer.Option(min=2, help="Stratified folds.")]
-Seeds = Annotated[int, typer.Option(min=1, help="How often folds, label fractions and random weights are drawn.")]
-Seed = Annotated[int, typer.Option(min=0, help="The first seed.")]
-Fractions = Annotated[str, typer.Option(help="Label fractions to learn from, such as 1,0.3,0.1,0.03.")]
-By = Annotated[list[str] | None, typer.Option(help="Column against which F1 is drawn; repeatable.")]
-Baselines = Annotated[bool, typer.Option(help="Judge the baselines too.")]
-Imagenet = Annotated[Path | None, typer.Option(help="torchvision weights of the same ResNet, judged beside it.")]
-Shared = Annotated[bool, typer.Option(help="Keep tested sources that stand in the pretraining set too.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-GroupRadius = Annotated[float, typer.Option(min=0, help="Sources linked within this many arcsec share a fold.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Of the training, such as lr=0.0003; repeatable.")
+Label = Annotated[str, typer.Option(metavar="COLUMN", help="Column with the classes.")]
+Group = Annotated[list[str] | None, typer.Option(help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")]
+GroupingName = Annotated[str | None, typer.Option(help="The same from a YAML file, or one of the package's groupings.")]
+Where = Annotated[str | None, typer.Option(help="Only labelled cutouts for which this holds, e.g. 'las_arcsec > 20'.")]
+Folds = Annotated[int, typer.Option(min=2, help="Number of stratified folds.")]
+Seeds = Annotated[int, typer.Option(min=1, help="How many times folds, label fractions and random weights are drawn.")]
+Imagenet = Annotated[Path | None, typer.Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
+Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
+Neighbours = Annotated[
+    int, typer.Option("--neighbours", "-k", min=0, help="How many neighbours vote; 0 chooses by inner folds.")
 ]
-Neighbours = Annotated[int, typer.Option("-k", "--k", min=0, help="Neighbours; 0 chooses them by inner folds.")]
 Whiten = Annotated[
-    int, typer.Option(min=0, help="Neighbours by so many whitened principal components; 0: by the features.")
+    int, typer.Option(min=0, help="Run kNN on this many whitened principal components; 0 for the raw features.")
 ]
 Layer = Annotated[
-    bool, typer.Option("--layer", help="A single layer trained with rotations and flips (Riggi et al. 2024).")
+    bool, typer.Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")
 ]
-LayerEpochs = Annotated[int, typer.Option(min=1, help="Of --layer.")]
+LayerEpochs = Annotated[int, typer.Option(min=1, help="Epochs of --layer.")]
 Strength = Annotated[
-    float, typer.Option(min=0, help="Inverse regularisation of the regression; 0 chooses it by inner folds.")
+    float, typer.Option(min=0, help="Inverse regularisation of the logistic regression; 0 chooses by inner folds.")
 ]
-Calibrate = Annotated[
-    bool, typer.Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of what is learnt from.")
-]
-SmallCnn = Annotated[bool, typer.Option("--small-cnn", help="Train the three convolutions of Negm 2021 too.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")]
+SmallCnn = Annotated[bool, typer.Option("--small-cnn", help="Train the three-convolution network of Negm 2021, too.")]
+
+
+@dataclass(frozen=True)
+class Common:
+    """Options of every protocol."""
+
+    weights: Annotated[Path, typer.Argument(help="Backbone folder.")]
+    train: Annotated[Path, typer.Option(help="Labelled cutout store.")]
+    label: Label
+    out: Annotated[Path, typer.Option(help="Result folder to write; an interrupted evaluation goes on there.")]
+    test: Annotated[Path | None, typer.Option(help="Separate test store; without it, folds of --train.")] = None
+    group: Group = None
+    grouping: GroupingName = None
+    where: Where = None
+    folds: Folds = 5
+    seed: Seed = 0
+    fractions: Annotated[str, typer.Option(help="Fractions of the labels to learn from, such as 1,0.3,0.1.")] = "1"
+    by: Annotated[list[str] | None, typer.Option(help="Column to draw F1 against; repeatable.")] = None
+    tta: Tta = None
+    field: Field = None
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of the labels.")
+    ] = False
+    baselines: Annotated[bool, typer.Option(help="Evaluate the baselines, too.")] = True
+    keep_shared: Annotated[
+        bool, typer.Option("--keep-shared", help="Test on sources that were in the pretraining set, too.")
+    ] = False
+    group_radius: Annotated[
+        str, typer.Option(help="Sources linked by steps of this angle share a fold; 0 for every cutout on its own.")
+    ] = "60arcsec"
+    device: Device = "auto"
+
+
+def with_common(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Common` before its own; it gets them as its first argument."""
+    hints = get_type_hints(Common, include_extras=True)
+    own = get_type_hints(command, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(Common)
+    ]
+    parameters += [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own[parameter.name])
+        for parameter in list(inspect.signature(command).parameters.values())[1:]
+    ]
+
+    def run(**given: Any) -> None:
+        common = Common(**{field.name: given.pop(field.name) for field in fields(Common)})
+        command(common, **given)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
 
 
 @app.command()
+@with_common
 def knn(
-    weights: Weights,
-    train: Train,
-    label: Label,
-    out: Out,
-    test: Test = None,
-    group: Group = None,
-    grouping: GroupingName = None,
-    where: Where = None,
-    k: Neighbours = 20,
-    whiten: Whiten = 0,
-    folds: Folds = 5,
-    seeds: Seeds = 5,
-    seed: Seed = 0,
-    fractions: Fractions = "1",
-    by: By = None,
-    tta: Tta = None,
-    field: Field = None,
-    baselines: Baselines = True,
-    imagenet: Imagenet = None,
-    keep_shared: Shared = False,
-    group_radius: GroupRadius = 60.0,
-    device: Device = "cpu",
+    common: Common, neighbours: Neighbours = 20, whiten: Whiten = 0, seeds: Seeds = 5, imagenet: Imagenet = None
 ) -> None:
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
-    _run(["knn"], locals(), {"k": k or None, "components": whiten or None})
+    from radiossl.evaluation.protocols import ProtocolSettings
+
+    settings = ProtocolSettings(k=neighbours or None, components=whiten or None)
+    _run(common, ["knn"], settings, seeds, imagenet)
 
 
 @app.command()
+@with_common
 def linear(
-    weights: Weights,
-    train: Train,
-    label: Label,
-    out: Out,
-    test: Test = None,
-    group: Group = None,
-    grouping: GroupingName = None,
-    where: Where = None,
+    common: Common,
     layer: Layer = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
-    folds: Folds = 5,
     seeds: Seeds = 5,
-    seed: Seed = 0,
-    fractions: Fractions = "1",
-    by: By = None,
-    tta: Tta = None,
-    field: Field = None,
-    calibrate: Calibrate = False,
-    baselines: Baselines = True,
     imagenet: Imagenet = None,
-    keep_shared: Shared = False,
-    group_radius: GroupRadius = 60.0,
-    device: Device = "cpu",
 ) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
-    _run(
-        ["layer" if layer else "linear"],
-        locals(),
-        {"strength": strength or None, "epochs": epochs, "calibrate": calibrate},
-    )
+    from radiossl.evaluation.protocols import ProtocolSettings
+
+    settings = ProtocolSettings(strength=strength or None, epochs=epochs)
+    _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet)
 
 
 @app.command()
+@with_common
 def frozen(
-    weights: Weights,
-    train: Train,
-    label: Label,
-    out: Out,
-    test: Test = None,
-    group: Group = None,
-    grouping: GroupingName = None,
-    where: Where = None,
-    k: Neighbours = 20,
+    common: Common,
+    neighbours: Neighbours = 20,
     whiten: Whiten = 0,
-    layer: Annotated[bool, typer.Option("--layer", help="And a single layer, as in linear --layer.")] = False,
+    layer: Layer = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
-    folds: Folds = 5,
     seeds: Seeds = 5,
-    seed: Seed = 0,
-    fractions: Fractions = "1",
-    by: By = None,
-    tta: Tta = None,
-    field: Field = None,
-    calibrate: Calibrate = False,
-    baselines: Baselines = True,
     imagenet: Imagenet = None,
-    keep_shared: Shared = False,
-    group_radius: GroupRadius = 60.0,
-    device: Device = "cpu",
 ) -> None:
     """Nearest neighbours and linear probe on features made once, in a folder each."""
-    # The layer needs the features of every view, of which the others take the average.
-    protocols: list[Protocol] = ["layer", "knn", "linear"] if layer else ["knn", "linear"]
-    _run(
-        protocols,
-        locals(),
-        {
-            "k": k or None,
-            "components": whiten or None,
-            "strength": strength or None,
-            "epochs": epochs,
-            "calibrate": calibrate,
-        },
-    )
+    from radiossl.evaluation.protocols import ProtocolSettings
+
+    settings = ProtocolSettings(neighbours or None, whiten or None, strength or None, epochs)
+    # The layer needs the features of every view; the others take their average.
+    _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet)
 
 
 @app.command()
+@with_common
 def finetune(
-    weights: Weights,
-    train: Train,
-    label: Label,
-    out: Out,
-    test: Test = None,
-    group: Group = None,
-    grouping: GroupingName = None,
-    where: Where = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")] = 150,
-    stages: Annotated[int | None, typer.Option(min=0, help="Train the last stages only; all without it.")] = None,
-    settings: Settings = None,
+    common: Common,
+    epochs: Epochs = 150,
+    stages: Annotated[int | None, typer.Option(min=0, help="Train only this many last stages; default all.")] = None,
+    changes: Settings = None,
     small_cnn: SmallCnn = False,
-    folds: Folds = 5,
     seeds: Seeds = 1,
-    seed: Seed = 0,
-    fractions: Fractions = "1",
-    by: By = None,
-    tta: Tta = None,
-    field: Field = None,
-    calibrate: Calibrate = False,
-    baselines: Baselines = True,
     imagenet: Imagenet = None,
-    keep_shared: Shared = False,
-    group_radius: GroupRadius = 60.0,
-    device: Device = "cpu",
 ) -> None:
     """Train the whole network on the labels, from the backbone and, beside it, from scratch."""
-    _run(
-        ["finetune"],
-        locals(),
-        {"small_cnn": small_cnn, "calibrate": calibrate},
-        {"epochs": epochs, "stages": stages},
-        settings,
-    )
+    from radiossl.evaluation.protocols import ProtocolSettings
+    from radiossl.evaluation.training import FINE_TUNING
+
+    training = _training(FINE_TUNING, {"epochs": epochs, "stages": stages}, changes)
+    _run(common, ["finetune"], ProtocolSettings(training=training, small_cnn=small_cnn), seeds, imagenet)
 
 
 @app.command()
+@with_common
 def supervised(
-    weights: Weights,
-    train: Train,
-    label: Label,
-    out: Out,
-    test: Test = None,
-    group: Group = None,
-    grouping: GroupingName = None,
-    where: Where = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")] = 150,
-    settings: Settings = None,
-    small_cnn: SmallCnn = False,
-    folds: Folds = 5,
-    seeds: Seeds = 1,
-    seed: Seed = 0,
-    fractions: Fractions = "1",
-    by: By = None,
-    tta: Tta = None,
-    field: Field = None,
-    calibrate: Calibrate = False,
-    baselines: Baselines = True,
-    keep_shared: Shared = False,
-    group_radius: GroupRadius = 60.0,
-    device: Device = "cpu",
+    common: Common, epochs: Epochs = 150, changes: Settings = None, small_cnn: SmallCnn = False, seeds: Seeds = 1
 ) -> None:
-    """Train the backbone's architecture on the labels from scratch; of the backbone only its preprocessing is used."""
-    _run(["supervised"], locals(), {"small_cnn": small_cnn, "calibrate": calibrate}, {"epochs": epochs}, settings)
+    """Train the backbone's architecture on the labels from scratch; only its preprocessing is used."""
+    from radiossl.evaluation.protocols import ProtocolSettings
+    from radiossl.evaluation.training import FROM_SCRATCH
+
+    training = _training(FROM_SCRATCH, {"epochs": epochs}, changes)
+    _run(common, ["supervised"], ProtocolSettings(training=training, small_cnn=small_cnn), seeds)
 
 
 @app.command()
 def sweep(
     recipe: Annotated[str, typer.Option(help="Name of a recipe of one stage, or a YAML file.")],
     data: Annotated[list[Path], typer.Option(help="Cutout store to train on; give it again to join several.")],
-    train: Annotated[Path, typer.Option("--labelled", help="Labelled store to judge on.")],
+    train: Annotated[Path, typer.Option(help="Labelled store to evaluate on.")],
     label: Label,
     out: Annotated[Path, typer.Option(help="Folder of runs and results; what is in it of an earlier call is used.")],
     cuts: Annotated[str, typer.Option(help="Smallest values of --column trained on, such as 0,10,20,30.")],
@@ -247,41 +199,42 @@ def sweep(
     group: Group = None,
     grouping: GroupingName = None,
     where: Where = None,
-    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Neighbours.")] = 20,
+    neighbours: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="How many neighbours vote.")] = 20,
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels of what the backbone sees.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable.")
-    ] = None,
-    keep_shared: Annotated[bool, typer.Option(help="Train on the sources that are judged, too.")] = False,
-    device: Device = "cpu",
+    changes: Annotated[list[str] | None, set_option("optimizer.lr=0.1")] = None,
+    keep_shared: Annotated[
+        bool, typer.Option("--keep-shared", help="Train on the sources that are evaluated, too.")
+    ] = False,
+    device: Device = "auto",
 ) -> None:
-    """Pretrain with several cuts and seeds and judge by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
-    from radiossl.evaluation.report import write_sweep
-    from radiossl.evaluation.sweep import sweep as run
+    """Pretrain with several cuts and seeds and evaluate by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
+    from radiossl.evaluation.labels import store_labels
+    from radiossl.evaluation.sweep import run_sweep
+    from radiossl.evaluation.sweep_report import write_sweep
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.store.store import open_store
 
     shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size}
-    changes = [*(f"{key}={value}" for key, value in shortcuts.items() if value is not None), *(settings or [])]
+    changes = [*(f"{key}={value}" for key, value in shortcuts.items() if value is not None), *(changes or [])]
     stages = read_recipe(recipe, changes)
     if len(stages) != 1:
         raise RadiosslError(f"--recipe {recipe}: has {len(stages)} stages, a sweep needs one of a single stage")
     store = open_store(train)
-    result = run(
+    result = run_sweep(
         stages[0],
         data,
-        (store, _labels(store, {"label": label, "group": group, "grouping": grouping, "where": where})),
+        (store, store_labels(store, label, group or (), grouping, where)),
         out,
         column=column,
         cuts=_numbers("--cuts", cuts),
         seeds=seeds,
         seed=seed,
-        k=k,
+        k=neighbours,
         folds=folds,
         device=device,
         exclude=[] if keep_shared else [train],
@@ -300,130 +253,62 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
 ) -> None:
     """Put evaluations side by side, with the probability that each is better than the first."""
-    from radiossl.evaluation.report import compare_evaluations
+    from radiossl.evaluation.comparison import compare_evaluations
 
     named = [text.partition("=")[::2] if "=" in text else (Path(text).name, text) for text in folders]
     typer.echo(f"{compare_evaluations(named, out)}")
 
 
 def _run(
+    common: Common,
     protocols: Sequence[Protocol],
-    given: dict[str, Any],
-    choices: dict[str, Any],
-    training: dict[str, Any] | None = None,
-    settings: list[str] | None = None,
+    settings: ProtocolSettings,
+    seeds: int,
+    imagenet: Path | None = None,
 ) -> None:
-    """Judge and write, into a folder for each protocol where there are several.
-
-    `given` are the options that all commands share, `choices` become `ProtocolSettings`.
-    """
-    from radiossl.evaluation.judging import labelled_set
-    from radiossl.evaluation.protocols import ProtocolSettings, evaluate
+    """Evaluate and write, into a folder for each protocol where there are several."""
+    from radiossl.evaluation.protocols import evaluate, without_pretraining
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
     from radiossl.evaluation.shared_features import SharedFeatures
-    from radiossl.store.store import open_store
+    from radiossl.evaluation.trials import labelled_set
+    from radiossl.pretraining.distributed import ProcessGroup
+    from radiossl.sky.angles import parse_arcsec
     from radiossl.weights.backbone import load_backbone
 
-    backbone = load_backbone(given["weights"], given["device"])
-    backbone = adapt(backbone, given["tta"], given["field"])
-    notes: list[str] = []
-    store = open_store(given["train"])
-    held_out = None
-    if given["test"] is None:
-        store = _without_shared(store, backbone, given["keep_shared"], notes)
-    labels = _labels(store, given)
-    if given["test"] is not None:
-        test_store = _without_shared(open_store(given["test"]), backbone, given["keep_shared"], notes)
-        held_out = (test_store, _labels(test_store, given))
-        if not given["keep_shared"]:
-            labels = _without_tested(store, labels, held_out, notes)
+    radius = parse_arcsec(common.group_radius, "--group-radius")
+    backbone = adapt(load_backbone(common.weights, ProcessGroup().device(common.device)), common.tta, common.field)
     labelled = labelled_set(
-        store,
-        labels,
-        test=held_out,
-        folds=given["folds"],
-        seeds=given["seeds"],
-        seed=given["seed"],
-        fractions=_numbers("--fractions", given["fractions"]),
-        group_radius_arcsec=given["group_radius"] or None,
+        common.train,
+        common.label,
+        test=common.test,
+        group=common.group or (),
+        grouping=common.grouping,
+        where=common.where,
+        folds=common.folds,
+        seeds=seeds,
+        seed=common.seed,
+        fractions=_numbers("--fractions", common.fractions),
+        group_radius_arcsec=radius or None,
+        keep_shared=common.keep_shared,
     )
-    columns = given["by"] or []
-    for column in columns:
+    labelled = without_pretraining(labelled, backbone, common.keep_shared)
+    for column in common.by or ():
         binned_values(labelled, column)  # known to be there before hours of training
-    others = _imagenet(given.get("imagenet"), backbone)
-    if training is not None:
-        choices |= {"training": _training(protocols[0], training, settings or [])}
-    chosen: ProtocolSettings = ProtocolSettings(**choices, baselines=given["baselines"], others=others)
-    for note in notes:
+    settings = replace(
+        settings, calibrate=common.calibrate, baselines=common.baselines, others=_imagenet(imagenet, backbone)
+    )
+    for note in labelled.notes:
         typer.echo(f"note: {note}")
-    features = SharedFeatures(labelled.store)
+    features = SharedFeatures()
     for protocol in protocols:
-        out = given["out"] if len(protocols) == 1 else given["out"] / protocol
-        result = evaluate(backbone, labelled, protocol, chosen, out / "trials", features)
-        report = write_evaluation(result, out, f"{protocol}: {given['weights']}", columns, notes)
+        out = common.out if len(protocols) == 1 else common.out / protocol
+        result = evaluate(
+            backbone, labelled, protocol, settings, out / "trials", features, keep_shared=common.keep_shared
+        )
+        report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or ())
         for line in summary_lines(result):
             typer.echo(line)
         typer.echo(f"{report}: {len(labelled.tested)} objects")
-
-
-def _labels(store: CutoutStore, given: dict[str, Any]) -> Labels:
-    from radiossl.datasets.grouping import read_grouping
-    from radiossl.evaluation.labels import Labels, read_labels
-
-    column = given["label"]
-    grouping = None if given["grouping"] is None else read_grouping(given["grouping"])
-    labels = read_labels(store.column(column), column, given["group"] or [], grouping)
-    if given["where"] is None:
-        return labels
-    keep = store.holds(given["where"])[labels.rows]
-    left = Labels(labels.rows[keep], labels.names[keep])
-    if len(left.classes) < 2:
-        raise RadiosslError(f"--where {given['where']!r}: leaves {len(left.classes)} class, at least two are needed")
-    return left
-
-
-def _without_shared(store: CutoutStore, backbone: Backbone, keep: bool, notes: list[str]) -> CutoutStore:
-    """Leave out the cutouts that show a source of the pretraining set, unless told otherwise."""
-    from radiossl.evaluation.leakage import shared_with_pretraining
-
-    shared = shared_with_pretraining(backbone, store)
-    if shared is None:
-        notes.append("the backbone does not say where its training images were: leaks cannot be found")
-        return store
-    count = int(shared.sum())
-    if count and not keep:
-        if count == len(store):
-            raise RadiosslError(
-                "every tested source stands in the pretraining set; give --keep-shared to test on them all the same"
-            )
-        notes.append(f"{count} of {len(store)} sources stand in the pretraining set and are left out (--keep-shared)")
-        return store.select(~shared)
-    if count:
-        notes.append(f"{count} of {len(store)} tested sources stand in the pretraining set, without their labels")
-    return store
-
-
-def _without_tested(
-    store: CutoutStore, labels: Labels, held_out: tuple[CutoutStore, Labels], notes: list[str]
-) -> Labels:
-    """Leave out the labels of sources that are tested."""
-    import numpy as np
-
-    from radiossl.evaluation.labels import Labels
-    from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
-
-    sky = [
-        (part.column("ra_deg")[rows].astype(float), part.column("dec_deg")[rows].astype(float))
-        for part, rows in ((store, labels.rows), (held_out[0], held_out[1].rows))
-    ]
-    tested = np.unique(match_sky(*sky[0], *sky[1], RADIUS_ARCSEC).a)
-    if len(tested) == 0:
-        return labels
-    notes.append(f"{len(tested)} of {len(labels.rows)} sources to learn from are tested ones and are left out")
-    left = Labels(np.delete(labels.rows, tested), np.delete(labels.names, tested))
-    if len(left.classes) < 2:
-        raise RadiosslError("--test: nearly all sources to learn from are among the tested ones (see --keep-shared)")
-    return left
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -442,28 +327,8 @@ def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
     return {"ImageNet weights": load_torchvision(file, backbone.config).to(backbone.device)}
 
 
-def _training(protocol: Protocol, given: dict[str, Any], settings: list[str]) -> Any:
-    from pydantic import ValidationError
+def _training(base: TrainingSettings, given: dict[str, Any], changes: list[str] | None) -> TrainingSettings:
+    from radiossl.evaluation.training import TrainingSettings
+    from radiossl.io.settings import apply_settings
 
-    from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
-
-    base = FINE_TUNING if protocol == "finetune" else FROM_SCRATCH
-    changed: dict[str, Any] = {}
-    for key, value in key_values(settings).items():
-        section, dot, inner = key.partition(".")
-        if section == "augmentation" and dot:
-            changed.setdefault("augmentation", base.augmentation.model_dump())[inner] = _value(value)
-        else:
-            changed[key] = _value(value)
-    try:
-        return TrainingSettings.model_validate({**base.model_dump(), **given, **changed})
-    except ValidationError as error:
-        first = error.errors()[0]
-        known = ", ".join(TrainingSettings.model_fields)
-        raise RadiosslError(f"--set {'.'.join(map(str, first['loc']))}: {first['msg']}; keys are {known}") from None
-
-
-def _value(text: str) -> Any:
-    import yaml
-
-    return yaml.safe_load(text)
+    return apply_settings(TrainingSettings, base.model_copy(update=given), changes)

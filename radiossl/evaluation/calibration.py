@@ -1,4 +1,4 @@
-"""Whether a classifier is as often right as it says, and the one number that mends most of it."""
+"""Calibration of a classifier: accuracy against predicted confidence, and the temperature that corrects it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIG
     Parameters
     ----------
     predictions
-        What is judged.
+        What is evaluated.
     bins
         Number of bins between confidences 0 and 1.
     level
@@ -75,13 +75,34 @@ def expected_calibration_error(predictions: Predictions, bins: int = 10) -> floa
     return reliability(predictions, bins).error
 
 
+def log_probabilities(probabilities: NDArray[np.floating], learnt: int) -> NDArray[np.float64]:
+    """Return the logarithms of class probabilities, none of them below 1 / (learnt + classes).
+
+    A class that was never seen among n objects is that probable by Laplace's rule, so that no classifier that learnt
+    from n objects can know of a smaller probability. Neighbours and forests say 0.
+
+    Parameters
+    ----------
+    probabilities
+        Shape (n, classes).
+    learnt
+        Number of objects that the classifier learnt from.
+
+    Examples
+    --------
+    >>> np.exp(log_probabilities(np.array([[1.0, 0.0]]), 8)).round(2)
+    array([[1. , 0.1]])
+    """
+    return np.log(np.maximum(probabilities, 1 / (learnt + np.shape(probabilities)[1])))
+
+
 def fit_temperature(log_probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
     """Find the temperature that makes the truth of a validation set most likely (Guo et al. 2017, section 4.2).
 
     Parameters
     ----------
     log_probabilities
-        Logits or logarithms of probabilities, shape (n, classes). To fit on the objects that are then judged would
+        Logits or logarithms of probabilities, shape (n, classes). To fit on the objects that are then evaluated would
         flatter; take a validation set.
     truth
         Numbers of the true classes, shape (n,).

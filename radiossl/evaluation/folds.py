@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
+from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position, linked_groups
+from radiossl.store.crossmatch import similar_pictures
 from radiossl.store.store import CutoutStore
 
 
@@ -20,15 +22,23 @@ class Split:
     test: NDArray[np.int64]
 
 
-def position_groups(store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> NDArray[np.int64]:
-    """Number the groups of cutouts whose centres are linked by steps within a radius (`groups_by_position`)."""
-    return groups_by_position(
-        store.column("ra_deg").astype(float), store.column("dec_deg").astype(float), radius_arcsec
-    )
+def source_groups(store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> NDArray[np.int64]:
+    """Number the groups of cutouts that may show one source, shape (n,).
+
+    Cutouts are linked whose centres are within the radius. One without a position is linked to those that look like it
+    (`radiossl.store.crossmatch.similar_pictures`): the same picture twice, another bit depth, turned or mirrored.
+    """
+    ra, dec = store.column("ra_deg").astype(float), store.column("dec_deg").astype(float)
+    groups = groups_by_position(ra, dec, radius_arcsec)
+    lost = np.flatnonzero(~np.isfinite(ra + dec))
+    if not lost.size:
+        return groups
+    pairs = similar_pictures(store.select(lost), store)
+    return linked_groups(len(store), np.stack([lost[pairs[:, 0]], pairs[:, 1]], axis=1), groups)
 
 
 def draw_folds(
-    names: NDArray[np.str_], folds: int, seeds: int = 1, seed: int = 0, groups: NDArray[np.int64] | None = None
+    names: NDArray[Any], folds: int, seeds: int = 1, seed: int = 0, groups: NDArray[np.int64] | None = None
 ) -> list[Split]:
     """Draw stratified folds in which all members of a group are on the same side.
 
@@ -50,7 +60,7 @@ def draw_folds(
     Raises
     ------
     RadiosslError
-        If a class has fewer objects, or stands in fewer groups, than there are folds.
+        If a class has fewer objects, or is in fewer groups, than there are folds.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -69,7 +79,7 @@ def draw_folds(
     places = (table > 0).sum(axis=0)
     if places.min() < folds:
         raise RadiosslError(
-            f"class {str(classes[places.argmin()])!r} stands in only {places.min()} groups of positions: too few for"
+            f"class {str(classes[places.argmin()])!r} is in only {places.min()} groups of positions: too few for"
             f" {folds} folds (--folds, or a smaller --group-radius)"
         )
     member = np.unique(groups, return_inverse=True)[1]
@@ -77,6 +87,12 @@ def draw_folds(
         fold = _deal(table, folds, np.random.default_rng(seed + number))[member]
         splits += [Split(np.flatnonzero(fold != part), np.flatnonzero(fold == part)) for part in range(folds)]
     return splits
+
+
+def most_folds(names: NDArray[Any], groups: NDArray[np.int64] | None = None) -> int:
+    """Return how many folds `draw_folds` can make: the objects, or groups, of the smallest class."""
+    objects = np.arange(len(names)) if groups is None else groups
+    return min(len(np.unique(objects[names == name])) for name in np.unique(names))
 
 
 def _class_counts(codes: NDArray[np.int64], groups: NDArray[np.int64], classes: int) -> NDArray[np.int64]:

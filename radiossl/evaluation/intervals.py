@@ -1,4 +1,4 @@
-"""How far a score on a finite test set can be trusted: intervals of proportions, and comparisons of two classifiers."""
+"""Uncertainty of scores on a finite test set: intervals of proportions, and comparisons of classifiers."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ class PairedComparison:
         Fraction of the resampled test sets on which B is better; equal scores count half.
     draws
         Number of resampled test sets.
+    p_value
+        Probability of a difference at least as large, either way, if A and B were interchangeable on every object.
     """
 
     difference: float
@@ -74,6 +76,7 @@ class PairedComparison:
     high: float
     probability: float
     draws: int
+    p_value: float
 
 
 def paired_bootstrap(
@@ -87,16 +90,17 @@ def paired_bootstrap(
 ) -> PairedComparison:
     """Compare two classifiers on one test set, drawn again and again with replacement.
 
-    Both are judged on the same draw, so that objects which are hard for either do not blur the comparison.
+    Both are evaluated on the same draw, so that objects which are hard for either do not blur the comparison.
 
     Parameters
     ----------
     correct_a, correct_b
-        Whether each classifier was right about each object, shape (n,).
+        Whether each classifier was right about each object, shape (n,); or with each of several seeds, shape
+        (n, seeds), the seeds of A and B paired. An object then counts by the fraction of the seeds.
     draws
         Number of resampled test sets.
     seed
-        Seed of the draws.
+        Random seed of the draws.
     groups
         Objects with equal values, such as numbers of position groups, are drawn together, shape (n,). Needed where
         objects are not independent: several cutouts of one source, or components of one radio galaxy.
@@ -109,16 +113,17 @@ def paired_bootstrap(
         If the shapes differ, there is no object, or the values are not True and False.
     """
     a, b = np.asarray(correct_a), np.asarray(correct_b)
-    if a.ndim != 1 or a.shape != b.shape or not a.size:
+    if a.ndim not in (1, 2) or a.shape != b.shape or not a.size:
         raise RadiosslError(f"paired bootstrap: both need one value for each object, not shapes {a.shape}, {b.shape}")
     if a.dtype != np.bool_ or b.dtype != np.bool_:
         raise RadiosslError(f"paired bootstrap: values must be True or False, not {a.dtype} and {b.dtype}")
-    if groups is not None and np.shape(groups) != a.shape:
-        raise RadiosslError(f"paired bootstrap: {a.size} objects but groups of shape {np.shape(groups)}")
+    if groups is not None and np.shape(groups) != a.shape[:1]:
+        raise RadiosslError(f"paired bootstrap: {len(a)} objects but groups of shape {np.shape(groups)}")
     if draws < 1:
         raise RadiosslError(f"paired bootstrap: draws must be at least 1, not {draws}")
-    gains = b.astype(np.int64) - a
-    members = np.arange(a.size) if groups is None else np.unique(groups, return_inverse=True)[1]
+    seeds = 1 if a.ndim == 1 else a.shape[1]
+    gains = (b.astype(np.int64) - a).reshape(len(a), seeds).sum(axis=1)
+    members = np.arange(len(a)) if groups is None else np.unique(groups, return_inverse=True)[1]
     # Groups of equal gain and size are interchangeable: how often each kind is drawn is all that matters.
     each = np.stack([np.bincount(members, weights=gains), np.bincount(members)], axis=1).astype(np.int64)
     kinds, counts = np.unique(each, axis=0, return_counts=True)
@@ -128,7 +133,43 @@ def paired_bootstrap(
     for start in range(0, draws, step):
         drawn = rng.multinomial(len(each), counts / len(each), size=min(step, draws - start))  # (step, kinds)
         gain, size = (drawn @ kinds).T
-        differences[start : start + step] = gain / size
+        differences[start : start + step] = gain / (size * seeds)
     low, high = np.quantile(differences, [(1 - level) / 2, (1 + level) / 2])
     probability = (differences > 0).mean() + (differences == 0).mean() / 2
-    return PairedComparison(float(gains.mean()), float(low), float(high), float(probability), draws)
+    difference = float(gains.mean()) / seeds
+    return PairedComparison(difference, float(low), float(high), float(probability), draws, _sign_flips(each[:, 0]))
+
+
+def _sign_flips(gains: NDArray[np.int64]) -> float:
+    """Probability that the sum of whole numbers with random signs is at least as far from 0 as the sum itself.
+
+    The distribution of the sum is exact: its Fourier transform is the product of the cosines of the single gains.
+    """
+    sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
+    reach = int(sizes @ counts)
+    angles = 2 * np.pi * np.arange(2 * reach + 1) / (2 * reach + 1)
+    transform = np.ones(len(angles))
+    for size, count in zip(sizes, counts, strict=True):
+        transform *= np.cos(size * angles) ** count
+    distribution = np.fft.fftshift(np.fft.ifft(transform).real)
+    sums = np.arange(-reach, reach + 1)
+    return float(np.clip(distribution[np.abs(sums) >= abs(gains.sum())].sum(), 0, 1))
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """Return p-values corrected for many comparisons (Holm 1979), in their order.
+
+    The smallest of m is multiplied by m, the next by m - 1 and so on; none is below one that was smaller. Rejecting
+    what is below a level rejects a true hypothesis anywhere no more often than the level says.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+    [0.03, 0.06, 0.06]
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    corrected = np.empty_like(values)
+    factors = np.arange(len(values), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1)
+    return corrected

@@ -1,7 +1,9 @@
-"""Labels for a task: a column of the store, its values grouped into classes on request."""
+"""Labels: the one reader of class columns, their values grouped into classes on request."""
 
 from __future__ import annotations
 
+import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.datasets.grouping import Grouping
+from radiossl.datasets.grouping import Grouping, read_grouping
 from radiossl.io.errors import RadiosslError
+from radiossl.store.store import CutoutStore
 
 
 @dataclass(frozen=True)
@@ -35,34 +38,62 @@ class Labels:
         return sorted(set(self.names.tolist()))
 
 
+def label_texts(values: NDArray[Any]) -> NDArray[Any]:
+    """Write the values of a class column as text, None where one is missing; object array, shape (n,).
+
+    Bytes are decoded as UTF-8, or as Latin-1 where they are none; text is stripped and brought to Unicode's composed
+    form (NFC); whole numbers that a missing neighbour turned into floats lose their ".0". NaN, masked values and text
+    of nothing but spaces are missing.
+
+    Examples
+    --------
+    >>> label_texts(np.array(["FRI", "FRI ", b"FRII", 100.0, ""], dtype=object)).tolist()
+    ['FRI', 'FRI', 'FRII', '100', None]
+    """
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(np.shape(values), bool)
+    texts = [None if hidden else _text(value) for value, hidden in zip(np.ma.getdata(values), mask, strict=True)]
+    return np.array([text or None for text in texts], dtype=object)
+
+
 def read_labels(
-    values: NDArray[Any], column: str, groups: Sequence[str] = (), grouping: Grouping | None = None
+    values: NDArray[Any],
+    column: str,
+    groups: Sequence[str] = (),
+    grouping: Grouping | str | os.PathLike[str] | None = None,
 ) -> Labels:
     """Turn a column into labels.
 
     Parameters
     ----------
     values
-        The column; missing values have no label.
+        The column, read by `label_texts`; missing values have no label.
     column
         Its name, for messages.
     groups
         ``NAME=VALUE,VALUE...`` each: these values become class NAME, all others have no label. Without groups every
         value is a class.
     grouping
-        The same from a file; some of its values need not occur.
+        The same from a YAML file, or the name of one of the package's groupings; some of its values need not occur.
 
     Raises
     ------
     RadiosslError
         If a group is malformed, names a value that does not occur or is in another group, both kinds of groups are
         given, or fewer than two classes result.
+
+    Examples
+    --------
+    >>> read_labels(np.array([100, 102, 200]), "code", ["FRI=100,102", "FRII=200"]).names.tolist()
+    ['FRI', 'FRI', 'FRII']
     """
     if groups and grouping is not None:
         raise RadiosslError("--group and --grouping: give one of the two")
-    present = ~pd.isna(values)
-    texts = np.array([_text(value) if ok else "" for value, ok in zip(values, present, strict=True)], dtype=str)
-    class_of = _class_of(groups) if grouping is None else grouping.class_of
+    if grouping is not None and not isinstance(grouping, Grouping):
+        grouping = read_grouping(grouping)
+    read = label_texts(values)
+    present = np.array([text is not None for text in read], dtype=bool)
+    texts = np.where(present, read, "").astype(str)
+    class_of = _class_of(groups) if grouping is None else {_text(m): c for m, c in grouping.class_of.items()}
     absent = [member for member in class_of if member not in set(texts[present])]
     if absent and (grouping is None or len(absent) == len(class_of)):
         source = "--group" if grouping is None else f"grouping {grouping.name}"
@@ -78,22 +109,58 @@ def read_labels(
     return labels
 
 
+def store_labels(
+    store: CutoutStore,
+    column: str,
+    groups: Sequence[str] = (),
+    grouping: Grouping | str | os.PathLike[str] | None = None,
+    where: str | None = None,
+) -> Labels:
+    """Read the labels of the cutouts of a store for which an expression holds; see `read_labels`.
+
+    Raises
+    ------
+    RadiosslError
+        As `read_labels`, or if there is no such column or the expression leaves fewer than two classes.
+    """
+    labels = read_labels(store.column(column), column, groups, grouping)
+    if where is None:
+        return labels
+    keep = store.holds(where)[labels.rows]
+    left = Labels(labels.rows[keep], labels.names[keep])
+    if len(left.classes) < 2:
+        raise RadiosslError(f"--where {where!r}: leaves {len(left.classes)} class, at least two are needed")
+    return left
+
+
 def _class_of(groups: Sequence[str]) -> dict[str, str]:
     """The class of every value that ``NAME=VALUE,VALUE...`` texts name."""
     class_of: dict[str, str] = {}
     for group in groups:
-        name, equals, members = group.partition("=")
-        if not equals or not name or not members:
+        text, equals, members = group.partition("=")
+        name = _text(text)
+        if not equals or name is None or not _text(members):
             raise RadiosslError(f"--group {group}: expected NAME=VALUE,VALUE..., such as FRI=100,102,104")
-        for member in map(str.strip, members.split(",")):
+        for member in filter(None, map(_text, members.split(","))):
             if class_of.setdefault(member, name) != name:
                 raise RadiosslError(f"--group {group}: {member!r} is in group {class_of[member]} already")
     return class_of
 
 
-def _text(value: Any) -> str:
-    """Write a label; whole numbers that a missing neighbour turned into floats are written without their ".0"."""
-    return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
+def _text(value: Any) -> str | None:
+    """Write one value as text, None if it is missing."""
+    if np.ndim(value):
+        raise RadiosslError(f"a column of classes must hold one value in each row, not {value}")
+    if value is None or value is np.ma.masked or (not isinstance(value, (str, bytes)) and pd.isna(value)):
+        return None
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            value = value.decode("latin-1")
+    if isinstance(value, (float, np.floating)) and float(value).is_integer():
+        value = int(value)
+    return unicodedata.normalize("NFC", str(value)).replace("\0", "").strip() or None
 
 
 def _some(texts: NDArray[np.str_]) -> str:

@@ -81,7 +81,7 @@ def metric_by_column(
     Parameters
     ----------
     predictions
-        What is judged, n objects.
+        What is evaluated, n objects.
     values
         The column for the same objects, shape (n,). Values that are NaN or infinite are counted and left out.
     bins

@@ -1,9 +1,11 @@
-"""The protocols of `radiossl evaluate`: who is judged in each, and beside which baselines."""
+"""The protocols of `radiossl evaluate`: which methods are evaluated in each, and beside which baselines."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.classifiers import (
     Calibrated,
-    ClassifierMethod,
+    Estimator,
     LinearLayer,
     LogisticRegression,
     Majority,
@@ -21,16 +23,16 @@ from radiossl.evaluation.classifiers import (
     Probabilities,
     RandomForest,
     Rows,
-    Trained,
-    image_moments,
-    raw_pixels,
 )
-from radiossl.evaluation.judging import Contender, Judgement, LabelledSet, judge
+from radiossl.evaluation.image_features import image_moments, raw_pixels
+from radiossl.evaluation.leakage import shared_with_pretraining
+from radiossl.evaluation.results import EvaluationResult, Method, evaluate_method
 from radiossl.evaluation.retrieval import mean_average_precision, precision_at_k
 from radiossl.evaluation.shared_features import SharedFeatures
-from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, TrainingSettings
+from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, Trained, TrainingSettings
+from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.errors import RadiosslError
-from radiossl.weights.backbone import Backbone
+from radiossl.weights.backbone import Backbone, load_backbone
 
 Protocol = Literal["knn", "linear", "layer", "finetune", "supervised"]
 BACKBONE = "backbone"
@@ -48,7 +50,7 @@ class ProtocolSettings:
     k
         Neighbours of ``knn``; None chooses them by inner folds of the training rows.
     components
-        Whitened principal components that ``knn`` compares, for every contender; None compares the features.
+        Whitened principal components that ``knn`` compares, for every method; None compares the features.
     strength
         Inverse regularisation of ``linear``, on standardised features; None chooses it by inner folds.
     epochs
@@ -56,13 +58,13 @@ class ProtocolSettings:
     training
         How networks are fine-tuned, and how trained from scratch.
     calibrate
-        Whether to fit a temperature to the probabilities of every contender; see `Calibrated`.
+        Whether to fit a temperature to the probabilities of every method; see `Calibrated`.
     baselines
         Whether to judge the baselines too.
     small_cnn
         Whether to train the network of Negm 2021 beside the others, where networks are trained.
     others
-        Further backbones by name, such as one with ImageNet weights, judged as the backbone is.
+        Further backbones by name, such as one with ImageNet weights, evaluated as the backbone is.
     """
 
     k: int | None = 20
@@ -78,7 +80,7 @@ class ProtocolSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A judged backbone, or architecture, beside its baselines.
+    """An evaluated backbone, or architecture, beside its baselines.
 
     Attributes
     ----------
@@ -86,72 +88,131 @@ class Evaluation:
         Which.
     labelled
         The set and its trials.
-    judgements
+    results
         Baselines first.
     settings
         As text, for the record.
     retrieval
         Precision among the 10 nearest, of all and by class, and mean average precision of the features of each
-        contender that has some, over all tested objects, each looked for among the others.
+        method that has some, over all tested objects, each searched for among the others.
     """
 
     protocol: Protocol
     labelled: LabelledSet
-    judgements: list[Judgement]
+    results: list[EvaluationResult]
     settings: dict[str, str]
     retrieval: dict[str, dict[str, float]] = field(default_factory=dict)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what was left out."""
+        return self.labelled.notes
+
 
 def evaluate(
-    backbone: Backbone,
+    backbone: Backbone | str | os.PathLike[str],
     labelled: LabelledSet,
     protocol: Protocol = "knn",
     settings: ProtocolSettings | None = None,
     kept: Path | None = None,
     features: SharedFeatures | None = None,
+    *,
+    keep_shared: bool = False,
 ) -> Evaluation:
-    """Judge a backbone on labelled cutouts.
+    """Evaluate a backbone on labelled cutouts, without the sources that it was trained on.
 
     Parameters
     ----------
     backbone
-        What is judged; ``supervised`` takes its architecture and preprocessing alone.
+        What is evaluated, or its folder; ``supervised`` takes its architecture and preprocessing alone.
     labelled
-        See `radiossl.evaluation.judging.labelled_set`.
+        The cutouts and trials; see `radiossl.labelled_set`.
     protocol
         ``knn``; ``linear``, a logistic regression; ``layer``, a single layer trained with rotations and flips;
         ``finetune``, the whole network trained on; ``supervised``, the same network from random weights.
     settings
         What the protocol leaves open.
     kept
-        Folder of finished trials; see `judge`.
+        Folder of finished trials; see `evaluate_method`.
     features
-        Of `labelled.store`, given to several protocols in turn so that they are made once.
+        Given to several protocols in turn, so that features are made once.
+    keep_shared
+        Whether to test on the sources that were in the pretraining set, too. Without it they are left out of the folds,
+        or of the test set, and `Evaluation.notes` says how many.
 
     Raises
     ------
     RadiosslError
-        If there is no such protocol, or the training fails.
+        If there is no such protocol, every tested source was in the pretraining set, or the training fails.
+
+    See Also
+    --------
+    radiossl.evaluation.report.write_evaluation : Write the result as a folder.
+
+    Examples
+    --------
+    >>> trials = radiossl.labelled_set("labelled", "fr_class")  # doctest: +SKIP
+    >>> result = radiossl.evaluate("checkpoints/simclr-first", trials, "linear").results[-1]  # doctest: +SKIP
+    >>> result.accuracies().mean()  # doctest: +SKIP
     """
     settings = settings or ProtocolSettings()
     if protocol not in get_args(Protocol):
         raise RadiosslError(f"no protocol {protocol!r}; there are {', '.join(get_args(Protocol))}")
+    if not isinstance(backbone, Backbone):
+        backbone = load_backbone(backbone)
+    labelled = without_pretraining(labelled, backbone, keep_shared)
     truth, classes = labelled.truth, len(labelled.classes)
-    contenders = [Contender("majority class", Majority(truth, classes), "")] if settings.baselines else []
+    methods = [Method("majority class", Majority(truth, classes), "")] if settings.baselines else []
     retrieval: dict[str, dict[str, float]] = {}
     if protocol in ("knn", "linear", "layer"):
-        shared = features or SharedFeatures(labelled.store)
-        contenders += _on_features(backbone, labelled, protocol, settings, shared, retrieval)
+        methods += _on_features(backbone, labelled, protocol, settings, features or SharedFeatures(), retrieval)
     else:
-        contenders += _on_images(backbone, labelled, protocol, settings)
+        methods += _on_images(backbone, labelled, protocol, settings)
     if settings.calibrate:
-        contenders = [
-            dataclasses.replace(one, method=Calibrated(one.method, truth), identity=f"{one.identity} with temperature")
-            for one in contenders
+        methods = [
+            dataclasses.replace(
+                one,
+                estimator=Calibrated(one.estimator, truth, labelled.groups),
+                identity=f"{one.identity} with temperature",
+            )
+            for one in methods
         ]
-    judgements = [judge(contender, labelled, kept) for contender in contenders]
-    record = {contender.name: contender.identity for contender in contenders}
-    return Evaluation(protocol, labelled, judgements, record, retrieval)
+    results = [evaluate_method(method, labelled, kept) for method in methods]
+    record = {method.name: method.identity for method in methods}
+    return Evaluation(protocol, labelled, results, record, retrieval)
+
+
+def without_pretraining(labelled: LabelledSet, backbone: Backbone, keep_shared: bool = False) -> LabelledSet:
+    """Leave out the tested cutouts that show a source of the pretraining set, or say that they are kept.
+
+    With folds every cutout is tested. A set that was treated before comes back as it is.
+
+    Raises
+    ------
+    RadiosslError
+        If nothing is left.
+    """
+    shared = shared_with_pretraining(backbone, labelled.store)
+    if shared is None:
+        return _noted(labelled, "the backbone does not say where its training images were: leaks cannot be found")
+    rows = labelled.tested[shared[labelled.tested]]
+    number = len(labelled.tested)
+    lost = int((~np.isfinite(labelled.store.column("ra_deg")[labelled.tested].astype(float))).sum())
+    if lost:
+        labelled = _noted(labelled, f"{lost} of {number} tested cutouts have no position: leaks cannot be found there")
+    if not len(rows):
+        return labelled
+    if keep_shared:
+        return _noted(labelled, f"{len(rows)} of {number} tested sources were in the pretraining set (without labels)")
+    if len(rows) == number:
+        raise RadiosslError(
+            "every tested source was in the pretraining set; test on others, or on them knowingly (--keep-shared)"
+        )
+    return labelled.without(rows, f"{len(rows)} of {number} sources were in the pretraining set and are left out")
+
+
+def _noted(labelled: LabelledSet, note: str) -> LabelledSet:
+    return labelled if note in labelled.notes else dataclasses.replace(labelled, notes=(*labelled.notes, note))
 
 
 # Classifiers of features ----------------------------------------------------------------------------------------------
@@ -164,42 +225,43 @@ def _on_features(
     settings: ProtocolSettings,
     shared: SharedFeatures,
     retrieval: dict[str, dict[str, float]],
-) -> list[Contender]:
+) -> list[Method]:
     """The backbone, random weights in its place, and what needs no network."""
-    store, truth, classes = labelled.store, labelled.truth, len(labelled.classes)
+    store, truth, classes, groups = labelled.store, labelled.truth, len(labelled.classes), labelled.groups
     preprocessing = backbone.config.preprocessing
 
-    def of_features(features: NDArray[np.floating], name: str) -> ClassifierMethod:
+    def of_features(features: NDArray[np.floating], name: str) -> Estimator:
         retrieval[name] = _retrieved(features, labelled)
         if protocol == "knn":
-            return NearestNeighbours(features, truth, classes, settings.k, settings.components)
-        return LogisticRegression(features, truth, classes, settings.strength)
+            return NearestNeighbours(features, truth, classes, settings.k, settings.components, groups)
+        return LogisticRegression(features, truth, classes, settings.strength, groups)
 
-    def of_network(network: Backbone, name: str) -> ClassifierMethod:
+    def of_network(network: Backbone, name: str) -> Estimator:
         if protocol != "layer":
-            return of_features(shared.of(network), name)
-        return LinearLayer(shared.views_of(network), truth, classes, preprocessing.views == 8, settings.epochs)
+            return of_features(shared.of(network, store), name)
+        return LinearLayer(shared.views_of(network, store), truth, classes, preprocessing.views == 8, settings.epochs)
 
     how = f"{protocol} {_how(protocol, settings)}"
-    contenders = []
+    methods = []
     if settings.baselines:
         pixels = raw_pixels(preprocessing, store)
         components = settings.components if protocol == "knn" else None
-        neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20, components)
+        neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20, components, groups)
         retrieval["raw pixels"] = _retrieved(pixels, labelled)
-        contenders.append(Contender("raw pixels", neighbours, f"kNN {neighbours.k}{_of(components)} {preprocessing}"))
+        identity = f"kNN {neighbours.k}{_of(components)} {preprocessing}"
+        methods.append(Method("raw pixels", neighbours, identity))
         if protocol != "knn":
             forest = RandomForest(image_moments(preprocessing, store), truth, classes)
-            contenders.append(Contender("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
-        methods = [
+            methods.append(Method("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
+        drawn = [
             of_network(_random(backbone, seed), "random weights") for seed in labelled.seeds[:RANDOM_INITIALISATIONS]
         ]
-        identity = f"{how} {_architecture(backbone)} {len(methods)} initialisations"
-        contenders.append(Contender("random weights", _BySeed(labelled.seeds, methods), identity))
+        identity = f"{how} {_architecture(backbone)} {len(drawn)} initialisations"
+        methods.append(Method("random weights", _BySeed(labelled.seeds, drawn), identity))
     for name, other in settings.others.items():
-        contenders.append(Contender(name, of_network(other, name), f"{how} {other.identity}"))
-    contenders.append(Contender(BACKBONE, of_network(backbone, BACKBONE), f"{how} {backbone.identity}"))
-    return contenders
+        methods.append(Method(name, of_network(other, name), f"{how} {other.identity}"))
+    methods.append(Method(BACKBONE, of_network(backbone, BACKBONE), f"{how} {backbone.identity}"))
+    return methods
 
 
 def _how(protocol: Protocol, settings: ProtocolSettings) -> str:
@@ -214,24 +276,27 @@ def _of(components: int | None) -> str:
 
 def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[str, float]:
     rows = labelled.tested
+    if len(rows) < 2:
+        return {}
     names = np.array(labelled.classes)[labelled.truth[rows]]
-    precision = precision_at_k(features[rows], names, _RETRIEVED)
+    k = min(_RETRIEVED, len(rows) - 1)
+    precision = precision_at_k(features[rows], names, k)
     return {
-        f"precision_at_{_RETRIEVED}": precision.mean,
-        **{f"precision_at_{_RETRIEVED}[{name}]": value for name, value in precision.per_class.items()},
+        f"precision_at_{k}": precision.mean,
+        **{f"precision_at_{k}[{name}]": value for name, value in precision.per_class.items()},
         "mean_average_precision": mean_average_precision(features[rows], names).mean,
     }
 
 
 @dataclass(frozen=True)
 class _BySeed:
-    """Several methods that the seeds take in turn, for what is random itself."""
+    """Several estimators that the seeds take in turn, for what is random itself."""
 
     seeds: list[int]
-    methods: list[ClassifierMethod]
+    estimators: list[Estimator]
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:
-        return self.methods[self.seeds.index(seed) % len(self.methods)](train, test, seed)
+        return self.estimators[self.seeds.index(seed) % len(self.estimators)](train, test, seed)
 
 
 def _random(backbone: Backbone, seed: int) -> Backbone:
@@ -244,7 +309,7 @@ def _random(backbone: Backbone, seed: int) -> Backbone:
 
 def _on_images(
     backbone: Backbone, labelled: LabelledSet, protocol: Protocol, settings: ProtocolSettings
-) -> list[Contender]:
+) -> list[Method]:
     store, truth, classes = labelled.store, labelled.truth, len(labelled.classes)
     preprocessing = backbone.config.preprocessing
     tuning, scratch = settings.training or FINE_TUNING, settings.training or FROM_SCRATCH
@@ -254,22 +319,22 @@ def _on_images(
     def trained(start: Backbone | None, how: TrainingSettings, small: bool = False) -> Trained:
         return Trained(store, truth, classes, backbone, start, how, small)
 
-    contenders = []
+    methods = []
     if settings.baselines:
         forest = RandomForest(image_moments(preprocessing, store), truth, classes)
-        contenders.append(Contender("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
+        methods.append(Method("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
     if settings.small_cnn:
         identity = f"Negm 2021 {_text(scratch)} {preprocessing}"
-        contenders.append(Contender("three convolutions", trained(None, scratch, small=True), identity))
+        methods.append(Method("three convolutions", trained(None, scratch, small=True), identity))
     if protocol == "supervised" or settings.baselines:
         identity = f"{_text(scratch)} {_architecture(backbone)}"
-        contenders.append(Contender("from scratch", trained(None, scratch), identity))
+        methods.append(Method("from scratch", trained(None, scratch), identity))
     if protocol == "finetune":
         for name, other in settings.others.items():
-            contenders.append(Contender(name, trained(other, tuning), f"{_text(tuning)} {other.identity}"))
+            methods.append(Method(name, trained(other, tuning), f"{_text(tuning)} {other.identity}"))
         identity = f"{_text(tuning)} {backbone.identity}"
-        contenders.append(Contender(BACKBONE, trained(backbone, tuning), identity))
-    return contenders
+        methods.append(Method(BACKBONE, trained(backbone, tuning), identity))
+    return methods
 
 
 def _text(settings: TrainingSettings) -> str:

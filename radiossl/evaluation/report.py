@@ -1,10 +1,9 @@
-"""The result folder of an evaluation, and several of them beside each other."""
+"""The result folder of an evaluation."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +12,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.evaluation.calibration import reliability
+from radiossl.evaluation.comparison import compare_methods
 from radiossl.evaluation.figures import (
     BandedCurve,
-    banded_curves,
     label_fraction_curves,
     metric_against_column,
     precision_recall_curves,
     reliability_diagram,
     roc_curves,
 )
-from radiossl.evaluation.intervals import paired_bootstrap, wilson_interval
-from radiossl.evaluation.judging import Judgement, LabelledSet
+from radiossl.evaluation.intervals import wilson_interval
 from radiossl.evaluation.metric_by_column import metric_by_column
 from radiossl.evaluation.metrics import confusion_matrix, precision_recall_points, roc_points
 from radiossl.evaluation.predictions import Predictions
 from radiossl.evaluation.protocols import Evaluation
-from radiossl.evaluation.sweep import SweepResult
+from radiossl.evaluation.results import EvaluationResult
+from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json, write_json
+from radiossl.io.files import write_json
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
@@ -47,7 +46,6 @@ def write_evaluation(
     out: str | os.PathLike[str],
     title: str,
     columns: Sequence[str] = (),
-    notes: Sequence[str] = (),
 ) -> Path:
     """Write metrics.json, predictions.csv, scores.csv, figures and report.html.
 
@@ -61,8 +59,6 @@ def write_evaluation(
         Of the report.
     columns
         Columns of the store against which F1 is drawn, such as ``las_arcsec``.
-    notes
-        Sentences for the top of the report.
 
     Returns
     -------
@@ -71,26 +67,35 @@ def write_evaluation(
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    labelled, judged = evaluation.labelled, evaluation.judgements
-    last = judged[-1]
+    labelled, evaluated = evaluation.labelled, evaluation.results
+    last = evaluated[-1]
     predictions = last.predictions()
     metrics = _metrics(evaluation)
     write_json(out / "metrics.json", metrics)
     tested = labelled.store.select(labelled.tested)
-    frame = _prediction_table(tested, predictions)
+    frame = _prediction_table(tested, last)
     write_table(frame, out / "predictions.csv")
-    scores = _score_table(judged)
+    scores = _score_table(evaluated)
     write_table(scores, out / "scores.csv")
 
     what = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
-    report = Report(title).text(f"{_how(evaluation)} {what}.", *notes)
+    report = Report(title).text(f"{_how(evaluation)} {what}.", *evaluation.notes)
     whole = labelled.fractions[0]
-    bars = [(j.name, *_mean_spread(j.accuracies(whole))) for j in judged]
+    bars = [(j.name, *_mean_spread(j.accuracies(whole))) for j in evaluated]
     score_bars(bars, out=out / "accuracy.png", xlabel="accuracy", highlight=[last.name])
     report.figure(out / "accuracy.png", "Mean and standard deviation over the trials.")
-    report.table(_summary(judged, whole), "Mean over the trials.")
+    report.table(_summary(evaluated, whole), "Mean over the trials.")
+    if len(evaluated) > 1:
+        groups = None if labelled.groups is None else labelled.groups[labelled.tested]
+        against = compare_methods({one.name: one.correct() for one in evaluated}, last.name, groups)
+        write_table(against, out / "comparison.csv")
+        report.table(
+            [{key: format_value(value, key) for key, value in row.items()} for row in against.to_dict("records")],
+            f"Differences to {last.name} on the same objects and seeds, intervals of one standard deviation; p_holm is"
+            " corrected for the number of comparisons.",
+        )
     if len(labelled.fractions) > 1:
-        _draw_fractions(judged, out / "fractions.png")
+        _draw_fractions(evaluated, out / "fractions.png")
         report.section("Fewer labels").figure(
             out / "fractions.png", "Accuracy against the fraction of the labels that were used; one standard deviation."
         )
@@ -141,13 +146,13 @@ def binned_values(labelled: LabelledSet, column: str) -> NDArray[np.float64]:
 
 
 def summary_lines(evaluation: Evaluation) -> list[str]:
-    """One line for each contender and label fraction, for the terminal."""
+    """One line for each method and label fraction, for the terminal."""
     lines = []
-    for judgement in evaluation.judgements:
+    for result in evaluation.results:
         for fraction in evaluation.labelled.fractions:
-            mean, spread = _mean_spread(judgement.accuracies(fraction))
+            mean, spread = _mean_spread(result.accuracies(fraction))
             part = f" {fraction:5.1%}" if len(evaluation.labelled.fractions) > 1 else ""
-            lines.append(f"{judgement.name:24s}{part} {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else ""))
+            lines.append(f"{result.name:24s}{part} {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else ""))
     return lines
 
 
@@ -173,63 +178,67 @@ def _metrics(evaluation: Evaluation) -> dict[str, Any]:
         "seeds": len(labelled.seeds),
         "label_fractions": labelled.fractions,
     }
-    for judgement in evaluation.judgements:
-        key = judgement.name.replace(" ", "_")
+    for result in evaluation.results:
+        key = result.name.replace(" ", "_")
         for fraction in labelled.fractions:
-            rows = pd.DataFrame(judgement.scores(fraction))
+            rows = pd.DataFrame(result.scores(fraction))
             suffix = "" if fraction == labelled.fractions[0] else f"@{fraction:g}"
             for name in rows.columns:
                 metrics[f"{key}_{name}{suffix}"] = float(rows[name].mean())
                 if name in _IN_TABLE:
                     metrics[f"{key}_{name}_std{suffix}"] = float(rows[name].std(ddof=1))
         if labelled.folds == 0:
-            predictions = judgement.predictions()
+            predictions = result.predictions()
             low, high = wilson_interval(int(predictions.correct.sum()), len(predictions))
             metrics |= {f"{key}_accuracy_low": float(low), f"{key}_accuracy_high": float(high)}
-        for name, value in evaluation.retrieval.get(judgement.name, {}).items():
+        for name, value in evaluation.retrieval.get(result.name, {}).items():
             metrics[f"{key}_{name}"] = value
     return metrics | {f"{name.replace(' ', '_')}_settings": text for name, text in evaluation.settings.items()}
 
 
-def _prediction_table(store: CutoutStore, predictions: Predictions) -> pd.DataFrame:
+def _prediction_table(store: CutoutStore, result: EvaluationResult) -> pd.DataFrame:
+    """The predictions of the first seed, and whether those of each seed were correct."""
+    predictions = result.predictions()
     frame = pd.DataFrame({name: store.column(name) for name in ("cutout_id", "mosaic", "ra_deg", "dec_deg")})
     classes = np.array(predictions.classes)
     frame["label"], frame["predicted"] = classes[predictions.truth], classes[predictions.predicted]
     frame["correct"] = predictions.correct
     for column, name in enumerate(classes):
         frame[f"probability[{name}]"] = predictions.probabilities[:, column]
+    for seed, right in zip(result.labelled.seeds, result.correct().T, strict=True):
+        frame[f"correct[{seed}]"] = right
     return frame
 
 
-def _score_table(judged: Sequence[Judgement]) -> pd.DataFrame:
+def _score_table(evaluated: Sequence[EvaluationResult]) -> pd.DataFrame:
     """Every metric of every trial."""
     rows = []
-    for judgement in judged:
-        for fraction in judgement.labelled.fractions:
-            trials = [trial for trial in judgement.labelled.trials if trial.fraction == fraction]
-            for trial, scores in zip(trials, judgement.scores(fraction), strict=True):
+    for result in evaluated:
+        for fraction in result.labelled.fractions:
+            trials = [trial for trial in result.labelled.trials if trial.fraction == fraction]
+            for trial, scores in zip(trials, result.scores(fraction), strict=True):
                 labels = len(trial.split.train)
                 rows.append(
-                    {"name": judgement.name, "fraction": fraction, "labels": labels, "seed": trial.seed, **scores}
+                    {"name": result.name, "fraction": fraction, "labels": labels, "seed": trial.seed, **scores}
                 )
     return pd.DataFrame(rows)
 
 
-def _summary(judged: Sequence[Judgement], fraction: float) -> list[dict[str, Any]]:
+def _summary(evaluated: Sequence[EvaluationResult], fraction: float) -> list[dict[str, Any]]:
     rows = []
-    for judgement in judged:
-        scores = pd.DataFrame(judgement.scores(fraction))
-        rows.append({"name": judgement.name, **{name: f"{scores[name].mean():.3f}" for name in _IN_TABLE}})
+    for result in evaluated:
+        scores = pd.DataFrame(result.scores(fraction))
+        rows.append({"name": result.name, **{name: f"{scores[name].mean():.3f}" for name in _IN_TABLE}})
     return rows
 
 
-def _draw_fractions(judged: Sequence[Judgement], out: Path) -> None:
+def _draw_fractions(evaluated: Sequence[EvaluationResult], out: Path) -> None:
     curves = {}
-    for judgement in judged:
-        fractions = np.array(judgement.labelled.fractions)
-        mean, spread = np.array([_mean_spread(judgement.accuracies(fraction)) for fraction in fractions]).T
+    for result in evaluated:
+        fractions = np.array(result.labelled.fractions)
+        mean, spread = np.array([_mean_spread(result.accuracies(fraction)) for fraction in fractions]).T
         spread = np.nan_to_num(spread)
-        curves[judgement.name] = BandedCurve(fractions, mean, mean - spread, np.minimum(mean + spread, 1.0))
+        curves[result.name] = BandedCurve(fractions, mean, mean - spread, np.minimum(mean + spread, 1.0))
     label_fraction_curves(curves, out=out, ylabel="accuracy")
 
 
@@ -258,122 +267,3 @@ def _galleries(report: Report, out: Path, store: CutoutStore, predictions: Predi
         ]
         image_grid([store.pixels(row) for row in rows], captions, out=out / name, how="asinh")
         report.figure(out / name, caption)
-
-
-def write_sweep(result: SweepResult, out: str | os.PathLike[str], column: str) -> Path:
-    """Write scores.csv, curves.csv, metrics.json, two figures and report.html of a sweep; return the report's path."""
-    out = Path(out)
-    write_table(result.scores, out / "scores.csv")
-    write_table(result.curves, out / "curves.csv")
-    grouped = result.scores.groupby("cut")["accuracy"]
-    mean, error = grouped.mean(), grouped.sem().fillna(0.0)
-    write_json(
-        out / "metrics.json",
-        {f"accuracy@{cut:g}": value for cut, value in mean.items()}
-        | {f"accuracy_error@{cut:g}": value for cut, value in error.items()},
-    )
-    seeds = result.scores["seed"].nunique()
-    curve = BandedCurve(*(np.asarray(part, float) for part in (mean.index, mean, mean - error, mean + error)))
-    label = f"smallest {column} trained on"
-    banded_curves({"kNN": curve}, out=out / "sweep.png", xlabel=label, ylabel="kNN accuracy")
-    report = Report(f"Sweep over {column}").text(f"{seeds} seeds for each cut; bands are standard errors of the mean.")
-    report.figure(out / "sweep.png", "As figure 3 of Slijepcevic et al. 2022.")
-    curves = {}
-    for cut, rows in result.curves.groupby("cut"):
-        by_epoch = rows.groupby("epoch")["smoothed"]
-        centre, spread = by_epoch.mean(), by_epoch.sem().fillna(0.0)
-        values = (centre.index, centre, centre - spread, centre + spread)
-        curves[f"{column} >= {cut:g}"] = BandedCurve(*(np.asarray(part, float) for part in values))
-    if curves:
-        banded_curves(curves, out=out / "curves.png", xlabel="epoch", ylabel="online kNN accuracy, smoothed")
-        report.figure(out / "curves.png", "As figure 5: exponential moving average with constant 0.7.")
-    for name in ("scores.csv", "curves.csv", "metrics.json"):
-        report.link(out / name)
-    return report.write(out / "report.html")
-
-
-# Several evaluations --------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Judged:
-    name: str
-    metrics: dict[str, Any]
-    predictions: pd.DataFrame
-    winner: str
-
-
-def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], out: str | os.PathLike[str]) -> Path:
-    """Put evaluations side by side: one table, one plot, and how likely each is better than the first.
-
-    Parameters
-    ----------
-    folders
-        Name and folder of each, as `write_evaluation` wrote them.
-    out
-        Folder to write.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer than two, one is no evaluation, or two of them share no tested object.
-    """
-    if len(folders) < 2:
-        raise RadiosslError("compare: two evaluations at least are needed")
-    judged = [_read(name, Path(folder)) for name, folder in folders]
-    rows = []
-    for one in judged:
-        row: dict[str, Any] = {
-            "name": one.name,
-            "protocol": one.metrics.get("protocol"),
-            "objects": len(one.predictions),
-        }
-        row |= {name: one.metrics.get(f"{one.winner}_{name}") for name in _IN_TABLE}
-        row["accuracy_std"] = one.metrics.get(f"{one.winner}_accuracy_std")
-        rows.append(row | _against(judged[0], one))
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    table = pd.DataFrame(rows)
-    write_table(table, out / "comparison.csv")
-    write_json(out / "metrics.json", {f"{row['name']}_{key}": row[key] for row in rows for key in row if key != "name"})
-    bars = [(row["name"], row["accuracy"], row["accuracy_std"]) for row in rows]
-    score_bars(bars, out=out / "comparison.png", xlabel="accuracy", highlight=[one.name for one in judged])
-    shown = [{key: format_value(value, key) for key, value in row.items()} for row in rows]
-    report = Report("Comparison").text(
-        "Probability and difference are of being better than the first, from test sets drawn again with replacement,"
-        " sources near each other on the sky together."
-    )
-    report.figure(out / "comparison.png", "Mean and standard deviation over the trials.").table(shown)
-    return report.link(out / "comparison.csv").write(out / "report.html")
-
-
-def _read(name: str, folder: Path) -> _Judged:
-    metrics = read_json(folder / "metrics.json")
-    file = folder / "predictions.csv"
-    if not file.is_file():
-        raise RadiosslError(f"{folder}: no predictions.csv in there; expected the result folder of an evaluation")
-    predictions = pd.read_csv(file)
-    winner = "backbone" if "backbone_accuracy" in metrics else "from_scratch"
-    if f"{winner}_accuracy" not in metrics or "correct" not in predictions:
-        raise RadiosslError(f"{folder}: not the result folder of an evaluation; make it with `radiossl evaluate`")
-    return _Judged(name, metrics, predictions, winner)
-
-
-def _against(first: _Judged, other: _Judged) -> dict[str, Any]:
-    if other is first:
-        return {"difference": None, "probability_better": None, "shared_objects": len(first.predictions)}
-    both = first.predictions.merge(other.predictions, on="cutout_id", suffixes=("_a", "_b"))
-    if len(both) == 0:
-        raise RadiosslError(f"{other.name} and {first.name} were tested on different objects: nothing to compare")
-    result = paired_bootstrap(both["correct_a"].to_numpy(bool), both["correct_b"].to_numpy(bool), groups=_groups(both))
-    return {
-        "difference": result.difference,
-        "probability_better": result.probability,
-        "shared_objects": len(both),
-    }
-
-
-def _groups(frame: pd.DataFrame) -> NDArray[np.int64]:
-    from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
-
-    return groups_by_position(frame["ra_deg_a"].to_numpy(float), frame["dec_deg_a"].to_numpy(float), RADIUS_ARCSEC)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.evaluation.judging import labelled_set
+from radiossl.evaluation.trials import labelled_set
 from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.metrics import smoothed
 from radiossl.evaluation.protocols import BACKBONE, ProtocolSettings, evaluate
@@ -43,7 +43,7 @@ class SweepResult:
     curves: pd.DataFrame
 
 
-def sweep(
+def run_sweep(
     recipe: Recipe,
     data: Sequence[str | os.PathLike[str]],
     labelled: tuple[CutoutStore, Labels],
@@ -58,7 +58,7 @@ def sweep(
     device: str = "cpu",
     exclude: Sequence[str | os.PathLike[str]] = (),
 ) -> SweepResult:
-    """Pretrain with several cuts of a column and several seeds, and judge every backbone by kNN.
+    """Pretrain with several cuts of a column and several seeds, and evaluate every backbone by kNN.
 
     The run folders below `out` are used again: what is finished is not trained anew, what was interrupted goes on.
 
@@ -69,7 +69,7 @@ def sweep(
     data
         Training stores, with the column.
     labelled
-        The store to judge on and its labels.
+        The store to evaluate on and its labels.
     out
         Folder.
     column, cuts
@@ -77,7 +77,7 @@ def sweep(
     seeds, seed
         Each cut is trained with `seeds` seeds from `seed` on.
     k, folds
-        Of the kNN judgement.
+        Of the kNN evaluation.
     device
         Where to compute.
     exclude
@@ -106,8 +106,10 @@ def sweep(
                 pretrain(chosen, data, run, resume=resume, device=device, monitor=monitor, exclude=exclude)
             trials = labelled_set(store, labels, folds=folds, seeds=1, seed=number)
             backbone = load_backbone(run / "backbone", device)
-            judged = evaluate(backbone, trials, "knn", ProtocolSettings(k=k, baselines=False), kept=run / "trials")
-            accuracy = next(j for j in judged.judgements if j.name == BACKBONE).accuracies().mean()
+            evaluation = evaluate(
+                backbone, trials, "knn", ProtocolSettings(k=k, baselines=False), run / "trials", keep_shared=not exclude
+            )
+            accuracy = next(one for one in evaluation.results if one.name == BACKBONE).accuracies().mean()
             rows.append({"cut": cut, "seed": number, "cutouts": count, "accuracy": float(accuracy)})
             curves.append(_curve(run / "metrics.csv").assign(cut=cut, seed=number))
     return SweepResult(pd.DataFrame(rows), pd.concat(curves, ignore_index=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from radiossl.evaluation.classifiers import Probabilities, Rows
 from radiossl.features.embedding import preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.data import CutoutBatches, step_seed
+from radiossl.pretraining.optimizers import decay_groups
 from radiossl.pretraining.schedule import warmup_cosine
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import stage_numbers
@@ -44,7 +47,7 @@ class TrainingSettings(BaseModel):
     layer_decay
         Factor of the learning rate from each stage of the backbone to the one before it.
     weight_decay
-        Of AdamW.
+        Of AdamW; biases and the weights of normalisations are spared.
     stages
         How many of the last stages of the backbone are trained, its stem counting as the first stage; null for all, 0
         for none. Those that are not trained keep the statistics of their batch normalisation too.
@@ -114,7 +117,9 @@ class Classifier(nn.Module):
 
 
 def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Sort the tensors into groups of one learning rate each, and freeze the stages that are not trained.
+    """Sort the tensors into groups of one learning rate and weight decay each, and freeze those that are not trained.
+
+    Weight decay is for the weights of layers: biases and normalisations (tensors of one dimension) are spared.
 
     Raises
     ------
@@ -126,15 +131,15 @@ def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict
     trained = count if settings.stages is None else settings.stages
     if trained > count:
         raise RadiosslError(f"stages={trained}: the backbone has {count} stages, its stem included")
-    groups = [{"params": list(model.head.parameters()), "scale": 1.0}]
+    by_scale = [(1.0, list(model.head.parameters()))]
     for stage in range(count):
         tensors = [tensor for name, tensor in model.network.named_parameters() if stage_of[name] == stage]
         for tensor in tensors:
             tensor.requires_grad_(stage >= count - trained)
         if stage >= count - trained:
-            scale = settings.backbone_lr * settings.layer_decay ** (count - 1 - stage)
-            groups.append({"params": tensors, "scale": scale})
-    return groups
+            by_scale.append((settings.backbone_lr * settings.layer_decay ** (count - 1 - stage), tensors))
+    groups = [group for scale, tensors in by_scale for group in decay_groups(tensors, settings.weight_decay, scale=scale)]
+    return [group for group in groups if group["params"]]
 
 
 def _set_training(model: Classifier) -> None:
@@ -177,7 +182,7 @@ def train_classifier(
     """
     device = model.head.weight.device
     groups = parameter_groups(model, settings)
-    optimizer = torch.optim.AdamW(groups, lr=settings.lr, weight_decay=settings.weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=settings.lr, fused=True)
     model.to(memory_format=torch.channels_last)
     views = ViewMaker(model.preprocessing.model_copy(update={"views": 1}), settings.augmentation)
     source = CutoutBatches(store, device, model.preprocessing.field_px)
@@ -260,3 +265,46 @@ class SmallCnn(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, 128) of images (n, channels, size, size)."""
         return self.layers(images)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network trained on the images themselves: fine-tuned, or from scratch.
+
+    Attributes
+    ----------
+    store, truth, classes
+        All labelled cutouts, their class numbers, and how many classes there are.
+    start
+        The backbone to start from; null for random weights, other ones for each seed.
+    like
+        The backbone whose architecture and preprocessing are used, and whose device.
+    settings
+        How it is trained.
+    small
+        Whether to train the small network of Negm 2021 instead.
+    """
+
+    store: CutoutStore
+    truth: NDArray[np.int64]
+    classes: int
+    like: Backbone
+    start: Backbone | None
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    small: bool = False
+
+    def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
+        model = self._model(seed)
+        for _ in train_classifier(model, self.store.select(train), self.truth[train], self.settings, seed):
+            pass
+        return predict_probabilities(model, self.store.select(test))
+
+    def _model(self, seed: int) -> Classifier:
+        preprocessing, device = self.like.config.preprocessing, self.like.device
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            if self.small:
+                network = SmallCnn(preprocessing.channels, preprocessing.size)
+                return Classifier(network, SmallCnn.feature_dim, self.classes, preprocessing).to(device)
+            start = self.start or Backbone.random(self.like.config.architecture, preprocessing, seed).to(device)
+            return Classifier.on(start, self.classes)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def knn_predict(
     train: NDArray[np.floating], labels: NDArray[Any], test: NDArray[np.floating], k: int = 20
 ) -> NDArray[Any]:
-    """Predict labels by a majority vote of the k neighbours with the highest cosine similarity.
+    """Predict labels by a vote of the k neighbours with the highest cosine similarity, each weighted by it.
 
     Parameters
     ----------
@@ -37,8 +37,18 @@ def nearest_neighbours(train: NDArray[np.floating], labels: NDArray[Any], k: int
     """Return the fitted classifier of `knn_predict`, for its votes."""
     from sklearn.neighbors import KNeighborsClassifier
 
-    classifier = KNeighborsClassifier(n_neighbors=min(k, len(train)), metric="cosine", algorithm="brute")
+    classifier = KNeighborsClassifier(min(k, len(train)), metric="cosine", algorithm="brute", weights=_similarity)
     return classifier.fit(train, labels)
+
+
+def _similarity(distances: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Weights of neighbours at cosine distances, shape (n, k), nearest first.
+
+    A neighbour counts by its cosine similarity, so that even numbers of votes do not end in a tie, which the first
+    class by name would win. One that is not similar at all counts next to nothing; of equally similar ones the first.
+    """
+    similarity = np.maximum(1 - distances.astype(np.float64), 1e-9)
+    return similarity * np.linspace(1, 1 - 1e-9, distances.shape[1])
 
 
 def unit(features: NDArray[np.floating]) -> NDArray[np.float32]:

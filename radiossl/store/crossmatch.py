@@ -111,13 +111,35 @@ def _exact_pairs(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
     return np.array(pairs, dtype=np.int64).reshape(-1, 2)
 
 
+def similar_pictures(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
+    """Rows of all pairs of pictures that are equal or look alike in any orientation (`near_pairs`), shape (n, 2)."""
+    return np.unique(np.concatenate([_exact_pairs(a, b), near_pairs(a, b, turned=True).pairs]), axis=0)
+
+
+def shows_picture(store: CutoutStore, other: CutoutStore) -> NDArray[np.bool_]:
+    """Tell which cutouts look like one of another store (`similar_pictures`), compared where one has no position."""
+    shown = np.zeros(len(store), dtype=bool)
+    lost, other_lost = (
+        ~np.isfinite(part.column("ra_deg").astype(float) + part.column("dec_deg").astype(float))
+        for part in (store, other)
+    )
+    for mine, theirs in ((lost, np.ones_like(other_lost)), (~lost, other_lost)):
+        if mine.any() and theirs.any():
+            pairs = similar_pictures(store.select(mine), other.select(theirs))
+            shown[np.flatnonzero(mine)[pairs[:, 0]]] = True
+    return shown
+
+
 def repeats(store: CutoutStore, other: CutoutStore, radius_arcsec: float) -> NDArray[np.bool_]:
-    """Tell which cutouts of a store show a source of another store (`shows_position`), or have equal pixels."""
+    """Tell which cutouts of a store show a source of another one: by position, equal pixels or, lacking a position, looks.
+
+    See `shows_position` and `shows_picture`.
+    """
     mask = shows_position(
         store, other.column("ra_deg").astype(float), other.column("dec_deg").astype(float), radius_arcsec
     )
     mask[_exact_pairs(store, other)[:, 0]] = True
-    return mask
+    return mask | shows_picture(store, other)
 
 
 # Pixels that look alike -----------------------------------------------------------------------------------------------

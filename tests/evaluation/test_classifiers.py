@@ -1,4 +1,4 @@
-"""The classifiers that are judged, against their literal versions."""
+"""The classifiers that are evaluated, against their literal versions."""
 
 import numpy as np
 import pytest

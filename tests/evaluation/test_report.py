@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.evaluation.judging import Contender, judge, labelled_set
+from radiossl.evaluation.trials import Method, evaluate_method, labelled_set
 from radiossl.evaluation.labels import read_labels
 from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.report import compare_evaluations, summary_lines, write_evaluation
@@ -27,12 +27,12 @@ class Guess:
 def evaluation(store, wrong, name="backbone", fractions=(1.0,)):
     labels = read_labels(store.column("kind"), "kind")
     labelled = labelled_set(store, labels, folds=4, seeds=2, fractions=fractions)
-    contenders = [
-        Contender("random weights", Guess(labelled.truth, range(12)), "seeds"),
-        Contender(name, Guess(labelled.truth, wrong), "weights"),
+    methods = [
+        Method("random weights", Guess(labelled.truth, range(12)), "seeds"),
+        Method(name, Guess(labelled.truth, wrong), "weights"),
     ]
     retrieval = {name: {"precision_at_10": 0.5}}
-    return Evaluation("knn", labelled, [judge(one, labelled) for one in contenders], {name: "weights"}, retrieval)
+    return Evaluation("knn", labelled, [evaluate_method(one, labelled) for one in methods], {name: "weights"}, retrieval)
 
 
 def test_numbers_tables_and_pictures_are_written(small_store, tmp_path):
@@ -42,7 +42,7 @@ def test_numbers_tables_and_pictures_are_written(small_store, tmp_path):
     assert metrics["backbone_accuracy"] == pytest.approx(22 / 24)
     assert metrics["random_weights_accuracy"] == pytest.approx(0.5)
     assert metrics["backbone_precision_at_10"] == 0.5
-    assert metrics["backbone_accuracy_std"] == pytest.approx(result.judgements[1].accuracies().std(ddof=1))
+    assert metrics["backbone_accuracy_std"] == pytest.approx(result.results[1].accuracies().std(ddof=1))
     predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
     assert predictions["cutout_id"].tolist() == small_store.column("cutout_id").tolist()
     assert predictions.index[~predictions["correct"]].tolist() == [3, 4]

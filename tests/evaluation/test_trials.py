@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from radiossl import RadiosslError
 from radiossl.evaluation.classifiers import Majority
-from radiossl.evaluation.judging import Contender, judge, labelled_set
+from radiossl.evaluation.trials import Method, evaluate_method, labelled_set
 from radiossl.evaluation.labels import Labels, read_labels
 from radiossl.store.cutout import Cutout
 from radiossl.store.store import cutout_batches, store_schema, write_store
@@ -104,25 +104,25 @@ class Oracle:
 
 def test_every_tested_object_is_predicted_once_in_the_order_of_the_rows(small_store, labels):
     labelled = labelled_set(small_store, labels, folds=4, seeds=3)
-    judgement = judge(Contender("oracle", Oracle(labelled.truth), ""), labelled)
-    predictions = judgement.predictions()
+    result = evaluate_method(Method("oracle", Oracle(labelled.truth), ""), labelled)
+    predictions = result.predictions()
     assert predictions.ids.tolist() == small_store.column("cutout_id").tolist()
     np.testing.assert_array_equal(predictions.predicted, labelled.truth)
-    assert judgement.accuracies().tolist() == [1.0] * 12
+    assert result.accuracies().tolist() == [1.0] * 12
 
 
 def test_finished_trials_are_kept_and_only_taken_for_what_they_are(small_store, labels, tmp_path):
     labelled = labelled_set(small_store, labels, folds=4, seeds=1)
     oracle = Oracle(labelled.truth)
-    first = judge(Contender("oracle", oracle, "v1"), labelled, tmp_path / "trials")
+    first = evaluate_method(Method("oracle", oracle, "v1"), labelled, tmp_path / "trials")
     assert oracle.asked == 4
-    again = judge(Contender("oracle", oracle, "v1"), labelled, tmp_path / "trials")
+    again = evaluate_method(Method("oracle", oracle, "v1"), labelled, tmp_path / "trials")
     assert oracle.asked == 4
     np.testing.assert_array_equal(np.concatenate(first.probabilities), np.concatenate(again.probabilities))
-    judge(Contender("oracle", oracle, "v2"), labelled, tmp_path / "trials")
+    evaluate_method(Method("oracle", oracle, "v2"), labelled, tmp_path / "trials")
     assert oracle.asked == 8
-    judge(
-        Contender("oracle", oracle, "v1"),
+    evaluate_method(
+        Method("oracle", oracle, "v1"),
         labelled_set(small_store, labels, folds=4, seeds=1, seed=1),
         tmp_path / "trials",
     )
@@ -135,7 +135,7 @@ def test_answers_about_other_pixels_of_the_same_sources_are_not_taken(small_stor
     for number, side in enumerate((16, 24)):
         rng = np.random.default_rng(0)
         store = store_of([rng.normal(size=(side, side)).astype(np.float32) for _ in range(24)])
-        judge(Contender("oracle", oracle, "v1"), labelled_set(store, names, folds=4, seeds=1), tmp_path / "trials")
+        evaluate_method(Method("oracle", oracle, "v1"), labelled_set(store, names, folds=4, seeds=1), tmp_path / "trials")
         assert oracle.asked == 4 * (number + 1)
 
 
@@ -149,9 +149,9 @@ def test_an_interrupted_judgement_goes_on_where_it_was(small_store, labels, tmp_
             return super().__call__(train, test, seed)
 
     with pytest.raises(KeyboardInterrupt):
-        judge(Contender("oracle", Interrupted(labelled.truth), "v1"), labelled, tmp_path / "trials")
+        evaluate_method(Method("oracle", Interrupted(labelled.truth), "v1"), labelled, tmp_path / "trials")
     oracle = Oracle(labelled.truth)
-    judge(Contender("oracle", oracle, "v1"), labelled, tmp_path / "trials")
+    evaluate_method(Method("oracle", oracle, "v1"), labelled, tmp_path / "trials")
     assert oracle.asked == 2
 
 

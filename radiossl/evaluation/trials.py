@@ -1,0 +1,238 @@
+"""Trials: folds of a labelled store or a separate test set, drawn anew with each seed, on any part of the labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.datasets.grouping import Grouping
+from radiossl.evaluation.folds import Split, draw_folds, source_groups
+from radiossl.evaluation.labels import Labels, store_labels
+from radiossl.evaluation.leakage import shared_sources
+from radiossl.io.errors import RadiosslError
+from radiossl.sky.positions import RADIUS_ARCSEC
+from radiossl.store.store import CutoutStore, open_store
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One split with a part of its labels.
+
+    Attributes
+    ----------
+    split
+        Rows to learn from, already reduced to the fraction, and rows to test on.
+    seed
+        Random seed of the split and of the classifier.
+    fraction
+        Fraction of the available labels that is learnt from.
+    """
+
+    split: Split
+    seed: int
+    fraction: float = 1.0
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How trials are drawn; see `labelled_set`."""
+
+    folds: int = 5
+    seeds: int = 5
+    seed: int = 0
+    fractions: tuple[float, ...] = (1.0,)
+    group_radius_arcsec: float | None = RADIUS_ARCSEC
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled cutouts, and the trials on which every method is evaluated.
+
+    Made by `labelled_set`.
+
+    Attributes
+    ----------
+    store
+        All labelled cutouts, those of a separate test set last.
+    classes
+        Names of the classes, sorted.
+    truth
+        Number of each cutout's class, shape (n,).
+    trials
+        All of them, those of one seed and fraction together.
+    folds
+        How many; 0 for a separate test set.
+    drawing
+        How the trials were drawn.
+    groups
+        Cutouts of one source have the same number, shape (n,); None if every cutout counts on its own.
+    notes
+        Sentences about what was left out.
+    """
+
+    store: CutoutStore
+    classes: list[str]
+    truth: NDArray[np.int64]
+    trials: list[Trial]
+    folds: int
+    drawing: Drawing
+    groups: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the trials."""
+        return sorted({trial.seed for trial in self.trials})
+
+    @property
+    def fractions(self) -> list[float]:
+        """The label fractions of the trials, the largest first."""
+        return sorted({trial.fraction for trial in self.trials}, reverse=True)
+
+    @property
+    def tested(self) -> NDArray[np.int64]:
+        """All rows that are tested, in ascending order."""
+        return np.unique(np.concatenate([trial.split.test for trial in self.trials]))
+
+    def without(self, rows: NDArray[np.int64], note: str) -> LabelledSet:
+        """Return the set without some rows, its trials drawn anew in the same way.
+
+        Raises
+        ------
+        RadiosslError
+            If a class is left with too few objects.
+        """
+        tested = np.zeros(len(self.store), dtype=bool)
+        if not self.folds:
+            tested[self.tested] = True
+        left = np.delete(np.arange(len(self.store)), rows)
+        names = np.array(self.classes)[self.truth[left]]
+        return _drawn(self.store.select(left), names, tested[left], self.drawing, (*self.notes, note))
+
+
+def labelled_set(
+    store: CutoutStore | str | os.PathLike[str],
+    labels: Labels | str,
+    *,
+    test: tuple[CutoutStore, Labels] | CutoutStore | str | os.PathLike[str] | None = None,
+    group: Sequence[str] = (),
+    grouping: Grouping | str | os.PathLike[str] | None = None,
+    where: str | None = None,
+    folds: int = 5,
+    seeds: int = 5,
+    seed: int = 0,
+    fractions: Sequence[float] = (1.0,),
+    group_radius_arcsec: float | None = RADIUS_ARCSEC,
+    keep_shared: bool = False,
+) -> LabelledSet:
+    """Draw the trials on which methods are evaluated.
+
+    Parameters
+    ----------
+    store
+        The labelled cutouts, or the path of their store.
+    labels
+        Their labels, or the name of the column that has them.
+    test
+        A separate test set: a store or its path, or a store and its labels. Without it, stratified folds are drawn from
+        `store`. Seeds then draw the part of the labels and the classifier's randomness alone.
+    group, grouping
+        Classes made of several values of the column; see `radiossl.read_labels`.
+    where
+        Expression over the columns that labelled cutouts must satisfy.
+    folds, seeds, seed
+        The folds are drawn `seeds` times, with seeds `seed`, `seed` + 1, ...
+    fractions
+        Of the labels to learn from, above 0 and up to 1. They are drawn class by class, at least one object of each,
+        and a smaller part is always contained in a larger one of the same split.
+    group_radius_arcsec
+        Cutouts linked by steps of this radius, and pictures without a position that look alike, share a fold
+        (`radiossl.evaluation.folds.source_groups`); None draws every cutout on its own.
+    keep_shared
+        Whether to learn from sources of a separate test set, too.
+
+    Raises
+    ------
+    RadiosslError
+        If a class has too few objects, a fraction is out of range, or the test set has a class that the other lacks.
+
+    See Also
+    --------
+    radiossl.evaluate : Evaluate a backbone on the trials.
+
+    Examples
+    --------
+    >>> trials = radiossl.labelled_set("labelled", "fr_class", fractions=[1.0, 0.1])  # doctest: +SKIP
+    """
+    bad = [fraction for fraction in fractions if not 0 < fraction <= 1]
+    if bad or not fractions:
+        raise RadiosslError(f"label fraction {bad[0] if bad else '(none)'}: expected more than 0 and at most 1")
+
+    def opened(which: CutoutStore | str | os.PathLike[str]) -> tuple[CutoutStore, Labels]:
+        cutouts = which if isinstance(which, CutoutStore) else open_store(which)
+        if isinstance(labels, Labels):
+            return cutouts, labels
+        return cutouts, store_labels(cutouts, labels, group, grouping, where)
+
+    cutouts, own = opened(store)
+    drawing = Drawing(folds, seeds, seed, tuple(sorted(set(fractions), reverse=True)), group_radius_arcsec)
+    mine = cutouts.select(own.rows)
+    if test is None:
+        return _drawn(mine, own.names, np.zeros(len(mine), dtype=bool), drawing, ())
+    others, theirs = test if isinstance(test, tuple) else opened(test)
+    unknown = sorted(set(theirs.classes) - set(own.classes))
+    if unknown:
+        raise RadiosslError(f"class {unknown[0]!r} of the test set does not occur among the labels to learn from")
+    others = others.select(theirs.rows)
+    notes: tuple[str, ...] = ()
+    names = own.names
+    shared = np.zeros(len(mine), dtype=bool) if keep_shared else shared_sources(mine, others)
+    if shared.any():
+        notes = (f"{shared.sum()} of {len(mine)} sources to learn from are in the test set and are left out",)
+        mine, names = mine.select(~shared), names[~shared]
+        if len(set(names.tolist())) < 2:
+            raise RadiosslError(
+                "--test: nearly all sources to learn from are in the test set, too; test on others, or keep them"
+                " knowingly (--keep-shared)"
+            )
+    tested = np.repeat([False, True], [len(mine), len(others)])
+    names = np.concatenate([names, theirs.names])
+    return _drawn(CutoutStore.joined(mine, others), names, tested, drawing, notes)
+
+
+def _drawn(
+    store: CutoutStore, names: NDArray[np.str_], tested: NDArray[np.bool_], drawing: Drawing, notes: tuple[str, ...]
+) -> LabelledSet:
+    """Draw folds of all rows, or take the `tested` ones as the test set if there are any."""
+    numbers = range(drawing.seed, drawing.seed + drawing.seeds)
+    radius = drawing.group_radius_arcsec
+    groups = None if radius is None else source_groups(store, radius)
+    if tested.any():
+        whole = Split(np.flatnonzero(~tested), np.flatnonzero(tested))
+        splits = [(whole, number) for number in numbers]
+    else:
+        drawn = draw_folds(names, drawing.folds, drawing.seeds, drawing.seed, groups)
+        splits = [(split, number) for number, split in zip(np.repeat(numbers, drawing.folds), drawn, strict=True)]
+    classes = sorted(set(names.tolist()))
+    truth = np.searchsorted(classes, names).astype(np.int64)
+    trials = [
+        Trial(Split(_part(split.train, truth, fraction, [number, place]), split.test), int(number), fraction)
+        for fraction in drawing.fractions
+        for place, (split, number) in enumerate(splits)
+    ]
+    return LabelledSet(store, classes, truth, trials, 0 if tested.any() else drawing.folds, drawing, groups, notes)
+
+
+def _part(rows: NDArray[np.int64], truth: NDArray[np.int64], fraction: float, seed: Sequence[int]) -> NDArray[np.int64]:
+    if fraction == 1.0:
+        return rows
+    generator = np.random.default_rng([int(number) for number in seed])
+    chosen = []
+    for number in np.unique(truth[rows]):
+        members = generator.permutation(rows[truth[rows] == number])
+        chosen.append(members[: max(1, round(fraction * len(members)))])
+    return np.sort(np.concatenate(chosen))
