@@ -13,7 +13,6 @@ import typer
 from radiossl.cli.adapt import Field, Tta, adapt
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import RadiosslError
-from radiossl.io.settings import key_values
 
 if TYPE_CHECKING:
     from radiossl.evaluation.protocols import Protocol, ProtocolSettings

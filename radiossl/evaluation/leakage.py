@@ -35,9 +35,7 @@ def shared_with_pretraining(
     return shared
 
 
-def shared_sources(
-    store: CutoutStore, other: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC
-) -> NDArray[np.bool_]:
+def shared_sources(store: CutoutStore, other: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> NDArray[np.bool_]:
     """Tell which cutouts of a store show a source of another one: centres within the radius, or similar pictures.
 
     Pictures are compared where one of the two has no position (`radiossl.store.crossmatch.shows_picture`).

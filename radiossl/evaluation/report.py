@@ -218,9 +218,7 @@ def _score_table(evaluated: Sequence[EvaluationResult]) -> pd.DataFrame:
             trials = [trial for trial in result.labelled.trials if trial.fraction == fraction]
             for trial, scores in zip(trials, result.scores(fraction), strict=True):
                 labels = len(trial.split.train)
-                rows.append(
-                    {"name": result.name, "fraction": fraction, "labels": labels, "seed": trial.seed, **scores}
-                )
+                rows.append({"name": result.name, "fraction": fraction, "labels": labels, "seed": trial.seed, **scores})
     return pd.DataFrame(rows)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.evaluation.trials import labelled_set
 from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.metrics import smoothed
 from radiossl.evaluation.protocols import BACKBONE, ProtocolSettings, evaluate
+from radiossl.evaluation.trials import labelled_set
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import quote_name
 from radiossl.pretraining.checkpoint import CHECKPOINT

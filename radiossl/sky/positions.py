@@ -81,9 +81,7 @@ def groups_by_position(ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> N
     return linked_groups(total, np.stack([first, second], axis=1))
 
 
-def linked_groups(
-    total: int, pairs: NDArray[np.int64], groups: NDArray[np.int64] | None = None
-) -> NDArray[np.int64]:
+def linked_groups(total: int, pairs: NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Number the sets of objects that links connect, from 0 in the order in which they first occur, shape (total,).
 
     Parameters

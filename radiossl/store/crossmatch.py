@@ -131,9 +131,10 @@ def shows_picture(store: CutoutStore, other: CutoutStore) -> NDArray[np.bool_]:
 
 
 def repeats(store: CutoutStore, other: CutoutStore, radius_arcsec: float) -> NDArray[np.bool_]:
-    """Tell which cutouts of a store show a source of another one: by position, equal pixels or, lacking a position, looks.
+    """Tell which cutouts of a store show a source of another one.
 
-    See `shows_position` and `shows_picture`.
+    By position (`shows_position`), equal pixels or, where one has no position, pictures that look alike
+    (`shows_picture`).
     """
     mask = shows_position(
         store, other.column("ra_deg").astype(float), other.column("dec_deg").astype(float), radius_arcsec

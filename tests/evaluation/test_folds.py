@@ -1,11 +1,13 @@
 """Folds: those of scikit-learn where every object is alone, and whole groups where it is not."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
 from radiossl import RadiosslError
-from radiossl.evaluation.folds import draw_folds, position_groups
+from radiossl.evaluation.folds import draw_folds, most_folds, source_groups
+from radiossl.store.store import CutoutStore
 
 NAMES = np.array(["a"] * 60 + ["b"] * 30)
 
@@ -73,13 +75,47 @@ def test_refusals():
         draw_folds(NAMES, 31)
     groups = np.arange(90)
     groups[60:] = 60 + np.arange(30) % 3
-    with pytest.raises(RadiosslError, match="class 'b' stands in only 3 groups of positions: too few for 4 folds"):
+    with pytest.raises(RadiosslError, match="class 'b' is in only 3 groups of positions: too few for 4 folds"):
         draw_folds(NAMES, 4, groups=groups)
     assert len(draw_folds(NAMES, 3, groups=groups)) == 3
 
 
 def test_position_groups_of_a_store(small_store):
     # A tenth of a degree of right ascension at declination -5 is 358.6 arcsec.
-    assert len(set(position_groups(small_store))) == 24
-    assert len(set(position_groups(small_store, 358.0))) == 24
-    assert len(set(position_groups(small_store, 359.0))) == 1
+    assert len(set(source_groups(small_store))) == 24
+    assert len(set(source_groups(small_store, 358.0))) == 24
+    assert len(set(source_groups(small_store, 359.0))) == 1
+
+
+def test_the_smallest_class_says_how_many_folds_there_can_be():
+    assert most_folds(NAMES) == 30
+    groups = np.arange(90)
+    groups[60:] = 60 + np.arange(30) % 3
+    assert most_folds(NAMES, groups) == 3
+    assert len(draw_folds(NAMES, most_folds(NAMES, groups), groups=groups)) == 3
+
+
+def test_pictures_without_a_position_are_grouped_by_what_they_show(store_of, sky):
+    """Copies are found though they are turned, in other units or 8 bits; different fields stay apart."""
+    fields = [sky(seed, (64, 64), sources=3) for seed in range(6)]
+    small = [np.random.default_rng(seed).normal(size=(12, 12)).astype(np.float32) for seed in range(2)]
+    copies = [fields[0].copy(), 1000 * fields[1], fields[2][::-1].copy(), np.rot90(fields[3]).copy(), small[0].copy()]
+    store = unplaced(store_of([*fields, *small, *copies]))
+    groups = source_groups(store)
+    assert groups[:8].tolist() == list(range(8))
+    assert groups[8:].tolist() == [0, 1, 2, 3, 6]
+
+
+def test_a_picture_without_a_position_is_found_among_those_with_one(store_of, sky):
+    field = sky(3, (64, 64), sources=3)
+    store = store_of([field, sky(4, (64, 64), sources=3), field])
+    assert source_groups(store).tolist() == [0, 1, 2], "a degree apart: two sources, whatever they look like"
+    assert source_groups(unplaced(store, [2])).tolist() == [0, 1, 0]
+
+
+def unplaced(store, rows=None):
+    """The same store, without the positions of these rows, or of all."""
+    ra = store.column("ra_deg").astype(float).copy()
+    ra[slice(None) if rows is None else rows] = np.nan
+    place = store.columns.index("ra_deg")
+    return CutoutStore(store.paths, store.table.set_column(place, "ra_deg", pa.array(ra)), store._views)

@@ -1,16 +1,19 @@
 """The result folder of an evaluation, and several side by side."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.evaluation.trials import Method, evaluate_method, labelled_set
+from radiossl.evaluation.comparison import compare_evaluations
 from radiossl.evaluation.labels import read_labels
 from radiossl.evaluation.protocols import Evaluation
-from radiossl.evaluation.report import compare_evaluations, summary_lines, write_evaluation
+from radiossl.evaluation.report import summary_lines, write_evaluation
+from radiossl.evaluation.results import Method, evaluate_method
+from radiossl.evaluation.trials import labelled_set
 
 
 class Guess:
@@ -32,12 +35,15 @@ def evaluation(store, wrong, name="backbone", fractions=(1.0,)):
         Method(name, Guess(labelled.truth, wrong), "weights"),
     ]
     retrieval = {name: {"precision_at_10": 0.5}}
-    return Evaluation("knn", labelled, [evaluate_method(one, labelled) for one in methods], {name: "weights"}, retrieval)
+    return Evaluation(
+        "knn", labelled, [evaluate_method(one, labelled) for one in methods], {name: "weights"}, retrieval
+    )
 
 
 def test_numbers_tables_and_pictures_are_written(small_store, tmp_path):
     result = evaluation(small_store, [3, 4])
-    report = write_evaluation(result, tmp_path / "out", "Title", ["flux"], ["A note."])
+    result = replace(result, labelled=replace(result.labelled, notes=("A note.",)))
+    report = write_evaluation(result, tmp_path / "out", "Title", ["flux"])
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["backbone_accuracy"] == pytest.approx(22 / 24)
     assert metrics["random_weights_accuracy"] == pytest.approx(0.5)

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from radiossl import RadiosslError
-from radiossl.evaluation.classifiers import Trained
 from radiossl.evaluation.training import (
     FINE_TUNING,
     Classifier,
     SmallCnn,
+    Trained,
     TrainingSettings,
     _batches,
     parameter_groups,
@@ -61,9 +61,24 @@ def test_frozen_stages_keep_weights_and_batch_statistics(backbone, small_store, 
 
 def test_learning_rates_fall_from_the_head_to_the_stem(backbone):
     groups = parameter_groups(Classifier.on(backbone, 2), TrainingSettings(backbone_lr=0.5, layer_decay=0.1))
-    assert [group["scale"] for group in groups] == pytest.approx([1.0, 5e-5, 5e-4, 5e-3, 5e-2, 5e-1])
+    scales = list(dict.fromkeys(group["scale"] for group in groups))
+    assert scales == pytest.approx([1.0, 5e-5, 5e-4, 5e-3, 5e-2, 5e-1])
     with pytest.raises(RadiosslError, match="stages=9: the backbone has 5 stages"):
         parameter_groups(Classifier.on(backbone, 2), TrainingSettings(stages=9))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_biases_and_normalisations_are_spared_from_decay(backbone, decay):
+    model = Classifier.on(backbone, 2)
+    decay_of = {}
+    for group in parameter_groups(model, TrainingSettings(weight_decay=decay)):
+        decay_of |= {id(tensor): group["weight_decay"] for tensor in group["params"]}
+    names = {id(tensor): name for name, tensor in model.named_parameters()}
+    assert set(names) == set(decay_of), "every tensor is trained"
+    for key, name in names.items():
+        owner = model.get_submodule(name.rpartition(".")[0])
+        spared = name.endswith("bias") or isinstance(owner, torch.nn.BatchNorm2d)
+        assert decay_of[key] == (0.0 if spared else decay), name
 
 
 def test_the_same_seed_trains_the_same_network_and_another_does_not(backbone, small_store, truth):

@@ -7,8 +7,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from radiossl import RadiosslError
 from radiossl.evaluation.classifiers import Majority
-from radiossl.evaluation.trials import Method, evaluate_method, labelled_set
 from radiossl.evaluation.labels import Labels, read_labels
+from radiossl.evaluation.results import Method, evaluate_method
+from radiossl.evaluation.trials import labelled_set
 from radiossl.store.cutout import Cutout
 from radiossl.store.store import cutout_batches, store_schema, write_store
 
@@ -135,7 +136,9 @@ def test_answers_about_other_pixels_of_the_same_sources_are_not_taken(small_stor
     for number, side in enumerate((16, 24)):
         rng = np.random.default_rng(0)
         store = store_of([rng.normal(size=(side, side)).astype(np.float32) for _ in range(24)])
-        evaluate_method(Method("oracle", oracle, "v1"), labelled_set(store, names, folds=4, seeds=1), tmp_path / "trials")
+        evaluate_method(
+            Method("oracle", oracle, "v1"), labelled_set(store, names, folds=4, seeds=1), tmp_path / "trials"
+        )
         assert oracle.asked == 4 * (number + 1)
 
 
