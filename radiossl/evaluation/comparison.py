@@ -128,7 +128,7 @@ def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], o
         rows = theirs[np.searchsorted(shared, common)]
         correct[one.name] = one.predictions[seeds].to_numpy(bool)[rows]
     sky = first.predictions[["ra_deg", "dec_deg"]].to_numpy(float)[common]
-    table = compare_methods(correct, first.name, groups_by_position(*sky.T, RADIUS_ARCSEC))
+    table = compare_methods(correct, first.name, groups_by_position(sky[:, 0], sky[:, 1], RADIUS_ARCSEC))
     table.insert(1, "protocol", [one.metrics.get("protocol") for one in evaluated])
     table["objects"], table["shared_objects"] = [len(one.predictions) for one in evaluated], len(common)
     for score in ("accuracy_std", *_OTHER_SCORES):
@@ -136,11 +136,13 @@ def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], o
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     write_table(table, out / "comparison.csv")
-    rows = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    write_json(out / "metrics.json", {f"{row['name']}_{key}": row[key] for row in rows for key in row if key != "name"})
-    bars = [(row["name"], row["accuracy"], row["accuracy_std"]) for row in rows]
+    written = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    write_json(
+        out / "metrics.json", {f"{row['name']}_{key}": row[key] for row in written for key in row if key != "name"}
+    )
+    bars = [(row["name"], row["accuracy"], row["accuracy_std"]) for row in written]
     score_bars(bars, out=out / "comparison.png", xlabel="accuracy", highlight=[one.name for one in evaluated])
-    shown = [{key: format_value(value, key) for key, value in row.items()} for row in rows]
+    shown = [{key: format_value(value, key) for key, value in row.items()} for row in written]
     report = Report("Comparison").text(
         f"Accuracies and differences to {first.name} are those of the {len(common)} objects that all were tested on,"
         f" over {len(seeds)} seed(s); their intervals and probabilities come from test sets drawn again with"

@@ -93,7 +93,7 @@ def read_labels(
     read = label_texts(values)
     present = np.array([text is not None for text in read], dtype=bool)
     texts = np.where(present, read, "").astype(str)
-    class_of = _class_of(groups) if grouping is None else {_text(m): c for m, c in grouping.class_of.items()}
+    class_of = _class_of(groups) if grouping is None else {str(_text(m)): c for m, c in grouping.class_of.items()}
     absent = [member for member in class_of if member not in set(texts[present])]
     if absent and (grouping is None or len(absent) == len(class_of)):
         source = "--group" if grouping is None else f"grouping {grouping.name}"

@@ -44,7 +44,7 @@ def pixel_digest(store: CutoutStore) -> str:
     """Return a hash of the pixels of all cutouts and their statistics, in their order."""
     digest = hashlib.blake2b(store.pixel_key(), digest_size=16)
     for row in range(len(store)):
-        digest.update(np.ascontiguousarray(store.pixels(row)))
+        digest.update(np.ascontiguousarray(store.pixels(row)).data)
     return digest.hexdigest()
 
 

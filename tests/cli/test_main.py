@@ -114,6 +114,7 @@ def test_a_separate_test_set_gets_an_interval(capsys, world, tmp_path):
 
 def test_what_was_trained_on_is_not_tested_on_unless_told(capsys, world, tmp_path):
     base = ["evaluate", "knn", world / "run" / "backbone", "--label", "class", "--out", tmp_path / "out"]
+    base += ["--group", "compact=compact", "--group", "long=FRI,FRII,bent", "--folds", 2]
     said = fails(capsys, *base, "--train", world / "store")
     assert "every tested source was in the pretraining set; test on others, or on them knowingly (--keep-shared" in said
     assert not (tmp_path / "out").exists()
@@ -347,7 +348,7 @@ def test_evaluating_refuses_what_it_cannot_use(capsys, world, tmp_path):
     assert "fewer than two different numbers" in fails(capsys, *tuning, "--by", "pixel_scale_arcsec")
     assert "--set lrr=1: unknown key 'lrr'; did you mean 'lr'?" in fails(capsys, *tuning, "--set", "lrr=1")
     assert "--set lr: expected KEY=VALUE" in fails(capsys, *tuning, "--set", "lr")
-    assert "--set lr: Input should be greater than 0" in fails(capsys, *tuning, "--set", "lr=-1")
+    assert "--set lr=-1: lr: should be greater than 0" in fails(capsys, *tuning, "--set", "lr=-1")
     assert not out.exists()
 
 

@@ -1,13 +1,12 @@
 """Folds: those of scikit-learn where every object is alone, and whole groups where it is not."""
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from sklearn.model_selection import StratifiedKFold
 
 from radiossl import RadiosslError
 from radiossl.evaluation.folds import draw_folds, most_folds, source_groups
-from radiossl.store.store import CutoutStore
+from tests.evaluation.stores import unplaced
 
 NAMES = np.array(["a"] * 60 + ["b"] * 30)
 
@@ -111,11 +110,3 @@ def test_a_picture_without_a_position_is_found_among_those_with_one(store_of, sk
     store = store_of([field, sky(4, (64, 64), sources=3), field])
     assert source_groups(store).tolist() == [0, 1, 2], "a degree apart: two sources, whatever they look like"
     assert source_groups(unplaced(store, [2])).tolist() == [0, 1, 0]
-
-
-def unplaced(store, rows=None):
-    """The same store, without the positions of these rows, or of all."""
-    ra = store.column("ra_deg").astype(float).copy()
-    ra[slice(None) if rows is None else rows] = np.nan
-    place = store.columns.index("ra_deg")
-    return CutoutStore(store.paths, store.table.set_column(place, "ra_deg", pa.array(ra)), store._views)

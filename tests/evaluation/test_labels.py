@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
-from radiossl.evaluation.labels import read_labels
+from radiossl.evaluation.labels import label_texts, read_labels
 
 CODES = np.array([100.0, np.nan, 210.0, 102.0, 300.0, 100.0])
 
@@ -65,3 +66,33 @@ def test_many_values_are_not_all_listed():
     with pytest.raises(RadiosslError) as caught:
         read_labels(np.arange(1000), "number", ["X=-1", "Y=2"])
     assert len(str(caught.value)) < 300
+
+
+def test_labels_are_read_alike_however_they_were_written():
+    """Padding, Unicode forms and bytes make no classes of their own; masked, empty and blank values have none."""
+    composed, decomposed = "Doppelkn\u00e4uel", "Doppelkna\u0308uel"
+    values = np.array(["FRI", "FRI ", b"FRI", b"FRI\0\0", composed, decomposed, "", "  ", None, np.nan], dtype=object)
+    assert label_texts(values).tolist() == ["FRI"] * 4 + [composed] * 2 + [None] * 4
+    labels = read_labels(values, "kind")
+    assert (labels.rows.tolist(), labels.classes) == ([0, 1, 2, 3, 4, 5], [composed, "FRI"])
+    assert label_texts(np.array(["caf\u00e9".encode("latin-1")], dtype=object)).tolist() == ["caf\u00e9"]
+    assert label_texts(np.ma.masked_array(["a", "b"], [False, True])).tolist() == ["a", None]
+    assert label_texts(np.ma.masked_array([100, 999], [False, True])).tolist() == ["100", None]
+    with pytest.raises(RadiosslError, match="one value in each row"):
+        label_texts(np.array([[1], [2]]))
+
+
+def test_groups_are_read_like_the_column():
+    composed, decomposed = "kn\u00e4uel", "kna\u0308uel"
+    values = np.array([b"FRI ", composed, "FRII"], dtype=object)
+    names = read_labels(values, "kind", ["one = FRI ,", f"two={decomposed}, FRII"]).names
+    assert names.tolist() == ["one", "two", "two"]
+
+
+@pytest.mark.parametrize("form", ["fits", "votable"])
+def test_masked_text_of_a_table_has_no_label(tmp_path, form):
+    column = MaskedColumn(["FRI", "FRII ", "", "FRI", "FRII", ""], mask=[False, False, True, False, False, True])
+    Table({"label": column}).write(tmp_path / "t", format=form)
+    labels = read_labels(Table.read(tmp_path / "t", format=form)["label"].data, "label")
+    assert labels.classes == ["FRI", "FRII"]
+    assert labels.rows.tolist() == [0, 1, 3, 4]

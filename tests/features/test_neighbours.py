@@ -1,4 +1,4 @@
-"""The nearest-neighbour vote against one written out."""
+"""The nearest-neighbour vote, weighted by similarity, against one written out."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,9 @@ def literal_knn(train, labels, test, k):
     for query in test:
         cosines = [query @ row / (np.linalg.norm(query) * np.linalg.norm(row)) for row in train]
         nearest = np.argsort(cosines)[::-1][:k]
-        classes, votes = np.unique(labels[nearest], return_counts=True)
-        predicted.append(classes[votes.argmax()])  # the first in the alphabet of those with most votes
+        classes = np.unique(labels[nearest])
+        votes = [sum(max(cosines[row], 0) for row in nearest if labels[row] == name) for name in classes]
+        predicted.append(classes[np.argmax(votes)])
     return np.array(predicted)
 
 

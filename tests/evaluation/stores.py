@@ -1,0 +1,14 @@
+"""Stores made from others."""
+
+import numpy as np
+import pyarrow as pa
+
+from radiossl.store.store import CutoutStore
+
+
+def unplaced(store, rows=None):
+    """The same store, without the positions of these rows, or of all."""
+    ra = store.column("ra_deg").astype(float).copy()
+    ra[slice(None) if rows is None else rows] = np.nan
+    place = store.columns.index("ra_deg")
+    return CutoutStore(store.paths, store.table.set_column(place, "ra_deg", pa.array(ra)), store._views)
