@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from measuring import Ratio, in_child, measure, print_ratios, write_rows
-from radiossl.survey.cutting import source_cutouts
 from radiossl.survey.mosaic import Box, Mosaic
+from radiossl.survey.sources import cut_sources
 
 PIXEL_DEG = 1.5 / 3600
 #: Sources cut one by one for the baseline: its time per source does not depend on how many there are.
@@ -88,7 +88,7 @@ def pixels_alone(path: Path, ra: NDArray[np.float64], dec: NDArray[np.float64], 
 def whole_store(path: Path, catalogue: Path, box: int, out: Path) -> None:
     """Make a store, anew each time."""
     shutil.rmtree(out, ignore_errors=True)
-    source_cutouts([path], catalogue, out, size=box)
+    cut_sources([path], catalogue, out, size=box)
 
 
 def bench_cutting(

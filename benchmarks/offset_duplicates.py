@@ -30,7 +30,7 @@ from radiossl.store.crossmatch import near_pairs, pixel_hash
 from radiossl.store.cutout import Cutout
 from radiossl.store.store import CutoutStore, cutout_batches, open_store, store_schema, write_store
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.cutting import source_cutouts
+from radiossl.survey.sources import cut_sources
 
 SIDE, LONGEST_SHIFT, TRUE_ARCSEC, FWHM_PX = 200, 30.0, 60.0, 3.0
 NOISE = {"noise03": 0.3, "noise10": 1.0}
@@ -60,7 +60,7 @@ def make_stores(tiles: Path, catalogue: Catalogue, work: Path, scale_arcsec: flo
         if not (work / name).exists():
             columns = pa.table({"original": original, "shift_px": shift})
             sources = Catalogue(name, ids, ra, dec, side * scale_arcsec, columns)
-            source_cutouts([tiles], sources, work / name, box_factor=1.0, min_size=1)
+            cut_sources([tiles], sources, work / name, box_factor=1.0, min_size=1)
 
     ids = catalogue.ids[chosen]
     copies = np.array([f"{name}_b" for name in ids], dtype=object)

@@ -35,9 +35,9 @@ class Cost:
 
 def cut(folder: Path, count: int, box: int) -> None:
     """Cut a box around every source."""
-    from radiossl.survey.cutting import source_cutouts
+    from radiossl.survey.sources import cut_sources
 
-    source_cutouts([folder / "plain.fits"], folder / f"{count}.csv", folder / f"store{count}", size=box)
+    cut_sources([folder / "plain.fits"], folder / f"{count}.csv", folder / f"store{count}", size=box)
 
 
 def embed(folder: Path, count: int, box: int) -> None:

@@ -9,20 +9,29 @@ import typer
 
 from radiossl.cli.cluster import Scheduler
 from radiossl.io.errors import RadiosslError
+from radiossl.sky.angles import parse_arcsec
 
 if TYPE_CHECKING:
-    from radiossl.survey.catalogue import Catalogue
     from radiossl.survey.cutting import CuttingResult
 
 app = typer.Typer(help="Cut survey mosaics into a cutout store.", no_args_is_help=True)
 
-_BOX_FACTOR = 1.5
+#: No more mosaics than this are listed one by one.
+_LISTED = 5
 
 Mosaics = Annotated[
     list[str],
     typer.Argument(metavar="MOSAIC...", help="FITS mosaics (.fits, .fits.gz, .fits.fz), folders of them, or patterns."),
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the new cutout store.", show_default=False)]
+Hdu = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|N",
+        help="Part of each file that holds the image; by default chosen by content and name.",
+        show_default=False,
+    ),
+]
 MaxBlank = Annotated[float, typer.Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
 Workers = Annotated[
     int | None,
@@ -44,17 +53,18 @@ def blind(
     size: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 256,
     overlap: Annotated[float, typer.Option(help="Fraction of a window shared with the next, from 0 to below 1.")] = 0.5,
     max_blank: MaxBlank = 0.4,
+    hdu: Hdu = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     on_error: OnErrorOption = "stop",
 ) -> None:
     """Cut mosaics into overlapping windows, whatever is in them.
 
-    A run that was interrupted is completed by the same command.
+    An interrupted run is completed by the same command.
     """
-    from radiossl.survey.cutting import blind_cutouts
+    from radiossl.survey.blind import cut_blind
 
-    result = blind_cutouts(
+    result = cut_blind(
         mosaics,
         out,
         size=size,
@@ -63,12 +73,14 @@ def blind(
         workers=workers,
         scheduler=scheduler,
         on_error=on_error,
+        hdu=hdu,
     )
-    typer.echo(_summary(out, result))
+    _report(out, result)
 
 
 @app.command()
 def sources(
+    context: typer.Context,
     mosaics: Mosaics,
     out: Out,
     catalogue: Annotated[
@@ -77,13 +89,12 @@ def sources(
     ] = None,
     detect: Annotated[bool, typer.Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
     threshold: Annotated[float, typer.Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
-    box_factor: Annotated[
-        float | None,
-        typer.Option(help=f"Side of a box in units of the source's extent.  [default: {_BOX_FACTOR}]"),
+    box_factor: Annotated[float, typer.Option(help="Side of a box in units of the source's extent.")] = 1.5,
+    size: Annotated[int | None, typer.Option(help="Side of all boxes in pixels, whatever the extents.")] = None,
+    min_size: Annotated[int, typer.Option(help="Smallest side of a box in pixels, where extents set the side.")] = 32,
+    min_extent: Annotated[
+        str | None, typer.Option(metavar="ANGLE", help="Leave out smaller sources: 12arcsec, 0.5arcmin.")
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Side of all boxes in pixels, instead of --box-factor.")] = None,
-    min_size: Annotated[int, typer.Option(help="Smallest side of a box in pixels, with --box-factor.")] = 32,
-    min_extent: Annotated[float | None, typer.Option(help="Leave out sources smaller than this, in arcsec.")] = None,
     ra: Annotated[str | None, typer.Option(help="Column of the right ascension, if its name is unusual.")] = None,
     dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
     extent: Annotated[str | None, typer.Option(help="Column of the largest angular size.")] = None,
@@ -103,62 +114,60 @@ def sources(
     encoding: Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")] = None,
     table: Annotated[str | None, typer.Option(help="Which table of a FITS file or VOTable, by name or number.")] = None,
     max_blank: MaxBlank = 0.4,
+    hdu: Hdu = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     on_error: OnErrorOption = "stop",
 ) -> None:
     """Cut a box around every source of a catalogue.
 
-    A run that was interrupted is completed by the same command. Sources without a cutout are listed in not_cut.csv in
-    the store.
+    An interrupted run is completed by the same command. Sources without a cutout are listed in the store's not_cut.csv.
     """
-    from radiossl.survey.cutting import source_cutouts
+    from radiossl.survey.catalogue import read_catalogue
+    from radiossl.survey.sources import cut_sources
 
     reading = {"ra": ra, "dec": dec, "extent": extent, "id": id}
     reading |= {"position_unit": position_unit, "extent_unit": extent_unit, "frame": frame}
     reading |= {"delimiter": delimiter, "encoding": encoding, "table": table}
-    if size is not None and box_factor is not None:
+    given = context.get_parameter_source("box_factor")
+    if size is not None and given is not None and given.name == "COMMANDLINE":
         raise RadiosslError("--size and --box-factor exclude each other; give one of them")
-    if detect:
-        if catalogue is not None or any(value is not None for value in reading.values()):
-            raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
-        from radiossl.survey.islands import detect_catalogue
-
-        targets = detect_catalogue(mosaics, threshold, on_error=on_error)
-        typer.echo(f"found {len(targets)} {targets.name}")
-    elif catalogue is not None:
-        targets = _read(catalogue, reading)
-    else:
+    if detect and (catalogue is not None or any(value is not None for value in reading.values())):
+        raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
+    if not detect and catalogue is None:
         raise RadiosslError("which sources? Give a catalogue with --catalogue, or find them with --detect")
-    result = source_cutouts(
+    targets = None if catalogue is None else read_catalogue(catalogue, **reading)
+    result = cut_sources(
         mosaics,
         targets,
         out,
         size=size,
-        box_factor=_BOX_FACTOR if box_factor is None else box_factor,
+        box_factor=box_factor,
         min_size=min_size,
-        min_extent_arcsec=min_extent,
+        min_extent_arcsec=None if min_extent is None else parse_arcsec(min_extent, "--min-extent"),
         max_blank=max_blank,
         workers=workers,
         scheduler=scheduler,
         on_error=on_error,
+        hdu=hdu,
+        threshold=threshold,
     )
-    typer.echo(_summary(out, result))
+    _report(out, result, threshold)
 
 
-def _read(path: Path, options: dict[str, str | None]) -> Catalogue:
-    from radiossl.survey.catalogue import read_catalogue
-
-    catalogue = read_catalogue(path, **options)
-    for note in catalogue.notes:
-        typer.echo(f"{path}: {note}", err=True)
-    return catalogue
-
-
-def _summary(out: Path, result: CuttingResult) -> str:
+def _report(out: Path, result: CuttingResult, threshold: float = 0.0) -> None:
+    """Print the notes of a run, and one line on what it made."""
     from radiossl.survey.cutting import NOT_CUT, SKIPPED
 
-    line = f"{out}: {_count(len(result.store), 'cutout')} from {_count(result.mosaics, 'mosaic')}"
+    for note in result.notes:
+        typer.echo(note, err=True)
+    if result.found is not None:
+        typer.echo(f"found {_count(result.found, 'source')} above {threshold:g} sigma")
+    used = result.used
+    line = f"{out}: {_count(len(result.store), 'cutout')} from "
+    line += f"{len(used)} of " * (len(used) < result.mosaics) + _count(result.mosaics, "mosaic")
+    if result.mosaics > 1 and len(used) <= _LISTED:
+        line += f" ({', '.join(f'{name}: {count}' for name, count in used.items())})"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.not_cut.items()) if count)
     if reasons:
         line += f"; not cut: {reasons}"
@@ -166,7 +175,7 @@ def _summary(out: Path, result: CuttingResult) -> str:
         line += f" (listed in {out / NOT_CUT})"
     if result.skipped:
         line += f"; {_count(len(result.skipped), 'mosaic')} could not be read (listed in {out / SKIPPED})"
-    return f"{line}; complete before, nothing was cut again" if result.again else line
+    typer.echo(f"{line}; complete before, nothing was cut again" if result.again else line)
 
 
 def _count(number: int, noun: str) -> str:

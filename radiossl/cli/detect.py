@@ -109,7 +109,8 @@ def predict(
     from radiossl.detection.report import SearchedMosaic, write_detections
     from radiossl.io.files import only_writer
     from radiossl.pretraining.distributed import ProcessGroup
-    from radiossl.survey.mosaic import Mosaic, find_mosaics, mosaic_labels
+    from radiossl.survey.finding import find_mosaics, mosaic_labels
+    from radiossl.survey.mosaic import Mosaic
 
     paths = find_mosaics([str(path) for path in mosaics])
     model = load_detector(detector, ProcessGroup().device(device))

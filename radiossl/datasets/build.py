@@ -26,7 +26,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json
 from radiossl.io.progress import track
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels
+from radiossl.survey.finding import find_mosaics, mosaic_labels
+from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places, best_places, find_sources
 
 PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"

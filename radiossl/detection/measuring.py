@@ -15,7 +15,7 @@ from radiossl.detection.merging import islands
 from radiossl.detection.objects import Detection
 from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.catalogue import position_ids, unique_ids
-from radiossl.survey.islands import longest_extent
+from radiossl.survey.islands import extents_arcsec
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Local background and noise come from the pixels around an object, out to its own half size and at least so far.
@@ -164,7 +164,7 @@ def _one(
         "y_max": y0 + height - 1,
         "area_px": item.area,
         "islands": islands(item.mask),
-        "extent_arcsec": longest_extent(*np.nonzero(item.mask)) * mosaic.pixel_scale_arcsec,
+        "extent_arcsec": float(extents_arcsec(mosaic, [x0 + width / 2], [y0 + height / 2], [np.nonzero(item.mask)])[0]),
         "peak": peak,
         "background": background,
         "rms": rms,

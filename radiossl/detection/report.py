@@ -22,7 +22,8 @@ from radiossl.report.html import Report
 from radiossl.report.regions import write_outline_regions
 from radiossl.report.results import write_table
 from radiossl.report.sheets import as_rgb
-from radiossl.survey.mosaic import Mosaic, mosaic_stem
+from radiossl.survey.finding import mosaic_stem
+from radiossl.survey.mosaic import Mosaic
 
 #: Longest side in pixels of the picture of a mosaic: larger ones are averaged.
 _PICTURE_SIDE = 1400

@@ -59,8 +59,11 @@ BASE_SCHEMA = pa.schema(
         ("beam_minor_arcsec", pa.float64()),
         ("beam_pa_deg", pa.float64()),
         *[(name, pa.float64()) for name in STATISTICS],
+        *[(name, pa.float64()) for name in ("pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg")],
     ]
 )
+#: Names that a store's columns may not have, since feature tables need them.
+RESERVED = ("features",)
 
 Job = TypeVar("Job")
 
@@ -79,7 +82,7 @@ class FinishedStoreError(RadiosslError):
 def store_schema(extra: pa.Schema | None = None) -> pa.Schema:
     """Return the schema of a store with the further columns `extra`; raise `RadiosslError` on a name taken twice."""
     extra = extra if extra is not None else pa.schema([])
-    taken = [name for name in extra.names if name in BASE_SCHEMA.names]
+    taken = [name for name in extra.names if name in (*BASE_SCHEMA.names, *RESERVED)]
     if taken:
         raise RadiosslError(f"column {taken[0]!r} is one of the store's own: rename it in the catalogue")
     return pa.schema([*BASE_SCHEMA, *extra])
@@ -114,6 +117,9 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "x": cutout.x,
         "y": cutout.y,
         "pixel_scale_arcsec": cutout.pixel_scale_arcsec,
+        "pixel_width_arcsec": cutout.pixel_width_arcsec,
+        "pixel_height_arcsec": cutout.pixel_height_arcsec,
+        "pixel_pa_deg": cutout.pixel_pa_deg,
         "blank_fraction": blank_fraction(pixels),
         "unit": cutout.unit,
         "beam_major_arcsec": beam.major_arcsec if beam else None,
@@ -595,7 +601,8 @@ def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict
     parents = [store_manifest(path)["provenance"] for path in store.paths]
     if len(store) == 0:
         raise RadiosslError(f"{out}: no cutout is left, so no store was written")
-    schema = pa.schema([*BASE_SCHEMA, *[field for field in store.table.schema if field.name not in BASE_SCHEMA.names]])
+    own = [field for field in BASE_SCHEMA if field.name in (PIXELS, *store.columns)]  # older stores have fewer
+    schema = pa.schema([*own, *[field for field in store.table.schema if field.name not in BASE_SCHEMA.names]])
     pixels_per_row = math.prod(store.shapes.max(axis=0))
     step = max(1, SHARD_BYTES // (4 * int(pixels_per_row)))
     jobs = [(start, min(start + step, len(store))) for start in range(0, len(store), step)]

@@ -1,4 +1,4 @@
-"""The image in a FITS file: where it is, and reading pieces of it, plain, gzipped or tile-compressed."""
+"""The image in a FITS file: which part it is, and reading pieces of it, plain, gzipped or tile-compressed."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
+from radiossl.survey.header import celestial_axes
+from radiossl.survey.names import AUXILIARY, SCIENCE, name_words
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -61,16 +63,81 @@ class FitsImage:
     axes: tuple[int, ...]
     hdu: int
     offset: int
+    size: int
     gzipped: bool
     tiled: bool
 
+    @property
+    def name(self) -> str:
+        """EXTNAME of the header, "" if it has none."""
+        return str(self.header.get("EXTNAME", "")).strip()
 
-def find_image(path: Path) -> FitsImage:
-    """Walk through the headers of a file to its first image.
+    @property
+    def is_floating(self) -> bool:
+        """Whether the pixels are stored as floating-point numbers."""
+        return bool(self.header.get("ZBITPIX" if self.tiled else "BITPIX", 8) < 0)
 
-    Only headers are read, and by hand: astropy's own walk costs three times more per file, and on a gzipped file
-    decompresses everything on its way.
+    @property
+    def merit(self) -> tuple[bool, bool, bool, bool, bool]:
+        """What speaks for this being the science image of its file, the weightiest first."""
+        sky = set(celestial_axes(self.header, len(self.axes)))
+        planes = all(length == 1 for axis, length in enumerate(self.axes, start=1) if axis not in sky)
+        words = name_words(self.name)
+        measured = self.is_floating or self.header.get("BSCALE", 1) != 1  # a mask holds whole numbers
+        return len(sky) == 2 and planes, not words & AUXILIARY, measured, bool(words & SCIENCE), self.hdu == 0
+
+
+def find_image(path: Path, hdu: str | int | None = None) -> FitsImage:
+    """Find the science image of a file by its headers.
+
+    Without `hdu`, images with celestial coordinates and a single plane come first, then those whose name is not that
+    of a mask, a weight or the like, those that do not hold bare whole numbers, those called SCI or IMAGE, and the
+    primary one. Only headers are read, and by hand: astropy's own walk costs three times more per file, and on a
+    gzipped file decompresses everything on its way.
+
+    Parameters
+    ----------
+    path
+        A FITS file.
+    hdu
+        Name or number of the part to take.
+
+    Raises
+    ------
+    RadiosslError
+        If the file is not FITS or cut short, has no image or not that one, or several that are equally good.
     """
+    images = []
+    for image in _walk(path):
+        images.append(image)
+        if hdu is None and all(image.merit[:3]) and image.hdu == 0:
+            break  # nothing can be better
+    image = _chosen(path, images, hdu)
+    if not image.gzipped and path.stat().st_size < image.offset + image.size:
+        raise RadiosslError(
+            f"{path}: cut short, {path.stat().st_size} bytes where its header promises {image.offset + image.size}; "
+            "fetch it again"
+        )
+    return image
+
+
+def _chosen(path: Path, images: list[FitsImage], hdu: str | int | None) -> FitsImage:
+    if not images:
+        raise RadiosslError(f"{path}: has no image; expected one of at least two axes")
+    if hdu is not None:
+        named = [image for image in images if str(hdu).strip().upper() in (str(image.hdu), image.name.upper())]
+    else:
+        best = max(image.merit for image in images)
+        named = [image for image in images if image.merit == best]
+    if len(named) == 1:
+        return named[0]
+    which = "no such image" if not named else "several images could be meant"
+    listed = ", ".join(f"{image.hdu} {image.name}".strip() for image in images)
+    raise RadiosslError(f"{path}: {which}; choose one with --hdu (there are {listed})")
+
+
+def _walk(path: Path) -> Iterator[FitsImage]:
+    """Yield the images of a file, of at least two axes."""
     with path.open("rb") as raw:
         gzipped = raw.read(2) == _GZIP_MAGIC
     with cast(IO[bytes], gzip.open(path)) if gzipped else path.open("rb") as file:
@@ -87,15 +154,9 @@ def find_image(path: Path) -> FitsImage:
             image_axes = _axes(header, "Z") if tiled else axes
             offset = file.tell()
             if is_image and len(image_axes) >= 2 and 0 not in image_axes:
-                if not gzipped and path.stat().st_size < offset + size:
-                    raise RadiosslError(
-                        f"{path}: cut short, {path.stat().st_size} bytes where its header promises {offset + size}; "
-                        "fetch it again"
-                    )
-                return FitsImage(header, image_axes, hdu, offset, gzipped, tiled)
+                yield FitsImage(header, image_axes, hdu, offset, size, gzipped, tiled)
             file.seek(offset + math.ceil(size / _BLOCK) * _BLOCK)
             hdu += 1
-    raise RadiosslError(f"{path}: has no image in its {hdu} FITS parts; expected one of at least two axes")
 
 
 def _axes(header: Header, prefix: str) -> tuple[int, ...]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
 from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
-from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, nothing_there
-from radiossl.survey.readable import OnError, readable_mosaics
+from radiossl.survey.cutting import Mosaics
+from radiossl.survey.finding import OnError, nothing_there
+from radiossl.survey.mosaic import Box, Mosaic
 
 #: Side of the boxes in which background and noise are measured, in beams, as in Aegean's BANE.
 _BEAMS_PER_MESH = 20
@@ -59,11 +60,37 @@ class Detections:
         return len(self.ra_deg)
 
 
+@dataclass(frozen=True, eq=False)
+class FoundSources:
+    """Sources found in several mosaics.
+
+    Attributes
+    ----------
+    catalogue
+        The sources, n of them.
+    home
+        Index of the mosaic in which each is clearest, shape (n,).
+    elsewhere
+        Sources and further mosaics in which they were found, shape (m, 2).
+    """
+
+    catalogue: Catalogue
+    home: NDArray[np.int64]
+    elsewhere: NDArray[np.int64]
+
+    def shows(self, source: NDArray[np.int64], mosaic: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell for pairs of a source and a mosaic whether the one was found in the other."""
+        found = {(row, index) for row, index in self.elsewhere.tolist()}
+        others = [pair in found for pair in zip(source.tolist(), mosaic.tolist(), strict=True)]
+        return (self.home[source] == mosaic) | np.array(others, dtype=bool)
+
+
 def detect_catalogue(
     mosaics: Sequence[str | os.PathLike[str]],
     threshold: float = 5.0,
     min_pixels: int = 5,
     on_error: OnError = "stop",
+    hdu: str | int | None = None,
 ) -> Catalogue:
     """Find the sources of several mosaics; one that is on more than one of them counts once, where it is clearest.
 
@@ -74,29 +101,37 @@ def detect_catalogue(
     threshold, min_pixels
         See `detect_sources`.
     on_error
-        See `radiossl.survey.readable.readable_mosaics`.
+        See `radiossl.survey.finding.readable_mosaics`.
+    hdu
+        See `Mosaic.open`.
 
     Raises
     ------
     RadiosslError
         If a mosaic cannot be read or nothing is found.
     """
-    paths, _ = readable_mosaics(find_mosaics(mosaics), on_error)
+    return find_islands(Mosaics.find(mosaics, on_error, hdu), threshold, min_pixels).catalogue
+
+
+def find_islands(mosaics: Mosaics, threshold: float = 5.0, min_pixels: int = 5) -> FoundSources:
+    """Find the sources of several mosaics, and remember in which of them each is; see `detect_catalogue`."""
     found: list[Detections] = []
-    for path in track(paths, "finding sources") if len(paths) > 1 else paths:
-        with Mosaic.open(path) as mosaic:
-            found.append(detect_sources(mosaic, threshold, min_pixels, show_progress=len(paths) == 1))
+    indices = range(len(mosaics))
+    for index in track(indices, "finding sources") if len(mosaics) > 1 else indices:
+        with mosaics.open(index) as mosaic:
+            found.append(detect_sources(mosaic, threshold, min_pixels, show_progress=len(mosaics) == 1))
     if not any(map(len, found)):
-        raise nothing_there(paths, f"no source above {threshold:g} sigma; lower the threshold with --threshold")
+        reason = f"no source above {threshold:g} sigma; lower the threshold with --threshold"
+        raise nothing_there(mosaics.paths, reason, mosaics.hdu)
     columns = {
         column.name: np.concatenate([getattr(part, column.name) for part in found]) for column in fields(Detections)
     }
     of_mosaic = np.repeat(np.arange(len(found)), [len(part) for part in found])
-    kept = _once(columns, of_mosaic) if len(found) > 1 else np.arange(len(of_mosaic))
+    kept, elsewhere = _once(columns, of_mosaic)
     columns = {name: values[kept] for name, values in columns.items()}
     ra_deg, dec_deg = columns.pop("ra_deg"), columns.pop("dec_deg")
     ids, _ = unique_ids(position_ids(ra_deg, dec_deg))
-    return Catalogue(
+    catalogue = Catalogue(
         name=f"sources above {threshold:g} sigma",
         ids=ids,
         ra_deg=ra_deg,
@@ -104,6 +139,7 @@ def detect_catalogue(
         extent_arcsec=columns["extent_arcsec"],
         columns=pa.table(columns),
     )
+    return FoundSources(catalogue, of_mosaic[kept], elsewhere)
 
 
 def detect_sources(
@@ -142,10 +178,27 @@ def detect_sources(
         for island in _islands(mosaic.read(*around), around, threshold, min_pixels, mesh)
         if core.x0 <= island.peak_x < core.x0 + core.width and core.y0 <= island.peak_y < core.y0 + core.height
     ]
-    table = np.array([astuple(island) for island in islands], dtype=float).reshape(-1, len(fields(_Island)))
-    x, y, _, _, extent_px, snr, peak, area = table.T
+    x, y, peak_x, peak_y, snr, peak, area = (
+        np.array([getattr(island, name) for island in islands])
+        for name in ("x", "y", "peak_x", "peak_y", "snr", "peak", "area")
+    )
     ra_deg, dec_deg = mosaic.pixel_to_sky(x, y)
-    return Detections(ra_deg, dec_deg, extent_px * mosaic.pixel_scale_arcsec, snr, peak, area.astype(np.int64))
+    extents = extents_arcsec(mosaic, peak_x, peak_y, [island.pixels for island in islands])
+    return Detections(ra_deg, dec_deg, extents, snr, peak, area.astype(np.int64))
+
+
+def extents_arcsec(
+    mosaic: Mosaic, x: ArrayLike, y: ArrayLike, islands: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> NDArray[np.float64]:
+    """Return the largest extents of sets of pixels (rows, columns) near some positions of a mosaic, shape (n,)."""
+    shape = mosaic.pixel_shape(x, y)
+    scale = mosaic.pixel_scale_arcsec
+    return np.array(
+        [
+            longest_extent(*pixels, width, height) if np.isfinite(width * height) else longest_extent(*pixels) * scale
+            for pixels, width, height in zip(islands, shape.width_arcsec, shape.height_arcsec, strict=True)
+        ]
+    )
 
 
 def _mesh(mosaic: Mosaic) -> int:
@@ -167,13 +220,13 @@ def _tiles(shape: tuple[int, int], mesh: int) -> Iterator[tuple[Box, Box]]:
 
 @dataclass(frozen=True)
 class _Island:
-    """Position, brightest pixel and size of an island, in pixels of the mosaic."""
+    """Position, brightest pixel and pixels (rows, columns) of an island."""
 
     x: float
     y: float
     peak_x: int
     peak_y: int
-    extent_px: float
+    pixels: tuple[NDArray[np.int64], NDArray[np.int64]]
     snr: float
     peak: float
     area: int
@@ -215,7 +268,7 @@ def _islands(
             y=around.y0 + float(np.average(rows, weights=flux)),
             peak_x=around.x0 + int(peak_column),
             peak_y=around.y0 + int(peak_row),
-            extent_px=longest_extent(rows, columns),
+            pixels=(rows, columns),
             snr=float(flux[brightest] / noise[peak_row, peak_column]),
             peak=float(pixels[peak_row, peak_column]),
             area=rows.size,
@@ -233,22 +286,37 @@ def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[
     return mesh.astype(np.float32)
 
 
-def longest_extent(rows: NDArray[np.int64], columns: NDArray[np.int64]) -> float:
-    """Return the length of the longest of the projections of pixels on lines in all directions, in pixels."""
-    along = np.outer(np.cos(_ANGLES), columns) + np.outer(np.sin(_ANGLES), rows)
-    return float(np.ptp(along, axis=1).max()) + 1
+def longest_extent(
+    rows: NDArray[np.int64], columns: NDArray[np.int64], pixel_width: float = 1.0, pixel_height: float = 1.0
+) -> float:
+    """Return the length of the longest of the projections of pixels on lines in all directions, in units of a pixel.
+
+    Oblong pixels have a width and a height of their own; the length is then in the unit of these.
+    """
+    across, up = np.cos(_ANGLES) * pixel_width, np.sin(_ANGLES) * pixel_height
+    along = np.outer(across, columns) + np.outer(up, rows)
+    return float((np.ptp(along, axis=1) + np.hypot(across, up)).max())
 
 
-def _once(columns: dict[str, NDArray[np.float64]], of_mosaic: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows to keep where mosaics overlap: of islands that cover each other, the one of highest S/N."""
+def _once(
+    columns: dict[str, NDArray[np.float64]], of_mosaic: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows to keep where mosaics overlap: of islands that cover each other, the one of highest S/N.
+
+    Also return the places of the others: numbers of the kept ones, and the mosaics in which they are too, shape (m, 2).
+    """
     from scipy.spatial import cKDTree
 
+    if len(np.unique(of_mosaic)) == 1:
+        return np.arange(len(of_mosaic)), np.empty((0, 2), np.int64)
     vectors = unit_vectors(columns["ra_deg"], columns["dec_deg"])
     radius = np.radians(columns["extent_arcsec"] / 2 / 3600)  # small angles: the chord is the arc
     tree = cKDTree(vectors)
-    kept = np.ones(len(vectors), dtype=bool)
+    keeper = np.arange(len(vectors))
     for row in np.argsort(-columns["snr"], kind="stable"):
-        if kept[row]:
+        if keeper[row] == row:
             near = np.array(tree.query_ball_point(vectors[row], radius[row]), dtype=np.int64)
-            kept[near[of_mosaic[near] != of_mosaic[row]]] = False
-    return np.flatnonzero(kept)
+            keeper[near[(of_mosaic[near] != of_mosaic[row]) & (keeper[near] == near)]] = row
+    kept = np.flatnonzero(keeper == np.arange(len(keeper)))
+    dropped = np.flatnonzero(keeper != np.arange(len(keeper)))
+    return kept, np.stack([np.searchsorted(kept, keeper[dropped]), of_mosaic[dropped]], axis=1)

@@ -5,25 +5,21 @@ Pixel convention: 0-based, integers at pixel centres, x along FITS axis 1, row 0
 
 from __future__ import annotations
 
-import glob
 import math
 import os
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
-from radiossl.io.progress import track
-from radiossl.sky.angles import unit_vectors
+from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.store.cutout import Beam
 from radiossl.survey.fits_image import (
     BAND_BYTES,
@@ -36,22 +32,40 @@ from radiossl.survey.fits_image import (
     pixels_of,
     silence,
 )
+from radiossl.survey.header import (
+    celestial_axes,
+    celestial_frame,
+    celestial_wcs,
+    convert_frame,
+    header_beam,
+    normalise_unit,
+)
+from radiossl.survey.padding import padding_side, zero_padding
 
 if TYPE_CHECKING:
     from astropy.coordinates import BaseCoordinateFrame
-    from astropy.io.fits import Header
     from astropy.wcs import WCS
 
-_FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
-_CELESTIAL = re.compile(r"(RA--|DEC-|.LON|.LAT|..LN|..LT)")
-_WCS_KEYWORD = re.compile(
-    r"WCSAXES|(CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA)\d+|(PC|CD|PV|PS)\d+_\d+|PC\d{6}|LONPOLE|LATPOLE|RADESYS|RADECSYS|"
-    r"EQUINOX|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+)"
-)
-_CLEAN_BEAM = re.compile(r"BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?")
-_UNIT = re.compile(
-    r"(?P<prefix>[munµ]?)jy\s*(?:/\s*(?P<per>beam|pixel|px|pix|sr)|(?P<inverse>beam|pixel|sr)\s*\^?-1)?", re.I
-)
+#: Projections in which longitude goes on beyond 180 degrees from the reference point.
+_CYLINDRICAL = ("CAR", "CEA", "CYP", "MER")
+#: How many rows of a mosaic are looked at to learn what its zeros mean.
+_SAMPLED_ROWS = (32, 512)
+
+
+class PixelShape(NamedTuple):
+    """Sizes and orientations of pixels on the sky, arrays of one shape; NaN off the projection.
+
+    Attributes
+    ----------
+    width_arcsec, height_arcsec
+        Angles between neighbours along a row and along a column.
+    pa_deg
+        Position angle of the columns, north through east: 0 where north is up.
+    """
+
+    width_arcsec: NDArray[np.float64]
+    height_arcsec: NDArray[np.float64]
+    pa_deg: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,25 +95,41 @@ class Mosaic:
     beam: Beam | None
     survey: str
     _pixels: Pixels = field(repr=False)
+    _floating: bool = field(repr=False)
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Mosaic:
-        """Read the header of the first image in a FITS file: plain, gzipped or tile-compressed.
+    def open(cls, path: str | os.PathLike[str], hdu: str | int | None = None) -> Mosaic:
+        """Read the header of the science image in a FITS file: plain, gzipped or tile-compressed.
+
+        Parameters
+        ----------
+        path
+            The file.
+        hdu
+            Name or number of the part that holds the image; by default chosen by what the parts hold and are called,
+            see `radiossl.survey.fits_image.find_image`.
 
         Raises
         ------
         RadiosslError
             If the file is missing, is not FITS or is cut short, or if it has no image, an image without celestial
-            coordinates, or an image with more than one frequency or polarization.
+            coordinates, an image with more than one frequency or polarization, or several images of equal standing.
+
+        Examples
+        --------
+        >>> with Mosaic.open(mosaic_file) as mosaic:
+        ...     pixels = mosaic.read(10, 20, width=64, height=48)
+        >>> pixels.shape
+        (48, 64)
         """
         path = existing_file(path)
         with damage_named(path), silence():
-            return cls._of(path, find_image(path))
+            return cls._from_image(path, find_image(path, hdu))
 
     @classmethod
-    def _of(cls, path: Path, image: FitsImage) -> Mosaic:
+    def _from_image(cls, path: Path, image: FitsImage) -> Mosaic:
         header = image.header
-        celestial = [axis for axis in range(1, len(image.axes) + 1) if _is_celestial(header, axis)]
+        celestial = celestial_axes(header, len(image.axes))
         if len(celestial) != 2:
             raise RadiosslError(
                 f"{path}: the image has no celestial coordinates (CTYPE1, CTYPE2 such as RA---SIN, DEC--SIN)"
@@ -114,11 +144,12 @@ class Mosaic:
         return cls(
             path=path,
             shape=(height, width),
-            wcs=_celestial_wcs(path, header),
+            wcs=celestial_wcs(path, header),
             unit=normalise_unit(str(header.get("BUNIT", ""))),
-            beam=_beam(header),
+            beam=header_beam(header),
             survey=str(header.get("SURVEY") or header.get("TELESCOP") or "").strip(),
             _pixels=pixels_of(path, image, (height, width), celestial),
+            _floating=image.is_floating,
         )
 
     def __enter__(self) -> Mosaic:
@@ -131,26 +162,40 @@ class Mosaic:
         """Close the file; it is opened again if pixels are read after that."""
         self._pixels.close()
 
+    # Coordinates ------------------------------------------------------------------------------------------------------
+
     @cached_property
     def pixel_scale_arcsec(self) -> float:
-        """Side of a square pixel of the same area at the reference position, in arcsec."""
+        """Side of a square pixel of the same area at the reference position, in arcsec; see `pixel_shape`."""
         return float(math.sqrt(abs(np.linalg.det(self.wcs.pixel_scale_matrix))) * 3600)
 
     @cached_property
     def _frame(self) -> BaseCoordinateFrame:
-        from astropy.wcs.utils import wcs_to_celestial_frame
+        return celestial_frame(self.path, self.wcs)
 
-        try:
-            return wcs_to_celestial_frame(self.wcs)
-        except ValueError as error:
-            raise RadiosslError(f"{self.path}: its coordinate frame is not known ({error})") from None
+    @cached_property
+    def turn_px(self) -> float | None:
+        """Pixels of a full circle of longitude where the projection is a cylinder's, None in other projections."""
+        longitude = self.wcs.wcs.lng
+        matrix = self.wcs.pixel_scale_matrix
+        if self.wcs.wcs.ctype[longitude][-3:] not in _CYLINDRICAL or matrix[0, 1] or matrix[1, 0]:
+            return None
+        return 360 / abs(float(matrix[longitude, longitude]))
+
+    @cached_property
+    def is_seamless(self) -> bool:
+        """Whether the mosaic goes round the sky, so that its last column is beside its first."""
+        return self.wcs.wcs.lng == 0 and self.turn_px is not None and abs(self.turn_px - self.shape[1]) < 0.01
 
     def pixel_to_sky(self, x: ArrayLike, y: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Convert pixel positions to right ascension and declination (ICRS, degrees); NaN off the projection."""
         xy = np.stack(np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float)), axis=-1)
+        flat = xy.reshape(-1, 2).copy()
+        longitude = self.wcs.wcs.lng
+        self._turn(flat, around=self.wcs.wcs.crpix[longitude] - 1)  # wcslib stops half a turn from there
         with silence():
-            world = self.wcs.all_pix2world(xy.reshape(-1, 2), 0)
-        lon, lat = _convert(world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat], self._frame, to_icrs=True)
+            world = self.wcs.all_pix2world(flat, 0)
+        lon, lat = convert_frame(world[:, longitude], world[:, self.wcs.wcs.lat], self._frame, to_icrs=True)
         return lon.reshape(xy.shape[:-1]), lat.reshape(xy.shape[:-1])
 
     def sky_to_pixel(self, ra_deg: ArrayLike, dec_deg: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -160,12 +205,35 @@ class Mosaic:
         """
         lon, lat = np.broadcast_arrays(np.asarray(ra_deg, float), np.asarray(dec_deg, float))
         shape = lon.shape
-        lon, lat = _convert(lon.ravel(), lat.ravel(), self._frame, to_icrs=False)
+        lon, lat = convert_frame(lon.ravel(), lat.ravel(), self._frame, to_icrs=False)
         world = np.empty((lon.size, 2))
         world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat] = lon, lat
         with silence():
             xy = self.wcs.all_world2pix(world, 0, quiet=True)
+        self._turn(xy, around=(self.shape[1 - self.wcs.wcs.lng] - 1) / 2)
         return xy[:, 0].reshape(shape), xy[:, 1].reshape(shape)
+
+    def _turn(self, xy: NDArray[np.float64], around: float) -> None:
+        """Move positions by full turns of longitude to within half a turn of `around`, in place."""
+        if self.turn_px is not None:
+            along = xy[:, self.wcs.wcs.lng]
+            along -= self.turn_px * np.round((along - around) / self.turn_px)
+
+    def pixel_shape(self, x: ArrayLike, y: ArrayLike) -> PixelShape:
+        """Return the size of the pixels at some positions, along each axis, and how they are turned."""
+        x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
+        steps = np.array([(-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)])
+        ra, dec = self.pixel_to_sky(x[..., None] + steps[:, 0], y[..., None] + steps[:, 1])
+        left, right, low, high = np.moveaxis(unit_vectors(ra, dec).reshape(-1, 4, 3), 1, 0)
+        middle, up = low + high, high - low
+        east = np.stack([-middle[:, 1], middle[:, 0], np.zeros(len(middle))], axis=1)
+        north = np.cross(middle / 2, east)
+        pa = np.degrees(np.arctan2(np.einsum("ij,ij->i", up, east), np.einsum("ij,ij->i", up, north)))
+        return PixelShape(
+            angles_arcsec(left, right).reshape(x.shape), angles_arcsec(low, high).reshape(x.shape), pa.reshape(x.shape)
+        )
+
+    # Pixels -----------------------------------------------------------------------------------------------------------
 
     def read(self, x0: int, y0: int, width: int, height: int) -> NDArray[np.float32]:
         """Return the pixels of a rectangle, shape (height, width), NaN where blank and outside the mosaic.
@@ -180,24 +248,45 @@ class Mosaic:
     def read_boxes(self, boxes: Sequence[Box]) -> Iterator[NDArray[np.float32]]:
         """Yield the pixels of many rectangles as `read` does.
 
+        Solid regions of exact zeros are blank, unless the image was clipped: see `radiossl.survey.padding`.
+
         Rectangles in the order of `y0` let a compressed mosaic be decompressed only once, band by band.
         """
         bands = Bands(self._pixels, self.shape)
         for index, box in enumerate(boxes):
             if box.width < 1 or box.height < 1:
                 raise RadiosslError(f"a cutout of {box.width} x {box.height} pixels: expected at least 1 x 1")
+            found = np.full((box.height, box.width), np.nan, dtype=np.float32)
             y0, y1 = max(box.y0, 0), min(box.y0 + box.height, self.shape[0])
-            x0, x1 = max(box.x0, 0), min(box.x0 + box.width, self.shape[1])
-            shape = (box.height, box.width)
-            if y0 < y1 and x0 < x1:
+            for x0, x1, at in self._columns(box) if y0 < y1 else ():
                 with damage_named(self.path):
-                    pixels = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
-                if pixels.shape != shape:
-                    inside, pixels = pixels, np.full(shape, np.nan, dtype=np.float32)
-                    pixels[y0 - box.y0 : y1 - box.y0, x0 - box.x0 : x1 - box.x0] = inside
-            else:
-                pixels = np.full(shape, np.nan, dtype=np.float32)
-            yield np.where(np.isfinite(pixels), pixels, np.float32(np.nan))
+                    part = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
+                found[y0 - box.y0 : y1 - box.y0, at : at + x1 - x0] = part
+            found[~np.isfinite(found)] = np.nan
+            if self._floating and np.count_nonzero(found) < found.size and self._padding_side:
+                found[zero_padding(found, self._padding_side)] = np.nan
+            yield found
+
+    def _columns(self, box: Box) -> Iterator[tuple[int, int, int]]:
+        """Yield the columns of the mosaic in a box, first and end, and where in the box they begin."""
+        width = self.shape[1]
+        for shift in (0, -width, width) if self.is_seamless else (0,):
+            x0, x1 = max(box.x0 + shift, 0), min(box.x0 + shift + box.width, width)
+            if x0 < x1:
+                yield x0, x1, x0 - shift - box.x0
+
+    @cached_property
+    def _padding_side(self) -> int:
+        """See `radiossl.survey.padding.padding_side`; of a sample of rows, of more of them if these hold nothing."""
+        found = [np.empty(0, np.float32)]
+        for count in _SAMPLED_ROWS:
+            for row in np.unique(np.linspace(0, self.shape[0] - 1, count).astype(int)).tolist():
+                with damage_named(self.path):
+                    pixels = self._pixels.read(row, row + 1, 0, self.shape[1])
+                found.append(pixels[np.isfinite(pixels) & (pixels != 0)])
+            if any(part.size for part in found):
+                break
+        return padding_side(np.concatenate(found))
 
     def bands(self) -> list[Box]:
         """Return rectangles over the whole width that cover the mosaic, each of about `BAND_BYTES`."""
@@ -208,159 +297,3 @@ class Mosaic:
     def is_blank(self) -> bool:
         """Tell whether the mosaic has no finite pixel at all; stops reading at the first one."""
         return not any(np.isfinite(pixels).any() for pixels in self.read_boxes(self.bands()))
-
-
-# Finding mosaics ------------------------------------------------------------------------------------------------------
-
-
-def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """List the FITS files among files, folders (all FITS in them, not deeper) and glob patterns, each once.
-
-    Raises
-    ------
-    RadiosslError
-        If one of them does not exist or holds no FITS file.
-    """
-    found = [path for source in sources for path in _expand(source)]
-    if not found:
-        raise RadiosslError("no mosaic was given")
-    unique: dict[Path, Path] = {}
-    for path in found:
-        unique.setdefault(path.resolve(), path)
-    return list(unique.values())
-
-
-def _expand(source: str | os.PathLike[str]) -> list[Path]:
-    path = Path(source)
-    if path.is_file():
-        return [path]
-    candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
-    found = sorted(item for item in candidates if item.is_file() and _FITS_NAME.search(item.name))
-    if not found:
-        if path.is_dir() or glob.has_magic(str(source)):
-            raise RadiosslError(f"{source}: no FITS file there (.fits, .fits.gz, .fits.fz, .fit)")
-        raise RadiosslError(f"{source}: no such file or folder")
-    return found
-
-
-def mosaic_labels(paths: Sequence[Path]) -> list[str]:
-    """Return a name for every mosaic that no other has: its file name, with its folder where two share one.
-
-    Raises
-    ------
-    RadiosslError
-        If that does not tell them apart, as with ``a.fits`` and ``a.fits.gz`` in one folder.
-    """
-    bearers = Counter(mosaic_stem(path.name) for path in paths)
-    labels = [
-        path.name if bearers[mosaic_stem(path.name)] == 1 else f"{path.resolve().parent.name}/{path.name}"
-        for path in paths
-    ]
-    of: dict[str, Path] = {}
-    for path, label in zip(paths, labels, strict=True):
-        twin = of.setdefault(mosaic_stem(label), path)
-        if twin is not path:
-            raise RadiosslError(
-                f"{twin} and {path}: their cutouts would have the same names; rename one or leave it out"
-            )
-    return labels
-
-
-def nothing_there(paths: Sequence[Path], otherwise: str) -> RadiosslError:
-    """Return the error for mosaics in which nothing was found: all of them blank, or else the reason `otherwise`."""
-    for path in track(paths, "looking for values"):
-        with Mosaic.open(path) as mosaic:
-            if not mosaic.is_blank():
-                return RadiosslError(f"nothing to cut out: {otherwise}")
-    others = f" and so are the {len(paths) - 1} others" if len(paths) > 1 else ""
-    return RadiosslError(f"{paths[0]}: every pixel of the mosaic is blank (NaN){others}; there is nothing to cut out")
-
-
-def mosaic_stem(label: str) -> str:
-    """Return a mosaic's label without its FITS suffixes, with which the ids of its cutouts begin."""
-    return _FITS_NAME.sub("", label).replace("/", "_")
-
-
-# The header -----------------------------------------------------------------------------------------------------------
-
-
-def _is_celestial(header: Header, axis: int) -> bool:
-    return bool(_CELESTIAL.match(str(header.get(f"CTYPE{axis}", "")).upper()))
-
-
-def _celestial_wcs(path: Path, header: Header) -> WCS:
-    from astropy.io.fits import Header, VerifyError
-    from astropy.wcs import WCS, WCSSUB_CELESTIAL, WcsError
-
-    # Only the cards that matter: the others cost most of the time, and some of them trouble wcslib.
-    relevant = Header([card for card in header.cards if _WCS_KEYWORD.fullmatch(card.keyword)])
-    try:
-        wcs = WCS(relevant, naxis=[WCSSUB_CELESTIAL])
-        wcs.wcs.set()
-    except (WcsError, VerifyError, ValueError, KeyError, MemoryError) as error:
-        reason = str(error).strip().splitlines()[-1:]  # wcslib begins with places in its own source
-        raise RadiosslError(f"{path}: its celestial coordinates cannot be understood ({' '.join(reason)})") from None
-    if not wcs.has_celestial:
-        raise RadiosslError(f"{path}: the image has no celestial coordinates (CTYPE1 such as RA---SIN)")
-    return wcs
-
-
-def _convert(
-    lon: NDArray[np.float64], lat: NDArray[np.float64], frame: BaseCoordinateFrame, *, to_icrs: bool
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Convert positions in degrees, shape (n,), between a frame and ICRS."""
-    from astropy.coordinates import ICRS, SkyCoord
-
-    if frame.name == "icrs":
-        return lon, lat
-    if frame.name in ("fk5", "galactic"):
-        equinox = float(frame.equinox.jyear) if frame.name == "fk5" else None
-        rotation = _rotation_to_icrs(frame.name, equinox)
-        vectors = unit_vectors(lon, lat) @ (rotation if to_icrs else rotation.T)
-        x, y, z = vectors.T
-        return np.degrees(np.arctan2(y, x)) % 360, np.degrees(np.arctan2(z, np.hypot(x, y)))
-    source, target = (frame, ICRS()) if to_icrs else (ICRS(), frame)
-    found = SkyCoord(lon, lat, unit="deg", frame=source).transform_to(target).spherical
-    return found.lon.deg, found.lat.deg
-
-
-@cache
-def _rotation_to_icrs(name: str, equinox: float | None) -> NDArray[np.float64]:
-    """Return the matrix that turns row vectors of a frame into ICRS, from what astropy does with the axes.
-
-    These frames are rotations of ICRS. With thousands of small mosaics, astropy's several milliseconds per call would
-    take longer than everything else.
-    """
-    from astropy.coordinates import CartesianRepresentation, SkyCoord
-
-    axes = CartesianRepresentation(*np.eye(3))
-    frame = {"frame": name} if equinox is None else {"frame": name, "equinox": f"J{equinox}"}
-    return SkyCoord(axes, **frame).icrs.cartesian.xyz.value.T
-
-
-def _beam(header: Header) -> Beam | None:
-    """Return the beam of the header; AIPS writes it into its history instead, once per CLEAN."""
-    numbers: Sequence[Any] | None = [header.get(key) for key in ("BMAJ", "BMIN", "BPA")]
-    if header.get("BMAJ") is None and "HISTORY" in header:
-        cleans = [match.groups() for line in header["HISTORY"] if (match := _CLEAN_BEAM.search(line))]
-        numbers = cleans[-1] if cleans else None
-    try:
-        major, minor, pa = (float(number or 0.0) for number in numbers or ())
-        return Beam(major * 3600, minor * 3600, pa)
-    except (TypeError, ValueError):  # a beam of zero or text: the header does not know it
-        return None
-
-
-def normalise_unit(unit: str) -> str:
-    """Return a brightness unit in its usual spelling: ``JY/BEAM`` and ``Jy beam-1`` are both ``Jy/beam``.
-
-    Anything that is not in jansky is left as it is. ``MJY`` in capitals is taken for millijansky.
-    """
-    unit = unit.strip()
-    match = _UNIT.fullmatch(unit)
-    if match is None or unit.startswith("MJy"):  # megajansky, properly spelt
-        return unit
-    per = (match["per"] or match["inverse"] or "").lower()
-    per = {"px": "pixel", "pix": "pixel"}.get(per, per)
-    prefix = match["prefix"].lower().replace("µ", "u")
-    return f"{prefix}Jy/{per}" if per else f"{prefix}Jy"

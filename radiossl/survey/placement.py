@@ -1,11 +1,10 @@
-"""Where sources lie: on which mosaics, at which pixel, and which of several mosaics shows a source best."""
+"""Where sources lie: on which mosaics, and at which pixel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +13,14 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
 from radiossl.survey.catalogue import Catalogue
-from radiossl.survey.mosaic import Box, Mosaic
+from radiossl.survey.cutting import Mosaics
+from radiossl.survey.mosaic import Mosaic
 
 #: Points along each edge of a mosaic from which the circle around it is estimated.
 _EDGE_POINTS = 17
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Places:
     """Pairs of a source and a mosaic that holds it, arrays of shape (n,).
 
@@ -30,29 +30,33 @@ class Places:
         Indices.
     x, y
         Position in pixels of the mosaic.
-    edge
-        Distance to the mosaic's nearest edge in pixels.
+    pixel_width_arcsec, pixel_height_arcsec
+        Size of the pixels there.
+    edge_arcsec
+        Distance to the mosaic's nearest edge.
     height, width
         Shape of the mosaic.
-    scale_arcsec
-        Its pixel size.
+    seamless
+        Whether the mosaic has no edge on the left and on the right (`Mosaic.is_seamless`).
     """
 
     source: NDArray[np.int64]
     mosaic: NDArray[np.int64]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
-    edge: NDArray[np.float64]
+    pixel_width_arcsec: NDArray[np.float64]
+    pixel_height_arcsec: NDArray[np.float64]
+    edge_arcsec: NDArray[np.float64]
     height: NDArray[np.int64]
     width: NDArray[np.int64]
-    scale_arcsec: NDArray[np.float64]
+    seamless: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.source)
 
-    def take(self, rows: NDArray[np.int64]) -> Places:
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Places:
         """Return the pairs `rows`, indices or a mask."""
-        return Places(*(array[rows] for array in astuple(self)))
+        return Places(*(getattr(self, field.name)[rows] for field in fields(Places)))
 
 
 class Locator:
@@ -81,28 +85,36 @@ class Locator:
         near = self._rows[sorted(self._tree.query_ball_point(centre, 2 * math.sin(math.radians(radius_deg) / 2)))]
         x, y = mosaic.sky_to_pixel(self._ra[near], self._dec[near]) if near.size else (np.empty(0), np.empty(0))
         height, width = mosaic.shape
-        edge = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y)) + 0.5
-        inside = edge >= 0  # False where the projection gives NaN
+        across = np.inf if mosaic.is_seamless else np.minimum(x, width - 1 - x) + 0.5
+        along = np.minimum(y, height - 1 - y) + 0.5
+        inside = (x >= -0.5) & (x <= width - 0.5) & (along >= 0)  # False where the projection gives NaN
         count = int(inside.sum())
         if count == 0:
             chord = float(self._tree.query(centre)[0])
             self.nearest_deg = min(self.nearest_deg, 2 * math.degrees(math.asin(min(1.0, chord / 2))))
+        pixel = mosaic.pixel_shape(x[inside], y[inside])
+        scale = mosaic.pixel_scale_arcsec
+        known = np.isfinite(pixel.width_arcsec * pixel.height_arcsec)
+        pixel_width, pixel_height = (np.where(known, side, scale) for side in pixel[:2])
+        edge = np.minimum(np.broadcast_to(across, x.shape)[inside] * pixel_width, along[inside] * pixel_height)
         return Places(
             source=near[inside],
             mosaic=np.full(count, index),
             x=x[inside],
             y=y[inside],
-            edge=edge[inside],
+            pixel_width_arcsec=pixel_width,
+            pixel_height_arcsec=pixel_height,
+            edge_arcsec=edge,
             height=np.full(count, height),
             width=np.full(count, width),
-            scale_arcsec=np.full(count, mosaic.pixel_scale_arcsec),
+            seamless=np.full(count, mosaic.is_seamless),
         )
 
 
-def find_sources(
+def locate_sources(
     catalogue: Catalogue,
     wanted: NDArray[np.int64],
-    paths: Sequence[Path],
+    mosaics: Mosaics,
     seen: Callable[[int, Mosaic], None] = lambda index, mosaic: None,
 ) -> Places:
     """Find some rows of a catalogue on mosaics; `seen` is called with each mosaic's index and header.
@@ -114,14 +126,14 @@ def find_sources(
     """
     locator = Locator(catalogue.ra_deg, catalogue.dec_deg, wanted)
     found = []
-    for index, path in enumerate(track(paths, "reading headers")):
-        mosaic = Mosaic.open(path)
+    for index in track(range(len(mosaics)), "reading headers"):
+        mosaic = mosaics.open(index)
         seen(index, mosaic)
         found.append(locator.find(mosaic, index))
     places = join_places(found)
     if len(places) == 0:
         raise RadiosslError(
-            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(paths)} mosaic(s), the nearest is "
+            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(mosaics)} mosaic(s), the nearest is "
             f"{locator.nearest_deg:.2f} degrees from the centre of one; check the position columns and their units"
         )
     return places
@@ -129,7 +141,8 @@ def find_sources(
 
 def join_places(parts: Iterable[Places]) -> Places:
     """Return the places of all `parts`, at least one, as one."""
-    return Places(*(np.concatenate(arrays) for arrays in zip(*map(astuple, parts), strict=True)))
+    parts = list(parts)
+    return Places(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Places)))
 
 
 def _footprint(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:
@@ -146,28 +159,3 @@ def _footprint(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:
     # The border is sampled, so a little is added; beyond a hemisphere it no longer bounds the inside.
     radius = 1.05 * float(angles.max()) + 2 * mosaic.pixel_scale_arcsec / 3600
     return vectors[-1], radius if radius < 60 else 180.0
-
-
-def best_places(places: Places, paths: Sequence[Path]) -> Places:
-    """Keep one place per source: not blank if there is such a one, then farthest from an edge."""
-    _, inverse, counts = np.unique(places.source, return_inverse=True, return_counts=True)
-    blank = np.zeros(len(places), dtype=bool)
-    several = np.flatnonzero(counts[inverse] > 1)
-    if several.size:
-        blank[several] = _blank_at(places.take(several), paths)
-    order = np.lexsort((places.mosaic, -places.edge, blank, places.source))
-    _, first = np.unique(places.source[order], return_index=True)
-    return places.take(order[first])
-
-
-def _blank_at(places: Places, paths: Sequence[Path]) -> NDArray[np.bool_]:
-    """Tell for each place whether its pixel is blank."""
-    blank = np.zeros(len(places), dtype=bool)
-    order = np.lexsort((places.y, places.mosaic))
-    mosaics, first = np.unique(places.mosaic[order], return_index=True)
-    groups = np.split(order, first[1:])
-    for index, here in track(list(zip(mosaics, groups, strict=True)), "comparing mosaics"):
-        boxes = [Box(round(places.x[row]), round(places.y[row]), 1, 1) for row in here]
-        with Mosaic.open(paths[index]) as mosaic:
-            blank[here] = [bool(np.isnan(pixel[0, 0])) for pixel in mosaic.read_boxes(boxes)]
-    return blank

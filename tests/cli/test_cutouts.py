@@ -42,7 +42,7 @@ def run(capsys, *arguments):
 def test_blind_cuts_and_says_how_many(capsys, tmp_path, mosaics):
     status, out, _ = run(capsys, "cutouts", "blind", mosaics, "--out", tmp_path / "s", "--size", 32, "--overlap", 0)
     assert status == 0
-    assert out.splitlines() == [f"{tmp_path / 's'}: 18 cutouts from 2 mosaics"]
+    assert out.splitlines() == [f"{tmp_path / 's'}: 18 cutouts from 2 mosaics (m0.fits: 9, m1.fits: 9)"]
     assert len(open_store(tmp_path / "s")) == 18
 
 
@@ -58,7 +58,7 @@ def test_sources_are_cut_and_the_others_counted(capsys, tmp_path, mosaics, catal
     )
     assert status == 0
     assert out == (
-        f"{tmp_path / 's'}: 1 cutout from 2 mosaics; not cut: 1 outside, 1 too small "
+        f"{tmp_path / 's'}: 1 cutout from 1 of 2 mosaics (m0.fits: 1); not cut: 1 outside, 1 too small "
         f"(listed in {tmp_path / 's' / 'not_cut.csv'})\n"
     )
     store = open_store(tmp_path / "s")
@@ -80,7 +80,10 @@ def test_notes_on_the_catalogue_go_to_the_error_channel(capsys, tmp_path, mosaic
 def test_sources_can_be_detected(capsys, tmp_path, mosaics):
     status, out, _ = run(capsys, "cutouts", "sources", mosaics, "--detect", "--size", 30, "--out", tmp_path / "s")
     assert status == 0
-    assert out.splitlines() == ["found 2 sources above 5 sigma", f"{tmp_path / 's'}: 2 cutouts from 2 mosaics"]
+    assert out.splitlines() == [
+        "found 2 sources above 5 sigma",
+        f"{tmp_path / 's'}: 2 cutouts from 2 mosaics (m0.fits: 1, m1.fits: 1)",
+    ]
     store = open_store(tmp_path / "s")
     np.testing.assert_allclose(np.sort(store.column("ra_deg")), [10, 11], atol=1e-4)
     assert (store.column("snr") > 50).all()
@@ -118,7 +121,8 @@ def test_the_same_command_again_does_nothing_and_another_one_is_refused(capsys, 
     before = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "s").iterdir()}
     status, out, _ = run(capsys, *command)
     assert status == 0
-    assert out == f"{tmp_path / 's'}: 2 cutouts from 2 mosaics; complete before, nothing was cut again\n"
+    made = f"{tmp_path / 's'}: 2 cutouts from 2 mosaics (m0.fits: 1, m1.fits: 1)"
+    assert out == f"{made}; complete before, nothing was cut again\n"
     status, _, err = run(capsys, *command[:-1], 48)
     assert status == 1
     assert "finished store already" in err

@@ -12,7 +12,7 @@ from radiossl import RadiosslError
 from radiossl.datasets.published import import_set
 from radiossl.datasets.rgz import CLASSES, mean_direction, position_of_name, read_rgz_dr1
 from radiossl.survey.catalogue import read_catalogue
-from radiossl.survey.cutting import source_cutouts
+from radiossl.survey.sources import cut_sources
 
 # Batches --------------------------------------------------------------------------------------------------------------
 
@@ -189,7 +189,7 @@ def test_real_sources_can_be_cut_from_first(real_data, tmp_path):
     csv.write_csv(table.take(pa.array(sorted(set(rows)))), tmp_path / "rgz.csv")
     catalogue = read_catalogue(tmp_path / "rgz.csv")
     assert catalogue.extent_arcsec is not None
-    result = source_cutouts(paths, catalogue, tmp_path / "store")
+    result = cut_sources(paths, catalogue, tmp_path / "store")
     assert len(result.store) == len(set(rows))
     assert set(result.store.column("label")) <= set(CLASSES)
     bright = [result.store.pixels(i).max() > 5 * result.store.column("rms")[i] for i in range(len(result.store))]

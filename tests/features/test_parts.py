@@ -18,7 +18,7 @@ from radiossl.features.neighbours import knn_predict
 from radiossl.features.parts import _write_part, write_features
 from radiossl.features.table import FeatureTable
 from radiossl.store.store import open_store
-from radiossl.survey.cutting import source_cutouts
+from radiossl.survey.sources import cut_sources
 from radiossl.weights.backbone import load_backbone, save_backbone
 
 
@@ -237,7 +237,7 @@ def test_bfloat16_is_said_and_leaves_the_neighbours_as_they_are(real_data, tmp_p
     """kNN decisions of released weights on real images, in both precisions."""
     released = load_backbone(Path(__file__).parents[2] / "checkpoints" / "simclr-first-boxes")
     tiles = sorted((real_data / "first" / "tiles").glob("*.fits*"))[:120]
-    source_cutouts(tiles, real_data / "first" / "catalogue.csv", tmp_path / "store")
+    cut_sources(tiles, real_data / "first" / "catalogue.csv", tmp_path / "store")
     store = open_store(tmp_path / "store")
     tables = {}
     for bfloat16 in (False, True):

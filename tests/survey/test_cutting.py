@@ -15,10 +15,12 @@ from astropy.io import fits
 from radiossl import RadiosslError, open_store
 from radiossl.store import store as store_module
 from radiossl.store.store import store_manifest
-from radiossl.survey import cutting
+from radiossl.survey import blind
+from radiossl.survey import sources as sources_module
+from radiossl.survey.blind import cut_blind, window_starts
 from radiossl.survey.catalogue import Catalogue
-from radiossl.survey.cutting import blind_cutouts, source_cutouts, window_starts
 from radiossl.survey.mosaic import Mosaic
+from radiossl.survey.sources import cut_sources
 
 SCALE = 2.0  # arcsec per pixel
 
@@ -96,7 +98,7 @@ def test_a_window_larger_than_the_mosaic_is_centred_on_it(length):
 def test_blind_cutouts_are_the_pieces_that_their_ids_name(tmp_path, name):
     pixels = noise((150, 110))
     path = write_mosaic(tmp_path / name, pixels)
-    result = blind_cutouts([path], tmp_path / "store", size=40)
+    result = cut_blind([path], tmp_path / "store", size=40)
     store = result.store
     assert len(store) == len(window_starts(150, 40, 0.5)) * len(window_starts(110, 40, 0.5))
     ids = store.column("cutout_id")
@@ -119,15 +121,15 @@ def test_windows_blanker_than_the_limit_are_left_out(tmp_path):
     pixels = noise((64, 128))
     pixels[:, :26] = np.nan  # 40.6 % of the first window
     path = write_mosaic(tmp_path / "m.fits", pixels)
-    result = blind_cutouts([path], tmp_path / "a", size=64, overlap=0, max_blank=0.4)
+    result = cut_blind([path], tmp_path / "a", size=64, overlap=0, max_blank=0.4)
     assert result.store.column("cutout_id").tolist() == ["m_x00064_y00000"]
     assert result.not_cut == {"blank": 1}
-    assert len(blind_cutouts([path], tmp_path / "b", size=64, overlap=0, max_blank=0.41).store) == 2
+    assert len(cut_blind([path], tmp_path / "b", size=64, overlap=0, max_blank=0.41).store) == 2
 
 
 def test_a_small_mosaic_gives_one_padded_cutout(tmp_path):
     pixels = noise((50, 60))
-    store = blind_cutouts([write_mosaic(tmp_path / "m.fits", pixels)], tmp_path / "s", size=64).store
+    store = cut_blind([write_mosaic(tmp_path / "m.fits", pixels)], tmp_path / "s", size=64).store
     assert len(store) == 1
     found = store.pixels(0)
     assert np.isnan(found).sum() == 64 * 64 - 50 * 60
@@ -138,7 +140,7 @@ def test_a_small_mosaic_gives_one_padded_cutout(tmp_path):
 def test_mosaics_of_one_name_in_two_folders_stay_apart(tmp_path):
     for folder, seed in (("one", 1), ("two", 2)):
         write_mosaic(tmp_path / folder / "m.fits", noise((32, 32), seed))
-    store = blind_cutouts([tmp_path / "one", tmp_path / "two"], tmp_path / "s", size=32).store
+    store = cut_blind([tmp_path / "one", tmp_path / "two"], tmp_path / "s", size=32).store
     assert store.column("cutout_id").tolist() == ["one_m_x00000_y00000", "two_m_x00000_y00000"]
     assert store.column("mosaic").tolist() == ["one/m.fits", "two/m.fits"]
     np.testing.assert_array_equal(store.pixels(1), noise((32, 32), 2))
@@ -146,7 +148,7 @@ def test_mosaics_of_one_name_in_two_folders_stay_apart(tmp_path):
 
 def test_the_provenance_tells_what_was_cut_from_what(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
-    blind_cutouts([path], tmp_path / "s", size=32, overlap=0.25)
+    cut_blind([path], tmp_path / "s", size=32, overlap=0.25)
     provenance = store_manifest(tmp_path / "s")["provenance"]
     assert provenance["command"] == "cutouts blind"
     assert provenance["parameters"] == {"size": 32, "overlap": 0.25, "max_blank": 0.4}
@@ -168,7 +170,7 @@ def test_a_source_is_in_the_middle_of_its_cutout(tmp_path, name, size):
     for x, y in positions:
         pixels[round(y), round(x)] = 1.0
     path = write_mosaic(tmp_path / name, pixels)
-    store = source_cutouts([path], at(path, *positions), tmp_path / "s", size=size).store
+    store = cut_sources([path], at(path, *positions), tmp_path / "s", size=size).store
     assert len(store) == 20
     assert (store.shapes == size).all()
     for row in range(20):
@@ -183,17 +185,17 @@ def test_a_source_is_in_the_middle_of_its_cutout(tmp_path, name, size):
 def test_the_position_of_a_source_is_its_own(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((100, 100)))
     sources = at(path, (40.3, 60.8))
-    store = source_cutouts([path], sources, tmp_path / "s", size=20).store
+    store = cut_sources([path], sources, tmp_path / "s", size=20).store
     assert (store.column("ra_deg")[0], store.column("dec_deg")[0]) == (sources.ra_deg[0], sources.dec_deg[0])
 
 
 def test_boxes_are_a_multiple_of_the_extent_but_not_too_small(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((200, 200)))
     sources = at(path, (100, 100), (100, 101), (100, 102), extent=[100.0, 0.0, 41.0])
-    store = source_cutouts([path], sources, tmp_path / "s", min_size=10).store
+    store = cut_sources([path], sources, tmp_path / "s", min_size=10).store
     sizes = dict(zip(store.column("cutout_id"), store.shapes[:, 0], strict=True))
     assert sizes == {"s0": 75, "s1": 10, "s2": 31}  # 1.5 x 100 / 2, the minimum, ceil(30.75)
-    other = source_cutouts([path], sources, tmp_path / "t", box_factor=1.0, min_size=10).store
+    other = cut_sources([path], sources, tmp_path / "t", box_factor=1.0, min_size=10).store
     assert sorted(other.shapes[:, 1]) == [10, 21, 50]
 
 
@@ -203,16 +205,17 @@ def test_sources_that_cannot_be_cut_are_listed_with_the_reason(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", pixels)
     positions = [(100, 100), (300, 100), (100, 60), (180, 100), None, (60, 60), (1, 1), (199.6, 50)]
     sources = at(path, *positions, extent=[50, 50, 8, 50, 50, np.nan, 150, 50])
-    result = source_cutouts([path], sources, tmp_path / "s", min_extent_arcsec=10)
+    result = cut_sources([path], sources, tmp_path / "s", min_extent_arcsec=10)
     assert result.store.column("cutout_id").tolist() == ["s0"]
     reasons = {"s1": "outside", "s2": "too small", "s3": "blank", "s4": "no position", "s5": "no extent"}
-    assert not_cut(tmp_path / "s") == {**reasons, "s6": "blank", "s7": "outside"}
-    assert result.not_cut == {"outside": 2, "too small": 1, "blank": 2, "no position": 1, "no extent": 1}
+    assert not_cut(tmp_path / "s") == {**reasons, "s6": "beyond the edge", "s7": "outside"}
+    counts = {"outside": 2, "too small": 1, "blank": 1, "beyond the edge": 1, "no position": 1, "no extent": 1}
+    assert result.not_cut == counts
 
 
 def test_when_all_are_cut_there_is_no_list(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((50, 50)))
-    result = source_cutouts([path], at(path, (25, 25)), tmp_path / "s", size=20)
+    result = cut_sources([path], at(path, (25, 25)), tmp_path / "s", size=20)
     assert result.not_cut == {}
     assert not (tmp_path / "s" / "not_cut.csv").exists()
 
@@ -221,7 +224,7 @@ def test_a_source_on_several_mosaics_is_cut_where_it_is_farthest_from_an_edge(tm
     write_mosaic(tmp_path / "a.fits", noise((100, 100), 1))
     write_mosaic(tmp_path / "b.fits", noise((100, 100), 2), ra=150.0 - 60 * SCALE / 3600)  # 60 pixels to the west
     sources = at(tmp_path / "a.fits", (70, 50), (90, 50), (20, 50))
-    store = source_cutouts([tmp_path], sources, tmp_path / "s", size=20).store
+    store = cut_sources([tmp_path], sources, tmp_path / "s", size=20).store
     found = dict(zip(store.column("cutout_id"), store.column("mosaic"), strict=True))
     assert found == {"s0": "a.fits", "s1": "b.fits", "s2": "a.fits"}
 
@@ -232,7 +235,7 @@ def test_a_mosaic_that_is_blank_there_is_passed_over(tmp_path):
     write_mosaic(tmp_path / "a.fits.fz", pixels)
     write_mosaic(tmp_path / "b.fits", noise((100, 100), 2), ra=150.0 - 60 * SCALE / 3600)
     sources = at(tmp_path / "a.fits.fz", (70, 50), (65, 60), (12, 50))
-    store = source_cutouts([tmp_path], sources, tmp_path / "s", size=16).store
+    store = cut_sources([tmp_path], sources, tmp_path / "s", size=16).store
     found = dict(zip(store.column("cutout_id"), store.column("mosaic"), strict=True))
     assert found == {"s0": "b.fits", "s1": "b.fits", "s2": "a.fits.fz"}
 
@@ -242,7 +245,7 @@ def test_a_mosaic_across_the_origin_of_right_ascension_is_searched_on_both_sides
     sources = at(path, (20, 50), (80, 50))
     assert sources.ra_deg.min() < 1
     assert sources.ra_deg.max() > 359
-    assert len(source_cutouts([path], sources, tmp_path / "s", size=16).store) == 2
+    assert len(cut_sources([path], sources, tmp_path / "s", size=16).store) == 2
 
 
 def test_an_all_sky_mosaic_is_searched_everywhere(tmp_path):
@@ -253,7 +256,7 @@ def test_an_all_sky_mosaic_is_searched_everywhere(tmp_path):
     fits.PrimaryHDU(noise((180, 340)), head).writeto(tmp_path / "m.fits")
     rng = np.random.default_rng(0)
     sky = np.stack([rng.uniform(0, 360, 50), rng.uniform(-85, 85, 50)], axis=1)
-    assert len(source_cutouts([tmp_path / "m.fits"], catalogue(sky), tmp_path / "s", size=8).store) >= 48
+    assert len(cut_sources([tmp_path / "m.fits"], catalogue(sky), tmp_path / "s", size=8).store) >= 48
 
 
 def test_catalogue_columns_travel_with_their_types(tmp_path):
@@ -265,7 +268,7 @@ def test_catalogue_columns_travel_with_their_types(tmp_path):
         "good": pa.array([True, None, False]),
     }
     sources = at(path, (50, 70), (50, 30), (50, 50), **columns)  # cut in another order than they are given
-    table = source_cutouts([path], sources, tmp_path / "s", size=20).store.table
+    table = cut_sources([path], sources, tmp_path / "s", size=20).store.table
     assert [table.schema.field(name).type for name in columns] == [array.type for array in columns.values()]
     rows = {row["cutout_id"]: row for row in table.to_pylist()}
     assert list(rows) == ["s1", "s2", "s0"]
@@ -276,8 +279,8 @@ def test_catalogue_columns_travel_with_their_types(tmp_path):
 
 def test_a_box_larger_than_any_memory_is_left_out_unread(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((50, 50)))
-    result = source_cutouts([path], at(path, (25, 25), (20, 20), extent=[1e12, 20.0]), tmp_path / "s")
-    assert result.not_cut == {"blank": 1}
+    result = cut_sources([path], at(path, (25, 25), (20, 20), extent=[1e12, 20.0]), tmp_path / "s")
+    assert result.not_cut == {"beyond the edge": 1}
 
 
 # Interruption ---------------------------------------------------------------------------------------------------------
@@ -286,13 +289,15 @@ def test_a_box_larger_than_any_memory_is_left_out_unread(tmp_path):
 @pytest.mark.parametrize("how", ["blind", "sources"])
 def test_an_interrupted_run_is_completed_to_the_same_store(tmp_path, monkeypatch, how):
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
-    monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
+    monkeypatch.setattr(blind, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((160, 160)))
     positions = np.random.default_rng(0).uniform(20, 140, (40, 2))
     sources = at(path, *positions, flux=np.arange(40.0))
 
     def cut(out):
-        return blind_cutouts([path], out, size=32) if how == "blind" else source_cutouts([path], sources, out, size=32)
+        return cut_blind([path], out, size=32) if how == "blind" else cut_sources([path], sources, out, size=32)
+
+    cutting = blind if how == "blind" else sources_module
 
     whole = cut(tmp_path / "whole").store
     assert len(list((tmp_path / "whole").glob("*.arrow"))) > 3
@@ -321,45 +326,45 @@ def test_an_unfinished_store_of_other_parameters_is_not_completed(tmp_path, monk
     paths = [write_mosaic(tmp_path / f"m{number}.fits", noise((64, 64))) for number in range(2)]
     interrupt_at_shard(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        blind_cutouts(paths, tmp_path / "s", size=32)
+        cut_blind(paths, tmp_path / "s", size=32)
     monkeypatch.undo()
     with pytest.raises(RadiosslError, match="another command"):
-        blind_cutouts(paths, tmp_path / "s", size=16)
+        cut_blind(paths, tmp_path / "s", size=16)
 
 
 def test_an_interruption_before_the_first_shard_leaves_nothing(tmp_path, monkeypatch):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
     interrupt_at_shard(1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        blind_cutouts([path], tmp_path / "s", size=32)
+        cut_blind([path], tmp_path / "s", size=32)
     assert not (tmp_path / "s").exists()
 
 
 def interrupt_at_shard(number, monkeypatch):
     """Give every run of windows a shard of its own, and interrupt the writing of one of them."""
-    made, real = itertools.count(1), cutting.cutout_batches
+    made, real = itertools.count(1), blind.cutout_batches
 
     def batches(*arguments):
         if next(made) == number:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(cutting, "cutout_batches", batches)
+    monkeypatch.setattr(blind, "cutout_batches", batches)
     monkeypatch.setattr("radiossl.store.store.SHARD_BYTES", 1)
 
 
 def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
-    monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
+    monkeypatch.setattr(blind, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
-    blind_cutouts([path], tmp_path / "one", size=32)
-    blind_cutouts([path], tmp_path / "two", size=32, workers=2)
+    cut_blind([path], tmp_path / "one", size=32)
+    cut_blind([path], tmp_path / "two", size=32, workers=2)
     same_store(tmp_path / "one", tmp_path / "two")
 
 
 def killed_once(mark, job, **options):
-    """As `_blind_batches`; the process that comes to window 10 first is killed in the middle of its shard."""
-    batches = list(cutting._blind_batches(job, **options))
+    """As `_batches`; the process that comes to window 10 first is killed in the middle of its shard."""
+    batches = list(blind._batches(job, **options))
     yield from batches[:1]
     if job[0].start == 10 and not mark.exists():
         mark.touch()
@@ -371,27 +376,27 @@ def test_a_killed_worker_leaves_the_store_complete_and_without_doubles(tmp_path,
     import distributed
 
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
-    monkeypatch.setattr(cutting, "_RUN_BYTES", 5 * 4 * 32**2)
+    monkeypatch.setattr(blind, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
-    blind_cutouts([path], tmp_path / "one", size=32)
-    monkeypatch.setattr(cutting, "_blind_batches", partial(killed_once, tmp_path / "mark"))
+    cut_blind([path], tmp_path / "one", size=32)
+    monkeypatch.setattr(blind, "_batches", partial(killed_once, tmp_path / "mark"))
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=50
     ) as cluster:
-        result = blind_cutouts([path], tmp_path / "two", size=32, scheduler=cluster.scheduler_address)
+        result = cut_blind([path], tmp_path / "two", size=32, scheduler=cluster.scheduler_address)
         assert (tmp_path / "mark").exists()
-        again = blind_cutouts([path], tmp_path / "two", size=32, scheduler=cluster.scheduler_address)
+        again = cut_blind([path], tmp_path / "two", size=32, scheduler=cluster.scheduler_address)
     assert (result.again, again.again) == (False, True)
     same_store(tmp_path / "one", tmp_path / "two")
 
 
 def test_a_mosaic_that_has_changed_makes_another_store(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
-    assert not blind_cutouts([path], tmp_path / "s", size=32).again
-    assert blind_cutouts([path], tmp_path / "s", size=32).again
+    assert not cut_blind([path], tmp_path / "s", size=32).again
+    assert cut_blind([path], tmp_path / "s", size=32).again
     os.utime(path, ns=(0, 0))
     with pytest.raises(RadiosslError, match="finished store already"):
-        blind_cutouts([path], tmp_path / "s", size=32)
+        cut_blind([path], tmp_path / "s", size=32)
 
 
 # Bad input ------------------------------------------------------------------------------------------------------------
@@ -412,7 +417,7 @@ def test_a_mosaic_that_has_changed_makes_another_store(tmp_path):
 def test_blind_parameters_out_of_range_are_refused(tmp_path, parameters, message):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
     with pytest.raises(RadiosslError, match=message):
-        blind_cutouts([path], tmp_path / "s", **{"size": 32, **parameters})
+        cut_blind([path], tmp_path / "s", **{"size": 32, **parameters})
     assert not (tmp_path / "s").exists()
 
 
@@ -430,16 +435,16 @@ def test_blind_parameters_out_of_range_are_refused(tmp_path, parameters, message
 def test_source_parameters_out_of_range_are_refused(tmp_path, parameters, message):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
     with pytest.raises(RadiosslError, match=message):
-        source_cutouts([path], at(path, (30, 30)), tmp_path / "s", **parameters)
+        cut_sources([path], at(path, (30, 30)), tmp_path / "s", **parameters)
 
 
 def test_mosaics_without_a_value_are_named(tmp_path):
     path = write_mosaic(tmp_path / "void.fits", np.full((64, 64), np.nan, np.float32))
     message = r"void\.fits: every pixel of the mosaic is blank"
     with pytest.raises(RadiosslError, match=message):
-        blind_cutouts([path], tmp_path / "a", size=32)
+        cut_blind([path], tmp_path / "a", size=32)
     with pytest.raises(RadiosslError, match=message):
-        source_cutouts([path], at(path, (30, 30)), tmp_path / "b", size=20)
+        cut_sources([path], at(path, (30, 30)), tmp_path / "b", size=20)
     assert not (tmp_path / "a").exists()
 
 
@@ -448,19 +453,19 @@ def test_a_limit_that_nothing_passes_is_named(tmp_path):
     pixels[::2] = np.nan
     path = write_mosaic(tmp_path / "m.fits", pixels)
     with pytest.raises(RadiosslError, match="more than 40% blank, allow more with --max-blank"):
-        blind_cutouts([path], tmp_path / "s", size=32)
+        cut_blind([path], tmp_path / "s", size=32)
 
 
 def test_a_catalogue_of_another_sky_is_refused_with_the_distance(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
     with pytest.raises(RadiosslError, match=r"none of 1 sources lies on the 1 mosaic.*nearest is 10\.0"):
-        source_cutouts([path], catalogue([(150.0, 12.0)]), tmp_path / "s", size=20)
+        cut_sources([path], catalogue([(150.0, 12.0)]), tmp_path / "s", size=20)
 
 
 def test_a_catalogue_of_nothing_but_exclusions_is_refused(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
     with pytest.raises(RadiosslError, match=r"no source is left to cut \(1 too small\)"):
-        source_cutouts([path], at(path, (30, 30), extent=[5.0]), tmp_path / "s", min_extent_arcsec=10)
+        cut_sources([path], at(path, (30, 30), extent=[5.0]), tmp_path / "s", min_extent_arcsec=10)
 
 
 def test_an_out_folder_in_use_is_left_alone(tmp_path):
@@ -468,14 +473,14 @@ def test_an_out_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "thesis.tex").touch()
     with pytest.raises(RadiosslError, match="not empty"):
-        blind_cutouts([path], tmp_path / "s", size=32)
+        cut_blind([path], tmp_path / "s", size=32)
     assert [file.name for file in (tmp_path / "s").iterdir()] == ["thesis.tex"]
 
 
 def test_an_out_folder_that_cannot_be_made_is_refused(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", noise((64, 64)))
     with pytest.raises(RadiosslError, match="choose another --out"):
-        blind_cutouts([path], path / "store", size=32)
+        cut_blind([path], path / "store", size=32)
 
 
 # Real data ------------------------------------------------------------------------------------------------------------
@@ -483,7 +488,7 @@ def test_an_out_folder_that_cannot_be_made_is_refused(tmp_path):
 
 def test_real_first_sources_are_in_the_middle_of_their_tiles(real_data, tmp_path):
     tiles = sorted((real_data / "first" / "tiles").glob("*.fits.fz"))[::30]
-    result = source_cutouts(tiles, real_data / "first" / "catalogue.csv", tmp_path / "s", size=150)
+    result = cut_sources(tiles, real_data / "first" / "catalogue.csv", tmp_path / "s", size=150)
     store = result.store
     assert len(store) >= len(tiles) > 30
     assert result.not_cut["outside"] == 1099 - len(store)
@@ -500,7 +505,7 @@ def test_real_first_sources_are_in_the_middle_of_their_tiles(real_data, tmp_path
 
 
 def test_real_scorpio_is_cut_blindly(real_data, tmp_path):
-    store = blind_cutouts([real_data / "scorpio"], tmp_path / "s", size=500, overlap=0).store
+    store = cut_blind([real_data / "scorpio"], tmp_path / "s", size=500, overlap=0).store
     assert len(store) == 4
     assert set(store.column("unit")) == {"Jy/beam"}
     assert store.column("beam_major_arcsec")[0] == pytest.approx(6.5)
@@ -528,12 +533,12 @@ def survey_with_damage(folder):
 def test_damaged_mosaics_are_skipped_listed_and_the_rest_is_done(tmp_path):
     damaged = survey_with_damage(tmp_path / "m")
     with pytest.raises(RadiosslError, match="fits"):
-        blind_cutouts([tmp_path / "m"], tmp_path / "stop", size=40)
-    result = blind_cutouts([tmp_path / "m"], tmp_path / "blind", size=40, on_error="skip")
+        cut_blind([tmp_path / "m"], tmp_path / "stop", size=40)
+    result = cut_blind([tmp_path / "m"], tmp_path / "blind", size=40, on_error="skip")
     assert set(result.skipped) == damaged
     with (tmp_path / "blind" / "skipped.csv").open() as file:
         assert {row["mosaic"]: row["reason"] for row in csv.DictReader(file)} == result.skipped
-    alone = blind_cutouts(sorted((tmp_path / "m").glob("good*")), tmp_path / "alone", size=40)
+    alone = cut_blind(sorted((tmp_path / "m").glob("good*")), tmp_path / "alone", size=40)
     assert alone.skipped == {}
     assert not (tmp_path / "alone" / "skipped.csv").exists()
     np.testing.assert_array_equal(alone.store.column("cutout_id"), result.store.column("cutout_id"))
@@ -543,7 +548,7 @@ def test_damaged_mosaics_are_skipped_listed_and_the_rest_is_done(tmp_path):
 def test_sources_on_damaged_mosaics_are_outside(tmp_path):
     damaged = survey_with_damage(tmp_path / "m")
     sky = [(150.0, 2.0), (151.0, 2.0), (160.0, 2.0), (161.0, 2.0)]
-    result = source_cutouts([tmp_path / "m"], catalogue(sky), tmp_path / "s", size=20, on_error="skip")
+    result = cut_sources([tmp_path / "m"], catalogue(sky), tmp_path / "s", size=20, on_error="skip")
     assert result.store.column("cutout_id").tolist() == ["s0", "s1"]
     assert not_cut(tmp_path / "s") == {"s2": "outside", "s3": "outside"}
     assert set(result.skipped) == damaged
@@ -552,6 +557,6 @@ def test_sources_on_damaged_mosaics_are_outside(tmp_path):
 def test_where_nothing_can_be_read_the_first_reason_is_given(tmp_path):
     (tmp_path / "a.fits").write_bytes(b"")
     with pytest.raises(RadiosslError, match=r"none of 1 mosaic\(s\) can be read; the first: .*a.fits"):
-        blind_cutouts([tmp_path / "a.fits"], tmp_path / "s", on_error="skip")
+        cut_blind([tmp_path / "a.fits"], tmp_path / "s", on_error="skip")
     with pytest.raises(RadiosslError, match="--on-error ignore: expected stop or skip"):
-        blind_cutouts([tmp_path / "a.fits"], tmp_path / "s", on_error="ignore")
+        cut_blind([tmp_path / "a.fits"], tmp_path / "s", on_error="ignore")

@@ -14,7 +14,9 @@ from astropy.wcs import WCS
 
 from radiossl import RadiosslError
 from radiossl.survey import fits_image
-from radiossl.survey.mosaic import Box, Mosaic, find_mosaics, mosaic_labels, normalise_unit
+from radiossl.survey.finding import find_mosaics, mosaic_labels
+from radiossl.survey.header import normalise_unit
+from radiossl.survey.mosaic import Box, Mosaic
 
 SHAPE = (60, 90)
 

@@ -15,8 +15,8 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from radiossl.io.errors import RadiosslError
-from radiossl.survey import simulation as simulate
-from radiossl.survey.simulation import SurveySpec, simulate_survey, simulate_tile
+from radiossl.survey.simulation import SurveySpec, simulate_survey, simulate_tile, sky, telescope
+from radiossl.survey.simulation.morphology import MORPHOLOGIES, oriented
 
 SMALL = SurveySpec(tiles=2, size=256, sources=20, seed=3)
 
@@ -34,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def noise_of(spec: SurveySpec) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return simulate._noise(rng, spec, simulate._pointings(rng, spec))
+    return telescope.unit_noise(rng, spec, telescope.draw_pointings(rng, spec))
 
 
 def correlation(image: np.ndarray) -> np.ndarray:
@@ -69,9 +69,9 @@ def test_noise_between_sources_has_the_rms_asked_for():
 
 @pytest.mark.parametrize("beam", [5.0, 10.0])
 def test_noise_is_correlated_like_the_beam(beam, monkeypatch):
-    monkeypatch.setattr(simulate, "STRIPE_SHARE", 0.0)
+    monkeypatch.setattr(telescope, "STRIPE_SHARE", 0.0)
     spec = SurveySpec(size=512, sources=1, beam_major_arcsec=beam, beam_minor_arcsec=beam)
-    sigma_px = simulate.GRAIN * beam / 2.3548 / 1.8
+    sigma_px = telescope.GRAIN * beam / 2.3548 / 1.8
     measured = correlation(noise_of(spec))
     for lag in (1, 2, 4):
         expected = np.exp(-(lag**2) / (4 * sigma_px**2))
@@ -80,7 +80,7 @@ def test_noise_is_correlated_like_the_beam(beam, monkeypatch):
 
 
 def test_noise_is_longer_along_the_beam(monkeypatch):
-    monkeypatch.setattr(simulate, "STRIPE_SHARE", 0.0)
+    monkeypatch.setattr(telescope, "STRIPE_SHARE", 0.0)
     spec = SurveySpec(size=512, sources=1, beam_major_arcsec=10.0, beam_minor_arcsec=5.0, beam_pa_deg=45.0)
     measured = correlation(noise_of(spec))
     assert measured[2, -2] > measured[2, 2] + 0.2  # north-east is up and to the left
@@ -89,7 +89,7 @@ def test_noise_is_longer_along_the_beam(monkeypatch):
 def test_stripes_reach_further_than_the_beam(monkeypatch):
     spec = SurveySpec(size=512, sources=1)
     far = np.abs(correlation(noise_of(spec))[20:40, 20:40]).max()
-    monkeypatch.setattr(simulate, "STRIPE_SHARE", 0.0)
+    monkeypatch.setattr(telescope, "STRIPE_SHARE", 0.0)
     assert far > 2 * np.abs(correlation(noise_of(spec))[20:40, 20:40]).max()
 
 
@@ -129,7 +129,7 @@ def test_catalogue_has_every_class_and_unique_names(survey):
     _, truth = survey
     assert len(truth) == 40
     assert len(set(truth["source_id"])) == 40
-    assert set(truth["class"]) == set(simulate.CLASS_SHARES)
+    assert set(truth["class"]) == set(sky.CLASS_SHARES)
     assert truth["snr"].min() >= 8
     assert truth["extent_arcsec"].min() >= 6.4 - 0.01
     assert ((truth["pa_deg"] >= 0) & (truth["pa_deg"] <= 180)).all()
@@ -137,9 +137,9 @@ def test_catalogue_has_every_class_and_unique_names(survey):
 
 
 def test_bright_compact_sources_are_where_and_as_bright_as_the_catalogue_says(monkeypatch):
-    monkeypatch.setattr(simulate, "CLASS_SHARES", {"compact": 1.0})
-    monkeypatch.setattr(simulate, "SNR_RANGE", (300.0, 2000.0))
-    monkeypatch.setattr(simulate, "BACKGROUND_PER_DEG2", 0.0)
+    monkeypatch.setattr(sky, "CLASS_SHARES", {"compact": 1.0})
+    monkeypatch.setattr(sky, "SNR_RANGE", (300.0, 2000.0))
+    monkeypatch.setattr(sky, "BACKGROUND_PER_DEG2", 0.0)
     spec = SurveySpec(size=384, sources=8, seed=5)
     image, _, truth = simulate_tile(spec, 0)
     for row in truth:
@@ -155,7 +155,7 @@ def test_bright_compact_sources_are_where_and_as_bright_as_the_catalogue_says(mo
 
 def test_a_point_source_has_the_beams_shape():
     spec = SurveySpec(beam_major_arcsec=10.0, beam_minor_arcsec=5.0, beam_pa_deg=30.0)
-    stamp, left, bottom = simulate._render(np.array([[0.3, -0.2, 2.0, 0.0]]), spec)
+    stamp, left, bottom = sky._render(np.array([[0.3, -0.2, 2.0, 0.0]]), spec)
     y, x = np.mgrid[: stamp.shape[0], : stamp.shape[1]]
     east, north = -(x + left - 0.3) * 1.8, (y + bottom + 0.2) * 1.8
     pa = np.radians(30.0)
@@ -164,11 +164,11 @@ def test_a_point_source_has_the_beams_shape():
     np.testing.assert_allclose(stamp, literal, atol=0.004)
 
 
-@pytest.mark.parametrize("name", [name for name in simulate.MORPHOLOGIES if name != "compact"])
+@pytest.mark.parametrize("name", [name for name in MORPHOLOGIES if name != "compact"])
 def test_sources_have_the_size_and_direction_asked_for(name):
     rng = np.random.default_rng(8)
     for pa in (0.0, 35.0, 120.0):
-        x, y, flux, sigma = simulate._oriented(simulate.MORPHOLOGIES[name](rng), 50.0, pa).T
+        x, y, flux, sigma = oriented(MORPHOLOGIES[name](rng), 50.0, pa).T
         along = y * np.cos(np.radians(pa)) - x * np.sin(np.radians(pa))
         assert np.max(along + 1.5 * sigma) - np.min(along - 1.5 * sigma) == pytest.approx(50.0, rel=1e-6)
         assert flux.sum() == pytest.approx(1.0)
@@ -182,7 +182,7 @@ def test_frii_are_brighter_at_their_ends_than_fri():
     def outer_share(name: str) -> float:
         shares = []
         for _ in range(60):
-            x, y, flux, _ = simulate._oriented(simulate.MORPHOLOGIES[name](rng), 1.0, 0.0).T
+            x, y, flux, _ = oriented(MORPHOLOGIES[name](rng), 1.0, 0.0).T
             shares.append(flux[np.hypot(x, y) > 0.25].sum())
         return float(np.mean(shares))
 
@@ -191,10 +191,10 @@ def test_frii_are_brighter_at_their_ends_than_fri():
 
 def test_sidelobes_are_about_one_percent_of_a_source_and_spare_its_centre():
     spec = SurveySpec(size=512, sources=1)
-    sky = np.zeros((512, 512))
-    stamp, left, bottom = simulate._render(np.array([[256.0, 256.0, 0.01, 0.0]]), spec)
-    simulate._add(sky, stamp, left, bottom)
-    pattern = simulate._sidelobes(sky, spec, simulate._pointings(np.random.default_rng(2), spec))
+    plane = np.zeros((512, 512))
+    stamp, left, bottom = sky._render(np.array([[256.0, 256.0, 0.01, 0.0]]), spec)
+    sky._add(plane, stamp, left, bottom)
+    pattern = telescope.sidelobes(plane, spec, telescope.draw_pointings(np.random.default_rng(2), spec))
     assert 0.002 < pattern.max() / 0.01 < 0.02
     assert -0.02 < pattern.min() / 0.01 < -0.001
     assert abs(pattern[256, 256]) / 0.01 < 0.01
@@ -203,7 +203,7 @@ def test_sidelobes_are_about_one_percent_of_a_source_and_spare_its_centre():
 def test_places_keep_apart_where_there_is_room():
     clearance = np.full((400, 400), 500.0)
     radii = np.full(20, 20.0)
-    x, y = simulate._place(np.random.default_rng(0), clearance, radii)
+    x, y = sky._place(np.random.default_rng(0), clearance, radii)
     gaps = np.hypot(x[:, None] - x, y[:, None] - y)[~np.eye(20, dtype=bool)]
     assert gaps.min() > 40
 

@@ -1,0 +1,162 @@
+"""Which files are the mosaics of a survey: science images that can be read, each with a name of its own."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.survey.mosaic import Mosaic
+from radiossl.survey.names import AUXILIARY, NEUTRAL, name_words
+
+OnError = Literal["stop", "skip"]
+
+_FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
+_log = logging.getLogger(__name__)
+
+
+def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """List the FITS files among files, folders (all FITS in them, not deeper) and glob patterns, each once.
+
+    What imaging programs write beside an image (WSClean's ``-dirty`` and ``-psf``, ``-rms``, ``-weight`` and the like)
+    is left out where the image is there too, and a warning says so. The ``._`` files of macOS are left out.
+
+    Raises
+    ------
+    RadiosslError
+        If one of them does not exist or holds no FITS file.
+    """
+    found = [path for source in sources for path in _expand(source)]
+    if not found:
+        raise RadiosslError("no mosaic was given")
+    unique: dict[Path, Path] = {}
+    for path in found:
+        unique.setdefault(path.resolve(), path)
+    paths = list(unique.values())
+    beside = _beside_images(paths)
+    if beside:
+        names = ", ".join(sorted(path.name for path in beside)[:5]) + (", ..." if len(beside) > 5 else "")
+        _log.warning("left out beside the science images: %s (give them alone to use them)", names)
+    return [path for path in paths if path not in beside]
+
+
+def _beside_images(paths: Sequence[Path]) -> set[Path]:
+    """Return the files that were made beside a science image of the same folder, by their names."""
+    words = {path: name_words(mosaic_stem(path.name)) for path in paths}
+    science: dict[Path, list[frozenset[str]]] = {}
+    for path in paths:
+        if not words[path] & AUXILIARY:
+            science.setdefault(path.parent, []).append(words[path])
+    return {
+        path
+        for path in paths
+        if words[path] & AUXILIARY
+        and any(words[path] - AUXILIARY - NEUTRAL <= image for image in science.get(path.parent, []))
+    }
+
+
+def _expand(source: str | os.PathLike[str]) -> list[Path]:
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
+    found = sorted(item for item in candidates if item.is_file() and _is_fits_name(item.name))
+    if not found:
+        if path.is_dir() or glob.has_magic(str(source)):
+            raise RadiosslError(f"{source}: no FITS file there (.fits, .fits.gz, .fits.fz, .fit)")
+        raise RadiosslError(f"{source}: no such file or folder")
+    return found
+
+
+def _is_fits_name(name: str) -> bool:
+    return bool(_FITS_NAME.search(name)) and not name.startswith("._")
+
+
+def mosaic_labels(paths: Sequence[Path]) -> list[str]:
+    """Return a name for every mosaic that no other has: its file name, with its folder where two share one.
+
+    Raises
+    ------
+    RadiosslError
+        If that does not tell them apart, as with ``a.fits`` and ``a.fits.gz`` in one folder.
+    """
+    bearers = Counter(mosaic_stem(path.name) for path in paths)
+    labels = [
+        path.name if bearers[mosaic_stem(path.name)] == 1 else f"{path.resolve().parent.name}/{path.name}"
+        for path in paths
+    ]
+    of: dict[str, Path] = {}
+    for path, label in zip(paths, labels, strict=True):
+        twin = of.setdefault(mosaic_stem(label), path)
+        if twin is not path:
+            raise RadiosslError(
+                f"{twin} and {path}: their cutouts would have the same names; rename one or leave it out"
+            )
+    return labels
+
+
+def nothing_there(paths: Sequence[Path], otherwise: str, hdu: str | int | None = None) -> RadiosslError:
+    """Return the error for mosaics in which nothing was found: all of them blank, or else the reason `otherwise`."""
+    for path in track(paths, "looking for values"):
+        with Mosaic.open(path, hdu) as mosaic:
+            if not mosaic.is_blank():
+                return RadiosslError(f"nothing to cut out: {otherwise}")
+    others = f" and so are the {len(paths) - 1} others" if len(paths) > 1 else ""
+    return RadiosslError(f"{paths[0]}: every pixel of the mosaic is blank{others}; there is nothing to cut out")
+
+
+def mosaic_stem(label: str) -> str:
+    """Return a mosaic's label without its FITS suffixes, with which the ids of its cutouts begin."""
+    return _FITS_NAME.sub("", label).replace("/", "_")
+
+
+def readable_mosaics(
+    paths: Sequence[Path], on_error: OnError, hdu: str | int | None = None
+) -> tuple[list[Path], dict[Path, str]]:
+    """Tell readable mosaics from damaged ones.
+
+    Parameters
+    ----------
+    paths
+        FITS files.
+    on_error
+        ``stop`` takes all as readable: whoever reads them meets the damage. ``skip`` reads every pixel of every one
+        first, so that what is planned afterwards can be carried out.
+    hdu
+        See `Mosaic.open`.
+
+    Returns
+    -------
+    readable
+        In the order given.
+    damaged
+        What is wrong with each of the others.
+
+    Raises
+    ------
+    RadiosslError
+        If `on_error` is neither, or none can be read.
+    """
+    if on_error not in get_args(OnError):
+        raise RadiosslError(f"--on-error {on_error}: expected {' or '.join(get_args(OnError))}")
+    if on_error == "stop":
+        return list(paths), {}
+    readable, damaged = [], {}
+    for path in track(paths, "checking mosaics"):
+        try:
+            with Mosaic.open(path, hdu) as mosaic:
+                for _ in mosaic.read_boxes(mosaic.bands()):
+                    pass
+            readable.append(path)
+        except RadiosslError as error:
+            damaged[path] = str(error)
+    if not readable:
+        raise RadiosslError(f"none of {len(paths)} mosaic(s) can be read; the first: {next(iter(damaged.values()))}")
+    return readable, damaged

@@ -1,0 +1,56 @@
+"""Telling zeros that stand for "not observed" from zeros that were measured or made on purpose.
+
+Many mosaics are padded with exact zeros instead of NaN. A solid region of them is no coverage in an image that has its
+noise: of noise about half is negative. An image without negative pixels has been clipped, as published cutouts are, and
+its zeros are the sky: they stay. So do single zeros, which coarsely quantised noise has too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Least fraction of negative pixels among those that are not 0 by which an image has its noise.
+_LEAST_NEGATIVE = 0.05
+#: Side of the smallest solid square of zeros that no noise has: stored exactly, and in steps.
+_SIDE, _SIDE_IN_STEPS = 3, 16
+#: With fewer different values than this fraction of the pixels, the noise is stored in steps.
+_LEAST_DISTINCT = 0.5
+
+
+def padding_side(values: NDArray[np.floating]) -> int:
+    """Return the side in pixels of a square of zeros that tells padding in an image; 0 if its zeros are to be kept.
+
+    Parameters
+    ----------
+    values
+        Some of the image's pixels that are neither 0 nor blank, shape (n,).
+    """
+    if np.count_nonzero(values < 0) <= _LEAST_NEGATIVE * values.size:
+        return 0
+    return _SIDE if np.unique(values).size >= _LEAST_DISTINCT * values.size else _SIDE_IN_STEPS
+
+
+def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
+    """Tell which pixels belong to a solid region of zeros, shape (height, width).
+
+    A region is connected by the sides of its pixels and holds a square of `side` pixels; where it touches the border of
+    the image, it is taken to go on beyond it.
+    """
+    from scipy.ndimage import label, maximum_filter, minimum_filter
+
+    zero = pixels == 0
+    solid = np.zeros_like(zero)
+    for axis in (0, 1):
+        margin = [(0, 0), (0, 0)]
+        margin[axis] = (side - 1, side - 1)
+        wide = np.pad(zero, margin, mode="edge")
+        # The origins of an even window shrink to one side and grow to the other.
+        core = minimum_filter(wide, side, mode="constant", cval=0)
+        opened = maximum_filter(core, side, mode="constant", cval=0, origin=-(side % 2 == 0))
+        solid |= opened[side - 1 : -(side - 1)] if axis == 0 else opened[:, side - 1 : -(side - 1)]
+    regions, count = label(zero)
+    is_padding = np.zeros(count + 1, dtype=bool)
+    is_padding[regions[solid & zero]] = True
+    is_padding[0] = False
+    return is_padding[regions]

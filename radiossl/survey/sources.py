@@ -1,0 +1,276 @@
+"""Cutouts of sources: boxes around the sources of a catalogue, or around what is found in the mosaics themselves."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import EmptyStoreError, cutout_batches, shard_jobs, store_schema
+from radiossl.survey.catalogue import Catalogue, read_catalogue
+from radiossl.survey.coverage import best_places, beyond_edge, disagreements, source_boxes
+from radiossl.survey.cutting import (
+    NOT_CUT,
+    SKIPPED,
+    CuttingResult,
+    Facts,
+    Mosaics,
+    Piece,
+    check_limits,
+    cut_pieces,
+    make_store,
+    write_rows,
+)
+from radiossl.survey.finding import OnError, nothing_there
+from radiossl.survey.islands import FoundSources, find_islands
+from radiossl.survey.mosaic import Box, Mosaic
+from radiossl.survey.placement import Places, locate_sources
+
+#: Why a source has no cutout.
+OUTSIDE, BEYOND_EDGE, BLANK = "outside", "beyond the edge", "blank"
+TOO_SMALL, NO_POSITION, NO_EXTENT = "too small", "no position", "no extent"
+
+
+def cut_sources(
+    mosaics: Sequence[str | os.PathLike[str]],
+    catalogue: Catalogue | str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    size: int | None = None,
+    box_factor: float = 1.5,
+    min_size: int = 32,
+    min_extent_arcsec: float | None = None,
+    max_blank: float = 0.4,
+    workers: int | None = 1,
+    on_error: OnError = "stop",
+    scheduler: str | None = None,
+    hdu: str | int | None = None,
+    threshold: float = 5.0,
+) -> CuttingResult:
+    """Cut a box around every source of a catalogue ("banner" sets, Riggi et al. 2024, section 2.2).
+
+    A source on several mosaics is cut once, from the mosaic on which the least of its box is blank or beyond the edge,
+    and among equals where it is farthest from an edge. The position in the store is the source's own; its box
+    begins at pixel ``floor(x - (width - 1) / 2 + 0.5)``, so that the source is within half a pixel of the centre.
+
+    Parameters
+    ----------
+    mosaics
+        FITS files, folders of them, or glob patterns; see `radiossl.survey.finding.find_mosaics`.
+    catalogue
+        The sources, or a file for `read_catalogue`; None finds them in the mosaics, see
+        `radiossl.survey.islands.detect_sources`, and cuts each from a mosaic in which it was found. The catalogue's
+        columns become columns of the store, those with a name of the store's own with ``cat_`` before it.
+    out
+        Folder of the new store. Sources without a cutout are listed in its `not_cut.csv` with the reason.
+    size
+        Side of all boxes in pixels; None makes each `box_factor` times the source's extent, square on the sky.
+    box_factor
+        Side of a box in units of the source's largest angular size.
+    min_size
+        Smallest side of a box in pixels, for sources of small extent (of the narrower side if pixels are oblong).
+    min_extent_arcsec
+        Sources of smaller extent are left out (Slijepcevic et al. 2022, section 2).
+    max_blank
+        Cutouts with a larger fraction of blank pixels, padding included, are left out; from 0 to below 1.
+    workers
+        Processes of this machine, for which Dask is needed if there is more than one; None takes one per core if there
+        are more than a few shards and Dask is installed.
+    on_error
+        ``stop`` at a mosaic that cannot be read, or ``skip`` it: then every mosaic is read once before, those that
+        cannot be read are listed with the reason in the store's `skipped.csv`, and the rest is done.
+    scheduler
+        Address of a running Dask scheduler, whose workers cut instead; they must see the mosaics and `out` under the
+        same names as this process.
+    hdu
+        Name or number of the part of each file that holds the image; see `Mosaic.open`.
+    threshold
+        Without a catalogue: least brightness of a source in units of the noise.
+
+    Raises
+    ------
+    RadiosslError
+        If a parameter is out of range, extents are needed and the catalogue has none, a mosaic cannot be read, `out` is
+        taken or no source can be cut.
+
+    See Also
+    --------
+    radiossl.survey.blind.cut_blind : Cut windows over whole mosaics instead.
+    radiossl.survey.catalogue.read_catalogue : Name the columns of an unusual catalogue.
+
+    Examples
+    --------
+    >>> result = cut_sources([mosaic_file], catalogue_file, folder / "boxes", size=64)
+    >>> len(result.store), result.not_cut
+    (3, {})
+    """
+    check_limits(size=size, min_size=min_size, max_blank=max_blank)
+    if not box_factor > 0:
+        raise RadiosslError(f"box factor of {box_factor}: expected more than 0")
+    if catalogue is not None and not isinstance(catalogue, Catalogue):
+        catalogue = read_catalogue(catalogue)
+    if catalogue is not None:
+        _check_catalogue(catalogue, needs_extent=size is None, min_extent_arcsec=min_extent_arcsec)
+    found = Mosaics.find(mosaics, on_error, hdu)
+    islands = find_islands(found, threshold) if catalogue is None else None
+    sources = islands.catalogue if islands is not None else catalogue
+    assert sources is not None
+    schema = store_schema(sources.columns.schema)
+    reasons = _excluded(sources, needs_extent=size is None, min_extent_arcsec=min_extent_arcsec)
+    places, facts = _locate(sources, found, reasons)
+    boxes = source_boxes(places, sources.extent_arcsec, size, box_factor, min_size)
+    notes = disagreements(places, boxes, found) if len(found) > 1 else []
+    rows = _choose(places, boxes, found, islands)
+    places, boxes = places.take(rows), boxes[rows]
+    possible = beyond_edge(boxes, places) <= max_blank
+    reasons[places.source[~possible]] = BEYOND_EDGE
+    order = np.flatnonzero(possible)
+    order = order[np.lexsort((boxes[order, 0], boxes[order, 1], places.mosaic[order]))]
+    jobs = _jobs(sources, places.take(order), boxes[order], found)
+    provenance = {
+        "command": "cutouts sources",
+        "parameters": {
+            "size": size,
+            "box_factor": box_factor if size is None else None,
+            "min_size": min_size if size is None else None,
+            "min_extent_arcsec": min_extent_arcsec,
+            "max_blank": max_blank,
+        },
+        "catalogue": {"name": sources.name, "sources": len(sources), "sha256": sources.fingerprint()},
+        "mosaics": facts.mosaics,
+        "survey": facts.survey(),
+    }
+    batches = partial(_batches, max_blank=max_blank, hdu=hdu, schema=schema)
+
+    def note_blank(cut: Iterable[str]) -> None:
+        made = set(cut)
+        for row in places.source[order]:
+            if sources.ids[row] not in made:
+                reasons[row] = BLANK
+
+    def beside(folder: Path, cut: list[str]) -> None:
+        note_blank(cut)
+        _write_not_cut(folder / NOT_CUT, sources, reasons)
+        write_rows(folder / SKIPPED, ("mosaic", "reason"), list(found.skipped.items()))
+
+    try:
+        store, again = make_store(out, jobs, batches, schema, provenance, workers, scheduler, beside)
+    except EmptyStoreError:
+        used = [found.paths[index] for index in np.unique(places.mosaic)]
+        reason = f"every box is more than {max_blank:.0%} blank or beyond the edge, allow more with --max-blank"
+        raise nothing_there(used, reason, hdu) from None
+    if again:
+        note_blank(store.column("cutout_id"))
+    not_cut = dict(Counter(reasons[reasons != ""].tolist()))
+    count = None if islands is None else len(sources)
+    read = [f"{sources.name}: {note}" for note in sources.notes]
+    return CuttingResult(store, len(found), not_cut, found.skipped, again, (*read, *notes), count)
+
+
+def _check_catalogue(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: float | None) -> None:
+    """Raise `RadiosslError` at once if a catalogue lacks what is needed, or has what a store cannot hold."""
+    store_schema(catalogue.columns.schema)
+    if catalogue.extent_arcsec is None and (needs_extent or min_extent_arcsec is not None):
+        wanted = "--extent" if min_extent_arcsec is not None else "--extent, or the box in pixels with --size"
+        raise RadiosslError(
+            f"{catalogue.name}: no column is known to be the extent; name it with {wanted} "
+            f"(its columns are {', '.join(catalogue.columns.column_names)})"
+        )
+
+
+def _excluded(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: float | None) -> NDArray[Any]:
+    """Return why each source cannot be cut anywhere, shape (n,); empty text if it can."""
+    reasons = np.full(len(catalogue), "", dtype=object)
+    extent = catalogue.extent_arcsec
+    if extent is not None and (needs_extent or min_extent_arcsec is not None):
+        reasons[~(np.isfinite(extent) & (extent >= 0))] = NO_EXTENT
+        if min_extent_arcsec is not None:
+            reasons[extent < min_extent_arcsec] = TOO_SMALL
+    reasons[~(np.isfinite(catalogue.ra_deg) & np.isfinite(catalogue.dec_deg))] = NO_POSITION
+    return reasons
+
+
+def _locate(catalogue: Catalogue, mosaics: Mosaics, reasons: NDArray[Any]) -> tuple[Places, Facts]:
+    """Find all sources without a reason against them on the mosaics; write into `reasons` which are outside."""
+    wanted = np.flatnonzero(reasons == "")
+    if wanted.size == 0:
+        listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
+        raise RadiosslError(f"{catalogue.name}: no source is left to cut ({listed})")
+    facts = Facts()
+    places = locate_sources(catalogue, wanted, mosaics, lambda index, mosaic: facts.add(mosaic, mosaics.labels[index]))
+    reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
+    return places, facts
+
+
+def _choose(
+    places: Places, boxes: NDArray[np.int64], mosaics: Mosaics, islands: FoundSources | None
+) -> NDArray[np.int64]:
+    """Return the rows of the places to cut, one per source; what was found, where it was found."""
+    if islands is None:
+        return best_places(places, boxes, mosaics)
+    rows = np.flatnonzero(islands.shows(places.source, places.mosaic))
+    preferred = islands.home[places.source[rows]] == places.mosaic[rows]
+    return rows[best_places(places.take(rows), boxes[rows], mosaics, preferred)]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One shard: pieces in the order of mosaics and rows, and their catalogue columns, which the provenance hashes."""
+
+    pieces: tuple[tuple[str, str, Piece], ...]
+    columns: pa.Table = field(repr=False)
+
+
+def _jobs(catalogue: Catalogue, places: Places, boxes: NDArray[np.int64], mosaics: Mosaics) -> list[_Job]:
+    # Lists first: taking single numbers out of arrays is slow.
+    facts = zip(
+        places.mosaic.tolist(),
+        catalogue.ids[places.source].tolist(),
+        boxes.tolist(),
+        places.x.tolist(),
+        places.y.tolist(),
+        catalogue.ra_deg[places.source].tolist(),
+        catalogue.dec_deg[places.source].tolist(),
+        strict=True,
+    )
+    names = [str(path.absolute()) for path in mosaics.paths]
+    pieces = [
+        (names[mosaic], mosaics.labels[mosaic], Piece(str(cutout_id), Box(*box), x, y, ra_deg, dec_deg))
+        for mosaic, cutout_id, box, x, y, ra_deg, dec_deg in facts
+    ]
+    columns = catalogue.columns.take(places.source)
+    shards = shard_jobs([(piece, piece[2].box.width * piece[2].box.height) for piece in pieces])
+    starts = np.cumsum([0, *map(len, shards)])
+    return [
+        _Job(tuple(shard), columns.slice(start, len(shard)))
+        for shard, start in zip(shards, starts[:-1].tolist(), strict=True)
+    ]
+
+
+def _batches(job: _Job, *, max_blank: float, hdu: str | int | None, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    return cutout_batches(_cutouts(job, max_blank, hdu), schema)
+
+
+def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cutout]:
+    columns = job.columns.to_pylist() if job.columns.num_columns else [{}] * len(job.pieces)
+    pairs = zip(job.pieces, columns, strict=True)
+    for (path, label), group in groupby(pairs, key=lambda pair: pair[0][:2]):
+        pieces = [replace(piece, extra=extra) for (_, _, piece), extra in group]
+        with Mosaic.open(path, hdu) as mosaic:
+            yield from cut_pieces(mosaic, label, pieces, max_blank)
+
+
+def _write_not_cut(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> None:
+    rows = np.flatnonzero(reasons != "")
+    facts = (catalogue.ids, catalogue.ra_deg, catalogue.dec_deg, reasons)
+    write_rows(path, ("id", "ra_deg", "dec_deg", "reason"), list(zip(*(values[rows] for values in facts), strict=True)))
