@@ -11,9 +11,8 @@ import math
 import os
 import pickle
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,11 +23,10 @@ import radiossl
 from radiossl.datasets.crumb import ABSENT, BASIC_CLASSES, PRIORITY
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json
-from radiossl.io.progress import track
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.finding import find_mosaics, mosaic_labels
-from radiossl.survey.mosaic import Box, Mosaic
-from radiossl.survey.placement import Places, best_places, find_sources
+from radiossl.survey.coverage import best_places, read_places, source_boxes
+from radiossl.survey.cutting import Mosaics
+from radiossl.survey.placement import Places, locate_sources
 
 PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"
 NO_POSITION, NO_LABEL, OUTSIDE = "no position", "no label", "outside"
@@ -361,11 +359,11 @@ def _images(
     unmasked: Collection[str],
 ) -> dict[int, _Image]:
     """Return the images by the row of their source; write into `reasons` why the others have none."""
-    paths = find_mosaics(mosaics)
-    labels = mosaic_labels(paths)
-    places = _places(catalogue, paths, reasons)
+    found = Mosaics.find(mosaics)
+    places, boxes = _places(catalogue, found, recipe.field_px, reasons)
     images: dict[int, _Image] = {}
-    for row, index, field in track(_fields(places, paths, recipe.field_px), "making images", total=len(places)):
+    for place, field in read_places(places, boxes, found, "making images"):
+        row = int(places.source[place])
         id_ = str(catalogue.ids[row])
         extent = None if catalogue.extent_arcsec is None else float(catalogue.extent_arcsec[row])
         try:
@@ -376,29 +374,22 @@ def _images(
         except RadiosslError as error:
             raise RadiosslError(f"{catalogue.name}, {id_}: {error}") from None
         else:
-            images[row] = _Image(pixels, labels[index], float(np.isfinite(field).mean()))
+            images[row] = _Image(pixels, found.labels[places.mosaic[place]], float(np.isfinite(field).mean()))
     return images
 
 
-def _places(catalogue: Catalogue, paths: Sequence[Path], reasons: NDArray[Any]) -> Places:
+def _places(
+    catalogue: Catalogue, mosaics: Mosaics, side: int, reasons: NDArray[Any]
+) -> tuple[Places, NDArray[np.int64]]:
+    """Return the best place of each source and the box around it; write into `reasons` which lie on no mosaic."""
     wanted = np.flatnonzero(reasons == "")
     if wanted.size == 0:
         raise RadiosslError(f"{catalogue.name}: no source has a position and a label")
-    places = find_sources(catalogue, wanted, paths)
+    places = locate_sources(catalogue, wanted, mosaics)
     reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
-    return best_places(places, paths)
-
-
-def _fields(places: Places, paths: Sequence[Path], side: int) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Yield the row of each source, its mosaic and the pixels around it; mosaic by mosaic, from the bottom up."""
-    x0, y0 = (np.floor(at - (side - 1) / 2 + 0.5).astype(np.int64) for at in (places.x, places.y))
-    order = np.lexsort((x0, y0, places.mosaic)).tolist()
-    for index, group in groupby(order, key=lambda place: int(places.mosaic[place])):
-        members = list(group)
-        with Mosaic.open(paths[index]) as mosaic:
-            boxes = [Box(int(x0[place]), int(y0[place]), side, side) for place in members]
-            for place, pixels in zip(members, mosaic.read_boxes(boxes), strict=True):
-                yield int(places.source[place]), index, pixels
+    boxes = source_boxes(places, None, side, box_factor=1.0, min_size=1)
+    rows = best_places(places, boxes, mosaics)
+    return places.take(rows), boxes[rows]
 
 
 # Files ----------------------------------------------------------------------------------------------------------------

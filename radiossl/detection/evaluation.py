@@ -133,7 +133,11 @@ def properties(source: Source, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> 
             known = values.size > 0
             snr = float(values.max()) / noise.rms if known and noise.rms > 0 else np.nan
             rows.append(
-                (longest_extent(*np.nonzero(mask)), snr, float(values.mean()) / span if known and span > 0 else np.nan)
+                (
+                    longest_extent(np.nonzero(mask)[0], np.nonzero(mask)[1]),
+                    snr,
+                    float(values.mean()) / span if known and span > 0 else np.nan,
+                )
             )
     return Properties(*np.array(rows, dtype=float).reshape(-1, 3).T)
 

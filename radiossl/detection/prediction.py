@@ -19,7 +19,7 @@ from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json, write_json
 from radiossl.io.parts import write_parts
-from radiossl.survey.cutting import window_boxes
+from radiossl.survey.blind import window_boxes
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Tiles with more than this part of their pixels blank are not looked at.

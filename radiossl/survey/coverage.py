@@ -82,7 +82,7 @@ def best_places(
         if candidates.size == 0:
             break
         blank = np.empty(candidates.size)
-        for row, pixels in _read(places.take(candidates), boxes[candidates], mosaics, "comparing mosaics"):
+        for row, pixels in read_places(places.take(candidates), boxes[candidates], mosaics, "comparing mosaics"):
             blank[row] = blank_fraction(pixels)
         better = blank < best[open_sources]
         best[open_sources[better]] = blank[better]
@@ -90,10 +90,10 @@ def best_places(
     return chosen
 
 
-def _read(
+def read_places(
     places: Places, boxes: NDArray[np.int64], mosaics: Mosaics, description: str
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the rows of `places` with the pixels of their boxes, one mosaic after the other."""
+    """Yield the rows of `places` with the pixels of their boxes; mosaic by mosaic, from the bottom up."""
     order = np.lexsort((boxes[:, 0], boxes[:, 1], places.mosaic))
     indices, first = np.unique(places.mosaic[order], return_index=True)
     for index, rows in track(list(zip(indices.tolist(), np.split(order, first[1:]), strict=True)), description):

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -188,14 +189,16 @@ def detect_sources(
 
 
 def extents_arcsec(
-    mosaic: Mosaic, x: ArrayLike, y: ArrayLike, islands: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    mosaic: Mosaic, x: ArrayLike, y: ArrayLike, islands: Sequence[tuple[NDArray[Any], ...]]
 ) -> NDArray[np.float64]:
     """Return the largest extents of sets of pixels (rows, columns) near some positions of a mosaic, shape (n,)."""
     shape = mosaic.pixel_shape(x, y)
     scale = mosaic.pixel_scale_arcsec
     return np.array(
         [
-            longest_extent(*pixels, width, height) if np.isfinite(width * height) else longest_extent(*pixels) * scale
+            longest_extent(pixels[0], pixels[1], width, height)
+            if np.isfinite(width * height)
+            else longest_extent(pixels[0], pixels[1]) * scale
             for pixels, width, height in zip(islands, shape.width_arcsec, shape.height_arcsec, strict=True)
         ]
     )
@@ -226,7 +229,7 @@ class _Island:
     y: float
     peak_x: int
     peak_y: int
-    pixels: tuple[NDArray[np.int64], NDArray[np.int64]]
+    pixels: tuple[NDArray[Any], ...]
     snr: float
     peak: float
     area: int
@@ -287,7 +290,7 @@ def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[
 
 
 def longest_extent(
-    rows: NDArray[np.int64], columns: NDArray[np.int64], pixel_width: float = 1.0, pixel_height: float = 1.0
+    rows: NDArray[Any], columns: NDArray[Any], pixel_width: float = 1.0, pixel_height: float = 1.0
 ) -> float:
     """Return the length of the longest of the projections of pixels on lines in all directions, in units of a pixel.
 
