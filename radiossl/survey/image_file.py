@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,13 @@ from numpy.typing import NDArray
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
@@ -23,7 +28,8 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     -------
     ndarray
         Shape (height, width), float32, FITS row order (first row at the bottom: pictures are turned upside down),
-        NaN where a FITS image is blank; colours are averaged.
+        NaN where a FITS image is blank or a picture transparent; colours are averaged, and a picture that its
+        camera calls turned (EXIF) is turned back.
 
     Raises
     ------
@@ -62,18 +68,102 @@ def _read_npy(path: Path) -> NDArray[np.float32]:
         array = np.load(path, allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python, so damage can raise nearly anything
         raise RadiosslError(f"{path}: not a readable NPY file ({error})") from None
-    if array.ndim != 2 or array.dtype.kind not in "fiub":
-        raise RadiosslError(f"{path}: {array.dtype} array of shape {array.shape}, expected numbers (height, width)")
-    return array.astype(np.float32)
+    return image_of_array(array, str(path))
+
+
+def image_of_array(array: Any, where: str = "array") -> NDArray[np.float32]:
+    """Return an array as one image, shape (height, width), float32; what is masked becomes NaN.
+
+    Parameters
+    ----------
+    array
+        Numbers of shape (height, width), or colours of shape (height, width, 3 or 4), which are averaged, a fourth of 0
+        being blank: an array or masked array of NumPy, a tensor, a quantity or an `astropy.nddata.NDData`.
+    where
+        What it is, for messages.
+
+    Raises
+    ------
+    RadiosslError
+        If it is not one image.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image_of_array(np.ma.array([[1, 2]], mask=[[False, True]])).tolist()
+    [[1.0, nan]]
+    """
+    mask = getattr(array, "mask", None)
+    if hasattr(array, "uncertainty"):  # NDData, whose data lie beside their mask
+        array = array.data
+    values = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
+    if values.dtype.kind not in "fiub" or not (values.ndim == 2 or is_colour(values.shape)):
+        raise RadiosslError(
+            f"{where}: {values.dtype} array of shape {values.shape}, expected numbers (height, width) "
+            "or colours (height, width, 3)"
+        )
+    image = values.astype(np.float32)
+    if isinstance(mask, np.ndarray) and mask.shape == values.shape:
+        image[mask] = np.nan
+    return _grey(image) if image.ndim == 3 else image
+
+
+def is_colour(shape: tuple[int, ...]) -> bool:
+    """Return whether an array of this shape is one picture in colours, and not a number of narrow images."""
+    return len(shape) == 3 and shape[2] in (3, 4) and shape[1] > 4
+
+
+def _grey(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of the colours, shape (height, width); NaN where nothing is to be seen."""
+    grey: NDArray[np.float32] = colours[:, :, :3].mean(axis=2)
+    if colours.shape[2] == 4:
+        grey[colours[:, :, 3] == 0] = np.nan
+    return grey
 
 
 def _read_picture(path: Path) -> NDArray[np.float32]:
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     try:
-        with Image.open(path) as picture:
-            single = picture.mode in ("L", "I", "F", "I;16")
-            array = np.asarray(picture if single else picture.convert("RGB"), dtype=np.float32)
+        # Not by its name: Pillow would map the file, and turned TIFF files come out scrambled then.
+        with path.open("rb") as file, Image.open(file) as picture:
+            deep = any("16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA")
+            pages = _pages(picture)
+            if not deep and pages == 1:
+                tags = getattr(picture, "tag_v2", {})
+                unsigned = (tags.get(_BITS), tags.get(_SAMPLE_FORMAT, (1,))) == ((32,), (1,))
+                return np.ascontiguousarray(_pixels(ImageOps.exif_transpose(picture), unsigned)[::-1])
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
         raise RadiosslError(f"{path}: not a readable picture ({error})") from None
-    return np.ascontiguousarray((array if array.ndim == 2 else array.mean(axis=2))[::-1])
+    if deep:  # Pillow would drop the lower bytes without a word
+        raise RadiosslError(f"{path}: colours of 16 bits each; save it in one channel of 16 bits, or as FITS")
+    raise RadiosslError(f"{path}: {pages} pages of the same size; save each of them as a file")
+
+
+def _pages(picture: Image.Image) -> int:
+    """How many images of the size of the first a TIFF file holds; smaller ones are previews."""
+    if picture.format != "TIFF":
+        return 1
+    size, count = picture.size, 0
+    for page in range(getattr(picture, "n_frames", 1)):
+        picture.seek(page)
+        count += picture.size == size
+    picture.seek(0)
+    return count
+
+
+def _pixels(picture: Image.Image, unsigned: bool) -> NDArray[np.float32]:
+    """Values of a picture, first row on top: as stored if there is one channel, else the mean of the colours."""
+    transparent = picture.info.get("transparency")
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        if picture.mode == "I" and unsigned:
+            values = values.view(np.uint32)  # Pillow has no unsigned integers of 32 bits
+        image = values.astype(np.float32)
+        if isinstance(transparent, int):
+            image[values == transparent] = np.nan
+        return image
+    if picture.mode == "L" and transparent is None:
+        return np.asarray(picture, dtype=np.float32)
+    seen = transparent is not None or "A" in picture.getbands()
+    return _grey(np.asarray(picture.convert("RGBA" if seen else "RGB"), dtype=np.float32))

@@ -174,22 +174,20 @@ class Backbone(nn.Module):
         Parameters
         ----------
         cutouts
-            A 2-D array or tensor, a path of a FITS, NPY or picture file, a sequence of these (sizes may differ), or an
-            array (n, height, width).
+            A 2-D array, masked array or tensor, a picture in colours (height, width, 3 or 4), a path of a FITS, NPY or
+            picture file, a sequence of these (sizes may differ), or an array (n, height, width).
 
         Returns
         -------
         Tensor
             Shape (n, channels, size, size), on the device of the weights.
         """
-        from radiossl.survey.image_file import read_image
+        from radiossl.survey.image_file import image_of_array, is_colour, read_image
 
-        if isinstance(cutouts, (str, os.PathLike)) or (hasattr(cutouts, "ndim") and cutouts.ndim == 2):
+        shape = tuple(getattr(cutouts, "shape", ()))
+        if isinstance(cutouts, (str, os.PathLike)) or len(shape) == 2 or is_colour(shape):
             cutouts = [cutouts]
-        arrays = [
-            read_image(item) if isinstance(item, (str, os.PathLike)) else np.asarray(item, dtype=np.float32)
-            for item in cutouts
-        ]
+        arrays = [read_image(c) if isinstance(c, (str, os.PathLike)) else image_of_array(c) for c in cutouts]
         return self.config.preprocessing.of_arrays(arrays, self.device)
 
     def forward(self, images: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:

@@ -3,14 +3,19 @@
 import contextlib
 import math
 import pickle
+import struct
+import zlib
 
 import numpy as np
 import pytest
+import torch
+from astropy import units
 from astropy.io import fits
+from astropy.nddata import NDData
 from PIL import Image
 
 from radiossl import RadiosslError
-from radiossl.survey.image_file import read_image
+from radiossl.survey.image_file import image_of_array, read_image
 
 
 @pytest.fixture
@@ -176,7 +181,7 @@ def test_pictures_of_more_than_eight_bits(tmp_path, suffix, dtype):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_colours_are_averaged(tmp_path, mode):
-    array = np.random.default_rng(0).integers(0, 256, (5, 6, len(mode)), dtype=np.uint8)
+    array = np.random.default_rng(0).integers(1, 256, (5, 6, len(mode)), dtype=np.uint8)
     Image.fromarray(array, mode).save(tmp_path / "a.png")
     np.testing.assert_allclose(read_image(tmp_path / "a.png"), array[::-1, :, :3].mean(axis=2), rtol=1e-6)
 
@@ -186,6 +191,86 @@ def test_palette_pictures_are_read_by_their_colours(tmp_path):
     picture.putpalette([30, 60, 90, 200, 200, 200])
     picture.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), [[60, 200]])
+
+
+@pytest.mark.parametrize("dtype", [">u2", "<u2"])
+def test_tiff_of_16_bits_in_either_byte_order(tmp_path, dtype):
+    array = (5000 * np.arange(12).reshape(3, 4)).astype(dtype)
+    big = dtype[0] == ">"
+    mode = "I;16B" if big else "I;16"
+    Image.frombytes(mode, (4, 3), array.tobytes()).save(tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as picture:
+        assert picture.mode == mode
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), array[::-1])
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "I;16"])
+def test_what_is_transparent_is_blank(tmp_path, mode):
+    grey = np.array([[10, 20, 30], [40, 50, 60]], np.uint8)
+    alpha = np.array([[255, 0, 255], [255, 128, 255]], np.uint8)
+    expected = grey.astype(float)
+    expected[0, 1] = np.nan
+    if mode in ("RGBA", "LA"):
+        layers = [grey] * (len(mode) - 1) + [alpha]
+        Image.fromarray(np.stack(layers, axis=2), mode).save(tmp_path / "a.png")
+    elif mode == "P":
+        picture = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3), "P")
+        picture.putpalette(np.repeat(grey.ravel(), 3).tobytes())
+        picture.save(tmp_path / "a.png", transparency=1)
+    else:
+        picture = Image.fromarray(grey if mode == "L" else grey.astype(np.uint16))
+        picture.save(tmp_path / "a.png", transparency=20)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected[::-1])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_turned_pictures_are_turned_back(tmp_path, orientation, suffix):
+    upright = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    turn = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.T,
+        6: lambda a: np.rot90(a),
+        7: lambda a: a[::-1, ::-1].T,
+        8: lambda a: np.rot90(a, -1),
+    }[orientation]
+    exif = Image.Exif()
+    exif[274] = orientation
+    Image.fromarray(np.ascontiguousarray(turn(upright))).save(tmp_path / f"a{suffix}", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), upright[::-1])
+
+
+def test_colours_of_16_bits_are_refused(tmp_path):
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + np.full((3, 3), 256 * row + 7, ">u2").tobytes() for row in range(3))
+    head = struct.pack(">IIBBBBB", 3, 3, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts)
+    refused(tmp_path / "a.png", "16 bits", "one channel")
+
+
+def test_several_pages_are_refused_and_previews_left_aside(tmp_path):
+    pages = [Image.fromarray(np.full((6, 6), value, np.uint8)) for value in (1, 2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    refused(tmp_path / "a.tif", "2 pages")
+    pages[0].save(tmp_path / "b.tif", save_all=True, append_images=[pages[1].resize((2, 2))])
+    np.testing.assert_array_equal(read_image(tmp_path / "b.tif"), np.ones((6, 6)))
+
+
+def test_unsigned_integers_of_32_bits(tmp_path):
+    array = np.array([[0, 1], [2**31, 2**32 - 256]], np.uint32)
+    Image.fromarray(array.view(np.int32), "I").save(tmp_path / "signed.tif")
+    signed, unsigned = (struct.pack("<HHIHH", 339, 3, 1, kind, 0) for kind in (2, 1))  # SampleFormat
+    content = (tmp_path / "signed.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content.replace(signed, unsigned))
+    with Image.open(tmp_path / "a.tif") as written:
+        assert written.tag_v2[339] == (1,)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), array[::-1].astype(np.float32))
 
 
 def test_jpeg(tmp_path):
@@ -204,6 +289,35 @@ def test_broken_picture_is_refused(tmp_path, kept):
 def test_text_with_a_picture_name_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     refused(tmp_path / "a.png", "not a readable picture")
+
+
+# Arrays ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_masked_is_blank():
+    masked = np.ma.array([[1, 2], [3, 4]], mask=[[False, True], [False, False]])
+    np.testing.assert_array_equal(image_of_array(masked), [[1, np.nan], [3, 4]])
+    np.testing.assert_array_equal(image_of_array(NDData(masked.data, mask=masked.mask)), [[1, np.nan], [3, 4]])
+
+
+def test_arrays_of_every_kind():
+    expected = np.array([[1, 2]], np.float32)
+    for array in ([[1, 2]], np.array([[1, 2]], ">i2"), torch.tensor([[1, 2]]), [[1, 2]] * units.Jy):
+        np.testing.assert_array_equal(image_of_array(array), expected)
+
+
+def test_colours_of_an_array_are_averaged():
+    colours = np.random.default_rng(0).uniform(size=(40, 50, 3))
+    np.testing.assert_allclose(image_of_array(colours), colours.mean(axis=2), rtol=1e-6)
+    seen = np.dstack([colours, np.arange(2000).reshape(40, 50) > 0])
+    assert np.isnan(image_of_array(seen)[0, 0])
+    np.testing.assert_allclose(image_of_array(seen).ravel()[1:], colours.mean(axis=2).ravel()[1:], rtol=1e-6)
+
+
+@pytest.mark.parametrize("array", [np.zeros(3), np.zeros((5, 6, 7)), np.zeros((2, 2), complex), [["a"]]])
+def test_arrays_that_are_no_image_are_refused(array):
+    with pytest.raises(RadiosslError, match=r"query: .* expected numbers \(height, width\)"):
+        image_of_array(array, "query")
 
 
 # Anything -------------------------------------------------------------------------------------------------------------

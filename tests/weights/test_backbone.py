@@ -349,3 +349,15 @@ def test_an_interrupted_first_save_leaves_nothing(tmp_path, tiny_backbone, monke
     with pytest.raises(KeyboardInterrupt):
         save_backbone(tmp_path / "b", tiny_backbone.network, tiny_backbone.config)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_picture_in_colours_is_one_image_and_what_is_masked_is_blank(tiny_backbone):
+    colours = np.random.default_rng(0).uniform(size=(40, 50, 3)).astype("f4")
+    images = tiny_backbone.preprocess(colours)
+    assert len(images) == 1
+    torch.testing.assert_close(images, tiny_backbone.preprocess(colours.mean(axis=2)))
+    grey, mask = colours[:, :, 0], colours[:, :, 1] > 0.5
+    blank = np.where(mask, np.nan, grey)
+    torch.testing.assert_close(tiny_backbone.preprocess(np.ma.array(grey, mask=mask)), tiny_backbone.preprocess(blank))
+    with pytest.raises(RadiosslError, match=r"array of shape \(4, 5, 6\), expected numbers \(height, width\)"):
+        tiny_backbone.preprocess([np.zeros((4, 5, 6))])
