@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.datasets.grouping import Grouping, read_grouping
 from radiossl.io.errors import RadiosslError
+from radiossl.io.values import as_text, as_texts
 from radiossl.store.store import CutoutStore
 
 
@@ -38,23 +37,6 @@ class Labels:
         return sorted(set(self.names.tolist()))
 
 
-def label_texts(values: NDArray[Any]) -> NDArray[Any]:
-    """Write the values of a class column as text, None where one is missing; object array, shape (n,).
-
-    Bytes are decoded as UTF-8, or as Latin-1 where they are none; text is stripped and brought to Unicode's composed
-    form (NFC); whole numbers that a missing neighbour turned into floats lose their ".0". NaN, masked values and text
-    of nothing but spaces are missing.
-
-    Examples
-    --------
-    >>> label_texts(np.array(["FRI", "FRI ", b"FRII", 100.0, ""], dtype=object)).tolist()
-    ['FRI', 'FRI', 'FRII', '100', None]
-    """
-    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(np.shape(values), bool)
-    texts = [None if hidden else _text(value) for value, hidden in zip(np.ma.getdata(values), mask, strict=True)]
-    return np.array([text or None for text in texts], dtype=object)
-
-
 def read_labels(
     values: NDArray[Any],
     column: str,
@@ -66,7 +48,7 @@ def read_labels(
     Parameters
     ----------
     values
-        The column, read by `label_texts`; missing values have no label.
+        The column, text as `radiossl.io.values.as_text` reads it; missing values have no label.
     column
         Its name, for messages.
     groups
@@ -90,10 +72,12 @@ def read_labels(
         raise RadiosslError("--group and --grouping: give one of the two")
     if grouping is not None and not isinstance(grouping, Grouping):
         grouping = read_grouping(grouping)
-    read = label_texts(values)
+    if np.ndim(values) != 1:
+        raise RadiosslError(f"column {column!r}: one value in each row was expected, not shape {np.shape(values)}")
+    read = as_texts(values)
     present = np.array([text is not None for text in read], dtype=bool)
     texts = np.where(present, read, "").astype(str)
-    class_of = _class_of(groups) if grouping is None else {str(_text(m)): c for m, c in grouping.class_of.items()}
+    class_of = _class_of(groups) if grouping is None else {str(as_text(m)): c for m, c in grouping.class_of.items()}
     absent = [member for member in class_of if member not in set(texts[present])]
     if absent and (grouping is None or len(absent) == len(class_of)):
         source = "--group" if grouping is None else f"grouping {grouping.name}"
@@ -138,29 +122,13 @@ def _class_of(groups: Sequence[str]) -> dict[str, str]:
     class_of: dict[str, str] = {}
     for group in groups:
         text, equals, members = group.partition("=")
-        name = _text(text)
-        if not equals or name is None or not _text(members):
+        name = as_text(text)
+        if not equals or name is None or not as_text(members):
             raise RadiosslError(f"--group {group}: expected NAME=VALUE,VALUE..., such as FRI=100,102,104")
-        for member in filter(None, map(_text, members.split(","))):
+        for member in filter(None, map(as_text, members.split(","))):
             if class_of.setdefault(member, name) != name:
                 raise RadiosslError(f"--group {group}: {member!r} is in group {class_of[member]} already")
     return class_of
-
-
-def _text(value: Any) -> str | None:
-    """Write one value as text, None if it is missing."""
-    if np.ndim(value):
-        raise RadiosslError(f"a column of classes must hold one value in each row, not {value}")
-    if value is None or value is np.ma.masked or (not isinstance(value, (str, bytes)) and pd.isna(value)):
-        return None
-    if isinstance(value, bytes):
-        try:
-            value = value.decode()
-        except UnicodeDecodeError:
-            value = value.decode("latin-1")
-    if isinstance(value, (float, np.floating)) and float(value).is_integer():
-        value = int(value)
-    return unicodedata.normalize("NFC", str(value)).replace("\0", "").strip() or None
 
 
 def _some(texts: NDArray[np.str_]) -> str:

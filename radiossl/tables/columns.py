@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files
 from radiossl.io.errors import RadiosslError
+from radiossl.io.values import MISSING_NUMBERS, numbers, typed
 
 _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
 
@@ -110,10 +113,13 @@ class TableColumns:
 
     def _numbers(self, table: pa.Table, name: str) -> NDArray[np.float64]:
         column = table.column(name)
-        kind = column.type
-        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
-            raise RadiosslError(f"column {name!r} is {kind}, numbers were expected; leave it out of --columns")
-        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        elif pa.types.is_decimal(column.type):
+            column = column.cast(pa.float64())
+        values = numbers(column)
+        if values is None:
+            raise RadiosslError(f"column {name!r} is {column.type}, numbers were expected; leave it out of --columns")
         values[np.isin(values, self.missing)] = np.nan
         return values
 
@@ -169,7 +175,7 @@ class TableFile:
                 self.names = list(self.schema.names)
                 self.rows = sum(pq.read_metadata(file).num_rows for file in self._files)
             elif self.kind == "csv":
-                self.schema = self._csv(None).schema
+                self.schema = pa.schema(self._kinds)
                 self.names = list(self.schema.names)
             else:
                 self.schema, header = None, self._fits()
@@ -215,14 +221,27 @@ class TableFile:
                 yield from _after(file.iter_batches(min(rows, 1 << 16), row_groups=groups, columns=names), skipped)
             before += file.metadata.num_rows
 
+    @cached_property
+    def _kinds(self) -> dict[str, pa.DataType]:
+        """Types of the columns of a CSV file, by its first block: what is not numbers alone stays text as written."""
+        from pyarrow import csv
+
+        block = csv.ReadOptions(block_size=_CSV_BLOCK)
+        with csv.open_csv(self.path, read_options=block) as reader:
+            as_text = csv.ConvertOptions(column_types=dict.fromkeys(reader.schema.names, pa.string()))
+        with csv.open_csv(self.path, read_options=block, convert_options=as_text) as reader:
+            first = pa.Table.from_batches(list(islice(reader, 1)), reader.schema)
+        return {name: typed(first.column(name)).type for name in first.column_names}
+
     def _csv(self, names: list[str] | None) -> Any:
         from pyarrow import csv
 
-        # The header and the types of the first block hold for the whole file.
         return csv.open_csv(
             self.path,
             read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
-            convert_options=csv.ConvertOptions(include_columns=names, strings_can_be_null=True),
+            convert_options=csv.ConvertOptions(
+                include_columns=names, column_types=self._kinds, null_values=list(MISSING_NUMBERS)
+            ),
         )
 
     def _csv_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
@@ -238,10 +257,13 @@ class TableFile:
         raise RadiosslError(f"{self.path}: the FITS file has no binary table; is it a mosaic?")
 
     def _fits_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
-        data = self._fits().data
+        part = self._fits()
+        data, nulls = part.data, {column.name: column.null for column in part.columns}
         for first in range(start, len(data), rows):
             piece = data[first : first + rows]
-            yield pa.table({name: _plain(np.asarray(piece[name])) for name in names})
+            stored = piece.view(np.ndarray)  # TNULL is one of the numbers as they stand in the file, before any scaling
+            hidden = {name: stored[name] == nulls[name] for name in names if nulls[name] is not None}
+            yield pa.table({name: _plain(np.asarray(piece[name]), hidden.get(name)) for name in names})
 
 
 def _after(batches: Any, skipped: int) -> Iterator[pa.Table]:
@@ -252,14 +274,14 @@ def _after(batches: Any, skipped: int) -> Iterator[pa.Table]:
         skipped = max(0, skipped - table.num_rows)
 
 
-def _plain(values: NDArray[Any]) -> Any:
-    """A FITS column as Arrow takes it: in the machine's byte order, text without padding."""
+def _plain(values: NDArray[Any], hidden: NDArray[np.bool_] | None) -> Any:
+    """A FITS column as Arrow takes it: in the machine's byte order, null where hidden, text without padding."""
     if values.dtype.kind in "SU":
-        return pa.array([text.strip() for text in values.astype(str).tolist()])
+        return pa.array([text.strip() or None for text in values.astype(str).tolist()], pa.string())
     values = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
     if values.ndim == 2:
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-    return pa.array(values)
+    return pa.array(values, mask=hidden)
 
 
 def _some(names: Sequence[str]) -> str:

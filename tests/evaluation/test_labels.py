@@ -5,7 +5,8 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
-from radiossl.evaluation.labels import label_texts, read_labels
+from radiossl.evaluation.labels import read_labels
+from radiossl.io.values import as_texts
 
 CODES = np.array([100.0, np.nan, 210.0, 102.0, 300.0, 100.0])
 
@@ -72,14 +73,14 @@ def test_labels_are_read_alike_however_they_were_written():
     """Padding, Unicode forms and bytes make no classes of their own; masked, empty and blank values have none."""
     composed, decomposed = "Doppelkn\u00e4uel", "Doppelkna\u0308uel"
     values = np.array(["FRI", "FRI ", b"FRI", b"FRI\0\0", composed, decomposed, "", "  ", None, np.nan], dtype=object)
-    assert label_texts(values).tolist() == ["FRI"] * 4 + [composed] * 2 + [None] * 4
+    assert as_texts(values).tolist() == ["FRI"] * 4 + [composed] * 2 + [None] * 4
     labels = read_labels(values, "kind")
     assert (labels.rows.tolist(), labels.classes) == ([0, 1, 2, 3, 4, 5], [composed, "FRI"])
-    assert label_texts(np.array(["caf\u00e9".encode("latin-1")], dtype=object)).tolist() == ["caf\u00e9"]
-    assert label_texts(np.ma.masked_array(["a", "b"], [False, True])).tolist() == ["a", None]
-    assert label_texts(np.ma.masked_array([100, 999], [False, True])).tolist() == ["100", None]
+    assert as_texts(np.array(["caf\u00e9".encode("latin-1")], dtype=object)).tolist() == ["caf\u00e9"]
+    assert as_texts(np.ma.masked_array(["a", "b"], [False, True])).tolist() == ["a", None]
+    assert as_texts(np.ma.masked_array([100, 999], [False, True])).tolist() == ["100", None]
     with pytest.raises(RadiosslError, match="one value in each row"):
-        label_texts(np.array([[1], [2]]))
+        read_labels(np.array([[1], [2]]), "kind")
 
 
 def test_groups_are_read_like_the_column():

@@ -27,12 +27,12 @@ class Guess:
         return np.where(np.eye(2)[said] == 1, self.sure, 1 - self.sure)
 
 
-def evaluation(store, wrong, name="backbone", fractions=(1.0,)):
+def evaluation(store, wrong, name="backbone", fractions=(1.0,), estimator=None):
     labels = read_labels(store.column("kind"), "kind")
     labelled = labelled_set(store, labels, folds=4, seeds=2, fractions=fractions)
     methods = [
         Method("random weights", Guess(labelled.truth, range(12)), "seeds"),
-        Method(name, Guess(labelled.truth, wrong), "weights"),
+        Method(name, Guess(labelled.truth, wrong) if estimator is None else estimator(labelled.truth), "weights"),
     ]
     retrieval = {name: {"precision_at_10": 0.5}}
     return Evaluation(

@@ -1,11 +1,14 @@
 """Columns, colours and missing bands; the same rows from every format."""
 
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from astropy.table import Table
+from astropy.io import fits
+from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
 from radiossl.tables.columns import TableColumns, TableFile, parse_colours
@@ -84,3 +87,41 @@ def test_a_fits_table_that_was_cut_off_is_refused(tmp_path, left):
     (tmp_path / "t.fits").write_bytes(whole[:left])
     with pytest.raises(RadiosslError, match=r"t\.fits: not a readable fits"):
         TableFile(tmp_path / "t.fits")
+
+
+@pytest.mark.parametrize("zero", [None, 32768])
+def test_masked_integers_of_a_fits_table_are_missing(tmp_path, zero):
+    """The number that means "masked" (TNULL) is no measurement, and it is written before TZERO is added."""
+    mask = np.arange(200) % 25 < 14
+    written = np.where(mask, -99, np.arange(200)).astype(np.int16)
+    column = fits.Column("n", "I", null=-99, array=written)
+    part = fits.BinTableHDU.from_columns([column, fits.Column("x", "D", array=np.arange(200.0))])
+    if zero:
+        part.header["TZERO1"] = zero
+    fits.HDUList([fits.PrimaryHDU(), part]).writeto(tmp_path / "t.fits")
+    file = TableFile(tmp_path / "t.fits")
+    found = np.concatenate([TableColumns(("n",)).matrix(piece)[:, 0] for piece in file.pieces(["n"], 60)])
+    assert np.isnan(found).sum() == 112
+    np.testing.assert_array_equal(np.isnan(found), mask)
+    np.testing.assert_array_equal(found[~mask], np.arange(200)[~mask] + (zero or 0))
+
+
+def test_masked_integers_that_astropy_wrote_are_missing(tmp_path):
+    mask = np.arange(200) % 25 < 14
+    Table({"n": MaskedColumn(np.arange(200), mask=mask)}).write(tmp_path / "t.fits")
+    found = TableColumns(("n",)).matrix(TableFile(tmp_path / "t.fits").read(["n"]))[:, 0]
+    np.testing.assert_array_equal(np.isnan(found), mask)
+
+
+def test_names_in_a_csv_file_stay_as_they_are_written(tmp_path):
+    (tmp_path / "t.csv").write_text("id,u,kind\n00123,1.5,NA\n1E0657,--,nan\n12,+2,ring\n")
+    table = TableFile(tmp_path / "t.csv").read(["id", "u", "kind"])
+    assert table["id"].to_pylist() == ["00123", "1E0657", "12"]
+    assert table["kind"].to_pylist() == ["NA", "nan", "ring"]
+    np.testing.assert_array_equal(TableColumns(("u",)).matrix(table)[:, 0], [1.5, np.nan, 2])
+
+
+def test_truth_values_and_decimals_are_numbers():
+    table = pa.table({"flag": [True, None, False], "price": pa.array([Decimal("1.5"), None, Decimal("2")])})
+    found = TableColumns(("flag", "price")).matrix(table)
+    np.testing.assert_array_equal(found, [[1, 1.5], [np.nan, np.nan], [0, 2]])
