@@ -203,7 +203,7 @@ def bench_pretraining(repeats: int, size: int, batch: int = 32) -> Ratio:
         random = [torch.rand(shape).contiguous(memory_format=torch.channels_last).to(trainer.device) for _ in range(2)]
 
         def whole() -> None:
-            trainer.train_step(*next(stream))
+            trainer.train_step(next(stream))
             trainer.step += 1
 
         ratio = measure(

@@ -198,9 +198,9 @@ def train_classifier(
             batches = _batches(len(store), size, seed, epoch)
             total = 0.0
             _set_training(model)
-            for rows, (pixels, statistics) in zip(batches, source(batches), strict=True):
+            for rows, batch in zip(batches, source(batches), strict=True):
                 generator = torch.Generator().manual_seed(step_seed(seed, step))
-                [images] = views(pixels, statistics, generator, count=1)
+                [images] = views(batch.pixels, batch.statistics, generator, count=1)
                 part = warmup_cosine(step, steps, round(settings.warmup * steps))
                 for group in optimizer.param_groups:
                     group["lr"] = settings.lr * group["scale"] * part

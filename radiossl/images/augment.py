@@ -210,6 +210,47 @@ class RandomGaussianBlur(BatchTransform):
         return matrix.scatter_add_(2, index, kernel[:, None].expand(-1, side, -1)).unsqueeze(1)
 
 
+class RandomBeam(RandomGaussianBlur):
+    """Blur to the resolution of another telescope: a beam of a random width relative to the source's box.
+
+    The width belongs to the sky, not to the view: a view that shows half of the box is blurred over twice as many of
+    its pixels. It acts on brightness as it was measured, before any stretch.
+
+    Parameters
+    ----------
+    fwhm
+        Range of the beam's full width at half maximum as a fraction of the box's side; drawn log-uniformly.
+    probability
+        Of blurring an image at all.
+    """
+
+    def __init__(self, fwhm: Range, probability: float = 1.0) -> None:
+        super().__init__((0.0, math.inf), probability, kernel_size=_ANY_RADIUS)
+        self.fwhm = fwhm
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Draw the parameters of n images; ``sigma`` is in units of the box's side until `in_pixels`."""
+        fwhm = uniform(n, (math.log(self.fwhm[0]), math.log(self.fwhm[1])), generator).exp()
+        return {"selected": chance(n, self.probability, generator), "sigma": fwhm / FWHM_PER_SIGMA}
+
+    @staticmethod
+    def in_pixels(parameters: dict[str, Tensor], box_pixels: Tensor) -> dict[str, Tensor]:
+        """Return parameters whose ``sigma`` is in pixels of views in which the box has `box_pixels` of them, (n,)."""
+        return parameters | {"sigma": (parameters["sigma"] * box_pixels).clamp_min(_LEAST_SIGMA).float()}
+
+    def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:  # noqa: D102
+        radius = min(math.ceil(5 * parameters["sigma"]), min(image.shape[-2:]) - 1)
+        kernels.blur(image.numpy(), self._taps(radius, torch.tensor([parameters["sigma"]]))[0].numpy())
+
+
+#: Full width at half maximum of a Gaussian of unit standard deviation.
+FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+#: A narrower blur does nothing, and would divide by zero.
+_LEAST_SIGMA = 0.05
+#: Wider than any view, so that the view's own side bounds the kernel.
+_ANY_RADIUS = 2049
+
+
 class RandomThresholding(BatchTransform):
     """Set the pixels below a random percentile to zero, in every channel by its own value.
 
@@ -266,19 +307,41 @@ class RandomNoise(BatchTransform):
         self.sigma, self.probability = sigma, probability
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
-        # The noise itself is drawn later, on the CPU too, from a seed for each image.
+        # The noise itself is made later, on the images' device, from a seed for each image.
         seeds = torch.randint(2**31 - 1, (n,), generator=generator)
         level = uniform(n, self.sigma, generator)
         return {"selected": chance(n, self.probability, generator), "sigma": level, "seed": seeds}
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
-        noise = torch.stack(
-            [
-                torch.randn(images.shape[1:], generator=torch.Generator().manual_seed(seed))
-                for seed in parameters["seed"].tolist()
-            ]
-        )
-        return images + noise.to(images.device, images.dtype) * _column(parameters["sigma"], images)
+        noise = _normal(parameters["seed"].to(images.device), math.prod(images.shape[1:])).view(images.shape)
+        return torch.addcmul(images, noise.to(images.dtype), _column(parameters["sigma"], images))
+
+
+def _normal(seeds: Tensor, count: int) -> Tensor:
+    """Standard normal numbers (n, count) out of n integer seeds: the same on every device, all images at once.
+
+    A counter is hashed (the finaliser of SplitMix64, Steele et al. 2014) and turned into a pair of normal numbers by
+    Box and Muller's transform.
+    """
+    pairs = -(-count // 2)
+    state = seeds[:, None] * _GOLDEN + torch.arange(1, pairs + 1, device=seeds.device) * _ODD
+    for shift, factor in ((30, _MIX_1), (27, _MIX_2), (31, 1)):
+        # A shift of signed numbers brings in copies of the sign, which the mask takes away.
+        state = (state ^ ((state >> shift) & ((1 << (64 - shift)) - 1))) * factor
+    first = ((state & 0xFFFFFFFF).double() + 1.0) / 2.0**32
+    angle = ((state >> 32) & 0xFFFFFFFF).float() * (2 * math.pi / 2.0**32)
+    radius = (-2.0 * first.log()).sqrt().float()
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
+
+
+def _signed(value: int) -> int:
+    """Return the 64-bit integer of the same bits with a sign, as tensors have it."""
+    return value - (1 << 64) if value >= 1 << 63 else value
+
+
+_GOLDEN, _ODD, _MIX_1, _MIX_2 = map(
+    _signed, (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
 
 
 class RandomCircularMask(BatchTransform):
@@ -316,6 +379,12 @@ class RandomGeometry(nn.Module):
     ----------
     crop_side
         Range of the crop's side as a fraction of the field's (RandomCropResize of Riggi et al. 2024, Table 2).
+    zoom, shift
+        Instead: range of the crop's side in units of the box around the source, drawn log-uniformly, and how far the
+        crop's centre lies from the source's at most, along each axis, as a fraction of the crop's side.
+    wide
+        With `zoom`: probability that the crop's side is drawn up to the whole field instead, so that a source is seen
+        small among its neighbours, too.
     crop_area, crop_ratio
         Instead: range of the crop's area as a fraction and of its aspect ratio, as `RandomResizedCrop` takes them.
     flips
@@ -340,8 +409,12 @@ class RandomGeometry(nn.Module):
         exclusive_flips: bool = False,
         rotation: Rotation = "any",
         rotation_probability: float = 1.0,
+        zoom: Range | None = None,
+        shift: float = 0.0,
+        wide: float = 0.0,
     ) -> None:
         super().__init__()
+        self.zoom, self.shift, self.wide = zoom, shift, wide
         self.crop_side, self.crop_area, self.crop_ratio = crop_side, crop_area, crop_ratio
         self.flips, self.exclusive_flips = flips, exclusive_flips
         self.rotation, self.rotation_probability = rotation, rotation_probability
@@ -354,19 +427,11 @@ class RandomGeometry(nn.Module):
         dict
             ``height``, ``width``: of the crop, as fractions of the field; ``top``, ``left``: its place, 0 to 1 from
             one end of its freedom to the other; ``mirror_x``, ``mirror_y``: booleans; ``angle``: radians, from the
-            first towards the second image axis.
+            first towards the second image axis. With `zoom`, instead of the first four: ``zoom``, the side in boxes;
+            ``wide``, how far along the way from the least zoom to the whole field it lies, negative where `zoom`
+            counts; ``right``, ``down``: the centre's shift in sides.
         """
-        if self.crop_area is not None:
-            # As in torchvision, the first of ten shapes that fits; the whole field if none does.
-            low, high = self.crop_ratio
-            area = uniform(10 * n, self.crop_area, generator).view(10, n)
-            ratio = uniform(10 * n, (math.log(low), math.log(high)), generator).exp().view(10, n)
-            shapes = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()])  # (2, 10, n)
-            fits = (shapes <= 1.0).all(dim=0)
-            height, width = torch.where(fits, shapes, 1.0)[:, fits.long().argmax(dim=0), torch.arange(n)]
-        else:
-            height = width = uniform(n, self.crop_side or (1.0, 1.0), generator)
-        top, left = torch.rand(2, n, generator=generator)
+        crop = self._draw_zoom(n, generator) if self.zoom is not None else self._draw_crop(n, generator)
         horizontal, vertical = self.flips
         if self.exclusive_flips:
             choice = torch.rand(n, generator=generator)
@@ -379,18 +444,58 @@ class RandomGeometry(nn.Module):
         else:
             angle = uniform(n, (0.0, 2 * math.pi), generator)
         turned = chance(n, 0.0 if self.rotation == "none" else self.rotation_probability, generator)
+        return crop | {"mirror_x": mirror_x, "mirror_y": mirror_y, "angle": torch.where(turned, angle, 0.0)}
+
+    def _draw_crop(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        if self.crop_area is not None:
+            # As in torchvision, the first of ten shapes that fits; the whole field if none does.
+            low, high = self.crop_ratio
+            area = uniform(10 * n, self.crop_area, generator).view(10, n)
+            ratio = uniform(10 * n, (math.log(low), math.log(high)), generator).exp().view(10, n)
+            shapes = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()])  # (2, 10, n)
+            fits = (shapes <= 1.0).all(dim=0)
+            height, width = torch.where(fits, shapes, 1.0)[:, fits.long().argmax(dim=0), torch.arange(n)]
+        else:
+            height = width = uniform(n, self.crop_side or (1.0, 1.0), generator)
+        top, left = torch.rand(2, n, generator=generator)
+        return {"height": height, "width": width, "top": top, "left": left}
+
+    def _draw_zoom(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        low, high = self.zoom or (1.0, 1.0)
+        right, down = self.shift * (2 * torch.rand(2, n, generator=generator) - 1)
         return {
-            "height": height,
-            "width": width,
-            "top": top,
-            "left": left,
-            "mirror_x": mirror_x,
-            "mirror_y": mirror_y,
-            "angle": torch.where(turned, angle, 0.0),
+            "zoom": uniform(n, (math.log(low), math.log(high)), generator).exp(),
+            "wide": torch.where(chance(n, self.wide, generator), torch.rand(n, generator=generator), -1.0),
+            "right": right,
+            "down": down,
         }
 
+    def sides(self, fields: Tensor, boxes: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Return the sides of the crops in pixels, shape (n,), on the CPU; for `zoom` only."""
+        low = (self.zoom or (1.0, 1.0))[0]
+        wide = parameters["wide"].double()
+        least = low * boxes.double()
+        whole = torch.maximum(fields.double(), least)
+        return torch.where(wide < 0, parameters["zoom"].double() * boxes, least * (whole / least) ** wide)
+
+    def crops(self, fields: Tensor, boxes: Tensor | None, parameters: dict[str, Tensor]) -> Tensor:
+        """Return height and width of the crops and the shift of their centres down and right, pixels, shape (4, n)."""
+        side = fields.double().cpu()
+        if self.zoom is not None:
+            side = self.sides(side, side / 2 if boxes is None else boxes, parameters)
+            return torch.stack([side, side, parameters["down"] * side, parameters["right"] * side])
+        height, width, top, left = (parameters[name].double() for name in ("height", "width", "top", "left"))
+        down, right = (top - 0.5) * (1 - height) * side, (left - 0.5) * (1 - width) * side
+        return torch.stack([height * side, width * side, down, right])
+
     def apply_to(
-        self, images: Tensor, sizes: Tensor, fields: Tensor, size: int, parameters: dict[str, Tensor]
+        self,
+        images: Tensor,
+        sizes: Tensor,
+        fields: Tensor,
+        size: int,
+        parameters: dict[str, Tensor],
+        boxes: Tensor | None = None,
     ) -> Tensor:
         """Resample images.
 
@@ -406,6 +511,8 @@ class RandomGeometry(nn.Module):
             Side of the result.
         parameters
             From `draw`.
+        boxes
+            Shape (n,): side in pixels of the box around the source, for `zoom`.
 
         Returns
         -------
@@ -414,7 +521,7 @@ class RandomGeometry(nn.Module):
         """
         if len(images) == 0:
             return images.new_zeros(0, images.shape[1], size, size)
-        theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
+        theta = _affine_matrices(images.shape[-2:], sizes, self.crops(fields, boxes, parameters), parameters)
         if _has_kernels(images):
             result = torch.empty(len(images), images.shape[1], size, size)
             for image, matrix, target in zip(images.numpy(), theta.numpy(), result.numpy(), strict=True):
@@ -428,20 +535,21 @@ def _resample_at_once(images: Tensor, theta: Tensor, size: int) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _affine_matrices(shape: torch.Size, sizes: Tensor, fields: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+def _affine_matrices(shape: torch.Size, sizes: Tensor, crop: Tensor, parameters: dict[str, Tensor]) -> Tensor:
     """Matrices (n, 2, 3) from the result's to the padded images' coordinates, both from -1 to 1.
 
-    The order of the steps is crop, flip, rotate. Coordinates of the result are therefore rotated back first, then
-    mirrored, then scaled into the crop.
+    `crop`, shape (4, n), holds height and width of the crop and how far its centre lies down and right of the image's,
+    in pixels. The order of the steps is crop, flip, rotate. Coordinates of the result are therefore rotated back
+    first, then mirrored, then scaled into the crop.
     """
-    sizes, side = sizes.double().cpu(), fields.double().cpu()
-    p = {name: value.double() for name, value in parameters.items()}
-    cos, sin = p["angle"].cos(), p["angle"].sin()
-    half_x = (1 - 2 * p["mirror_x"]) * p["width"] * side / 2
-    half_y = (1 - 2 * p["mirror_y"]) * p["height"] * side / 2
+    sizes = sizes.double().cpu()
+    height, width, down, right = crop.double()
+    angle = parameters["angle"].double()
+    cos, sin = angle.cos(), angle.sin()
+    half_x = (1 - 2 * parameters["mirror_x"].double()) * width / 2
+    half_y = (1 - 2 * parameters["mirror_y"].double()) * height / 2
     # Centre of the crop, in pixels from the padded image's corner.
-    centre_x = sizes[:, 1] / 2 + (p["left"] - 0.5) * (1 - p["width"]) * side
-    centre_y = sizes[:, 0] / 2 + (p["top"] - 0.5) * (1 - p["height"]) * side
+    centre_x, centre_y = sizes[:, 1] / 2 + right, sizes[:, 0] / 2 + down
     first = torch.stack([cos * half_x, sin * half_x, centre_x], dim=1) * (2.0 / shape[1])
     second = torch.stack([-sin * half_y, cos * half_y, centre_y], dim=1) * (2.0 / shape[0])
     theta = torch.stack([first, second], dim=1)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from radiossl.images.augment import (
     BatchTransform,
+    RandomBeam,
     RandomCircularMask,
     RandomColorJitter,
     RandomGaussianBlur,
@@ -36,8 +37,10 @@ class Augmentation(_Section):
 
     Attributes
     ----------
-    crop_side, crop_area, crop_ratio, flips, exclusive_flips, rotation, rotation_probability
+    crop_side, crop_area, crop_ratio, zoom, shift, wide, flips, exclusive_flips, rotation, rotation_probability
         See `RandomGeometry`.
+    beam_fwhm, beam_probability
+        See `RandomBeam`; preprocessing mode ``floor-stretch`` only, for elsewhere the pixels are clipped by then.
     jitter_brightness, jitter_contrast, jitter_saturation, jitter_hue, jitter_probability
         See `RandomColorJitter`.
     blur_sigma, blur_kernel, blur_probability
@@ -57,6 +60,11 @@ class Augmentation(_Section):
     crop_side: Range | None = None
     crop_area: Range | None = None
     crop_ratio: Range = (3 / 4, 4 / 3)
+    zoom: Range | None = None
+    shift: float = Field(default=0.0, ge=0, le=1)
+    wide: float = Field(default=0.0, ge=0, le=1)
+    beam_fwhm: Range = (0.03, 0.3)
+    beam_probability: float = Field(default=0.0, ge=0, le=1)
     flips: Range = (0.5, 0.5)
     exclusive_flips: bool = False
     rotation: Literal["none", "right-angle", "any"] = "any"
@@ -147,9 +155,19 @@ class ViewMaker:
         self.preprocessing = preprocessing
         self.augmentation = a = augmentation
         self.geometry = RandomGeometry(
-            a.crop_side, a.crop_area, a.crop_ratio, a.flips, a.exclusive_flips, a.rotation, a.rotation_probability
+            a.crop_side,
+            a.crop_area,
+            a.crop_ratio,
+            a.flips,
+            a.exclusive_flips,
+            a.rotation,
+            a.rotation_probability,
+            a.zoom,
+            a.shift,
+            a.wide,
         )
         before: dict[str, BatchTransform] = {
+            "beam": RandomBeam(a.beam_fwhm, a.beam_probability),
             "noise": RandomNoise(a.noise_sigma, a.noise_probability),
             "mask": RandomCircularMask(a.mask_radius, a.mask_probability),
         }
@@ -160,9 +178,9 @@ class ViewMaker:
             "blur": RandomGaussianBlur(a.blur_sigma, a.blur_probability, a.blur_kernel),
             "threshold": RandomThresholding(a.threshold_percentile, a.threshold_probability),
         }
-        # Steps that are off are left out altogether, as noise is where pixels are not in units of the rms.
+        # Steps that are off are left out altogether, as those are that need brightness in units of the rms.
         if preprocessing.mode != "floor-stretch":
-            del before["noise"]
+            del before["noise"], before["beam"]
         self.before = {name: step for name, step in before.items() if getattr(a, f"{name}_probability") > 0}
         self.after = {name: step for name, step in after.items() if getattr(a, f"{name}_probability") > 0}
 
@@ -172,6 +190,7 @@ class ViewMaker:
         statistics: Tensor,
         generator: torch.Generator | None = None,
         count: int = 2,
+        boxes: Tensor | None = None,
     ) -> list[Tensor]:
         """Make `count` random views of every cutout.
 
@@ -185,6 +204,9 @@ class ViewMaker:
             Where the randomness comes from, on the CPU. The views depend on nothing else.
         count
             Views of each cutout.
+        boxes
+            Side in pixels of the box around each cutout's source, shape (n,), on the CPU, to which `zoom` and beams are
+            relative; half of the field where it is NaN, or if none are given.
 
         Returns
         -------
@@ -198,7 +220,9 @@ class ViewMaker:
         def part(start: int) -> list[Tensor]:
             rows = slice(start, start + step)
             prepared, sizes, fields = self._prepare(pixels[rows], statistics[rows])
-            return [self._view(prepared, sizes, fields, _rows(draw, rows)) for draw in draws]
+            known = torch.full((len(fields),), torch.nan) if boxes is None else boxes[rows]
+            sides = torch.where(known > 0, known, fields / 2).double()
+            return [self._view(prepared, sizes, fields, sides, _rows(draw, rows)) for draw in draws]
 
         parts = map_on_cores(part, range(0, n, step))
         return [torch.cat(views) if len(views) > 1 else views[0] for views in zip(*parts, strict=True)]
@@ -241,10 +265,13 @@ class ViewMaker:
         return torch.cat(padded), sizes, fields
 
     def _shrink(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Average blocks of pixels where one pixel of a view covers two or more, so that nothing falls between."""
+        """Average blocks of pixels where one pixel of a view covers two or more, so that nothing falls between.
+
+        Views with a zoom of their own are shrunk one by one, by `_resampled`.
+        """
         height, width = images.shape[-2:]
         field = float(self.preprocessing.field_px or max(height, width))
-        factor = max(1, int(field // self.preprocessing.size))
+        factor = 1 if self.augmentation.zoom else max(1, int(field // self.preprocessing.size))
         if factor >= 2:
             images = F.avg_pool2d(images, factor, ceil_mode=True)
         n = len(images)
@@ -252,15 +279,41 @@ class ViewMaker:
         sizes = torch.tensor([[height / factor, width / factor]]).expand(n, 2)
         return images, sizes, torch.full((n,), field / factor)
 
-    def _view(self, prepared: Tensor, sizes: Tensor, fields: Tensor, draw: dict[str, dict[str, Tensor]]) -> Tensor:
-        images = self.geometry.apply_to(prepared, sizes, fields, self.preprocessing.size, draw["geometry"])
+    def _view(
+        self, prepared: Tensor, sizes: Tensor, fields: Tensor, boxes: Tensor, draw: dict[str, dict[str, Tensor]]
+    ) -> Tensor:
+        images = self._resampled(prepared, sizes, fields, boxes, draw["geometry"])
         for name, step in self.before.items():
-            images = step.apply_(images, draw[name])
+            parameters = draw[name]
+            if isinstance(step, RandomBeam):
+                zoomed = self.augmentation.zoom is not None
+                sides = self.geometry.sides(fields, boxes, draw["geometry"]) if zoomed else fields
+                parameters = step.in_pixels(parameters, boxes / sides * self.preprocessing.size)
+            images = step.apply_(images, parameters)
         if "finish" in draw:
             images = self.preprocessing.finish(images, **{k: v.to(images.device) for k, v in draw["finish"].items()})
         for name, step in self.after.items():
             images = step.apply_(images, draw[name])
         return self.preprocessing.normalise(images)
+
+    def _resampled(
+        self, prepared: Tensor, sizes: Tensor, fields: Tensor, boxes: Tensor, draw: dict[str, Tensor]
+    ) -> Tensor:
+        """Resample images, those whose view's pixel covers two or more of theirs from averages of blocks."""
+        size = self.preprocessing.size
+        if self.augmentation.zoom is None:
+            return self.geometry.apply_to(prepared, sizes, fields, size, draw)
+        factors = (self.geometry.sides(fields, boxes, draw) / size).floor().clamp(min=1).long()
+        images = prepared.new_empty(len(prepared), prepared.shape[1], size, size)
+        for factor in factors.unique().tolist():
+            rows = (factors == factor).nonzero().squeeze(1)
+            index = rows.to(prepared.device)
+            part = prepared[index]
+            part = part if factor == 1 else F.avg_pool2d(part, factor, ceil_mode=True)
+            own = (values[rows] / factor for values in (sizes, fields))
+            chosen = {name: values[rows] for name, values in draw.items()}
+            images[index] = self.geometry.apply_to(part, *own, size, chosen, boxes[rows] / factor)
+        return images
 
 
 def _largest(pixels: Tensor | Sequence[NDArray[np.float32]]) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +22,14 @@ from radiossl.store.crossmatch import repeats
 from radiossl.store.store import CutoutStore, open_store, store_manifest
 from radiossl.survey.fits_image import Box
 
-Batch = tuple[Tensor | Sequence[NDArray[np.float32]], Tensor]
+
+class Batch(NamedTuple):
+    """Raw cutouts, their statistics (n, 10), both on the device of the training, and the sides of their boxes (n,)."""
+
+    pixels: Tensor | Sequence[NDArray[np.float32]]
+    statistics: Tensor
+    boxes: Tensor
+
 
 #: Share of an accelerator's free memory that the cutouts may fill; the rest is for the training itself.
 _RESIDENT_SHARE = 0.5
@@ -126,10 +133,15 @@ class CutoutBatches:
     field_px
         Side of the central field that views are made of. Pixels that no rotation of it can reach are left out, and
         smaller cutouts padded with blank pixels, so that all have one size. Null for whole cutouts.
+    extent
+        Column with the largest angular size of each source, see `box_sides`; null if views need none.
     """
 
-    def __init__(self, store: CutoutStore, device: torch.device, field_px: int | None = None) -> None:
+    def __init__(
+        self, store: CutoutStore, device: torch.device, field_px: int | None = None, extent: str | None = None
+    ) -> None:
         self.store, self.device = store, device
+        self.boxes = torch.from_numpy(box_sides(store, extent))
         self.statistics = torch.from_numpy(store.statistics).to(device)
         # One pixel more on either side for the interpolation.
         self.window = None if field_px is None else math.ceil(field_px * math.sqrt(2)) + 2
@@ -150,10 +162,11 @@ class CutoutBatches:
         if self.resident is not None:
             for rows in batches:
                 index = torch.from_numpy(rows).to(self.device, non_blocking=True)
-                yield self.resident[index], self.statistics[index]
+                yield Batch(self.resident[index], self.statistics[index], self.boxes[rows])
         elif self.device.type == "cpu":
             for rows in batches:
-                yield [self._pixels(row) for row in rows], self.statistics[torch.from_numpy(rows)]
+                pixels = [self._pixels(row) for row in rows]
+                yield Batch(pixels, self.statistics[torch.from_numpy(rows)], self.boxes[rows])
         else:
             yield from self._prefetched(batches)
 
@@ -166,7 +179,7 @@ class CutoutBatches:
                     pending.append(reader.submit(self._read, batches[number + 2]))
                 if isinstance(pixels, Tensor):
                     pixels = pixels.to(self.device, non_blocking=True)
-                yield pixels, self.statistics[torch.from_numpy(rows).to(self.device)]
+                yield Batch(pixels, self.statistics[torch.from_numpy(rows).to(self.device)], self.boxes[rows])
 
     def _read(self, rows: NDArray[np.int64]) -> Tensor | list[NDArray[np.float32]]:
         if not self.uniform:
@@ -180,6 +193,37 @@ class CutoutBatches:
     def _pixels(self, row: int) -> NDArray[np.float32]:
         pixels = self.store.pixels(row)
         return pixels if self.window is None else _central(pixels, self.window)
+
+
+#: Side of the box around a source in units of its extent, as `radiossl cutouts sources` cuts it by default.
+BOX_FACTOR = 1.5
+#: Smallest box in pixels: fewer show nothing but the beam.
+SMALLEST_BOX = 9.0
+
+
+def box_sides(store: CutoutStore, extent: str | None) -> NDArray[np.float64]:
+    """Return the side in pixels of the box around each cutout's source, NaN where its extent is unknown.
+
+    Parameters
+    ----------
+    store
+        The cutouts.
+    extent
+        Column with the source's largest extent; its name ends with its unit, ``_px`` or ``_arcsec``. Null for none.
+
+    Raises
+    ------
+    RadiosslError
+        If the store has no such column, or the name has no unit.
+    """
+    if extent is None:
+        return np.full(len(store), np.nan)
+    if not extent.endswith(("_px", "_arcsec")):
+        raise RadiosslError(f"extent {extent!r}: expected a column whose name ends with its unit, _px or _arcsec")
+    sides = BOX_FACTOR * store.column(extent).astype(float)
+    if extent.endswith("_arcsec"):
+        sides = sides / store.column("pixel_scale_arcsec").astype(float)
+    return np.where(sides > 0, np.maximum(sides, SMALLEST_BOX), np.nan)
 
 
 def _central(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:

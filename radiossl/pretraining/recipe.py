@@ -68,6 +68,9 @@ class Recipe(_Section):
         Images per optimiser step, all processes and accumulated parts together.
     accumulate
         Parts into which a batch is split to save memory; SimCLR sees only the negatives of its own part.
+    extent
+        Column with the extent of each source, in ``_px`` or ``_arcsec``, to which `augmentation.zoom` and beams are
+        relative; null if the stores know none, or hold boxes of one factor.
     where
         Expression over the store's columns that selects the cutouts to train on; null for all.
     precision
@@ -95,6 +98,7 @@ class Recipe(_Section):
     tau_schedule: Literal["constant", "cosine"] = "cosine"
     batch_size: int = Field(default=256, ge=2)
     accumulate: int = Field(default=1, ge=1)
+    extent: str | None = None
     where: str | None = None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     compile: bool = False

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radiossl.features.embedding import embed_store
@@ -162,8 +161,8 @@ class Trainer:
             self._save_checkpoint()
             raise KeyboardInterrupt
         with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress:
-            for pixels, statistics in self.batches():
-                loss, features = self.train_step(pixels, statistics)
+            for batch in self.batches():
+                loss, features = self.train_step(batch)
                 progress.advance(loss)
                 epoch_ends = self.step % self.steps_per_epoch == 0
                 late = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
@@ -188,29 +187,29 @@ class Trainer:
 
     def batches(self) -> Iterator[Batch]:
         """Yield raw pixels and statistics, this process's share, from the present step to the end of the training."""
-        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px)
+        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px, self.recipe.extent)
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
             batches = epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:]
             yield from source([self.processes.share(rows, self.recipe.accumulate) for rows in batches])
 
-    def train_step(self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor) -> tuple[Tensor, Tensor]:
+    def train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Make the views of a batch, take one optimiser step and count it; returns the loss and some features."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps_per_epoch, self.recipe)
-        loss, features = self.optimise(self._pairs(pixels, statistics))
+        loss, features = self.optimise(self._pairs(batch))
         self.step += 1
         self.losses = [*self.losses[:1], *self.losses[1:][1 - _LAST_STEPS :], loss]
         self.method.after_step(self.step / self.total_steps)
         return loss, features
 
-    def _pairs(self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor) -> Iterator[list[Tensor]]:
+    def _pairs(self, batch: Batch) -> Iterator[list[Tensor]]:
         """Yield the two views of every part of a batch."""
         size = self.batch_size // self.recipe.accumulate // self.processes.size
         for part in range(self.recipe.accumulate):
             rows = slice(part * size, (part + 1) * size)
             generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step, part))
-            views = self.views(pixels[rows], statistics[rows], generator)
+            views = self.views(batch.pixels[rows], batch.statistics[rows], generator, boxes=batch.boxes[rows])
             yield [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def optimise(self, pairs: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:

@@ -17,6 +17,7 @@ from radiossl.images.augment import (
     RandomNoise,
     RandomThresholding,
     _affine_matrices,
+    _normal,
     _resample_at_once,
 )
 from radiossl.images.preprocess import Preprocessing
@@ -479,7 +480,7 @@ def test_accelerators_resample_as_cpus_do():
     geometry = RandomGeometry(crop_side=(0.5, 1.0))
     sizes, fields = torch.tensor([[31.0, 40.0]]).expand(8, 2), torch.full((8,), 45.0)
     parameters = geometry.draw(8, random)
-    theta = _affine_matrices(images.shape[-2:], sizes, fields, parameters)
+    theta = _affine_matrices(images.shape[-2:], sizes, geometry.crops(fields, None, parameters), parameters)
     at_once = _resample_at_once(images.double(), theta, 29).float()
     torch.testing.assert_close(geometry.apply_to(images, sizes, fields, 29, parameters), at_once, rtol=0, atol=1e-5)
     assert (at_once == 0).any(), "some of the crops reach outside"
@@ -513,3 +514,15 @@ def test_changing_a_batch_at_once_is_changing_it_one_by_one(name):
         at_once = images.clone()
         at_once[rows] = step.change(images[rows], {key: values[rows] for key, values in parameters.items()})
         torch.testing.assert_close(one_by_one, at_once, rtol=1e-5, atol=1e-6)
+
+
+def test_noise_out_of_seeds_is_normal_white_and_its_own_for_every_seed():
+    noise = _normal(torch.arange(64), 4096)
+    assert float(noise.mean()) == pytest.approx(0, abs=0.01)
+    assert float(noise.std()) == pytest.approx(1, abs=0.01)
+    assert float((noise.abs() > 3).double().mean()) == pytest.approx(0.0027, abs=0.0004)
+    neighbours = (noise[:, 1:] * noise[:, :-1]).mean()
+    assert abs(float(neighbours)) < 0.01
+    between = torch.corrcoef(noise) - torch.eye(64)
+    assert float(between.abs().max()) < 5 / 64  # five standard deviations of a correlation of 4096 numbers
+    torch.testing.assert_close(noise[7:9], _normal(torch.tensor([7, 8]), 4096))

@@ -295,3 +295,100 @@ def test_the_view_maker_uses_the_numbers_of_the_preset(name):
 def test_misspelt_keys_are_refused():
     with pytest.raises(ValidationError):
         Augmentation(crop_sides=(0.8, 1.0))
+
+
+# Views of one source at many zooms and through other beams ------------------------------------------------------------
+
+STILL = {"flips": (0.0, 0.0), "rotation": "none"}
+
+
+def plain(side=96, **augmentation):
+    """Views of unstretched brightness: min-max of images that lie between 0 and 1 already."""
+    preprocessing = Preprocessing(mode="min-max", size=SIZE)
+    return ViewMaker(preprocessing, Augmentation(**STILL | augmentation))
+
+
+def ramp(side=96):
+    """An image whose brightness is the column's number, from 0 to 1: a view's own brightness tells what it shows."""
+    return np.tile(np.linspace(0, 1, side, dtype=np.float32), (1, side, 1))
+
+
+@pytest.mark.parametrize("box", [20.0, 36.0])
+def test_a_zoomed_view_shows_its_multiple_of_the_box_around_the_centre(box):
+    [view] = views(plain(zoom=(1.5, 1.5)), ramp(), count=1, boxes=torch.tensor([box]))
+    shown = (view[0, 0, 0, -1] - view[0, 0, 0, 0]) * 95 * SIZE / (SIZE - 1)
+    assert float(shown) == pytest.approx(1.5 * box, rel=1e-3)
+    assert float(view.mean()) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_without_a_box_zoom_is_relative_to_half_of_the_field():
+    maker = plain(zoom=(1.2, 1.2))
+    known = views(maker, ramp(), count=1, boxes=torch.tensor([48.0]))
+    same(views(maker, ramp(), count=1), known)
+    same(views(maker, ramp(), count=1, boxes=torch.tensor([np.nan])), known)
+
+
+def test_zooms_are_log_uniform_and_shifts_no_larger_than_said():
+    draw = plain(zoom=(0.5, 2.0), shift=0.15).geometry.draw(4000, torch.Generator().manual_seed(0))
+    log = draw["zoom"].log2()
+    assert log.min() >= -1 and log.max() <= 1
+    assert abs(float(log.mean())) < 0.03
+    for axis in ("right", "down"):
+        assert float(draw[axis].abs().max()) == pytest.approx(0.15, abs=0.002)
+
+
+def test_a_shift_moves_the_view_by_its_part_of_the_side():
+    image = ramp()
+    maker = plain(zoom=(1.0, 1.0), shift=0.2)
+    boxes = torch.full((1,), 30.0)
+    right = float(maker._draw(1, torch.Generator().manual_seed(5))["geometry"]["right"])
+    [view] = maker(torch.from_numpy(image), statistics_of(image), torch.Generator().manual_seed(5), 1, boxes)
+    assert float(view.mean()) == pytest.approx(0.5 + right * 30 / 95, abs=2e-3)
+
+
+def test_wide_views_reach_from_the_least_zoom_to_the_whole_field():
+    geometry = plain(zoom=(0.7, 1.5), wide=1.0).geometry
+    draw = geometry.draw(2000, torch.Generator().manual_seed(1))
+    sides = geometry.sides(torch.full((2000,), 96.0), torch.full((2000,), 20.0), draw)
+    assert 14 <= float(sides.min()) < 14.2
+    assert 95 < float(sides.max()) <= 96
+
+
+def test_small_views_keep_the_resolution_that_large_ones_average_away():
+    image = np.zeros((1, 96, 96), np.float32)
+    image[0, ::2] = 1.0  # lines that an average over four pixels turns grey
+    [near] = views(plain(zoom=(1.0, 1.0)), image, count=1, boxes=torch.tensor([24.0]))
+    [far] = views(plain(zoom=(1.0, 1.0)), image, count=1, boxes=torch.tensor([96.0]))
+    assert float(near.std()) > 0.3
+    assert float(far[:, :, 2:-2, 2:-2].std()) < 0.01
+
+
+@pytest.mark.parametrize("zoom", [0.8, 1.6])
+def test_an_added_beam_has_its_width_on_the_sky_whatever_the_zoom(zoom):
+    image = np.zeros((1, 97, 97), np.float32)
+    image[0, 48, 48] = 1.0
+    augmentation = Augmentation(**STILL, zoom=(zoom, zoom), beam_fwhm=(0.25, 0.25), beam_probability=1.0)
+    maker = ViewMaker(Preprocessing(mode="floor-stretch", floor_sigma=0.0, size=96), augmentation)
+    statistics = statistics_of(image)
+    statistics[:, :2] = torch.tensor([0.0, 1e-3])  # background and rms
+    [view] = maker(torch.from_numpy(image), statistics, torch.Generator(), 1, torch.tensor([48.0]))
+    profile = view[0, 0].sum(0)  # the first channel is linear
+    where = (torch.arange(96.0) - 47.5) / 96 * zoom * 48  # in pixels of the image
+    centre = (profile * where).sum() / profile.sum()
+    sigma = float(((profile * (where - centre) ** 2).sum() / profile.sum()).sqrt())
+    # The pixel itself, and the triangle of the interpolation, add a little.
+    assert sigma == pytest.approx(0.25 * 48 / 2.3548, rel=0.02)
+
+
+def test_zoomed_views_and_beams_do_not_depend_on_how_a_batch_is_cut_up_or_padded(images):
+    augmentation = Augmentation(zoom=(0.6, 1.6), shift=0.15, wide=0.4, beam_probability=0.5, noise_probability=0.5)
+    boxes = torch.tensor([12.0, 30.0, np.nan, 20.0, 9.0, 31.0, 18.0, 25.0, 14.0, 22.0])
+    together = views(maker(augmentation, "floor-stretch"), images, boxes=boxes)
+    assert all(torch.isfinite(view).all() for view in together)
+    same(together, views(maker(augmentation, "floor-stretch"), list(images), boxes=boxes))
+    exact = preprocess.CPU_CHUNK_PIXELS
+    try:
+        preprocess.CPU_CHUNK_PIXELS = 3 * 32 * 32
+        same(together, views(maker(augmentation, "floor-stretch"), images, boxes=boxes), 1e-6)
+    finally:
+        preprocess.CPU_CHUNK_PIXELS = exact

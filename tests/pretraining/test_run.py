@@ -309,7 +309,8 @@ def test_batches_hold_the_reachable_centre_of_every_cutout(store_folder):
     store = open_store(store_folder)
     source = CutoutBatches(store, torch.device("cpu"), field_px=20)
     rows = np.array([3, 0])
-    ((pixels, statistics),) = source([rows])
+    ((pixels, statistics, boxes),) = source([rows])
+    assert boxes.isnan().all(), "no extents were named"
     side = source.window
     for row, image, numbers in zip(rows, pixels, statistics, strict=True):
         whole = store.pixels(row)
@@ -323,11 +324,11 @@ def test_batches_hold_the_reachable_centre_of_every_cutout(store_folder):
 def test_prefetched_and_resident_batches_are_those_of_the_files(field_px, store_folder):
     source = CutoutBatches(open_store(store_folder), torch.device("cpu"), field_px)
     batches = epoch_batches(24, 5, seed=0, epoch=0)
-    direct = [(np.stack(pixels), statistics) for pixels, statistics in source(batches)]
+    direct = [(np.stack(batch.pixels), batch.statistics) for batch in source(batches)]
     prefetched = list(source._prefetched(batches))
     source.resident = source._stack(np.arange(24))
     for way in (prefetched, list(source(batches))):
-        for (pixels, statistics), (expected, numbers) in zip(way, direct, strict=True):
+        for (pixels, statistics, _), (expected, numbers) in zip(way, direct, strict=True):
             np.testing.assert_array_equal(pixels.numpy(), expected)
             torch.testing.assert_close(statistics, numbers, rtol=0, atol=0, equal_nan=True)
 
