@@ -310,9 +310,9 @@ class ViewMaker:
             index = rows.to(prepared.device)
             part = prepared[index]
             part = part if factor == 1 else F.avg_pool2d(part, factor, ceil_mode=True)
-            own = (values[rows] / factor for values in (sizes, fields))
+            own_sizes, own_fields, own_boxes = (values[rows] / factor for values in (sizes, fields, boxes))
             chosen = {name: values[rows] for name, values in draw.items()}
-            images[index] = self.geometry.apply_to(part, *own, size, chosen, boxes[rows] / factor)
+            images[index] = self.geometry.apply_to(part, own_sizes, own_fields, size, chosen, own_boxes)
         return images
 
 

@@ -331,7 +331,8 @@ def test_without_a_box_zoom_is_relative_to_half_of_the_field():
 def test_zooms_are_log_uniform_and_shifts_no_larger_than_said():
     draw = plain(zoom=(0.5, 2.0), shift=0.15).geometry.draw(4000, torch.Generator().manual_seed(0))
     log = draw["zoom"].log2()
-    assert log.min() >= -1 and log.max() <= 1
+    assert log.min() >= -1
+    assert log.max() <= 1
     assert abs(float(log.mean())) < 0.03
     for axis in ("right", "down"):
         assert float(draw[axis].abs().max()) == pytest.approx(0.15, abs=0.002)
