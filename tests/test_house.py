@@ -25,7 +25,7 @@ ROOMS = [
     "report",
 ]
 SUBJECTS = ["evaluation", "similarity", "duplicates", "maps", "anomalies", "ratings", "detection", "tables"]
-DOORS = ["explorer", "cli"]
+DOORS = ["benchmark", "explorer", "cli"]
 #: What one subject may take from another: folds, labels and intervals, the ratings' starting scores, the tables' map.
 SHARED = {
     **{room: {"evaluation"} for room in SUBJECTS},

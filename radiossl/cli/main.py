@@ -10,6 +10,7 @@ import typer
 import radiossl
 from radiossl.cli import cutouts, datasets, detect, evaluate, rate, store, table, weights
 from radiossl.cli.anomalies import anomalies
+from radiossl.cli.benchmark import benchmark
 from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed
 from radiossl.cli.explore import explore
@@ -47,6 +48,7 @@ app.command()(anomalies)
 app.add_typer(detect.app, name="detect")
 app.command()(explore)
 app.add_typer(table.app, name="table")
+app.command()(benchmark)
 app.command()(report)
 app.add_typer(weights.app, name="weights")
 

@@ -1,0 +1,154 @@
+"""Images of the same sources as another zoom, pointing, beam or survey would show them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.benchmark.tasks import Change, FindTask
+from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
+from radiossl.store.store import CutoutStore, cutout_batches, open_store, store_schema, write_store
+
+_FWHM = float(2 * np.sqrt(2 * np.log(2)))
+
+
+def fitting_sources(store: CutoutStore, task: FindTask) -> CutoutStore:
+    """Return the sources whose boxes, original and changed, lie inside their cutouts.
+
+    Raises
+    ------
+    RadiosslError
+        If fewer than ten sources remain.
+    """
+    side = _sides_px(store, task)
+    reach = max(
+        0.5 * change.zoom * (np.sqrt(2) if change.rotation_deg % 90 else 1) + change.shift
+        for change in (Change(), *task.changes.values())
+    )
+    inside = np.flatnonzero(side * reach + 1 < store.shapes.min(axis=1) / 2)
+    if len(inside) < 10:
+        raise RadiosslError(f"{store}: only {len(inside)} sources have cutouts wide enough; cut wider ones (--size)")
+    return store.select(inside)
+
+
+def changed_store(
+    store: CutoutStore, task: FindTask, change: Change, path: str | os.PathLike[str], seed: int
+) -> CutoutStore:
+    """Cut the changed box of every source of a store into a store of its own.
+
+    Parameters
+    ----------
+    store
+        Wide cutouts, such as `fitting_sources` returns.
+    task
+        Says how boxes are cut.
+    change
+        What is changed; `Change()` for the originals.
+    path
+        The new store's folder; opened if it was written before.
+    seed
+        Random seed of directions and noise.
+
+    Raises
+    ------
+    RadiosslError
+        If a beam is to be changed and nobody knows the original one.
+    """
+    if (Path(path) / "store.json").is_file():
+        return open_store(path)
+    schema = store_schema(pa.schema([]))
+    provenance = {
+        "command": "benchmark",
+        "stores": [str(folder) for folder in store.paths],
+        "change": change.model_dump(),
+        "seed": seed,
+    }
+    sides = _sides_px(store, task)
+
+    def batches(rows: tuple[int, int]) -> Iterator[pa.RecordBatch]:
+        return cutout_batches((_changed(store, row, sides[row], task, change, seed) for row in range(*rows)), schema)
+
+    return write_store(path, [(0, len(store))], batches, schema, provenance)
+
+
+def _sides_px(store: CutoutStore, task: FindTask) -> NDArray[np.float64]:
+    extent = store.column(task.extent).astype(float)
+    return np.maximum(task.box_factor * extent / store.column("pixel_scale_arcsec").astype(float), task.min_px)
+
+
+def _changed(store: CutoutStore, row: int, side: float, task: FindTask, change: Change, seed: int) -> Cutout:
+    generator = np.random.default_rng([seed, row])
+    known = {name: store.column(name)[row] for name in ("cutout_id", "mosaic", "unit")}
+    ra, dec, x, y, scale, rms = (
+        float(store.column(name)[row]) for name in ("ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec", "rms")
+    )
+    image = np.nan_to_num(store.pixels(row).astype(np.float64))
+    beam = float(store.column("beam_major_arcsec")[row] or np.nan)
+    beam = task.beam_arcsec or beam if np.isnan(beam) else beam
+    image = _smoothed(image, change, beam / scale, scale, rms, generator, str(known["cutout_id"]))
+    step = (change.pixel_arcsec or scale) / scale
+    pixels = max(round(side * change.zoom / step), task.min_px)
+    return Cutout(
+        pixels=_resampled(image, pixels, step, change, side, generator),
+        ra_deg=ra,
+        dec_deg=dec,
+        x=x,
+        y=y,
+        pixel_scale_arcsec=scale * step,
+        **known,
+    )
+
+
+def _smoothed(
+    image: NDArray[np.float64],
+    change: Change,
+    beam_px: float,
+    scale: float,
+    rms: float,
+    generator: np.random.Generator,
+    name: str,
+) -> NDArray[np.float64]:
+    """The image at its new beam, with its new noise."""
+    from scipy.ndimage import gaussian_filter
+
+    wanted = max(beam_px * change.beam_factor, (change.beam_arcsec or 0.0) / scale)
+    needs_beam = change.beam_factor > 1 or change.beam_arcsec is not None or change.noise > 0
+    if needs_beam and not np.isfinite(beam_px):
+        raise RadiosslError(f"cutout {name}: its beam is unknown; give beam_arcsec in the task file")
+    if needs_beam and wanted > beam_px:
+        image = gaussian_filter(image, np.sqrt(wanted**2 - beam_px**2) / _FWHM)
+        image *= (wanted / beam_px) ** 2  # brightness is per beam
+    if change.blur_px:
+        image = gaussian_filter(image, change.blur_px)
+    if change.noise:
+        noise = gaussian_filter(generator.standard_normal(image.shape), wanted / _FWHM)
+        image = image + change.noise * rms * noise / noise.std()
+    return image
+
+
+def _resampled(
+    image: NDArray[np.float64], pixels: int, step: float, change: Change, side: float, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """A box of `pixels` x `pixels`, each `step` of the image's, shifted and turned."""
+    from scipy.ndimage import map_coordinates
+
+    direction = generator.uniform(0, 2 * np.pi)
+    centre = (np.array(image.shape) - 1) / 2 + change.shift * side * np.array([np.sin(direction), np.cos(direction)])
+    if step == 1 and not change.rotation_deg:  # nothing to interpolate
+        first = np.round(centre - (pixels - 1) / 2).astype(int)
+        y, x = first[:, None] + np.arange(pixels)
+        inside = ((y >= 0) & (y < image.shape[0]))[:, None] & ((x >= 0) & (x < image.shape[1]))
+        box = image[np.ix_(y.clip(0, image.shape[0] - 1), x.clip(0, image.shape[1] - 1))]
+        return np.where(inside, box, np.nan).astype(np.float32)
+    angle = np.deg2rad(change.rotation_deg)
+    offsets = (np.arange(pixels) - (pixels - 1) / 2) * step
+    dy, dx = np.meshgrid(offsets, offsets, indexing="ij")
+    y = centre[0] + dy * np.cos(angle) + dx * np.sin(angle)
+    x = centre[1] - dy * np.sin(angle) + dx * np.cos(angle)
+    return map_coordinates(image, [y, x], order=3, mode="constant", cval=np.nan).astype(np.float32)

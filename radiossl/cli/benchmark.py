@@ -1,0 +1,50 @@
+"""`radiossl benchmark`: is a backbone worth having."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radiossl.cli.options import Device, Seed
+
+
+def benchmark(
+    weights: Annotated[list[Path], typer.Argument(metavar="WEIGHTS...", help="Backbone folders.")],
+    tasks: Annotated[Path, typer.Option(help="YAML file of tasks, beside the cutout stores that it names.")],
+    out: Annotated[Path, typer.Option(help="Result folder to write; what it holds of an earlier run is used.")],
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder of features and scores, to share between results.", show_default="OUT/cache"),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Folds drawn once, half of the sources to find, no baselines.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="How often folds are drawn.")] = 3,
+    initialisations: Annotated[int, typer.Option(min=1, help="How many random weights to average over.")] = 5,
+    seed: Seed = 0,
+    device: Device = "cpu",
+) -> None:
+    """Measure backbones by hard tasks, beside random weights, pixels, moments, an ImageNet network and wavelets.
+
+    Features and scores are kept, so that a run which was interrupted, or has one more backbone, goes on where it was.
+    """
+    from radiossl.benchmark.report import markdown_table, write_benchmark
+    from radiossl.benchmark.run import benchmark as run
+
+    result = run(
+        weights,
+        tasks,
+        out / "cache" if cache is None else cache,
+        quick=quick,
+        seeds=seeds,
+        initialisations=initialisations,
+        seed=seed,
+        device=device,
+    )
+    report = write_benchmark(result, out)
+    for task, store in result.missing.items():
+        typer.echo(f"note: {task} is left out, {store} is not there", err=True)
+    typer.echo(markdown_table(result))
+    typer.echo(f"{report}: {len(result.scores)} scores")

