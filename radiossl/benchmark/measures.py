@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.evaluation.classifiers import LogisticRegression
+from radiossl.evaluation.classifiers import Estimator, LogisticRegression, NearestNeighbours
 from radiossl.evaluation.folds import Split
 from radiossl.features.neighbours import unit
 from radiossl.features.table import FeatureTable
@@ -20,8 +20,6 @@ RETRIEVED = 10
 
 Features = NDArray[np.float32]
 Rows = NDArray[np.int64]
-#: Class numbers of rows to test on, learnt from other rows.
-Learner = Callable[[Rows, Rows], Rows]
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,12 @@ def classification(features: Features, truth: Rows, groups: Rows, splits: Sequen
         Random seed.
     """
     classes = int(truth.max()) + 1
-
-    def neighbours(train: Rows, test: Rows) -> Rows:
-        return _votes(unit(features[train]), truth[train], unit(features[test]), classes)
-
-    def whitened(train: Rows, test: Rows) -> Rows:
-        space = unit(_whitened(features, test))
-        return _votes(space[train], truth[train], space[test], classes)
-
-    learners = {
-        f"{K} neighbours": neighbours,
-        f"{K} neighbours, whitened": whitened,
-        "regression": _regression(features, truth, seed),
+    learners: dict[str, Estimator] = {
+        f"{K} neighbours": NearestNeighbours(features, truth, classes, K),
+        f"{K} neighbours, whitened": NearestNeighbours(features, truth, classes, K, COMPONENTS),
+        "regression": LogisticRegression(features, truth, classes),
     }
-    return [_accuracy(name, learner, truth, groups, splits) for name, learner in learners.items()]
+    return [_accuracy(name, learner, truth, groups, splits, seed) for name, learner in learners.items()]
 
 
 def few_labels(
@@ -86,45 +76,21 @@ def few_labels(
     few
         Numbers of labels, of each class in proportion.
     """
-    learner = _regression(features, truth, seed)
+    learner = LogisticRegression(features, truth, int(truth.max()) + 1)
     scores = []
     for count in few:
         drawn = [Split(_draw(s.train, truth, count, [seed, number]), s.test) for number, s in enumerate(splits)]
-        scores.append(_accuracy(f"regression, {count} labels", learner, truth, groups, drawn))
+        scores.append(_accuracy(f"regression, {count} labels", learner, truth, groups, drawn, seed))
     return scores
 
 
-def _regression(features: Features, truth: Rows, seed: int) -> Learner:
-    method = LogisticRegression(features, truth, int(truth.max()) + 1)
-    return lambda train, test: method(train, test, seed).argmax(axis=1)
-
-
-def _accuracy(name: str, learner: Learner, truth: Rows, groups: Rows, splits: Sequence[Split]) -> Score:
+def _accuracy(name: str, learner: Estimator, truth: Rows, groups: Rows, splits: Sequence[Split], seed: int) -> Score:
     right, asked = np.zeros(len(truth)), np.zeros(len(truth))
     for split in splits:
-        right[split.test] += learner(split.train, split.test) == truth[split.test]
+        right[split.test] += learner(split.train, split.test, seed).argmax(axis=1) == truth[split.test]
         asked[split.test] += 1
     tested = asked > 0
     return Score(name, right[tested] / asked[tested], groups[tested])
-
-
-def _votes(train: Features, names: Rows, test: Features, classes: int) -> Rows:
-    """Class with the largest sum of similarities among the nearest neighbours."""
-    similarity = test @ train.T
-    k = min(K, len(train))
-    nearest = np.argpartition(-similarity, k - 1, axis=1)[:, :k]
-    weights = np.take_along_axis(similarity, nearest, axis=1).clip(1e-6)
-    votes = np.stack([(weights * (names[nearest] == number)).sum(axis=1) for number in range(classes)], axis=1)
-    return votes.argmax(axis=1)
-
-
-def _whitened(features: Features, test: Rows) -> Features:
-    """Principal components of equal variance, learnt without the tested rows."""
-    from sklearn.decomposition import PCA
-
-    others = np.delete(features, test, axis=0)
-    components = min(COMPONENTS, others.shape[0] - 1, others.shape[1])
-    return PCA(components, whiten=True, svd_solver="full").fit(others).transform(features)
 
 
 def _draw(train: Rows, truth: Rows, count: int, seed: Sequence[int]) -> Rows:

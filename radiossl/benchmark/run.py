@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +18,8 @@ from radiossl.benchmark.measures import Score
 from radiossl.benchmark.methods import RANDOM, FeatureCache, Method, backbone_method, baselines, digest, random_weights
 from radiossl.benchmark.statistics import summarise
 from radiossl.benchmark.tasks import Change, ClassifyTask, FindTask, RateTask, Task, read_tasks
-from radiossl.datasets.grouping import read_grouping
-from radiossl.evaluation.folds import Split, draw_folds, position_groups
-from radiossl.evaluation.labels import Labels, read_labels
+from radiossl.evaluation.folds import Split, draw_folds, source_groups
+from radiossl.evaluation.labels import Labels, store_labels
 from radiossl.evaluation.leakage import shared_with_pretraining
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
@@ -70,7 +70,8 @@ def benchmark(
     seeds: int = 3,
     initialisations: int = 5,
     seed: int = 0,
-    device: str = "cpu",
+    readout: str | None = None,
+    device: str = "auto",
 ) -> BenchmarkResult:
     """Measure backbones by hard tasks, beside random weights and everything else that costs no training.
 
@@ -90,6 +91,8 @@ def benchmark(
         Of the random weights.
     seed
         The first random seed.
+    readout
+        ``last`` or ``wide`` for all networks; None for each backbone's own.
     device
         Where backbones given as folders compute.
 
@@ -108,6 +111,7 @@ def benchmark(
     if not backbones:
         raise RadiosslError("no weights to measure were given")
     names = _names(backbones)
+    backbones = [one.with_readout(readout) for one in backbones]
     missing = {name: lacking for name, task in file.tasks.items() if (lacking := _missing_store(task, folder))}
     if len(missing) == len(file.tasks):
         raise RadiosslError(f"{tasks}: none of its stores is there, such as {next(iter(missing.values()))}")
@@ -188,10 +192,12 @@ class _Bench:
                 scores = self._find(method, task)
             else:
                 scores = self._rate(method, task)
-            arrays = {f"{part}_{number}": value for number, score in enumerate(scores) for part, value in _parts(score)}
+            arrays: dict[str, Any] = {"names": np.array([score.measure for score in scores])}
+            for number, score in enumerate(scores):
+                arrays |= {f"values_{number}": score.values, f"groups_{number}": score.groups}
             file.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(file) as temporary:
-                np.savez(temporary, names=np.array([score.measure for score in scores]), **arrays)
+                np.savez(temporary, **arrays)
         with np.load(file, allow_pickle=False) as kept:
             return [
                 Score(str(name), kept[f"values_{number}"], kept[f"groups_{number}"])
@@ -209,8 +215,7 @@ class _Bench:
 
     def _labelled(self, name: str, task: ClassifyTask) -> tuple[CutoutStore, Labels]:
         store = self._open(name)
-        grouping = None if task.grouping is None else read_grouping(task.grouping)
-        labels = read_labels(store.column(task.label), task.label, (), grouping)
+        labels = store_labels(store, task.label, grouping=task.grouping)
         return store.select(labels.rows), labels
 
     def _classify(self, method: Method, task: ClassifyTask) -> list[Score]:
@@ -219,7 +224,7 @@ class _Bench:
         names = np.concatenate([labels.names for _, labels in parts])
         classes, truth = np.unique(names, return_inverse=True)
         truth = truth.astype(np.int64)
-        groups = position_groups(CutoutStore.joined(*[store for store, _ in parts]))
+        groups = source_groups(CutoutStore.joined(*[store for store, _ in parts]))
         if task.test is None:
             splits = draw_folds(names, _FOLDS, self.seeds, self.seed, groups)
         else:
@@ -271,7 +276,3 @@ def _stores(task: Task) -> list[str]:
     if isinstance(task, ClassifyTask):
         return [task.train] if task.test is None else [task.train, task.test]
     return [task.store]
-
-
-def _parts(score: Score) -> list[tuple[str, NDArray[np.generic]]]:
-    return [("values", score.values), ("groups", score.groups)]

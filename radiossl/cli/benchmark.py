@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.adapt import Readout
 from radiossl.cli.options import Device, Seed
 
 
@@ -23,8 +24,9 @@ def benchmark(
     ] = False,
     seeds: Annotated[int, typer.Option(min=1, help="How often folds are drawn.")] = 3,
     initialisations: Annotated[int, typer.Option(min=1, help="How many random weights to average over.")] = 5,
+    readout: Readout = None,
     seed: Seed = 0,
-    device: Device = "cpu",
+    device: Device = "auto",
 ) -> None:
     """Measure backbones by hard tasks, beside random weights, pixels, moments, an ImageNet network and wavelets.
 
@@ -41,6 +43,7 @@ def benchmark(
         seeds=seeds,
         initialisations=initialisations,
         seed=seed,
+        readout=readout,
         device=device,
     )
     report = write_benchmark(result, out)

@@ -23,7 +23,7 @@ title: Doubles
 tasks:
   classes: {kind: classify, train: wide, label: fr, field_px: 32, few: [8], retrieval: true}
   elsewhere: {kind: classify, train: wide, test: others, label: fr}
-  found: {kind: find, store: wide, sources: 20, changes: {shift: {shift: 0.1}, survey: {beam_arcsec: 9, first: 10}}}
+  found: {kind: find, store: wide, sources: 12, changes: {shift: {shift: 0.1}, survey: {beam_arcsec: 9, first: 10}}}
   ratings: {kind: rate, store: wide, label: rating, few: [12]}
   absent: {kind: rate, store: nowhere, label: rating}
 """
@@ -57,8 +57,8 @@ def _write(path, indices):
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stores")
-    _write(folder / "wide", range(40))
-    _write(folder / "others", range(40, 60))
+    _write(folder / "wide", range(24))
+    _write(folder / "others", range(24, 36))
     (folder / "tasks.yaml").write_text(TASKS)
     return folder
 
@@ -85,9 +85,9 @@ def test_every_measure_stands_beside_all_baselines(result):
     assert set(table.index.get_level_values("task")) == {"classes", "elsewhere", "found", "ratings"}
     assert list(result.missing) == ["absent"]
     counts = result.scores.set_index(["task", "measure", "method"])["objects"]
-    assert counts["classes", "regression", "tiny"] == 40
-    assert counts["elsewhere", "regression", "tiny"] == 20
-    assert counts["found", "shift", "tiny"] == 20
+    assert counts["classes", "regression", "tiny"] == 24
+    assert counts["elsewhere", "regression", "tiny"] == 12
+    assert counts["found", "shift", "tiny"] == 12
     moments = table["moments"]
     assert moments["classes", "regression"] > 0.9  # the concentration of these doubles gives them away
 
@@ -104,7 +104,7 @@ def test_the_folder_has_one_table_and_one_picture(result, tmp_path):
     report = write_benchmark(result, tmp_path / "out")
     table = (tmp_path / "out" / "table.md").read_text()
     assert table.startswith(markdown_table(result))
-    assert "| found | shift | 20 |" in table
+    assert "| found | shift | 12 |" in table
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert len(scores) == len(result.scores)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -131,9 +131,21 @@ def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
 
 
 def test_the_command_prints_the_table(stores, weights, tmp_path, capsys):
-    main(["benchmark", str(weights), "--tasks", str(stores / "tasks.yaml"), "--out", str(tmp_path / "out"), "--quick"])
+    with pytest.raises(SystemExit) as done:
+        main(
+            [
+                "benchmark",
+                str(weights),
+                "--tasks",
+                str(stores / "tasks.yaml"),
+                "--out",
+                str(tmp_path / "out"),
+                "--quick",
+            ]
+        )
+    assert done.value.code == 0
     printed = capsys.readouterr()
-    assert "| classes | regression, 8 labels | 40 |" in printed.out
+    assert "| classes | regression, 8 labels | 24 |" in printed.out
     assert "absent is left out" in printed.err
     assert "random weights" not in printed.out
 
@@ -209,7 +221,9 @@ def test_a_larger_beam_keeps_the_flux_and_widens_the_source(store_of, tmp_path):
     store = store_of([np.exp(-(y[:, None] ** 2 + y**2) / (2 * sigma**2)).astype(np.float32)])
     task = FindTask(kind="find", store="", extent="x", beam_arcsec=5.4, min_px=48, changes={"beam": Change()})
     image = changed_store(store, task, Change(beam_factor=2), tmp_path / "changed", 0).pixels(0).astype(float)
-    assert image.max() == pytest.approx(1, rel=0.02)  # in units per beam a point source keeps its peak
+    assert image.sum() == pytest.approx(
+        4 * store.pixels(0).sum(), rel=0.02
+    )  # brightness is per beam, now 4 times larger
     y = np.arange(48) - 23.5
     assert (image * y**2).sum() / image.sum() == pytest.approx(4 * sigma**2, rel=0.02)
 
@@ -217,7 +231,7 @@ def test_a_larger_beam_keeps_the_flux_and_widens_the_source(store_of, tmp_path):
 def test_noise_is_added_in_units_of_the_rms_and_looks_like_the_beam(stores, tmp_path):
     store, changed = _changed(stores, tmp_path, noise=3)
     _, plain = store, changed_store(store, TASK, Change(), tmp_path / "plain", 0)
-    added = [changed.pixels(row).astype(float) - plain.pixels(row) for row in range(40)]
+    added = [changed.pixels(row).astype(float) - plain.pixels(row) for row in range(24)]
     ratio = np.mean([noise.std() / store.column("rms")[row] for row, noise in enumerate(added)])
     assert ratio == pytest.approx(3, rel=0.15)
     neighbours = np.mean([np.corrcoef(noise[:, 1:].ravel(), noise[:, :-1].ravel())[0, 1] for noise in added])

