@@ -225,10 +225,10 @@ def _frame_of_header(header: Header) -> str | None:
         year = None
     if system.startswith(("fk4", "fk5")):
         standard = "B1950" if system.startswith("fk4") else "J2000"
-        return f"{system[:3]} {standard if year is None else standard[0] + format(year, 'g')}"
+        return f"{system[:3]} {standard[0] + format(year, 'g') if year else standard}"
     if system:
         return system
-    if year is None:
+    if not year:  # 0 is written where it is not known
         return None
     return f"fk4 B{year:g}" if year < 1984 else f"fk5 J{year:g}"
 

@@ -142,6 +142,28 @@ def header_beam(header: Header) -> Beam | None:
         return None
 
 
+def table_beam(path: Path, header: Header) -> Beam | None:
+    """Return the beam of the first plane from the table BEAMS that CASA writes beside images of several beams.
+
+    The header says by CASAMBM that there is one; its units are those of the columns, arcsec and degrees as a rule.
+    """
+    from astropy import units
+    from astropy.io import fits
+    from astropy.table import QTable
+
+    if not header.get("CASAMBM", False):
+        return None
+    try:
+        with fits.open(path) as parts:
+            rows = QTable.read(parts["BEAMS"])
+        if {"CHAN", "POL"} <= set(rows.colnames):
+            rows.sort(["CHAN", "POL"])
+        major, minor = (units.Quantity(rows[name][0], units.arcsec).value for name in ("BMAJ", "BMIN"))
+        return Beam(float(major), float(minor), float(units.Quantity(rows["BPA"][0], units.deg).value))
+    except (KeyError, IndexError, ValueError, TypeError):  # no table, an empty one, a beam of zero
+        return None
+
+
 def normalise_unit(unit: str) -> str:
     """Return a brightness unit in its usual spelling: ``JY/BEAM`` and ``Jy beam-1`` are both ``Jy/beam``.
 

@@ -39,6 +39,7 @@ from radiossl.survey.header import (
     convert_frame,
     header_beam,
     normalise_unit,
+    table_beam,
 )
 from radiossl.survey.padding import padding_side, zero_padding
 
@@ -146,7 +147,7 @@ class Mosaic:
             shape=(height, width),
             wcs=celestial_wcs(path, header),
             unit=normalise_unit(str(header.get("BUNIT", ""))),
-            beam=header_beam(header),
+            beam=header_beam(header) or table_beam(path, header),
             survey=str(header.get("SURVEY") or header.get("TELESCOP") or "").strip(),
             _pixels=pixels_of(path, image, (height, width), celestial),
             _floating=image.is_floating,

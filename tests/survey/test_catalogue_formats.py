@@ -53,6 +53,15 @@ def test_the_frame_of_a_fits_header_is_honoured(tmp_path, cards, where):
     assert "--frame" in " ".join(catalogue.notes)
 
 
+@pytest.mark.parametrize("cards", [{"EQUINOX": 0.0}, {"RADESYS": "ICRF"}, {"EQUINOX": 2000.0}, {"RADESYS": "FK5"}])
+def test_other_headers_change_nothing(tmp_path, cards):
+    table = fits.BinTableHDU(Table({"RA": [187.0], "DEC": [12.0]}))
+    table.header.update(cards)
+    table.writeto(tmp_path / "c.fits")
+    catalogue = read_catalogue(tmp_path / "c.fits")
+    assert (catalogue.ra_deg[0], catalogue.dec_deg[0]) == pytest.approx((187, 12), abs=1e-5)
+
+
 @pytest.mark.parametrize("referred", [True, False])
 def test_the_frame_of_a_votable_is_honoured(tmp_path, referred):
     document = from_table(Table({"RA": [187.0], "DEC": [12.0]}))

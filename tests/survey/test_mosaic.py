@@ -271,6 +271,21 @@ def test_the_beam_of_the_last_aips_clean_is_found(tmp_path):
     assert (beam.major_arcsec, beam.minor_arcsec, beam.pa_deg) == pytest.approx((5.4, 4.5, 12.5))
 
 
+@pytest.mark.parametrize(("unit", "factor"), [("arcsec", 1.0), ("deg", 1 / 3600), (None, 1.0)])
+def test_the_beam_of_the_first_plane_is_found_in_the_table_of_casa(tmp_path, unit, factor):
+    values = {"BMAJ": [9 * factor, 6 * factor], "BMIN": [8 * factor, 5 * factor], "BPA": [0.0, 30.0]}
+    columns = [fits.Column(n, "E", unit="deg" if n == "BPA" else unit, array=v) for n, v in values.items()]
+    columns += [fits.Column("CHAN", "J", array=[1, 0]), fits.Column("POL", "J", array=[0, 0])]
+    table = fits.BinTableHDU.from_columns(columns, name="BEAMS")
+    fits.HDUList([fits.PrimaryHDU(image(), header(CASAMBM=True)), table]).writeto(tmp_path / "m.fits")
+    beam = Mosaic.open(tmp_path / "m.fits").beam
+    assert (beam.major_arcsec, beam.minor_arcsec, beam.pa_deg) == pytest.approx((6.0, 5.0, 30.0))
+
+
+def test_a_beam_table_that_is_missing_is_no_beam(tmp_path):
+    assert Mosaic.open(plain(tmp_path / "m.fits", image(), header(CASAMBM=True))).beam is None
+
+
 @pytest.mark.parametrize(
     ("given", "usual"),
     [

@@ -12,7 +12,15 @@ from radiossl.io.tables import TableContent
 from radiossl.survey.catalogue.columns import plain
 
 _FRAME = re.compile(r"(?:eq_)?([a-z0-9_]*?)[\s:,(]*(?:([bj])?(\d{4}(?:\.\d*)?))?\)?", re.IGNORECASE)
-_NAMES = {"": "", "gal": "galactic", "galactic_ii": "galactic", "eq": "fk5", "equatorial": "icrs", "gappt": "fk5"}
+_NAMES = {
+    "": "",
+    "gal": "galactic",
+    "galactic_ii": "galactic",
+    "eq": "fk5",
+    "equatorial": "icrs",
+    "icrf": "icrs",
+    "gappt": "fk5",
+}
 _EXPECTED = "expected icrs, fk5, fk4 or galactic, with an equinox such as B1950 where it is not the usual one"
 
 
