@@ -7,20 +7,20 @@ central 150 pixels, a circular mask, and the range of brightness to 0 to 255. Se
 from __future__ import annotations
 
 import csv
-import math
 import os
-import pickle
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.datasets.crumb import ABSENT, BASIC_CLASSES, PRIORITY
+from radiossl.datasets.batches import batch_name, deal_batches, write_batches
+from radiossl.datasets.crumb_labels import ABSENT, PRIORITY
+from radiossl.datasets.eight_bit import ImageRecipe, NoImageError, image_8bit
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
@@ -30,7 +30,6 @@ from radiossl.survey.placement import Places, locate_sources
 
 PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"
 NO_POSITION, NO_LABEL, OUTSIDE = "no position", "no label", "outside"
-INCOMPLETE, EMPTY = "incomplete", "nothing above the noise"
 
 #: The authors' code leaves these without a mask, which would cut into them.
 UNMASKED = ("161.634_+054.600", "176.113_+037.142")
@@ -39,169 +38,7 @@ TEST_ONLY = ("222.036_+016.578",)
 
 
 @dataclass(frozen=True)
-class ImageRecipe:
-    """How an image is made.
-
-    Attributes
-    ----------
-    field_px
-        Side of the image in which the noise is measured.
-    side_px
-        Side of the final image, at most `field_px`.
-    sigma
-        Pixels up to this many times the noise become 0. The noise is the standard deviation after clipping at 3 sigma,
-        at most five times; as in the authors' code, the median is not added to it.
-    mask
-        ``circle`` keeps the largest circle in the image, as in CRUMB and MiraBest; ``extent`` a circle as wide as the
-        source's largest angular size, but at most the former; ``none`` keeps everything.
-    pixel_arcsec
-        Pixel size by which ``extent`` is turned into pixels.
-    max_blank
-        Largest fraction of blank pixels inside the mask, such as a row at the edge of a mosaic; they become 0.
-    """
-
-    field_px: int = 300
-    side_px: int = 150
-    sigma: float = 3.0
-    mask: Literal["circle", "extent", "none"] = "circle"
-    pixel_arcsec: float = 1.8
-    max_blank: float = 0.01
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.side_px <= self.field_px:
-            raise RadiosslError(f"images of {self.side_px} pixels from {self.field_px}: expected 1 to {self.field_px}")
-        if self.mask not in ("circle", "extent", "none"):
-            raise RadiosslError(f"mask {self.mask!r}: expected circle, extent or none")
-        if not (self.sigma >= 0 and self.pixel_arcsec > 0):
-            raise RadiosslError(
-                f"sigma {self.sigma}, pixels of {self.pixel_arcsec} arcsec: expected 0 or more, above 0"
-            )
-        if not 0 <= self.max_blank < 1:
-            raise RadiosslError(f"max-blank of {self.max_blank}: expected a fraction from 0 to below 1")
-
-    def radius_px(self, extent_arcsec: float | None = None, *, masked: bool = True) -> float:
-        """Return the radius of the mask for a source, in pixels; infinite without a mask."""
-        if self.mask == "none" or not masked:
-            return math.inf
-        largest = self.side_px // 2
-        if self.mask == "circle":
-            return largest
-        if extent_arcsec is None or not math.isfinite(extent_arcsec):
-            raise RadiosslError("a mask by extent needs the largest angular size of every source; use the mask circle")
-        return min(math.ceil(math.ceil(extent_arcsec / self.pixel_arcsec) / 2), largest)
-
-
-# Images ---------------------------------------------------------------------------------------------------------------
-
-
-def image_8bit(
-    field: NDArray[np.float32], recipe: ImageRecipe | None = None, radius_px: float | None = None
-) -> NDArray[np.uint8]:
-    """Turn the surroundings of a source into its 8-bit image.
-
-    Parameters
-    ----------
-    field
-        Shape (field_px, field_px), NaN where blank.
-    recipe
-        The steps' numbers; the paper's by default.
-    radius_px
-        Radius of the mask; that of the recipe's circle by default.
-
-    Returns
-    -------
-    ndarray
-        Shape (side_px, side_px), in the row order of `field`.
-
-    Raises
-    ------
-    NoImageError
-        If too many pixels inside the mask are blank, or none is above the noise.
-    """
-    from astropy.stats import sigma_clipped_stats
-
-    recipe = recipe or ImageRecipe()
-    start = recipe.field_px // 2 - recipe.side_px // 2
-    crop = np.s_[start : start + recipe.side_px]
-    image = field[crop, crop].copy()
-    mask = circle(recipe.side_px, recipe.radius_px() if radius_px is None else radius_px)
-    if np.isnan(image[mask]).mean() > recipe.max_blank:
-        raise NoImageError(INCOMPLETE)
-    noise = sigma_clipped_stats(field[np.isfinite(field)], sigma=3.0, maxiters=5)[2]
-    # Written so that blank pixels become 0 as well.
-    image[~(image > recipe.sigma * noise)] = 0
-    image[~mask] = 0
-    low, high = image[mask].min(), image[mask].max()
-    if not low < high:
-        raise NoImageError(EMPTY)
-    # The minimum is 0 unless every pixel of the mask is above the noise, so the corners stay 0.
-    image[mask] = (image[mask] - low) / (high - low)
-    return (image * np.float32(255)).astype(np.uint8)
-
-
-class NoImageError(RadiosslError):
-    """A source has no image; the message is the reason."""
-
-
-def circle(side: int, radius: float) -> NDArray[np.bool_]:
-    """Return the mask of pixels no farther than `radius` from pixel ``side / 2``, as the authors centre it."""
-    offset = np.arange(side) - round(side / 2)
-    return offset[:, None] ** 2 + offset**2 <= radius**2
-
-
-# Batches --------------------------------------------------------------------------------------------------------------
-
-
-def deal_batches(
-    labels: Sequence[str], batches: int = 7, seed: int = 0, last: Collection[int] = ()
-) -> NDArray[np.int64]:
-    """Deal sources out to batches that are alike in size and in the number of each class, to within one.
-
-    The classes are dealt one after the other, the rarest first (section 2.5), each in a random order, and always to
-    the batch that is next in turn.
-
-    Parameters
-    ----------
-    labels
-        Class of every source.
-    batches
-        How many.
-    seed
-        Of the random order.
-    last
-        Indices of sources that must come into the last batch; they change places with others of their class.
-
-    Returns
-    -------
-    ndarray
-        Batch of every source, from 0.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer sources than batches.
-    """
-    if not 1 <= batches <= len(labels):
-        raise RadiosslError(f"{batches} batches of {len(labels)} sources: expected from 1 to one per source")
-    rng = np.random.default_rng(seed)
-    names = np.array(labels, dtype=object)
-    counts = Counter(labels)
-    rarest_first = sorted(counts, key=lambda name: (counts[name], name))
-    order = np.concatenate([rng.permutation(np.flatnonzero(names == name)) for name in rarest_first])
-    batch = np.empty(len(labels), dtype=np.int64)
-    batch[order] = np.arange(len(labels)) % batches
-    for row in last:
-        others = [o for o in order if names[o] == names[row] and batch[o] == batches - 1 and o not in last]
-        if batch[row] != batches - 1 and others:
-            batch[row], batch[others[0]] = batches - 1, batch[row]
-    return batch
-
-
-# The set --------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Built:
+class BuiltSet:
     """A set that was built.
 
     Attributes
@@ -222,7 +59,7 @@ class Built:
     missing: dict[str, int]
 
 
-def build(
+def build_set(
     mosaics: Sequence[str | os.PathLike[str]],
     catalogue: Catalogue | str | os.PathLike[str],
     out: str | os.PathLike[str],
@@ -234,7 +71,7 @@ def build(
     seed: int = 0,
     unmasked: Collection[str] = UNMASKED,
     test_only: Collection[str] = TEST_ONLY,
-) -> Built:
+) -> BuiltSet:
     """Build a batched set of 8-bit images.
 
     Parameters
@@ -243,7 +80,7 @@ def build(
         FITS files, folders of them, or glob patterns. A source is cut from the one in which it is farthest from an
         edge. Where the field of a source reaches beyond it, the noise is that of what there is.
     catalogue
-        The sources, or a file for `read_catalogue`, such as `write_crumb_catalogue` or `merge` writes.
+        The sources, or a file for `read_catalogue`, such as `write_crumb_catalogue` or `merge_catalogues` writes.
     out
         Folder of the set: the images in ``PNG``, ``labels.csv``, ``missing.csv`` with the sources that have no image,
         ``build.json`` and the batches, pickled like the official ones, in ``batches``. Rows of the images are those of
@@ -258,7 +95,7 @@ def build(
     batches
         How many; the last is the test batch.
     seed
-        By which sources are dealt to batches.
+        Random seed for assigning sources to batches.
     unmasked, test_only
         Ids of sources without a mask, and of those that belong into the test batch.
 
@@ -285,12 +122,16 @@ def build(
     chosen = [str(classes[row]) for row in rows]
     wanted = [index for index, row in enumerate(rows) if catalogue.ids[row] in test_only]
     dealt = deal_batches(chosen, batches, seed, wanted)
-    batch_of = dict(zip(rows, (_batch_name(number, batches) for number in dealt), strict=True))
+    batch_of = {row: batch_name(int(number), batches) for row, number in zip(rows, dealt, strict=True)}
     with atomic_folder(out) as folder:
         _write_pictures(folder / PNG, catalogue, images)
         _write_labels(folder / LABELS, catalogue, images, batch_of)
         _write_missing(folder / MISSING, catalogue, reasons)
-        _write_batches(folder / BATCHES, catalogue, images, classes, names, complete, batch_of, batches)
+        pictures, files = (
+            [images[row].pixels for row in rows],
+            [f"{PNG}/{_file_name(catalogue, row)}" for row in rows],
+        )
+        write_batches(folder / BATCHES, dealt, chosen, complete[rows], pictures, files, names)
         write_json(
             folder / RECORD,
             {
@@ -307,7 +148,7 @@ def build(
             },
         )
     missing = dict(Counter(reasons[reasons != ""].tolist()))
-    return Built(Path(out), len(rows), dict(Counter(chosen)), missing)
+    return BuiltSet(Path(out), len(rows), dict(Counter(chosen)), missing)
 
 
 @dataclass(frozen=True)
@@ -392,16 +233,9 @@ def _places(
     return places.take(rows), boxes[rows]
 
 
-# Files ----------------------------------------------------------------------------------------------------------------
-
-
 def _file_name(catalogue: Catalogue, row: int) -> str:
     """Return the name of a source's picture, whatever its id consists of."""
     return "".join(char if char.isalnum() or char in "+-._" else "_" for char in str(catalogue.ids[row])) + ".png"
-
-
-def _batch_name(number: int, batches: int) -> str:
-    return "test_batch" if number == batches - 1 else f"data_batch_{number + 1}"
 
 
 def _write_pictures(folder: Path, catalogue: Catalogue, images: dict[int, _Image]) -> None:
@@ -436,42 +270,3 @@ def _write_missing(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> N
         writer.writerow(["id", "ra_deg", "dec_deg", "reason"])
         for row in np.flatnonzero(reasons != ""):
             writer.writerow([catalogue.ids[row], catalogue.ra_deg[row], catalogue.dec_deg[row], reasons[row]])
-
-
-def _write_batches(
-    folder: Path,
-    catalogue: Catalogue,
-    images: dict[int, _Image],
-    classes: Sequence[Any],
-    parents: Sequence[str],
-    complete: NDArray[np.int64],
-    batch_of: dict[int, str],
-    batches: int,
-) -> None:
-    """Write the batches in the layout of the official ones; `batches.meta` also names the parents."""
-    found = {str(classes[row]) for row in images}
-    names = [*BASIC_CLASSES, *sorted(found - set(BASIC_CLASSES))]
-    folder.mkdir()
-    for number in range(batches):
-        name = _batch_name(number, batches)
-        rows = [row for row in sorted(images) if batch_of[row] == name]
-        kind = "testing batch 1 of 1" if name == "test_batch" else f"training batch {number + 1} of {batches - 1}"
-        _dump(
-            folder / name,
-            {
-                "batch_label": kind,
-                "labels": [names.index(str(classes[row])) for row in rows],
-                "complete_labels": [complete[row] for row in rows],
-                "data": [images[row].pixels for row in rows],
-                "filenames": [f"{PNG}/{_file_name(catalogue, row)}" for row in rows],
-            },
-        )
-    size, side = -(-len(images) // batches), next(iter(images.values())).pixels.shape[0]
-    meta = {"num_cases_per_batch": size, "label_names": names, "num_vis": side**2, "parents": list(parents)}
-    _dump(folder / "batches.meta", meta)
-
-
-def _dump(path: Path, content: dict[str, Any]) -> None:
-    with path.open("wb") as file:
-        # Later protocols write arrays by functions that a cautious reader, such as this package's, refuses.
-        pickle.dump(content, file, protocol=4)

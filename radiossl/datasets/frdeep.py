@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from radiossl.datasets.fetch import Download
+from radiossl.datasets.download import Download
 from radiossl.datasets.mirabest import batch_checksums, batch_files, missing_batches
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet

@@ -115,7 +115,7 @@ def _chosen(source: Path, options: FolderOptions) -> list[tuple[str, dict[str, A
         chosen += [(image, row) for image in found]
     repeated = len(chosen) - len({image for image, _ in chosen})
     if repeated:
-        raise RadiosslError(f"{options.table}: {repeated} images stand there more than once")
+        raise RadiosslError(f"{options.table}: {repeated} images are listed more than once")
     return chosen
 
 
@@ -126,7 +126,7 @@ def _remarks(source: Path, options: FolderOptions) -> list[str]:
     lost = _table(options).num_rows - used
     left = len(_images(source)) - used
     remarks = [f"{lost} rows of {options.table} have no image in {source}"] if lost else []
-    return remarks + ([f"{left} images stand in no row of {options.table} and were left out"] if left else [])
+    return remarks + ([f"{left} images are in no row of {options.table} and were left out"] if left else [])
 
 
 def _stem(name: str) -> str:

@@ -78,7 +78,7 @@ def _read(source: Path, part: str, _: Options) -> Iterator[Cutout]:
 
 def _remarks(source: Path, _: Options) -> list[str]:
     spare = len({path.stem for path in (source / "images").glob("*.png")} - {row["objid"] for row in _rows(source)})
-    return [f"{spare} images stand in no row of the catalogue and were left out"] if spare else []
+    return [f"{spare} images are in no row of the catalogue and were left out"] if spare else []
 
 
 MGCLS = PublishedSet(

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from radiossl.datasets.fetch import Download
+from radiossl.datasets.download import Download
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError

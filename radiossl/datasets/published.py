@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from radiossl.datasets.fetch import Download
+from radiossl.datasets.download import Download
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
+from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
 from radiossl.store.store import CutoutStore, EmptyStoreError, cutout_batches, store_schema, write_store
 
@@ -34,7 +35,7 @@ class PublishedSet:
     Attributes
     ----------
     name
-        By which commands know it.
+        Its name in commands.
     title, reference, terms
         What it is, which paper to cite, and the terms of its use as far as they are published.
     source
@@ -105,7 +106,7 @@ def published_set(name: str) -> PublishedSet:
 
 
 @dataclass(frozen=True)
-class Imported:
+class ImportedSet:
     """A store made of a published set.
 
     Attributes
@@ -127,9 +128,10 @@ def import_set(
     *,
     select: str | None = None,
     where: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Options | Mapping[str, Any] | None = None,
+    changes: Sequence[str] | None = None,
     workers: int = 1,
-) -> Imported:
+) -> ImportedSet:
     """Turn a published set into a cutout store.
 
     Parameters
@@ -144,18 +146,27 @@ def import_set(
         One of the set's named selections.
     where
         Expression over the columns that cutouts must satisfy, as in `CutoutStore.where`.
-    options
-        By name; see the set's own.
+    options, changes
+        The set's own options by name, and changes to them such as ``labels=cdl1``.
     workers
-        Processes.
+        Processes of this machine that share the work.
+
+    Returns
+    -------
+    ImportedSet
+        The store and what to know about it.
 
     Raises
     ------
     RadiosslError
         If anything named is unknown, the source is not what was expected, or nothing is selected.
+
+    See Also
+    --------
+    radiossl.datasets.fetch.fetch_set : download a set.
     """
     dataset = published_set(name)
-    chosen = read_options(name, dataset.options, options or {})
+    chosen = apply_settings(dataset.options, options, changes, source=name)
     if select is not None and select not in dataset.selections:
         known = ", ".join(dataset.selections) or "it has none"
         raise RadiosslError(f"{name}: no selection {select!r}; there are {known}")
@@ -185,7 +196,7 @@ def import_set(
     except EmptyStoreError:
         raise RadiosslError(f"{source}: no cutout of {name} satisfies {provenance['where']}") from None
     remarks = dataset.remarks(source, chosen) if dataset.remarks else ()
-    return Imported(store, (*dataset.notes, *remarks))
+    return ImportedSet(store, (*dataset.notes, *remarks))
 
 
 def fingerprint(source: Path, parts: Sequence[str]) -> str:
@@ -199,23 +210,6 @@ def fingerprint(source: Path, parts: Sequence[str]) -> str:
         file_of_part = source / part
         digest.update(f"{part}:{file_of_part.stat().st_size if file_of_part.is_file() else ''};".encode())
     return digest.hexdigest()
-
-
-OptionsModel = TypeVar("OptionsModel", bound=Options)
-
-
-def read_options(name: str, model: type[OptionsModel], given: Mapping[str, Any]) -> OptionsModel:
-    """Check options given by name; raise `RadiosslError` naming the first that is unknown or wrong."""
-    unknown = [key for key in given if key not in model.model_fields]
-    if unknown:
-        known = ", ".join(model.model_fields) or "it has none"
-        raise RadiosslError(f"{name}: no option {unknown[0]!r}; there are {known}")
-    try:
-        return model(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RadiosslError(f"{name}: option {where}={first['input']!r}: {first['msg']}") from None
 
 
 def _part_batches(

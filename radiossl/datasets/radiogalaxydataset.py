@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from radiossl.datasets.fetch import Download
+from radiossl.datasets.download import Download
 from radiossl.datasets.mirabest import parse_name
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError

@@ -11,7 +11,9 @@ from astropy.stats import sigma_clipped_stats
 from PIL import Image
 
 from radiossl import RadiosslError
-from radiossl.datasets.build import ImageRecipe, NoImageError, build, circle, deal_batches, image_8bit
+from radiossl.datasets.batches import deal_batches
+from radiossl.datasets.build import build_set
+from radiossl.datasets.eight_bit import ImageRecipe, NoImageError, circle, image_8bit
 from radiossl.datasets.mirabest import parse_name
 from radiossl.datasets.pickles import read_batch
 from radiossl.datasets.published import import_set
@@ -208,7 +210,7 @@ def test_a_set_is_built_and_read_again_as_published(tiles, tmp_path):
         [*"ghijkl", "far", "x"],
         **{name: [*values, 0, 0] for name, values in parents.items()},
     )
-    built = build([tiles], sources, tmp_path / "set", batches=2, test_only=["h"])
+    built = build_set([tiles], sources, tmp_path / "set", batches=2, test_only=["h"])
     assert built.images == 5
     assert built.classes == {"FRI": 2, "FRII": 2, "hybrid": 1}
     assert built.missing == {"nothing above the noise": 1, "outside": 1, "no position": 1}
@@ -238,7 +240,7 @@ def test_a_built_set_is_a_set_to_import(tiles, tmp_path):
         PLACES[:5], LABELS[:5], mirabest=[0, -1, 1, -1, 5], at17=[2, 1, -1, -1, -1], mbhybrid=[-1, -1, -1, 1, -1],
         new=[7, -1, -1, -1, -1], parents=["mirabest,at17,new", "at17", "mirabest", "mbhybrid", "mirabest"],
     )  # fmt: skip
-    build([tiles], sources, tmp_path / "set", batches=2)
+    build_set([tiles], sources, tmp_path / "set", batches=2)
     imported = import_set("crumb", tmp_path / "set" / "batches", tmp_path / "store")
     store = imported.store
     rows = {name: row for row, name in enumerate(store.column("cutout_id"))}
@@ -266,7 +268,7 @@ def test_a_source_is_cut_where_it_is_farthest_from_an_edge(tmp_path):
     write_fits(tmp_path / "tiles" / "b.fits", field(1), 10.0 - 100 * 0.0005, 0.0)
     # The source is at pixel 150, half a pixel from the centre of 300.
     sources = catalogue([(10.0 - 100.5 * 0.0005, 0.0 + 0.5 * 0.0005)], ["FRI"])
-    build([tmp_path / "tiles"], sources, tmp_path / "set", batches=1)
+    build_set([tmp_path / "tiles"], sources, tmp_path / "set", batches=1)
     assert lines(tmp_path / "set" / "labels.csv")[0]["mosaic"] == "b.fits"
 
 
@@ -276,7 +278,7 @@ def test_sources_may_be_exempt_from_the_mask(tmp_path):
     sources = catalogue([(10.0, 0.0)], ["FRI"])
     corners = {}
     for name, unmasked in (("masked", ()), ("unmasked", sources.ids)):
-        build([tmp_path / "tiles"], sources, tmp_path / name, batches=1, unmasked=unmasked)
+        build_set([tmp_path / "tiles"], sources, tmp_path / name, batches=1, unmasked=unmasked)
         with Image.open(tmp_path / name / lines(tmp_path / name / "labels.csv")[0]["file"]) as picture:
             corners[name] = np.array(picture)[:5, :5].max()
     assert corners["masked"] == 0
@@ -285,21 +287,21 @@ def test_sources_may_be_exempt_from_the_mask(tmp_path):
 
 def test_what_cannot_be_built_is_refused(tiles, tmp_path):
     with pytest.raises(RadiosslError, match="no column 'kind'"):
-        build([tiles], catalogue(PLACES, LABELS), tmp_path / "set", label="kind")
+        build_set([tiles], catalogue(PLACES, LABELS), tmp_path / "set", label="kind")
     with pytest.raises(RadiosslError, match="none of 1 sources lies on the 6"):
-        build([tiles], catalogue([(100.0, -20.0)], ["FRI"]), tmp_path / "set")
+        build_set([tiles], catalogue([(100.0, -20.0)], ["FRI"]), tmp_path / "set")
     with pytest.raises(RadiosslError, match="no source has a position and a label"):
-        build([tiles], catalogue(PLACES, [None] * 6), tmp_path / "set")
+        build_set([tiles], catalogue(PLACES, [None] * 6), tmp_path / "set")
     with pytest.raises(RadiosslError, match=r"no source has an image \(1 nothing above the noise"):
-        build([tiles], catalogue(PLACES[5:], LABELS[5:]), tmp_path / "set")
+        build_set([tiles], catalogue(PLACES[5:], LABELS[5:]), tmp_path / "set")
     with pytest.raises(RadiosslError, match="7 batches of 5 sources"):
-        build([tiles], catalogue(PLACES, LABELS), tmp_path / "set")
+        build_set([tiles], catalogue(PLACES, LABELS), tmp_path / "set")
     with pytest.raises(RadiosslError, match="complete labels are whole numbers"):
-        build([tiles], catalogue(PLACES, LABELS, mirabest=list("abcdef")), tmp_path / "set")
+        build_set([tiles], catalogue(PLACES, LABELS, mirabest=list("abcdef")), tmp_path / "set")
     with pytest.raises(RadiosslError, match="largest angular sizes"):
-        build([tiles], catalogue(PLACES, LABELS), tmp_path / "set", recipe=ImageRecipe(mask="extent"))
+        build_set([tiles], catalogue(PLACES, LABELS), tmp_path / "set", recipe=ImageRecipe(mask="extent"))
     with pytest.raises(RadiosslError, match="two sources would have the picture"):
-        build([tiles], catalogue(PLACES, LABELS, ["a/b", "a:b", *"cdef"]), tmp_path / "set", batches=2)
+        build_set([tiles], catalogue(PLACES, LABELS, ["a/b", "a:b", *"cdef"]), tmp_path / "set", batches=2)
     assert not (tmp_path / "set").exists()
 
 

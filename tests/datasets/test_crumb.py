@@ -8,7 +8,14 @@ import pyarrow as pa
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.datasets.crumb import (
+from radiossl.datasets.crumb_catalogue import (
+    read_crumb_catalogue,
+    source_name,
+    source_position,
+    table_labels,
+    write_crumb_catalogue,
+)
+from radiossl.datasets.crumb_labels import (
     PRIORITY,
     basic_labels,
     complete_labels,
@@ -17,11 +24,6 @@ from radiossl.datasets.crumb import (
     four_class_labels,
     label_totals,
     parent_names,
-    parse_name,
-    read_crumb_catalogue,
-    source_name,
-    table_labels,
-    write_crumb_catalogue,
 )
 from radiossl.datasets.published import import_set
 from radiossl.survey.catalogue import read_catalogue
@@ -113,15 +115,15 @@ def test_an_order_names_each_parent_once(priority):
 
 @pytest.mark.parametrize("prefix", ["", "./CRUMB/PNG/Scaled_Final/", "C:\\CRUMB\\"])
 def test_names_are_positions(prefix):
-    assert parse_name(prefix + "222.036_+016.578.png") == (222.036, 16.578)
-    assert parse_name(prefix + "000.395_-008.865") == (0.395, -8.865)
+    assert source_position(prefix + "222.036_+016.578.png") == (222.036, 16.578)
+    assert source_position(prefix + "000.395_-008.865") == (0.395, -8.865)
     assert source_name(0.026362 * 15, -8.86521) == "000.395_-008.865"
 
 
 @pytest.mark.parametrize("name", ["image.png", "222.036+016.578.png", "400.000_+001.000.png", "222.036_+116.578.png"])
 def test_other_names_are_refused(name):
     with pytest.raises(RadiosslError, match="expected a name"):
-        parse_name(name)
+        source_position(name)
 
 
 # The catalogue --------------------------------------------------------------------------------------------------------
@@ -256,7 +258,7 @@ def test_labels_can_be_had_as_published_and_another_parent_can_win(batches, tmp_
     assert published.column("basic_label").tolist() == published.column("batch_label").tolist()
     hybrid = import_set("crumb", batches, tmp_path / "b", options={"priority": "mbhybrid, at17"}).store
     assert hybrid.column("basic_label")[4] == "hybrid"
-    with pytest.raises(RadiosslError, match=r"option priority='nvss': .*each parent once"):
+    with pytest.raises(RadiosslError, match=r"priority: expected each parent once.*'nvss'"):
         import_set("crumb", batches, tmp_path / "c", options={"priority": "nvss"})
 
 

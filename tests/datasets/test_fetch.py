@@ -24,8 +24,9 @@ import pytest
 
 import radiossl
 from radiossl import RadiosslError
-from radiossl.datasets import fetch as fetch_module
-from radiossl.datasets.fetch import Download, fetch
+from radiossl.datasets import transfer, unpacking
+from radiossl.datasets.download import Download
+from radiossl.datasets.fetch import fetch_files as fetch
 
 BLOCK = 4096
 NOISE = random.Random(0).randbytes(300_000)
@@ -128,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(fetch_module, "_BACKOFF_S", 0.005)
+    monkeypatch.setattr(transfer, "_BACKOFF_S", 0.005)
     with Site() as site:
         thread = threading.Thread(target=site.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -416,7 +417,7 @@ def test_a_full_disk_costs_no_download(site, tmp_path, monkeypatch):
 
     downloads = [Download(site.put("a.csv", b"1")), Download(site.put("s.tgz", make_tar()))]
     with monkeypatch.context() as patch:
-        patch.setattr(fetch_module, "_write", full)
+        patch.setattr(unpacking, "_write", full)
         refused(downloads, tmp_path / "o", "cannot be written, the disk is full; make room")
     assert not (tmp_path / "o").exists()
     assert tree(fetch(downloads, tmp_path / "o")) == {"a.csv": b"1"} | FILES
@@ -430,7 +431,8 @@ def test_a_part_of_no_bytes_is_not_kept(site, tmp_path):
 
 
 FETCH = (
-    "import sys; from radiossl.datasets.fetch import *; fetch([Download(sys.argv[1], md5=sys.argv[2])], sys.argv[3])"
+    "import sys; from radiossl.datasets.download import Download; from radiossl.datasets.fetch import fetch_files; "
+    "fetch_files([Download(sys.argv[1], md5=sys.argv[2])], sys.argv[3])"
 )
 
 
@@ -695,9 +697,9 @@ ZEROS = {"zeros": bytes(20_000_000)}
 @pytest.mark.parametrize(("name", "body"), [("s.tar.gz", make_tar(ZEROS)), ("s.zip", make_zip(ZEROS))])
 def test_a_bomb_is_stopped(site, tmp_path, name, body, monkeypatch):
     written = []
-    original = fetch_module._Allowance.take
+    original = unpacking._Allowance.take
     monkeypatch.setattr(
-        fetch_module._Allowance, "take", lambda self, count: (written.append(count), original(self, count))
+        unpacking._Allowance, "take", lambda self, count: (written.append(count), original(self, count))
     )
     url = site.put(name, body)
     download = Download(url, md5=md5(body), max_bytes=1_000_000)
@@ -729,7 +731,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(site, tmp_path):
 
 
 def test_too_many_members(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch_module, "MAX_MEMBERS", 3)
+    monkeypatch.setattr(unpacking, "MAX_MEMBERS", 3)
     fetch([Download(site.put("three.tgz", make_tar()))], tmp_path / "three")
     body = make_tar(special=[tar_entry("d", tarfile.DIRTYPE)])
     refused([Download(site.put("s.tgz", body))], tmp_path / "o", "more than 3 files")

@@ -48,7 +48,7 @@ def test_a_table_gives_columns_and_positions(tmp_path):
     assert store.column("ra_deg").tolist() == [10.5, 11.5]
     assert store.column("dec_deg").tolist() == [-3.25, 4.5]
     assert any(f"1 rows of {table} have no image" in remark for remark in imported.remarks)
-    assert any("1 images stand in no row" in remark for remark in imported.remarks)
+    assert any("1 images are in no row" in remark for remark in imported.remarks)
 
 
 def test_fits_images_bring_their_position_scale_and_unit(tmp_path):
@@ -71,8 +71,8 @@ def test_fits_images_bring_their_position_scale_and_unit(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"tabel": "t.csv"}, "no option 'tabel'; there are table, file_column"),
-        ({"pixel_scale_arcsec": "wide"}, "option pixel_scale_arcsec='wide'"),
+        ({"tabel": "t.csv"}, "images: unknown key 'tabel'; did you mean 'table'"),
+        ({"pixel_scale_arcsec": "wide"}, "images: pixel_scale_arcsec: .*'wide'"),
         ({"table": "nowhere.csv"}, "nowhere.csv"),
     ],
 )

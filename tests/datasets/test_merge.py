@@ -7,8 +7,10 @@ import pyarrow as pa
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.datasets.crumb import label_classes, read_crumb_catalogue, write_crumb_catalogue
-from radiossl.datasets.merge import Parent, merge, merge_catalogues, read_classes
+from radiossl.datasets.crumb_catalogue import read_crumb_catalogue, write_crumb_catalogue
+from radiossl.datasets.crumb_labels import label_classes
+from radiossl.datasets.merge import merge_catalogues
+from radiossl.datasets.merge_entries import ParentCatalogue, read_classes
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 
 
@@ -18,7 +20,7 @@ def parent(name, places, labels=None):
     ids = np.array([f"{name}{row}" for row in range(len(places))], dtype=object)
     columns = pa.table({"name": ids.tolist(), **({"label": labels} if labels is not None else {})})
     at = Catalogue(name, ids, 150 + offsets[:, 0] / 3600, 2 + offsets[:, 1] / 3600, None, columns)
-    return Parent(name, at, {name: "label"} if labels is not None else {})
+    return ParentCatalogue(name, at, {name: "label"} if labels is not None else {})
 
 
 def rows(merged, *columns):
@@ -203,7 +205,7 @@ def test_labels_of_known_meaning_give_a_class_and_contradictions():
 
 
 def test_labels_may_be_text_and_positions_missing():
-    named = Parent(
+    named = ParentCatalogue(
         "n",
         Catalogue(
             "n",
@@ -226,11 +228,12 @@ def test_a_new_parent_is_appended_to_the_combined_catalogue(tmp_path):
     (tmp_path / "new.csv").write_text("id,ra,dec,class\nn0,150.001,2.0,7\nn1,190.0,2.0,8\n")
     (tmp_path / "new.yaml").write_text("new: {FRI: [7], hybrid: [8]}\n")
     parents = [
-        Parent.read(f"crumb={tmp_path / 'crumb.csv'}:mirabest,frdeep,at17,mbhybrid"),
-        Parent.read(f"new={tmp_path / 'new.csv'}:class"),
+        ParentCatalogue.read(f"crumb={tmp_path / 'crumb.csv'}:mirabest,frdeep,at17,mbhybrid"),
+        ParentCatalogue.read(f"new={tmp_path / 'new.csv'}:class"),
     ]
     classes = {**read_classes("crumb"), **read_classes(tmp_path / "new.yaml")}
-    merge(parents, tmp_path / "merged.csv", tmp_path / "review.csv", classes=classes)
+    files = {"out": tmp_path / "merged.csv", "review": tmp_path / "review.csv"}
+    merge_catalogues(parents, classes=classes, **files)
     read = read_catalogue(tmp_path / "merged.csv")
     assert read.ids.tolist() == ["150.000_+002.000", "157.500_+002.000", "n1"]
     table = read.columns
@@ -244,7 +247,7 @@ def test_a_new_parent_is_appended_to_the_combined_catalogue(tmp_path):
 @pytest.mark.parametrize("text", ["a.csv", "=a.csv", "a=", "a=:x"])
 def test_a_parent_is_a_name_and_a_file(text):
     with pytest.raises(RadiosslError, match="NAME=FILE"):
-        Parent.read(text)
+        ParentCatalogue.read(text)
 
 
 def test_parents_that_cannot_be_merged_are_refused():
@@ -253,11 +256,11 @@ def test_parents_that_cannot_be_merged_are_refused():
     with pytest.raises(RadiosslError, match="each once"):
         merge_catalogues([A, A])
     with pytest.raises(RadiosslError, match="no column 'colour'"):
-        Parent("a", A.catalogue, {"a": "colour"})
-    with pytest.raises(RadiosslError, match="stand twice"):
-        merge_catalogues([A, Parent("b", B.catalogue, {"a": "label"})])
-    with pytest.raises(RadiosslError, match="stand twice"):
-        merge_catalogues([A, Parent("b", B.catalogue, {"parents": "label"})])
+        ParentCatalogue("a", A.catalogue, {"a": "colour"})
+    with pytest.raises(RadiosslError, match="would be twice in the merged"):
+        merge_catalogues([A, ParentCatalogue("b", B.catalogue, {"a": "label"})])
+    with pytest.raises(RadiosslError, match="would be twice in the merged"):
+        merge_catalogues([A, ParentCatalogue("b", B.catalogue, {"parents": "label"})])
 
 
 @pytest.mark.parametrize("text", ["a: [", "a: 3", "- a", "a: {FRI: 3}"])
@@ -276,7 +279,7 @@ def test_the_real_catalogue_taken_apart_and_merged_again(real_data):
         # Each parent has its own idea of the centre, by a few arcsec.
         ra, dec = (part.column(c).to_numpy() + rng.normal(0, 1 / 3600, len(part)) for c in ("ra_deg", "dec_deg"))
         ids = np.array(part.column("name").to_pylist(), object)
-        parents.append(Parent(name, Catalogue(name, ids, ra, dec, None, part.select([name])), {name: name}))
+        parents.append(ParentCatalogue(name, Catalogue(name, ids, ra, dec, None, part.select([name])), {name: name}))
     # Neighbouring sources of the catalogue are closer than the radius, so that a person would have to say no.
     merged = merge_catalogues(parents, same_arcsec=5.5, classes=label_classes())
     assert merged.table.num_rows == table.num_rows == 1943
