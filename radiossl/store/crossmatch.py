@@ -29,8 +29,9 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
     """Tell which cutouts show one of some positions, shape (number of cutouts,).
 
     Where the pixel size is known, a position is shown if it lies inside the cutout's box, widened on every side by the
-    radius; the box is taken to stand north up, as in the usual mosaics. Elsewhere it must lie within the radius of the
-    centre. A cutout without position shows none.
+    radius. Stores that do not know the sizes along each axis and the orientation of their pixels are taken to have
+    square ones, north up. Elsewhere a position must lie within the radius of the centre. A cutout without position
+    shows none.
     """
     from scipy.spatial import cKDTree
 
@@ -40,10 +41,10 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
     _, sources = known_positions(ra, dec)
     if rows.size == 0 or len(sources) == 0:
         return shown
-    scale = store.column("pixel_scale_arcsec").astype(float)[rows]
+    sides, turn = _pixel_shapes(store, rows)
     # Half sides in arcsec: y first, as in `shapes`.
-    half = store.shapes[rows] / 2 * np.nan_to_num(scale)[:, None] + radius_arcsec
-    boxed = np.isfinite(scale)
+    half = store.shapes[rows] / 2 * np.nan_to_num(sides) + radius_arcsec
+    boxed = np.isfinite(sides).all(axis=1)
     reach = np.where(boxed, np.hypot(*half.T), radius_arcsec)
     # A gnomonic box reaches a little farther on the plane than on the sphere, so the sphere's circle holds it.
     chords = 2 * np.sin(np.radians(np.minimum(reach / 3600, 180)) / 2) * (1 + 1e-9) + 1e-15
@@ -56,14 +57,28 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
             continue
         cutout = np.repeat(np.arange(start, start + len(found)), counts)
         source = sources[np.concatenate([np.asarray(item, dtype=np.int64) for item in found])]
-        x, y = _plane_arcsec(centres[cutout], source)
-        inside = (np.abs(x) <= half[cutout, 1]) & (np.abs(y) <= half[cutout, 0])
+        east, north = _plane_arcsec(centres[cutout], source)
+        up = east * np.sin(turn[cutout]) + north * np.cos(turn[cutout])
+        across = east * np.cos(turn[cutout]) - north * np.sin(turn[cutout])
+        inside = (np.abs(across) <= half[cutout, 1]) & (np.abs(up) <= half[cutout, 0])
         inside |= angles_arcsec(centres[cutout], source) <= radius_arcsec + ROUNDING_ARCSEC
         shown[rows[cutout[np.where(boxed[cutout], inside, True)]]] = True
     return shown
 
 
 _CHUNK = 4096
+
+
+def _pixel_shapes(store: CutoutStore, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Heights and widths of pixels in arcsec, shape (n, 2), NaN if unknown, and position angles in radians, (n,)."""
+    scale = store.column("pixel_scale_arcsec").astype(float)[rows]
+    if "pixel_width_arcsec" not in store.columns:  # written by an older radiossl
+        return np.stack([scale, scale], axis=1), np.zeros(len(rows))
+    names = ("pixel_height_arcsec", "pixel_width_arcsec", "pixel_pa_deg")
+    height, width, angle = (store.column(name).astype(float)[rows] for name in names)
+    known = np.isfinite(height * width * angle)
+    sides = np.stack([np.where(known, height, scale), np.where(known, width, scale)], axis=1)
+    return sides, np.radians(np.where(known, angle, 0.0))
 
 
 def _plane_arcsec(

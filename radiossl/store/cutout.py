@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +47,7 @@ class Cutout:
         Side of a square pixel of the same area; NaN if unknown.
     pixel_width_arcsec, pixel_height_arcsec, pixel_pa_deg
         Size of the pixels along each axis and position angle of the columns, north through east, at the cutout's
-        centre; NaN if unknown, then pixels are taken to be square and north up.
+        centre; None if unknown, then pixels are taken to be square and north up.
     unit
         Brightness unit as in the mosaic's header, "" if unknown.
     beam
@@ -68,9 +67,9 @@ class Cutout:
     unit: str = ""
     beam: Beam | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    pixel_width_arcsec: float = math.nan
-    pixel_height_arcsec: float = math.nan
-    pixel_pa_deg: float = math.nan
+    pixel_width_arcsec: float | None = None
+    pixel_height_arcsec: float | None = None
+    pixel_pa_deg: float | None = None
 
     def __post_init__(self) -> None:
         if not self.cutout_id:
