@@ -44,7 +44,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
     sides, turn = _pixel_shapes(store, rows)
     # Half sides in arcsec: y first, as in `shapes`.
     half = store.shapes[rows] / 2 * np.nan_to_num(sides) + radius_arcsec
-    boxed = np.isfinite(sides).all(axis=1)
+    boxed: NDArray[np.bool_] = np.isfinite(sides.sum(axis=1))
     reach = np.where(boxed, np.hypot(*half.T), radius_arcsec)
     # A gnomonic box reaches a little farther on the plane than on the sphere, so the sphere's circle holds it.
     chords = 2 * np.sin(np.radians(np.minimum(reach / 3600, 180)) / 2) * (1 + 1e-9) + 1e-15
