@@ -1,11 +1,11 @@
-# The two commands of the README: `make demo` and `make test`. Both set up .venv first, once.
+# The commands of the README: `make demo`, `make test` and `make test-all`. All set up .venv first, once.
 PYTHON ?= python3
 DEMO ?= demo
 BIN := .venv/bin
 RADIOSSL := $(BIN)/radiossl
 TEST_WORKERS ?= auto
 
-.PHONY: demo test lint types format bench clean
+.PHONY: demo test test-slow test-all lint types format bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radiossl needs Python 3.11 or newer")'
@@ -37,8 +37,15 @@ DEMO_RECIPE := --image-size 32 --set preprocessing.views=1 --set batch_size=64 -
 	--set schedule.warmup_epochs=2
 DEMO_QUERIES := --query sim000_00000 --query sim001_00001
 
+# What to run before every commit: at most five minutes on two cores.
 test: .venv/installed lint types
-	$(BIN)/python -m pytest -n $(TEST_WORKERS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m 'not slow'
+
+# What is slow by nature: every block of the documentation, browsers, killed processes, exports.
+test-slow: .venv/installed
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m slow
+
+test-all: test test-slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -77,6 +77,7 @@ def result(stores, weights, tmp_path_factory):
     return benchmark([weights], stores / "tasks.yaml", tmp_path_factory.mktemp("cache"), seeds=1, initialisations=2)
 
 
+@pytest.mark.slow
 def test_every_measure_stands_beside_all_baselines(result):
     table = result.scores.pivot(index=["task", "measure"], columns="method", values="score")
     assert {"tiny", "random weights", "raw pixels", "moments"} <= set(table.columns)
@@ -92,6 +93,7 @@ def test_every_measure_stands_beside_all_baselines(result):
     assert moments["classes", "regression"] > 0.9  # the concentration of these doubles gives them away
 
 
+@pytest.mark.slow
 def test_random_weights_are_as_good_as_themselves(result):
     """The tested backbone is one of the two random initialisations."""
     rows = result.scores[result.scores["method"].isin(["tiny", "random weights"])]
@@ -100,6 +102,7 @@ def test_random_weights_are_as_good_as_themselves(result):
         assert random.lowest <= mine.score <= random.highest
 
 
+@pytest.mark.slow
 def test_the_folder_has_one_table_and_one_picture(result, tmp_path):
     report = write_benchmark(result, tmp_path / "out")
     table = (tmp_path / "out" / "table.md").read_text()

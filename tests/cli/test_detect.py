@@ -57,6 +57,7 @@ def weights(tiny_backbone, tmp_path_factory):
 QUICK = ("--image-size", 64, "--epochs", 1, "--set", "design.pyramid=32", "--set", "design.box_units=32")
 
 
+@pytest.mark.slow
 def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
     given = ("--weights", weights, "--mode", "frozen", *QUICK)
     for fraction in (0.7, 1):

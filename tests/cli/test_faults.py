@@ -27,6 +27,8 @@ from radiossl.survey.simulation import SurveySpec, simulate_survey
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
 
+pytestmark = pytest.mark.slow
+
 #: Small enough for several shards, pieces and blocks; as module, name and value.
 SMALL = [
     ("radiossl.store.store", "SHARD_BYTES", 12 * 4 * 48**2),

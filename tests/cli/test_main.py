@@ -120,6 +120,7 @@ def test_what_was_trained_on_is_not_tested_on_unless_told(capsys, world, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_every_protocol_and_their_comparison(capsys, world, tmp_path):
     base = [
         "--train",
@@ -178,6 +179,7 @@ def test_features_averaged_on_request_are_searched_by_averaged_ones(capsys, worl
         assert (best["cutout_id"], round(best["similarity"], 4)) == (store.column("cutout_id")[5], 1.0)
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_and_judges_every_cut_and_seed_once(capsys, world, tmp_path):
     out = tmp_path / "sweep"
     arguments = ["--recipe", "radiossl", "--data", world / "store", "--train", world / "store", "--label", "class"]

@@ -39,6 +39,7 @@ def plain(found):
     return [as_plain(item) for item in found]
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on_and_ends_the_same(detector, mosaic, tmp_path, monkeypatch):
     straight = detect_mosaic(detector, mosaic, score=0.2)
     assert len(straight) > 3

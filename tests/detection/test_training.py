@@ -33,6 +33,7 @@ def whole(blob_source, tiny_backbone, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(blob_source, tiny_backbone, whole, tmp_path, monkeypatch):
     settings = QUICK.model_copy(update={"checkpoint_minutes": 1e-9})  # after every step
     step = training._Trainer._train_step
@@ -114,6 +115,7 @@ def test_a_damaged_detector_is_refused(whole, tmp_path, damage):
         load_detector(folder)
 
 
+@pytest.mark.slow
 def test_a_detector_learns_to_find_blobs(tiny_backbone, tmp_path):
     source, test = (
         Source(read_annotations(write_set(tmp_path / name, [blobs(seed) for seed in seeds])), tmp_path / name)

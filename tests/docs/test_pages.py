@@ -162,11 +162,16 @@ def here(world, tmp_path):
         yield folder
 
 
-RUNNING = [page for page in PAGES if any(block.language in RUN for block in blocks(page))]
+#: The README's blocks run in every test run, those of the documentation in the full one.
+RUNNING = [
+    pytest.param(page, id=page.relative_to(ROOT).as_posix(), marks=() if page.name == "README.md" else pytest.mark.slow)
+    for page in PAGES
+    if any(block.language in RUN for block in blocks(page))
+]
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", RUNNING)
 def test_blocks_run_one_after_the_other(page, here):
     names, variables = {"__name__": "page"}, {}
     given = {path.name for path in here.iterdir()}
@@ -216,6 +221,7 @@ def test_links_lead_somewhere():
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_site_is_built_without_a_warning(tmp_path):
     done = subprocess.run(
@@ -231,6 +237,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert "load_backbone" in (tmp_path / "site" / "reference" / "backbones" / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn_by_their_script(tmp_path):
     subprocess.run([sys.executable, str(ROOT / "docs" / "pictures" / "draw.py"), str(tmp_path)], check=True)
     for picture in (ROOT / "docs" / "pictures").glob("*.png"):

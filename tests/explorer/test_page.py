@@ -22,6 +22,8 @@ from tests.explorer.running import running
 
 from .conftest import COUNT, HOSTILE_ID
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytest.importorskip("panel", reason="the explorer needs pip install 'radiossl[explore]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser tests")

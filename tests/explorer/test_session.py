@@ -117,6 +117,7 @@ def test_a_map_of_other_sources_is_refused(survey, files, tmp_path):
     assert not own.maps.can_make_umap
 
 
+@pytest.mark.slow
 def test_a_umap_is_made_beside_the_session(session):
     first = session.maps.coordinates["principal components"]
     assert first.shape == (COUNT, 2)

@@ -64,6 +64,7 @@ def test_pixels_hold_every_source_once_and_few_enough():
         assert parent > 20  # no pixel is smaller than it needs to be
 
 
+@pytest.mark.slow
 def test_lsdb_opens_and_crossmatches_the_catalogue(table, tmp_path, monkeypatch):
     lsdb = pytest.importorskip("lsdb")
     monkeypatch.setattr(hats_module, "_PARTITION_BYTES", 50 * 4 * 6)  # 50 sources

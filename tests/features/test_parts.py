@@ -210,6 +210,7 @@ def killed_once(mark, file, rows, work, identity):
     _write_part(file, rows, work, identity)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_the_table_complete_and_without_doubles(
     small_store, backbone, tmp_path, small_parts, monkeypatch
 ):
@@ -233,6 +234,7 @@ def test_a_killed_worker_leaves_the_table_complete_and_without_doubles(
     assert names(tmp_path / "f") == [f"part-{number:05d}-of-00005.parquet" for number in range(5)]
 
 
+@pytest.mark.slow
 def test_bfloat16_is_said_and_leaves_the_neighbours_as_they_are(real_data, tmp_path):
     """kNN decisions of released weights on real images, in both precisions."""
     released = load_backbone(Path(__file__).parents[2] / "checkpoints" / "simclr-first-boxes")

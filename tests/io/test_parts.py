@@ -63,6 +63,7 @@ def test_parts_that_are_there_are_not_made_again(tmp_path):
     write_parts(parts_in(tmp_path), pytest.fail, "writing")  # nothing is left to write
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_the_result_complete(cluster, tmp_path):
     before = {worker.pid for worker in cluster.workers.values()}
     killed = tmp_path / "killed"

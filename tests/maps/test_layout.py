@@ -175,6 +175,7 @@ def real_pictures(request):
 
 
 @pytest.mark.parametrize("features", [simulated_features, real_pictures])
+@pytest.mark.slow
 def test_placing_keeps_neighbours_nearly_as_well_as_umaps_own_transform(features, request):
     vectors = features(request)
     vectors = unit(np.random.default_rng(0).permutation(vectors.reshape(500, -1)))

@@ -37,6 +37,8 @@ from radiossl.pretraining.trainer import CHECKPOINT, Trainer
 from radiossl.store.statistics import PixelStatistics
 from radiossl.weights.backbone import Backbone
 
+pytestmark = pytest.mark.slow
+
 # SGD: Adam's first steps follow the mere sign of a gradient, be it rounding noise.
 SMALL = (
     "backbone.name=test_resnet",

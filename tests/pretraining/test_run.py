@@ -105,6 +105,7 @@ def test_an_interrupted_run_resumes_to_the_same_weights(method, store_folder, tm
     )
 
 
+@pytest.mark.slow
 def test_a_run_killed_with_9_resumes_to_the_same_weights(store_folder, tmp_path):
     changes = (*FAST, "schedule.epochs=6")
     command = [sys.executable, "-m", "radiossl.cli.main", "pretrain", "--recipe", "radiossl", "--device", "cpu"]
@@ -128,6 +129,7 @@ def test_a_run_killed_with_9_resumes_to_the_same_weights(store_folder, tmp_path)
     assert _same(whole, tmp_path / "parts" / "backbone")
 
 
+@pytest.mark.slow
 def test_rows_that_a_killed_run_left_behind_its_checkpoint_are_dropped(store_folder, tmp_path):
     out = tmp_path / "run"
     pretrain(_recipe(), store_folder, out)
@@ -205,6 +207,7 @@ def test_accumulation_splits_a_batch(store_folder, tmp_path):
 
 
 @pytest.mark.parametrize("method", ["simclr", "byol"])
+@pytest.mark.slow
 def test_a_compiled_network_trains_to_the_same_weights(method, store_folder, tmp_path, monkeypatch):
     compiled = []
 

@@ -135,6 +135,7 @@ def test_reading_maps_the_file_and_copies_nothing(tmp_path):
     assert store.select([0]).pixels(0).__array_interface__["data"][0] == first
 
 
+@pytest.mark.slow
 def test_writing_with_several_processes_gives_the_same_files(tmp_path):
     make_store(tmp_path / "one")
     make_store(tmp_path / "two", workers=2)

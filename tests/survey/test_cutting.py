@@ -353,6 +353,7 @@ def interrupt_at_shard(number, monkeypatch):
     monkeypatch.setattr("radiossl.store.store.SHARD_BYTES", 1)
 
 
+@pytest.mark.slow
 def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr(store_module, "SHARD_BYTES", 12 * 4 * 32**2)
     monkeypatch.setattr(blind, "_RUN_BYTES", 5 * 4 * 32**2)
@@ -372,6 +373,7 @@ def killed_once(mark, job, **options):
     yield from batches[1:]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_the_store_complete_and_without_doubles(tmp_path, monkeypatch):
     import distributed
 

@@ -14,6 +14,8 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
 from radiossl.weights.exporting import METADATA, export_backbone
 
+pytestmark = pytest.mark.slow
+
 BACKBONES = {
     "three channels, eight views": (Architecture(name="test_resnet"), Preprocessing(size=32, views=8)),
     "one channel, small stem": (Architecture(stem="small"), Preprocessing(size=32, mode="min-max")),
