@@ -1,4 +1,4 @@
-"""How fast pretraining is on an accelerator (or a CPU): views, steps against the bare model step, and an epoch of RGZ108k's size.
+"""How fast pretraining is on an accelerator or a CPU: views, steps against the bare model step, a large epoch.
 
     python benchmarks/accelerator.py [--sizes 64 128 224] [--batch 256] [--seconds 3] [--json FILE]
 
@@ -101,10 +101,9 @@ def main() -> None:
     print("| recipe | size, px | pairs of views/s | bare steps/s | steps/s | ratio | epoch of 178,057, s |")
     print("|---|---|---|---|---|---|---|")
     for row in rows:
-        print(
-            f"| `{row['recipe']}` | {row['size']} | {row['pairs_of_views_per_s']:,.0f} | {row['bare_steps_per_s']:.1f} |"
-            f" {row['steps_per_s']:.1f} | {row['ratio']:.2f} | {row['epoch_s']:,.0f} |"
-        )
+        cells = [f"`{row['recipe']}`", row["size"], f"{row['pairs_of_views_per_s']:,.0f}"]
+        cells += [f"{row[key]:.1f}" for key in ("bare_steps_per_s", "steps_per_s")]
+        print("|", " | ".join(map(str, [*cells, f"{row['ratio']:.2f}", f"{row['epoch_s']:,.0f}"])), "|")
     if options.json:
         options.json.write_text(json.dumps({"device": device_name(), "rows": rows}, indent=2), encoding="utf-8")
 
