@@ -26,11 +26,10 @@ ROOMS = [
 ]
 SUBJECTS = ["evaluation", "similarity", "duplicates", "maps", "anomalies", "ratings", "detection", "tables"]
 DOORS = ["benchmark", "explorer", "cli"]
-#: What one subject may take from another: folds, labels and intervals, the ratings' starting scores, the tables' map.
+#: What one subject may take from another: folds, labels and intervals, and the ratings' starting scores.
 SHARED = {
     **{room: {"evaluation"} for room in SUBJECTS},
     "ratings": {"evaluation", "anomalies"},
-    "tables": {"evaluation", "maps"},
 }
 PACKAGE = Path(radiossl.__file__).parent
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
+from radiossl.tables.calibration import ForestCalibration
 from radiossl.tables.columns import TableColumns
 
 #: Trees of the published program of Clarke et al. 2020.
@@ -53,6 +54,8 @@ class Forest:
         Names of the classes, sorted.
     about
         How it was trained.
+    calibration
+        Of its probabilities, with prediction sets and an out-of-distribution score; None for a forest of version 0.1.
 
     Raises
     ------
@@ -70,6 +73,7 @@ class Forest:
     columns: TableColumns
     classes: list[str]
     about: dict[str, Any] = field(default_factory=dict)
+    calibration: ForestCalibration | None = None
 
     def __post_init__(self) -> None:
         # The kernel follows the arrays without looking where it steps: what comes from a file is looked at here.
@@ -88,12 +92,19 @@ class Forest:
             and everything.max() < nodes
             and everything.min() >= -len(self.leaves)
             and np.isfinite(self.threshold).all()
+            and (self.calibration is None or self.calibration.novelty.middle.shape == (width,))
+            and (self.calibration is None or self.calibration.thresholds.shape == (len(self.classes),))
         )
         if not sound:
             raise RadiosslError("the arrays of the forest do not fit each other; train it again")
 
+    def predict(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return class probabilities, shape (n, classes), calibrated if the forest has a calibration."""
+        raw = self.probabilities(values)
+        return raw if self.calibration is None else self.calibration.probabilities(raw)
+
     def probabilities(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return class probabilities, shape (n, classes): mean over the trees, as scikit-learn has it.
+        """Return the mean of the class probabilities of the trees, as scikit-learn has it, shape (n, classes).
 
         Parameters
         ----------
@@ -128,8 +139,11 @@ class Forest:
         from safetensors.numpy import save_file
 
         about = {"columns": self.columns.to_dict(), "classes": self.classes, "about": self.about}
+        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
+        if self.calibration is not None:
+            further, about["calibration"] = self.calibration.to_file()
+            arrays |= {name: np.ascontiguousarray(array) for name, array in further.items()}
         with atomic_file(path) as temporary:
-            arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
             save_file(arrays, temporary, {"radiossl_forest": json.dumps(about)})
 
     @classmethod
@@ -145,9 +159,12 @@ class Forest:
                 arrays: dict[str, Any] = {
                     name: file.get_tensor(name).astype(kind) for name, kind in zip(_ARRAYS, kinds, strict=True)
                 }
+                further = {name: file.get_tensor(name) for name in set(file.keys()) - set(_ARRAYS)}
             columns = TableColumns.from_dict(about["columns"])
             classes = [str(name) for name in about["classes"]]
-            return cls(**arrays, columns=columns, classes=classes, about=dict(about["about"]))
+            known = about.get("calibration")
+            calibration = None if known is None else ForestCalibration.from_file(further, known)
+            return cls(**arrays, columns=columns, classes=classes, about=dict(about["about"]), calibration=calibration)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise RadiosslError(f"{path}: not a forest of radiossl table train ({error})") from None
 
@@ -166,7 +183,7 @@ class Forest:
         return np.stack([_keys(self.threshold), second.astype(np.int32), self.left, self.right], axis=1).ravel()
 
 
-def train_forest(
+def fit_forest(
     values: NDArray[np.float32],
     truth: NDArray[np.integer],
     columns: TableColumns,

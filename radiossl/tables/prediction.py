@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, only_writer, read_json, write_json
 from radiossl.io.progress import track
@@ -40,12 +41,14 @@ def predict_table(
     Parameters
     ----------
     forest
-        From `train_forest` or `Forest.load`.
+        From `radiossl.tables.training.train_forest` or `Forest.load`.
     table
         Parquet, CSV or FITS, by its name.
     out
-        Parquet, CSV or FITS file to write: the kept columns, ``predicted`` and ``probability[CLASS]``. Finished pieces
-        lie in a hidden folder beside it until all are there; the same call goes on after the last one.
+        Parquet, CSV or FITS file to write: the kept columns, ``predicted``, ``probability[CLASS]``, ``prediction_set``
+        (the classes that cannot be excluded, such as ``QSO|STAR``, or ``none``) and ``outlier_score`` (above 1: unlike
+        99 % of what the forest learnt from); the last two not for forests of version 0.1. Finished pieces are kept in a
+        hidden folder beside it until all are there; the same call goes on after the last one.
     keep
         Columns of the table to copy; without any, those of `KEPT` that there are.
     piece_rows
@@ -94,7 +97,7 @@ def predict_table(
 
 def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Table:
     values = forest.columns.matrix(piece)
-    probabilities = forest.probabilities(values)
+    probabilities = forest.predict(values)
     unmeasured = np.isnan(values).all(axis=1)
     probabilities[unmeasured] = np.nan
     columns: dict[str, Any] = {name: piece.column(name) for name in kept}
@@ -102,6 +105,10 @@ def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Tabl
     columns["predicted"] = pa.DictionaryArray.from_arrays(most, pa.array(forest.classes)).cast(pa.string())
     for number, name in enumerate(forest.classes):
         columns[f"probability[{name}]"] = pa.array(probabilities[:, number].astype(np.float32))
+    if forest.calibration is not None:
+        sets = prediction_sets(np.nan_to_num(probabilities), forest.calibration.thresholds)
+        columns["prediction_set"] = pa.array(set_texts(sets, forest.classes), pa.string(), mask=unmeasured)
+        columns["outlier_score"] = pa.array(forest.calibration.novelty.scores(values).astype(np.float32))
     return pa.table(columns)
 
 
@@ -115,6 +122,9 @@ def _identity(forest: Forest, file: TableFile, kept: tuple[str, ...], piece_rows
     digest = hashlib.sha256(repr((forest.columns, forest.classes)).encode())
     for array in (forest.feature, forest.threshold, forest.left, forest.right, forest.roots, forest.leaves):
         digest.update(array.tobytes())
+    if forest.calibration is not None:
+        arrays, about = forest.calibration.to_file()
+        digest.update(repr(about).encode() + b"".join(array.tobytes() for array in arrays.values()))
     state = file.path.stat()
     source = [str(file.path.resolve()), state.st_size, state.st_mtime_ns]
     return {"forest": digest.hexdigest(), "table": source, "keep": list(kept), "piece_rows": piece_rows}

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.evaluation.calibration import reliability
+from radiossl.evaluation.conformal import coverage_table, set_texts
 from radiossl.evaluation.figures import metric_against_column, reliability_diagram
 from radiossl.evaluation.intervals import wilson_interval
 from radiossl.evaluation.metric_by_column import MetricByColumn, metric_by_column
@@ -21,13 +22,11 @@ from radiossl.evaluation.predictions import Predictions
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import write_json
-from radiossl.maps.layout import make_map
-from radiossl.maps.report import write_map
 from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
 from radiossl.report.results import file_stem, write_table
-from radiossl.tables.training import HalfAndHalf
+from radiossl.tables.training import TrainedForest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +40,7 @@ _FONT = 9
 
 
 def write_table_result(
-    result: HalfAndHalf,
+    result: TrainedForest,
     out: str | os.PathLike[str],
     against: Mapping[str, NDArray[np.floating]],
     kept: pd.DataFrame,
@@ -52,13 +51,13 @@ def write_table_result(
     Parameters
     ----------
     result
-        What `radiossl.tables.training.train_and_test` returns.
+        What `radiossl.tables.training.fit_and_test` returns.
     out
         Folder.
     against
-        By name, numbers of the tested rows to draw the scores against, such as a magnitude, shape (tested,).
+        By name, numbers of the labelled rows to draw the scores against, such as a magnitude, shape (n,).
     kept
-        Columns of the tested rows to write beside their probabilities.
+        Columns of the labelled rows to write beside their probabilities.
     comparison
         What `compare_inputs` returns.
     """
@@ -71,25 +70,38 @@ def write_table_result(
     for row in scores.itertuples():
         metrics |= {f"f1_low[{row[1]}]": row.f1_low, f"f1_high[{row[1]}]": row.f1_high}
     metrics |= {f"importance[{n}]": v for n, v in zip(forest.columns.names, result.importance, strict=True)}
-    write_table(_prediction_table(predictions, kept), out / "predictions.csv")
+    write_table(_prediction_table(result, kept), out / "predictions.csv")
 
     report = Report("Random forest").text(
         f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
-        f" each; every score is of {len(predictions)} rows that were not trained on."
+        f" each. Every score is of predictions by forests of {forest.about['folds']} folds, of rows that they had not"
+        " seen; the forest that is kept was then trained on all rows."
     )
     report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
     counts, _ = confusion_matrix(predictions)
     draw_confusion(counts, predictions.classes, out=out / "confusion.png")
-    report.figure(out / "confusion.png", "What is said of each class.")
+    report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows).")
     draw_importance(forest.columns.names, result.importance, out / "importance.png")
     report.figure(out / "importance.png", "Mean decrease of impurity; correlated columns share theirs.")
     reliability_diagram(reliability(predictions), out=out / "reliability.png")
-    report.figure(out / "reliability.png", "How often the forest is right where it says that it is.")
+    report.figure(out / "reliability.png", "Accuracy against predicted confidence, calibrated on the other folds.")
+
+    if forest.calibration is not None:
+        sets = coverage_table(result.sets, predictions.truth, predictions.classes)
+        for row in sets.itertuples():
+            metrics |= {f"set_coverage[{row[1]}]": row.coverage, f"set_size[{row[1]}]": row.classes_per_set}
+        write_table(sets, out / "coverage.csv")
+        report.section("Prediction sets").table(
+            sets,
+            f"Sets that shall hold the true class in {forest.calibration.coverage:.0%} of the cases, class by class, by"
+            " thresholds from the other folds (conformal prediction). Where two classes are in a set, neither can be"
+            " excluded; where none is, the row is unlike every class.",
+        )
 
     report.section("Where it is strong and weak").text(
         "Intervals are Wilson's, those of F1 taken exactly through F1 = 2J / (1 + J) of the proportion"
-        " J = TP / (TP + FP + FN). Mean probability: of the rows that are said to be of a class, dotted one standard"
-        " deviation below, as in Clarke et al. 2020."
+        " J = TP / (TP + FP + FN). Mean probability: of the rows that are predicted to be of a class, dotted one"
+        " standard deviation below, as in Clarke et al. 2020."
     )
     likely = "probability of the predicted class"
     for name, values in {**against, likely: predictions.probabilities.max(axis=1)}.items():
@@ -110,35 +122,28 @@ def write_table_result(
     return report.write(out / "report.html")
 
 
-def write_column_map(
-    result: HalfAndHalf, values: NDArray[np.float32], kept: pd.DataFrame, out: Path, seed: int = 0
-) -> Path:
-    """Map the tested rows by their standardised columns, coloured by class; return the report's path.
+def column_table(result: TrainedForest, values: NDArray[np.float32], kept: pd.DataFrame) -> FeatureTable:
+    """Return the labelled rows as a feature table of their standardised columns, to be mapped.
 
     Parameters
     ----------
     result
         What was trained.
     values
-        Of the tested rows, shape (tested, d); what is missing is drawn as if it were the column's median.
+        Of the labelled rows, shape (n, d); what is missing is replaced by the column's median.
     kept
-        Further columns of the tested rows.
-    out
-        Folder of the map.
-    seed
-        Of the map.
+        Further columns of these rows.
     """
     predictions = result.predictions
     middle = np.nanmedian(values, axis=0)
     filled = np.where(np.isfinite(values), values, middle)
     spread = np.where(filled.std(axis=0) > 0, filled.std(axis=0), 1)
-    frame = _prediction_table(predictions, kept)
+    frame = _prediction_table(result, kept)
     frame["probability"] = predictions.probabilities.max(axis=1)
     if "cutout_id" not in frame:
         frame.insert(0, "cutout_id", [str(number) for number in predictions.ids])
     columns = pa.Table.from_pandas(frame, preserve_index=False)
-    table = FeatureTable(columns, ((filled - filled.mean(axis=0)) / spread).astype(np.float32))
-    return write_map(make_map(table, seed=seed), table, out, ["label", "predicted", "probability"])
+    return FeatureTable(columns, ((filled - filled.mean(axis=0)) / spread).astype(np.float32))
 
 
 def class_scores(predictions: Predictions) -> pd.DataFrame:
@@ -244,11 +249,13 @@ def _binned_mean(
     return mean, spread
 
 
-def _prediction_table(predictions: Predictions, kept: pd.DataFrame) -> pd.DataFrame:
+def _prediction_table(result: TrainedForest, kept: pd.DataFrame) -> pd.DataFrame:
+    predictions = result.predictions
     classes = np.array(predictions.classes)
     said = {"row": predictions.ids, "label": classes[predictions.truth], "predicted": classes[predictions.predicted]}
     shares = {f"probability[{name}]": predictions.probabilities[:, i] for i, name in enumerate(classes)}
-    return pd.concat([kept.reset_index(drop=True), pd.DataFrame(said | shares)], axis=1)
+    sets = {"prediction_set": set_texts(result.sets, predictions.classes)}
+    return pd.concat([kept.reset_index(drop=True), pd.DataFrame(said | shares | sets)], axis=1)
 
 
 def _write_comparison(comparison: pd.DataFrame, out: Path, report: Report) -> dict[str, float]:
@@ -267,6 +274,6 @@ def _write_comparison(comparison: pd.DataFrame, out: Path, report: Report) -> di
     blue = [name for name, _, _ in bars if name.startswith("both")]
     score_bars(bars, out=out / "comparison.png", xlabel="area under the ROC curve", highlight=blue)
     report.section("Do features and columns help each other?").figure(out / "comparison.png")
-    report.table(rows, "Over all rows, told by folds; mean and standard deviation over the seeds.")
+    report.table(rows, "Over all rows, predicted by folds; mean and standard deviation over the seeds.")
     report.link(out / "comparison.csv")
     return metrics

@@ -35,11 +35,11 @@ def catalogue(tmp_path):
 
 
 def test_train_and_predict(capsys, catalogue, tmp_path):
-    options = ["--label", "class", "--columns", "u,g", "--colours", "u-g", "--against", "g", "--trees", 20]
+    options = ["--label", "class", "--columns", "u,g", "--colours", "u-g", "--by", "g", "--trees", 20]
     status, out, err = run(capsys, "table", "train", catalogue, *options, "--out", tmp_path / "rf")
     assert status == 0, err
     metrics = json.loads((tmp_path / "rf" / "metrics.json").read_text())
-    assert metrics["training_rows"] == metrics["tested_rows"] == 200
+    assert metrics["training_rows"] == metrics["tested_rows"] == 400
     assert metrics["f1_low[QSO]"] < metrics["f1[QSO]"] <= metrics["f1_high[QSO]"] + 1e-9
     assert metrics["accuracy"] > 0.95  # the colour alone tells them apart to 0.994
     assert metrics["importance[u-g]"] > 0.5
@@ -48,9 +48,17 @@ def test_train_and_predict(capsys, catalogue, tmp_path):
     status, out, err = run(capsys, "table", "predict", tmp_path / "rf", catalogue, "--out", tmp_path / "said.csv")
     assert status == 0, err
     said, told = pd.read_csv(tmp_path / "said.csv"), pd.read_csv(tmp_path / "rf" / "predictions.csv")
-    assert list(said.columns) == ["ra_deg", "predicted", "probability[QSO]", "probability[STAR]"]
+    assert list(said.columns)[:4] == ["ra_deg", "predicted", "probability[QSO]", "probability[STAR]"]
+    assert list(said.columns)[4:] == ["prediction_set", "outlier_score"]
     rows = said.iloc[told["row"]]
-    np.testing.assert_allclose(rows["probability[QSO]"], told["probability[QSO]"], atol=1e-6)
+    # The rows were trained on, and in predictions.csv they were not.
+    assert (rows["predicted"].to_numpy() == told["label"].to_numpy()).mean() > 0.99
+    assert (told["predicted"] == told["label"]).mean() == pytest.approx(metrics["accuracy"])
+    assert abs(said["probability[QSO]"] - pd.read_csv(catalogue)["class"].eq("QSO")).mean() < 0.05
+    held = [label in text.split("|") for label, text in zip(told["label"], told["prediction_set"], strict=True)]
+    assert np.mean(held) == pytest.approx(metrics["set_coverage[all]"])
+    assert metrics["set_coverage[all]"] > 0.85
+    assert (said["outlier_score"] > 1).mean() < 0.03
 
 
 def test_features_and_columns_are_compared(capsys, tmp_path):
@@ -90,7 +98,7 @@ def test_features_and_columns_are_compared(capsys, tmp_path):
         (["--columns", "w1"], "no column 'w1'"),
         (["--columns", "u", "--resolved", "u"], "--resolved u: expected two columns"),
         (["--features"], "not a feature table"),
-        (["--columns", "u", "--train-fraction", "1.5"], "--train-fraction 1.5"),
+        (["--columns", "u", "--coverage", "1.5"], "--coverage 1.5"),
         (["--columns", "u", "--compare"], "--features, and columns"),
         ([], "--columns"),
     ],

@@ -9,7 +9,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from radiossl import RadiosslError
 from radiossl.tables.columns import TableColumns
-from radiossl.tables.forest import Forest, from_scikit_learn, train_forest
+from radiossl.tables.forest import Forest, fit_forest, from_scikit_learn
 
 COLUMNS = TableColumns(("a", "b", "c", "d"))
 CLASSES = ["GALAXY", "QSO", "STAR"]
@@ -62,14 +62,14 @@ def test_values_at_the_thresholds_go_the_same_way():
 def test_only_missing_rows_can_be_split_off():
     values = np.array([[1.0]] * 10 + [[np.nan]] * 10, np.float32)
     truth = np.repeat([0, 1], 10)
-    forest, _ = train_forest(values, truth, TableColumns(("a",)), ["no", "yes"], trees=10)
+    forest, _ = fit_forest(values, truth, TableColumns(("a",)), ["no", "yes"], trees=10)
     found = forest.probabilities(np.array([[1.0], [3e38], [np.nan]], np.float32))
     np.testing.assert_allclose(found[:, 1], [0, 0, 1])
 
 
 def test_a_saved_forest_says_the_same(tmp_path):
     values, truth = made()
-    forest, importance = train_forest(values, truth, COLUMNS, CLASSES, trees=5, seed=3)
+    forest, importance = fit_forest(values, truth, COLUMNS, CLASSES, trees=5, seed=3)
     forest.save(tmp_path / "forest.safetensors")
     again = Forest.load(tmp_path / "forest.safetensors")
     np.testing.assert_array_equal(again.probabilities(values), forest.probabilities(values))
@@ -81,7 +81,7 @@ def test_a_saved_forest_says_the_same(tmp_path):
 @pytest.mark.parametrize(("name", "value"), [("left", 0), ("right", 10**6), ("feature", 4), ("left", -(10**6))])
 def test_a_file_that_would_lead_astray_is_refused(tmp_path, name, value):
     values, truth = made()
-    forest, _ = train_forest(values, truth, COLUMNS, CLASSES, trees=2)
+    forest, _ = fit_forest(values, truth, COLUMNS, CLASSES, trees=2)
     forest.save(tmp_path / "forest.safetensors")
     arrays = load_file(tmp_path / "forest.safetensors")
     arrays[name][3] = value

@@ -9,7 +9,7 @@ from astropy.table import Table
 from radiossl import RadiosslError
 from radiossl.tables import prediction as table_prediction
 from radiossl.tables.columns import TableColumns, TableFile
-from radiossl.tables.forest import train_forest
+from radiossl.tables.forest import fit_forest
 from radiossl.tables.prediction import predict_table
 
 
@@ -17,7 +17,7 @@ from radiossl.tables.prediction import predict_table
 def forest():
     rng = np.random.default_rng(0)
     values = rng.normal(size=(300, 2)).astype(np.float32)
-    return train_forest(values, (values[:, 0] > 0).astype(int), TableColumns(("u", "g")), ["QSO", "STAR"], trees=5)[0]
+    return fit_forest(values, (values[:, 0] > 0).astype(int), TableColumns(("u", "g")), ["QSO", "STAR"], trees=5)[0]
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def test_an_interrupted_prediction_goes_on(forest, table, tmp_path, monkeypatch)
 
 
 def test_pieces_of_another_forest_are_not_taken(forest, table, tmp_path, monkeypatch):
-    other, _ = train_forest(np.eye(2, dtype=np.float32), np.array([0, 1]), forest.columns, forest.classes, trees=3)
+    other, _ = fit_forest(np.eye(2, dtype=np.float32), np.array([0, 1]), forest.columns, forest.classes, trees=3)
     real, calls = table_prediction._classified, []
 
     def breaks(*arguments):

@@ -1,0 +1,92 @@
+"""Calibration of a forest: probabilities, prediction sets and an out-of-distribution score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.evaluation.calibration import apply_temperature, fit_temperature, log_probabilities
+from radiossl.evaluation.conformal import fit_thresholds, held_out_sets
+from radiossl.evaluation.novelty import Novelty
+
+_ARRAYS = ("thresholds", "novelty_middle", "novelty_whitening")
+
+
+@dataclass(frozen=True)
+class ForestCalibration:
+    """Learnt on held-out folds, applied to a forest of all rows.
+
+    Attributes
+    ----------
+    temperature
+        Of the probabilities (Guo et al. 2017).
+    learnt
+        Rows that a forest of the folds learnt from; see `radiossl.evaluation.calibration.log_probabilities`.
+    coverage, thresholds
+        Of the prediction sets; see `radiossl.evaluation.conformal.fit_thresholds`.
+    novelty
+        The out-of-distribution score.
+    """
+
+    temperature: float
+    learnt: int
+    coverage: float
+    thresholds: NDArray[np.float64]
+    novelty: Novelty
+
+    def probabilities(self, raw: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return calibrated probabilities of a forest's raw ones, shape (n, classes)."""
+        return apply_temperature(log_probabilities(raw, self.learnt), self.temperature)
+
+    def to_file(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return arrays and numbers that `from_file` makes the same of."""
+        arrays = (self.thresholds, self.novelty.middle, self.novelty.whitening)
+        about = {"temperature": self.temperature, "learnt": self.learnt, "coverage": self.coverage}
+        return dict(zip(_ARRAYS, arrays, strict=True)), {**about, "novelty_unit": self.novelty.unit}
+
+    @classmethod
+    def from_file(cls, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> ForestCalibration:
+        """Restore from what was read of a file; raise `KeyError`, `TypeError` or `ValueError` if it is damaged."""
+        thresholds, middle, whitening = (arrays[name] for name in _ARRAYS)
+        temperature, unit = float(about["temperature"]), float(about["novelty_unit"])
+        if not (temperature > 0 and unit > 0 and thresholds.ndim == 1 and whitening.shape[:1] == middle.shape):
+            raise ValueError("its calibration does not fit")
+        novelty = Novelty(middle.astype(np.float32), whitening.astype(np.float32), unit)
+        return cls(temperature, int(about["learnt"]), float(about["coverage"]), thresholds.astype(float), novelty)
+
+
+def calibrate(
+    raw: NDArray[np.float64], truth: NDArray[np.int64], fold: NDArray[np.int64], coverage: float, novelty: Novelty
+) -> tuple[ForestCalibration, NDArray[np.float64], NDArray[np.bool_]]:
+    """Fit a calibration on probabilities of held-out folds.
+
+    Parameters
+    ----------
+    raw, truth
+        Probabilities by forests that did not see the rows, shape (n, classes), and the classes of these rows.
+    fold
+        Fold in which each row was tested, shape (n,).
+    coverage, novelty
+        See `ForestCalibration`.
+
+    Returns
+    -------
+    calibration
+        Fitted on all rows.
+    probabilities, sets
+        Of each row by a calibration fitted on the other folds, both of shape (n, classes): what scores may be made of.
+    """
+    learnt = len(truth) - int(np.bincount(fold).max())
+    logarithms = log_probabilities(raw, learnt)
+    probabilities = np.empty_like(raw)
+    for number in np.unique(fold):
+        tested = fold == number
+        temperature = fit_temperature(logarithms[~tested], truth[~tested])
+        probabilities[tested] = apply_temperature(logarithms[tested], temperature)
+    sets = held_out_sets(probabilities, truth, fold, coverage)
+    temperature = fit_temperature(logarithms, truth)
+    thresholds = fit_thresholds(apply_temperature(logarithms, temperature), truth, coverage)
+    return ForestCalibration(temperature, learnt, coverage, thresholds, novelty), probabilities, sets
