@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import runpy
 import shlex
 import shutil
 import signal
@@ -23,6 +24,7 @@ import pytest
 import typer
 from PIL import Image
 
+import radiossl
 from radiossl.cli.main import app
 from tests.docs.world import ENVIRONMENT, ROOT, make_world, run
 from tests.explorer.running import free_port, running
@@ -234,7 +236,27 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     home = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert "pictures/views.png" in home
-    assert "load_backbone" in (tmp_path / "site" / "reference" / "backbones" / "index.html").read_text(encoding="utf-8")
+    names = (tmp_path / "site" / "reference" / "python" / "index.html").read_text(encoding="utf-8")
+    assert {name for name in radiossl.__all__ if name not in names} <= {"__version__"}
+    commands = (tmp_path / "site" / "reference" / "commands" / "index.html").read_text(encoding="utf-8")
+    assert "radiossl cutouts sources" in commands
+    assert "every command -->" not in commands
+
+
+def test_the_reference_has_every_command_with_its_options():
+    text = runpy.run_path(str(ROOT / "docs" / "reference" / "commands.py"))["command_reference"]()
+
+    def walk(command, path):
+        assert f"`{path}`\n" in text
+        section = text.split(f" `{path}`\n")[1].split("\n#")[0]
+        for parameter in command.params:
+            option = parameter.opts[0]
+            if option.startswith("-") and option != "--help":
+                assert f"`{option}`" in section, path
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, f"{path} {name}")
+
+    walk(typer.main.get_command(app), "radiossl")
 
 
 @pytest.mark.slow
