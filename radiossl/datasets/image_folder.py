@@ -13,14 +13,17 @@ from pydantic import Field
 
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError
-from radiossl.io.tables import read_table
+from radiossl.io.tables import TableContent, read_table_content
 from radiossl.store.cutout import Beam, Cutout
+from radiossl.survey.catalogue import positions_in, without_clashes
 from radiossl.survey.image_file import FITS_SUFFIXES, PICTURE_SUFFIXES, read_image
 
-_SUFFIXES = (*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES)
+IMAGE_SUFFIXES = (*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES)
 _FILES_PER_PART = 500
-_FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "name", "objid", "id")
-_RA, _DEC = ("ra_deg", "ra", "RA", "RAJ2000"), ("dec_deg", "dec", "DEC", "DEJ2000")
+FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "name", "objid", "id")
+#: Keys of a row under which its position goes, found as in a catalogue; they become columns of every store.
+_POSITION = ("ra_deg", "dec_deg")
+_SKY = (*_POSITION, "pixel_scale_arcsec", "beam_major_arcsec", "beam_minor_arcsec", "beam_pa_deg")
 #: First folders of these names are splits, the classes lie below.
 _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
 
@@ -31,7 +34,8 @@ class FolderOptions(Options):
     Attributes
     ----------
     table
-        Table with one row per image, in any format that `read_table` takes; its columns become columns of the store.
+        Table with one row per image, in any format that `read_table` takes; its columns become columns of the store,
+        and its positions, pixel sizes and beams are those of the images.
         Without one, the subfolders are the classes, in column ``label``.
     file_column
         Column of the table with the name of the file, as it is below the folder, with or without ending; without it,
@@ -62,20 +66,34 @@ def _columns(source: Path, options: FolderOptions) -> pa.Schema:
 def _table(options: FolderOptions) -> pa.Table:
     """Columns for the store, with the file names under ``image_file``."""
     assert options.table is not None
-    table = read_table(options.table)
-    column = options.file_column or next((n for n in _FILE_COLUMNS if n in table.column_names), None)
+    table = _content(options).table
+    column = options.file_column or next((n for n in FILE_COLUMNS if n in table.column_names), None)
     if column is None or column not in table.column_names:
         raise RadiosslError(
             f"{options.table}: no column {column or 'of file names'}; name it with --set file_column=..., there are "
             f"{', '.join(table.column_names)}"
         )
-    from radiossl.store.store import BASE_SCHEMA
+    place = table.column_names.index(column)
+    names = ["image_file" if index == place else name for index, name in enumerate(table.column_names)]
+    return without_clashes(table.rename_columns(names))
 
-    names = [
-        "image_file" if name == column else f"cat_{name}" if name in BASE_SCHEMA.names else name
-        for name in table.column_names
-    ]
-    return table.rename_columns(names)
+
+@lru_cache(maxsize=1)
+def _content(options: FolderOptions) -> TableContent:
+    assert options.table is not None
+    return read_table_content(options.table)
+
+
+@lru_cache(maxsize=1)
+def _rows(options: FolderOptions) -> list[dict[str, Any]]:
+    """The columns of each row of the table, with its position."""
+    assert options.table is not None
+    rows: list[dict[str, Any]] = _table(options).to_pylist()
+    positions = positions_in(options.table, _content(options))
+    if positions is not None:
+        for row, ra, dec in zip(rows, positions.ra_deg.tolist(), positions.dec_deg.tolist(), strict=True):
+            row |= {"ra_deg": ra, "dec_deg": dec}
+    return rows
 
 
 def _images(source: Path) -> list[str]:
@@ -83,16 +101,18 @@ def _images(source: Path) -> list[str]:
     return sorted(
         path.relative_to(source).as_posix()
         for path in source.rglob("*")
-        if path.name.lower().endswith(_SUFFIXES) and path.is_file() and not path.name.startswith(".")
+        if path.name.lower().endswith(IMAGE_SUFFIXES) and path.is_file() and not path.name.startswith(".")
     )
 
 
 def _parts(source: Path, options: FolderOptions) -> list[str]:
     if not source.is_dir():
         raise RadiosslError(f"{source}: is a file, expected a folder of images")
+    for cached in (_table, _content, _rows, _chosen):  # the files may have changed since they were read last
+        cached.cache_clear()
     count = len(_chosen(source, options))
     if count == 0:
-        what = f" that {options.table} names" if options.table else f" ending in {', '.join(_SUFFIXES)}"
+        what = f" that {options.table} names" if options.table else f" ending in {', '.join(IMAGE_SUFFIXES)}"
         raise RadiosslError(f"{source}: no image in there{what}")
     return [f"{start}:{min(start + _FILES_PER_PART, count)}" for start in range(0, count, _FILES_PER_PART)]
 
@@ -105,10 +125,10 @@ def _chosen(source: Path, options: FolderOptions) -> list[tuple[str, dict[str, A
         return [(image, _by_folder(image)) for image in images]
     stems: dict[str, list[str]] = {}
     for image in images:
-        for name in {image, _stem(image), PurePosixPath(image).name, _stem(PurePosixPath(image).name)}:
+        for name in {image, image_stem(image), PurePosixPath(image).name, image_stem(PurePosixPath(image).name)}:
             stems.setdefault(name, []).append(image)
     chosen = []
-    for row in _table(options).to_pylist():
+    for row in _rows(options):
         found = stems.get(str(row["image_file"]), [])
         if len(found) > 1:
             raise RadiosslError(f"{source}: {row['image_file']!r} could be {found[0]} or {found[1]}; write its path")
@@ -129,8 +149,9 @@ def _remarks(source: Path, options: FolderOptions) -> list[str]:
     return remarks + ([f"{left} images are in no row of {options.table} and were left out"] if left else [])
 
 
-def _stem(name: str) -> str:
-    return next(name[: -len(end)] for end in _SUFFIXES if name.lower().endswith(end))
+def image_stem(name: str) -> str:
+    """Return the name of an image file without its ending."""
+    return next(name[: -len(end)] for end in IMAGE_SUFFIXES if name.lower().endswith(end))
 
 
 def _by_folder(image: str) -> dict[str, Any]:
@@ -142,41 +163,70 @@ def _by_folder(image: str) -> dict[str, Any]:
 def _read(source: Path, part: str, options: FolderOptions) -> Iterator[Cutout]:
     start, stop = map(int, part.split(":"))
     for image, row in _chosen(source, options)[start:stop]:
-        yield _cutout(source / image, image, row, options)
+        yield image_cutout(source / image, image, row, options)
 
 
-def _cutout(path: Path, image: str, row: dict[str, Any], options: FolderOptions) -> Cutout:
+def image_cutout(path: Path, name: str, row: dict[str, Any], options: FolderOptions, cutout_id: str = "") -> Cutout:
+    """Read an image file as a cutout, with what its header, its row of a table and the options say of its sky.
+
+    Parameters
+    ----------
+    path
+        The file.
+    name
+        What the file is called in the store.
+    row
+        Further columns; those called ``cat_ra_deg`` and the like hold where the header does not say better.
+    options
+        What holds where neither does.
+    cutout_id
+        The name without its ending by default.
+    """
     pixels = read_image(path)
     if options.first_row == "bottom" and path.name.lower().endswith(PICTURE_SUFFIXES):
         pixels = np.ascontiguousarray(pixels[::-1])
     y, x = (np.array(pixels.shape) - 1) / 2
-    scale = np.nan if options.pixel_scale_arcsec is None else options.pixel_scale_arcsec
-    ra, dec, unit, beam = _number(row, _RA), _number(row, _DEC), options.unit, None
-    if path.name.lower().endswith(FITS_SUFFIXES):
-        sky = _of_header(path, x, y)
-        if sky is not None:
-            header_ra, header_dec, scale, unit, beam = sky
-            ra, dec = (header_ra, header_dec) if np.isnan(ra) or np.isnan(dec) else (ra, dec)
-    return Cutout(_stem(image), pixels, image, ra, dec, x, y, scale, unit, beam, row)
+    ra, dec, scale, major, minor, pa = (_number(row, key) for key in _SKY)
+    facts: dict[str, Any] = {
+        "ra_deg": ra,
+        "dec_deg": dec,
+        "pixel_scale_arcsec": scale if np.isfinite(scale) else options.pixel_scale_arcsec or np.nan,
+        "unit": options.unit,
+        "beam": Beam(major, minor, 0.0 if np.isnan(pa) else pa) if major >= minor > 0 else None,
+    }
+    header = _header_facts(path, x, y) if path.name.lower().endswith(FITS_SUFFIXES) else {}
+    if np.isfinite([ra, dec]).all():  # the table names the source, the header only the middle of its image
+        header = {key: value for key, value in header.items() if key not in ("ra_deg", "dec_deg")}
+    facts |= {key: value for key, value in header.items() if value not in (None, "")}
+    extra = {key: value for key, value in row.items() if key not in _POSITION}
+    return Cutout(cutout_id or image_stem(name), pixels, name, x=x, y=y, extra=extra, **facts)
 
 
-def _number(row: dict[str, Any], names: tuple[str, ...]) -> float:
-    for name in (*(f"cat_{name}" for name in names), *names):
-        if isinstance(row.get(name), (int, float)):
-            return float(row[name])
-    return float("nan")
+def _number(row: dict[str, Any], name: str) -> float:
+    found = (row.get(key) for key in (name, f"cat_{name}"))
+    return next((float(value) for value in found if isinstance(value, (int, float))), float("nan"))
 
 
-def _of_header(path: Path, x: float, y: float) -> tuple[float, float, float, str, Beam | None] | None:
-    """Position, pixel scale, unit and beam of a FITS image; None if it has no celestial coordinates."""
+def _header_facts(path: Path, x: float, y: float) -> dict[str, Any]:
+    """Position, pixels, unit and beam of a FITS image; nothing if it has no celestial coordinates."""
     from radiossl.survey.mosaic import Mosaic
 
     try:
         mosaic = Mosaic.open(path)
+        ra, dec = mosaic.pixel_to_sky(np.array([x]), np.array([y]))
+        shape = mosaic.pixel_shape(np.array([x]), np.array([y]))
     except RadiosslError:  # read_image has read it: an image, but without coordinates
-        return None
-    ra, dec = mosaic.pixel_to_sky(np.array([x]), np.array([y]))
-    return float(ra[0]), float(dec[0]), mosaic.pixel_scale_arcsec, mosaic.unit, mosaic.beam
+        return {}
+    return {
+        "ra_deg": float(ra[0]),
+        "dec_deg": float(dec[0]),
+        "pixel_scale_arcsec": mosaic.pixel_scale_arcsec,
+        "pixel_width_arcsec": float(shape.width_arcsec[0]),
+        "pixel_height_arcsec": float(shape.height_arcsec[0]),
+        "pixel_pa_deg": float(shape.pa_deg[0]),
+        "unit": mosaic.unit,
+        "beam": mosaic.beam,
+    }
 
 
 IMAGES = PublishedSet(

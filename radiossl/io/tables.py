@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from radiossl.io.values import clean_texts, decoded
 if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.table import Table
+
+_log = logging.getLogger(__name__)
 
 #: Endings of tables by the reader that they need; each may be followed by .gz.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
@@ -74,11 +77,9 @@ def read_table(
     --------
     radiossl.survey.catalogue.read_catalogue : a table of sources, with positions and sizes in known units.
     """
-    import warnings
-
     content = read_table_content(path, delimiter, encoding, table)
     for note in content.notes:
-        warnings.warn(f"{path}: {note}", stacklevel=2)
+        _log.warning("%s: %s", path, note)
     return content.table
 
 

@@ -453,6 +453,47 @@ class CutoutStore:
         return rows_where(self.table, expression)
 
     @classmethod
+    def from_cutouts(cls, cutouts: Iterable[Cutout], extra: pa.Schema | None = None) -> CutoutStore:
+        """Return a store in memory, of no folder.
+
+        Parameters
+        ----------
+        cutouts
+            What it is to hold.
+        extra
+            Schema of their further columns.
+
+        Raises
+        ------
+        RadiosslError
+            If there is none, or two have the same id.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> cutout = Cutout("a", np.zeros((4, 5), np.float32), "m.fits", 10.0, 20.0, 2.0, 1.5, 1.8)
+        >>> CutoutStore.from_cutouts([cutout]).pixels(0).shape
+        (4, 5)
+        """
+        schema = store_schema(extra)
+        batches = list(cutout_batches(cutouts, schema))
+        if not batches:
+            raise RadiosslError("no cutout was given")
+        views = []
+        for batch in batches:
+            pixels = batch.column(PIXELS)
+            flat, offsets = pixels.values.to_numpy(), pixels.offsets.to_numpy()
+            views += [flat[start:stop] for start, stop in pairwise(offsets.tolist())]
+        store = cls((), pa.Table.from_batches(batches, schema).drop_columns([PIXELS]), views)
+        if len(set(store.column("cutout_id"))) != len(store):
+            raise RadiosslError("two of the cutouts have the same id")
+        return store
+
+    def without_folder(self) -> CutoutStore:
+        """Return the same cutouts as a store of no folder, which may be removed: what is mapped stays readable."""
+        return CutoutStore((), self.table, self._views)
+
+    @classmethod
     def joined(cls, *stores: CutoutStore) -> CutoutStore:
         """Return several stores as one; columns that some of them lack are filled with nulls."""
         paths = list(dict.fromkeys(path for store in stores for path in store.paths))

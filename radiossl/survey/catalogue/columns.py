@@ -135,6 +135,15 @@ def find_position(path: str, content: TableContent, ra: str | None, dec: str | N
     return first, second
 
 
+def has_position(content: TableContent) -> bool:
+    """Return whether a table has columns that are known to hold positions, be it several that could be meant."""
+    try:
+        find_position("", content, None, None)
+    except RadiosslError as error:
+        return "could all be" in str(error)
+    return True
+
+
 def _coordinate(
     path: str, content: TableContent, given: str | None, flag: str, known: re.Pattern[str]
 ) -> str | Parts | None:

@@ -17,7 +17,7 @@ from radiossl.io.tables import TableContent, read_table_content, table_content
 from radiossl.io.values import as_texts
 from radiossl.store.store import BASE_SCHEMA
 from radiossl.survey.catalogue.angles import coordinate, extent_arcsec
-from radiossl.survey.catalogue.columns import Parts, author_of, find_extent, find_id, find_position
+from radiossl.survey.catalogue.columns import Parts, author_of, find_extent, find_id, find_position, has_position
 from radiossl.survey.catalogue.frames import frame_of, to_icrs
 from radiossl.survey.catalogue.ids import position_ids, unique_ids
 
@@ -153,17 +153,9 @@ def read_catalogue(
     if content.table.num_rows == 0:
         raise RadiosslError(f"{path}: the catalogue has no rows")
     author = author_of(content)
-    where = find_position(path, content, ra, dec)
-    ra_deg = coordinate(path, content, where[0], is_ra=True, unit=position_unit)
-    dec_deg = coordinate(path, content, where[1], is_ra=False, unit=position_unit)
-    notes = [*content.notes, *_maybe_hours(where[0], ra_deg, position_unit)]
-    names = (_name(where[0]), _name(where[1]))
-    found = frame if frame is not None else frame_of(content, names)
-    ra_deg, dec_deg = to_icrs(ra_deg, dec_deg, found, path if frame is None else f"--frame {frame}")
-    if frame is None and not found.lower().startswith(("icrs", "fk5 j2000", "eq_fk5 j2000")):
-        notes.append(
-            f"positions are taken to be in the frame {found} and converted to ICRS; choose another with --frame"
-        )
+    position = _position(path, content, ra, dec, position_unit, frame)
+    ra_deg, dec_deg = position.ra_deg, position.dec_deg
+    notes = [*content.notes, *position.notes]
     extent, which = find_extent(path, content, extent, author)
     sizes = None
     if extent is not None:
@@ -176,7 +168,37 @@ def read_catalogue(
         notes.append(which)
     if repeated:
         notes.append(f"{repeated} ids that occur more than once were numbered")
-    return Catalogue(name, ids, ra_deg, dec_deg, sizes, _columns(_as_written(content, chosen).table), tuple(notes))
+    return Catalogue(
+        name, ids, ra_deg, dec_deg, sizes, without_clashes(_as_written(content, chosen).table), tuple(notes)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """ICRS positions in degrees, shape (n,), NaN where unknown, and what to know about them."""
+
+    ra_deg: NDArray[np.float64]
+    dec_deg: NDArray[np.float64]
+    notes: tuple[str, ...] = ()
+
+
+def positions_in(path: str, content: TableContent) -> Positions | None:
+    """Return the positions of a table's rows as `read_catalogue` finds them; None if it has none."""
+    return _position(path, content, None, None, None, None) if has_position(content) else None
+
+
+def _position(
+    path: str, content: TableContent, ra: str | None, dec: str | None, unit: str | None, frame: str | None
+) -> Positions:
+    where = find_position(path, content, ra, dec)
+    ra_deg = coordinate(path, content, where[0], is_ra=True, unit=unit)
+    dec_deg = coordinate(path, content, where[1], is_ra=False, unit=unit)
+    notes = _maybe_hours(where[0], ra_deg, unit)
+    found = frame if frame is not None else frame_of(content, (_name(where[0]), _name(where[1])))
+    ra_deg, dec_deg = to_icrs(ra_deg, dec_deg, found, path if frame is None else f"--frame {frame}")
+    if frame is None and not found.lower().startswith(("icrs", "fk5 j2000", "eq_fk5 j2000")):
+        notes.append(f"positions are taken to be {found} and converted to ICRS; choose another frame with --frame")
+    return Positions(ra_deg, dec_deg, tuple(notes))
 
 
 def _name(column: str | Parts) -> str:
@@ -214,8 +236,8 @@ def _as_written(content: TableContent, column: str | None) -> TableContent:
     return replace(content, table=content.table.set_column(place, column, text))
 
 
-def _columns(table: pa.Table) -> pa.Table:
-    """Rename the columns that the store has itself."""
+def without_clashes(table: pa.Table) -> pa.Table:
+    """Return a table whose columns that every store has itself begin with ``cat_``."""
     names = list(table.column_names)
     for index, name in enumerate(names):
         new = f"cat_{name}" if name in BASE_SCHEMA.names else name
