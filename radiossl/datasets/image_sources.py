@@ -132,7 +132,7 @@ def open_images(
         return open_store(source)
     chosen = options if isinstance(options, FolderOptions) else FolderOptions(**dict(options or {}))
     if mosaics is not None:
-        catalogue = source if isinstance(source, Catalogue) else read_catalogue(source)  # type: ignore[arg-type]
+        catalogue = source if isinstance(source, Catalogue) else read_catalogue(source)
         given = [mosaics] if isinstance(mosaics, (str, os.PathLike)) else list(mosaics)
         return _unnamed(lambda out: cut_sources(given, catalogue, out, size, **cutting).store)
     if isinstance(source, Catalogue):
