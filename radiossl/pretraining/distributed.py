@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
+from radiossl.weights.device import parse_device
 
 #: How long processes wait for each other, such as the others for the first while it measures the online kNN.
 _PATIENCE = timedelta(hours=1)
@@ -71,23 +72,17 @@ class ProcessGroup:
         RadiosslError
             If there is no such device, or this machine has fewer of them than processes.
         """
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        if name.startswith("cuda") and not torch.cuda.is_available():
-            raise RadiosslError("--device cuda: no CUDA device is available; use --device cpu")
-        if self.size > 1 and name.startswith("cuda"):
-            if name != "cuda":
-                raise RadiosslError(f"--device {name}: {self.size} processes cannot share one; use --device cuda")
-            if self.local_rank >= torch.cuda.device_count():
-                raise RadiosslError(
-                    f"process {self.local_rank + 1} on this machine has no CUDA device, there are"
-                    f" {torch.cuda.device_count()}; give torchrun --nproc-per-node {torch.cuda.device_count()}"
-                )
-            name = f"cuda:{self.local_rank}"
-        try:
-            return torch.device(name)
-        except RuntimeError:
-            raise RadiosslError(f"--device {name}: expected auto, cpu or cuda") from None
+        device = parse_device(name)
+        if self.size == 1 or device.type != "cuda":
+            return device
+        if device.index is not None:
+            raise RadiosslError(f"--device {name}: {self.size} processes cannot share one; use --device cuda")
+        if self.local_rank >= torch.cuda.device_count():
+            raise RadiosslError(
+                f"process {self.local_rank + 1} on this machine has no CUDA device, there are"
+                f" {torch.cuda.device_count()}; give torchrun --nproc-per-node {torch.cuda.device_count()}"
+            )
+        return torch.device("cuda", self.local_rank)
 
     def share(self, rows: NDArray[np.int64], parts: int = 1) -> NDArray[np.int64]:
         """Return this process's rows of a batch: an equal piece of each of its parts.

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError
@@ -52,7 +53,9 @@ def check_weights(tensors: Mapping[str, Tensor], source: str) -> None:
 _DIVERGED = "the training diverged"
 
 
-def check_features(features: Tensor | np.ndarray, source: str, names: Sequence[Any] | None = None) -> None:
+def check_features(
+    features: Tensor | NDArray[np.floating], source: str, names: Sequence[Any] | NDArray[Any] | None = None
+) -> None:
     """Raise `RadiosslError` if features are not finite.
 
     Parameters
