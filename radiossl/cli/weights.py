@@ -130,16 +130,23 @@ def import_(
     ignore: Annotated[
         list[str] | None, typer.Option(help="Leave out tensors whose names begin so; repeatable.")
     ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="timm's name of the network, where several have the same tensors.")
+    ] = None,
 ) -> None:
     """Turn weights that another code trained into a backbone; nothing in the file is run."""
     from radiossl.weights.backbone import save_backbone
     from radiossl.weights.importing import import_backbone
 
-    imported = import_backbone(file, format, preprocessing, _values(settings), entry=entry, ignore=ignore or [])
+    imported = import_backbone(
+        file, format, preprocessing, _values(settings), entry=entry, ignore=ignore or [], architecture=architecture
+    )
     config = imported.backbone.config
     save_backbone(out, imported.backbone.network, config)
     typer.echo(f"{'format':14s} {imported.format}")
     typer.echo(f"{'architecture':14s} {_plain(config.architecture.model_dump())}")
+    if imported.guess:
+        typer.echo(f"{'taken for':14s} {imported.guess}")
     typer.echo(f"{'preprocessing':14s} {_plain(config.preprocessing.model_dump())}")
     typer.echo(f"{'used':14s} {imported.used} tensors")
     for name, what in imported.left_out.items():

@@ -115,7 +115,7 @@ class Trainer:
         resume = resume and (out / CHECKPOINT).exists()
         origin = self.record.init
         torch.manual_seed(recipe.seed)
-        network = recipe.backbone.build(recipe.preprocessing.channels)
+        network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
         earlier = None
         if origin is not None and not resume:
             earlier = _load_initial(network, Path(origin["path"]), recipe.backbone.name)

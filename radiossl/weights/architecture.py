@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
@@ -31,13 +32,16 @@ class Architecture(BaseModel):
     stem: Literal["standard", "small"] = "standard"
     output_dim: int | None = Field(default=None, ge=2)
 
-    def build(self, channels: int) -> nn.Module:
-        """Build the network with random weights.
+    def build(self, channels: int, size: int = 64) -> nn.Module:
+        """Build the network with random weights, and try it.
 
         Parameters
         ----------
         channels
             Number of input channels.
+        size
+            Side in pixels of the images. Networks that are built for one size only, such as most transformers, are
+            built for this one.
 
         Returns
         -------
@@ -47,7 +51,13 @@ class Architecture(BaseModel):
         Raises
         ------
         RadiosslError
-            If timm knows no such network, or its stem cannot be made small.
+            If timm knows no such network, its stem cannot be made small, or it makes no features of such images.
+
+        Examples
+        --------
+        >>> network = Architecture(name="resnet18").build(channels=3)
+        >>> network(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 512])
         """
         import timm
 
@@ -55,22 +65,71 @@ class Architecture(BaseModel):
             close = timm.list_models(f"*{self.name}*")[:3]
             hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
             raise RadiosslError(f"backbone.name {self.name!r}: timm knows no such network; {hint}")
+        state, problem = torch.get_rng_state(), ""
+        for options in ({}, {"img_size": size}):
+            torch.set_rng_state(state)
+            try:
+                network = self._create(channels, options)
+                features = _features_of_zeros(network, channels, size)
+            except RadiosslError:
+                raise
+            except Exception as error:  # timm and torch raise nearly anything
+                problem = problem or f"{type(error).__name__}: {error}"
+                continue
+            if features.ndim != 2:
+                problem = f"it returns {tuple(features.shape)}, not one vector for each image"
+                continue
+            network.model_args = {"in_chans": channels, **options}  # type: ignore[assignment]
+            network.feature_dim = features.shape[1]  # type: ignore[assignment]
+            return network
+        raise RadiosslError(
+            f"backbone.name {self.name}: cannot be used for images of {size} x {size} pixels"
+            f" ({' '.join(problem.split())[:200]}); choose another network or --image-size"
+        )
+
+    def _create(self, channels: int, options: dict[str, Any]) -> nn.Module:
+        import timm
+
         # timm starts the residual branches of ResNets at zero; torchvision, and so everyone else's ResNet, does not.
-        options: dict[str, Any] = {"zero_init_last": False} if self.name.startswith("resnet") else {}
+        if self.name.startswith("resnet"):
+            options = {**options, "zero_init_last": False}
         network = timm.create_model(
             self.name, pretrained=False, in_chans=channels, num_classes=self.output_dim or 0, **options
         )
         if self.stem == "small":
-            stem = getattr(network, "conv1", None)
-            if not isinstance(stem, nn.Conv2d):
-                raise RadiosslError(f"backbone.stem 'small': {self.name} has no single first convolution conv1")
-            network.conv1 = nn.Conv2d(channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
-            nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+            make_stem_small(network, self.name)
         return network
+
+    @property
+    def timm_name(self) -> str:
+        """What timm calls the network; for a small stem see `radiossl.weights.timm_models`."""
+        return f"{self.name}_small_stem" if self.stem == "small" else self.name
+
+    def model_args(self, network: nn.Module) -> dict[str, Any]:
+        """Return the arguments that timm builds a network of `build` with."""
+        return dict(network.model_args)  # type: ignore[arg-type]
 
     def feature_dim(self, network: nn.Module) -> int:
         """Return the length of the feature vectors of a network that `build` made."""
-        return self.output_dim or int(network.num_features)  # type: ignore[arg-type]
+        return int(network.feature_dim)  # type: ignore[arg-type]
+
+
+def make_stem_small(network: nn.Module, name: str) -> None:
+    """Replace the first convolution of a ResNet by one of 3 x 3 pixels without stride."""
+    stem = getattr(network, "conv1", None)
+    if not isinstance(stem, nn.Conv2d):
+        raise RadiosslError(f"backbone.stem 'small': {name} has no single first convolution conv1")
+    small = nn.Conv2d(stem.in_channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
+    nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
+    network.conv1 = small
+
+
+@torch.no_grad()
+def _features_of_zeros(network: nn.Module, channels: int, size: int) -> torch.Tensor:
+    """What a network makes of one blank image; leaves it in training mode, as it was built."""
+    features = network.eval()(torch.zeros(1, channels, size, size))
+    network.train()
+    return features
 
 
 def stage_numbers(network: nn.Module) -> dict[str, int]:

@@ -70,7 +70,7 @@ class Backbone(nn.Module):
         """Return an untrained backbone: the baseline that a trained one has to beat."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # unlike torch.manual_seed leaves the accelerator's alone
-            network = architecture.build(preprocessing.channels)
+            network = architecture.build(preprocessing.channels, preprocessing.size)
         return cls(network, BackboneConfig(architecture, preprocessing), name=f"random-init-{seed}").eval()
 
     @property
@@ -265,15 +265,16 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
     with atomic_folder(path) as folder:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
         size = [preprocessing.channels, preprocessing.size, preprocessing.size]
+        known: dict[str, Any] = getattr(network, "pretrained_cfg", {})
         mean, std = [preprocessing.mean] * preprocessing.channels, [preprocessing.std] * preprocessing.channels
         write_json(
             folder / CONFIG_FILE,
             {
-                "architecture": architecture.name,
+                "architecture": architecture.timm_name,
                 "num_classes": architecture.output_dim or 0,
                 "num_features": architecture.feature_dim(network),
                 "global_pool": "avg",
-                "model_args": {"in_chans": preprocessing.channels},
+                "model_args": architecture.model_args(network),
                 "pretrained_cfg": {
                     "input_size": size,
                     "mean": mean,
@@ -281,8 +282,7 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
                     "interpolation": "bilinear",
                     "crop_pct": 1.0,
                     "num_classes": architecture.output_dim or 0,
-                    "first_conv": "conv1",
-                    "classifier": "fc",
+                    **{name: known[name] for name in ("first_conv", "classifier") if name in known},
                 },
                 "radiossl": {
                     "version": radiossl.__version__,
@@ -334,7 +334,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     if not path.is_dir():
         raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
     config, sha256 = read_config(path)
-    network = config.architecture.build(config.preprocessing.channels)
+    network = config.architecture.build(config.preprocessing.channels, config.preprocessing.size)
     tensors = load_tensors(path / WEIGHTS_FILE)
     check_tensors(tensors, network.state_dict(), f"{path / WEIGHTS_FILE}", config.architecture.name)
     check_weights(tensors, str(path / WEIGHTS_FILE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
@@ -33,10 +35,12 @@ _RESNETS: dict[tuple[tuple[int, ...], bool, tuple[int, ...]], str] = {
     ((3, 4, 6, 3), True, (128, 4)): "resnext50_32x4d",
     ((3, 4, 23, 3), True, (256, 8)): "resnext101_32x8d",
 }
+#: Networks of timm that differ from these only in layers without weights.
+_SAME_TENSORS = {"resnet18": ("resnetblur18",), "resnet50": ("resnetblur50", "resnetaa50")}
 
 
 @dataclass(frozen=True, eq=False)
-class Imported:
+class ImportedBackbone:
     """A backbone out of another code's checkpoint, and the account of its tensors.
 
     Attributes
@@ -49,12 +53,15 @@ class Imported:
         Number of tensors that became the backbone.
     left_out
         What else the file holds: name or beginning of names to what it is.
+    guess
+        What was taken for granted of the architecture, for the user to check; "" if nothing was.
     """
 
     backbone: Backbone
     format: str
     used: int
     left_out: Mapping[str, str]
+    guess: str = ""
 
 
 def import_backbone(
@@ -65,7 +72,8 @@ def import_backbone(
     *,
     entry: str | None = None,
     ignore: Sequence[str] = (),
-) -> Imported:
+    architecture: str | None = None,
+) -> ImportedBackbone:
     """Turn a checkpoint of another code into a backbone.
 
     Parameters
@@ -83,6 +91,8 @@ def import_backbone(
         Key of the weights in a file that holds several.
     ignore
         Beginnings of names of tensors to be left out.
+    architecture
+        timm's name of the network; None to find it by the tensors, which some networks have in common.
 
     Raises
     ------
@@ -96,13 +106,17 @@ def import_backbone(
     """
     checkpoint = read_checkpoint(Path(path), entry)
     layout = _layout(checkpoint, format)
-    architecture = None
+    network_of: Architecture | None = None
     if layout.name == "timm":
-        layout, architecture = _of_timm(checkpoint, layout)
+        layout, network_of = _of_timm(checkpoint, layout)
     tensors, left_out = encoder_of(checkpoint, layout, ignore)
     if not tensors:
         raise RadiosslError(f"{checkpoint.file}: every tensor in it is left out")
-    architecture = architecture or resnet_of(checkpoint.file, tensors, layout)
+    guess = ""
+    if architecture is not None:
+        network_of = Architecture(name=architecture)
+    if network_of is None:
+        network_of, guess = _named_like(checkpoint, resnet_of(checkpoint.file, tensors, layout))
     told = told_by(checkpoint, layout.name) if preprocessing is None else {}
     grey = "conv1.weight" in tensors and tensors["conv1.weight"].shape[1] == 1
     if grey and preprocessing is None:
@@ -113,23 +127,26 @@ def import_backbone(
             f"{checkpoint.file}: the network sees one channel, the preprocessing {seen.mode} makes {seen.channels};"
             " --set mode=min-max makes one"
         )
-    network = network_with(architecture, seen.channels, tensors, checkpoint.file)
+    network = network_with(network_of, seen, tensors, checkpoint.file)
     check_network(network, seen.channels, seen.size, str(checkpoint.file))
     with checkpoint.file.open("rb") as stream:
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     imported = {"file": checkpoint.file.name, "format": layout.name, "sha256": sha256, "left_out": left_out}
-    config = BackboneConfig(architecture, seen, imported=imported)
+    config = BackboneConfig(network_of, seen, imported=imported)
     backbone = Backbone(network, config, name=str(checkpoint.file)).eval()
-    return Imported(backbone, layout.name, len(tensors), left_out)
+    return ImportedBackbone(backbone, layout.name, len(tensors), left_out, guess)
 
 
-def network_with(architecture: Architecture, channels: int, tensors: Mapping[str, Tensor], file: Path) -> nn.Module:
+def network_with(
+    architecture: Architecture, seen: Preprocessing, tensors: Mapping[str, Tensor], file: Path
+) -> nn.Module:
     """Build a network and give it weights; raise `RadiosslError` if they are not its own.
 
     Weights of three channels also fit a network of a single one: its first convolution is their sum, which is what
     three equal channels would give.
     """
-    network = architecture.build(channels)
+    channels = seen.channels
+    network = architecture.build(channels, seen.size)
     expected, kept = network.state_dict(), dict(tensors)
     first = kept.get("conv1.weight")
     if first is not None and first.ndim == 4 and first.shape[1] == 3 and channels == 1:
@@ -163,6 +180,26 @@ def resnet_of(file: Path, tensors: Mapping[str, Tensor], layout: Layout) -> Arch
     raise RadiosslError(
         f"{file}: conv1.weight is {side}x{side}, expected 7x7; what {layout.name} pads and pools with it is not known"
     )
+
+
+def _named_like(checkpoint: Checkpoint, found: Architecture) -> tuple[Architecture, str]:
+    """Return the network that the file names among those with the same tensors, and what had to be guessed."""
+    twins = _SAME_TENSORS.get(found.name, ())
+    if not twins or found.stem == "small":
+        return found, ""
+    other = checkpoint.other
+    said = [str(other.get(key, "")) for key in ("arch", "architecture", "model_name")]
+    for options in (other.get("args"), other.get("hyper_parameters")):
+        options = vars(options) if isinstance(options, Namespace) else options
+        if isinstance(options, dict):
+            said += [str(options.get(key, "")) for key in ("arch", "architecture", "model", "model_name", "backbone")]
+    named = next((name for name in said if name in (found.name, *twins)), None)
+    if named is not None:
+        return Architecture(name=named), ""
+    named = next((name for name in twins if name in checkpoint.file.name), None)
+    if named is not None:
+        return Architecture(name=named), f"{named}, by the name of the file; {found.name} has the same tensors"
+    return found, f"{found.name}; {', '.join(twins)} has the same tensors (--architecture)"
 
 
 def _layout(checkpoint: Checkpoint, format: str) -> Layout:

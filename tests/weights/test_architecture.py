@@ -6,7 +6,9 @@ from pydantic import ValidationError
 from torch import nn
 
 from radiossl import RadiosslError
+from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
+from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 
 
 @pytest.mark.parametrize(("channels", "output_dim"), [(3, None), (1, None), (3, 100)])
@@ -50,6 +52,52 @@ def test_other_networks_of_timm():
     architecture = Architecture(name="convnext_atto")
     network = architecture.build(1).eval()
     assert network(torch.zeros(1, 1, 32, 32)).shape == (1, architecture.feature_dim(network))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["mobilenetv3_small_100", "vgg11", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224",
+     "ghostnet_100", "crossvit_tiny_240"],
+)  # fmt: skip
+def test_any_network_of_timm_makes_features_of_small_images_and_comes_back(name, tmp_path):
+    import timm
+
+    backbone = Backbone.random(Architecture(name=name), Preprocessing(size=32), seed=0)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        features = backbone(images)
+    assert features.shape == (2, backbone.feature_dim)
+    save_backbone(tmp_path / "b", backbone.network, backbone.config)
+    with torch.inference_mode():
+        torch.testing.assert_close(load_backbone(tmp_path / "b")(images), features, rtol=0, atol=0)
+    if name == "crossvit_tiny_240":  # timm builds it for another size than its folder says
+        return
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'b'}", pretrained=True, num_classes=0).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(images), features, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "inception_resnet_v2"])
+def test_a_network_for_which_the_images_are_too_small_is_refused_in_one_line(name):
+    with pytest.raises(RadiosslError, match=f"backbone.name {name}: cannot be used for images of 32 x 32") as caught:
+        Architecture(name=name).build(3, 32)
+    assert "\n" not in str(caught.value)
+    assert Architecture(name="inception_v3").build(3, 96).feature_dim == 2048
+
+
+@pytest.mark.parametrize("output_dim", [None, 100])
+def test_timm_loads_a_small_stem(tmp_path, output_dim):
+    import timm
+
+    import radiossl.weights.timm_models  # noqa: F401
+
+    architecture = Architecture(stem="small", output_dim=output_dim)
+    backbone = Backbone.random(architecture, Preprocessing(mode="min-max", size=32), seed=3)
+    save_backbone(tmp_path / "b", backbone.network, backbone.config)
+    theirs = timm.create_model(f"local-dir:{tmp_path / 'b'}", pretrained=True).eval()
+    images = torch.rand(2, 1, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(theirs(images), backbone(images), rtol=1e-5, atol=1e-6)
 
 
 def test_unknown_network_is_refused_with_a_hint():

@@ -4,6 +4,7 @@ import gzip
 import json
 import pickle
 import shutil
+from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path, PosixPath
 
@@ -120,6 +121,30 @@ WAYS = {
     "solo-learn": lambda n: {"state_dict": solo(n), "optimizer_states": [{"state": {0: torch.ones(3)}}], "epoch": 9},
     "torch-hub": lambda n: {"state_dict": moco(n), "arch": "resnet18"},
     "torch-hub swav": swav,
+    "torchvision compiled": lambda n: prefixed(n, "_orig_mod."),
+    "torch-hub compiled in parallel": lambda n: prefixed(n, "module._orig_mod."),
+    "torchvision net": lambda n: prefixed(n, "net."),
+    "torch-hub net beside others": lambda n: {**prefixed(n, "net."), "head.weight": torch.ones(2, 512)},
+    "lightly in a model": lambda n: {
+        **prefixed(n, "model.backbone."),
+        "model.projection_head.layers.0.weight": torch.ones(4, 512),
+    },
+    "torch-hub model beside others": lambda n: {**prefixed(n, "model.backbone."), "queue": torch.ones(4, 8)},
+    "torch-hub moco v3": lambda n: {
+        **prefixed(n, "module.base_encoder."),
+        **twin(n, "module.momentum_encoder."),
+        "module.base_encoder.fc.0.weight": torch.ones(4, 512),
+        "module.predictor.0.weight": torch.ones(4, 4),
+    },
+    "torch-hub byol": lambda n: {
+        **{f"net.{name}": tensor for name, tensor in n.state_dict().items()},
+        **{f"online_encoder.net.{name}": tensor for name, tensor in n.state_dict().items()},
+        **twin(n, "target_encoder.net."),
+        "online_encoder.projector.0.weight": torch.ones(4, 512),
+        "online_predictor.0.weight": torch.ones(4, 4),
+    },
+    "torch-hub online": lambda n: {**prefixed(n, "online_encoder."), **twin(n, "target_encoder.")},
+    "torch-hub options": lambda n: {"model": prefixed(n, "encoder."), "args": Namespace(lr=0.1, arch="resnet18")},
     "torch-hub encoder": lambda n: {"model": prefixed(n, "encoder.")},
 }
 
@@ -173,6 +198,39 @@ def test_a_folder_of_timm_says_which_network_it_is(tmp_path, images):
             torch.testing.assert_close(imported.backbone(images), theirs, rtol=0, atol=1e-4)
         seen = imported.backbone.config.preprocessing
         assert (seen.size, seen.mean, seen.std) == (SIDE, pytest.approx(0.4), pytest.approx(0.2))
+
+
+def test_a_second_copy_that_differs_is_no_copy(tmp_path, reference):
+    state = WAYS["torch-hub byol"](reference)
+    state["net.layer1.0.conv1.weight"] = torch.ones(64, 64, 3, 3)
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(RadiosslError, match=r"net.layer1.0.conv1.weight is no part of the format torch-hub"):
+        import_backbone(tmp_path / "w.pth")
+
+
+def test_networks_with_the_same_tensors_are_told_apart_by_what_the_file_says(tmp_path, images):
+    import timm
+
+    network = timm.create_model("resnetblur18", num_classes=0).eval()
+    with torch.inference_mode():
+        expected = network(images)
+    files = {
+        "said.pth": {"state_dict": network.state_dict(), "arch": "resnetblur18"},
+        "options.pth": {"state_dict": network.state_dict(), "args": Namespace(model="resnetblur18")},
+        "resnetblur18-84f4748f.pth": network.state_dict(),
+        "given.pth": network.state_dict(),
+    }
+    for name, content in files.items():
+        torch.save(content, tmp_path / name)
+        given = "resnetblur18" if name == "given.pth" else None
+        imported = import_backbone(tmp_path / name, architecture=given)
+        assert imported.backbone.config.architecture.name == "resnetblur18"
+        assert bool(imported.guess) == name.startswith("resnetblur18")
+        with torch.inference_mode():
+            torch.testing.assert_close(imported.backbone(images), expected, rtol=0, atol=1e-4)
+    imported = import_backbone(tmp_path / "given.pth")
+    assert imported.backbone.config.architecture.name == "resnet18"
+    assert imported.guess == "resnet18; resnetblur18 has the same tensors (--architecture)"
 
 
 def small(seed=0):
@@ -369,7 +427,7 @@ CASES = {
     "no tensors": (lambda n: {"epoch": 3}, "not a dictionary of tensors"),
     "a list": (lambda n: [1, 2], "not a dictionary of tensors"),
     "several": (lambda n: {"student": solo(n), "teacher": solo(n)}, r"\(student, teacher\); choose one with --entry"),
-    "layout": (lambda n: {"state_dict": children(n, "net.")}, "no known encoder"),
+    "layout": (lambda n: {"state_dict": children(n, "trunk.")}, "no known encoder"),
 }
 
 

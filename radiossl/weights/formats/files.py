@@ -1,13 +1,14 @@
 """Tensors out of checkpoint files, without running what may be hidden in them.
 
-PyTorch's files are pickles: they are read with ``weights_only``, which builds tensors and plain values alone. One thing
-is let in besides, since the BYOL of Slijepcevic et al. 2024 keeps its image folder in the checkpoint: a path, which is
-read as a `PurePosixPath` and so cannot touch the disk.
+PyTorch's files are pickles: they are read with ``weights_only``, which builds tensors and plain values alone. Two more
+things are let in, as neither can do anything: the options of a command line (`argparse.Namespace`), and a path, which
+the BYOL of Slijepcevic et al. 2024 keeps beside its weights and which is read as a `PurePosixPath`.
 """
 
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -23,11 +24,14 @@ from radiossl.weights.formats.keras import is_hdf5, read_keras
 from radiossl.weights.tensors import WEIGHTS_FILE, load_tensors
 
 # Python 3.13 moved the class.
-_PATHS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    (PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")
+_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    *((PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
+    Namespace,
 ]
 #: Where the weights are, if a file holds several dictionaries of tensors.
 _USUAL_ENTRIES = ("state_dict", "model_state_dict")
+#: What wraps a whole network, at the beginning of every name.
+_WRAPPERS = ("model.", "net.", "network.", "learner.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,19 +83,19 @@ def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
         tensors, other = read_keras(file)
         return Checkpoint(file, tensors, True, other, beside)
     if file.suffix == ".safetensors":
-        return Checkpoint(file, load_tensors(file), beside=beside)
+        return Checkpoint(file, _unwrapped(load_tensors(file)), beside=beside)
     content = _read_torch(file)
     if _are_tensors(content):
-        return Checkpoint(file, content, beside=beside)
+        return Checkpoint(file, _unwrapped(content), beside=beside)
     entries = [key for key, value in content.items() if _are_tensors(value)] if isinstance(content, dict) else []
     chosen = _choose(file, entries, entry)
     other = {str(key): value for key, value in content.items() if key != chosen}
-    return Checkpoint(file, content[chosen], False, other, beside)
+    return Checkpoint(file, _unwrapped(content[chosen]), False, other, beside)
 
 
 def _read_torch(file: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_PATHS):
+        with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for what it refuses or cannot read
         asked = re.search(r"GLOBAL (\S+) was not", str(error))
@@ -100,6 +104,15 @@ def _read_torch(file: Path) -> Any:
         raise RadiosslError(
             f"{file}: not a plain file of weights ({problem}); save the state_dict alone in the code that wrote it"
         ) from None
+
+
+def _unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take the names of wrappers out of those of the tensors: `torch.compile`'s, and one that they all begin with."""
+    plain = {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
+    if len(plain) < len(tensors):  # compiled and not, side by side: neither is the wrapper of the other
+        return tensors
+    wrapper = next((start for start in _WRAPPERS if all(name.startswith(start) for name in plain)), "")
+    return {name.removeprefix(wrapper): tensor for name, tensor in plain.items()}
 
 
 def _are_tensors(value: Any) -> bool:

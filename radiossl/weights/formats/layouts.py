@@ -18,6 +18,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
+#: Where an encoder may still have its last layer.
+_CLASSIFIED = ["", "encoder.", "backbone.", "model.", "net.", "model.backbone.", "model.encoder."]
 _HEAD, _TWIN, _CLASSIFIER, _QUEUE = "head", "momentum twin", "classifier", "queue of the training"
 
 
@@ -113,33 +115,36 @@ LAYOUTS = {
         Layout(
             "torch-hub",
             (
-                "module.encoder_q.",
-                "module.backbone.",
-                "module.encoder.",
-                "module.",
-                "encoder_q.",
-                "encoder.",
-                "model.",
-                "",
+                *(
+                    f"{start}{name}"
+                    for start in ("module.", "")
+                    for name in (
+                        *("encoder_q.", "base_encoder.", "online_encoder.net.", "online_encoder.", "model.backbone."),
+                        *("model.encoder.", "backbone.", "encoder.", "model.", "net.", ""),
+                    )
+                ),
             ),
             {
                 f"{start}{name}": what
                 for start in ("module.", "")
                 for name, what in {
-                    "encoder_q.fc.": _HEAD,
                     "encoder_k.": _TWIN,
                     "momentum_encoder.": _TWIN,
+                    "target_encoder.": _TWIN,
                     "queue": _QUEUE,
+                    "online_encoder.projector.": _HEAD,
+                    "online_encoder.net.fc.": _CLASSIFIER,
+                    "online_predictor.": _HEAD,
                     "projection_head.": _HEAD,
                     "prototypes.": _HEAD,
                     "projector.": _HEAD,
                     "predictor.": _HEAD,
                     "head.": _HEAD,
                     "bn.": _HEAD,
-                    "fc.": _CLASSIFIER,
-                    "encoder.fc.": _CLASSIFIER,
-                    "backbone.fc.": _CLASSIFIER,
-                    "model.fc.": _CLASSIFIER,
+                    "encoder_q.fc.": _HEAD,
+                    "base_encoder.fc.": _HEAD,
+                    "model.projection_head.": _HEAD,
+                    **{f"{name}fc.": _CLASSIFIER for name in _CLASSIFIED},
                 }.items()
             },
         ),
@@ -221,7 +226,7 @@ def encoder_of(
         expected = ", ".join(f"{p}*" for p in layout.prefixes)
         raise RadiosslError(f"{checkpoint.file}: no encoder of the format {layout.name} (tensors {expected}) in it")
     reasons = {**layout.left_out, **dict.fromkeys(ignore, "left out by --ignore")}
-    encoder, left = {}, Counter[str]()
+    encoder, left, unknown = {}, Counter[str](), []
     for name, tensor in checkpoint.tensors.items():
         part = next((start for start in reasons if name.startswith(start)), None)
         if part is not None:
@@ -229,10 +234,17 @@ def encoder_of(
         elif name.startswith(prefix):
             encoder[name.removeprefix(prefix)] = tensor
         else:
+            unknown.append(name)
+    for name in unknown:
+        inner = next((n for n in _endings(name) if n in encoder and encoder[n].equal(checkpoint.tensors[name])), None)
+        if inner is None:
             raise RadiosslError(
                 f"{checkpoint.file}: {name} is no part of the format {layout.name} that is known;"
                 f" if it is not the encoder's, leave it out with --ignore {name.split('.')[0]}"
             )
+        copy = name.removesuffix(inner)
+        left[copy] += 1
+        reasons[copy] = f"second copy of {prefix}*"
     told = {f"{part}*": f"{count} tensors, {reasons[part]}" for part, count in left.items()}
     told |= dict.fromkeys(checkpoint.other, "beside the weights")
     if any(name.startswith("finetuning_layers.") for name in encoder):
@@ -243,6 +255,12 @@ def encoder_of(
     elif any(name[:1].isdigit() for name in encoder):
         encoder = {_from_child(name): tensor for name, tensor in encoder.items()}
     return encoder, told
+
+
+def _endings(name: str) -> list[str]:
+    """Everything that follows a dot in a name, longest first."""
+    parts = name.split(".")
+    return [".".join(parts[first:]) for first in range(1, len(parts))]
 
 
 def _without_copies(file: Path, encoder: dict[str, Tensor], prefix: str) -> int:

@@ -33,5 +33,5 @@ def load_torchvision(path: str | os.PathLike[str], like: BackboneConfig) -> Back
     checkpoint = read_checkpoint(Path(path))
     tensors, _ = encoder_of(checkpoint, LAYOUTS["torchvision"])
     architecture = Architecture(name=like.architecture.name)
-    network = network_with(architecture, like.preprocessing.channels, tensors, checkpoint.file)
+    network = network_with(architecture, like.preprocessing, tensors, checkpoint.file)
     return Backbone(network, BackboneConfig(architecture, like.preprocessing), name=str(checkpoint.file)).eval()
