@@ -1,4 +1,4 @@
-"""The reference of commands and of Python names, made from the package itself whenever the site is built (a mkdocs hook).
+"""A mkdocs hook: the reference of commands and of Python names, made from the package when the site is built.
 
 `python docs/reference/commands.py` prints the reference of commands.
 """
