@@ -18,6 +18,7 @@ from radiossl.anomalies.search import SCORE_TITLES, AnomalyQuality, AnomalySearc
 from radiossl.features.confounders import confounder_table, confounder_warnings
 from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
 from radiossl.report.results import cutout_images, write_table
@@ -34,6 +35,7 @@ Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]
 
 
+@writes_result_folder
 def write_anomalies(
     search: AnomalySearch,
     table: FeatureTable,

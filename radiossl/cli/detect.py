@@ -107,7 +107,7 @@ def predict(
     from radiossl.detection.network import load_detector
     from radiossl.detection.prediction import detect_mosaic
     from radiossl.detection.report import SearchedMosaic, write_detections
-    from radiossl.io.files import only_writer
+    from radiossl.io.locks import only_writer
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.survey.finding import find_mosaics, mosaic_labels
     from radiossl.survey.mosaic import Mosaic
@@ -147,7 +147,7 @@ def evaluate(
     from radiossl.detection.evaluation_report import write_evaluation
     from radiossl.detection.inference import detect_source
     from radiossl.detection.network import load_detector
-    from radiossl.io.files import only_writer
+    from radiossl.io.locks import only_writer
     from radiossl.pretraining.distributed import ProcessGroup
 
     if not (0 < score < 1 and 0 < overlap <= 1):

@@ -21,6 +21,7 @@ from radiossl.cli.pretrain import pretrain, views
 from radiossl.cli.report import report
 from radiossl.cli.search import search
 from radiossl.cli.simulate import simulate
+from radiossl.cli.verify import verify
 from radiossl.io.errors import RadiosslError
 
 app = typer.Typer(
@@ -51,6 +52,7 @@ app.add_typer(table.app, name="table")
 app.command()(benchmark)
 app.command()(report)
 app.add_typer(weights.app, name="weights")
+app.command()(verify)
 
 
 def _version(show: bool) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from radiossl.detection.evaluation import Judgement, binned
 from radiossl.detection.report import class_colours
 from radiossl.io.files import write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure
 from radiossl.report.html import Report
 from radiossl.report.results import write_table
@@ -38,6 +39,7 @@ _SUMMARY = (
 )  # fmt: skip
 
 
+@writes_result_folder
 def write_evaluation(judgements: Sequence[Judgement], out: str | os.PathLike[str]) -> Path:
     """Write table.csv, classes.csv, by_PROPERTY.csv, metrics.json, figures and report.html; return the report's path.
 

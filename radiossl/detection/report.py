@@ -17,6 +17,7 @@ from radiossl.detection.measuring import UNITS, label_image, measure
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection
 from radiossl.io.files import atomic_file, write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import PALETTE, new_figure, save_figure
 from radiossl.report.html import Report
 from radiossl.report.regions import write_outline_regions
@@ -57,6 +58,7 @@ class SearchedMosaic:
     found: Sequence[Detection]
 
 
+@writes_result_folder
 def write_detections(searched: Sequence[SearchedMosaic], detector: Detector, out: str | os.PathLike[str]) -> Path:
     """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html.
 

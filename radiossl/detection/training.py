@@ -27,7 +27,8 @@ from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.network import Detector, DetectorConfig, Mode, load_detector, save_detector
 from radiossl.detection.settings import DetectionTraining
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, flat_keys, only_writer, read_json, remove_strays, write_json
+from radiossl.io.files import atomic_file, flat_keys, read_json, remove_strays, write_json
+from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup

@@ -10,6 +10,7 @@ import numpy as np
 
 from radiossl.duplicates.search import Duplicates, keep_table
 from radiossl.io.files import write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
 from radiossl.report.results import cutout_images, write_table
 from radiossl.report.sheets import image_grid
@@ -25,6 +26,7 @@ _MOST_MEMBERS = 6
 _SHOWN = 40
 
 
+@writes_result_folder
 def write_duplicates(
     found: Duplicates, table: FeatureTable, store: CutoutStore | None, out: str | os.PathLike[str]
 ) -> Path:

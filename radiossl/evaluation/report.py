@@ -41,6 +41,7 @@ _IN_TABLE = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc", "ece"
 _GALLERY = 24
 
 
+@writes_result_folder
 def write_evaluation(
     evaluation: Evaluation,
     out: str | os.PathLike[str],

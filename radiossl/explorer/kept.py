@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import only_writer
+from radiossl.io.locks import only_writer
 from radiossl.ratings.journal import PATIENCE_S
 from radiossl.report.results import write_table
 

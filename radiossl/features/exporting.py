@@ -15,7 +15,8 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.hats import write_hats
 from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, only_writer
+from radiossl.io.files import atomic_file
+from radiossl.io.locks import only_writer
 
 Format = Literal["fits", "votable", "hats"]
 FORMATS: tuple[Format, ...] = get_args(Format)

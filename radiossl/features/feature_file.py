@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FEATURES, METADATA_KEY, feature_dimension, regrouped, table_files
 from radiossl.io.errors import RadiosslError
+from radiossl.io.parquet import json_metadata, open_parquet
 
 #: Rows that are read at a time.
 BATCH_ROWS = 8192
@@ -53,14 +53,11 @@ class FeatureFile:
         if "cutout_id" not in schema.names:
             raise RadiosslError(f"{self.path}: a feature table needs a column cutout_id")
         self.schema: pa.Schema = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
-        self.metadata: dict[str, Any] = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        self.metadata: dict[str, Any] = json_metadata(schema, METADATA_KEY, self.path)
 
     def _open(self, file: Path) -> pq.ParquetFile:
-        try:
-            # Without a buffer size, a whole row group of features would be fetched at once.
-            return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RadiosslError(f"{file}: not a readable Parquet file ({error})") from None
+        # Without a buffer size, a whole row group of features would be fetched at once.
+        return open_parquet(file, pre_buffer=False, buffer_size=1 << 20)
 
     @cached_property
     def _rows(self) -> int:

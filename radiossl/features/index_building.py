@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 import radiossl
@@ -32,8 +31,11 @@ from radiossl.features.stored_index import (
     write_faiss,
 )
 from radiossl.features.vector_index import FLAT_UP_TO, empty_index, sample_size, train_clusters
+from radiossl.io.checksums import FILES, file_checksum
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, atomic_folder, only_writer, remove_strays, write_json
+from radiossl.io.files import atomic_file, atomic_folder, remove_strays, write_json
+from radiossl.io.locks import only_writer
+from radiossl.io.parquet import parquet_writer, read_parquet
 from radiossl.io.progress import track
 
 #: Vectors of a block, which is held in memory while it is written.
@@ -156,7 +158,7 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     ids = pa.chunked_array([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
     fresh = ~ids.to_pandas().duplicated().to_numpy()
     for path in known:
-        there = pq.read_table(path, columns=["cutout_id"]).column(0).cast(pa.large_string())
+        there = read_parquet(path, ["cutout_id"]).column(0).cast(pa.large_string())
         fresh &= ~pc.is_in(ids, value_set=there.combine_chunks()).to_numpy()
     return fresh
 
@@ -181,7 +183,16 @@ def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any])
         stores = [*metadata.get("stores", []), *(store for s in sources for store in s.metadata.get("stores", []))]
         metadata["stores"] = list(dict.fromkeys(stores))
         total = manifest["count"] + int(fresh.sum())
-        write_json(folder / MANIFEST, manifest | {"count": total, "metadata": metadata, "blocks": entries})
+        checksums = manifest.get(FILES, {}) | {
+            file.name: file_checksum(file)
+            for file in (
+                folder / TRAINED,
+                *(folder / entry[what] for entry in entries for what in ("vectors", "columns")),
+            )
+            if file.is_file() and file.name not in manifest.get(FILES, {})
+        }
+        manifest = manifest | {"count": total, "metadata": metadata, "blocks": entries, FILES: checksums}
+        write_json(folder / MANIFEST, manifest, seal=True)
     except BaseException:
         _remove_unlisted(folder)
         raise
@@ -230,7 +241,7 @@ def _write_block(
     entry = {"vectors": _VECTORS.format(f"{number:05d}"), "columns": _COLUMNS.format(f"{number:05d}")}
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_file(folder / entry["columns"]))
-        writer = stack.enter_context(pq.ParquetWriter(temporary, schema))
+        writer = stack.enter_context(parquet_writer(temporary, schema))
         for columns, vectors in batches:
             writer.write_table(columns, row_group_size=_ROW_GROUP)
             index.add(vectors)

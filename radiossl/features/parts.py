@@ -13,14 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, part_name, regrouped
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file, only_writer, remove_strays
+from radiossl.io.files import atomic_file, existing_file, remove_strays
+from radiossl.io.locks import only_writer
+from radiossl.io.parquet import parquet_writer
 from radiossl.io.parts import write_parts
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
@@ -269,6 +270,6 @@ def _opened(work: _Work, identity: str) -> _Opened:
 
 def _join(parts: FeatureFile, out: Path) -> None:
     """Write the parts as one file."""
-    with atomic_file(out) as temporary, pq.ParquetWriter(temporary, parts.file_schema) as writer:
+    with atomic_file(out) as temporary, parquet_writer(temporary, parts.file_schema) as writer:
         for group in regrouped(parts.tables(), _ROW_GROUP):
             writer.write_table(group)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, read_json
+from radiossl.io.parquet import open_parquet
 
 #: Kinds of `VectorIndex` that are kept on disk.
 StoredKind = Literal["flat", "ivf-sq8"]
@@ -47,7 +48,7 @@ class ParquetColumns:
 
     @cached_property
     def _opened(self) -> list[pq.ParquetFile]:
-        return [pq.ParquetFile(file, memory_map=True) for file in self._files]
+        return [open_parquet(file, memory_map=True) for file in self._files]
 
     @cached_property
     def schema(self) -> pa.Schema:

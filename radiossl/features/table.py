@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.parquet import json_metadata, read_parquet, write_parquet
 
 FEATURES = "features"
 METADATA_KEY = b"radiossl"
@@ -71,21 +71,18 @@ class FeatureTable:
         table = self.columns.append_column(FEATURES, features)
         table = table.replace_schema_metadata({METADATA_KEY: json.dumps(self.metadata).encode()})
         with atomic_file(path) as temporary:
-            pq.write_table(table, temporary)
+            write_parquet(table, temporary)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> FeatureTable:
         """Read a feature table; raise `RadiosslError` if it is missing, incomplete, damaged or other Parquet."""
-        try:
-            table = pa.concat_tables([pq.read_table(file) for file in table_files(path)])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RadiosslError(f"{path}: not a readable Parquet file ({error})") from None
+        table = pa.concat_tables([read_parquet(file) for file in table_files(path)])
         dimension = feature_dimension(table.schema, path)
         vectors = table.column(FEATURES).combine_chunks()
         features = (
             vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
         )
-        metadata = json.loads((table.schema.metadata or {}).get(METADATA_KEY, b"{}"))
+        metadata = json_metadata(table.schema, METADATA_KEY, path)
         return cls(table.drop_columns([FEATURES]), features, metadata)
 
 

@@ -1,36 +1,37 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files and folders so that nobody ever sees half of one, and reading those that others wrote."""
 
 from __future__ import annotations
 
-import errno
 import glob
 import json
 import os
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any
 
-from radiossl.io.errors import DiskFullError, RadiosslError
+from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed
+from radiossl.io.errors import RadiosslError
+from radiossl.io.exchange import exchange
+from radiossl.io.full_disk import naming_full_disk
+from radiossl.io.locks import is_held, marked_as_held
 
 #: How names begin of what is being written, and of a folder that is being replaced; eight random characters follow.
 _NEW, _OLD = ".tmp-", ".old-"
-#: What the system answers where there is no room.
-_NO_ROOM = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "it is larger than the system allows a file to be",
-}
-_PROBE_BYTES = 2**20
-#: Between two attempts to take a lock, in seconds.
-_RETRY_S = 0.01
+#: What nobody has touched for so long is left over, where locks cannot tell.
+_ABANDONED_SECONDS = 24 * 3600
+#: A temporary file may be so young that its writer has not locked it yet.
+_YOUNG_SECONDS = 10
+
+#: A file of this name is in a result folder while its files are replaced one by one.
+INCOMPLETE = ".incomplete"
 
 _UMASK_LOCK = Lock()
+_SWEPT: set[Path] = set()
 
 
 def _umask() -> int:
@@ -44,7 +45,8 @@ def _umask() -> int:
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The temporary name keeps the suffixes of `path`, for writers that choose the format by them.
+    The temporary name keeps the suffixes of `path`, for writers that choose the format by them. After a loss of power
+    there is the old file or the new one.
 
     Raises
     ------
@@ -59,39 +61,77 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        with naming_full_disk(path, probe=temporary):
+        with naming_full_disk(path, probe=temporary), marked_as_held(temporary):
             yield temporary
             temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for sharing
+            sync(temporary)
             temporary.replace(path)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; it takes the name `path` on success and vanishes on failure.
+    """Yield a temporary folder, which takes the place of `path` on success and vanishes on failure.
 
-    An existing folder at `path` is replaced only after the new one is complete. Raises as `atomic_file`.
+    An existing folder at `path` is exchanged for the new one in one step, where the system can; where it cannot, and
+    the process is killed between two steps, `remove_strays` puts the old one back. Raises as `atomic_file`.
     """
+    with staged_folder(path) as temporary:
+        yield temporary
+        settle(temporary)
+        put_in_place(temporary, Path(path))
+
+
+@contextmanager
+def staged_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a new folder beside `path`, of the same name in a hidden one; what is left of it is removed at the end."""
     path = Path(path)
     with _creating(path):
-        temporary = Path(tempfile.mkdtemp(prefix=_NEW, suffix="-" + path.name, dir=path.parent))
+        holder = Path(tempfile.mkdtemp(prefix=_NEW, suffix="-" + path.name, dir=path.parent))
     try:
-        with naming_full_disk(path, probe=temporary / "probe"):
-            yield temporary
-            temporary.chmod(0o777 & ~_umask())
-            for file in temporary.rglob("*"):
-                if file.is_file():  # some writers, such as that of safetensors, make private files too
-                    file.chmod(0o666 & ~_umask())
-            if path.exists():
-                old = temporary.with_name(_OLD + temporary.name.removeprefix(_NEW))
-                path.replace(old)
-                temporary.replace(path)
-                shutil.rmtree(old)
-            else:
-                temporary.replace(path)
+        with naming_full_disk(path, probe=holder / "probe"), marked_as_held(holder):
+            (holder / path.name).mkdir()
+            yield holder / path.name
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def put_in_place(staged: Path, path: Path) -> None:
+    """Let a folder of `staged_folder` take the place of `path`, be there a folder or none."""
+    if not path.exists():
+        staged.replace(path)
+    elif not exchange(staged, path):
+        old = path.with_name(_OLD + staged.parent.name.removeprefix(_NEW))
+        path.replace(old)
+        staged.replace(path)
+        shutil.rmtree(old)
+    sync(path.parent)
+
+
+def settle(folder: Path) -> None:
+    """Give all that is in a folder the usual permissions, and see to it that it is on the disk."""
+    mask = _umask()
+    for file in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        if not file.is_symlink():
+            file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)  # some writers make private files
+            sync(file)
+    folder.chmod(0o777 & ~mask)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk, so that no loss of power can take it back."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # Windows opens no folders
+        return
+    try:
+        with suppress(OSError) if path.is_dir() else ExitStack():  # some file systems cannot, for folders
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager
@@ -100,6 +140,7 @@ def _creating(path: Path) -> Iterator[None]:
     try:
         with naming_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(path.parent.absolute())
             yield
     except OSError as error:
         raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
@@ -113,144 +154,52 @@ def is_temporary(path: Path) -> bool:
 def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> None:
     """Remove what `atomic_file` and `atomic_folder` left in a folder when their process was killed.
 
+    What a living process is writing stays. A folder that was being replaced when nothing was in its place is put back.
+
     Parameters
     ----------
     folder
-        Need not exist. Nobody else may be writing in it what is to be removed.
+        Need not exist.
     name
         Of the file or folder that was being written; None for all.
     """
     wanted = "*" if name is None else glob.escape(name)
     for prefix in (_NEW, _OLD):
         for stray in Path(folder).glob(f"{prefix}????????-{wanted}"):
-            if stray.is_dir():
-                shutil.rmtree(stray, ignore_errors=True)
-            else:
-                stray.unlink(missing_ok=True)
+            original = stray.with_name(stray.name[len(prefix) + 9 :])
+            if prefix == _OLD and not original.exists():
+                stray.replace(original)
+            elif not _is_being_written(stray):
+                _remove(stray)
 
 
-# Full disks -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def naming_full_disk(path: str | os.PathLike[str], probe: Path | None = None) -> Iterator[None]:
-    """Turn an error of the body that comes from a full disk into a `DiskFullError` that names `path`.
-
-    Parameters
-    ----------
-    path
-        What the body writes.
-    probe
-        File that may be lengthened to find out whether the disk is full, where an error does not tell: libraries in
-        other languages often say no more than that they could not write.
-    """
-    try:
-        yield
-    except Exception as error:
-        reason = _no_room(error, probe)
-        if reason is None:
-            raise
-        raise DiskFullError(path, reason) from error
-
-
-def _no_room(error: BaseException, probe: Path | None) -> str | None:
-    """What kind of room was missing, None if the error came from something else."""
-    if isinstance(error, DiskFullError):
-        return str(error.args[1])
-    if isinstance(error, OSError) and error.errno is not None:
-        return _NO_ROOM.get(error.errno)
-    if isinstance(error, RadiosslError) or probe is None:
-        return None
-    try:
-        with probe.open("ab") as stream:
-            stream.write(bytes(_PROBE_BYTES))
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as refused:
-        return _NO_ROOM.get(refused.errno or 0)
-    return None
-
-
-# One writer at a time -------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[None]:
-    """Keep every other process of radiossl from writing `path`, a file or folder, at the same time.
-
-    The lock is a hidden file beside `path`, held through the operating system: it is free again as soon as its holder
-    ends, however that comes about. What a holder that was killed left half-written beside `path` is removed.
-
-    Parameters
-    ----------
-    path
-        What is going to be written.
-    wait_s
-        Seconds to wait for another process that is writing it.
-
-    Raises
-    ------
-    RadiosslError
-        If another process holds it, or nothing can be written there.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
+def _sweep(folder: Path) -> None:
+    """Remove strays that are older than a moment, once in the life of a process."""
+    if folder in _SWEPT:
         return
-    path = Path(path)
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        with naming_full_disk(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.open("a").close()
-    except PermissionError:  # a folder of one's own in one that is not: nothing to lock with
-        yield
-        return
-    except OSError as error:
-        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
-    with _locked(lock, fcntl, time.monotonic() + wait_s) as stream:
-        if stream is None:
-            holder = ""
-            with suppress(FileNotFoundError):
-                holder = lock.read_text(encoding="utf-8").strip()
-            raise RadiosslError(
-                f"{path}: another radiossl process is writing it{f' ({holder})' if holder else ''}; wait until it ends"
-            )
-        try:
-            with suppress(OSError):  # on a full disk the lock holds without saying whose it is
-                os.write(stream.fileno(), f"process {os.getpid()} on {platform.node()}".encode())
-            remove_strays(path.parent, path.name)
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
+    _SWEPT.add(folder)
+    for stray in folder.glob(f"{_NEW}????????-*"):
+        with suppress(OSError):
+            if time.time() - stray.stat().st_mtime > _YOUNG_SECONDS and not _is_being_written(stray):
+                _remove(stray)
 
 
-@contextmanager
-def _locked(lock: Path, fcntl: Any, until: float) -> Iterator[TextIO | None]:
-    """Yield the locked file, or None if another process still holds it at that time."""
-    while True:
-        with lock.open("a", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if time.monotonic() < until:
-                    time.sleep(_RETRY_S)
-                    continue
-                yield None
-                return
-            # Its last holder may have removed the file between the two steps: then this lock guards nothing.
-            if _inode(lock) == os.fstat(stream.fileno()).st_ino:
-                stream.truncate(0)
-                yield stream
-                return
+def _is_being_written(stray: Path) -> bool:
+    state = is_held(stray)
+    if state == "unknown":
+        with suppress(OSError):
+            return time.time() - stray.stat().st_mtime < _ABANDONED_SECONDS
+    return state == "held"
 
 
-def _inode(path: Path) -> int | None:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:  # removed by its last holder meanwhile
-        return None
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+# Text and JSON --------------------------------------------------------------------------------------------------------
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -259,9 +208,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON, atomically; NaN and infinity become null, which every reader takes."""
-    write_text(path, json.dumps(_plain(value), indent=2, ensure_ascii=False) + "\n")
+def write_json(path: str | os.PathLike[str], value: Any, seal: bool = False) -> None:
+    """Write `value` as indented JSON, atomically; NaN and infinity become null, which every reader takes.
+
+    With `seal`, a JSON object gets its own checksum, which `read_json` checks.
+    """
+    plain = _plain(value)
+    write_text(path, json.dumps(sealed(plain) if seal else plain, indent=2, ensure_ascii=False) + "\n")
 
 
 def flat_keys(value: Any, name: str = "") -> dict[str, Any]:
@@ -275,14 +228,27 @@ def flat_keys(value: Any, name: str = "") -> dict[str, Any]:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file; raise `RadiosslError` naming it when it is missing or damaged."""
+    """Read a JSON file; raise `RadiosslError` naming it when it is missing, damaged or not as it was written.
+
+    It is compared with its own checksum, if it is sealed, and with that in its folder's manifest, if there is one.
+    """
     path = Path(path)
+    _check_complete(path.parent)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RadiosslError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except RecursionError:
+        raise RadiosslError(f"{path}: not a readable JSON file (too deeply nested)") from None
+    except ValueError as error:  # of the encoding or syntax, or a number of thousands of digits
         raise RadiosslError(f"{path}: not a readable JSON file ({error})") from None
+    listed = manifest_files(path.parent).get(path.name)
+    if has_broken_seal(content) or (listed is not None and listed != file_checksum(path)):
+        raise RadiosslError(
+            f"{path}: is not as it was written: the file is damaged, or somebody has changed it (then delete its line"
+            f" {SEAL!r}, or the file {MANIFEST} beside it)"
+        )
+    return {key: value for key, value in content.items() if key != SEAL} if isinstance(content, dict) else content
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
@@ -291,7 +257,15 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     if not path.is_file():
         what = "is a folder, a file was expected" if path.is_dir() else "no such file"
         raise RadiosslError(f"{path}: {what}")
+    _check_complete(path.parent)
     return path
+
+
+def _check_complete(folder: Path) -> None:
+    if (folder / INCOMPLETE).exists():
+        raise RadiosslError(
+            f"{folder}: a command was interrupted while it replaced the results here; give the same command again"
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,8 @@ from radiossl.features.confounders import CONFOUNDERS, confounder_table, confoun
 from radiossl.features.table import METADATA_KEY, FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file, write_json
+from radiossl.io.parquet import write_parquet
+from radiossl.io.results import writes_result_folder
 from radiossl.maps.figures import (
     CLASS_COLOURS,
     RASTER_ABOVE,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     pass
 
 
+@writes_result_folder
 def write_map(
     made: FeatureMap,
     table: FeatureTable,
@@ -72,7 +75,7 @@ def write_map(
     out.mkdir(parents=True, exist_ok=True)
     frame = _coordinate_table(made, table, list(scales))
     with atomic_file(out / "map.parquet") as temporary:
-        pq.write_table(frame.replace_schema_metadata({METADATA_KEY: json.dumps(table.metadata).encode()}), temporary)
+        write_parquet(frame.replace_schema_metadata({METADATA_KEY: json.dumps(table.metadata).encode()}), temporary)
     write_table(frame.to_pandas(), out / "map.csv")
     save_reducer(made.reducer, out / REDUCER_FILE, table.metadata)
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import only_writer, remove_strays
+from radiossl.io.files import remove_strays
+from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import StopRequest
 from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.distributed import ProcessGroup, join_processes

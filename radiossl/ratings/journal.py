@@ -11,7 +11,8 @@ from pathlib import Path
 import pandas as pd
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file, only_writer
+from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.locks import only_writer
 from radiossl.ratings.records import (
     COLUMNS,
     HIGHEST,

@@ -18,7 +18,8 @@ import radiossl
 from radiossl.anomalies.size import size_column
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, only_writer, read_json, write_json
+from radiossl.io.files import atomic_folder, read_json, write_json
+from radiossl.io.locks import only_writer
 from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
 from radiossl.ratings.journal import PATIENCE_S
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores

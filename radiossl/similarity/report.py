@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.io.files import atomic_file, write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.regions import write_regions
 from radiossl.report.results import central_pixels, write_table
 from radiossl.report.sheets import Neighbour, Picture, as_rgb, neighbour_gallery
@@ -42,6 +43,7 @@ class Found:
     neighbours: pd.DataFrame
 
 
+@writes_result_folder
 def write_search_results(
     searches: Sequence[Found],
     store: CutoutStore | None,

@@ -24,9 +24,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import radiossl
+from radiossl.io.checksums import FILES, folder_checksums
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
-from radiossl.io.files import atomic_file, is_temporary, only_writer, read_json, remove_strays, write_json
+from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, write_json
+from radiossl.io.locks import only_writer
 from radiossl.io.parts import write_parts
 from radiossl.io.values import as_texts
 from radiossl.store.cutout import Cutout, blank_fraction
@@ -233,7 +235,9 @@ def _write_store(
             ],
             "identity": identity,
             "provenance": provenance,
+            FILES: folder_checksums(path, skip=("store.json", _PARTIAL)),
         },
+        seal=True,
     )
     (path / _PARTIAL).unlink(missing_ok=True)
     return open_store(path)

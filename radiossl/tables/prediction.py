@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, only_writer, read_json, write_json
+from radiossl.io.files import atomic_file, read_json, write_json
+from radiossl.io.locks import only_writer
+from radiossl.io.parquet import parquet_writer, write_parquet
 from radiossl.io.progress import track
 from radiossl.tables.columns import TableFile
 from radiossl.tables.forest import Forest
@@ -83,7 +85,7 @@ def predict_table(
         for piece in track(pieces, "classifying", total):
             part = folder / f"{len(done):06d}.parquet"
             with atomic_file(part) as temporary:
-                pq.write_table(_classified(forest, piece, kept), temporary)
+                write_parquet(_classified(forest, piece, kept), temporary)
             done.append(part)
         if not done:
             raise RadiosslError(f"{table}: the table has no rows")
@@ -155,7 +157,7 @@ def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str | None, 
     schema = pq.read_schema(parts[0])
     with atomic_file(out) as temporary:
         if out.suffix.lower() == ".parquet":
-            with pq.ParquetWriter(temporary, schema) as writer:
+            with parquet_writer(temporary, schema) as writer:
                 for table in tables():
                     writer.write_table(table)
         elif out.suffix.lower() == ".csv":

@@ -22,6 +22,7 @@ from radiossl.evaluation.predictions import Predictions
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
@@ -39,6 +40,7 @@ _BINS = 8
 _FONT = 9
 
 
+@writes_result_folder
 def write_table_result(
     result: TrainedForest,
     out: str | os.PathLike[str],

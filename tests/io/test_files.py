@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from radiossl.io.errors import DiskFullError, RadiosslError
-from radiossl.io.files import atomic_file, atomic_folder, only_writer, remove_strays
+from radiossl.io.files import atomic_file, atomic_folder, remove_strays
+from radiossl.io.locks import only_writer
 
 HOLD = """
 import sys, time
-from radiossl.io.files import only_writer
+from radiossl.io.locks import only_writer
 with only_writer(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

@@ -22,7 +22,7 @@ from torch import nn
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import only_writer
+from radiossl.io.locks import only_writer
 from radiossl.pretraining import trainer
 from radiossl.pretraining.distributed import (
     ProcessGroup,

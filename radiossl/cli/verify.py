@@ -1,0 +1,34 @@
+"""`radiossl verify`: is a folder or table still as it was written?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radiossl.io.errors import RadiosslError
+
+#: Damaged files that are named one by one.
+_NAMED = 20
+
+
+def verify(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Stores, backbones, runs, indexes, results.")],
+) -> None:
+    """Compare folders and tables with the checksums that were written with them."""
+    from radiossl.io.checksums import verify as compare
+
+    damaged = 0
+    for path in paths:
+        found = compare(path)
+        for file, reason in list(found.damaged.items())[:_NAMED]:
+            typer.echo(f"{file}: {reason}", err=True)
+        damaged += len(found.damaged)
+        if found.without and not found.whole and not found.damaged:
+            typer.echo(f"{path}: has no checksums (written by radiossl 0.1 or by something else)")
+        elif found.whole or not found.damaged:
+            others = f"; {len(found.without)} others have no checksum" if found.without else ""
+            typer.echo(f"{path}: {len(found.whole)} files are as they were written{others}")
+    if damaged:
+        raise RadiosslError(f"{damaged} damaged file(s): make them again, or copy them from where they are whole")

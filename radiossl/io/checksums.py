@@ -1,0 +1,188 @@
+"""Checksums of what radiossl writes, so that a flipped bit is noticed: where they stand, and checking them.
+
+A *seal* is a JSON object's own checksum, under the key ``checksum``. Manifests (sealed JSON files) name the other files
+of their folder with their checksums under ``checksums``. Parquet tables have a checksum in every page.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from radiossl.io.errors import RadiosslError
+
+#: Manifest of folders that have no other.
+MANIFEST = ".checksums.json"
+SEAL, FILES = "checksum", "checksums"
+
+
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file, as ``sha256:`` and 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a JSON object with its own checksum in it."""
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    return {**rest, SEAL: f"sha256:{hashlib.sha256(_canonical(rest)).hexdigest()}"}
+
+
+def has_broken_seal(content: Any) -> bool:
+    """Return whether a JSON object has a checksum that is not its own."""
+    return isinstance(content, dict) and SEAL in content and sealed(content)[SEAL] != content[SEAL]
+
+
+def _canonical(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+
+
+def folder_checksums(folder: Path, skip: Iterable[str] = ()) -> dict[str, str]:
+    """Return the checksums of all files in a folder and its folders, by their names relative to it."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    names = {file.relative_to(folder).as_posix(): file for file in files}
+    return {name: file_checksum(file) for name, file in names.items() if name not in {MANIFEST, *skip}}
+
+
+def write_manifest(folder: Path) -> None:
+    """Write the checksums of all files of a finished folder into it."""
+    from radiossl.io.files import write_json
+
+    write_json(folder / MANIFEST, {FILES: folder_checksums(folder)}, seal=True)
+
+
+def manifest_files(folder: Path) -> dict[str, str]:
+    """Return what a folder's own manifest says of its files; nothing without one, or with a damaged one."""
+    try:
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    files = content.get(FILES) if isinstance(content, dict) and not has_broken_seal(content) else None
+    return {str(name): str(value) for name, value in files.items()} if isinstance(files, dict) else {}
+
+
+# Verifying ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Verification:
+    """What `verify` found.
+
+    Attributes
+    ----------
+    whole
+        Files that are as they were written.
+    without
+        Files that have no checksum: of version 0.1, or written by somebody else.
+    damaged
+        What is wrong, by file.
+    """
+
+    whole: list[Path] = field(default_factory=list)
+    without: list[Path] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+
+def verify(path: str | os.PathLike[str]) -> Verification:
+    """Compare a folder or table of radiossl with the checksums that were written with it.
+
+    Parameters
+    ----------
+    path
+        A store, backbone, run, index, result folder or Parquet table, or a folder that holds such ones.
+
+    Raises
+    ------
+    RadiosslError
+        If there is nothing at `path`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from radiossl.io.files import write_json
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> write_json(folder / "config.json", {"size": 224}, seal=True)
+    >>> verify(folder).damaged
+    {}
+    >>> _ = (folder / "config.json").write_text((folder / "config.json").read_text().replace("224", "225"))
+    >>> list(verify(folder).damaged.values())
+    ['is not as it was written']
+    """
+    path = Path(path)
+    found = Verification()
+    if path.is_dir():
+        _verify_folder(path, found)
+    elif path.is_file():
+        _verify_file(path, None, found)
+    else:
+        raise RadiosslError(f"{path}: no such file or folder")
+    return found
+
+
+def _verify_folder(folder: Path, found: Verification, known: frozenset[Path] = frozenset()) -> None:
+    from radiossl.io.files import INCOMPLETE
+
+    if (folder / INCOMPLETE).exists():
+        found.damaged[folder] = "a command was interrupted while it replaced the results here"
+    listed = {folder / name: checksum for name, checksum in _listed(folder).items()}
+    for file, checksum in listed.items():
+        if not file.resolve().is_relative_to(folder.resolve()):
+            found.damaged[file] = "is outside of the folder whose manifest names it"
+        elif not file.is_file():
+            found.damaged[file] = "is missing"
+        else:
+            _verify_file(file, checksum, found)
+    known = known | listed.keys()
+    for entry in sorted(folder.iterdir()):
+        if entry.is_dir() and not entry.is_symlink():
+            _verify_folder(entry, found, known)
+        elif entry.is_file() and entry not in known and entry.name != INCOMPLETE:
+            _verify_file(entry, None, found)
+
+
+def _listed(folder: Path) -> dict[str, str]:
+    """Checksums that the JSON files of a folder name for its other files."""
+    listed: dict[str, str] = {}
+    for file in sorted(folder.glob("*.json")) + sorted(folder.glob(".*.json")):
+        content = _read(file)
+        files = content.get(FILES) if isinstance(content, dict) else None
+        if isinstance(files, dict) and not has_broken_seal(content):
+            listed |= {str(name): str(value) for name, value in files.items()}
+    return listed
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _verify_file(file: Path, checksum: str | None, found: Verification) -> None:
+    if checksum is not None:
+        right = file_checksum(file) == checksum
+    elif file.suffix == ".json" and isinstance(content := _read(file), dict) and SEAL in content:
+        right = not has_broken_seal(content)
+    elif file.suffix == ".parquet":
+        from radiossl.io.parquet import verify_parquet
+
+        state = verify_parquet(file)
+        if state is None:
+            found.without.append(file)
+            return
+        right = state
+    else:
+        if file.name.startswith("."):  # locks
+            return
+        found.without.append(file)
+        return
+    if right:
+        found.whole.append(file)
+    else:
+        found.damaged[file] = "is not as it was written"

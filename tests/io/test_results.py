@@ -1,0 +1,198 @@
+"""Result folders: the old one or the new one, at whatever moment the process is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import radiossl.io.files as files
+from radiossl.io.checksums import verify
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import INCOMPLETE, atomic_folder, existing_file, read_json, remove_strays, write_json
+from radiossl.io.results import result_folder, writes_result_folder
+
+
+def write_result(out, number):
+    with result_folder(out) as folder:
+        for name in ("metrics.json", "more.json"):
+            write_json(folder / name, {"number": number})
+        (folder / "figures").mkdir()
+        (folder / "figures" / f"only-{number}.png").write_text(str(number))
+
+
+def content(folder):
+    return {file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()} - {".checksums.json"}
+
+
+RESULT = {"metrics.json", "more.json"}
+
+
+def test_an_older_result_is_replaced_as_a_whole(tmp_path):
+    for number in (1, 2):
+        write_result(tmp_path / "out", number)
+        assert content(tmp_path / "out") == RESULT | {f"figures/only-{number}.png"}
+        assert read_json(tmp_path / "out" / "metrics.json") == {"number": number}
+        found = verify(tmp_path / "out")
+        assert (len(found.whole), found.without, found.damaged) == (4, [], {})
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+@pytest.mark.parametrize("kind", ["foreign files", "working folder", "older version"])
+def test_other_files_of_the_folder_stay(tmp_path, monkeypatch, kind):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    (out / "figures").mkdir()
+    (out / "figures" / "mine.png").write_text("mine")
+    if kind == "working folder":
+        monkeypatch.chdir(out)
+    if kind == "older version":
+        (out / "metrics.json").write_text('{"number": 0}')
+    for number in (1, 2):
+        write_result(out, number)
+        assert content(out) == RESULT | {f"figures/only-{number}.png", "mine.txt", "figures/mine.png"}
+        assert read_json(out / "metrics.json") == {"number": number}
+    assert verify(out).damaged == {}
+
+
+def test_a_failure_leaves_the_older_result(tmp_path):
+    write_result(tmp_path / "out", 1)
+    with pytest.raises(RuntimeError), result_folder(tmp_path / "out") as folder:
+        write_json(folder / "metrics.json", {"number": 2})
+        raise RuntimeError
+    assert read_json(tmp_path / "out" / "metrics.json") == {"number": 1}
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_a_link_to_a_folder_stays_a_link(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "far")
+    write_result(tmp_path / "out", 1)
+    assert (tmp_path / "out").is_symlink()
+    assert content(tmp_path / "far") == RESULT | {"figures/only-1.png"}
+
+
+def test_a_file_in_the_way_is_refused(tmp_path):
+    (tmp_path / "out").touch()
+    with pytest.raises(RadiosslError, match="is a file, a folder was expected"):
+        write_result(tmp_path / "out", 1)
+
+
+def test_a_function_that_writes_a_result_returns_its_place(tmp_path):
+    @writes_result_folder
+    def write(number, out, name="a"):
+        assert out.name == "out"
+        write_json(out / name, number)
+        return out / name
+
+    assert write(3, str(tmp_path / "out"), name="b.json") == tmp_path / "out" / "b.json"
+    assert read_json(write(4, out=tmp_path / "out")) == 4
+    assert content(tmp_path / "out") == {"a"}
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import radiossl.io.files as files, radiossl.io.exchange as exchange
+sys.path.insert(0, sys.argv[1])
+from test_results import write_result
+
+number, steps = int(sys.argv[3]), 0
+if sys.argv[4] == "no exchange":
+    files.exchange = lambda one, other: False
+
+def killing(call):
+    def step(*arguments, **options):
+        global steps
+        steps += 1
+        if steps == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = call(*arguments, **options)
+        return result
+    return step
+
+for name in ("replace", "unlink", "touch", "mkdir"):
+    setattr(Path, name, killing(getattr(Path, name)))
+write_result(Path(sys.argv[2]) / "out", 2)
+"""
+
+
+@pytest.mark.parametrize("how", ["exchange", "no exchange", "foreign files"])
+def test_killed_at_any_step_the_folder_is_old_or_new_or_refused(tmp_path, how):
+    states = set()
+    for number in range(1, 60):
+        place = tmp_path / str(number)
+        out = place / "out"
+        write_result(out, 1)
+        if how == "foreign files":
+            (out / "mine").touch()
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, os.path.dirname(__file__), place, str(number), how], check=False
+        )
+        assert done.returncode in (0, -signal.SIGKILL)
+        remove_strays(place)  # what the next run of any command does first
+        try:
+            numbers = {read_json(out / name)["number"] for name in ("metrics.json", "more.json")}
+            assert len(numbers) == 1
+            assert (out / "figures" / f"only-{numbers.pop()}.png").exists()
+            states.add("whole")
+        except RadiosslError as error:
+            assert "give the same command again" in str(error)
+            states.add("refused")
+        write_result(out, 3)
+        assert content(out) - {"mine"} == RESULT | {"figures/only-3.png"}
+        assert verify(out).damaged == {}
+        assert list(place.iterdir()) == [out]
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0
+    assert states == ({"whole", "refused"} if how == "foreign files" else {"whole"})
+
+
+def test_between_two_renames_the_old_folder_comes_back(tmp_path, monkeypatch):
+    with atomic_folder(tmp_path / "out") as folder:
+        (folder / "a").write_text("old")
+    monkeypatch.setattr(files, "exchange", lambda one, other: False)
+    replace = type(tmp_path).replace
+
+    def killed(self, target):
+        if self.name == "out" and ".tmp-" in str(self):
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(type(tmp_path), "replace", killed)
+        with atomic_folder(tmp_path / "out") as folder:
+            (folder / "a").write_text("new")
+    assert not (tmp_path / "out").exists()
+    remove_strays(tmp_path, "out")
+    assert (tmp_path / "out" / "a").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [tmp_path / "out"]
+
+
+def test_an_incomplete_folder_is_refused_by_every_reader(tmp_path):
+    write_result(tmp_path / "out", 1)
+    (tmp_path / "out" / INCOMPLETE).touch()
+    for read in (read_json, existing_file):
+        with pytest.raises(RadiosslError, match=r"out: a command was interrupted .* the same command again"):
+            read(tmp_path / "out" / "metrics.json")
+    assert tmp_path / "out" in verify(tmp_path / "out").damaged
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    steps = []
+    monkeypatch.setattr(
+        os, "fsync", lambda handle: steps.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+    )
+    replace = type(tmp_path).replace
+    monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (steps.append("rename"), replace(a, b))[1])
+    write_json(tmp_path / "a.json", 1)
+    assert steps[0].endswith("-a.json")
+    assert steps[1:] == ["rename", tmp_path.name]
+    steps.clear()
+    with atomic_folder(tmp_path / "out", checksums=False) as folder:
+        (folder / "inner").mkdir()
+        (folder / "inner" / "b").write_text("b")
+    assert steps == ["b", "inner", "out", "rename", tmp_path.name]
