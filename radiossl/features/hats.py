@@ -59,7 +59,7 @@ def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
     index, rows = _spatial_index(columns, str(table.path))
     limit = max(1, _PARTITION_BYTES // (4 * table.dimension))
     pixels = [pixel for top in range(12) for pixel in _pixels(index, 0, top, limit)]
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, checksums=False) as folder:  # a catalogue of others' format
         scratch = folder / "features.raw"
         with scratch.open("wb") as stream:  # mapped only when it is whole: on a full disk a mapping kills
             for batch in track(table.batches(), "reading", total=table.batch_count):

@@ -131,7 +131,7 @@ def _index_features(
         "metadata": sources[0].metadata | {"stores": []},
         "blocks": [],
     }
-    with atomic_folder(folder) as temporary:
+    with atomic_folder(folder, checksums=False) as temporary:
         if manifest["kind"] != "flat":
             sample = _sample(sources, sample_size(total), seed)
             write_faiss(train_clusters(sample, total, seed), temporary / TRAINED)
@@ -185,10 +185,7 @@ def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any])
         total = manifest["count"] + int(fresh.sum())
         checksums = manifest.get(FILES, {}) | {
             file.name: file_checksum(file)
-            for file in (
-                folder / TRAINED,
-                *(folder / entry[what] for entry in entries for what in ("vectors", "columns")),
-            )
+            for file in map(folder.joinpath, [TRAINED, *(e[what] for e in entries for what in ("vectors", "columns"))])
             if file.is_file() and file.name not in manifest.get(FILES, {})
         }
         manifest = manifest | {"count": total, "metadata": metadata, "blocks": entries, FILES: checksums}

@@ -14,7 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed
+from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed, write_manifest
 from radiossl.io.errors import RadiosslError
 from radiossl.io.exchange import exchange
 from radiossl.io.full_disk import naming_full_disk
@@ -72,14 +72,17 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str], checksums: bool = True) -> Iterator[Path]:
     """Yield a temporary folder, which takes the place of `path` on success and vanishes on failure.
 
     An existing folder at `path` is exchanged for the new one in one step, where the system can; where it cannot, and
-    the process is killed between two steps, `remove_strays` puts the old one back. Raises as `atomic_file`.
+    the process is killed between two steps, `remove_strays` puts the old one back. The new folder gets a manifest with
+    the checksums of its files, unless it has one of its own. Raises as `atomic_file`.
     """
     with staged_folder(path) as temporary:
         yield temporary
+        if checksums:
+            write_manifest(temporary)
         settle(temporary)
         put_in_place(temporary, Path(path))
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Key of the metadata's own checksum.
 _SEAL = b"radiossl_checksum"
+#: Metadata that are written by pyarrow, not by us.
+_NOT_SEALED = (_SEAL, b"pandas", b"ARROW:schema")
 
 
 def sealed_schema(schema: pa.Schema) -> pa.Schema:
@@ -25,9 +27,19 @@ def sealed_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _digest(schema: pa.Schema, metadata: dict[bytes, bytes]) -> bytes:
-    columns = repr([(field.name, str(field.type)) for field in schema])
-    rest = repr(sorted((key, value) for key, value in metadata.items() if key not in (_SEAL, b"pandas")))
+    columns = repr([(field.name, _kind(field.type)) for field in schema])
+    rest = repr(sorted((key, value) for key, value in metadata.items() if key not in _NOT_SEALED))
     return hashlib.sha256((columns + rest).encode()).hexdigest().encode()
+
+
+def _kind(kind: pa.DataType) -> str:
+    """What a type is, whatever name it is read back under: units of time and inner names change on the way."""
+    import pyarrow.types as types
+
+    for name in ("boolean", "integer", "floating", "string", "large_string", "binary", "nested"):
+        if getattr(types, f"is_{name}")(kind):
+            return "string" if name == "large_string" else name
+    return "other"
 
 
 def parquet_writer(path: str | os.PathLike[str], schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
@@ -56,14 +68,21 @@ def open_parquet(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile
 
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True, **options)
-        schema = file.schema_arrow
+        whole = file.metadata.serialized_size == _footer_size(Path(path))
     except FileNotFoundError:
         raise RadiosslError(f"{path}: no such file") from None
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise RadiosslError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())})") from None
-    if _has_seal(schema) and not _seal_holds(schema):
+    if not whole or _broken_seal(file):
         raise RadiosslError(f"{path}: its metadata are not as they were written; make or copy it again")
     return file
+
+
+def _footer_size(path: Path) -> int:
+    """What the end of a Parquet file says of its metadata's size; entries that a flipped bit hides are beyond it."""
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")
 
 
 def read_parquet(path: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
@@ -92,17 +111,13 @@ def verify_parquet(path: Path) -> bool | None:
     """Read all of a table; None if it has no checksums, else whether it is as it was written."""
     try:
         with open_parquet(path) as file:
-            sealed = _has_seal(file.schema_arrow)
+            sealed = _SEAL in (file.metadata.metadata or {})
         read_parquet(path)
     except RadiosslError:
         return False
     return True if sealed else None
 
 
-def _has_seal(schema: pa.Schema) -> bool:
-    return _SEAL in (schema.metadata or {})
-
-
-def _seal_holds(schema: pa.Schema) -> bool:
-    metadata = schema.metadata or {}
-    return bool(metadata[_SEAL] == _digest(schema, metadata))
+def _broken_seal(file: pq.ParquetFile) -> bool:
+    metadata = file.metadata.metadata or {}  # of the file: the schema's may come from a copy of it
+    return _SEAL in metadata and metadata[_SEAL] != _digest(file.schema_arrow, metadata)

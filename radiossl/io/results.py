@@ -56,19 +56,21 @@ def _move_in(folder: Path, out: Path) -> None:
     """Move all files into a folder that holds others too, the manifest last, under the mark of incompleteness."""
     if not out.is_dir():
         raise RadiosslError(f"{out}: is a file, a folder was expected; choose another --out")
-    mark = out / INCOMPLETE
-    mark.touch()
-    sync(out)
     files = [file for file in folder.rglob("*") if file.is_file()]
     names = {file.relative_to(folder).as_posix() for file in files}
-    for name in manifest_files(out).keys() - names:
+    mark = out / INCOMPLETE  # with the names of what is moved, which the manifest says only at the end
+    earlier = {*manifest_files(out), *(mark.read_text(encoding="utf-8").splitlines() if mark.exists() else ())}
+    with mark.open("a", encoding="utf-8") as listing:
+        listing.write("\n".join(["", *sorted(names), ""]))
+    sync(mark)
+    sync(out)
+    for name in earlier - names - {""}:
         if (out / name).resolve().is_relative_to(out.resolve()):
             (out / name).unlink(missing_ok=True)
     for file in sorted(files, key=lambda file: file.name == MANIFEST):
         place = out / file.relative_to(folder)
         place.parent.mkdir(parents=True, exist_ok=True)
         file.replace(place)
-    sync(out)
     mark.unlink()
     sync(out)
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.quality import crossvalidated_quality
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
@@ -159,6 +160,7 @@ def ranked_table(
     return frame
 
 
+@writes_result_folder
 def write_ranking(
     out: str | os.PathLike[str],
     ranked: pd.DataFrame,

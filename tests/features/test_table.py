@@ -121,11 +121,11 @@ def test_what_is_no_feature_table_is_refused(table, tmp_path):
 def test_an_interrupted_write_leaves_the_old_table(table, tmp_path, monkeypatch):
     table.write(tmp_path / "f.parquet")
 
-    def interrupted(data, where):
+    def interrupted(where, schema, **options):
         where.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pq, "write_table", interrupted)
+    monkeypatch.setattr(pq, "ParquetWriter", interrupted)
     with pytest.raises(KeyboardInterrupt):
         table.select([0]).write(tmp_path / "f.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]

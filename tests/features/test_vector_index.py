@@ -14,6 +14,7 @@ from radiossl.features.neighbours import unit
 from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex, clusters
+from radiossl.io.checksums import sealed
 
 DIMENSION = 16
 
@@ -281,7 +282,7 @@ def test_a_damaged_index_is_refused(tmp_path, vectors):
     with pytest.raises(RadiosslError, match=r"vectors-00000.faiss: missing from the index"):
         open_index(tmp_path / "i")
     manifest = json.loads((tmp_path / "i" / "index.json").read_text())
-    (tmp_path / "i" / "index.json").write_text(json.dumps(manifest | {"version": 99}))
+    (tmp_path / "i" / "index.json").write_text(json.dumps(sealed(manifest | {"version": 99})))
     with pytest.raises(RadiosslError, match="written by a newer radiossl"):
         open_index(tmp_path / "i")
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -59,9 +60,8 @@ def test_other_files_of_the_folder_stay(tmp_path, monkeypatch, kind):
 
 def test_a_failure_leaves_the_older_result(tmp_path):
     write_result(tmp_path / "out", 1)
-    with pytest.raises(RuntimeError), result_folder(tmp_path / "out") as folder:
-        write_json(folder / "metrics.json", {"number": 2})
-        raise RuntimeError
+    with pytest.raises(ZeroDivisionError), result_folder(tmp_path / "out") as folder:
+        write_json(folder / "metrics.json", {"number": 2 / 0})
     assert read_json(tmp_path / "out" / "metrics.json") == {"number": 1}
     assert list(tmp_path.iterdir()) == [tmp_path / "out"]
 
@@ -129,7 +129,7 @@ def test_killed_at_any_step_the_folder_is_old_or_new_or_refused(tmp_path, how):
         if how == "foreign files":
             (out / "mine").touch()
         done = subprocess.run(
-            [sys.executable, "-c", KILLED, os.path.dirname(__file__), place, str(number), how], check=False
+            [sys.executable, "-c", KILLED, Path(__file__).parent, place, str(number), how], check=False
         )
         assert done.returncode in (0, -signal.SIGKILL)
         remove_strays(place)  # what the next run of any command does first
@@ -139,8 +139,7 @@ def test_killed_at_any_step_the_folder_is_old_or_new_or_refused(tmp_path, how):
             assert (out / "figures" / f"only-{numbers.pop()}.png").exists()
             states.add("whole")
         except RadiosslError as error:
-            assert "give the same command again" in str(error)
-            states.add("refused")
+            states.add("refused" if "give the same command again" in str(error) else str(error))
         write_result(out, 3)
         assert content(out) - {"mine"} == RESULT | {"figures/only-3.png"}
         assert verify(out).damaged == {}
@@ -162,9 +161,9 @@ def test_between_two_renames_the_old_folder_comes_back(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return replace(self, target)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(type(tmp_path), "replace", killed)
-        with atomic_folder(tmp_path / "out") as folder:
+        with pytest.raises(KeyboardInterrupt), atomic_folder(tmp_path / "out") as folder:
             (folder / "a").write_text("new")
     assert not (tmp_path / "out").exists()
     remove_strays(tmp_path, "out")
@@ -183,9 +182,7 @@ def test_an_incomplete_folder_is_refused_by_every_reader(tmp_path):
 
 def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     steps = []
-    monkeypatch.setattr(
-        os, "fsync", lambda handle: steps.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
-    )
+    monkeypatch.setattr(os, "fsync", lambda handle: steps.append(Path(f"/proc/self/fd/{handle}").readlink().name))
     replace = type(tmp_path).replace
     monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (steps.append("rename"), replace(a, b))[1])
     write_json(tmp_path / "a.json", 1)

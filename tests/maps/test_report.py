@@ -212,6 +212,7 @@ def test_the_command_writes_a_result_folder(features, tmp_path, capsys):
     )
     assert "24 sources, trustworthiness" in capsys.readouterr().out
     assert {path.name for path in out.iterdir()} == {
+        ".checksums.json",
         "density.png", "map.csv", "map.parquet", "map_flux.png", "map_kind.png", "metrics.json", "reducer.safetensors",
         "report.html", "thumbnails.png",
     }  # fmt: skip

@@ -69,6 +69,7 @@ def test_the_loop_from_first_proposals_to_a_ranking(capsys, files):
     assert status == 0, printed
     first = files / "loop" / "round_001"
     assert {path.name for path in first.iterdir()} == {
+        ".checksums.json",
         "propose.csv", "ratings.csv", "round.json", "gallery.png", "report.html",
     }  # fmt: skip
     assert (first / "gallery.png").read_bytes().startswith(PNG)

@@ -66,7 +66,7 @@ def test_everything_is_written(searches, small_store, tmp_path, table_format, na
     assert found["query"].tolist() == ["c03"] * 4 + ["mean of c01, c02"] * 4
     assert found["separation_arcsec"].notna().tolist() == [True] * 4 + [False] * 4
     names = {file.name for file in tmp_path.iterdir()}
-    plain = {"neighbours.csv", "neighbours.reg", "metrics.json", "gallery.png", "report.html"}
+    plain = {".checksums.json", "neighbours.csv", "neighbours.reg", "metrics.json", "gallery.png", "report.html"}
     assert names == plain | ({name} if name else set())
     if name:
         table = Table.read(tmp_path / name)

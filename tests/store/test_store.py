@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from radiossl import RadiosslError
+from radiossl.io.checksums import sealed
 from radiossl.store import store as store_module
 from radiossl.store.cutout import Beam, Cutout
 from radiossl.store.statistics import STATISTICS, PixelStatistics
@@ -248,7 +249,7 @@ def test_store_of_a_newer_version_is_refused(tmp_path):
     make_store(tmp_path / "s")
     manifest = json.loads((tmp_path / "s" / "store.json").read_text())
     manifest |= {"version": 99, "radiossl_version": "7.0"}
-    (tmp_path / "s" / "store.json").write_text(json.dumps(manifest))
+    (tmp_path / "s" / "store.json").write_text(json.dumps(sealed(manifest)))
     with pytest.raises(RadiosslError, match=r"newer radiossl \(7\.0\)"):
         open_store(tmp_path / "s")
 
