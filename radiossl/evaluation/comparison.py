@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radiossl.evaluation.intervals import holm, paired_bootstrap
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json, write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
 from radiossl.report.results import write_table
@@ -88,6 +89,7 @@ class _ReadEvaluation:
         return [name for name in self.predictions if name.startswith("probability[")]
 
 
+@writes_result_folder
 def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], out: str | os.PathLike[str]) -> Path:
     """Put evaluations side by side, on the objects and seeds that all of them have in common.
 

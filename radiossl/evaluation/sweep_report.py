@@ -10,10 +10,12 @@ import numpy as np
 from radiossl.evaluation.figures import BandedCurve, banded_curves
 from radiossl.evaluation.sweep import SweepResult
 from radiossl.io.files import write_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
 from radiossl.report.results import write_table
 
 
+@writes_result_folder
 def write_sweep(result: SweepResult, out: str | os.PathLike[str], column: str) -> Path:
     """Write scores.csv, curves.csv, metrics.json, two figures and report.html of a sweep; return the report's path."""
     out = Path(out)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from radiossl.features.feature_file import FeatureFile
 from radiossl.io.errors import RadiosslError
+from radiossl.io.parquet import read_parquet
 from radiossl.maps.layout import make_map
 from radiossl.maps.report import existing_coordinates
 
@@ -116,7 +116,7 @@ class Maps:
 
     def _read(self, folder: Path) -> NDArray[np.float32]:
         coordinates = existing_coordinates(folder)
-        theirs = pq.read_table(folder / "map.parquet", columns=["cutout_id"]).column("cutout_id").cast(pa.string())
+        theirs = read_parquet(folder / "map.parquet", ["cutout_id"]).column("cutout_id").cast(pa.string())
         if not self._ids.equals(theirs):
             raise RadiosslError(f"{folder}: the map of other sources than {self._file.path} has; make it again")
         return coordinates

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radiossl.features.confounders import CONFOUNDERS, confounder_table, confounder_warnings
 from radiossl.features.table import METADATA_KEY, FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file, write_json
-from radiossl.io.parquet import write_parquet
+from radiossl.io.parquet import read_parquet, write_parquet
 from radiossl.io.results import writes_result_folder
 from radiossl.maps.figures import (
     CLASS_COLOURS,
@@ -118,7 +117,7 @@ def existing_coordinates(folder: str | os.PathLike[str]) -> NDArray[np.float32]:
     """Return the coordinates in a map's folder, shape (n, 2); raise `RadiosslError` if it has none."""
     path = existing_file(Path(folder) / "map.parquet")
     try:
-        table = pq.read_table(path, columns=["x", "y"])
+        table = read_parquet(path, ["x", "y"])
         return np.stack([table.column(name).to_numpy() for name in ("x", "y")], axis=1)
     except (pa.ArrowException, OSError, KeyError) as error:
         raise RadiosslError(f"{path}: not the coordinates of a map ({error})") from None

@@ -18,7 +18,7 @@ from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, read_json, write_json
 from radiossl.io.locks import only_writer
-from radiossl.io.parquet import parquet_writer, write_parquet
+from radiossl.io.parquet import parquet_writer, read_parquet, write_parquet
 from radiossl.io.progress import track
 from radiossl.tables.columns import TableFile
 from radiossl.tables.forest import Forest
@@ -115,7 +115,7 @@ def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Tabl
 
 
 def _classless(part: Path) -> bool:
-    predicted = pq.read_table(part, columns=["predicted"]).column(0)
+    predicted = read_parquet(part, ["predicted"]).column(0)
     return bool(predicted.null_count == len(predicted))
 
 
@@ -149,7 +149,7 @@ def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str | None, 
     def tables() -> Iterator[pa.Table]:
         schema = pq.read_schema(parts[0])
         for part in track(parts, f"writing {out.name}"):
-            table = pq.read_table(part).cast(schema)
+            table = read_parquet(part).cast(schema)
             for entry in table.column("predicted").value_counts().to_pylist():
                 counts[entry["values"]] += entry["counts"]
             yield table
@@ -181,7 +181,7 @@ def _write_fits(parts: list[Path], tables: Iterable[pa.Table], path: Path) -> No
     rows = 0
     for part in parts:
         rows += pq.read_metadata(part).num_rows
-        table = pq.read_table(part, columns=texts)
+        table = read_parquet(part, texts)
         for name in texts:
             width[name] = max([width[name], *(len((text or "").encode()) for text in set(table[name].to_pylist()))])
     kinds = [(n, f"S{width[n]}" if n in width else schema.field(n).type.to_pandas_dtype()) for n in schema.names]
