@@ -79,8 +79,7 @@ def train(
             device=device,
         )
     except (KeyboardInterrupt, DiskFullError) as error:
-        what = "no room on the disk" if isinstance(error, DiskFullError) else "interrupted"
-        typer.echo(f"{what}; go on by the same command with --resume ({out})", err=True)
+        error.add_note(f"go on with the same command and --resume ({out})")
         raise
     report = write_training_report(out)
     typer.echo(f"{detector.name}: detector of {', '.join(detector.config.classes)}; {report}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import radiossl
 from radiossl.cli import cutouts, datasets, detect, evaluate, rate, store, table, weights
@@ -23,12 +25,31 @@ from radiossl.cli.search import search
 from radiossl.cli.simulate import simulate
 from radiossl.cli.verify import verify
 from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import set_verbosity
+from radiossl.io.signals import raising_on_signals, stop_number
+
+
+class _Interrupted(Exception):
+    """A command was stopped by a signal; no `KeyboardInterrupt`, which Typer would take for itself."""
+
+    def __init__(self, reason: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.reason = reason
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted(error) from error
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="radiossl",
     help="Self-supervised learning for radio images: survey mosaics -> cutouts -> backbone -> features -> discoveries.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command()(simulate)
@@ -64,30 +85,44 @@ def _version(show: bool) -> None:
 @app.callback()
 def _main(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say what is done on the way.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars and no warnings.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    pass
+    if verbose and quiet:
+        raise RadiosslError("--verbose and --quiet: give one of them")
+    set_verbosity("verbose" if verbose else "quiet" if quiet else "normal")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a mistake of the user's ends in one line on standard error and exit status 1.
 
-    So does a refusal of the system's, such as that of a file which may not be read. Ctrl-C ends with status 130 (Typer
-    sees to it).
+    So does a refusal of the system's, such as that of a file which may not be read. Ctrl-C, SIGTERM, SIGUSR1 and
+    SIGHUP end with one line too, and status 128 + the signal's number.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments)
-    except (RadiosslError, OSError) as error:
+        with raising_on_signals():
+            app(arguments, prog_name="radiossl")
+    except (RadiosslError, OSError, _Interrupted) as error:
         if "--debug" in arguments:
             raise
-        text = str(error)
-        if isinstance(error, OSError) and error.filename is not None and error.strerror:
-            text = f"{error.filename}: {error.strerror}"
-        typer.echo(f"radiossl: error: {' '.join(text.split())}", err=True)
-        sys.exit(1)
+        if isinstance(error, _Interrupted):
+            number = stop_number(error.reason)
+            text, status = f"stopped by {signal.Signals(number).name}", 128 + number
+            notes = getattr(error.reason, "__notes__", [])
+        else:
+            text, status, notes = f"error: {_one_line(error)}", 1, getattr(error, "__notes__", [])
+        typer.echo(f"radiossl: {'; '.join([text, *notes])}", err=True)
+        sys.exit(status)
+
+
+def _one_line(error: RadiosslError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 if __name__ == "__main__":

@@ -87,10 +87,9 @@ def pretrain(
                 report = write_run_report(backbone.parent)
         except (KeyboardInterrupt, DiskFullError) as error:
             if first:
-                what = "no room on the disk" if isinstance(error, DiskFullError) else "interrupted"
                 saved = any(out.rglob(CHECKPOINT.name))
                 go_on = f"go on with the same command and --resume ({out})" if saved else "nothing was saved yet"
-                typer.echo(f"{what}; {go_on}", err=True)
+                error.add_note(go_on)
             raise
     if first:
         typer.echo(f"{backbone}: trained backbone; {report}")

@@ -205,7 +205,7 @@ class _Trainer:
                     self._save_checkpoint()
                     saved = time.monotonic()
                 if stop.requested:
-                    raise KeyboardInterrupt
+                    raise stop.error()
         self._save_checkpoint()
         save_detector(self.out / "detector", self.detector)
         return load_detector(self.out / "detector", self.device)

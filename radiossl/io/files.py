@@ -19,6 +19,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.exchange import exchange
 from radiossl.io.full_disk import naming_full_disk
 from radiossl.io.locks import is_held, marked_as_held
+from radiossl.io.progress import logger
 
 #: How names begin of what is being written, and of a folder that is being replaced; eight random characters follow.
 _NEW, _OLD = ".tmp-", ".old-"
@@ -67,6 +68,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             sync(temporary)
             temporary.replace(path)
             sync(path.parent)
+            logger.info("wrote %s", path)
     finally:
         temporary.unlink(missing_ok=True)
 

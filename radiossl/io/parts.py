@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
+from radiossl.io.signals import on_stop
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
 Job = TypeVar("Job")
 
+#: What a stopped command of this kind says.
+GOES_ON = "the same command goes on with what is missing"
 #: Below this number of parts, starting processes costs more than it saves.
 _FEW_PARTS = 3
 #: How long to wait for a scheduler, and then for its first worker.
@@ -57,6 +60,17 @@ def write_parts(
         If the cluster cannot be reached, or a part kills every worker it is given to. What is finished then stays; and
         whatever `write` raises.
     """
+    with on_stop(GOES_ON):
+        _write_missing(parts, write, description, workers, scheduler)
+
+
+def _write_missing(
+    parts: Sequence[tuple[Path, Job]],
+    write: Callable[[Path, Job], None],
+    description: str,
+    workers: int | None,
+    scheduler: str | None,
+) -> None:
     count = _worker_count(workers, len(parts))
     missing = [(file.absolute(), job) for file, job in parts if not file.exists()]
     if scheduler is not None and missing:

@@ -1,12 +1,42 @@
-"""Progress bars: on standard error, for anything that can take more than two seconds."""
+"""Progress bars on standard error, for anything that can take more than two seconds, and what is said beside them."""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Item = TypeVar("Item")
+Verbosity = Literal["quiet", "normal", "verbose"]
+
+#: What `--verbose` shows; programs that use the package can listen too.
+logger = logging.getLogger("radiossl")
+_quiet = False
+
+
+def set_verbosity(verbosity: Verbosity) -> None:
+    """Say more (steps and files, as log messages on standard error) or less (no bars, no warnings)."""
+    global _quiet
+    _quiet = verbosity == "quiet"
+    if _quiet:
+        warnings.simplefilter("ignore")
+    elif verbosity == "verbose":
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.handlers = [handler]
+        logger.setLevel(logging.INFO)
+
+
+def hides_bars(console: Console) -> bool:
+    """Return whether nobody sees progress bars: not a terminal, or `--quiet`."""
+    return _quiet or not console.is_terminal
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
@@ -41,8 +71,11 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=hides_bars(console)) as progress:
+        begin = time.monotonic()
+        logger.info("%s%s", description, "" if total is None else f": {total}")
         yield from progress.track(items, total=total, description=description)
+        logger.info("%s: done after %.1f s", description, time.monotonic() - begin)
 
 
 @contextmanager
@@ -76,6 +109,6 @@ def track_bytes(description: str, total: int | None = None, start: int = 0) -> I
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=hides_bars(console)) as progress:
         task = progress.add_task(description, total=total, completed=start)
         yield lambda count: progress.advance(task, count)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.signals import STOP_SIGNALS, Stopped
 from radiossl.pretraining.distributed import ProcessGroup
 
 #: Where a run folder has it.
@@ -33,11 +34,12 @@ class StopRequest:
 
     def __init__(self, processes: ProcessGroup) -> None:
         self.requested, self.alone = False, processes.size == 1
+        self.number: int = signal.SIGINT
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, *STOP_SIGNALS)}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -45,6 +47,11 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.number = number
         if self.requested and self.alone:
-            raise KeyboardInterrupt
+            raise self.error()
         self.requested = True
+
+    def error(self) -> Stopped:
+        """Return what is to be raised once all is saved."""
+        return Stopped(self.number)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from radiossl.io.files import atomic_file
 from radiossl.io.full_disk import naming_full_disk
+from radiossl.io.progress import hides_bars
 
 COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
 
@@ -59,7 +60,7 @@ class TrainingProgress:
             TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=hides_bars(self.console),
         )
         self.task = self.bar.add_task("training", total=total, completed=done, loss=math.nan, rate=0.0)
 
@@ -84,7 +85,7 @@ class TrainingProgress:
         self.printed = now
         rate, value = self.images_per_s, float(loss)
         self.bar.update(self.task, completed=self.done, loss=value, rate=rate)
-        if not self.console.is_terminal:
+        if hides_bars(self.console):
             left = (self.total - self.done) * self.batch_size / rate / 60
             self.console.print(
                 f"step {self.done}/{self.total}  loss {value:.4f}  {rate:.0f} images/s  {left:.1f} min left"

@@ -159,7 +159,7 @@ class Trainer:
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
         if self.processes.any(self.stop.requested)[0]:  # while the data were opened
             self._save_checkpoint()
-            raise KeyboardInterrupt
+            raise self.stop.error()
         with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress:
             for batch in self.batches():
                 loss, features = self.train_step(batch)
@@ -178,7 +178,7 @@ class Trainer:
                     self._save_checkpoint()
                     saved = time.monotonic()
                 if stopping:
-                    raise KeyboardInterrupt
+                    raise self.stop.error()
         self._check_result()
         self._save_checkpoint()
         if first:

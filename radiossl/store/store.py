@@ -29,7 +29,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
-from radiossl.io.parts import write_parts
+from radiossl.io.parts import GOES_ON, write_parts
+from radiossl.io.signals import on_stop
 from radiossl.io.values import as_texts
 from radiossl.store.cutout import Cutout, blank_fraction
 from radiossl.store.statistics import STATISTICS, PixelStatistics
@@ -185,7 +186,7 @@ def write_store(
     RadiosslError
         If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
     """
-    with only_writer(path):
+    with only_writer(path), on_stop(GOES_ON):
         write = partial(write_parts, description=description, workers=workers, scheduler=scheduler)
         return _write_store(Path(path), jobs, batches, schema, provenance, write, beside)
 

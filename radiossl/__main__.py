@@ -1,0 +1,5 @@
+"""`python -m radiossl` is the command `radiossl`."""
+
+from radiossl.cli.main import main
+
+main()
