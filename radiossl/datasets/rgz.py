@@ -22,6 +22,7 @@ from pydantic import Field
 from radiossl.datasets.mirabest import batch_files, missing_batches
 from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
 from radiossl.datasets.published import Options, PublishedSet
+from radiossl.io.csv_cells import guarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.io.tables import read_table
@@ -194,7 +195,7 @@ def write_rgz_catalogue(
     chosen = options or RgzOptions()
     table = read_rgz_dr1(path, chosen.min_consensus, chosen.draw, (chosen.train, chosen.test), chosen.seed)
     with atomic_file(out) as temporary:
-        csv.write_csv(table, temporary)
+        csv.write_csv(guarded_table(table), temporary)
     return table
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.evaluation.intervals import holm, paired_bootstrap
+from radiossl.io.csv_cells import unguarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json, write_json
 from radiossl.io.results import writes_result_folder
@@ -163,7 +164,7 @@ def _read(name: str, folder: Path) -> _ReadEvaluation:
         raise RadiosslError(f"{folder}: no predictions.csv in there; expected the result folder of an evaluation")
     text = dict.fromkeys(("cutout_id", "mosaic", "label", "predicted"), str)
     missing = {"ra_deg": [""], "dec_deg": [""]}  # an object may be called NA
-    predictions = pd.read_csv(file, dtype=text, keep_default_na=False, na_values=missing)
+    predictions = unguarded_frame(pd.read_csv(file, dtype=text, keep_default_na=False, na_values=missing))
     winner = "backbone" if "backbone_accuracy" in metrics else "from_scratch"
     if f"{winner}_accuracy" not in metrics or not {"correct", "label", "ra_deg", "dec_deg"} <= set(predictions):
         raise RadiosslError(f"{folder}: not the result folder of an evaluation; make it with `radiossl evaluate`")

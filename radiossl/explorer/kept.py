@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from radiossl.io.csv_cells import unguarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.locks import only_writer
 from radiossl.ratings.journal import PATIENCE_S
@@ -56,7 +57,7 @@ class KeptLabels:
         if not self.path.exists():
             return pd.Series(name="label", dtype=str)
         try:
-            frame = pd.read_csv(self.path, dtype=str, keep_default_na=False)
+            frame = unguarded_frame(pd.read_csv(self.path, dtype=str, keep_default_na=False))
         except (ValueError, pd.errors.ParserError) as error:
             raise RadiosslError(f"{self.path}: not a readable CSV file ({error})") from None
         if tuple(frame.columns) != LABEL_COLUMNS:

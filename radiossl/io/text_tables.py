@@ -14,6 +14,7 @@ from typing import IO, cast
 import pyarrow as pa
 from pyarrow import csv as arrow_csv
 
+from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.tables import TableContent, renamed_twins
 from radiossl.io.values import clean_texts, typed
@@ -229,7 +230,7 @@ def _rows(path: Path, layout: _Layout, encoding: str) -> pa.Table:
     }
     reading = arrow_csv.ReadOptions(column_names=layout.names, skip_rows=layout.skipped, encoding=encoding)
     try:
-        return arrow_csv.read_csv(path, read_options=reading, **options)
+        return unguarded_table(arrow_csv.read_csv(path, read_options=reading, **options))
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
             raise

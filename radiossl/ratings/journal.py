@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.io.locks import only_writer
@@ -179,7 +180,7 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
     """Append rows to a ratings file whose lock is held; they are on the disk afterwards, all of them or none."""
     if _signature(path) is None:
         with atomic_file(path) as temporary:
-            rows.to_csv(temporary, index=False, columns=list(COLUMNS))
+            guarded_frame(rows).to_csv(temporary, index=False, columns=list(COLUMNS))
         return
     if not len(rows):
         return
@@ -189,7 +190,11 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
         if not set(COLUMNS) <= set(header):  # of a person's own, with the first two columns alone
             _add_columns(path, rows)
             return
-        text = rows.reindex(columns=header, fill_value="").to_csv(index=False, header=False, lineterminator="\n")
+        text = (
+            guarded_frame(rows)
+            .reindex(columns=header, fill_value="")
+            .to_csv(index=False, header=False, lineterminator="\n")
+        )
         stream.seek(size - 1)
         separator = b"" if stream.read(1) == b"\n" else b"\n"
         try:
@@ -206,7 +211,7 @@ def _add_columns(path: Path, rows: pd.DataFrame) -> None:
     old = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     old.columns = old.columns.str.strip()
     with atomic_file(path) as temporary:
-        pd.concat([old, rows], ignore_index=True).fillna("").to_csv(temporary, index=False)
+        pd.concat([old, guarded_frame(rows)], ignore_index=True).fillna("").to_csv(temporary, index=False)
 
 
 def _header(line: bytes) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 
@@ -231,7 +232,7 @@ def write_astronomaly(
     trained = None if ranked is None else read_scores(ranked, ids)
     table = astronomaly_table(ids, starting.to_numpy(), last_ratings(read_ratings(*ratings)), trained)
     with atomic_file(out) as temporary:
-        table.to_csv(temporary)
+        guarded_frame(table).set_index(table.index.map(guarded)).to_csv(temporary)
     return table
 
 
@@ -269,7 +270,7 @@ def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         if name not in frame.columns:
             raise RadiosslError(f"{path}: has no column {name!r}; there are {', '.join(map(str, frame.columns))}")
     frame.index = pd.RangeIndex(2, len(frame) + 2)
-    frame = frame.apply(lambda column: column.fillna("").str.strip())
+    frame = unguarded_frame(frame.apply(lambda column: column.fillna("").str.strip()))
     return frame[(frame != "").any(axis=1)]
 
 

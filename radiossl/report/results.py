@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.files import atomic_file
 from radiossl.report.figures import training_curves
 from radiossl.report.html import Report
@@ -20,7 +21,7 @@ from radiossl.store.store import CutoutStore
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Write a data frame as CSV, atomically."""
     with atomic_file(path) as temporary:
-        frame.to_csv(temporary, index=False)
+        guarded_frame(frame).to_csv(temporary, index=False)
 
 
 def write_run_report(run: str | os.PathLike[str], title: str = "Pretraining") -> Path:

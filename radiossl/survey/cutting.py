@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radiossl.io.csv_cells import guarded_row
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.store.cutout import Cutout, blank_fraction
@@ -204,7 +205,7 @@ def write_rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -
     """Write a CSV file, none if there are no rows."""
     if rows:
         with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([head, *rows])
+            csv.writer(file).writerows(map(guarded_row, [head, *rows]))
 
 
 def check_limits(*, max_blank: float, **pixels: int | None) -> None:

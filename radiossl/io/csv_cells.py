@@ -1,0 +1,85 @@
+"""Texts in CSV files that a spreadsheet would run as formulas: written with an apostrophe before them, read without.
+
+A cell such as ``=HYPERLINK(...)`` in a published catalogue is run by the spreadsheet that opens our result. Texts that
+begin so are given an apostrophe, as spreadsheets mark texts; numbers and coordinates such as ``+12:30`` stay.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+#: After any number of apostrophes, so that what had one before comes back with one.
+_FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-](?![\d\s.:,]*(?:[eE][+-]?\d+)?$))")
+
+
+def guarded(value: Any) -> Any:
+    """Return a cell as it is written; only texts change."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def unguarded(value: Any) -> Any:
+    """Return a cell that has been read as it was before `guarded`.
+
+    Examples
+    --------
+    >>> guarded("=1+1"), guarded("+12 30"), guarded("J1200+10")
+    ("'=1+1", '+12 30', 'J1200+10')
+    >>> unguarded(guarded("'=1+1"))
+    "'=1+1"
+    """
+    return value[1:] if isinstance(value, str) and value.startswith("'") and _FORMULA.match(value) else value
+
+
+def guarded_row(cells: Sequence[Any]) -> list[Any]:
+    """Return a row for `csv.writer`."""
+    return [guarded(cell) for cell in cells]
+
+
+def guarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a data frame for `to_csv`, names of columns included."""
+    return _mapped(frame, guarded)
+
+
+def unguarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a data frame of `read_csv` as it was before `guarded_frame`."""
+    return _mapped(frame, unguarded)
+
+
+def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
+    frame = frame.copy(deep=False)
+    for place, kind in enumerate(frame.dtypes):
+        if str(kind) in ("object", "string", "str", "category"):
+            column = frame.iloc[:, place]
+            changed = column.map(change, na_action="ignore")
+            if not changed.equals(column):
+                frame.isetitem(place, changed)
+    return frame.set_axis([change(name) for name in frame.columns], axis=1)
+
+
+def guarded_table(table: pa.Table) -> pa.Table:
+    """Return an Arrow table for `pyarrow.csv.write_csv`."""
+    return _mapped_table(table, guarded)
+
+
+def unguarded_table(table: pa.Table) -> pa.Table:
+    """Return an Arrow table that was read from a CSV as it was before `guarded_table`."""
+    return _mapped_table(table, unguarded)
+
+
+def _mapped_table(table: pa.Table, change: Any) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string(field.type) or pa.types.is_large_string(field.type):
+            column = table.column(place)
+            if pc.any(pc.match_substring_regex(column, r"^['=@+\t\r-]")).as_py():
+                values = [change(value) for value in column.to_pylist()]
+                table = table.set_column(place, field, pa.chunked_array([pa.array(values, field.type)]))
+    return table.rename_columns([change(name) for name in table.column_names])
