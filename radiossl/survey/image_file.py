@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+#: Longest side in pixels of one image: it is padded to a square, so that a line of 100,000 pixels would take 40 GB.
+LONGEST_SIDE = 2**14
 _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
 
 
@@ -54,6 +57,7 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
     with damage_named(path):
         image = find_image(path)
         width, height, *others = image.axes
+        check_sides((height, width), str(path))
         if set(others) - {1}:
             raise RadiosslError(f"{path}: an image of {' x '.join(map(str, image.axes))}, expected a single plane")
         reader = pixels_of(path, image, (height, width), (1, 2))
@@ -65,7 +69,7 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
 
 def _read_npy(path: Path) -> NDArray[np.float32]:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # nothing is allocated before the shape is known
     except Exception as error:  # numpy parses the header as Python, so damage can raise nearly anything
         raise RadiosslError(f"{path}: not a readable NPY file ({error})") from None
     return image_of_array(array, str(path))
@@ -102,10 +106,20 @@ def image_of_array(array: Any, where: str = "array") -> NDArray[np.float32]:
             f"{where}: {values.dtype} array of shape {values.shape}, expected numbers (height, width) "
             "or colours (height, width, 3)"
         )
+    check_sides(values.shape[:2], where)
     image = values.astype(np.float32)
     if isinstance(mask, np.ndarray) and mask.shape == values.shape:
         image[mask] = np.nan
     return _grey(image) if image.ndim == 3 else image
+
+
+def check_sides(shape: Sequence[int], where: str) -> None:
+    """Refuse an image with a side beyond `LONGEST_SIDE`, before there is room made for it."""
+    if max(shape, default=0) > LONGEST_SIDE:
+        raise RadiosslError(
+            f"{where}: an image of {' x '.join(map(str, shape))} pixels; one image may have {LONGEST_SIDE:,} a side"
+            " (cut a mosaic into cutouts first: radiossl cutouts)"
+        )
 
 
 def is_colour(shape: tuple[int, ...]) -> bool:
@@ -127,12 +141,15 @@ def _read_picture(path: Path) -> NDArray[np.float32]:
     try:
         # Not by its name: Pillow would map the file, and turned TIFF files come out scrambled then.
         with path.open("rb") as file, Image.open(file) as picture:
+            check_sides(picture.size, str(path))
             deep = any("16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA")
             pages = _pages(picture)
             if not deep and pages == 1:
                 tags = getattr(picture, "tag_v2", {})
                 unsigned = (tags.get(_BITS), tags.get(_SAMPLE_FORMAT, (1,))) == ((32,), (1,))
                 return np.ascontiguousarray(_pixels(ImageOps.exif_transpose(picture), unsigned)[::-1])
+    except RadiosslError:
+        raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
         raise RadiosslError(f"{path}: not a readable picture ({error})") from None
     if deep:  # Pillow would drop the lower bytes without a word

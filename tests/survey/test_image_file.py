@@ -354,3 +354,20 @@ def test_damage_gives_an_image_or_a_radiossl_error(tmp_path, name, capfd):
         with contextlib.suppress(RadiosslError):
             assert read_image(path).ndim == 2
     capfd.readouterr()  # libtiff complains on its own
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "npy", "fits", "fits.fz"])
+@pytest.mark.parametrize("shape", [(1, 100_000), (20_000, 2)])
+def test_thin_images_are_refused_before_they_become_squares(tmp_path, suffix, shape):
+    path, image = tmp_path / f"a.{suffix}", np.zeros(shape, np.uint8)
+    if suffix == "npy":
+        np.save(path, image)
+    elif suffix == "fits":
+        fits.PrimaryHDU(image).writeto(path)
+    elif suffix == "fits.fz":
+        fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(image.astype(np.int16))]).writeto(path)
+    else:
+        Image.fromarray(image).save(path)
+    refused(path, "pixels; one image may have 16,384 a side")
+    with pytest.raises(RadiosslError, match="16,384 a side"):
+        image_of_array(image)

@@ -42,6 +42,7 @@ def refused(folder, *words):
 
 
 def edit_config(folder, change):
+    (folder / ".checksums.json").unlink(missing_ok=True)  # as somebody who edits it knowingly does
     config = json.loads((folder / "config.json").read_text())
     change(config)
     (folder / "config.json").write_text(json.dumps(config))
