@@ -21,6 +21,7 @@ import radiossl
 from radiossl.datasets.batches import batch_name, deal_batches, write_batches
 from radiossl.datasets.crumb_labels import ABSENT, PRIORITY
 from radiossl.datasets.eight_bit import ImageRecipe, NoImageError, image_8bit
+from radiossl.io.csv_cells import guarded_row
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
@@ -255,18 +256,22 @@ def _write_labels(path: Path, catalogue: Catalogue, images: dict[int, _Image], b
     further = [name for name in catalogue.columns.column_names if name not in (*own, "cat_ra_deg", "cat_dec_deg")]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([*own, *further])
+        writer.writerow(guarded_row([*own, *further]))
         for row in sorted(images):
             image, batch = images[row], batch_of[row]
             place = (float(catalogue.ra_deg[row]), float(catalogue.dec_deg[row]))
             facts = (batch, "test" if batch == "test_batch" else "train", image.mosaic, f"{image.field_fraction:.4f}")
             known = (columns[row][name] for name in further)
-            writer.writerow([f"{PNG}/{_file_name(catalogue, row)}", catalogue.ids[row], *place, *facts, *known])
+            writer.writerow(
+                guarded_row([f"{PNG}/{_file_name(catalogue, row)}", catalogue.ids[row], *place, *facts, *known])
+            )
 
 
 def _write_missing(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "ra_deg", "dec_deg", "reason"])
+        writer.writerow(guarded_row(["id", "ra_deg", "dec_deg", "reason"]))
         for row in np.flatnonzero(reasons != ""):
-            writer.writerow([catalogue.ids[row], catalogue.ra_deg[row], catalogue.dec_deg[row], reasons[row]])
+            writer.writerow(
+                guarded_row([catalogue.ids[row], catalogue.ra_deg[row], catalogue.dec_deg[row], reasons[row]])
+            )

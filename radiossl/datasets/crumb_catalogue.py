@@ -22,6 +22,7 @@ from radiossl.datasets.crumb_labels import (
     four_class_labels,
     parent_names,
 )
+from radiossl.io.csv_cells import guarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.survey.catalogue import Catalogue, read_catalogue
@@ -102,7 +103,7 @@ def write_crumb_catalogue(
 
     table = read_crumb_catalogue(path, options)
     with atomic_file(out) as temporary:
-        csv.write_csv(table, temporary)
+        csv.write_csv(guarded_table(table), temporary)
     return table
 
 

@@ -24,6 +24,7 @@ from radiossl.datasets.merge_entries import (
 )
 from radiossl.datasets.merge_review import OPEN, Groups, join_entries, read_review
 from radiossl.datasets.merge_tables import merged_table, review_table
+from radiossl.io.csv_cells import guarded_table
 from radiossl.io.files import atomic_file
 
 #: Pairs within the width of one of CRUMB's images were looked at (section 2.2).
@@ -116,5 +117,5 @@ def merge_catalogues(
     for table, path in ((merged.table, out), (merged.review, review)):
         if path is not None:
             with atomic_file(path) as temporary:
-                csv.write_csv(table, temporary)
+                csv.write_csv(guarded_table(table), temporary)
     return merged

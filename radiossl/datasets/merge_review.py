@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radiossl.datasets.merge_entries import Entries, Pair, entry_name
+from radiossl.io.csv_cells import unguarded
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 
@@ -56,7 +57,7 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
         missing = [name for name in (*_PAIR, "same") if name not in (reader.fieldnames or ())]
         if missing:
             raise RadiosslError(f"{path}: no column {missing[0]!r}; expected a review list of a merge")
-        yield from reader
+        yield from ({name: unguarded(cell) for name, cell in line.items()} for line in reader)
 
 
 class Groups:
