@@ -22,7 +22,8 @@ import torch
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.trainer import Trainer
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import store_schema, write_store
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 from throughput import _batches, cutouts
 
 EPOCH = 178_057  # cutouts of Riggi et al. 2024, section 3

@@ -28,7 +28,10 @@ from radiossl.features.table import FeatureTable
 from radiossl.sky.positions import groups_by_position, match_sky
 from radiossl.store.crossmatch import near_pairs, pixel_hash
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import CutoutStore, cutout_batches, open_store, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.store.writing import write_store
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.sources import cut_sources
 

@@ -37,8 +37,10 @@ from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import Trainer
 from radiossl.store.cutout import Cutout
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
 from radiossl.store.statistics import PixelStatistics
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.writing import write_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 

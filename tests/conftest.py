@@ -8,7 +8,9 @@ import pyarrow as pa
 import pytest
 
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 
 # On images this small threads cost far more than they bring, the more so when tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

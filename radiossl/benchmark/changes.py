@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from radiossl.benchmark.tasks import Change, FindTask
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import CutoutStore, cutout_batches, open_store, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.store.writing import write_store
 
 _FWHM = float(2 * np.sqrt(2 * np.log(2)))
 

@@ -83,7 +83,7 @@ def show(
 @app.command()
 def concat(stores: Stores, out: Out) -> None:
     """Copy several stores into one; columns that some lack are left empty for theirs."""
-    from radiossl.store.store import concat_stores
+    from radiossl.store.derive import concat_stores
 
     typer.echo(f"{out}: {len(concat_stores(stores, out))} cutouts")
 
@@ -91,7 +91,8 @@ def concat(stores: Stores, out: Out) -> None:
 @app.command("filter")
 def filter_command(store: Store, where: Where, out: Out) -> None:
     """Copy the cutouts for which an expression holds."""
-    from radiossl.store.store import filter_store, store_manifest
+    from radiossl.store.derive import filter_store
+    from radiossl.store.store import store_manifest
 
     total = store_manifest(store)["count"]
     typer.echo(f"{out}: {len(filter_store(store, where, out))} of {total} cutouts")
@@ -108,7 +109,7 @@ def join(
     column: Annotated[list[str] | None, typer.Option(help="Column to take, repeatable; all if not given.")] = None,
 ) -> None:
     """Copy a store with the columns of a table, such as labels; names that every store has get the prefix cat_."""
-    from radiossl.store.store import join_table
+    from radiossl.store.derive import join_table
 
     store_column, _, table_column = on.partition("=")
     columns = _table_columns(table, table_column or store_column, column, store_column)
@@ -134,7 +135,8 @@ def crossmatch(
     from radiossl.report.results import write_table
     from radiossl.sky.angles import parse_arcsec
     from radiossl.store.crossmatch import crossmatch_stores
-    from radiossl.store.store import copy_store, open_store, store_manifest
+    from radiossl.store.derive import copy_store
+    from radiossl.store.store import open_store, store_manifest
 
     radius_arcsec = parse_arcsec(radius)
     how = _known_pixels(pixels)
@@ -194,7 +196,7 @@ def _mask_of(rows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
 def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
     from radiossl.io.tables import read_table
-    from radiossl.store.store import BASE_SCHEMA
+    from radiossl.store.schema import BASE_SCHEMA
 
     table = read_table(path)
     for name in [key, *(wanted or [])]:
@@ -220,7 +222,8 @@ def _known_stretch(name: str) -> Stretch:
 def _summary(path: Path) -> dict[str, Any]:
     import numpy as np
 
-    from radiossl.store.store import BASE_SCHEMA, open_store, store_manifest
+    from radiossl.store.schema import BASE_SCHEMA
+    from radiossl.store.store import open_store, store_manifest
 
     store, manifest = open_store(path), store_manifest(path)
     rms = store.column("rms")

@@ -19,7 +19,10 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import CutoutStore, EmptyStoreError, cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import CutoutStore
+from radiossl.store.writing import EmptyStoreError, write_store
 
 
 class Options(BaseModel):

@@ -15,7 +15,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.ratings.records import HIGHEST, LOWEST
 from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
-from radiossl.store.store import BASE_SCHEMA
+from radiossl.store.schema import BASE_SCHEMA
 
 _WELCOME = "Click a point of the map, or type an id or a position above."
 

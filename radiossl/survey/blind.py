@@ -16,7 +16,9 @@ import pyarrow as pa
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import EmptyStoreError, cutout_batches, shard_jobs, store_schema
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.cutting import (
     SKIPPED,
     CuttingResult,

@@ -22,7 +22,8 @@ from radiossl.io.csv_cells import guarded_row
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.store.cutout import Cutout, blank_fraction
-from radiossl.store.store import CutoutStore, FinishedStoreError, open_store, write_store
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.store.writing import FinishedStoreError, write_store
 from radiossl.survey.finding import OnError, find_mosaics, mosaic_labels, readable_mosaics
 from radiossl.survey.mosaic import Box, Mosaic
 

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import EmptyStoreError, cutout_batches, shard_jobs, store_schema
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.coverage import best_places, beyond_edge, disagreements, source_boxes
 from radiossl.survey.cutting import (

@@ -8,7 +8,9 @@ import pytest
 from radiossl.anomalies.complexity import EIGHT_BIT, WITH_NOISE, compressed_size, compressed_sizes
 from radiossl.images.preprocess import Preprocessing
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 
 
 def _blobs(number, seed=0, rms=0.01, side=64):

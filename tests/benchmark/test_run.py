@@ -16,7 +16,10 @@ from radiossl.benchmark.tasks import Change, FindTask, read_tasks
 from radiossl.cli.main import main
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Beam, Cutout
-from radiossl.store.store import cutout_batches, open_store, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import open_store
+from radiossl.store.writing import write_store
 
 TASKS = """
 title: Doubles

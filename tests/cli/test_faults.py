@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 #: Small enough for several shards, pieces and blocks; as module, name and value.
 SMALL = [
-    ("radiossl.store.store", "SHARD_BYTES", 12 * 4 * 48**2),
+    ("radiossl.store.writing", "SHARD_BYTES", 12 * 4 * 48**2),
     ("radiossl.features.parts", "_LEAST_ROWS", 12),
     ("radiossl.features.index_building", "BLOCK_BYTES", 20 * 4 * 16),
     ("radiossl.features.feature_file", "BATCH_ROWS", 20),

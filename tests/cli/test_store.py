@@ -13,7 +13,10 @@ from pyarrow import parquet
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_manifest, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import store_manifest
+from radiossl.store.writing import write_store
 
 SCHEMA = store_schema(
     pa.schema([("label", pa.string()), ("score", pa.float64()), ("flux", pa.float64()), ("good", pa.bool_())])

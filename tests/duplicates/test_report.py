@@ -9,7 +9,7 @@ import pytest
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
-from radiossl.store.store import copy_store
+from radiossl.store.derive import copy_store
 
 
 def run(*arguments):

@@ -16,7 +16,9 @@ from radiossl.duplicates.search import (
 from radiossl.features.table import FeatureTable
 from radiossl.images.registration import amplitude_spectra, register
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 from radiossl.survey.mosaic import Mosaic
 
 FAR = 1000.0  # arcsec between sources that have nothing to do with each other

@@ -11,7 +11,9 @@ from radiossl.evaluation.labels import Labels, read_labels
 from radiossl.evaluation.results import Method, evaluate_method
 from radiossl.evaluation.trials import labelled_set
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 
 
 @pytest.fixture(scope="module")

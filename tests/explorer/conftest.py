@@ -12,7 +12,10 @@ import pytest
 from radiossl.features.embedding import embed_store, table_metadata
 from radiossl.features.table import FeatureTable
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import CutoutStore, cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import CutoutStore
+from radiossl.store.writing import write_store
 from radiossl.weights.backbone import load_backbone, save_backbone
 
 #: What a catalogue may hold: a page that does not escape it runs it.

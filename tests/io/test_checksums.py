@@ -14,7 +14,7 @@ from radiossl.io.checksums import verify
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.io.parquet import read_parquet, write_parquet
-from radiossl.store.store import filter_store
+from radiossl.store.derive import filter_store
 
 
 def flip(file, place=None):

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 
 
 @pytest.fixture(scope="session")

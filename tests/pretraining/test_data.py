@@ -12,7 +12,10 @@ from radiossl.pretraining.data import Exclusion, training_data
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import pretrain
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_manifest, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import store_manifest
+from radiossl.store.writing import write_store
 from radiossl.weights.backbone import load_backbone
 
 #: A two-stage run and its stages are quick with these.

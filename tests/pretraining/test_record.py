@@ -21,7 +21,10 @@ from radiossl.pretraining.record import RECORD_FILE, RunRecord, store_content
 from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import Trainer
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, open_store, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.store import open_store
+from radiossl.store.writing import write_store
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 from radiossl.weights.config import TrainingSky
 

@@ -9,7 +9,9 @@ from radiossl.sky.positions import groups_by_position, match_sky
 from radiossl.store import crossmatch
 from radiossl.store.crossmatch import crossmatch_stores, near_pairs, pixel_hash, repeats, shows_position
 from radiossl.store.cutout import Cutout
-from radiossl.store.store import cutout_batches, store_schema, write_store
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
+from radiossl.store.writing import write_store
 
 ARCSEC = 1 / 3600
 

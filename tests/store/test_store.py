@@ -10,22 +10,15 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.io.checksums import sealed
-from radiossl.store import store as store_module
+from radiossl.store import packing
+from radiossl.store import writing as store_module
 from radiossl.store.cutout import Beam, Cutout
+from radiossl.store.derive import concat_stores, copy_store, filter_store, join_table
+from radiossl.store.packing import cutout_batches
+from radiossl.store.schema import store_schema
 from radiossl.store.statistics import STATISTICS, PixelStatistics
-from radiossl.store.store import (
-    FinishedStoreError,
-    concat_stores,
-    copy_store,
-    cutout_batches,
-    filter_store,
-    join_table,
-    open_store,
-    shard_jobs,
-    store_manifest,
-    store_schema,
-    write_store,
-)
+from radiossl.store.store import open_store, store_manifest
+from radiossl.store.writing import FinishedStoreError, shard_jobs, write_store
 
 EXTRA = pa.schema([("label", pa.string()), ("las_arcsec", pa.float64()), ("island", pa.int64())])
 LABELS = ["FRI", "FRII", None]
@@ -340,7 +333,7 @@ def test_shard_jobs_group_by_size(monkeypatch):
 
 
 def test_filter_keeps_pixels_statistics_and_provenance(tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "_BATCH_ROWS", 2)  # several batches and, with the next line, several shards
+    monkeypatch.setattr(packing, "BATCH_ROWS", 2)  # several batches and, with the next line, several shards
     monkeypatch.setattr(store_module, "SHARD_BYTES", 3 * 4 * 63)
     source = make_store(tmp_path / "s", [tuple(range(8)), (8, 9)])
     result = filter_store(tmp_path / "s", "las_arcsec > 15 and label != 'FRII'", tmp_path / "f")

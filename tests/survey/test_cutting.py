@@ -13,7 +13,7 @@ import pytest
 from astropy.io import fits
 
 from radiossl import RadiosslError, open_store
-from radiossl.store import store as store_module
+from radiossl.store import writing as store_module
 from radiossl.store.store import store_manifest
 from radiossl.survey import blind
 from radiossl.survey import sources as sources_module
@@ -350,7 +350,7 @@ def interrupt_at_shard(number, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(blind, "cutout_batches", batches)
-    monkeypatch.setattr("radiossl.store.store.SHARD_BYTES", 1)
+    monkeypatch.setattr("radiossl.store.writing.SHARD_BYTES", 1)
 
 
 @pytest.mark.slow

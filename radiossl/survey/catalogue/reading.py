@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.io.errors import RadiosslError
 from radiossl.io.tables import TableContent, read_table_content, table_content
 from radiossl.io.values import as_texts
-from radiossl.store.store import BASE_SCHEMA
+from radiossl.store.schema import BASE_SCHEMA
 from radiossl.survey.catalogue.angles import coordinate, extent_arcsec
 from radiossl.survey.catalogue.columns import Parts, author_of, find_extent, find_id, find_position, has_position
 from radiossl.survey.catalogue.frames import frame_of, to_icrs

@@ -1,0 +1,122 @@
+"""Stores from stores: put together, filtered, joined with tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.values import as_texts
+from radiossl.store import packing, writing
+from radiossl.store.schema import BASE_SCHEMA, PIXELS, store_schema
+from radiossl.store.store import CutoutStore, open_store, store_manifest
+from radiossl.store.writing import write_store
+
+
+def concat_stores(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> CutoutStore:
+    """Copy several stores into one; columns that some lack become null, ids that clash are refused."""
+    store = open_store(*paths)
+    ids = store.column("cutout_id")
+    unique, counts = np.unique(ids.astype(str), return_counts=True)
+    if (counts > 1).any():
+        repeated = str(unique[counts > 1][0])
+        raise RadiosslError(f"cutout id {repeated!r} stands in more than one place; ids must be unique")
+    return copy_store(store, out, {"command": "store concat", "stores": [str(path) for path in paths]})
+
+
+def filter_store(path: str | os.PathLike[str], where: str, out: str | os.PathLike[str]) -> CutoutStore:
+    """Copy the cutouts for which an expression over the columns holds; see `CutoutStore.where`.
+
+    Raises
+    ------
+    RadiosslError
+        If the expression cannot be evaluated or selects nothing.
+    """
+    provenance = {"command": "store filter", "stores": [str(path)], "where": where}
+    return copy_store(open_store(path).where(where), out, provenance)
+
+
+def join_table(
+    path: str | os.PathLike[str], columns: pa.Table, on: str, out: str | os.PathLike[str], table_name: str = ""
+) -> tuple[CutoutStore, int]:
+    """Copy a store with further columns, taken from the row of a table with the same value in column `on`.
+
+    Values are compared as text, whole numbers without decimals; a missing one matches nothing. `table_name` goes into
+    the provenance.
+
+    Returns
+    -------
+    store
+        The new store.
+    matched
+        How many of its cutouts found their row; the others get nulls.
+
+    Raises
+    ------
+    RadiosslError
+        If a column is missing, ambiguous or in the store already, or no cutout finds a row.
+    """
+    store = open_store(path)
+    if on not in columns.column_names:
+        raise RadiosslError(f"the table has no column {on!r}; there are {', '.join(columns.column_names)}")
+    new = [name for name in columns.column_names if name != on]
+    store_schema(pa.schema([columns.schema.field(name) for name in new]))
+    clash = [name for name in new if name in store.columns]
+    if clash:
+        raise RadiosslError(f"column {clash[0]!r} is in the store already; rename it in the table")
+    row_of: dict[str | None, int] = {}
+    for row, key in enumerate(as_texts(columns.column(on))):
+        if key in row_of:
+            raise RadiosslError(f"column {on!r} of the table has {key!r} more than once; it must name every row once")
+        if key is not None:
+            row_of[key] = row
+    store.column(on)  # raises if there is none
+    rows = [row_of.get(key) for key in as_texts(store.table.column(on))]
+    if not any(row is not None for row in rows):
+        raise RadiosslError(f"{path}: no value of column {on!r} stands in that column of the table")
+    taken = columns.select(new).take(pa.array(rows, pa.int64()))
+    table = store.table
+    for name in new:
+        table = table.append_column(name, taken.column(name))
+    joined = CutoutStore(store.paths, table, store._views)
+    provenance = {"command": "store join", "stores": [str(path)], "table": table_name, "on": on, "columns": new}
+    return copy_store(joined, out, provenance), sum(row is not None for row in rows)
+
+
+def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:
+    """Write a (part of a) store as a store of its own; the provenance of its parents is kept inside its own."""
+    parents = [store_manifest(path)["provenance"] for path in store.paths]
+    if len(store) == 0:
+        raise RadiosslError(f"{out}: no cutout is left, so no store was written")
+    own = [field for field in BASE_SCHEMA if field.name in (PIXELS, *store.columns)]  # older stores have fewer
+    schema = pa.schema([*own, *[field for field in store.table.schema if field.name not in BASE_SCHEMA.names]])
+    pixels_per_row = math.prod(store.shapes.max(axis=0))
+    step = max(1, writing.SHARD_BYTES // (4 * int(pixels_per_row)))
+    jobs = [(start, min(start + step, len(store))) for start in range(0, len(store), step)]
+
+    def batches(job: tuple[int, int]) -> Iterator[pa.RecordBatch]:
+        for start in range(job[0], job[1], packing.BATCH_ROWS):
+            stop = min(start + packing.BATCH_ROWS, job[1])
+            part = store.table.slice(start, stop - start).combine_chunks()
+            views = store._views[start:stop]
+            offsets = np.cumsum([0] + [view.size for view in views], dtype=np.int32)
+            pixels = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(views)))
+            columns = [
+                pixels if name == PIXELS else _one_chunk(part.column(name)).cast(schema.field(name).type)
+                for name in schema.names
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    provenance = {**provenance, "parents": json.loads(json.dumps(parents))}
+    return write_store(out, jobs, batches, schema, provenance, description="copying")
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

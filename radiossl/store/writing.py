@@ -1,0 +1,215 @@
+"""Writing a cutout store: shard by shard, each renamed into place when complete, and `store.json` last of all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+import radiossl
+from radiossl.io.checksums import FILES, folder_checksums
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, write_json
+from radiossl.io.locks import only_writer
+from radiossl.io.parts import GOES_ON, write_parts
+from radiossl.io.signals import on_stop
+from radiossl.store.schema import FORMAT, PARTIAL, VERSION
+from radiossl.store.store import CutoutStore, Shard, open_store
+
+#: Uncompressed pixels per shard: large enough for sequential reads, small enough to lose little on interruption.
+SHARD_BYTES = 256 * 2**20
+Job = TypeVar("Job")
+
+
+class EmptyStoreError(RadiosslError):
+    """No cutout passed the selection, so that no store was written."""
+
+
+class FinishedStoreError(RadiosslError):
+    """The very same call has written this store before."""
+
+
+def write_store(
+    path: str | os.PathLike[str],
+    jobs: Sequence[Job],
+    batches: Callable[[Job], Iterable[pa.RecordBatch]],
+    schema: pa.Schema,
+    provenance: dict[str, Any],
+    *,
+    workers: int | None = 1,
+    scheduler: str | None = None,
+    description: str = "cutting",
+    beside: Callable[[Path, list[str]], None] | None = None,
+) -> CutoutStore:
+    """Write a store, one shard per job; complete it if the same call was interrupted before.
+
+    Parameters
+    ----------
+    path
+        The store's folder. It must not exist, be empty, or hold the unfinished store of the same jobs and provenance.
+    jobs
+        What makes up each shard; must have a stable `repr`, by which an interrupted store is recognised.
+    batches
+        Makes the record batches of a job, of schema `schema`; must be picklable for other processes.
+    schema
+        See `store_schema`.
+    provenance
+        JSON-able record of where the cutouts come from (command, mosaics, parameters).
+    workers, scheduler
+        Who writes shards side by side; see `write_parts`.
+    description
+        Shown before the progress bar.
+    beside
+        Writes further files into the folder, given it and the ids of the cutouts, before the store counts as finished.
+
+    Raises
+    ------
+    FinishedStoreError
+        If the same call was finished before.
+    RadiosslError
+        If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
+    """
+    with only_writer(path), on_stop(GOES_ON):
+        write = partial(write_parts, description=description, workers=workers, scheduler=scheduler)
+        return _write_store(Path(path), jobs, batches, schema, provenance, write, beside)
+
+
+def _write_store(
+    path: Path,
+    jobs: Sequence[Job],
+    batches: Callable[[Job], Iterable[pa.RecordBatch]],
+    schema: pa.Schema,
+    provenance: dict[str, Any],
+    write_shards: Callable[[Sequence[tuple[Path, Job]], Callable[[Path, Job], None]], None],
+    beside: Callable[[Path, list[str]], None] | None,
+) -> CutoutStore:
+    identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
+    _claim(path, identity)
+    remove_strays(path)
+    files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
+    parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
+    try:
+        write_shards(parts, partial(_write_shard, batches=batches, schema=schema))
+    except BaseException:
+        _withdraw(path)
+        raise
+    remove_strays(path)  # of workers that were killed
+    shards = [Shard.open(path / file) for file in files]
+    rows = [shard.table.num_rows for shard in shards]
+    if sum(rows) == 0:
+        for file in files:
+            (path / file).unlink()
+        (path / PARTIAL).unlink()
+        path.rmdir()
+        raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
+    _write_huggingface_files(path, files, schema, identity)
+    if beside is not None:
+        beside(path, [name for shard in shards for name in shard.table.column("cutout_id").to_pylist()])
+    write_json(
+        path / "store.json",
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "radiossl_version": radiossl.__version__,
+            "count": sum(rows),
+            "columns": schema.names,
+            "shards": [
+                {"file": file, "rows": count, "bytes": (path / file).stat().st_size}
+                for file, count in zip(files, rows, strict=True)
+            ],
+            "identity": identity,
+            "provenance": provenance,
+            FILES: folder_checksums(path, skip=("store.json", PARTIAL)),
+        },
+        seal=True,
+    )
+    (path / PARTIAL).unlink(missing_ok=True)
+    return open_store(path)
+
+
+def _withdraw(path: Path) -> None:
+    """Remove the beginnings of a store that has no finished shard yet; there is nothing to go on with."""
+    if any(path.glob("data-*.arrow")):
+        return
+    remove_strays(path)
+    (path / PARTIAL).unlink(missing_ok=True)
+    with suppress(OSError):  # a worker may still be writing
+        path.rmdir()
+
+
+def _claim(path: Path, identity: str) -> None:
+    """Make `path` the unfinished store `identity`, or raise if it holds anything else."""
+    if path.exists() and not path.is_dir():
+        raise RadiosslError(f"{path}: is a file, a folder to write the store into was expected")
+    if (path / PARTIAL).exists():  # it goes last: a run that was killed just before is completed too
+        if read_json(path / PARTIAL).get("identity") != identity:
+            raise RadiosslError(
+                f"{path}: holds an unfinished store of another command; finish that one or delete the folder"
+            )
+        return
+    if (path / "store.json").exists():
+        same = read_json(path / "store.json").get("identity") == identity
+        raise (FinishedStoreError if same else RadiosslError)(
+            f"{path}: holds a finished store already; choose another --out or delete it"
+        )
+    if path.exists() and not all(map(is_temporary, path.iterdir())):
+        raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        write_json(path / PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
+    except (OSError, RadiosslError) as error:
+        with suppress(OSError):
+            path.rmdir()
+        if isinstance(error, RadiosslError):
+            raise
+        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+
+
+def _write_shard(
+    file: Path, job: Job, *, batches: Callable[[Job], Iterable[pa.RecordBatch]], schema: pa.Schema
+) -> None:
+    with (
+        atomic_file(file) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_stream(sink, schema) as writer,
+    ):
+        for batch in batches(job):
+            writer.write_batch(batch)
+
+
+def _write_huggingface_files(path: Path, files: Sequence[str], schema: pa.Schema, identity: str) -> None:
+    """Write the two files by which `datasets.load_from_disk` knows the folder."""
+    from datasets import Features
+
+    write_json(path / "dataset_info.json", {"features": Features.from_arrow_schema(schema).to_dict()})
+    write_json(
+        path / "state.json",
+        {
+            "_data_files": [{"filename": file} for file in files],
+            "_fingerprint": identity[:16],
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        },
+    )
+
+
+def shard_jobs(sizes: Sequence[tuple[Job, int]]) -> list[list[Job]]:
+    """Group consecutive `(job, number of pixels)` into shards of about `SHARD_BYTES`."""
+    shards: list[list[Job]] = []
+    room = 0.0
+    for job, pixels in sizes:
+        if not shards or room < 4 * pixels:
+            shards.append([])
+            room = SHARD_BYTES
+        shards[-1].append(job)
+        room -= 4 * pixels
+    return shards
