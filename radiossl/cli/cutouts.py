@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from radiossl.cli.cluster import Scheduler
+from radiossl.cli.options import Delimiter, Encoding, TableOption
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.angles import parse_arcsec
 
@@ -108,11 +109,9 @@ def sources(
     frame: Annotated[
         str | None, typer.Option(help="Frame of the positions, whatever the file says: icrs, fk5, fk4, galactic...")
     ] = None,
-    delimiter: Annotated[
-        str | None, typer.Option(help="What separates the columns of a text file: one character, tab or space.")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")] = None,
-    table: Annotated[str | None, typer.Option(help="Which table of a FITS file or VOTable, by name or number.")] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    table: TableOption = None,
     max_blank: MaxBlank = 0.4,
     hdu: Hdu = None,
     workers: Workers = None,

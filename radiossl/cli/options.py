@@ -27,3 +27,11 @@ Where = Annotated[
     str | None,
     typer.Option("--where", metavar="EXPRESSION", help="Only rows for which this holds, e.g. 'las_arcsec > 20'."),
 ]
+Delimiter = Annotated[
+    str | None,
+    typer.Option("--delimiter", help="What separates the columns of a text file: one character, tab or space."),
+]
+Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a text file, such as latin-1.")]
+TableOption = Annotated[
+    str | None, typer.Option("--table", help="Which table of a FITS file or VOTable, by name or number.")
+]

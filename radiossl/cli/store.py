@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from radiossl.cli.options import Delimiter, Encoding, TableOption
 from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -107,12 +108,16 @@ def join(
     ],
     out: Out,
     column: Annotated[list[str] | None, typer.Option(help="Column to take, repeatable; all if not given.")] = None,
+    delimiter: Delimiter = None,
+    encoding: Encoding = None,
+    which: TableOption = None,
 ) -> None:
     """Copy a store with the columns of a table, such as labels; names that every store has get the prefix cat_."""
     from radiossl.store.derive import join_table
 
     store_column, _, table_column = on.partition("=")
-    columns = _table_columns(table, table_column or store_column, column, store_column)
+    reading = {"delimiter": delimiter, "encoding": encoding, "table": which}
+    columns = _table_columns(table, table_column or store_column, column, store_column, reading)
     joined, matched = join_table(store, columns, store_column, out, table_name=table.name)
     typer.echo(f"{out}: {len(joined)} cutouts, {matched} of them with a row in {table.name}")
 
@@ -193,12 +198,14 @@ def _mask_of(rows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _table_columns(path: Path, key: str, wanted: list[str] | None, key_in_store: str) -> pa.Table:
+def _table_columns(
+    path: Path, key: str, wanted: list[str] | None, key_in_store: str, reading: dict[str, str | None]
+) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
     from radiossl.io.tables import read_table
     from radiossl.store.schema import BASE_SCHEMA
 
-    table = read_table(path)
+    table = read_table(path, **reading)
     for name in [key, *(wanted or [])]:
         if name not in table.column_names:
             raise RadiosslError(f"{path}: no column {name!r}; there are {', '.join(table.column_names)}")

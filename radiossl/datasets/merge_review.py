@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from radiossl.datasets.merge_entries import Entries, Pair, entry_name
-from radiossl.io.csv_cells import unguarded
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
+from radiossl.io.text_tables import read_text_table
+from radiossl.io.values import as_texts
 
 _YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0")
 _PAIR = ("parent_a", "id_a", "parent_b", "id_b")
@@ -52,12 +52,14 @@ def read_review(path: Path, entries: Entries) -> dict[tuple[int, int], Decision]
 
 
 def _lines(path: Path) -> Iterator[dict[str, str]]:
-    with existing_file(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in (*_PAIR, "same") if name not in (reader.fieldnames or ())]
-        if missing:
-            raise RadiosslError(f"{path}: no column {missing[0]!r}; expected a review list of a merge")
-        yield from ({name: unguarded(cell) for name, cell in line.items()} for line in reader)
+    content = read_text_table(existing_file(path))
+    names = content.table.column_names
+    missing = [name for name in (*_PAIR, "same") if name not in names]
+    if missing:
+        raise RadiosslError(f"{path}: no column {missing[0]!r}; expected a review list of a merge")
+    columns = [as_texts(content.written.get(name, content.table.column(name))) for name in names]
+    for values in zip(*columns, strict=True):
+        yield {name: value or "" for name, value in zip(names, values, strict=True)}
 
 
 class Groups:

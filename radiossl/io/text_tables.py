@@ -7,7 +7,7 @@ import gzip
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, cast
 
@@ -16,10 +16,10 @@ from pyarrow import csv as arrow_csv
 
 from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.tables import TableContent, renamed_twins
+from radiossl.io.tables import TableContent, renamed_twins, table_content
 from radiossl.io.values import clean_texts, typed
 
-_HEAD_LINES = 1000
+_HEAD_ROWS = 100
 _NAMED_DELIMITERS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "\\t": "\t"}
 _NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|nan", re.IGNORECASE)
 _DASHES = re.compile(r"-+|=+|:?-+:?")
@@ -29,6 +29,7 @@ _UNIT = re.compile(
 )
 _SYSTEM = re.compile(r"#\s*coosys\s.*?(eq_FK[45]\s+[BJ]?[\d.]+|ICRS|galactic)", re.IGNORECASE)
 _EQUINOX = re.compile(r"#.*?\bequinox\s*[:=]\s*([BJ]?)(\d{4}(?:\.\d*)?)", re.IGNORECASE)
+_IPAC_TYPES = {"char", "c", "int", "i", "long", "l", "double", "d", "float", "f", "real", "r", "date"}
 #: Aegean's simple listing heads its columns with names of which several are the same.
 _AEGEAN = "#isl,src"
 _AEGEAN_COLUMNS = (
@@ -47,33 +48,45 @@ class _Layout:
     units: dict[str, str]
     comments: tuple[str, ...]
 
+    @property
+    def nameless(self) -> list[str]:
+        """Columns without a name in the file."""
+        return [name for number, name in enumerate(self.names, start=1) if name == f"column_{number}"]
+
 
 def read_text_table(path: Path, delimiter: str | None = None, encoding: str | None = None) -> TableContent:
     """Read a text table, see `radiossl.io.tables.read_table_content`."""
-    head, coding = _head(path, encoding)
-    if head[:1] and head[0].startswith("# %ECSV"):
-        from radiossl.io.tables import _read_astropy
-
-        return _read_astropy(path, "ecsv", None)
-    if any("byte-by-byte" in line.lower() for line in head[:200]):
-        return _read_byte_by_byte(path)
-    layout = _layout(path, head, _NAMED_DELIMITERS.get(delimiter or "", delimiter))
-    notes = []
     try:
-        texts = _rows(path, layout, coding)
+        return _read(path, delimiter, encoding or _encoding(path))
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        if "UTF8" not in str(error) and "utf-8" not in str(error):
+        if "UTF8" not in str(error) and not isinstance(error, UnicodeDecodeError):
             raise
         if encoding is not None:
             raise RadiosslError(f"{path}: is not in the encoding {encoding}; name another with --encoding") from None
-        texts = _rows(path, layout, "latin-1")
-        notes = ["is not in UTF-8 and was read as Latin-1; name another encoding with --encoding"]
+    except LookupError:
+        raise RadiosslError(f"--encoding {encoding}: unknown; expected one such as utf-8 or latin-1") from None
+    content = _read(path, delimiter, "latin-1")
+    note = "is not in UTF-8 and was read as Latin-1; name another encoding with --encoding"
+    return replace(content, notes=(note, *content.notes))
+
+
+def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
+    head = _head(path, encoding)
+    if (known := _astropy_format(head)) is not None:
+        from astropy.table import Table
+
+        return table_content(Table.read(path, format=known))
+    layout = _layout(path, head, _NAMED_DELIMITERS.get(delimiter or "", delimiter))
+    texts = _rows(path, layout, encoding)
     columns, written = {}, {}
     for name in texts.column_names:
         text = clean_texts(texts.column(name))
+        if name in layout.nameless and text.null_count == len(text):  # rows that end in a delimiter
+            continue
         columns[name] = typed(text)
         if columns[name].type != text.type:
             written[name] = text
+    notes = []
     if delimiter is None and layout.delimiter != "," and path.name.lower().removesuffix(".gz").endswith(".csv"):
         notes.append(f"columns are separated by {layout.delimiter!r}; name another with --delimiter")
     frame = _frame(layout.comments)
@@ -87,26 +100,44 @@ def read_text_table(path: Path, delimiter: str | None = None, encoding: str | No
     )
 
 
+def _astropy_format(head: Sequence[str]) -> str | None:
+    """What astropy calls the format of a text file that describes itself, None for all others."""
+    if head[:1] and head[0].startswith("# %ECSV"):
+        return "ascii.ecsv"
+    if any("byte-by-byte" in line.lower() for line in head):  # of the AAS or CDS
+        return "ascii.mrt"
+    return "ascii.ipac" if _is_ipac(head) else None
+
+
+def _is_ipac(head: Sequence[str]) -> bool:
+    """Whether this is a table of IPAC: keywords after backslashes, then lines of names and of types between bars."""
+    lines = [line for line in head if line.strip() and not line.startswith("\\")][:2]
+    types = {kind.strip().lower() for kind in lines[1].strip().strip("|").split("|")} if len(lines) == 2 else set()
+    return bool(types) and types <= _IPAC_TYPES and all(line.startswith("|") for line in lines)
+
+
 def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _head(path: Path, encoding: str | None) -> tuple[list[str], str]:
-    """The first lines, and the encoding of the file as Arrow is to be told it."""
+def _encoding(path: Path) -> str:
     with _opened(path) as file:
-        start = file.read(4)
-        wide = start.startswith((b"\xff\xfe", b"\xfe\xff"))
-        coding = encoding or ("utf-16" if wide else "utf-8")
-        file.seek(0)
-        try:
-            reader = io.TextIOWrapper(file, encoding=coding, errors="replace")
-        except LookupError:
-            raise RadiosslError(f"--encoding {encoding}: unknown; expected one such as utf-8 or latin-1") from None
-        head = [line.rstrip("\r\n") for line, _ in zip(reader, range(_HEAD_LINES), strict=False)]
-        reader.detach()
+        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
+
+
+def _head(path: Path, encoding: str) -> list[str]:
+    """The lines before the first row of the table, and some more."""
+    head: list[str] = []
+    rows = 0
+    with _opened(path) as file, io.TextIOWrapper(file, encoding=encoding) as reader:
+        for line in reader:
+            head.append(line.rstrip("\r\n"))
+            rows += bool(line.strip()) and not line.lstrip().startswith("#")
+            if rows >= _HEAD_ROWS:
+                break
     if head:
         head[0] = head[0].removeprefix("\ufeff")
-    return head, coding
+    return head
 
 
 # The layout -----------------------------------------------------------------------------------------------------------
@@ -260,12 +291,3 @@ def _rows_between_blanks(path: Path, layout: _Layout, encoding: str) -> pa.Table
             rows.append(fields)
     columns = list(zip(*rows, strict=True)) or [()] * width
     return pa.table({name: pa.array(column, pa.string()) for name, column in zip(layout.names, columns, strict=True)})
-
-
-def _read_byte_by_byte(path: Path) -> TableContent:
-    """Read a machine-readable table of the AAS or CDS, whose head describes its columns byte by byte."""
-    from astropy.table import Table
-
-    from radiossl.io.tables import table_content
-
-    return table_content(Table.read(path, format="ascii.mrt"))

@@ -23,7 +23,8 @@ _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eEdD][+-]?[0-9]+)?$|^[+-]?(inf|Inf
 #: Looks like a number but is somebody's name: 00123, 1E0657.
 _LEADING_ZERO = r"^[+-]?0[0-9]+$"
 _NAME_LIKE = r"[eE]0[0-9]{2,}$|^[+-]?[0-9]{17,}$"
-_TRUTH = ("true", "false", "True", "False", "TRUE", "FALSE")
+_TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
+_SAMPLE = 200
 
 
 def as_text(value: Any) -> str | None:
@@ -64,6 +65,10 @@ def as_texts(values: Iterable[Any] | pa.Array | pa.ChunkedArray) -> NDArray[np.o
     ['FRI', 'FRI', None, None]
     """
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            column = clean_texts(pa.chunked_array([values]) if isinstance(values, pa.Array) else values)
+            missing = pc.is_in(column, pa.array(sorted(_MISSING_TEXTS), column.type))
+            return np.array(pc.if_else(missing, pa.scalar(None, column.type), column).to_pylist() or [], dtype=object)
         values = values.to_pylist()
     elif isinstance(values, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(values)
@@ -93,7 +98,8 @@ def decoded(text: bytes) -> str:
 
 def clean_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of strings without white space around them, in one Unicode form (NFC), null where empty."""
-    trimmed = pc.utf8_trim_whitespace(pc.utf8_normalize(column, "NFC"))
+    ascii_only = pc.all(pc.string_is_ascii(column), min_count=0).as_py()
+    trimmed = pc.utf8_trim_whitespace(column if ascii_only else pc.utf8_normalize(column, "NFC"))
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
 
 
@@ -108,25 +114,45 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     >>> [str(typed(pa.chunked_array([texts])).type) for texts in (["1", "NA"], ["1.5", "2"], ["007", "12"], ["NA"])]
     ['int64', 'double', 'string', 'string']
     """
-    present = column.filter(pc.invert(pc.is_in(column, pa.array(MISSING_NUMBERS, column.type)))).drop_null()
-    if len(present) == 0:
+    values = _without_missing(column)
+    present = values.drop_null()
+    sample = present.slice(0, _SAMPLE)  # most columns of text show what they are at once
+    if len(present) == 0 or not (_all(sample, _NUMBER) or _all(sample, _TRUTH)):
         return column
-    if pc.all(pc.is_in(present, pa.array(_TRUTH, column.type))).as_py():
-        return pc.equal(pc.utf8_lower(_without_missing(column)), "true")
-    if _all(present, _WHOLE):
-        if _any(present, _LEADING_ZERO):
-            return column
+    if _all(sample, _TRUTH):
+        return pc.equal(pc.utf8_lower(values), "true") if _all(present, _TRUTH) else column
+    try:
+        found = values.cast(pa.int64())
+    except pa.ArrowInvalid:
+        pass
+    else:
+        return column if _any(_starting_with_zero(present), _LEADING_ZERO) else found
+    if _all(sample, _WHOLE) and _all(present, _WHOLE):  # with a plus sign, or beyond 64 bits: the name of something
         try:
-            return pc.replace_substring_regex(_without_missing(column), r"^\+", "").cast(pa.int64())
-        except pa.ArrowInvalid:  # beyond 64 bits: the name of something
+            return column if _any(present, _LEADING_ZERO) else _unsigned(values).cast(pa.int64())
+        except pa.ArrowInvalid:
             return column
-    if not _all(present, _NUMBER) or _any(present, _NAME_LIKE):
+    try:
+        found = _floats(values)
+    except pa.ArrowInvalid:
         return column
-    if _any(present, _LEADING_ZERO) and not _any(present, r"\."):
+    names = present.filter(pc.invert(pc.match_substring(present, ".")))  # with a point it is a number
+    exponents = present.filter(pc.match_substring(present, "e", ignore_case=True))
+    if _any(names, _LEADING_ZERO) and len(names) == len(present):
         return column
-    numbers = _floats(_without_missing(column))
-    spelt = pc.match_substring_regex(column, "(?i)inf")
-    return column if pc.any(pc.and_(pc.is_inf(numbers), pc.invert(spelt))).as_py() else numbers
+    if _any(names, _NAME_LIKE) or _any(exponents, _NAME_LIKE):
+        return column
+    infinite = values.filter(pc.is_inf(found))
+    return column if len(infinite) and not _all(infinite, "(?i)inf") else found
+
+
+def _starting_with_zero(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    signed = pc.or_(pc.starts_with(column, "-"), pc.starts_with(column, "+"))
+    return column.filter(pc.or_(pc.starts_with(column, "0"), signed))
+
+
+def _unsigned(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.replace_substring_regex(column, r"^\+", "")
 
 
 def numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
@@ -136,10 +162,10 @@ def numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
         return np.array(column.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return None
-    present = _without_missing(clean_texts(column))
-    if not _all(present.drop_null(), _NUMBER):
+    try:
+        return np.array(_floats(_without_missing(clean_texts(column))).to_numpy(zero_copy_only=False), dtype=np.float64)
+    except pa.ArrowInvalid:
         return None
-    return np.array(_floats(present).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _without_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -148,8 +174,11 @@ def _without_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    plain = pc.replace_substring_regex(pc.replace_substring_regex(column, "[dD]", "e"), r"^\+", "")
-    return plain.cast(pa.float64())
+    """Numbers as Fortran writes them too, 1D-3."""
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return pc.replace_substring_regex(column, "^([+-]?[0-9.]+)[dD]", r"\1e").cast(pa.float64())
 
 
 def _all(column: pa.ChunkedArray, pattern: str) -> bool:

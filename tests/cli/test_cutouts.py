@@ -165,7 +165,7 @@ def test_names_with_zeros_are_joined_as_they_are_written(mosaics, tmp_path, caps
     Table({"id": ["00123", "45000"], "label": ["FRI", "FRII"]}).write(tmp_path / "lab.fits")
     source = ["--catalogue", tmp_path / "z.csv", "--size", "40"]
     assert run(capsys, "cutouts", "sources", mosaics, *source, "--out", tmp_path / "a")[0] == 0
-    joining = [tmp_path / "a", tmp_path / "lab.fits", "--on", "cutout_id=id", "--out", tmp_path / "b"]
+    joining = [tmp_path / "a", tmp_path / "lab.fits", "--on", "cutout_id=id", "--out", tmp_path / "b", "--table", "1"]
     assert run(capsys, "store", "join", *joining)[0] == 0
     store = open_store(tmp_path / "b")
     assert store.column("cutout_id").tolist() == ["00123", "45000"]

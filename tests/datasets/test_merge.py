@@ -286,3 +286,17 @@ def test_the_real_catalogue_taken_apart_and_merged_again(real_data):
     complete = ["mirabest", "frdeep", "at17", "mbhybrid", "contradiction", "basic_label"]
     expected = {row["name"]: [row[name] for name in complete] for row in table.to_pylist()}
     assert {row["name"]: [row[name] for name in complete] for row in merged.table.to_pylist()} == expected
+
+
+def test_a_list_that_a_spreadsheet_has_saved_is_taken_back(tmp_path):
+    """With semicolons and in Latin-1; ids are compared as they are written."""
+    sky = {"ra_deg": np.array([10.0]), "dec_deg": np.array([0.0]), "extent_arcsec": None}
+    columns = pa.table({"kind": ["FRI"]})
+    parents = [
+        ParentCatalogue(name, Catalogue(name, np.array([id_], dtype=object), columns=columns, **sky), {name: "kind"})
+        for name, id_ in (("A", "007"), ("B", "Mädler"))
+    ]
+    path = tmp_path / "review.csv"
+    path.write_bytes("parent_a;id_a;parent_b;id_b;same\nA;007;B;Mädler;no\n".encode("latin-1"))
+    assert merge_catalogues(parents).table.num_rows == 1
+    assert merge_catalogues(parents, reviewed=path).table.num_rows == 2

@@ -91,6 +91,28 @@ def test_columns_of_the_same_name_and_without_one(tmp_path):
     assert read_table(write(tmp_path / "a.csv", ",ra,ra\n1,2,3\n")).column_names == ["column_1", "ra", "ra_2"]
 
 
+def test_a_header_of_another_encoding(tmp_path):
+    path = write(tmp_path / "a.csv", "name,µJy\nb,1\n", "latin-1")
+    assert read_table(path).column_names == ["name", "µJy"]
+
+
+def test_columns_without_name_and_values_are_left_out(tmp_path):
+    assert values(read_table(write(tmp_path / "a.csv", "a,b,\nx,1,\ny,2,\n"))) == {"a": ["x", "y"], "b": [1, 2]}
+    assert values(read_table(write(tmp_path / "a.txt", "| a | b |\n| x | 1 |\n"))) == {"a": ["x"], "b": [1]}
+
+
+def test_any_number_of_comments_before_the_table(tmp_path):
+    comments = "".join(f"# line {number}\n" for number in range(5000))
+    assert values(read_table(write(tmp_path / "a.csv", f"{comments}a,b\nx,1\n"))) == {"a": ["x"], "b": [1]}
+
+
+def test_a_table_of_ipac(tmp_path):
+    text = "\\fixlen = T\n| ra      | name  |\n| double  | char  |\n| deg     |       |\n| null    | null  |\n"
+    content = read_table_content(write(tmp_path / "a.tbl", f"{text}  187.5     00123  \n  null      b      \n"))
+    assert values(content.table) == {"ra": [187.5, None], "name": ["00123", "b"]}
+    assert content.units == {"ra": "deg"}
+
+
 def test_gzipped_text(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(gzip.compress(b"# from\na,b\nx,1\n"))

@@ -318,6 +318,11 @@ def test_degrees_minutes_and_seconds_of_right_ascension_are_not_hours(tmp_path):
         read(tmp_path, "c.csv", "ra,dec\n12h30m00s,12h30m00s\n")
 
 
+def test_sexagesimal_degrees_where_the_unit_is_given(tmp_path):
+    at(read(tmp_path, "c.csv", "ra,dec\n187:30:00,12:30:00\n", position_unit="deg"), 187.5, 12.5)
+    at(read(tmp_path, "c.csv", "ra,dec\n12:30:00,12:30:00\n", position_unit="hours"), 187.5, 12.5)
+
+
 # Which column ---------------------------------------------------------------------------------------------------------
 
 

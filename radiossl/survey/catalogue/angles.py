@@ -95,10 +95,13 @@ def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: s
         return values * per
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
         raise RadiosslError(f"{path}: column {name!r} is {column.type}, numbers were expected")
-    return _parsed(path, name, as_texts(column), per, is_ra=is_ra)
+    in_degrees = unit is not None and per == 1.0 and not hours
+    return _parsed(path, name, as_texts(column), per, hours=is_ra and not in_degrees, is_ra=is_ra)
 
 
-def _parsed(path: str, name: str, texts: Iterable[str | None], per: float, *, is_ra: bool) -> NDArray[np.float64]:
+def _parsed(
+    path: str, name: str, texts: Iterable[str | None], per: float, *, hours: bool, is_ra: bool
+) -> NDArray[np.float64]:
     found = list(texts)
     values = np.full(len(found), np.nan)
     for row, text in enumerate(found):
@@ -108,7 +111,7 @@ def _parsed(path: str, name: str, texts: Iterable[str | None], per: float, *, is
         sign, whole, mark, minutes, seconds = match.groups() if match else ("",) * 5
         if match and (mark != "h" or is_ra) and ("." not in minutes or seconds is None):
             # Right ascensions are in hours, unless they say that they are not.
-            factor = 15.0 if is_ra and mark not in ("d", "°") else 1.0
+            factor = 15.0 if mark == "h" or (hours and mark not in ("d", "°")) else 1.0
             value = _sum(path, name, row, int(whole), float(minutes), float(seconds or 0)) * factor
             values[row] = -value if sign and sign != "+" else value
             continue

@@ -218,11 +218,13 @@ def _maybe_hours(column: str | Parts, ra_deg: NDArray[np.float64], unit: str | N
 def _ids(
     content: TableContent, column: str | None, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]
 ) -> tuple[NDArray[Any], str | None, int]:
-    from_position = position_ids(ra_deg, dec_deg)
     if column is None:
-        return unique_ids(from_position)[0], None, len(from_position) - len(set(from_position))
+        ids, repeated = unique_ids(position_ids(ra_deg, dec_deg))
+        return ids, None, repeated
     names = as_texts(content.written.get(column, content.table.column(column)))
-    ids, repeated = unique_ids(name or fallback for name, fallback in zip(names, from_position, strict=True))
+    nameless = np.array([name is None for name in names], dtype=bool)
+    names[nameless] = position_ids(ra_deg[nameless], dec_deg[nameless])
+    ids, repeated = unique_ids(names.tolist())
     return ids, column, repeated
 
 
