@@ -1,40 +1,30 @@
-"""Keys and the address of the page, in the few lines of script that are our own.
-
-Neither Panel nor Bokeh tells of keys, and Panel's `Location` puts every step into the browser's history twice.
-"""
+"""What only the browser knows: keys, the address, the system's theme, the person's name, a lost connection."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import param
+from bokeh.models import CustomJS
 from panel.custom import JSComponent
+
+#: Of a page's document; the script listens for it.
+_LOST = 'window.dispatchEvent(new Event("radiossl-lost"))'
 
 
 class Browser(JSComponent):
-    """Tells which key was pressed, unless into a field or beside Ctrl, Alt or Cmd; reads and writes the address."""
+    """Reports keys, unless pressed in a field or with Ctrl, Alt or Cmd; reads and writes the address and the name."""
 
     pressed = param.List(default=["", 0], doc="The key, and how many were pressed: the same one twice is two events.")
     fragment = param.String(default="", doc="The address from its # on.")
+    query = param.String(default="", doc="The address between ? and #, without token and theme.")
+    theme = param.String(default="dark", doc="Theme of this page.")
+    who = param.String(default="", doc="Name of the person, remembered by the browser.")
 
-    _esm = """
-    export function render({ model, el }) {
-      el.style.display = "none";
-      const key = (event) => {
-        const field = event.composedPath()[0];
-        if (event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
-        if (/^(INPUT|TEXTAREA|SELECT)$/.test(field.tagName ?? "")) return;
-        if (!/^([1-5]|ArrowLeft|ArrowRight)$/.test(event.key)) return;
-        event.preventDefault();
-        model.pressed = [event.key, model.pressed[1] + 1];
-      };
-      const read = () => { model.fragment = window.location.hash; };
-      const write = () => { if (window.location.hash !== model.fragment) window.location.hash = model.fragment; };
-      window.addEventListener("keydown", key);
-      window.addEventListener("hashchange", read);
-      model.on("fragment", write);
-      model.on("remove", () => {
-        window.removeEventListener("keydown", key);
-        window.removeEventListener("hashchange", read);
-      });
-      if (window.location.hash) read();
-    }
-    """
+    _esm = Path(__file__).with_name("browser.js")
+
+
+def announce_loss(document: Any) -> None:
+    """Have the browser tell the script when the connection of this document is lost."""
+    document.js_on_event("connection_lost", CustomJS(code=_LOST))

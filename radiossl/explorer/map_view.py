@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import panel as pn
 from bokeh.events import MouseLeave, MouseMove, RangesUpdate, Reset, SelectionGeometry, Tap
-from bokeh.models import ColumnDataSource, LassoSelectTool, Range1d, WheelZoomTool
+from bokeh.models import BoxZoomTool, ColumnDataSource, LassoSelectTool, Range1d, WheelZoomTool
 from bokeh.plotting import figure
 from numpy.typing import NDArray
 
-from radiossl.explorer.drawing import Colours, draw_raster, legend_html, point_colours
+from radiossl.explorer.drawing import Colours, Limits, draw_raster, legend_html, point_colours
 from radiossl.explorer.page_state import NO_COLOUR, PageState
 from radiossl.explorer.selection import rows_in_polygon
 from radiossl.explorer.style import column, html_pane
@@ -25,7 +25,7 @@ REACH_PX = 14
 #: Before a hovered cutout or a new raster is sent, in milliseconds: the last movement of many counts.
 _HOVER_MS, _REDRAW_MS = 30, 90
 _CARD_PX = 210
-#: The axes of a map differ in scale: of so many nearest sources the one that is nearest in pixels is meant.
+#: Until the page says how large it is the axes may differ in scale: of these nearest sources the nearest in pixels.
 _CANDIDATES = 12
 #: Size of the first raster, until the page says how large it is.
 _FIRST_SIZE = (760, 720)
@@ -51,16 +51,20 @@ class MapView:
         self._points = ColumnDataSource({"x": [], "y": [], "colour": np.zeros((0,), np.uint32)})
         self._raster = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []})
         self._marks = ColumnDataSource({"x": [], "y": [], "size": [], "colour": []})
+        self._near_marks = ColumnDataSource({"x": [], "y": []})
         self._draw_glyphs()
         self.card = html_pane(kind="rs-card", visible=False, width=_CARD_PX, sizing_mode=None)
         self.legend = html_pane(min_height=40)
         self._fit()
+        if state.limits is not None:
+            self._show_limits(state.limits)
         self._recolour()
         for name, act in (
             ("colour", self._recolour),
             ("selected", self._redraw),
             ("row", self._mark),
             ("map_name", self._move),
+            ("neighbours", self._mark_neighbours),
         ):
             state.param.watch(partial(self._locked, act), [name])
         self._listen()
@@ -68,8 +72,8 @@ class MapView:
     def view(self) -> pn.viewable.Viewable:
         """Return the part of the page."""
         pane = pn.pane.Bokeh(self.figure, sizing_mode="stretch_both", theme=None)
-        frame = column(pane, self.card, kind="rs-map", sizing_mode="stretch_both", min_height=420)
-        return column(frame, self.legend, sizing_mode="stretch_both")
+        frame = column(pane, self.card, kind="rs-map", sizing_mode="stretch_both", min_height=300)
+        return column(frame, self.legend, kind="rs-map-part", sizing_mode="stretch_both")
 
     @property
     def coordinates(self) -> NDArray[np.float32]:
@@ -83,7 +87,7 @@ class MapView:
             sizing_mode="stretch_both",
             x_range=Range1d(),
             y_range=Range1d(),
-            tools="pan,box_zoom,reset",
+            tools="pan,reset",
             toolbar_location="left",
             background_fill_alpha=0,
             border_fill_alpha=0,
@@ -94,7 +98,7 @@ class MapView:
             stylesheets=["* { outline: none !important; }"],  # no frame around the map that was clicked
         )
         wheel = WheelZoomTool()
-        made.add_tools(wheel, LassoSelectTool(renderers=[], continuous=False))
+        made.add_tools(wheel, BoxZoomTool(match_aspect=True), LassoSelectTool(renderers=[], continuous=False))
         made.toolbar.active_scroll = wheel
         made.toolbar.logo = None
         made.axis.visible = False  # the axes of a map mean nothing by themselves
@@ -116,6 +120,9 @@ class MapView:
                 nonselection_fill_alpha=1.0,
             )
         self.figure.scatter(
+            "x", "y", source=self._near_marks, size=12, fill_color=None, line_color="#e8590c", line_width=1.2
+        )
+        self.figure.scatter(
             "x", "y", source=self._marks, size="size", fill_color=None, line_color="colour", line_width=2.5
         )
 
@@ -129,17 +136,31 @@ class MapView:
 
     def _fit(self) -> None:
         """Show the whole map."""
-        left, right, bottom, top = map_limits(self.coordinates)
-        self._home = (left, right, bottom, top)
+        left, right, bottom, top = self._home = self._equal_axes(map_limits(self.coordinates))
         x, y = self.figure.x_range, self.figure.y_range
         x.update(start=left, end=right, reset_start=left, reset_end=right)
         y.update(start=bottom, end=top, reset_start=bottom, reset_end=top)
         self._limits = self._home
 
+    def _equal_axes(self, limits: Limits) -> Limits:
+        """Widen limits so that a step to the right is as far as a step up, whatever the shape of the window."""
+        left, right, bottom, top = limits
+        width, height = self._size
+        scale = max((right - left) / width, (top - bottom) / height) / 2
+        x, y = (left + right) / 2, (bottom + top) / 2
+        return x - scale * width, x + scale * width, y - scale * height, y + scale * height
+
+    def _show_limits(self, limits: Limits) -> None:
+        self.figure.x_range.update(start=limits[0], end=limits[1])
+        self.figure.y_range.update(start=limits[2], end=limits[3])
+        self._limits = limits
+
     def _move(self) -> None:
         self._fit()
+        self.state.limits = None
         self._redraw()
         self._mark()
+        self._mark_neighbours()
 
     def _recolour(self) -> None:
         name = self.state.colour
@@ -183,10 +204,17 @@ class MapView:
         ring = "#ffffff" if self.state.theme.name == "dark" else "#000000"
         self._marks.data = {"x": [x, x], "y": [y, y], "size": [18, 24], "colour": ["#e8590c", ring]}
 
+    def _mark_neighbours(self) -> None:
+        rows = self.state.neighbours
+        places = np.zeros((0, 2)) if rows is None else self.coordinates[rows]
+        self._near_marks.data = {"x": places[:, 0], "y": places[:, 1]}
+
     # Events -----------------------------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        on = self.figure.on_event
+        def on(event: Any, act: Callable[[Any], None]) -> None:
+            self.figure.on_event(event, self.state.guarded(act))
+
         on(MouseMove, lambda event: self._later("hover", event, self._hover, _HOVER_MS))
         on(MouseLeave, lambda _: self._leave())
         on(Tap, self._tap)
@@ -204,15 +232,20 @@ class MapView:
         self._pending[what] = event
         document = pn.state.curdoc
         if document is not None:
-            document.add_timeout_callback(lambda: act(self._pending.pop(what)), wait_ms)
+            document.add_timeout_callback(self.state.guarded(lambda: act(self._pending.pop(what))), wait_ms)
 
     def _ranges(self, event: Any) -> None:
         self._limits = (event.x0, event.x1, event.y0, event.y1)
+        self.state.limits = None if np.allclose(self._limits, self._home) else self._limits
         if self.dense:
             self._redraw()
 
     def _resized(self, _: Any) -> None:
-        self._size = (self.figure.inner_width, self.figure.inner_height)
+        self._size = (max(1, self.figure.inner_width), max(1, self.figure.inner_height))
+        limits = self._limits
+        self._fit()
+        if self.state.limits is not None:
+            self._show_limits(self._equal_axes(limits))
         if self.dense:
             self._redraw()
 

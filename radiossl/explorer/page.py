@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from html import escape
 from typing import Any
+from urllib.parse import urlencode
 
 import panel as pn
 
-from radiossl.explorer.browser import Browser
+from radiossl.explorer.browser import Browser, announce_loss
 from radiossl.explorer.drawing import DARK, LIGHT, Theme
 from radiossl.explorer.map_view import MapView
 from radiossl.explorer.maps import MADE
-from radiossl.explorer.page_state import NO_COLOUR, TABS, PageState
+from radiossl.explorer.page_state import FAILED, NO_COLOUR, NOT_SAVED, TABS, PageState
 from radiossl.explorer.pictures import linked_source, notice_html, source_link
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.rating_view import RatingView
@@ -20,8 +21,10 @@ from radiossl.explorer.selection_view import SelectionView
 from radiossl.explorer.session import Session
 from radiossl.explorer.source_view import SourceView
 from radiossl.explorer.style import column, html_pane, page_style, side_by_side, tabs
+from radiossl.io.errors import RadiosslError
 
 _POLL_MS = 1000
+_LONGEST_NAME = 60
 
 
 class Page:
@@ -35,42 +38,52 @@ class Page:
         Dark or light.
     """
 
-    def __init__(self, session: Session, ranking: Ranking, theme: Theme) -> None:
+    def __init__(self, session: Session, ranking: Ranking, theme: Theme, address: str = "") -> None:
         self.session, self.ranking = session, ranking
         self.state = state = PageState(session, ranking, theme)
+        state.restore(address)
         self.map, self.source, self.search = MapView(state), SourceView(state), SearchView(state)
         self.rating, self.selection = RatingView(state), SelectionView(state)
-        self.browser = Browser()
-        self.browser.param.watch(self._key, "pressed")
-        self.browser.param.watch(lambda event: self._follow(event.new), "fragment")
-        self.colour = _choice(state, "colour", [NO_COLOUR, *session.colour_columns()], 170)
-        self.which = _choice(state, "map_name", session.maps.names(), 170)
+        self.source.place = self.rating.place
+        self.browser = Browser(theme=theme.name, who=state.who, query=state.address())
+        self.browser.param.watch(state.guarded(self._key), "pressed")
+        self.browser.param.watch(state.guarded(lambda event: self._follow(event.new)), "fragment")
+        self.browser.param.watch(lambda event: setattr(self.who, "value", event.new), "who")
+        self.colour = choice(state, "colour", [NO_COLOUR, *session.colour_columns()], 170, "colour of the map")
+        self.which = choice(state, "map_name", session.maps.names(), 170, "map")
         self.umap = pn.widgets.Button(name="make a UMAP", width=110, on_click=lambda _: self._start_umap())
         self.umap.visible = session.maps.can_make_umap
-        self.said = html_pane()
+        self.who = pn.widgets.TextInput(placeholder="your name", value=state.who, width=120)
+        self.who.param.watch(lambda event: self._name(event.new), "value")
+        self.said = html_pane(kind="rs-said")
         state.param.watch(lambda event: self._say(event.new), ["message"])
         state.param.watch(lambda event: self._locate(event.new), ["row"])
+        state.param.watch(
+            lambda _: self._write_address(), ["colour", "map_name", "stretch", "colour_map", "tab", "limits"]
+        )
+        self._trouble = ""
         self._had = self._there()
 
     def view(self) -> pn.viewable.Viewable:
         """Return all of it, and begin to look for what comes up beside the page."""
         state = self.state
         head = side_by_side(
-            html_pane(self._title(), sizing_mode=None, width=330),
+            html_pane(self._title(), sizing_mode=None, width=300),
             self.search.field,
+            self.who,
             self.said,
             html_pane(_theme_link(state.theme), sizing_mode=None, width=90),
             kind="rs-head",
             sizing_mode="stretch_width",
         )
         choices = self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks()
-        tools = side_by_side("map", *choices, kind="rs-tools")
+        tools = side_by_side("map", *choices, kind="rs-tools", sizing_mode="stretch_width")
         neighbours = column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)
         parts = neighbours, self.rating.view(), self.search.view(), self.selection.view()
-        lists = tabs(*zip(TABS, parts, strict=True), width=470, sizing_mode="stretch_height")
+        lists = tabs(*zip(TABS, parts, strict=True), active=TABS.index(state.tab), width=470)
         lists.param.watch(lambda event: setattr(state, "tab", TABS[event.new]), "active")
         self.rating.refresh()
-        pn.state.add_periodic_callback(self._poll, _POLL_MS)
+        pn.state.add_periodic_callback(state.guarded(self._poll), _POLL_MS)
         body = side_by_side(
             self.map.view(), self.source.view(), lists, self.browser, kind="rs-body", sizing_mode="stretch_both"
         )
@@ -79,8 +92,8 @@ class Page:
     def _looks(self) -> list[pn.widgets.Select]:
         params = self.state.param
         return [
-            _choice(self.state, "stretch", params.stretch.objects, 90),
-            _choice(self.state, "colour_map", params.colour_map.objects, 100),
+            choice(self.state, "stretch", params.stretch.objects, 90, "stretch of the cutouts"),
+            choice(self.state, "colour_map", params.colour_map.objects, 100, "colours of the cutouts"),
         ]
 
     def _title(self) -> str:
@@ -89,14 +102,24 @@ class Page:
     # What happens ----------------------------------------------------------------------------------------------------
 
     def _say(self, text: str) -> None:
-        self.said.object = notice_html(text, "bad" if text.startswith("NOT SAVED") else "")
+        self.said.object = notice_html(text, "bad" if text.startswith((NOT_SAVED, FAILED)) else "")
+
+    def _name(self, text: str) -> None:
+        name = "".join(letter for letter in text.strip() if letter.isprintable())[:_LONGEST_NAME]
+        self.state.who = self.browser.who = name
+        self.state.message = f"ratings are saved as {name}'s" if name else "ratings are saved without a name"
 
     def _key(self, event: Any) -> None:
         key = str(event.new[0])
         if key.isdigit():
             self.state.rate(int(key))
+        elif key == "u":
+            self.state.undo()
         elif key in ("ArrowRight", "ArrowLeft"):
             self.rating.go(1 if key == "ArrowRight" else -1)
+
+    def _write_address(self) -> None:
+        self.browser.query = self.state.address()
 
     def _locate(self, at: int | None) -> None:
         """Write the source into the address, so that it can be kept, sent and gone back to."""
@@ -121,9 +144,21 @@ class Page:
     def _there(self) -> tuple[Any, ...]:
         """What may have come up since, made by threads and processes beside the page or by another page."""
         session = self.session
-        return session.index is not None, tuple(session.extra), len(self.ranking.order), tuple(session.maps.names())
+        ranking, names = self.ranking.now, tuple(session.maps.names())
+        return session.index is not None, tuple(session.extra), ranking, names, session.ratings.version
+
+    def _refresh_ratings(self) -> None:
+        """Take over what others have rated; say once what is wrong with the file."""
+        try:
+            self.session.ratings.refresh()
+            self._trouble = ""
+        except (RadiosslError, OSError) as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                self.state.fail(error)
 
     def _poll(self) -> None:
+        self._refresh_ratings()
         said = self.session.maps.poll()
         if said and said != self.state.message:
             self.state.message = said
@@ -135,8 +170,10 @@ class Page:
             self.source.show_neighbours()
         if now[1] != before[1]:
             self.colour.options = [NO_COLOUR, *self.session.colour_columns()]
-        if now[2] != before[2]:
+        if now[2] is not before[2]:
             self.rating.refresh()
+        if now[4] != before[4]:
+            self.state.param.trigger("ratings_changed")
         if now[3] != before[3]:
             self.which.options = self.session.maps.names()
             self.which.value = MADE
@@ -144,17 +181,21 @@ class Page:
 
 
 def make_page(session: Session, ranking: Ranking) -> pn.viewable.Viewable:
-    """Return a page for whoever has just opened one; ``?theme=light`` in its address makes it light."""
-    wanted = pn.state.session_args.get("theme", [b""])[0]
-    theme = LIGHT if wanted == b"light" else DARK
+    """Return a page for whoever has just opened one, as its address says and dark or light as the browser's system."""
+    said = {name: values[0].decode(errors="replace") for name, values in pn.state.session_args.items() if values}
+    wanted = said.get("theme") or pn.state.cookies.get("radiossl-theme")
+    theme = LIGHT if wanted == LIGHT.name else DARK
     pn.config.raw_css = [page_style(theme)]
     pn.config.theme = "default" if theme is LIGHT else "dark"  # type: ignore[misc]  # set in a way of Panel's own
-    return Page(session, ranking, theme).view()
+    page = Page(session, ranking, theme, urlencode(said))
+    announce_loss(pn.state.curdoc)
+    pn.config.exception_handler = page.state.fail
+    return page.view()
 
 
-def _choice(state: PageState, name: str, options: list[str], width: int) -> pn.widgets.Select:
-    """A list of which one entry is the page's value of that name."""
-    widget = pn.widgets.Select(options=options, value=getattr(state, name), width=width)
+def choice(state: PageState, name: str, options: list[str], width: int, label: str) -> pn.widgets.Select:
+    """Return a list of which one entry is the page's value of that name; the label is for screen readers."""
+    widget = pn.widgets.Select(options=options, value=getattr(state, name), width=width, description=label)
     widget.param.watch(lambda event: setattr(state, name, event.new), "value")
     return widget
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
+from collections.abc import Callable
 from html import escape
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 import param
 
@@ -16,6 +20,10 @@ from radiossl.report.html import format_value
 from radiossl.report.sheets import STRETCHES
 
 NO_COLOUR = "number of sources"
+#: What of a page its address holds, beside the source.
+IN_ADDRESS = ("colour", "map_name", "stretch", "colour_map", "tab", "limits")
+#: How messages begin of what went wrong, and of a rating that was not saved.
+FAILED, NOT_SAVED = "Something went wrong", "NOT SAVED"
 #: The lists on the right.
 TABS = ("Neighbours", "Anomalies", "Search", "Selection")
 NEIGHBOURS_TAB, ANOMALIES_TAB, SEARCH_TAB, SELECTION_TAB = TABS
@@ -38,13 +46,61 @@ class PageState(param.Parameterized):
     map_name = param.String(doc="Which map is shown.")
     stretch: Any = param.Selector(objects=list(STRETCHES), default="asinh", doc="Of pictures.")
     colour_map: Any = param.Selector(objects=list(COLOUR_MAPS), default=COLOUR_MAPS[0], doc="Of pictures.")
+    neighbours = param.Array(default=None, allow_None=True, doc="Rows of the neighbours that are shown.")
     tab: Any = param.Selector(objects=list(TABS), default=NEIGHBOURS_TAB, doc="Which list is open.")
+    limits: Any = param.Tuple(default=None, length=4, allow_None=True, doc="Part of the map that is shown; None: all.")
+    who = param.String(doc="Name of the person at this page.")
     message = param.String(doc="The last thing there was to say.")
-    rated = param.Event(doc="A source was rated.")
+    rated = param.Event(doc="This page rated a source.")
+    ratings_changed = param.Event(doc="There are other ratings than before, this page's or another's.")
 
     def __init__(self, session: Session, ranking: Ranking, theme: Theme) -> None:
-        super().__init__(map_name=session.maps.names()[0])
+        super().__init__(map_name=session.maps.names()[0], who=session.files.who)
         self.session, self.ranking, self.theme = session, ranking, theme
+        self.colour = session.class_column or NO_COLOUR
+
+    def address(self) -> str:
+        """Return what of the page goes into its address, beside the source: whatever is not as it was at first."""
+        first = {"colour": self.session.class_column or NO_COLOUR, "map_name": self.session.maps.names()[0]}
+        first |= {name: self.param[name].default for name in ("stretch", "colour_map", "tab")}
+        said = {name: getattr(self, name) for name in first if getattr(self, name) != first[name]}
+        if self.limits is not None:
+            said["limits"] = ",".join(f"{limit:.5g}" for limit in self.limits)
+        return urlencode(said)
+
+    def restore(self, address: str) -> None:
+        """Take over what `address` returned; what this session does not know is left out."""
+        said = {name: values[0] for name, values in parse_qs(address).items()}
+        known = {
+            "colour": [NO_COLOUR, *self.session.colour_columns()],
+            "map_name": self.session.maps.names(),
+            **{name: self.param[name].objects for name in ("stretch", "colour_map", "tab")},
+        }
+        self.param.update(**{name: said[name] for name in known if said.get(name) in known[name]})
+        try:
+            limits = tuple(float(limit) for limit in said.get("limits", "").split(","))
+        except ValueError:
+            return
+        if len(limits) == 4 and limits[0] < limits[1] and limits[2] < limits[3] and all(map(math.isfinite, limits)):
+            self.limits = limits
+
+    def guarded(self, act: Callable[..., None]) -> Callable[..., None]:
+        """Return a function that says on the page what went wrong in it, instead of failing unseen."""
+
+        def guard(*arguments: Any) -> None:
+            try:
+                act(*arguments)
+            except Exception as error:
+                self.fail(error)
+
+        return guard
+
+    def fail(self, error: BaseException) -> None:
+        """Say on the page what went wrong, and write the traceback to the terminal."""
+        if not isinstance(error, RadiosslError):
+            logging.getLogger("radiossl").error("the page's program failed", exc_info=error)
+        kind = "" if isinstance(error, RadiosslError) else f"{type(error).__name__}: "
+        self.message = f"{FAILED}: {kind}{str(error)[:300]}"
 
     def image(self, row: int, side: int = LARGE) -> str:
         """Return a source as an HTML picture in the page's stretch and colours."""
@@ -54,6 +110,7 @@ class PageState(param.Parameterized):
     def thumb(self, row: int, caption: str = "", badge: str = "") -> str:
         """Return a source as a small picture that leads to it."""
         url = self.session.picture_url(row, self.stretch, self.colour_map, THUMB)
+        caption = " · ".join(part for part in (caption, self.session.class_of(row)) if part)
         return thumb_html(url, self.session.cutout_id(row), caption, badge, row == self.row)
 
     def card(self, row: int) -> str:
@@ -73,9 +130,25 @@ class PageState(param.Parameterized):
             return
         name = self.session.cutout_id(self.row)
         try:
-            self.session.ratings.add(name, rating)
+            self.session.ratings.add(name, rating, self.who)
         except (RadiosslError, OSError) as error:
-            self.message = f"NOT SAVED: {error}"
+            self.message = f"{NOT_SAVED}: {error}"
             return
-        self.message = f"{name}: rated {rating}, saved"
+        self.message = f"{name}: rated {rating}, saved (U takes it back)"
         self.param.trigger("rated")
+
+    def undo(self) -> None:
+        """Withdraw the last rating of the person at this page, and go to its source."""
+        try:
+            name = self.session.ratings.undo(self.who)
+        except (RadiosslError, OSError) as error:
+            self.message = f"{NOT_SAVED}: {error}"
+            return
+        if name is None:
+            self.message = "there is no rating of yours to take back"
+            return
+        row = self.session.row_of(name)
+        if row is not None:
+            self.row = row
+        self.message = f"{name}: your last rating is taken back"
+        self.param.trigger("ratings_changed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
 
@@ -15,10 +16,37 @@ from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import Prediction, choose, learn, rated_rows, rating_space
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import read_scores
+from radiossl.ratings.rounds import learnt_columns
 
 #: Names of the columns that a ranking adds to those that colour the map.
 SCORE, EXPECTED = "anomaly score", "expected rating"
 PROPOSED = 25
+
+
+@dataclass(frozen=True, eq=False)
+class Order:
+    """An order of all sources.
+
+    Attributes
+    ----------
+    rows : array
+        Rows of the sources, highest first; empty while there are no scores yet.
+    learnt_from : int
+        Ratings that it was learnt from; 0 for the starting scores.
+    method : str
+        How; empty for the starting scores.
+    """
+
+    rows: NDArray[np.int64]
+    learnt_from: int = 0
+    method: str = ""
+
+    @property
+    def heading(self) -> str:
+        """What the list is ordered by, in words."""
+        if not self.learnt_from:
+            return "ranked by anomaly score"
+        return f"ranked by {self.learnt_from} ratings ({self.method})"
 
 
 class Ranking:
@@ -31,16 +59,13 @@ class Ranking:
 
     Attributes
     ----------
-    order
-        Rows of the sources, highest first; empty until `prepare` is done.
-    learnt_from
-        Ratings that the order was learnt from; 0 is that of the starting scores.
+    now : Order
+        The order as it stands; replaced as a whole, so that no list is shown under another's heading.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.order = np.zeros(0, np.int64)
-        self.learnt_from = 0
+        self.now = Order(np.zeros(0, np.int64))
         self.trouble = ""
         self._starting: NDArray[np.float64] | None = None
         self._prediction: Prediction | None = None
@@ -63,7 +88,7 @@ class Ranking:
     def _start(self, scores: NDArray[np.float64]) -> None:
         self._starting = scores
         self.session.extra[SCORE] = scores
-        self.order = np.argsort(-scores, kind="stable")
+        self.now = Order(np.argsort(-scores, kind="stable"))
 
     def learn(self, method: str) -> None:
         """Order the sources by what the ratings teach, see `radiossl.ratings.active_learning.learn`.
@@ -78,10 +103,9 @@ class Ranking:
             rated, values = rated_rows(session.table, session.ratings.last)
             prediction = learn(self._space, rated, values, starting, method=method, seed=session.files.seed)
             table = ranked_table(session.table, prediction, starting, rated, values)
-            self.order = np.lexsort((-starting, -prediction.score))
-            self.learnt_from = len(rated)
             self._prediction, self._table = prediction, table
             session.extra[EXPECTED] = prediction.rating
+            self.now = Order(np.lexsort((-starting, -prediction.score)), len(rated), method)
 
     def proposal(self) -> NDArray[np.int64]:
         """Return the rows that would teach the most if rated next; see `radiossl.ratings.active_learning.choose`."""
@@ -96,15 +120,26 @@ class Ranking:
             ratings = self._table["cutout_id"].map(self.session.ratings.last).astype("Int64")
             return self._table.assign(rating=ratings)
         scores = self._known_scores()
-        frame = self.session.rows_frame(self.order)
+        frame = self.session.rows_frame(self.now.rows)
         names = [name for name in ("cutout_id", "ra_deg", "dec_deg") if name in frame.columns]
-        ranked = frame[names].assign(score=scores[self.order], rating=frame["rating"])
+        ranked = frame[names].assign(score=scores[self.now.rows], rating=frame["rating"])
         ranked.insert(0, "rank", np.arange(1, len(ranked) + 1))
         return ranked
 
     @cached_property
     def _space(self) -> NDArray[np.float32]:
-        return rating_space(self.session.table)
+        return rating_space(self.session.table, learnt_columns(self.session.table, None))
+
+    def why(self, row: int) -> str:
+        """Return why a source is where it is in the list, in words."""
+        if self._starting is None:
+            return ""
+        below = float((self._starting < self._starting[row]).mean())
+        said = f"more unlike the others than {below:.0%} of all sources"
+        if self._prediction is not None:
+            rating, spread = self._prediction.rating[row], self._prediction.spread[row]
+            said = f"expected rating {rating:.1f} ± {spread:.1f} from {self.now.learnt_from} ratings; {said}"
+        return said
 
     def _known_scores(self) -> NDArray[np.float64]:
         if self._starting is None:

@@ -16,6 +16,7 @@ from radiossl.explorer.selection import table_bytes
 from radiossl.explorer.style import column, html_pane, side_by_side
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import METHODS
+from radiossl.ratings.quality import agreement
 from radiossl.ratings.records import HIGHEST, LOWEST
 
 PER_PAGE = 32
@@ -35,6 +36,7 @@ class RatingView:
         self.state = state
         self._rows: NDArray[np.int64] = np.zeros(0, np.int64)
         self._page = 0
+        self._order = state.ranking.now
         self.which = pn.widgets.Select(options=[RANKED, UNRATED, PROPOSED], width=170)
         self.method = pn.widgets.Select(options=sorted(METHODS, key="linear gp blend".find), width=85)
         self.learn = pn.widgets.Button(name="rank by ratings", button_type="primary", on_click=self._learn)
@@ -48,6 +50,7 @@ class RatingView:
         self.which.param.watch(lambda _: self.refresh(), "value")
         state.param.watch(lambda _: self._show(), ["row", "stretch", "colour_map", "tab"])
         state.param.watch(lambda _: self._advance(), ["rated"])
+        state.param.watch(lambda _: self._show(), ["ratings_changed"])
 
     def view(self) -> pn.viewable.Viewable:
         """Return the tab."""
@@ -57,18 +60,23 @@ class RatingView:
 
     def refresh(self) -> None:
         """Take the list from the ranking once more and begin at its top."""
-        ranking = self.state.ranking
+        order = self._order = self.state.ranking.now
         self._page = 0
-        self._rows = ranking.order
+        self._rows = order.rows
         if self.which.value == UNRATED:
             rated = self.state.session.rows_of(self.state.session.ratings.last.index.tolist())
-            self._rows = ranking.order[~np.isin(ranking.order, rated)]
+            self._rows = order.rows[~np.isin(order.rows, rated)]
         elif self.which.value == PROPOSED:
             try:
-                self._rows = ranking.proposal()
+                self._rows = self.state.ranking.proposal()
             except RadiosslError as error:
                 self.state.message = str(error)
         self._show()
+
+    def place(self, row: int) -> str:
+        """Return where a source is in the list that is shown, in words."""
+        here = np.flatnonzero(self._rows == row)
+        return f"place {int(here[0]) + 1:,} of {len(self._rows):,}, {self._order.heading}" if len(here) else ""
 
     def go(self, step: int) -> None:
         """Go to the next source of the list, or the one before."""
@@ -102,7 +110,6 @@ class RatingView:
         if self.state.tab != ANOMALIES_TAB:
             return
         session, ranking = self.state.session, self.state.ranking
-        learnt = f"ranked by {ranking.learnt_from} ratings" if ranking.learnt_from else "ranked by anomaly score"
         if not len(self._rows):
             text = ranking.trouble or "The anomaly scores are being made …"
             self.progress.object = notice_html(text, "bad" if ranking.trouble else "")
@@ -110,8 +117,9 @@ class RatingView:
         start = self._page * PER_PAGE
         shown = self._rows[start : start + PER_PAGE]
         self.progress.object = notice_html(
-            f"{len(session.ratings.last):,} of {len(session):,} rated · {learnt} · places {start + 1:,} to"
-            f" {start + len(shown):,} · keys {LOWEST} to {HIGHEST} rate, ← → move"
+            f"{len(session.ratings.last):,} of {len(session):,} rated · {self._order.heading} · places {start + 1:,} to"
+            f" {start + len(shown):,}{self._agreed()} · keys {LOWEST} (dull) to {HIGHEST} (remarkable) rate, U takes"
+            " back, ← → move"
         )
         thumbs = []
         for place, (row, name) in enumerate(zip(shown.tolist(), session.cutout_ids(shown), strict=True), start + 1):
@@ -119,15 +127,22 @@ class RatingView:
             thumbs.append(self.state.thumb(row, f"#{place:,}", "" if rating is None else str(rating)))
         self.sheet.object = sheet_html(thumbs)
 
+    def _agreed(self) -> str:
+        """How far several people agree, in words."""
+        found = agreement(self.state.session.ratings.all)
+        if not found["pairs"]:
+            return ""
+        return f" · {found['people']:.0f} people, {found['within_one']:.0%} of {found['pairs']:.0f} pairs within 1"
+
     async def _learn(self, _: Any) -> None:
         self.learn.disabled = True
         self.state.message = "learning from the ratings …"
         try:
             await asyncio.to_thread(self.state.ranking.learn, self.method.value)
-            self.state.message = f"ranked by {self.state.ranking.learnt_from} ratings ({self.method.value})"
+            self.state.message = self.state.ranking.now.heading
             self.refresh()
-        except RadiosslError as error:
-            self.state.message = str(error)
+        except Exception as error:
+            self.state.fail(error)
         finally:
             self.learn.disabled = False
 

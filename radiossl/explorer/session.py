@@ -28,7 +28,7 @@ from radiossl.ratings.journal import RatingsFile
 from radiossl.report.results import central_pixels
 from radiossl.report.sheets import Stretch
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
-from radiossl.store.store import CutoutStore
+from radiossl.store.store import BASE_SCHEMA, CutoutStore
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 NEIGHBOURS = 24
 #: A column of text colours the map if it has at most so many different values.
 _MOST_CLASSES = 200
+#: Such a column colours it at first if it has few, and above all if its name has one of these words.
+_FEW_CLASSES = 20
+_CLASS_WORDS = ("label", "class", "kind", "type", "morph")
 _HELD_PICTURES = 4096
 
 
@@ -224,6 +227,21 @@ class Session:
         """Return the names of the columns that can colour the map, later ones first."""
         return [*self.extra, *self._colour_columns]
 
+    def class_of(self, row: int) -> str:
+        """Return the class of a source, empty if it has none."""
+        name = self.class_column
+        value = None if name is None else self.columns.column(name)[row].as_py()
+        return "" if value is None else str(value)
+
+    @cached_property
+    def class_column(self) -> str | None:
+        """The column of classes that colours the map at first; None if there is none."""
+        names = [name for name in self._colour_columns if _is_text(self.columns.column(name).type)]
+        names = [name for name in names if 2 <= pc.count_distinct(self.columns.column(name)).as_py() <= _FEW_CLASSES]
+        catalogue = [name for name in names if name not in BASE_SCHEMA.names]
+        called = [name for name in catalogue if any(word in name.lower() for word in _CLASS_WORDS)]
+        return next(iter([*called, *catalogue]), None)
+
     @cached_property
     def _colour_columns(self) -> list[str]:
         return [name for name in self.columns.column_names if _can_colour(self.columns.column(name))]
@@ -311,6 +329,10 @@ def _can_colour(column: pa.ChunkedArray) -> bool:
     kind = column.type
     if pa.types.is_floating(kind):
         return bool(pc.any(pc.is_finite(column)).as_py())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
+    if _is_text(kind):
         return 0 < pc.count_distinct(column).as_py() <= _MOST_CLASSES
     return (pa.types.is_integer(kind) or pa.types.is_boolean(kind)) and column.null_count < len(column)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

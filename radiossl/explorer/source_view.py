@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -17,6 +18,14 @@ from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
 from radiossl.store.schema import BASE_SCHEMA
 
+#: What the ratings mean.
+_MEANING = {
+    1: "1: dull, an ordinary source",
+    2: "2: hardly worth a look",
+    3: "3: worth a look",
+    4: "4: interesting, to be followed up",
+    5: "5: remarkable",
+}
 _WELCOME = "Click a point of the map, or type an id or a position above."
 
 
@@ -32,22 +41,34 @@ class SourceView:
     def __init__(self, state: PageState) -> None:
         self.state = state
         self.picture = html_pane(notice_html(_WELCOME), "rs-large")
+        self.context = html_pane()
         self.values = html_pane()
+        #: Says where a source is in the list that is rated.
+        self.place: Callable[[int], str] = lambda _: ""
         self.neighbours = html_pane(notice_html(_WELCOME))
         self.buttons = [
-            pn.widgets.Button(name=str(rating), width=42, margin=(4, 2), on_click=self._press(rating))
+            pn.widgets.Button(
+                name=str(rating), width=42, margin=(4, 2), on_click=self._press(rating), description=_MEANING[rating]
+            )
             for rating in range(LOWEST, HIGHEST + 1)
         ]
         state.param.watch(lambda _: self._show(), ["row"])
         state.param.watch(lambda _: self._show_pictures(), ["stretch", "colour_map"])
         state.param.watch(lambda _: self.show_neighbours(), ["tab"])
-        state.param.watch(lambda _: self._show_rating(), ["rated"])
+        state.param.watch(lambda _: self._show_rating(), ["rated", "ratings_changed"])
 
     def view(self) -> pn.viewable.Viewable:
         """Return the part of the page that is always there."""
         rating = side_by_side("dull", *self.buttons, "remarkable")
         return column(
-            self.picture, rating, self.values, kind="rs-side", width=380, sizing_mode="stretch_height", scroll=True
+            self.picture,
+            rating,
+            self.context,
+            self.values,
+            kind="rs-side",
+            width=380,
+            sizing_mode="stretch_height",
+            scroll=True,
         )
 
     def show_neighbours(self) -> None:
@@ -62,6 +83,7 @@ class SourceView:
             return
         pairs = zip(found["row"].tolist(), found["similarity"].tolist(), strict=True)
         thumbs = [self.state.thumb(other, f"{score:.3f}") for other, score in pairs]
+        self.state.neighbours = found["row"].to_numpy()
         name = self.state.session.cutout_id(row)
         self.neighbours.object = notice_html(f"most like {name}, cosine similarity") + sheet_html(thumbs)
 
@@ -94,6 +116,14 @@ class SourceView:
         rating = None if row is None else self.state.session.ratings.of(self.state.session.cutout_id(row))
         for number, button in enumerate(self.buttons, LOWEST):
             button.button_type = "primary" if number == rating else "default"
+        self.context.object = "" if row is None else notice_html(self._context(row))
+
+    def _context(self, row: int) -> str:
+        """Who rated the source, where it is in the list, and why."""
+        given = self.state.session.ratings.history(self.state.session.cutout_id(row)).to_dict("records")
+        who = ", ".join(f"{one['who'] or 'somebody'} {one['rating']} ({one['when'][:16]})" for one in given)
+        parts = [f"rated by {who}" if who else "", self.place(row), self.state.ranking.why(row)]
+        return "\n".join(part for part in parts if part)
 
 
 def _place(known: dict[str, Any]) -> tuple[float, float]:

@@ -18,6 +18,7 @@ _COLOURS = {
 _PAGE = """
 html, body { height: 100%%; margin: 0; background: var(--rs-paper); color: var(--rs-ink); overflow: hidden;
   font: 14px/1.45 system-ui, sans-serif; }
+@media (max-width: 1180px) { html, body { overflow: auto; height: auto; min-height: 100%%; } }
 :root { %s
   --panel-background-color: var(--rs-paper); --panel-on-background-color: var(--rs-ink);
   --panel-surface-color: var(--rs-raised); --panel-on-surface-color: var(--rs-ink);
@@ -53,8 +54,8 @@ img { display: block; image-rendering: pixelated; }
 .rs-legend i.rs-bar { width: 150px; } .rs-legend small { color: var(--rs-soft); }
 .rs-query { display: flex; gap: 12px; align-items: center; margin-bottom: 8px; }
 .rs-query img { width: 150px; border-radius: 4px; flex: none; }
-:host(.rs-large) img, :host(.rs-large) .rs-none { width: 350px; height: 350px; object-fit: contain; border-radius: 6px;
-  background: var(--rs-raised); }
+:host(.rs-large) img, :host(.rs-large) .rs-none { width: min(350px, 100%); aspect-ratio: 1;
+  object-fit: contain; border-radius: 6px; background: var(--rs-raised); }
 :host(.rs-card) { position: absolute !important; z-index: 20; pointer-events: none; background: var(--rs-raised);
   border: 1px solid var(--rs-line); border-radius: 6px; padding: 6px; box-shadow: 0 4px 18px rgba(0, 0, 0, .35); }
 :host(.rs-card) img, :host(.rs-card) .rs-none { width: 196px; height: 196px; object-fit: contain; }
@@ -69,9 +70,25 @@ _LAYOUT = """
 :host(.rs-bar), :host(.rs-rating) { align-items: center; gap: 4px; color: var(--rs-soft); }
 :host(.rs-tools) { align-items: center; gap: 4px; padding: 2px 12px; color: var(--rs-soft); }
 :host(.rs-body) { gap: 12px; padding: 4px 12px 8px; } :host(.rs-side) { padding-right: 6px; }
+:host(.rs-head), :host(.rs-tools), :host(.rs-bar) { flex-wrap: wrap; height: auto !important; }
+@media (max-width: 1180px) {
+  :host(.rs-page), :host(.rs-body), :host(.rs-head), :host(.rs-tools), :host(.rs-map) { min-width: 0 !important;
+    width: 100% !important; max-width: 100vw; box-sizing: border-box; }
+  :host(.rs-page), :host(.rs-body) { height: auto !important; }
+  :host(.rs-body) { flex-direction: column; flex: none !important; align-items: stretch; }
+  :host(.rs-map-part), :host(.rs-side) { width: 100% !important; min-width: 0 !important; max-width: 100%;
+    box-sizing: border-box; }
+  :host(.rs-map-part) { height: max(340px, 62vh) !important; flex: none !important; }
+  :host(.rs-side) { height: auto !important; max-height: none !important; overflow: visible !important;
+    flex: none !important; }
+  :host(.rs-head) { gap: 6px; }
+}
 """
 
 _TABS = """
+@media (max-width: 1180px) { :host { width: 100% !important; min-width: 0 !important; height: auto !important;
+  flex: none !important; } }
+.bk-header { overflow-x: auto; }
 .bk-header { border-color: var(--rs-line) !important; }
 .bk-tab { color: var(--rs-soft) !important; background: none !important; border: 0 !important; font-size: 14px;
   padding: 6px 12px !important; border-bottom: 2px solid transparent !important; }

@@ -48,6 +48,10 @@ class RatingsFile:
     ----------
     last : Series
         The rating that counts, the last one, of every rated object; see `radiossl.ratings.records.last_ratings`.
+    all : DataFrame
+        All ratings that were not withdrawn, in the order in which they were given.
+    version : int
+        Changes whenever the ratings do.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class RatingsFile:
         self.path = Path(path)
         self.who = who
         self._seen: tuple[int, int, int] | None = None
+        self.version = 0
         self.all = read_ratings()
         self.last = last_ratings(self.all)
         self.refresh()
@@ -129,6 +134,7 @@ class RatingsFile:
 
     def _take(self, ratings: pd.DataFrame, seen: tuple[int, int, int] | None) -> None:
         self.all, self.last, self._seen = ratings, last_ratings(ratings), seen
+        self.version += 1
 
 
 def add_ratings(path: str | os.PathLike[str], *filled: str | os.PathLike[str], who: str = "") -> int:
@@ -187,6 +193,8 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
     with path.open("r+b") as stream:
         header = _header(stream.readline())
         size = stream.seek(0, os.SEEK_END)
+        if not {"cutout_id", "rating"} <= set(header):
+            read_table(path)  # says what it lacks
         if not set(COLUMNS) <= set(header):  # of a person's own, with the first two columns alone
             _add_columns(path, rows)
             return

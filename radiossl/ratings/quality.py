@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.anomalies import quality as anomaly_judging
@@ -93,6 +94,36 @@ def crossvalidated_quality(
         measured[f"{name}auc"] = _mean([_auc(values[part], good[part]) for part in parts])
         measured[f"{name}spearman"] = _mean([rank_correlation(values[part], ratings[part]) for part in parts])
     return measured
+
+
+def agreement(ratings: pd.DataFrame) -> dict[str, float]:
+    """Measure how far people agree on the objects that several of them have rated.
+
+    Parameters
+    ----------
+    ratings : DataFrame
+        As `radiossl.ratings.records.read_ratings` returns them; of each person the last rating of an object counts.
+
+    Returns
+    -------
+    dict
+        ``people``: how many have rated. ``pairs``: two people's ratings of one object. ``within_one``: fraction of the
+        pairs that differ by at most 1. ``kappa``: Cohen's kappa with quadratic weights (Cohen 1968), 1 for full
+        agreement, 0 for that of chance; NaN where not defined.
+    """
+    own = ratings.drop_duplicates(["cutout_id", "who"], keep="last")
+    both = own.merge(own, on="cutout_id")
+    first = both[both["who_x"] < both["who_y"]]
+    apart = (first["rating_x"] - first["rating_y"]).to_numpy(dtype=float)
+    # Each pair in both orders: neither person is the reference.
+    one = np.concatenate([first["rating_x"], first["rating_y"]]).astype(float)
+    chance = ((one[:, None] - one[None, :]) ** 2).mean() if len(one) else 0.0
+    return {
+        "people": int(own["who"].nunique()),
+        "pairs": len(first),
+        "within_one": float((np.abs(apart) <= 1).mean()) if len(apart) else float("nan"),
+        "kappa": float(1 - (apart**2).mean() / chance) if chance > 0 else float("nan"),
+    }
 
 
 def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:

@@ -8,13 +8,16 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import radiossl
+
 
 @contextmanager
-def running(arguments, folder):
+def running(arguments, folder, port=None):
     """`radiossl explore` with these arguments, in a folder; yields (address, process), and ends it as Ctrl-C does."""
-    port = str(free_port())
+    port = str(port or free_port())
     command = [sys.executable, "-m", "radiossl.cli.main", "explore", *arguments, "--no-browser", "--port", port]
-    environment = os.environ | {"XDG_STATE_HOME": str(Path(folder) / "state")}  # tokens
+    home = str(Path(radiossl.__file__).parents[1])
+    environment = os.environ | {"XDG_STATE_HOME": str(Path(folder) / "state"), "PYTHONPATH": home}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

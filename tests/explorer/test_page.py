@@ -18,7 +18,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from radiossl.ratings.records import read_ratings
-from tests.explorer.running import running
+from tests.explorer.running import free_port, running
 
 from .conftest import COUNT, HOSTILE_ID
 
@@ -31,13 +31,13 @@ if CHROMIUM is None:
     pytest.skip("no chromium on this machine (apt-get install chromium): no browser tests", allow_module_level=True)
 
 #: Milliseconds to wait for the page; machines that test are busy.
-PATIENCE = 60_000
+PATIENCE = int(os.environ.get("RADIOSSL_TEST_PATIENCE_MS", 60_000))
 
 
-def explorer(survey, folder, *options):
+def explorer(survey, folder, *options, port=None):
     """`radiossl explore` of the survey; see `running`."""
     arguments = [str(survey.features), "--store", str(survey.store.paths[0]), "--weights", str(survey.weights)]
-    return running([*arguments, *options], folder)
+    return running([*arguments, *options], folder, port)
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +66,11 @@ def page(browser, served):
     opened.context.close()
 
 
-def open_page(browser, address):
+def open_page(browser, address, width=1440, height=900, scheme="dark"):
     """Open a page, wait for its map, and see to it that it fetches nothing from elsewhere."""
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True)
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, accept_downloads=True, color_scheme=scheme
+    )
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     page.elsewhere = []
@@ -175,7 +177,7 @@ def test_an_uploaded_cutout_finds_itself(page, survey, tmp_path):
     page.locator(".rs-query img").wait_for()
     first = page.locator(".rs-sheet .rs-thumb").first
     assert first.get_attribute("title") == f"s{row}"
-    assert first.inner_text() == "1.000"
+    assert first.inner_text() == "1.000 · triple"  # similarity and class
     first.click()
     page.get_by_role("heading", name=f"s{row}", exact=True).wait_for()
 
@@ -298,7 +300,7 @@ def test_colours_stretches_and_both_themes(page, served, browser):
 
 
 def test_other_hosts_are_refused(served):
-    request = urllib.request.Request(served[0], headers={"Host": "evil.example:80"})
+    request = urllib.request.Request(served[0], headers={"Host": "evil.example:80"})  # with the right token
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(request)
     assert refused.value.code == 403
@@ -327,3 +329,90 @@ def test_bound_elsewhere_only_the_token_opens(browser, survey, tmp_path):
                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: bokeh, x\r\n\r\n".encode()
             )
             assert raw.recv(200).startswith(b"HTTP/1.1 403")
+
+
+def test_the_server_gone_is_said_keys_are_refused_and_the_page_comes_back(browser, survey, tmp_path):
+    port = free_port()
+    with explorer(survey, tmp_path, port=port) as (address, process):
+        page = open_page(browser, address)
+        go_to(page, "s03")
+        page.get_by_role("combobox").nth(2).select_option("log")
+        page.wait_for_url("**stretch=log**")
+        assert "token" not in page.url
+        page.locator("h2").first.click()  # out of the field
+        page.keyboard.press("4")
+        page.get_by_text("s03: rated 4, saved").wait_for()
+        page.get_by_placeholder("your name").fill("half a na")
+        process.kill()
+        banner = page.locator("#rs-banner")
+        banner.get_by_text("Connection lost").wait_for()
+        page.locator("h2").first.click()
+        page.keyboard.press("2")
+        banner.get_by_text("NOT SAVED").wait_for()
+    with explorer(survey, tmp_path, port=port):
+        banner.wait_for(state="hidden")
+        page.get_by_role("heading", name="s03", exact=True).wait_for()
+        assert page.get_by_role("combobox").nth(2).input_value() == "log"
+        assert page.get_by_placeholder("your name").input_value() == "half a na"
+        page.locator("h2").first.click()
+        page.keyboard.press("5")
+        page.get_by_text("s03: rated 5, saved").wait_for()
+        page.context.close()
+    assert read_ratings(tmp_path / "ratings.csv")["rating"].tolist() == [4, 5]
+
+
+def test_two_people_see_each_others_ratings_and_take_back_their_own(browser, survey, tmp_path):
+    with explorer(survey, tmp_path) as (address, _):
+        pages = {}
+        for name, rating in (("ada", 5), ("bob", 4)):
+            page = pages[name] = open_page(browser, address)
+            field = page.get_by_placeholder("your name")
+            field.fill(name)
+            field.press("Enter")
+            page.get_by_text(f"saved as {name}'s").wait_for()
+            go_to(page, "s02")
+            page.locator("h2").first.click()
+            page.keyboard.press(str(rating))
+            page.get_by_text(f"s02: rated {rating}, saved").wait_for()
+        pages["ada"].get_by_text("ada 5").filter(has_text="bob 4").wait_for()
+        tab(pages["ada"], "Anomalies")
+        pages["ada"].get_by_text("2 people, 100% of 1 pairs within 1").wait_for()
+        pages["bob"].keyboard.press("u")
+        pages["bob"].get_by_text("your last rating is taken back").wait_for()
+        pages["ada"].get_by_text("bob 4").wait_for(state="hidden")
+        assert read_ratings(tmp_path / "ratings.csv")[["who", "rating"]].to_numpy().tolist() == [["ada", 5]]
+        pages["bob"].reload()
+        pages["bob"].wait_for_selector(".bk-Figure")
+        pages["bob"].wait_for_function("() => localStorage.getItem('radiossl-name') === 'bob'")
+        for page in pages.values():
+            page.context.close()
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (900, 700), (1440, 900), (3840, 2160)])
+def test_every_window_shows_the_whole_page(browser, served, width, height):
+    page = open_page(browser, served[0] + "#source-s04", width, height, "light")
+    page.get_by_role("heading", name="s04", exact=True).wait_for()
+    page.get_by_text("dark page").wait_for()  # as light as the system
+    page.get_by_text("most like s04").wait_for()
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for part in (".bk-Figure", "img[alt='cutout of s04']", ".rs-sheet"):
+        found = page.locator(part).first
+        found.scroll_into_view_if_needed()
+        box = found.bounding_box()
+        assert box["width"] > 150, part
+        assert box["x"] >= 0, part
+        assert box["x"] + box["width"] <= width + 1, part
+    page.context.close()
+
+
+def test_an_error_of_the_program_is_a_line_on_the_page(browser, served, survey, tmp_path):
+    with explorer(survey, tmp_path, "--ratings", str(tmp_path / "r.csv")) as (address, _):
+        page = open_page(browser, address)
+        go_to(page, "s01")
+        (tmp_path / "r.csv").write_text("not,ratings\n1,2\n")
+        page.get_by_text("Something went wrong").wait_for()
+        page.locator("h2").first.click()
+        page.keyboard.press("3")
+        page.get_by_text("NOT SAVED").first.wait_for()
+        page.context.close()

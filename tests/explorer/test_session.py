@@ -158,7 +158,7 @@ def test_the_ranking_is_that_of_radiossl_rate(session, survey):
     prediction = learn(rating_space(table), rated, values, starting)
     expected = ranked_table(table, prediction, starting, rated, values)
     assert ranking.table()["cutout_id"].tolist() == expected["cutout_id"].tolist()
-    assert [session.cutout_id(row) for row in ranking.order] == expected["cutout_id"].tolist()
+    assert [session.cutout_id(row) for row in ranking.now.rows] == expected["cutout_id"].tolist()
     np.testing.assert_allclose(session.extra[EXPECTED], prediction.rating, atol=1e-3)
     assert not set(ranking.proposal().tolist()) & set(range(12))
 
@@ -167,7 +167,7 @@ def test_given_scores_order_the_list(survey, files, tmp_path):
     ids = [str(name) for name in survey.store.column("cutout_id")]
     pd.DataFrame({"cutout_id": ids, "score": np.arange(COUNT)}).to_csv(tmp_path / "scores.csv", index=False)
     session = Session(replace(files, scores=tmp_path / "scores.csv"), survey.store)
-    assert Ranking(session).order.tolist() == list(range(COUNT))[::-1]
+    assert Ranking(session).now.rows.tolist() == list(range(COUNT))[::-1]
 
 
 def test_columns_that_tell_sources_apart_colour_the_map(session):

@@ -52,7 +52,11 @@ def test_a_ratings_file_that_is_none_is_refused_and_left_alone(tmp_path):
     path.write_text("something,else\n1,2\n")
     with pytest.raises(RadiosslError, match="no column 'cutout_id'"):
         RatingsFile(path)
-    assert path.read_text() == "something,else\n1,2\n"
+    kept = RatingsFile(tmp_path / "later.csv")
+    path.rename(kept.path)
+    with pytest.raises(RadiosslError, match="no column 'cutout_id'"):
+        kept.add("a", 3)
+    assert kept.path.read_text() == "something,else\n1,2\n"
 
 
 @pytest.mark.parametrize(
