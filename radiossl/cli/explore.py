@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.pixels import Store, pixel_store
+from radiossl.cli.options import Seed
+from radiossl.cli.pixels import Store, feature_pixels
 from radiossl.io.errors import RadiosslError
 
 
@@ -27,19 +28,27 @@ def explore(
     address: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 5006,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write a page that needs no server, a folder or one .html file, instead of serving."),
+    ] = None,
+    seed: Seed = 0,
 ) -> None:
-    """Open a web page: map, neighbours, search by image, anomalies to rate, selections to save. Ctrl-C ends it."""
+    """Open a web page with a map, neighbours, search by image, anomalies to rate and selections. Ctrl-C ends it."""
+    from radiossl.explorer.session import Files
+
+    pixels = feature_pixels(features, store)
+    files = Files(features, weights, map_folder, ratings, labels, scores, who, seed)
+    if export is not None:
+        from radiossl.explorer.exported import export_page
+
+        typer.echo(f"{export_page(files, pixels, export)}: opens in a browser, from a disk or a web server")
+        return
     try:
         import panel  # noqa: F401
     except ModuleNotFoundError as error:
         raise RadiosslError(f"the explorer needs {error.name}: pip install 'radiossl[explore]'") from None
+    from radiossl.explorer import start
     from radiossl.explorer.serving import TokenAuth
-    from radiossl.explorer.session import Files
-    from radiossl.explorer.start import run
-    from radiossl.features.feature_file import FeatureFile
 
-    auth = TokenAuth.from_address(address, port)
-    pixels = pixel_store(FeatureFile(features).metadata, store)
-    files = Files(features, weights, map_folder, ratings, labels, scores, who, seed)
-    run(files, pixels, auth, browser, typer.echo)
+    start.explore(files, pixels, TokenAuth.from_address(address, port), browser, typer.echo)

@@ -15,7 +15,7 @@ from radiossl.explorer.session import Files, Session
 from radiossl.store.store import CutoutStore
 
 
-def run(files: Files, store: CutoutStore | None, auth: TokenAuth, browser: bool, say: Callable[[str], Any]) -> None:
+def explore(files: Files, store: CutoutStore | None, auth: TokenAuth, browser: bool, say: Callable[[str], Any]) -> None:
     """Serve the page until Ctrl-C.
 
     Parameters

@@ -1,0 +1,185 @@
+"""The explorer as a page to send: a folder or one file that opens without a server."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.explorer.drawing import DARK
+from radiossl.explorer.ranking import Ranking
+from radiossl.explorer.session import Files, Session
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import atomic_folder, write_text
+from radiossl.io.progress import track
+from radiossl.maps.figures import ClassColours, column_colours
+from radiossl.report.sheets import as_rgb
+from radiossl.store.store import BASE_SCHEMA, CutoutStore
+
+#: Sources that an exported page may have, neighbours of each, and columns that it keeps.
+MOST_SOURCES = 100_000
+NEIGHBOURS, MOST_COLUMNS = 12, 24
+#: Side of a thumbnail in pixels, and thumbnails in a row and column of a sheet.
+_SIDE, _PER_ROW = 64, 32
+_BATCH = 4096
+
+
+def export_page(files: Files, store: CutoutStore | None, out: str | os.PathLike[str]) -> Path:
+    """Write the explorer's map, search, neighbours, filters and anomalies as a page that needs no server.
+
+    Parameters
+    ----------
+    files : Files
+        See `radiossl.explorer.session.Session`.
+    store : CutoutStore, optional
+        The pixels, for thumbnails.
+    out : path-like
+        Folder to write, with ``index.html``; or one file, if the name ends in ``.html``.
+
+    Returns
+    -------
+    Path
+        What to open.
+
+    Raises
+    ------
+    RadiosslError
+        If there are more than 100,000 sources, or a file is missing, damaged or of other sources.
+    """
+    session = Session(files, store)
+    if len(session) > MOST_SOURCES:
+        raise RadiosslError(
+            f"{files.features}: {len(session):,} sources, an exported page takes at most {MOST_SOURCES:,}; select some"
+        )
+    session.load()
+    if session.trouble:
+        raise RadiosslError(session.trouble)
+    ranking = Ranking(session)
+    ranking.prepare()
+    data = _data(session, ranking)
+    sheets = _sheets(session) if store is not None else []
+    page = Path(__file__).with_name("exported.html").read_text(encoding="utf-8")
+    out = Path(out)
+    if out.suffix == ".html":
+        data["sheets"] = ["data:image/jpeg;base64," + base64.b64encode(sheet).decode() for sheet in sheets]
+        write_text(out, page.replace("<!--data-->", f"<script>{_script(data)}</script>"))
+        return out
+    data["sheets"] = [f"sheets/{number:03d}.jpg" for number in range(len(sheets))]
+    with atomic_folder(out) as folder:
+        (folder / "sheets").mkdir()
+        for name, sheet in zip(data["sheets"], sheets, strict=True):
+            (folder / name).write_bytes(sheet)
+        (folder / "data.js").write_text(_script(data), encoding="utf-8")
+        index = page.replace("<!--data-->", '<script src="data.js"></script>')
+        (folder / "index.html").write_text(index, encoding="utf-8")
+    return out / "index.html"
+
+
+def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
+    count = len(session)
+    maps = {name: _packed(_unit_square(places)) for name, places in session.maps.coordinates.items()}
+    names = session.columns.column_names
+    if {"ra_deg", "dec_deg"} <= set(names):
+        ra, dec = (session.columns.column(name).to_numpy().astype(float) for name in ("ra_deg", "dec_deg"))
+        if np.isfinite(ra).all() and np.isfinite(dec).all():
+            maps["sky"] = _packed(_unit_square(_sky(ra, dec)))
+    ratings = session.ratings.last
+    return {
+        "title": session.file.path.name,
+        "side": _SIDE,
+        "per_row": _PER_ROW,
+        "ids": session.cutout_ids(np.arange(count)),
+        "maps": maps,
+        "neighbours": _packed(_neighbours(session)),
+        "pictures": _packed((session.store_rows >= 0).astype(np.uint8)),
+        "order": _packed(ranking.now.rows.astype(np.int32)),
+        "ratings": {name: int(rating) for name, rating in ratings.items()},
+        "colour": session.class_column or "",
+        "columns": [_column(session, name) for name in _kept_columns(session)],
+        "missing": DARK.unknown,
+    }
+
+
+def _kept_columns(session: Session) -> list[str]:
+    """Columns of the catalogue before those of the cutouts, no more than a page can show."""
+    names = sorted(session.colour_columns(), key=lambda name: name in BASE_SCHEMA.names)
+    return names[:MOST_COLUMNS]
+
+
+def _column(session: Session, name: str) -> dict[str, Any]:
+    colours = column_colours(session.colour_table(name), name)
+    if isinstance(colours, ClassColours):
+        codes = _packed(colours.codes.astype(np.int16))
+        return {"name": name, "classes": list(colours.names), "colours": DARK.classes(colours), "codes": codes}
+    limits = {"low": float(colours.low), "high": float(colours.high), "logarithmic": bool(colours.logarithmic)}
+    return {"name": name, "values": _packed(np.asarray(colours.values, dtype=np.float32)), **limits}
+
+
+def _neighbours(session: Session) -> NDArray[np.int32]:
+    """The most similar other sources of each, shape (n, k), -1 where there are fewer."""
+    assert session.index is not None
+    vectors, count = session.index.vectors, len(session)
+    found = np.full((count, NEIGHBOURS), -1, np.int32)
+    wanted = min(NEIGHBOURS + 1, count)
+    for start in track(range(0, count, _BATCH), "neighbours"):
+        rows = np.arange(start, min(start + _BATCH, count))
+        _, near = vectors.search(vectors.vectors(rows), wanted)
+        for row, others in zip(rows, near, strict=True):
+            others = others[(others != row) & (others >= 0)][:NEIGHBOURS]
+            found[row, : len(others)] = others
+    return found
+
+
+def _sheets(session: Session) -> list[bytes]:
+    """Thumbnails as JPEG sheets of 32 x 32, in the order of the sources."""
+    from PIL import Image
+
+    per_sheet, sheets = _PER_ROW**2, []
+    for start in track(range(0, len(session), per_sheet), "thumbnails"):
+        rows = range(start, min(start + per_sheet, len(session)))
+        height = math.ceil(len(rows) / _PER_ROW)
+        sheet = Image.new("RGB", (_SIDE * _PER_ROW, _SIDE * height))
+        for place, row in enumerate(rows):
+            pixels = session.pixels(row)
+            if pixels is not None:
+                rgb = np.ascontiguousarray(as_rgb(pixels, how="asinh", colour_map="inferno")[::-1])
+                thumb = Image.fromarray(rgb).resize((_SIDE, _SIDE), Image.Resampling.BOX)
+                sheet.paste(thumb, (_SIDE * (place % _PER_ROW), _SIDE * (place // _PER_ROW)))
+        stream = io.BytesIO()
+        sheet.save(stream, "JPEG", quality=82)
+        sheets.append(stream.getvalue())
+    return sheets
+
+
+def _unit_square(places: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Coordinates from 0 to 1 with one scale for both axes, shape (n, 2)."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    scale = max(float((high - low).max()), 1e-9)
+    return ((places - (low + high) / 2) / scale + 0.5).astype(np.float32)
+
+
+def _sky(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Positions in the Hammer-Aitoff projection around their mean right ascension, east to the left."""
+    turn = np.radians(ra)
+    centre = np.arctan2(np.sin(turn).mean(), np.cos(turn).mean())
+    length = (turn - centre + np.pi) % (2 * np.pi) - np.pi
+    b = np.radians(dec)
+    root = np.sqrt(1 + np.cos(b) * np.cos(length / 2))
+    return np.column_stack([-2 * np.cos(b) * np.sin(length / 2) / root, np.sin(b) / root])
+
+
+def _packed(values: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes()).decode()
+
+
+def _script(data: dict[str, Any]) -> str:
+    """The data as a script that no text of a catalogue can leave."""
+    text = json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+    return "window.radiossl=" + text.replace("<", "\\u003c").replace(">", "\\u003e") + ";"

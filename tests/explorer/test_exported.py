@@ -1,0 +1,108 @@
+"""The exported page: opened from the disk in a real browser, without a server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from radiossl.cli.main import main
+from radiossl.explorer.exported import NEIGHBOURS
+from radiossl.explorer.session import Files, Session
+from radiossl.io.errors import RadiosslError
+from radiossl.ratings.journal import RatingsFile
+
+from .conftest import COUNT, HOSTILE_ID
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: no browser tests")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module", params=["page", "page.html"])
+def exported(request, survey, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    RatingsFile(folder / "ratings.csv", "me").add("s05", 4)
+    command = ["explore", str(survey.features), "--store", str(survey.store.paths[0])]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--ratings", str(folder / "ratings.csv"), "--export", str(folder / request.param)])
+    assert not end.value.code
+    path = folder / request.param
+    return path / "index.html" if path.is_dir() else path
+
+
+@pytest.fixture
+def page(exported):
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine (apt-get install chromium): no browser tests")
+    with sync_api.sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": 1300, "height": 800})
+        page.set_default_timeout(30_000)
+        errors = []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: errors.append(request.url) if request.url.startswith("http") else None)
+        page.goto(exported.as_uri())
+        yield page
+        assert errors == []
+        assert page.evaluate("window.hacked") is None
+        browser.close()
+
+
+def test_the_page_shows_sources_neighbours_and_filters(page, survey, tmp_path):
+    session = Session(Files(survey.features, ratings=tmp_path / "r.csv", labels=tmp_path / "l.csv"), survey.store)
+    session.load()
+    page.get_by_text(f"{COUNT} of {COUNT} sources").wait_for()
+    page.get_by_label("find a source").fill("s05")
+    page.get_by_label("find a source").press("Enter")
+    page.get_by_role("heading", name="s05", exact=True).wait_for()
+    page.get_by_text("rated 4").wait_for()
+    near = [button.get_attribute("title") for button in page.locator("#near button").all()]
+    expected = session.neighbours(5, NEIGHBOURS)["row"].to_numpy()
+    assert near == session.cutout_ids(expected)
+    assert page.url.endswith("#s05")
+    page.locator("#near button").first.click()
+    page.get_by_role("heading", name=near[0], exact=True).wait_for()
+    style = page.locator("#source .thumb").evaluate("part => getComputedStyle(part).backgroundImage")
+    assert "jpg" in style or "image/jpeg" in style
+    page.locator("#filters summary").click()
+    page.get_by_label("only this kind").select_option("double")
+    page.get_by_text(f"{COUNT // 3} of {COUNT} sources").wait_for()
+    page.get_by_label("smallest flux").fill("15")
+    flux = 0.5 * np.arange(COUNT)
+    left = int(((np.arange(COUNT) % 3 == 1) & (flux >= 15)).sum())
+    page.get_by_text(f"{left} of {COUNT} sources").wait_for()
+    page.locator("#which").select_option("sky")
+    drawn = (
+        "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(one => one > 0)"
+    )
+    page.wait_for_timeout(200)
+    assert page.locator("#points").evaluate(drawn)
+
+
+def test_what_a_catalogue_holds_is_text_on_it(page):
+    page.get_by_label("find a source").fill(HOSTILE_ID)
+    page.get_by_label("find a source").press("Enter")
+    page.get_by_role("heading", name=HOSTILE_ID, exact=True).wait_for()
+
+
+def test_a_click_on_the_map_goes_to_the_source(page):
+    box = page.locator("#points").bounding_box()
+    for x in np.linspace(0.2, 0.8, 13):
+        for y in np.linspace(0.2, 0.8, 13):
+            page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+            if page.locator("#source h2").count():
+                return
+    raise AssertionError("no source was found on the map")
+
+
+def test_too_many_sources_are_refused(survey, tmp_path, monkeypatch):
+    from radiossl.explorer import exported
+
+    monkeypatch.setattr(exported, "MOST_SOURCES", 10)
+    files = Files(survey.features, ratings=tmp_path / "r.csv", labels=tmp_path / "l.csv")
+    with pytest.raises(RadiosslError, match="at most 10; select some"):
+        exported.export_page(files, survey.store, tmp_path / "page")
+    assert not (tmp_path / "page").exists()
