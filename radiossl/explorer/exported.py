@@ -85,11 +85,6 @@ def export_page(files: Files, store: CutoutStore | None, out: str | os.PathLike[
 def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
     count = len(session)
     maps = {name: _packed(_unit_square(places)) for name, places in session.maps.coordinates.items()}
-    names = session.columns.column_names
-    if {"ra_deg", "dec_deg"} <= set(names):
-        ra, dec = (session.columns.column(name).to_numpy().astype(float) for name in ("ra_deg", "dec_deg"))
-        if np.isfinite(ra).all() and np.isfinite(dec).all():
-            maps["sky"] = _packed(_unit_square(_sky(ra, dec)))
     ratings = session.ratings.last
     return {
         "title": session.file.path.name,
@@ -163,16 +158,6 @@ def _unit_square(places: NDArray[np.floating]) -> NDArray[np.float32]:
     low, high = places.min(axis=0), places.max(axis=0)
     scale = max(float((high - low).max()), 1e-9)
     return ((places - (low + high) / 2) / scale + 0.5).astype(np.float32)
-
-
-def _sky(ra: NDArray[np.float64], dec: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Positions in the Hammer-Aitoff projection around their mean right ascension, east to the left."""
-    turn = np.radians(ra)
-    centre = np.arctan2(np.sin(turn).mean(), np.cos(turn).mean())
-    length = (turn - centre + np.pi) % (2 * np.pi) - np.pi
-    b = np.radians(dec)
-    root = np.sqrt(1 + np.cos(b) * np.cos(length / 2))
-    return np.column_stack([-2 * np.cos(b) * np.sin(length / 2) / root, np.sin(b) / root])
 
 
 def _packed(values: NDArray[Any]) -> str:

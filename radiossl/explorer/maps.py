@@ -19,7 +19,7 @@ from radiossl.io.parquet import read_parquet
 from radiossl.maps.layout import make_map
 from radiossl.maps.report import existing_coordinates
 
-PCA, MADE = "principal components", "UMAP"
+PCA, MADE, SKY = "principal components", "UMAP", "sky"
 
 
 class Maps:
@@ -36,6 +36,8 @@ class Maps:
         Of the sources.
     seed
         Of a UMAP.
+    positions
+        Right ascension and declination in degrees, each of shape (n,), if all are known: a view of the sky.
 
     Raises
     ------
@@ -43,7 +45,14 @@ class Maps:
         If the map in the folder is of other sources.
     """
 
-    def __init__(self, file: FeatureFile, folder: Path | None, ids: pa.ChunkedArray, seed: int) -> None:
+    def __init__(
+        self,
+        file: FeatureFile,
+        folder: Path | None,
+        ids: pa.ChunkedArray,
+        seed: int,
+        positions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    ) -> None:
         self._file, self._ids, self._seed = file, ids, seed
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._folder = folder
@@ -56,6 +65,8 @@ class Maps:
         else:
             # All sources may be alike, which PCA refuses; then there is nothing to see anyway.
             self.coordinates = {PCA: make_map(file, "pca", seed=seed).coordinates}
+        if positions is not None:
+            self.coordinates[SKY] = project_sky(*positions)
 
     def names(self) -> list[str]:
         """Return the names of the maps that there are, the first one first."""
@@ -64,7 +75,7 @@ class Maps:
     @property
     def can_make_umap(self) -> bool:
         """Whether there is none yet and none is being made."""
-        return self._process is None and list(self.coordinates) == [PCA]
+        return self._process is None and PCA in self.coordinates and MADE not in self.coordinates
 
     def start_umap(self) -> None:
         """Begin to make a UMAP with `radiossl map`, in a process of its own: it would hold up the page otherwise."""
@@ -120,3 +131,12 @@ class Maps:
         if not self._ids.equals(theirs):
             raise RadiosslError(f"{folder}: the map of other sources than {self._file.path} has; make it again")
         return coordinates
+
+
+def project_sky(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return positions in the Hammer-Aitoff projection around their mean right ascension, east to the left, (n, 2)."""
+    turn, dec = np.radians(ra_deg), np.radians(dec_deg)
+    centre = np.arctan2(np.sin(turn).mean(), np.cos(turn).mean())
+    length = (turn - centre + np.pi) % (2 * np.pi) - np.pi
+    root = np.sqrt(1 + np.cos(dec) * np.cos(length / 2))
+    return np.column_stack([-2 * np.cos(dec) * np.sin(length / 2) / root, np.sin(dec) / root]).astype(np.float32)

@@ -10,6 +10,7 @@ import panel as pn
 
 from radiossl.explorer.browser import Browser, announce_loss
 from radiossl.explorer.drawing import DARK, LIGHT, Theme
+from radiossl.explorer.filter_view import FilterView
 from radiossl.explorer.map_view import MapView
 from radiossl.explorer.maps import MADE
 from radiossl.explorer.page_state import FAILED, NO_COLOUR, NOT_SAVED, TABS, PageState
@@ -43,7 +44,7 @@ class Page:
         self.state = state = PageState(session, ranking, theme)
         state.restore(address)
         self.map, self.source, self.search = MapView(state), SourceView(state), SearchView(state)
-        self.rating, self.selection = RatingView(state), SelectionView(state)
+        self.rating, self.filter, self.selection = RatingView(state), FilterView(state), SelectionView(state)
         self.source.place = self.rating.place
         self.browser = Browser(theme=theme.name, who=state.who, query=state.address())
         self.browser.param.watch(state.guarded(self._key), "pressed")
@@ -79,7 +80,7 @@ class Page:
         choices = self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks()
         tools = side_by_side("map", *choices, kind="rs-tools", sizing_mode="stretch_width")
         neighbours = column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)
-        parts = neighbours, self.rating.view(), self.search.view(), self.selection.view()
+        parts = neighbours, self.rating.view(), self.search.view(), self.filter.view(), self.selection.view()
         lists = tabs(*zip(TABS, parts, strict=True), active=TABS.index(state.tab), width=470)
         lists.param.watch(lambda event: setattr(state, "tab", TABS[event.new]), "active")
         self.rating.refresh()

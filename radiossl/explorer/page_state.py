@@ -25,8 +25,8 @@ IN_ADDRESS = ("colour", "map_name", "stretch", "colour_map", "tab", "limits")
 #: How messages begin of what went wrong, and of a rating that was not saved.
 FAILED, NOT_SAVED = "Something went wrong", "NOT SAVED"
 #: The lists on the right.
-TABS = ("Neighbours", "Anomalies", "Search", "Selection")
-NEIGHBOURS_TAB, ANOMALIES_TAB, SEARCH_TAB, SELECTION_TAB = TABS
+TABS = ("Neighbours", "Anomalies", "Search", "Filter", "Selection")
+NEIGHBOURS_TAB, ANOMALIES_TAB, SEARCH_TAB, FILTER_TAB, SELECTION_TAB = TABS
 
 
 class PageState(param.Parameterized):

@@ -46,7 +46,7 @@ class Order:
         """What the list is ordered by, in words."""
         if not self.learnt_from:
             return "ranked by anomaly score"
-        return f"ranked by {self.learnt_from} ratings ({self.method})"
+        return f"ranked by {self.learnt_from} ratings"
 
 
 class Ranking:

@@ -139,7 +139,8 @@ class RatingView:
         self.state.message = "learning from the ratings …"
         try:
             await asyncio.to_thread(self.state.ranking.learn, self.method.value)
-            self.state.message = self.state.ranking.now.heading
+            now = self.state.ranking.now
+            self.state.message = f"{now.heading} ({now.method})"
             self.refresh()
         except Exception as error:
             self.state.fail(error)

@@ -106,7 +106,7 @@ class Session:
         self.store_rows = _rows_in_store(self._ids, store)
         self.ratings = RatingsFile(files.ratings, files.who)
         self.labels = KeptLabels(files.labels)
-        self.maps = Maps(self.file, files.map_folder, self._ids, files.seed)
+        self.maps = Maps(self.file, files.map_folder, self._ids, files.seed, self._positions())
         self.index: SimilarityIndex | None = None
         self.vectors: NDArray[np.floating] | None = None
         self.progress = 0.0
@@ -119,6 +119,13 @@ class Session:
 
     def __len__(self) -> int:
         return len(self.file)
+
+    def _positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Right ascension and declination in degrees; None unless all are known."""
+        if not {"ra_deg", "dec_deg"} <= set(self.columns.column_names):
+            return None
+        ra, dec = (self.columns.column(name).to_numpy().astype(float) for name in ("ra_deg", "dec_deg"))
+        return (ra, dec) if np.isfinite(ra).all() and np.isfinite(dec).all() else None
 
     # Features ---------------------------------------------------------------------------------------------------------
 

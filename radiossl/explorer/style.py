@@ -52,6 +52,8 @@ img { display: block; image-rendering: pixelated; }
 .rs-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: .82rem; padding: 2px 6px; }
 .rs-legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; vertical-align: -1px; }
 .rs-legend i.rs-bar { width: 150px; } .rs-legend small { color: var(--rs-soft); }
+.rs-bars { width: 100%; height: 64px; } .rs-bars .rs-all { fill: var(--rs-line); } .rs-bars .rs-left {
+  fill: var(--rs-accent); } small { color: var(--rs-soft); }
 .rs-query { display: flex; gap: 12px; align-items: center; margin-bottom: 8px; }
 .rs-query img { width: 150px; border-radius: 4px; flex: none; }
 :host(.rs-large) img, :host(.rs-large) .rs-none { width: min(350px, 100%); aspect-ratio: 1;

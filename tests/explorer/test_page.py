@@ -164,7 +164,7 @@ def test_what_a_catalogue_holds_is_text_and_nothing_else(page):
     field.fill(HOSTILE_ID)
     field.press("Enter")
     page.get_by_role("heading", name=HOSTILE_ID, exact=True).wait_for()
-    assert page.get_by_text("onerror=").first.is_visible()
+    page.get_by_text("onerror=").first.wait_for()
     page.goto(page.url.split("#")[0] + "#source-_3Cimg_20src_3Dx_20onerror_3Dwindow_2Ehacked_3D1_3E")
     page.get_by_text("no source has the id").wait_for()
 
@@ -276,6 +276,25 @@ def test_a_lasso_chooses_and_the_choice_becomes_files_and_labels(page, served):
     labels = pd.read_csv(served[1] / "labels.csv")
     assert set(labels["label"]) == {"odd"}
     assert len(labels) == COUNT
+
+
+def test_filters_narrow_each_other_and_become_a_selection(page):
+    tab(page, "Filter")
+    page.locator(".bk-panel-models-layout-Column select:visible").last.select_option("flux")
+    page.get_by_text("flux: ").first.wait_for()
+    page.locator("input[placeholder=from]:visible").fill("15")
+    page.locator("input[placeholder=from]:visible").press("Enter")
+    page.get_by_text(f"{COUNT // 2} of {COUNT} sources").wait_for()
+    page.locator(".bk-panel-models-layout-Column select:visible").last.select_option("ra_deg")
+    page.get_by_text("ra_deg: ").first.wait_for()
+    page.locator("input[placeholder=to]:visible").fill("14.05")
+    page.locator("input[placeholder=to]:visible").press("Enter")
+    page.get_by_text(f"11 of {COUNT} sources").wait_for()
+    tab(page, "Selection")
+    page.get_by_text("11 sources chosen").first.wait_for()
+    tab(page, "Filter")
+    page.get_by_role("button", name="remove all filters").click()
+    page.get_by_text("Choose a column").wait_for()
 
 
 def test_colours_stretches_and_both_themes(page, served, browser):

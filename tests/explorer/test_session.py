@@ -113,7 +113,7 @@ def test_a_map_of_other_sources_is_refused(survey, files, tmp_path):
     with pytest.raises(RadiosslError, match="map of other sources"):
         Session(replace(files, map_folder=tmp_path / "map"), None)
     own = Session(replace(files, features=tmp_path / "other.parquet", map_folder=tmp_path / "map"), None)
-    assert own.maps.names() == ["map"]
+    assert own.maps.names() == ["map", "sky"]
     assert not own.maps.can_make_umap
 
 
@@ -125,7 +125,7 @@ def test_a_umap_is_made_beside_the_session(session):
     assert not session.maps.can_make_umap
     session.maps._process.wait(timeout=200)
     assert session.maps.poll() == ""
-    assert session.maps.names() == ["principal components", "UMAP"]
+    assert session.maps.names() == ["principal components", "sky", "UMAP"]
     assert np.isfinite(session.maps.coordinates["UMAP"]).all()
     distances, rows = session.maps.tree("UMAP").query(session.maps.coordinates["UMAP"][[5]], k=1)
     assert (rows[0], distances[0]) == (5, 0.0)
