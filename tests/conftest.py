@@ -16,6 +16,14 @@ from radiossl.store.writing import write_store
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """Keep features that commands cache out of the home directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RADIOSSL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """The folder of real images that RADIOSSL_TEST_DATA names; skips the test where there is none."""

@@ -42,6 +42,9 @@ LayerEpochs = Annotated[int, typer.Option(min=1, help="Epochs of --layer.")]
 Strength = Annotated[
     float, typer.Option(min=0, help="Inverse regularisation of the logistic regression; 0 chooses by inner folds.")
 ]
+Columns = Annotated[
+    str, typer.Option(help="Columns to learn from beside the features, such as las_arcsec,flux; positive ones by log.")
+]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")]
 SmallCnn = Annotated[bool, typer.Option("--small-cnn", help="Train the three-convolution network of Negm 2021, too.")]
 
@@ -108,12 +111,17 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
 @app.command()
 @with_common
 def knn(
-    common: Common, neighbours: Neighbours = 20, whiten: Whiten = 0, seeds: Seeds = 5, imagenet: Imagenet = None
+    common: Common,
+    neighbours: Neighbours = 20,
+    whiten: Whiten = 0,
+    columns: Columns = "",
+    seeds: Seeds = 5,
+    imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(k=neighbours or None, components=whiten or None)
+    settings = ProtocolSettings(k=neighbours or None, components=whiten or None, columns=_names(columns))
     _run(common, ["knn"], settings, seeds, imagenet)
 
 
@@ -124,13 +132,14 @@ def linear(
     layer: Layer = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
+    columns: Columns = "",
     seeds: Seeds = 5,
     imagenet: Imagenet = None,
 ) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(strength=strength or None, epochs=epochs)
+    settings = ProtocolSettings(strength=strength or None, epochs=epochs, columns=_names(columns))
     _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet)
 
 
@@ -143,13 +152,14 @@ def frozen(
     layer: Layer = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
+    columns: Columns = "",
     seeds: Seeds = 5,
     imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours and linear probe on features made once, in a folder each."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(neighbours or None, whiten or None, strength or None, epochs)
+    settings = ProtocolSettings(neighbours or None, whiten or None, strength or None, epochs, columns=_names(columns))
     # The layer needs the features of every view; the others take their average.
     _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet)
 
@@ -268,7 +278,7 @@ def _run(
     """Evaluate and write, into a folder for each protocol where there are several."""
     from radiossl.evaluation.protocols import evaluate, without_pretraining
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
-    from radiossl.evaluation.shared_features import SharedFeatures
+    from radiossl.evaluation.shared_features import SharedFeatures, cache_folder
     from radiossl.evaluation.trials import labelled_set
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
@@ -298,7 +308,7 @@ def _run(
     )
     for note in labelled.notes:
         typer.echo(f"note: {note}")
-    features = SharedFeatures()
+    features = SharedFeatures(cache_folder())
     for protocol in protocols:
         out = common.out if len(protocols) == 1 else common.out / protocol
         result = evaluate(
@@ -308,6 +318,10 @@ def _run(
         for line in summary_lines(result):
             typer.echo(line)
         typer.echo(f"{report}: {len(labelled.tested)} objects")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _numbers(option: str, text: str) -> list[float]:

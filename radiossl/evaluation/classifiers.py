@@ -104,6 +104,8 @@ class LogisticRegression:
         As for `NearestNeighbours`.
     strength
         Inverse of the regularisation; None to choose among `C_GRID` by folds of the training rows.
+    beside
+        How many of the last columns are no features: each counts as much as all features together.
     """
 
     features: NDArray[np.floating]
@@ -111,6 +113,7 @@ class LogisticRegression:
     classes: int
     strength: float | None = 0.1
     groups: NDArray[np.int64] | None = None
+    beside: int = 0
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         strength = self.strength or _best(C_GRID, self._fitted, self.truth, train, self.groups, seed)
@@ -118,14 +121,22 @@ class LogisticRegression:
 
     def _fitted(self, train: Rows, test: Rows, strength: float) -> Probabilities:
         import sklearn.linear_model
-        from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
         if len(set(self.truth[train].tolist())) == 1:
             return Majority(self.truth, self.classes)(train, test, 0)
-        model = make_pipeline(StandardScaler(), sklearn.linear_model.LogisticRegression(C=strength, max_iter=500))
-        model.fit(self.features[train], self.truth[train])
-        return _all_classes(model, self.features[test], self.classes)
+        scaler = StandardScaler().fit(self.features[train])
+        weight = column_weights(self.features.shape[1], self.beside)
+        model = sklearn.linear_model.LogisticRegression(C=strength, max_iter=500)
+        model.fit(scaler.transform(self.features[train]) * weight, self.truth[train])
+        return _all_classes(model, scaler.transform(self.features[test]) * weight, self.classes)
+
+
+def column_weights(width: int, beside: int) -> NDArray[np.float32]:
+    """Return factors of standardised columns: the last ones count as much as all features together, shape (width,)."""
+    weights = np.ones(width, dtype=np.float32)
+    weights[width - beside :] = np.sqrt(max(1, width - beside))
+    return weights
 
 
 def inner_folds(truth: NDArray[np.int64], rows: Rows, groups: NDArray[np.int64] | None, seed: int) -> list[Split]:
@@ -200,6 +211,8 @@ class LinearLayer:
         Whether to average the probabilities of a tested image over its eight views.
     epochs, lr, batch_size
         Of Adam.
+    beside
+        As for `LogisticRegression`.
     """
 
     views: NDArray[np.float32]
@@ -209,10 +222,12 @@ class LinearLayer:
     epochs: int = 30
     lr: float = 1e-3
     batch_size: int = 32
+    beside: int = 0
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         scale = self.views[:, train].reshape(-1, self.views.shape[2])
         mean, std = scale.mean(axis=0), scale.std(axis=0) + 1e-6
+        std /= column_weights(len(std), self.beside)
         features = torch.from_numpy((self.views[:, train] - mean) / std)
         targets = torch.from_numpy(self.truth[train])
         generator = torch.Generator().manual_seed(seed)

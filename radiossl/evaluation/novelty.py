@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.evaluation.folds import draw_folds, most_folds
+from radiossl.evaluation.folds import Split, draw_folds, most_folds
 
 #: Fraction of objects like those learnt from that score below 1.
 USUAL = 0.99
 #: Principal components that are compared at most: beyond them covariances cost more than they tell.
 _COMPONENTS = 256
+#: Standard deviations at which the distance in a single column ends.
+_FARTHEST = 10.0
 _FOLDS = 5
 
 
@@ -22,23 +25,23 @@ class Novelty:
 
     Attributes
     ----------
-    middle
-        Medians of the columns, which stand for missing values, shape (d,).
+    middle, spread
+        Medians of the columns, which stand for missing values, and their standard deviations, shape (d,).
     whitening
-        Projection after which the rows learnt from have unit covariance, shape (d, components).
+        Projection of standardised columns after which the rows learnt from have unit covariance, shape (d, components).
     unit
         Distance that 1 % of rows like those learnt from exceed.
     """
 
     middle: NDArray[np.float32]
+    spread: NDArray[np.float32]
     whitening: NDArray[np.float32]
     unit: float
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the out-of-distribution score of each row, shape (n,): above 1 is unusual; NaN if all is missing."""
         missing = ~np.isfinite(features)
-        centred = np.where(missing, 0, features - self.middle).astype(np.float32)
-        distances = np.linalg.norm(centred @ self.whitening, axis=1).astype(np.float64)
+        distances = np.linalg.norm(_standard(features, self.middle, self.spread) @ self.whitening, axis=1)
         return np.where(missing.all(axis=1), np.nan, distances / self.unit)
 
 
@@ -70,10 +73,32 @@ def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.int64] | None
         splits = [(np.arange(len(features)), np.arange(len(features)))]
     else:
         splits = [(split.train, split.test) for split in draw_folds(names, folds, 1, seed, groups)]
-    held_out = [_fitted(features[train]).scores(features[test]) for train, test in splits]
+    held_out = np.concatenate([_fitted(features[train]).scores(features[test]) for train, test in splits])
     fitted = _fitted(features)
-    unit = float(np.nanquantile(np.concatenate(held_out), USUAL)) if np.isfinite(features).any() else 1.0
-    return Novelty(fitted.middle, fitted.whitening, unit or 1.0)
+    return Novelty(fitted.middle, fitted.spread, fitted.whitening, _unit(held_out))
+
+
+def held_out_scores(features: NDArray[np.floating], splits: Sequence[Split]) -> NDArray[np.float64]:
+    """Return the out-of-distribution score of the tested rows of all splits, in the order of the rows.
+
+    Each is seen from the rows that its split learns from; the unit comes from the tested rows of the other splits.
+
+    Parameters
+    ----------
+    features
+        Shape (n, d).
+    splits
+        Folds, by which every row is tested once.
+    """
+    parts = [_fitted(features[split.train]).scores(features[split.test]) for split in splits]
+    units = [_unit(np.concatenate([*parts[:place], *parts[place + 1 :]] or parts)) for place in range(len(parts))]
+    scores = np.concatenate([part / unit for part, unit in zip(parts, units, strict=True)])
+    return scores[np.argsort(np.concatenate([split.test for split in splits]), kind="stable")]
+
+
+def _unit(distances: NDArray[np.float64]) -> float:
+    known = distances[np.isfinite(distances)]
+    return float(np.quantile(known, USUAL)) or 1.0 if known.size else 1.0
 
 
 def _fitted(features: NDArray[np.floating]) -> Novelty:
@@ -83,13 +108,20 @@ def _fitted(features: NDArray[np.floating]) -> Novelty:
     middle = np.zeros(features.shape[1])
     some = known.any(axis=0)
     middle[some] = np.nanmedian(np.where(known, features, np.nan)[:, some], axis=0)
-    centred = np.where(known, features - middle, 0).astype(np.float64)
-    spread = centred.std(axis=0)
+    spread = np.where(known, features - middle, 0).std(axis=0)
     spread[spread == 0] = 1
-    standard = centred / spread
+    standard = _standard(features, middle, spread)
     _, vectors = np.linalg.eigh(standard.T @ standard / len(standard))
     vectors = vectors[:, ::-1][:, :_COMPONENTS]
     covariance = ledoit_wolf(standard @ vectors, assume_centered=True)[0]
-    inner, turned = np.linalg.eigh(covariance)
-    whitening = (vectors @ turned) / np.sqrt(np.maximum(inner, 1e-12)) / spread[:, None]
-    return Novelty(middle.astype(np.float32), whitening.astype(np.float32), 1.0)
+    variances, turned = np.linalg.eigh(covariance)
+    whitening = (vectors @ turned) / np.sqrt(np.maximum(variances, 1e-12))
+    return Novelty(middle.astype(np.float32), spread.astype(np.float32), whitening.astype(np.float32), 1.0)
+
+
+def _standard(
+    features: NDArray[np.floating], middle: NDArray[np.floating], spread: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Standardised columns; one that hardly varied among the rows learnt from must not decide alone."""
+    centred = np.where(np.isfinite(features), features - middle, 0).astype(np.float64)
+    return np.clip(centred / spread, -_FARTHEST, _FARTHEST)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 from dataclasses import dataclass, field
@@ -25,11 +26,13 @@ from radiossl.evaluation.classifiers import (
 )
 from radiossl.evaluation.image_features import image_moments, raw_pixels
 from radiossl.evaluation.leakage import shared_with_pretraining
+from radiossl.evaluation.novelty import fit_novelty, held_out_scores
 from radiossl.evaluation.results import EvaluationResult, Method, evaluate_method
 from radiossl.evaluation.retrieval import mean_average_precision, precision_at_k
 from radiossl.evaluation.shared_features import SharedFeatures
 from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, Trained, TrainingSettings
 from radiossl.evaluation.trials import LabelledSet
+from radiossl.features.columns import standard_column, with_columns
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.backbone import Backbone, load_backbone
 
@@ -62,6 +65,10 @@ class ProtocolSettings:
         Whether to judge the baselines too.
     small_cnn
         Whether to train the network of Negm 2021 beside the others, where networks are trained.
+    columns
+        Columns of the store beside the features, for the protocols on features: of those without zero or negative
+        values the logarithm, each scaled to variance 1 (`radiossl.features.columns`). Every method gets them, and they
+        are evaluated alone, too.
     others
         Further backbones by name, such as one with ImageNet weights, evaluated as the backbone is.
     """
@@ -74,6 +81,7 @@ class ProtocolSettings:
     calibrate: bool = False
     baselines: bool = True
     small_cnn: bool = False
+    columns: tuple[str, ...] = ()
     others: dict[str, Backbone] = field(default_factory=dict)
 
 
@@ -94,6 +102,9 @@ class Evaluation:
     retrieval
         Precision among the 10 nearest, of all and by class, and mean average precision of the features of each
         method that has some, over all tested objects, each searched for among the others.
+    novelty
+        Out-of-distribution score of each tested object by the features of the backbone, with the first seed, shape
+        (tested,); None for networks trained on images. See `radiossl.evaluation.novelty`.
     """
 
     protocol: Protocol
@@ -101,6 +112,7 @@ class Evaluation:
     results: list[EvaluationResult]
     settings: dict[str, str]
     retrieval: dict[str, dict[str, float]] = field(default_factory=dict)
+    novelty: NDArray[np.float64] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -163,9 +175,13 @@ def evaluate(
     truth, classes = labelled.truth, len(labelled.classes)
     methods = [Method("majority class", Majority(truth, classes), "")] if settings.baselines else []
     retrieval: dict[str, dict[str, float]] = {}
-    if protocol in ("knn", "linear", "layer"):
-        methods += _on_features(backbone, labelled, protocol, settings, features or SharedFeatures(), retrieval)
+    on_features = protocol in ("knn", "linear", "layer")
+    shared = features or SharedFeatures()
+    if on_features:
+        methods += _on_features(backbone, labelled, protocol, settings, shared, retrieval)
     else:
+        if settings.columns:
+            raise RadiosslError(f"columns {', '.join(settings.columns)}: {protocol} learns from images alone")
         methods += _on_images(backbone, labelled, protocol, settings)
     if settings.calibrate:
         methods = [
@@ -176,9 +192,20 @@ def evaluate(
             )
             for one in methods
         ]
-    results = [evaluate_method(method, labelled, kept) for method in methods]
+    results = [evaluate_method(method, labelled, kept, on_features) for method in methods]
     record = {method.name: method.identity for method in methods}
-    return Evaluation(protocol, labelled, results, record, retrieval)
+    novelty = _novelty(shared.of(backbone, labelled.store), labelled) if on_features else None
+    return Evaluation(protocol, labelled, results, record, retrieval, novelty)
+
+
+def _novelty(features: NDArray[np.float32], labelled: LabelledSet) -> NDArray[np.float64]:
+    """Out-of-distribution scores of the tested objects, in the order of their rows."""
+    first = [t for t in labelled.trials if t.seed == labelled.seeds[0] and t.fraction == labelled.fractions[0]]
+    if labelled.folds:
+        return held_out_scores(features, [trial.split for trial in first])
+    train, test = first[0].split.train, first[0].split.test
+    groups = None if labelled.groups is None else labelled.groups[train]
+    return fit_novelty(features[train], groups).scores(features[test])
 
 
 def without_pretraining(labelled: LabelledSet, backbone: Backbone, keep_shared: bool = False) -> LabelledSet:
@@ -228,30 +255,43 @@ def _on_features(
     """The backbone, random weights in its place, and what needs no network."""
     store, truth, classes, groups = labelled.store, labelled.truth, len(labelled.classes), labelled.groups
     preprocessing = backbone.config.preprocessing
+    scaled = [standard_column(store.column(name), name) for name in settings.columns]
+    beside = np.stack(scaled, axis=1).astype(np.float32) if scaled else np.empty((len(store), 0), np.float32)
 
     def of_features(features: NDArray[np.floating], name: str) -> Estimator:
+        features = with_columns(features, beside)
         retrieval[name] = _retrieved(features, labelled)
         if protocol == "knn":
             return NearestNeighbours(features, truth, classes, settings.k, settings.components, groups)
-        return LogisticRegression(features, truth, classes, settings.strength, groups)
+        return LogisticRegression(features, truth, classes, settings.strength, groups, beside.shape[1])
 
     def of_network(network: Backbone, name: str) -> Estimator:
         if protocol != "layer":
             return of_features(shared.of(network, store), name)
-        return LinearLayer(shared.views_of(network, store), truth, classes, preprocessing.views == 8, settings.epochs)
+        views = with_columns(shared.views_of(network, store), beside)
+        averaged = preprocessing.views == 8
+        return LinearLayer(views, truth, classes, averaged, settings.epochs, beside=beside.shape[1])
 
-    how = f"{protocol} {_how(protocol, settings)}"
+    with_what = f" with {', '.join(settings.columns)}" if scaled else ""
+    seen = f"{with_what} {hashlib.sha256(beside.tobytes()).hexdigest()[:16]}" if scaled else ""
+    how = f"{protocol} {_how(protocol, settings)}{seen}"
     methods = []
     if settings.baselines:
-        pixels = raw_pixels(preprocessing, store)
+        about = f"{preprocessing}{seen}"
+        pixels = with_columns(
+            shared.made(f"raw pixels {preprocessing}", store, lambda: raw_pixels(preprocessing, store)), beside
+        )
         components = settings.components if protocol == "knn" else None
         neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20, components, groups)
         retrieval["raw pixels"] = _retrieved(pixels, labelled)
-        identity = f"kNN {neighbours.k}{_of(components)} {preprocessing}"
-        methods.append(Method("raw pixels", neighbours, identity))
+        methods.append(Method("raw pixels", neighbours, f"kNN {neighbours.k}{_of(components)} {about}"))
         if protocol != "knn":
-            forest = RandomForest(image_moments(preprocessing, store), truth, classes)
-            methods.append(Method("random forest on moments", forest, f"{forest.trees} trees {preprocessing}"))
+            moments = shared.made(f"moments {preprocessing}", store, lambda: image_moments(preprocessing, store))
+            forest = RandomForest(np.hstack([moments, beside]), truth, classes)
+            methods.append(Method("random forest on moments", forest, f"{forest.trees} trees {about}"))
+        if scaled:
+            alone = LogisticRegression(beside, truth, classes, settings.strength, groups)
+            methods.append(Method("columns alone", alone, f"logistic regression {settings.strength}{seen}"))
         drawn = [
             of_network(_random(backbone, seed), "random weights") for seed in labelled.seeds[:RANDOM_INITIALISATIONS]
         ]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.comparison import compare_methods
+from radiossl.evaluation.conformal import coverage_table, set_texts
 from radiossl.evaluation.figures import (
     BandedCurve,
     label_fraction_curves,
@@ -24,7 +25,6 @@ from radiossl.evaluation.figures import (
 from radiossl.evaluation.intervals import wilson_interval
 from radiossl.evaluation.metric_by_column import metric_by_column
 from radiossl.evaluation.metrics import confusion_matrix, precision_recall_points, roc_points
-from radiossl.evaluation.predictions import Predictions
 from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.results import EvaluationResult
 from radiossl.evaluation.trials import LabelledSet
@@ -73,9 +73,8 @@ def write_evaluation(
     last = evaluated[-1]
     predictions = last.predictions()
     metrics = _metrics(evaluation)
-    write_json(out / "metrics.json", metrics)
     tested = labelled.store.select(labelled.tested)
-    frame = _prediction_table(tested, last)
+    frame = _prediction_table(tested, evaluation)
     write_table(frame, out / "predictions.csv")
     scores = _score_table(evaluated)
     write_table(scores, out / "scores.csv")
@@ -110,19 +109,23 @@ def write_evaluation(
     report.section(f"Classes: {last.name}")
     counts, _ = confusion_matrix(predictions)
     draw_confusion(counts, labelled.classes, out=out / "confusion.png")
-    report.figure(out / "confusion.png", "What is said of each class, over the objects of one draw.")
+    report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows), with the first seed.")
     roc_curves(roc_points(predictions), out=out / "roc.png")
     precision_recall_curves(precision_recall_points(predictions), out=out / "precision_recall.png")
     reliability_diagram(reliability(predictions), out=out / "reliability.png")
     report.figure(out / "roc.png", "Each class against all others.")
-    report.figure(out / "precision_recall.png", "Reliability of each class against its completeness.")
-    report.figure(out / "reliability.png", "How often the classifier is right where it says that it is.")
+    report.figure(
+        out / "precision_recall.png", "Precision (reliability) of each class against its recall (completeness)."
+    )
+    report.figure(out / "reliability.png", "Accuracy against predicted confidence.")
     for column in columns:
         file = out / f"by_{file_stem(column)}.png"
         scored = metric_by_column(predictions, binned_values(labelled, column))
         metric_against_column(scored, out=file, xlabel=column, logarithmic=bool(scored.edges[0] > 0))
         report.figure(file, f"F1 in bins of {column}, with Wilson intervals as in Clarke et al. 2020.")
-    _galleries(report, out, tested, predictions)
+    _coverage(report, evaluation, metrics)
+    _galleries(report, out, tested, evaluation)
+    write_json(out / "metrics.json", metrics)
     report.section("Numbers").values(metrics)
     for name in ("predictions.csv", "scores.csv", "metrics.json"):
         report.link(out / name)
@@ -198,8 +201,9 @@ def _metrics(evaluation: Evaluation) -> dict[str, Any]:
     return metrics | {f"{name.replace(' ', '_')}_settings": text for name, text in evaluation.settings.items()}
 
 
-def _prediction_table(store: CutoutStore, result: EvaluationResult) -> pd.DataFrame:
+def _prediction_table(store: CutoutStore, evaluation: Evaluation) -> pd.DataFrame:
     """The predictions of the first seed, and whether those of each seed were correct."""
+    result = evaluation.results[-1]
     predictions = result.predictions()
     frame = pd.DataFrame({name: store.column(name) for name in ("cutout_id", "mosaic", "ra_deg", "dec_deg")})
     classes = np.array(predictions.classes)
@@ -207,6 +211,10 @@ def _prediction_table(store: CutoutStore, result: EvaluationResult) -> pd.DataFr
     frame["correct"] = predictions.correct
     for column, name in enumerate(classes):
         frame[f"probability[{name}]"] = predictions.probabilities[:, column]
+    if (sets := result.sets()) is not None:
+        frame["prediction_set"] = set_texts(sets, predictions.classes)
+    if evaluation.novelty is not None:
+        frame["outlier_score"] = evaluation.novelty
     for seed, right in zip(result.labelled.seeds, result.correct().T, strict=True):
         frame[f"correct[{seed}]"] = right
     return frame
@@ -242,18 +250,50 @@ def _draw_fractions(evaluated: Sequence[EvaluationResult], out: Path) -> None:
     label_fraction_curves(curves, out=out, ylabel="accuracy")
 
 
-def _galleries(report: Report, out: Path, store: CutoutStore, predictions: Predictions) -> None:
-    """The surest mistakes and the least sure answers: where mislabelled sources are found (Riggi et al. 2024, 3.2)."""
+def _coverage(report: Report, evaluation: Evaluation, metrics: dict[str, Any]) -> None:
+    """How often prediction sets hold the true class, and how many tested objects are unlike those learnt from."""
+    rows = []
+    for result in evaluation.results:
+        if (sets := result.sets()) is not None:
+            table = coverage_table(sets, result.predictions().truth, evaluation.labelled.classes)
+            rows += [{"name": result.name, **row} for row in table.to_dict("records")]
+            key = result.name.replace(" ", "_")
+            metrics |= {f"{key}_set_coverage[{row['class']}]": row["coverage"] for row in table.to_dict("records")}
+            metrics[f"{key}_classes_per_set"] = float(sets.sum(axis=1).mean())
+    if rows:
+        report.section("Prediction sets").table(
+            [{str(key): format_value(value, str(key)) for key, value in row.items()} for row in rows],
+            "Sets of classes that cannot be excluded, made to hold the true class of 90 % of the objects of every"
+            " class, by thresholds from other folds (conformal prediction).",
+        )
+    if evaluation.novelty is not None:
+        unusual = float((evaluation.novelty > 1).mean())
+        metrics["unusual_fraction"] = unusual
+        report.text(
+            f"{unusual:.1%} of the tested objects have an outlier score above 1: by the backbone's features they are"
+            " farther from the objects learnt from than 99 % of those are from each other."
+        )
+
+
+def _galleries(report: Report, out: Path, store: CutoutStore, evaluation: Evaluation) -> None:
+    """The most confident mistakes, the least confident predictions and the most unusual objects.
+
+    Mislabelled sources are found among the first (Riggi et al. 2024, section 3.2).
+    """
+    predictions = evaluation.results[-1].predictions()
     sureness = predictions.probabilities.max(axis=1)
     wrong = np.flatnonzero(~predictions.correct)
     report.section("Objects worth a look")
     chosen = {
         "mistakes.png": (
             wrong[np.argsort(-sureness[wrong], kind="stable")],
-            "The surest mistakes: look for wrong labels.",
+            "The most confident mistakes: look for wrong labels.",
         ),
-        "unsure.png": (np.argsort(sureness, kind="stable"), "The least sure answers, right or wrong."),
+        "unsure.png": (np.argsort(sureness, kind="stable"), "The least confident predictions, right or wrong."),
     }
+    if evaluation.novelty is not None:
+        order = np.argsort(-evaluation.novelty, kind="stable")
+        chosen["unusual.png"] = (order, "The objects least like those learnt from.")
     classes = predictions.classes
     for name, (rows, caption) in chosen.items():
         rows = rows[:_GALLERY]
@@ -261,8 +301,8 @@ def _galleries(report: Report, out: Path, store: CutoutStore, predictions: Predi
             report.text("There is no mistake.")
             continue
         captions = [
-            f"{predictions.ids[row]}\n{classes[predictions.truth[row]]}, said {classes[predictions.predicted[row]]}"
-            f"\n{sureness[row]:.2f}"
+            f"{predictions.ids[row]}\n{classes[predictions.truth[row]]},"
+            f" predicted {classes[predictions.predicted[row]]}\n{sureness[row]:.2f}"
             for row in rows
         ]
         image_grid([store.pixels(row) for row in rows], captions, out=out / name, how="asinh")

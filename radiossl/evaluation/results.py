@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.evaluation.classifiers import Estimator
+from radiossl.evaluation.classifiers import Estimator, inner_folds
+from radiossl.evaluation.conformal import fit_thresholds, held_out_sets, prediction_sets
 from radiossl.evaluation.metrics import classification_metrics
 from radiossl.evaluation.predictions import Predictions
 from radiossl.evaluation.trials import LabelledSet, Trial
@@ -53,11 +54,15 @@ class EvaluationResult:
         The set and its trials.
     probabilities
         One array (tested rows, classes) for each trial.
+    held_out
+        For a separate test set, predictions of the rows learnt from by inner folds, to calibrate prediction sets: their
+        classes and probabilities, for each trial. Empty where there are none.
     """
 
     method: Method
     labelled: LabelledSet
     probabilities: list[NDArray[np.float64]]
+    held_out: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -91,6 +96,26 @@ class EvaluationResult:
         """Whether each tested object was classified correctly, shape (tested, seeds)."""
         return np.stack([self.predictions(fraction, seed).correct for seed in self.labelled.seeds], axis=1)
 
+    def sets(self, coverage: float = 0.9) -> NDArray[np.bool_] | None:
+        """The prediction set of each tested object with the first seed, shape (tested, classes).
+
+        Thresholds come from the other folds or, for a separate test set, from inner folds of what is learnt from; None
+        where neither is possible (`radiossl.evaluation.conformal`).
+        """
+        fraction, seed = self.labelled.fractions[0], self.labelled.seeds[0]
+        trials = enumerate(self.labelled.trials)
+        numbers = [n for n, trial in trials if trial.seed == seed and trial.fraction == fraction]
+        predictions = self._predictions(numbers)
+        if self.labelled.folds:
+            tests = [self.labelled.trials[number].split.test for number in numbers]
+            fold = np.repeat(np.arange(len(tests)), [len(rows) for rows in tests])
+            fold = fold[np.argsort(np.concatenate(tests), kind="stable")]
+            return held_out_sets(predictions.probabilities, predictions.truth, fold, coverage)
+        if not self.held_out or not len(self.held_out[numbers[0]][0]):
+            return None
+        truth, probabilities = self.held_out[numbers[0]]
+        return prediction_sets(predictions.probabilities, fit_thresholds(probabilities, truth, coverage))
+
     def _predictions(self, numbers: Sequence[int]) -> Predictions:
         rows = np.concatenate([self.labelled.trials[number].split.test for number in numbers])
         values = np.concatenate([self.probabilities[number] for number in numbers])
@@ -99,7 +124,9 @@ class EvaluationResult:
         return Predictions(self.labelled.classes, self.labelled.truth[rows[order]], values[order], ids)
 
 
-def evaluate_method(method: Method, labelled: LabelledSet, kept: Path | None = None) -> EvaluationResult:
+def evaluate_method(
+    method: Method, labelled: LabelledSet, kept: Path | None = None, inner: bool = False
+) -> EvaluationResult:
     """Let a method learn and predict in every trial.
 
     Parameters
@@ -111,19 +138,31 @@ def evaluate_method(method: Method, labelled: LabelledSet, kept: Path | None = N
     kept
         Folder for the predictions of finished trials, with which an interrupted evaluation goes on. They are known by
         everything that they depend on, so that none is taken for another.
+    inner
+        Whether to predict the rows learnt from by inner folds, too, where there is a separate test set; see
+        `EvaluationResult.held_out`.
     """
-    answers = []
-    for trial in track(labelled.trials, method.name):
+
+    def answer(trial: Trial) -> NDArray[np.float64]:
         file = None if kept is None else kept / f"{_trial_identity(method, labelled, trial)}.npy"
         if file is not None and file.is_file():
-            answers.append(np.load(file, allow_pickle=False))
-            continue
-        answer = method.estimator(trial.split.train, trial.split.test, trial.seed)
+            return np.asarray(np.load(file, allow_pickle=False))
+        probabilities = method.estimator(trial.split.train, trial.split.test, trial.seed)
         if file is not None:
             with atomic_file(file) as temporary:
-                np.save(temporary, answer)
-        answers.append(answer)
-    return EvaluationResult(method, labelled, answers)
+                np.save(temporary, probabilities)
+        return probabilities
+
+    answers, held_out = [], []
+    for trial in track(labelled.trials, method.name):
+        answers.append(answer(trial))
+        if inner and not labelled.folds:
+            splits = inner_folds(labelled.truth, trial.split.train, labelled.groups, trial.seed)
+            parts = [answer(Trial(split, trial.seed, trial.fraction)) for split in splits]
+            rows = np.concatenate([np.empty(0, np.int64), *(split.test for split in splits)])
+            none = np.empty((0, len(labelled.classes)))
+            held_out.append((labelled.truth[rows], np.concatenate([none, *parts])))
+    return EvaluationResult(method, labelled, answers, held_out)
 
 
 def _trial_identity(method: Method, labelled: LabelledSet, trial: Trial) -> str:

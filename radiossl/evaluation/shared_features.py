@@ -1,8 +1,13 @@
-"""Features of labelled cutouts, made once for each backbone however many protocols use them."""
+"""Features of labelled cutouts, made once for each backbone however many protocols and calls use them."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -10,34 +15,60 @@ from numpy.typing import NDArray
 
 from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import flips_and_rotations
+from radiossl.io.files import atomic_file
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone
 
+#: Bytes that the cache on disk may hold; what was used longest ago is removed first.
+_LIMIT = 2**31
+
+
+def cache_folder() -> Path:
+    """Return the folder of cached features: below RADIOSSL_CACHE, or ~/.cache/radiossl."""
+    return Path(os.environ.get("RADIOSSL_CACHE") or Path.home() / ".cache" / "radiossl") / "features"
+
 
 class SharedFeatures:
-    """Features kept in memory, known by the weights and the pixels that they were made of."""
+    """Features known by the weights and the pixels that they were made of, kept in memory and, if wanted, on disk.
 
-    def __init__(self) -> None:
-        self._features: dict[tuple[str, str], NDArray[np.float32]] = {}
-        self._views: dict[tuple[str, str], NDArray[np.float32]] = {}
+    Parameters
+    ----------
+    folder
+        Where to keep features for later calls; None for memory alone. At most 2 GB are kept there.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._made: dict[str, NDArray[Any]] = {}
+        self._digests: WeakKeyDictionary[CutoutStore, str] = WeakKeyDictionary()
 
     def of(self, backbone: Backbone, store: CutoutStore) -> NDArray[np.float32]:
         """Return the features of all cutouts of a store, shape (n, feature_dim)."""
-        key = backbone.identity, pixel_digest(store)
-        if key not in self._features:
-            if key in self._views:
-                averaged = backbone.config.preprocessing.views == 8
-                self._features[key] = self._views[key].mean(axis=0) if averaged else self._views[key][0]
-            else:
-                self._features[key] = embed_store(backbone, store)
-        return self._features[key]
+
+        def make() -> NDArray[np.float32]:
+            views = self._made.get(self._key(f"views {backbone.identity}", store))
+            if views is None:
+                return embed_store(backbone, store)
+            return views.mean(axis=0) if backbone.config.preprocessing.views == 8 else views[0]
+
+        return self.made(f"features {backbone.identity}", store, make)
 
     def views_of(self, backbone: Backbone, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
         """Return the features of the four rotations of every cutout and of its mirror image, shape (8, n, d)."""
-        key = backbone.identity, pixel_digest(store)
-        if key not in self._views:
-            self._views[key] = _features_of_views(backbone, store, batch_size)
-        return self._views[key]
+        return self.made(f"views {backbone.identity}", store, lambda: _features_of_views(backbone, store, batch_size))
+
+    def made(self, identity: str, store: CutoutStore, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return what `make` makes of a store, or made before under the same identity of the same pixels."""
+        key = self._key(identity, store)
+        if key not in self._made:
+            file = None if self.folder is None else self.folder / f"{key}.npy"
+            self._made[key] = make() if file is None else _kept(file, make)
+        return self._made[key]
+
+    def _key(self, identity: str, store: CutoutStore) -> str:
+        if store not in self._digests:
+            self._digests[store] = pixel_digest(store)
+        return hashlib.sha256(f"{identity} {self._digests[store]}".encode()).hexdigest()[:32]
 
 
 def pixel_digest(store: CutoutStore) -> str:
@@ -46,6 +77,29 @@ def pixel_digest(store: CutoutStore) -> str:
     for row in range(len(store)):
         digest.update(np.ascontiguousarray(store.pixels(row)).data)
     return digest.hexdigest()
+
+
+def _kept(file: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+    """Read an array that was made before, or make and write it; a cache that cannot be used is no obstacle."""
+    try:
+        array = np.load(file, allow_pickle=False)
+        os.utime(file)
+        return np.asarray(array)
+    except (OSError, ValueError, EOFError):
+        array = make()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, array)
+        others = sorted(file.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+        total = 0
+        for path in others:
+            total += path.stat().st_size
+            if total > _LIMIT:
+                path.unlink(missing_ok=True)
+    except OSError:
+        pass
+    return array
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.features.columns import standard_column
 from radiossl.features.neighbours import unit
 from radiossl.features.scatter import Scatter
 from radiossl.features.table import FeatureTable
@@ -107,7 +108,7 @@ def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: i
         If the table is empty, its features are all the same or not finite, or a column is missing, constant or not of
         numbers.
     """
-    extra = [_standard_column(table, name) for name in columns]
+    extra = [standard_column(table.column(name), name) for name in columns]
     components = _principal_components(table.features, dimensions)
     return np.column_stack([components, *extra]).astype(np.float32, copy=False)
 
@@ -372,17 +373,6 @@ def _principal_components(features: NDArray[np.float32], dimensions: int) -> NDA
     for part in _batches(number):
         result[part] = (unit(features[part]).astype(np.float64) - mean) @ kept
     return result
-
-
-def _standard_column(table: FeatureTable, name: str) -> NDArray[np.float64]:
-    values = pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=np.float64)
-    known = np.isfinite(values)
-    if len(np.unique(values[known])) < 2:
-        raise RadiosslError(f"--columns {name}: a column with at least two different numbers was expected")
-    if values[known].min() > 0:
-        values = np.log10(values, out=np.full(len(values), np.nan), where=known)
-    mean, deviation = values[known].mean(), values[known].std()
-    return np.where(known, (values - mean) / deviation, 0.0)
 
 
 def _batches(number: int, size: int = _BATCH) -> list[slice]:

@@ -12,7 +12,7 @@ from radiossl.evaluation.calibration import apply_temperature, fit_temperature, 
 from radiossl.evaluation.conformal import fit_thresholds, held_out_sets
 from radiossl.evaluation.novelty import Novelty
 
-_ARRAYS = ("thresholds", "novelty_middle", "novelty_whitening")
+_ARRAYS = ("thresholds", "novelty_middle", "novelty_spread", "novelty_whitening")
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,21 @@ class ForestCalibration:
 
     def to_file(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and numbers that `from_file` makes the same of."""
-        arrays = (self.thresholds, self.novelty.middle, self.novelty.whitening)
+        arrays = (self.thresholds, self.novelty.middle, self.novelty.spread, self.novelty.whitening)
         about = {"temperature": self.temperature, "learnt": self.learnt, "coverage": self.coverage}
         return dict(zip(_ARRAYS, arrays, strict=True)), {**about, "novelty_unit": self.novelty.unit}
 
     @classmethod
     def from_file(cls, arrays: dict[str, NDArray[Any]], about: dict[str, Any]) -> ForestCalibration:
         """Restore from what was read of a file; raise `KeyError`, `TypeError` or `ValueError` if it is damaged."""
-        thresholds, middle, whitening = (arrays[name] for name in _ARRAYS)
+        thresholds, middle, spread, whitening = (arrays[name] for name in _ARRAYS)
         temperature, unit = float(about["temperature"]), float(about["novelty_unit"])
-        if not (temperature > 0 and unit > 0 and thresholds.ndim == 1 and whitening.shape[:1] == middle.shape):
+        if not (temperature > 0 and unit > 0 and thresholds.ndim == 1):
             raise ValueError("its calibration does not fit")
-        novelty = Novelty(middle.astype(np.float32), whitening.astype(np.float32), unit)
+        if not (whitening.shape[:1] == middle.shape == spread.shape and (spread > 0).all()):
+            raise ValueError("its out-of-distribution score does not fit")
+        middle, spread, whitening = (part.astype(np.float32) for part in (middle, spread, whitening))
+        novelty = Novelty(middle, spread, whitening, unit)
         return cls(temperature, int(about["learnt"]), float(about["coverage"]), thresholds.astype(float), novelty)
 
 

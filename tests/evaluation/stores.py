@@ -12,3 +12,8 @@ def unplaced(store, rows=None):
     ra[slice(None) if rows is None else rows] = np.nan
     place = store.columns.index("ra_deg")
     return CutoutStore(store.paths, store.table.set_column(place, "ra_deg", pa.array(ra)), store._views)
+
+
+def with_column(store, name, values):
+    """The same store with another column."""
+    return CutoutStore(store.paths, store.table.append_column(name, pa.array(values)), store._views)

@@ -1,3 +1,5 @@
+"""Features made once, in memory and on disk."""
+
 import numpy as np
 
 from radiossl.evaluation import shared_features
@@ -37,3 +39,36 @@ def test_features_are_made_once_for_each_backbone(small_store, tiny_backbone, mo
     assert len(made) == 3  # the same weights again, even as another object, are not embedded again
     assert results[1] is results[2]
     assert not np.allclose(results[0], results[1])
+
+
+def test_features_are_kept_on_disk_by_weights_and_pixels(small_store, tiny_backbone, store_of, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(shared_features, "embed_store", lambda *given: made.append(given) or embed_store(*given))
+    first = SharedFeatures(tmp_path).of(tiny_backbone, small_store)
+    assert len(made) == 1
+    same = small_store.select(np.arange(24))
+    np.testing.assert_array_equal(SharedFeatures(tmp_path).of(tiny_backbone, same), first)
+    assert len(made) == 1
+    turned = [store_of([small_store.pixels(0)[::step].copy()]) for step in (1, -1)]
+    for store in turned:  # of the same statistics
+        SharedFeatures(tmp_path).of(tiny_backbone, store)
+    assert len(made) == 3
+    SharedFeatures(tmp_path).of(tiny_backbone.adapted(views=8), small_store)
+    assert len(made) == 4
+    for file in tmp_path.glob("*.npy"):
+        file.write_bytes(file.read_bytes()[:100])
+    np.testing.assert_array_equal(SharedFeatures(tmp_path).of(tiny_backbone, small_store), first)
+    assert len(made) == 5
+
+
+def test_the_cache_on_disk_does_not_grow_without_end(small_store, tmp_path, monkeypatch):
+    monkeypatch.setattr(shared_features, "_LIMIT", 3000)
+    for number in range(5):
+        SharedFeatures(tmp_path / "cache").made(f"array {number}", small_store, lambda: np.zeros(128))
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2  # of 1,152 bytes each
+
+
+def test_a_cache_that_cannot_be_written_is_no_obstacle(small_store, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    made = SharedFeatures(tmp_path / "file").made("array", small_store, lambda: np.arange(3))
+    np.testing.assert_array_equal(made, [0, 1, 2])
