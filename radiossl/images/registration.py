@@ -16,6 +16,8 @@ LARGEST_OFFSET = 0.25
 SOURCE_SIGMA = 3.0
 #: Larger images are registered on a coarser grid.
 _MOST_SIDE = 256
+#: Step of 8-bit images as a fraction of their range.
+_LEVEL = 1 / 255
 #: Waves along each axis of an amplitude spectrum.
 _WAVES = 16
 
@@ -183,7 +185,31 @@ def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[flo
     limit = np.float32(np.arcsinh(SOURCE_SIGMA))
     quiet = both & (np.abs(a) < limit) & (np.abs(b) < limit)
     noise = _pearson(a[quiet], b[quiet]) if first.noisy and second.noisy else float("nan")
-    return _pearson(*(np.where(part > limit, part - limit, 0)[both] for part in (a, b))), noise
+    if first.noisy and second.noisy:
+        return _pearson(*(np.where(part > limit, part - limit, 0)[both] for part in (a, b))), noise
+    return _pearson(*_above_common_floor(a[both], b[both], first.noisy, second.noisy)), noise
+
+
+def _above_common_floor(
+    a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """The sources of two images of which one has lost its noise, above the higher of their floors.
+
+    Brightness as a fraction of the peak of what both show, since where the noise was cut off its level is not known.
+    """
+    scaled, floors = [], [_LEVEL]
+    for part, noisy in ((a, noisy_a), (b, noisy_b)):
+        values = np.sinh(part.astype(np.float64))
+        peak = max(float(values.max(initial=0.0)), 1e-12)
+        scaled.append(values / peak)
+        if noisy:
+            floors.append(SOURCE_SIGMA / peak)
+        else:
+            above = scaled[-1][scaled[-1] > _LEVEL]
+            floors.append(float(above.min(initial=1.0)) if above.size else _LEVEL)
+    floor = max(floors)
+    first, second = (np.where(part > floor, np.arcsinh(part / floor), 0) for part in scaled)
+    return first, second
 
 
 def _pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
