@@ -20,6 +20,7 @@ from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.survey.image_file import read_image
 from radiossl.weights.backbone import Backbone, load_backbone
+from radiossl.weights.health import check_features
 from radiossl.weights.readout import embedding_from
 
 
@@ -40,6 +41,7 @@ def embed_store(backbone: Backbone, store: CutoutStore, batch_size: int = 128) -
     network = backbone.inference_network(len(store) * preprocessing.views)
     for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device):
         features[rows] = backbone(images, network).cpu().numpy()
+        check_features(features[rows], backbone.name or "backbone", store.column("cutout_id")[rows])
     return features
 
 
@@ -163,4 +165,6 @@ def features_of_file(
     image = read_image(path)
     if not np.isfinite(image).any():
         raise RadiosslError(f"{path}: every pixel is blank")
-    return backbone.eval()(backbone.preprocess(image), network)[0].cpu().numpy()
+    features = backbone.eval()(backbone.preprocess(image), network)
+    check_features(features, backbone.name or "backbone", [path])
+    return features[0].cpu().numpy()

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.hats import write_hats
-from radiossl.features.table import FEATURES, FeatureTable
+from radiossl.features.rows import FEATURES
+from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.io.locks import only_writer

@@ -13,9 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.features.table import FEATURES, METADATA_KEY, feature_dimension, regrouped, table_files
+from radiossl.features.rows import (
+    FEATURES,
+    conformed_schema,
+    feature_dimension,
+    has_features,
+    vectors_of,
+    warn_left_out,
+)
+from radiossl.features.table import CHECKED_KEY, METADATA_KEY, regrouped, table_files
 from radiossl.io.errors import RadiosslError
 from radiossl.io.parquet import json_metadata, open_parquet
+from radiossl.io.progress import track
 
 #: Rows that are read at a time.
 BATCH_ROWS = 8192
@@ -36,7 +45,9 @@ class FeatureFile:
     dimension
         Of the features.
     schema
-        Of the other columns.
+        Of the other columns, as every command takes them (`radiossl.features.rows.conformed`).
+
+    Rows without features (missing, not finite, all zero) are left out everywhere; a warning says how many there are.
 
     Raises
     ------
@@ -49,10 +60,13 @@ class FeatureFile:
         self.files = table_files(path)
         self.file_schema: pa.Schema = self._open(self.files[0]).schema_arrow
         schema = self.file_schema
-        self.dimension = feature_dimension(schema, self.path)
+        plain = FEATURES in schema.names and not pa.types.is_fixed_size_list(schema.field(FEATURES).type)
+        first = next(iter(self._raw([FEATURES])), None) if plain else None
+        self.dimension = feature_dimension(schema, self.path, None if first is None else first.column(FEATURES))
         if "cutout_id" not in schema.names:
             raise RadiosslError(f"{self.path}: a feature table needs a column cutout_id")
-        self.schema: pa.Schema = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
+        columns = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
+        self.schema: pa.Schema = conformed_schema(columns, self.path)
         self.metadata: dict[str, Any] = json_metadata(schema, METADATA_KEY, self.path)
 
     def _open(self, file: Path) -> pq.ParquetFile:
@@ -60,11 +74,24 @@ class FeatureFile:
         return open_parquet(file, pre_buffer=False, buffer_size=1 << 20)
 
     @cached_property
+    def _kept(self) -> NDArray[np.bool_] | None:
+        """Which rows have features; None if all have."""
+        if CHECKED_KEY in (self.file_schema.metadata or {}):
+            return None
+        masks, row = [np.empty(0, bool)], 0
+        for table in track(self._raw([FEATURES]), "checking features", total=-(-self._rows // BATCH_ROWS)):
+            masks.append(has_features(vectors_of(table.column(FEATURES), self.dimension, self.path, row)))
+            row += table.num_rows
+        kept = np.concatenate(masks)
+        warn_left_out(self.path, kept)
+        return None if kept.all() else kept
+
+    @cached_property
     def _rows(self) -> int:
         return sum(self._open(file).metadata.num_rows for file in self.files)
 
     def __len__(self) -> int:
-        return self._rows
+        return self._rows if self._kept is None else int(self._kept.sum())
 
     @property
     def batch_count(self) -> int:
@@ -74,7 +101,9 @@ class FeatureFile:
     def columns(self, wanted: list[str] | None = None) -> pa.Table:
         """Read the columns beside the features, or those of `wanted` that there are, as a `pyarrow.Table`."""
         names = self.schema.names if wanted is None else [name for name in self.schema.names if name in wanted]
-        return pa.concat_tables([self._open(file).read(columns=names) for file in self.files]).replace_schema_metadata()
+        read = pa.concat_tables([self._open(file).read(columns=names) for file in self.files])
+        table = read.replace_schema_metadata().cast(pa.schema([self.schema.field(name) for name in names]))
+        return table if self._kept is None else table.filter(pa.array(self._kept))
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """Yield the features in order, `BATCH_ROWS` at a time, shape (rows, dimension).
@@ -93,24 +122,28 @@ class FeatureFile:
         """Yield the other columns too, beside the features; as `batches`."""
         row = 0
         for table in self.tables():
-            columns = table.replace_schema_metadata().drop_columns([FEATURES])
+            columns = table.replace_schema_metadata().drop_columns([FEATURES]).cast(self.schema)
             yield columns, self._vectors(table.column(FEATURES), row)
             row += table.num_rows
 
     def tables(self, names: list[str] | None = None) -> Iterator[pa.Table]:
-        """Yield all columns or these as they are on disk, `BATCH_ROWS` rows at a time, from file to file."""
-        parts = (
-            pa.Table.from_batches([batch])
-            for file in self.files
-            for batch in self._open(file).iter_batches(BATCH_ROWS, columns=names)
-        )
-        return regrouped(parts, BATCH_ROWS)
+        """Yield all columns or these, `BATCH_ROWS` rows with features at a time, from file to file."""
+        return regrouped(self._filtered(names), BATCH_ROWS)
+
+    def _filtered(self, names: list[str] | None) -> Iterator[pa.Table]:
+        row, kept = 0, self._kept
+        for table in self._raw(names):
+            yield table if kept is None else table.filter(pa.array(kept[row : row + table.num_rows]))
+            row += table.num_rows
+
+    def _raw(self, names: list[str] | None) -> Iterator[pa.Table]:
+        """Tables as they are on disk."""
+        for file in self.files:
+            for batch in self._open(file).iter_batches(BATCH_ROWS, columns=names):
+                yield pa.Table.from_batches([batch])
 
     def _vectors(self, column: pa.ChunkedArray, start: int) -> NDArray[np.float32]:
-        flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-        if flat.size != len(column) * self.dimension:
-            raise RadiosslError(f"{self.path}: rows without features from row {start} on; make the table again")
-        vectors = flat.reshape(-1, self.dimension)
+        vectors = vectors_of(column, self.dimension, self.path, start)
         bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
         if bad.size:
             raise RadiosslError(f"{self.path}: row {start + int(bad[0])} is not finite; embed its cutout again")

@@ -25,6 +25,7 @@ from radiossl.io.parquet import parquet_writer
 from radiossl.io.parts import write_parts
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
+from radiossl.weights.health import check_features
 from radiossl.weights.readout import Embedding
 
 #: Parts are as large as makes so many of them, within the limits below: some for every worker, none too small.
@@ -119,6 +120,7 @@ class _Opened:
                 images = preprocessed(self.backbone.config.preprocessing, self.store, rows, self.backbone.device)
                 features[rows - start] = self.backbone(images, network).cpu().numpy()
         columns = self.columns.slice(start, stop - start)
+        check_features(features, self.backbone.name, columns.column("cutout_id").to_pylist())
         return FeatureTable(columns, features, self.metadata | {"identity": self.identity})
 
 

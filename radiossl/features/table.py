@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radiossl.features.rows import FEATURES, conformed, feature_dimension, has_features, vectors_of, warn_left_out
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.io.parquet import json_metadata, read_parquet, write_parquet
 
-FEATURES = "features"
 METADATA_KEY = b"radiossl"
+#: Set in files of which every row has features, so that they need not be looked through first.
+CHECKED_KEY = b"radiossl_checked"
 
 
 @dataclass(frozen=True)
@@ -69,28 +71,35 @@ class FeatureTable:
         flat = pa.array(np.ascontiguousarray(self.features, dtype=np.float32).ravel())
         features = pa.FixedSizeListArray.from_arrays(flat, self.features.shape[1])
         table = self.columns.append_column(FEATURES, features)
-        table = table.replace_schema_metadata({METADATA_KEY: json.dumps(self.metadata).encode()})
+        about = {METADATA_KEY: json.dumps(self.metadata).encode()}
+        if has_features(self.features).all():
+            about[CHECKED_KEY] = b"1"
+        table = table.replace_schema_metadata(about)
         with atomic_file(path) as temporary:
             write_parquet(table, temporary)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> FeatureTable:
-        """Read a feature table; raise `RadiosslError` if it is missing, incomplete, damaged or other Parquet."""
+        """Read a feature table into memory, without rows that have no features (a warning says how many).
+
+        Vectors may be lists of any kind of number, as pandas and polars write them; ids may be whole numbers.
+
+        Raises
+        ------
+        RadiosslError
+            If the table is missing, incomplete, damaged, other Parquet, or has no row with features.
+        """
         table = pa.concat_tables([read_parquet(file) for file in table_files(path)])
-        dimension = feature_dimension(table.schema, path)
-        vectors = table.column(FEATURES).combine_chunks()
-        features = (
-            vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dimension).astype(np.float32, copy=False)
-        )
+        names = table.column_names
+        dimension = feature_dimension(table.schema, path, table.column(FEATURES) if FEATURES in names else None)
+        features = vectors_of(table.column(FEATURES), dimension, path)
         metadata = json_metadata(table.schema, METADATA_KEY, path)
-        return cls(table.drop_columns([FEATURES]), features, metadata)
-
-
-def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str]) -> int:
-    """Return the length of the vectors of a feature table's file; raise `RadiosslError` if it is none."""
-    if FEATURES not in schema.names or not pa.types.is_fixed_size_list(schema.field(FEATURES).type):
-        raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
-    return int(schema.field(FEATURES).type.list_size)
+        columns = conformed(table.drop_columns([FEATURES]), path)
+        kept = has_features(features)
+        warn_left_out(path, kept)
+        if not kept.all():
+            columns, features = columns.filter(pa.array(kept)), features[kept]
+        return cls(columns, features, metadata)
 
 
 def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -187,29 +187,34 @@ def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[flo
     noise = _pearson(a[quiet], b[quiet]) if first.noisy and second.noisy else float("nan")
     if first.noisy and second.noisy:
         return _pearson(*(np.where(part > limit, part - limit, 0)[both] for part in (a, b))), noise
-    return _pearson(*_above_common_floor(a[both], b[both], first.noisy, second.noisy)), noise
+    return _clipped_agreement(a[both], b[both], first.noisy, second.noisy), noise
 
 
-def _above_common_floor(
-    a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool
-) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """The sources of two images of which one has lost its noise, above the higher of their floors.
+def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool) -> float:
+    """Correlation of the sources of two images of which at least one has lost its noise to clipping or to 8 bits.
 
-    Brightness as a fraction of the peak of what both show, since where the noise was cut off its level is not known.
+    Brightness is compared as a fraction of the peak of what both show, since the level of lost noise is not known.
+    Clipping subtracts its threshold, so each image is also tried less the brightness that is background in the other.
     """
     scaled, floors = [], [_LEVEL]
     for part, noisy in ((a, noisy_a), (b, noisy_b)):
         values = np.sinh(part.astype(np.float64))
         peak = max(float(values.max(initial=0.0)), 1e-12)
-        scaled.append(values / peak)
-        if noisy:
-            floors.append(SOURCE_SIGMA / peak)
-        else:
-            above = scaled[-1][scaled[-1] > _LEVEL]
-            floors.append(float(above.min(initial=1.0)) if above.size else _LEVEL)
-    floor = max(floors)
-    first, second = (np.where(part > floor, np.arcsinh(part / floor), 0) for part in scaled)
-    return first, second
+        scaled.append(np.maximum(values / peak, 0))
+        floors.append(SOURCE_SIGMA / peak if noisy else _LEVEL)
+    floor = min(max(floors), 0.5)
+
+    def stretched(part: NDArray[np.floating], threshold: float = 0.0) -> NDArray[np.floating]:
+        above = np.maximum(part - threshold, 0) / max(1 - threshold, 1e-12)
+        return np.where(above > floor, np.arcsinh(above / floor), 0)
+
+    found = _pearson(*map(stretched, scaled))
+    for part, other in (scaled, scaled[::-1]):
+        background = part[other <= _LEVEL]
+        threshold = float(np.quantile(background, 0.99)) if background.size else 0.0
+        if threshold > floor / 2:
+            found = np.fmax(found, _pearson(stretched(part, threshold), stretched(other)))
+    return float(found)
 
 
 def _pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -12,7 +12,7 @@ from radiossl.features import feature_file, index_building, vector_index
 from radiossl.features.index_building import index_features
 from radiossl.features.neighbours import unit
 from radiossl.features.stored_index import ParquetColumns, open_index
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import CHECKED_KEY, FeatureTable
 from radiossl.features.vector_index import VectorIndex, clusters
 from radiossl.io.checksums import sealed
 
@@ -210,8 +210,11 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path, vectors, monkeypat
     before = {file.name: file.read_bytes() for file in (tmp_path / "i").glob("*")}
     monkeypatch.setattr(index_building, "BLOCK_BYTES", 100 * 4 * DIMENSION)
     monkeypatch.setattr(feature_file, "BATCH_ROWS", 100)
+    damaged = pq.read_table(written(tmp_path / "b.parquet", bad, 500))
+    about = {**damaged.schema.metadata, CHECKED_KEY: b"1"}  # what was changed after it was written
+    pq.write_table(damaged.replace_schema_metadata(about), tmp_path / "b.parquet")
     with pytest.raises(RadiosslError, match="row 400 is not finite"):
-        index_features([written(tmp_path / "b.parquet", bad, 500)], tmp_path / "i")
+        index_features([tmp_path / "b.parquet"], tmp_path / "i")
     assert {file.name: file.read_bytes() for file in (tmp_path / "i").glob("*")} == before
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".tmp")] == []
     assert (tmp_path / "i").exists() == (what == "added to")
