@@ -1,6 +1,7 @@
 """From images to features: stores and files give the same ones, in the right rows."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -57,7 +58,8 @@ def test_batches_of_mixed_sizes_come_in_the_order_of_the_store(small_store, batc
 
 def test_columns_of_the_store_are_kept(small_store, tiny_backbone):
     table = embed(tiny_backbone, small_store)
-    assert table.columns.equals(small_store.table)
+    assert table.columns.schema.equals(small_store.table.schema)
+    pd.testing.assert_frame_equal(table.columns.to_pandas(), small_store.table.to_pandas())
     assert table.features.shape == (24, 512)
 
 
