@@ -21,5 +21,5 @@ def index(
     from radiossl.features.stored_index import StoredKind
 
     done = index_features(features, out, cast("StoredKind | None", kind), seed)
-    skipped = f", {done.skipped} skipped whose id was there already" if done.skipped else ""
+    skipped = f", {done.skipped} skipped that it has already" if done.skipped else ""
     typer.echo(f"{out}: {done.added} cutouts added{skipped}; {done.total} in an index of kind {done.kind}")

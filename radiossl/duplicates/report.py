@@ -12,7 +12,7 @@ from radiossl.duplicates.search import Duplicates, keep_table
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
-from radiossl.report.results import cutout_images, write_table
+from radiossl.report.results import write_table
 from radiossl.report.sheets import image_grid
 
 if TYPE_CHECKING:
@@ -110,14 +110,16 @@ def _draw_groups(found: Duplicates, store: CutoutStore, out: Path) -> None:
     for pair in found.pairs[found.pairs["duplicate"]].sort_values("similarity").to_dict("records"):
         best[pair["row_a"]] = best[pair["row_b"]] = pair
     sizes = found.groups["group"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
-    ids, captions = [], []
+    chosen, captions = [], []
     for group in sizes.index[:_MOST_GROUPS]:
         members = found.groups[found.groups["group"] == group].to_dict("records")
         for member in members[:_MOST_MEMBERS]:
-            ids.append(member["cutout_id"])
+            chosen.append(member)
             said = f"keep, of {len(members)}" if member["keeper"] else _agreement(best[member["row"]])
             captions.append(f"{group}: {said}\n{member['cutout_id']}")
-    image_grid(cutout_images(store, ids), captions, out=out, columns=6)
+    ids, ra, dec = ([member[name] for member in chosen] for name in ("cutout_id", "ra_deg", "dec_deg"))
+    cutouts = store.select_ids(ids, ra, dec)
+    image_grid([cutouts.pixels(row) for row in range(len(cutouts))], captions, out=out, columns=6)
 
 
 def _agreement(pair: dict[str, Any]) -> str:

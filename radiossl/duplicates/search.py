@@ -207,7 +207,7 @@ class _Pixels:
     """The images of a table's rows; the last ones used are kept prepared."""
 
     def __init__(self, table: FeatureTable, store: CutoutStore) -> None:
-        self.store = store.select_ids(table.column("cutout_id"))
+        self.store = store.select_ids(table.column("cutout_id"), _numbers(table, "ra_deg"), _numbers(table, "dec_deg"))
         self.scales = self.store.column("pixel_scale_arcsec").astype(float)
         self.prepared = lru_cache(_KEPT)(self._prepared)
 

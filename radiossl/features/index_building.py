@@ -35,11 +35,15 @@ from radiossl.io.checksums import FILES, file_checksum
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, atomic_folder, remove_strays, write_json
 from radiossl.io.locks import only_writer
-from radiossl.io.parquet import parquet_writer, read_parquet
+from radiossl.io.parquet import open_parquet, parquet_writer, read_parquet
 from radiossl.io.progress import track
+from radiossl.sky.angles import angles_arcsec, unit_vectors
 
 #: Vectors of a block, which is held in memory while it is written.
 BLOCK_BYTES = 2**30
+#: Cutouts of one id whose centres are no farther apart are the same.
+SAME_ARCSEC = 1.0
+_IDENTITY = {"cutout_id": pa.large_string(), "ra_deg": pa.float64(), "dec_deg": pa.float64()}
 _ROW_GROUP = 16384
 #: Names of the files of a block, with its number.
 _VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
@@ -54,7 +58,7 @@ class Indexed:
     kind
         Of the index.
     added, skipped
-        Cutouts that were added, and that were left out because their id was in the index already.
+        Cutouts that were added, and that were left out because the index has them already (id and position).
     total
         Cutouts in the index now.
     """
@@ -153,14 +157,43 @@ def _same_features(source: FeatureFile, dimension: int, metadata: dict[str, Any]
 
 
 def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.bool_]:
-    """Return which rows of the tables, one after the other, have an id that neither the index nor a row before has."""
-    chunks = [chunk for source in sources for chunk in source.columns(["cutout_id"]).column(0).chunks]
-    ids = pa.chunked_array([chunk.cast(pa.large_string()) for chunk in chunks], pa.large_string())
-    fresh = ~ids.to_pandas().duplicated().to_numpy()
-    for path in known:
-        there = read_parquet(path, ["cutout_id"]).column(0).cast(pa.large_string())
-        fresh &= ~pc.is_in(ids, value_set=there.combine_chunks()).to_numpy()
+    """Return which rows of the tables, one after the other, the index and the rows before do not have.
+
+    Two rows are the same cutout if they have one id and, where both have a position, lie within `SAME_ARCSEC`:
+    catalogues that are numbered from 0 in every field have the same ids for other sources.
+    """
+    new = pa.concat_tables([_identities(source.columns(list(_IDENTITY))) for source in sources])
+    there = [_identities(_read_present(path)) for path in known]
+    ids = new.column("cutout_id")
+    shared = ids.to_pandas().duplicated(keep=False).to_numpy()
+    for table in there:
+        shared = shared | pc.is_in(ids, value_set=table.column("cutout_id").combine_chunks()).to_numpy()
+    fresh = ~shared
+    wanted = pc.unique(ids.filter(pa.array(shared)))
+    if not len(wanted):
+        return fresh
+    older = pa.concat_tables([t.filter(pc.is_in(t.column("cutout_id"), value_set=wanted)) for t in there] or [new[:0]])
+    frame = pa.concat_tables([older, new.filter(pa.array(shared))]).to_pandas()
+    repeated = frame.duplicated().to_numpy(copy=True)  # in every digit, as where a table is added again
+    left = frame[~repeated]
+    vectors = unit_vectors(left["ra_deg"].to_numpy(float), left["dec_deg"].to_numpy(float))
+    for places in left.groupby("cutout_id", sort=False).indices.values():
+        for number, place in enumerate(places[1:], 1):
+            angles = angles_arcsec(vectors[places[:number]], np.broadcast_to(vectors[place], (number, 3)))
+            repeated[left.index[place]] = bool((np.isnan(angles) | (angles <= SAME_ARCSEC)).any())
+    fresh[shared] = ~repeated[older.num_rows :]
     return fresh
+
+
+def _read_present(path: Path) -> pa.Table:
+    return read_parquet(path, [name for name in _IDENTITY if name in open_parquet(path).schema_arrow.names])
+
+
+def _identities(columns: pa.Table) -> pa.Table:
+    """What tells cutouts apart: id and position, null where unknown."""
+    missing = pa.nulls(columns.num_rows, pa.float64())
+    named = {n: columns.column(n).cast(kind) if n in columns.column_names else missing for n, kind in _IDENTITY.items()}
+    return pa.table(named)
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

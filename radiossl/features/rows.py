@@ -84,6 +84,10 @@ def has_features(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
 
 
+#: Types whose values are ids without doubt; null is that of a table without rows.
+_TEXT_LIKE = (pa.types.is_integer, pa.types.is_binary, pa.types.is_string_view, pa.types.is_null)
+
+
 def conformed(columns: pa.Table, path: str | os.PathLike[str]) -> pa.Table:
     """Return columns in the types that every command takes: ids as text, decimals as float64, categories as values.
 
@@ -105,8 +109,7 @@ def conformed_schema(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Sche
         if pa.types.is_decimal(kind) and field.name != "cutout_id":
             kind = pa.float64()
         if field.name == "cutout_id" and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            text = pa.types.is_integer(kind) or pa.types.is_binary(kind) or pa.types.is_string_view(kind)
-            if not text:
+            if not any(test(kind) for test in _TEXT_LIKE):
                 raise RadiosslError(f"{path}: cutout_id is of type {kind}; write it as text or as whole numbers")
             kind = pa.string()
         fields.append(field.with_type(kind))

@@ -171,13 +171,14 @@ def draw_neighbours(
     """
     shown = [found.neighbours.head(_SHOWN).to_dict("records") for found in searches]
     queries = [part for found in searches for part in (found.query.examples or (found.query,)) if part.image is None]
-    names = [query.name for query in queries] + [row["cutout_id"] for rows in shown for row in rows]
-    ids = list(dict.fromkeys(names))
-    cutouts = store.select_ids(ids)
-    row_of = {cutout_id: row for row, cutout_id in enumerate(ids)}
+    wanted = {_place(query.name, query.ra_deg, query.dec_deg) for query in queries}
+    wanted |= {_place_of(row) for rows in shown for row in rows}
+    places = sorted(wanted)
+    cutouts = store.select_ids(*(list(column) for column in zip(*places, strict=True)))
+    row_of = {place: row for row, place in enumerate(places)}
 
-    def picture(cutout_id: str) -> NDArray[np.float32]:
-        return central_pixels(cutouts.pixels(row_of[cutout_id]), field_px)
+    def picture(place: _Place) -> NDArray[np.float32]:
+        return central_pixels(cutouts.pixels(row_of[place]), field_px)
 
     def caption(row: dict[Hashable, Any]) -> str:
         located = "ra_deg" in row and not pd.isna(row["ra_deg"])
@@ -186,15 +187,30 @@ def draw_neighbours(
         return position if label is None or pd.isna(label) else f"{label}\n{position}"
 
     def own(query: Query) -> NDArray[np.float32]:
-        return picture(query.name) if query.image is None else central_pixels(query.image, field_px)
+        if query.image is not None:
+            return central_pixels(query.image, field_px)
+        return picture(_place(query.name, query.ra_deg, query.dec_deg))
 
     pictures, neighbours = [], []
     for found, rows in zip(searches, shown, strict=True):
         query = found.query
         image = montage([own(example) for example in query.examples]) if query.examples else own(query)
         pictures.append(Picture(image, query.name))
-        neighbours.append([Neighbour(picture(row["cutout_id"]), row["similarity"], caption(row)) for row in rows])
+        neighbours.append([Neighbour(picture(_place_of(row)), row["similarity"], caption(row)) for row in rows])
     neighbour_gallery(pictures, neighbours, out=out)
+
+
+#: Id and position, which tell cutouts apart; -1 where a position is unknown.
+_Place = tuple[str, float, float]
+
+
+def _place(cutout_id: str, ra_deg: float, dec_deg: float) -> _Place:
+    return (cutout_id, ra_deg, dec_deg) if math.isfinite(ra_deg) and math.isfinite(dec_deg) else (cutout_id, -1.0, -1.0)
+
+
+def _place_of(row: dict[Hashable, Any]) -> _Place:
+    ra, dec = (math.nan if pd.isna(row.get(name)) else float(row[name]) for name in ("ra_deg", "dec_deg"))
+    return _place(row["cutout_id"], ra, dec)
 
 
 def montage(images: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:

@@ -171,8 +171,12 @@ class SimilarityIndex:
 
     def _row_of(self, cutout_id: str) -> int | None:
         ids = self.columns.column("cutout_id")
-        row = pc.index(ids, pa.scalar(cutout_id, ids.type)).as_py()
-        return None if row < 0 else int(row)
+        rows = np.flatnonzero(pc.equal(ids, pa.scalar(cutout_id, ids.type)).to_numpy())
+        if len(rows) > 1:
+            places = self.columns.take(pa.array(rows[:3])).to_pylist()
+            some = ", ".join(f'"{place.get("ra_deg")} {place.get("dec_deg")}"' for place in places)
+            raise RadiosslError(f"--query {cutout_id}: {len(rows)} cutouts have this id; give a position, as {some}")
+        return int(rows[0]) if len(rows) else None
 
     def query_by_position(self, ra_deg: float, dec_deg: float) -> Query:
         """Return the query for the cutout nearest to an ICRS position, at most `MATCH_ARCSEC` away."""

@@ -8,6 +8,7 @@ as whole.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -17,11 +18,12 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
+from radiossl.sky.angles import unit_vectors
 from radiossl.store.cutout import Beam, Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.pictures import contact_sheet, store_html
@@ -186,15 +188,51 @@ class CutoutStore:
         """
         return self.shapes[rows].tobytes() + self.statistics[rows].tobytes()
 
-    def select_ids(self, ids: Iterable[str]) -> CutoutStore:
-        """Return the store of the cutouts with these ids, in their order; raise `RadiosslError` if one is not there."""
-        row_of = {cutout_id: row for row, cutout_id in enumerate(self.column("cutout_id"))}
-        rows = []
-        for cutout_id in ids:
-            if cutout_id not in row_of:
-                raise RadiosslError(f"{self}: has no cutout {cutout_id!r}; give the store of the features (--store)")
-            rows.append(row_of[cutout_id])
-        return self.select(np.array(rows, dtype=np.int64))
+    def select_ids(
+        self, ids: Iterable[str], ra_deg: ArrayLike | None = None, dec_deg: ArrayLike | None = None
+    ) -> CutoutStore:
+        """Return the store of the cutouts with these ids, in their order.
+
+        Parameters
+        ----------
+        ids
+            Of the cutouts.
+        ra_deg, dec_deg
+            Their positions, which tell cutouts of one id apart, as where every field is numbered from 0; without them
+            the second row of an id is the second cutout of that id.
+
+        Raises
+        ------
+        RadiosslError
+            If one is not there, or has an id that several cutouts have and that nothing tells apart.
+        """
+        rows_of: dict[str, list[int]] = {}
+        for row, cutout_id in enumerate(self.column("cutout_id")):
+            rows_of.setdefault(cutout_id, []).append(row)
+        ids = list(ids)
+        if missing := next((cutout_id for cutout_id in ids if cutout_id not in rows_of), None):
+            raise RadiosslError(f"{self}: has no cutout {missing!r}; give the store of the features (--store)")
+        if len(rows_of) == len(self):
+            return self.select(np.array([rows_of[cutout_id][0] for cutout_id in ids], dtype=np.int64))
+        unknown = np.full(len(ids), np.nan)
+        ra, dec = (unknown if given is None else np.asarray(given, float) for given in (ra_deg, dec_deg))
+        own = unit_vectors(self.column("ra_deg").astype(float), self.column("dec_deg").astype(float))
+        asked = unit_vectors(ra, dec)
+        seen: Counter[str] = Counter()
+        rows = np.empty(len(ids), np.int64)
+        for number, cutout_id in enumerate(ids):
+            among = rows_of[cutout_id]
+            distances = np.linalg.norm(own[among] - asked[number], axis=1)
+            if len(among) > 1 and not np.isnan(distances).any():
+                rows[number] = among[int(distances.argmin())]
+            elif seen[cutout_id] < len(among):
+                rows[number] = among[seen[cutout_id]]
+            else:
+                raise RadiosslError(
+                    f"{self}: {len(among)} cutouts have the id {cutout_id!r}, and it is not clear which"
+                )
+            seen[cutout_id] += 1
+        return self.select(rows)
 
     def where(self, expression: str) -> CutoutStore:
         """Return the store of the cutouts for which an expression over the columns holds.

@@ -309,6 +309,18 @@ def test_columns_of_several_files_speak_like_one_table(tmp_path):
         )
 
 
+def test_ids_of_other_fields_are_other_sources(tmp_path, vectors):
+    numbers = {"ra_deg": np.full(30, 10.0), "dec_deg": np.arange(30) / 60}
+    here = written(tmp_path / "a.parquet", vectors[:30], **numbers)
+    there = written(tmp_path / "b.parquet", vectors[30:60], ra_deg=np.full(30, 80.0), dec_deg=numbers["dec_deg"])
+    again = written(tmp_path / "c.parquet", vectors[:30], ra_deg=numbers["ra_deg"], dec_deg=numbers["dec_deg"] + 1e-4)
+    assert index_features([here, there], tmp_path / "i").added == 60
+    done = index_features([here, again, there], tmp_path / "i")  # 0.36 arcsec away is the same source
+    assert (done.added, done.skipped, done.total) == (0, 90, 60)
+    without = written(tmp_path / "d.parquet", vectors[:31])  # a position may be missing: then ids decide
+    assert index_features([without], tmp_path / "i").added == 1
+
+
 # In memory ------------------------------------------------------------------------------------------------------------
 
 

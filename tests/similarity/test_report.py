@@ -125,7 +125,7 @@ def test_search_of_an_index_is_search_of_its_table(features, small_store, tmp_pa
     run("index", features, "--out", tmp_path / "index")
     assert "24 cutouts added; 24 in an index of kind flat" in capsys.readouterr().out
     run("index", features, "--out", tmp_path / "index")
-    assert "0 cutouts added, 24 skipped whose id was there already" in capsys.readouterr().out
+    assert "0 cutouts added, 24 skipped that it has already" in capsys.readouterr().out
     tables = []
     for place in (features, tmp_path / "index"):
         out = tmp_path / f"{place.stem}-found"

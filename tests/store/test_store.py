@@ -453,3 +453,19 @@ def test_statistics_columns_are_in_order(tmp_path):
         warnings.simplefilter("error")
         for position, name in enumerate(STATISTICS):
             np.testing.assert_array_equal(store.statistics[:, position], store.column(name))
+
+
+def test_cutouts_of_one_id_are_told_apart_by_their_positions(tmp_path, sky):
+    schema = store_schema()
+    cutouts = [Cutout(name, sky(row), "m", ra, 0.0, 0, 0, 1.8) for row, (name, ra) in enumerate(REPEATED)]
+    store = write_store(tmp_path / "s", [0], lambda _: cutout_batches(cutouts, schema), schema, {"command": "x"})
+    chosen = store.select_ids(["0", "1", "0"], [80.0, 10.1, 10.0], [0.0, 0.0, 0.0])
+    for row, expected in enumerate([2, 1, 0]):
+        np.testing.assert_array_equal(chosen.pixels(row), cutouts[expected].pixels)
+    in_order = store.select_ids(["0", "1", "0", "1"])
+    np.testing.assert_array_equal(in_order.pixels(2), cutouts[2].pixels)
+    with pytest.raises(RadiosslError, match="2 cutouts have the id '0', it is not clear which"):
+        store.select_ids(["0", "0", "0"])
+
+
+REPEATED = [("0", 10.0), ("1", 10.1), ("0", 80.0), ("1", 80.1)]
