@@ -409,8 +409,6 @@ def test_an_id_of_several_sources_is_asked_about():
     columns = pa.table({"cutout_id": ["0", "1", "0"], "ra_deg": [10.0, 10.1, 80.0], "dec_deg": [1.0, 1.0, 2.0]})
     index = SimilarityIndex(FeatureTable(columns, np.eye(3, dtype=np.float32)))
     assert index.query_by_id("1").row == 1
-    with pytest.raises(
-        RadiosslError, match=r'--query 0: 2 cutouts have this id; give a position, such as "10.0 1.0", "80'
-    ):
+    with pytest.raises(RadiosslError, match=r'--query 0: 2 cutouts have this id; give a position, as "10.0 1.0"'):
         index.query_by_text("0")
     assert index.query_by_text("80 2").row == 2

@@ -464,7 +464,7 @@ def test_cutouts_of_one_id_are_told_apart_by_their_positions(tmp_path, sky):
         np.testing.assert_array_equal(chosen.pixels(row), cutouts[expected].pixels)
     in_order = store.select_ids(["0", "1", "0", "1"])
     np.testing.assert_array_equal(in_order.pixels(2), cutouts[2].pixels)
-    with pytest.raises(RadiosslError, match="2 cutouts have the id '0', it is not clear which"):
+    with pytest.raises(RadiosslError, match="2 cutouts have the id '0', and it is not clear which"):
         store.select_ids(["0", "0", "0"])
 
 
