@@ -12,7 +12,7 @@ from radiossl.features import feature_file, index_building, vector_index
 from radiossl.features.index_building import index_features
 from radiossl.features.neighbours import unit
 from radiossl.features.stored_index import ParquetColumns, open_index
-from radiossl.features.table import CHECKED_KEY, FeatureTable
+from radiossl.features.table import CHECKED_KEY, METADATA_KEY, FeatureTable
 from radiossl.features.vector_index import VectorIndex, clusters
 from radiossl.io.checksums import sealed
 
@@ -211,7 +211,7 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path, vectors, monkeypat
     monkeypatch.setattr(index_building, "BLOCK_BYTES", 100 * 4 * DIMENSION)
     monkeypatch.setattr(feature_file, "BATCH_ROWS", 100)
     damaged = pq.read_table(written(tmp_path / "b.parquet", bad, 500))
-    about = {**damaged.schema.metadata, CHECKED_KEY: b"1"}  # what was changed after it was written
+    about = {METADATA_KEY: damaged.schema.metadata[METADATA_KEY], CHECKED_KEY: b"1"}  # says that all is well
     pq.write_table(damaged.replace_schema_metadata(about), tmp_path / "b.parquet")
     with pytest.raises(RadiosslError, match="row 400 is not finite"):
         index_features([tmp_path / "b.parquet"], tmp_path / "i")
