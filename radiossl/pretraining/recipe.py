@@ -12,11 +12,15 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from radiossl.images.augment import Range
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings, parse_yaml, read_yaml
 from radiossl.weights.architecture import Architecture
+
+#: See `radiossl.pretraining.methods`.
+MethodName = Literal["simclr", "byol", "nnclr", "swav", "vicreg"]
 
 
 class _Section(BaseModel):
@@ -49,6 +53,17 @@ class Schedule(_Section):
     final_lr_fraction: float = Field(default=0.0, ge=0, le=1)
 
 
+class Crops(_Section):
+    """Smaller views beside the two of every image, for SwAV: how many, their size in pixels, and how much they show.
+
+    `side` is the range of their side as a part of the box or field that `Augmentation.zoom` or `crop_side` refer to.
+    """
+
+    number: int = Field(default=0, ge=0)
+    size: int = Field(default=32, ge=8)
+    side: Range = (0.4, 0.7)
+
+
 class Recipe(_Section):
     """One stage of training.
 
@@ -57,11 +72,17 @@ class Recipe(_Section):
     name
         What the run is called.
     method
-        ``simclr`` or ``byol``.
+        ``simclr``, ``byol``, ``nnclr``, ``swav`` or ``vicreg``.
     backbone, preprocessing, augmentation, head, optimizer, schedule
         See the classes. In the YAML, `augmentation` may name a `preset`, whose values the other keys override.
     temperature
-        Of SimCLR's NT-Xent loss.
+        Of the loss of SimCLR, NNCLR and SwAV.
+    memory
+        Images that NNCLR chooses its neighbours from.
+    prototypes, crops
+        Of SwAV: at most as many prototypes as a batch has images.
+    vicreg_weights
+        Of the invariance, variance and covariance of VICReg.
     tau, tau_schedule
         Of BYOL's moving average: its start value, held constant or raised to 1 along a cosine.
     batch_size
@@ -86,7 +107,7 @@ class Recipe(_Section):
     """
 
     name: str
-    method: Literal["simclr", "byol"]
+    method: MethodName
     backbone: Architecture = Architecture()
     preprocessing: Preprocessing = Preprocessing()
     augmentation: Augmentation = Augmentation()
@@ -94,6 +115,10 @@ class Recipe(_Section):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     temperature: float = Field(default=0.1, gt=0)
+    memory: int = Field(default=8192, ge=2)
+    prototypes: int = Field(default=128, ge=2)
+    crops: Crops = Crops()
+    vicreg_weights: tuple[float, float, float] = (25.0, 25.0, 1.0)
     tau: float = Field(default=0.99, ge=0, le=1)
     tau_schedule: Literal["constant", "cosine"] = "cosine"
     batch_size: int = Field(default=256, ge=2)
@@ -128,6 +153,16 @@ class Recipe(_Section):
     def with_epochs(self, epochs: int) -> Recipe:
         """Return the recipe with another number of epochs."""
         return self.model_copy(update={"schedule": self.schedule.model_copy(update={"epochs": epochs})})
+
+    def of_crops(self) -> Recipe:
+        """Return the recipe of the smaller views alone: their preprocessing and augmentation."""
+        shown = "crop_side" if self.augmentation.zoom is None else "zoom"
+        return self.model_copy(
+            update={
+                "preprocessing": self.preprocessing.model_copy(update={"size": self.crops.size}),
+                "augmentation": self.augmentation.model_copy(update={shown: self.crops.side}),
+            }
+        )
 
     def to_yaml(self) -> str:
         """Return the recipe with every value written out; reading it gives the same recipe."""

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radiossl.features.embedding import embed_store
+from radiossl.features.embedding import embed_store, preprocessed
 from radiossl.features.neighbours import knn_predict
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
 from radiossl.pretraining.distributed import ProcessGroup, gather_rows, gradients_later
-from radiossl.pretraining.methods import build_method
+from radiossl.pretraining.methods.registry import build_method
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.optimizers import build_optimizer, learning_rate
 from radiossl.pretraining.recipe import Recipe
@@ -125,7 +125,8 @@ class Trainer:
             self.network.compile()  # in place: the names of its tensors stay
         self.optimizer = build_optimizer(self.method, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
-        self.views = self.processes.views(recipe.preprocessing, recipe.augmentation)
+        self.views, small = self.processes.views(recipe.preprocessing, recipe.augmentation), recipe.of_crops()
+        self.crops = self.processes.views(small.preprocessing, small.augmentation)
         self.config = BackboneConfig(
             recipe.backbone,
             recipe.preprocessing,
@@ -204,12 +205,15 @@ class Trainer:
         return loss, features
 
     def _pairs(self, batch: Batch) -> Iterator[list[Tensor]]:
-        """Yield the two views of every part of a batch."""
+        """Yield the two views of every part of a batch, and its crops."""
         size = self.batch_size // self.recipe.accumulate // self.processes.size
         for part in range(self.recipe.accumulate):
             rows = slice(part * size, (part + 1) * size)
             generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step, part))
-            views = self.views(batch.pixels[rows], batch.statistics[rows], generator, boxes=batch.boxes[rows])
+            images, boxes = (batch.pixels[rows], batch.statistics[rows], generator), batch.boxes[rows]
+            views = self.views(*images, boxes=boxes)
+            if self.recipe.crops.number:
+                views += self.crops(*images, count=self.recipe.crops.number, boxes=boxes)
             yield [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def optimise(self, pairs: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
@@ -220,11 +224,11 @@ class Trainer:
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
-        for part, (first, second) in enumerate(pairs, start=1):
+        for part, views in enumerate(pairs, start=1):
             last = part == self.recipe.accumulate
             with nullcontext() if last else gradients_later(self.parallel):
                 with self._autocast():
-                    loss, features = self.parallel(first, second)
+                    loss, features = self.parallel(*views)
                 loss = loss / self.recipe.accumulate
                 self.scaler.scale(loss).backward()
             total += loss.detach()
@@ -263,7 +267,9 @@ class Trainer:
         try:
             check_weights(self.network.state_dict(), str(self.out))
             rows = np.arange(min(16, len(self.store)))
-            features = embed_store(Backbone(self.network, self.config), self.store.select(rows))
+            images = preprocessed(self.recipe.preprocessing, self.store, rows, self.device)
+            with torch.inference_mode():
+                features = self.network.eval()(images.to(next(self.network.parameters()).dtype))
             check_features(features, str(self.out), self.store.column("cutout_id"))
         except RadiosslError as error:
             raise RadiosslError(f"{error}; no backbone is written, {remedy}") from None
@@ -273,7 +279,7 @@ class Trainer:
                 f" {remedy}",
                 stacklevel=3,
             )
-        self._check_health(loss, float(_spread(torch.from_numpy(features))))
+        self._check_health(loss, float(_spread(features)))
 
     def _row(self, loss: float, spread: float, images_per_s: float, epoch_ends: bool) -> dict[str, Any]:
         row: dict[str, Any] = {

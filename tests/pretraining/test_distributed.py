@@ -57,6 +57,9 @@ SMALL = (
 METHODS = {
     "simclr": ("method=simclr",),
     "byol": ("method=byol",),
+    "nnclr": ("method=nnclr", "memory=32"),
+    "swav": ("method=swav", "prototypes=4", "crops.number=1", "crops.size=16"),
+    "vicreg": ("method=vicreg", "optimizer.lr=0.005"),
     "parts": ("method=simclr", "accumulate=2"),
 }
 #: All cutouts in one batch.

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.data import CutoutBatches, epoch_batches, step_seed
-from radiossl.pretraining.methods import SimCLR
+from radiossl.pretraining.methods.registry import METHODS
+from radiossl.pretraining.methods.simclr import SimCLR
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import Monitor, Trainer, _spread
@@ -78,9 +79,10 @@ def test_training_changes_the_weights_and_the_seed_matters(uninterrupted, store_
     assert not _same(uninterrupted / "backbone", other)
 
 
-@pytest.mark.parametrize("method", ["simclr", "byol"])
+@pytest.mark.parametrize("method", METHODS)
 def test_an_interrupted_run_resumes_to_the_same_weights(method, store_folder, tmp_path, monkeypatch):
-    recipe = _recipe(f"method={method}", "head.hidden=16")
+    crops = ("crops.number=2", "crops.size=24") if method == "swav" else ()
+    recipe = _recipe(f"method={method}", "head.hidden=16", "memory=32", "prototypes=4", *crops)
     whole = pretrain(recipe, store_folder, tmp_path / "whole")
     original = Trainer.train_step
 
@@ -192,13 +194,26 @@ def test_monitor_writes_a_knn_accuracy_and_changes_nothing(uninterrupted, store_
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
-@pytest.mark.parametrize("name", ["simclr-hulk", "byol-2024"])
+@pytest.mark.parametrize("name", ["simclr-hulk", "byol-2024", "nnclr", "swav", "vicreg"])
 def test_the_papers_recipes_run(name, precision, store_folder, tmp_path):
-    field = () if name == "simclr-hulk" else ("preprocessing.field_px=24",)
+    field = () if name != "byol-2024" else ("preprocessing.field_px=24",)
     changes = ["preprocessing.size=32", "batch_size=8", "schedule.epochs=1", "optimizer.lr=0.001", *field]
     recipe = read_recipe(name, [*changes, "schedule.warmup_epochs=0", f"precision={precision}", "head.hidden=16"])
     backbone = load_backbone(pretrain(recipe, store_folder, tmp_path / "run"))
     assert backbone.feature_dim == 512
+
+
+def test_crops_are_smaller_views_of_less(store_folder, tmp_path):
+    recipe = _recipe("method=swav", "crops={number: 3, size: 16, side: [0.4, 0.5]}")[0]
+    trainer = Trainer(recipe, [store_folder], tmp_path / "run")
+    first, second, *crops = next(trainer._pairs(next(trainer.batches())))
+    assert first.shape == second.shape == (8, 3, 32, 32)
+    assert [crop.shape for crop in crops] == [(8, 3, 16, 16)] * 3
+    assert trainer.crops.augmentation.crop_side == (0.4, 0.5)
+    plain = Trainer(_recipe()[0], [store_folder], tmp_path / "plain")
+    assert torch.equal(next(plain._pairs(next(plain.batches())))[0], first)  # the two views are as without crops
+    zoomed = _recipe("augmentation.zoom=[0.6, 1.6]", "crops.number=1")[0].of_crops()
+    assert zoomed.augmentation.zoom == (0.4, 0.7)
 
 
 def test_accumulation_splits_a_batch(store_folder, tmp_path):

@@ -1,4 +1,4 @@
-"""SimCLR and BYOL: a backbone, its heads and the loss between two views."""
+"""BYOL: a network predicts what a moving average of itself makes of the other view."""
 
 from __future__ import annotations
 
@@ -8,48 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from radiossl.pretraining.distributed import gather_rows
+from radiossl.pretraining.methods.base import Method
 from radiossl.pretraining.recipe import Recipe
 
 
-class SimCLR(nn.Module):
-    """SimCLR (Chen et al. 2020): the views of an image attract, those of different images repel each other.
-
-    Parameters
-    ----------
-    network
-        The backbone's network.
-    feature_dim
-        Length of its feature vectors.
-    recipe
-        Gives the widths of the projector and the temperature.
-    """
-
-    def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
-        from lightly.loss import NTXentLoss
-        from lightly.models.modules import SimCLRProjectionHead
-
-        super().__init__()
-        self.network = network
-        self.projector = SimCLRProjectionHead(feature_dim, recipe.head.hidden, recipe.head.output)
-        self.loss = NTXentLoss(temperature=recipe.temperature)
-
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of pairs and the features of the first views."""
-        features = self.network(torch.cat([first, second]))
-        projections = self.projector(features).float()
-        # The negatives of an image are all others of the batch, those that other processes hold too.
-        return self.loss(*map(gather_rows, projections.chunk(2))), features[: len(first)].detach()
-
-    def chance_loss(self, pairs: int) -> float:
-        """Loss of features that do not tell the images of a batch apart."""
-        return math.log(2 * pairs - 1)
-
-    def after_step(self, progress: float) -> None:
-        """SimCLR has nothing to do after a step."""
-
-
-class BYOL(nn.Module):
+class BYOL(Method):
     """BYOL (Grill et al. 2020): one network predicts what a moving average of itself makes of the other view.
 
     Parameters
@@ -76,7 +39,7 @@ class BYOL(nn.Module):
         self.similarity = NegativeCosineSimilarity()
         self.tau, self.tau_schedule = recipe.tau, recipe.tau_schedule
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch of pairs and the features of the first views.
 
         The loss is 2 - 2 cos, the squared distance of the normalised vectors (Slijepcevic et al. 2022, equation 2),
@@ -102,9 +65,3 @@ class BYOL(nn.Module):
         targets = [p for target, _ in pairs for p in target.parameters()]
         sources = [p for _, source in pairs for p in source.parameters()]
         torch._foreach_lerp_(targets, sources, 1.0 - tau)
-
-
-def build_method(network: nn.Module, feature_dim: int, recipe: Recipe) -> SimCLR | BYOL:
-    """Return the recipe's method around a network."""
-    method = SimCLR if recipe.method == "simclr" else BYOL
-    return method(network, feature_dim, recipe)
