@@ -99,6 +99,12 @@ def sources(
     ra: Annotated[str | None, typer.Option(help="Column of the right ascension, if its name is unusual.")] = None,
     dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
     extent: Annotated[str | None, typer.Option(help="Column of the largest angular size.")] = None,
+    measure_extents: Annotated[
+        bool,
+        typer.Option(
+            "--measure-extents", help="Take the extents from the islands that the mosaics show at the positions."
+        ),
+    ] = False,
     id: Annotated[str | None, typer.Option(help="Column of the sources' names.")] = None,
     position_unit: Annotated[
         str | None, typer.Option(help="Unit of the positions, whatever the file says: deg, hours, rad, arcsec...")
@@ -133,6 +139,8 @@ def sources(
         raise RadiosslError("--size and --box-factor exclude each other; give one of them")
     if detect and (catalogue is not None or any(value is not None for value in reading.values())):
         raise RadiosslError("--detect needs neither --catalogue nor its columns; leave one of them out")
+    if measure_extents and (detect or extent is not None):
+        raise RadiosslError("--measure-extents goes neither with --detect nor with --extent; leave one of them out")
     if not detect and catalogue is None:
         raise RadiosslError("which sources? Give a catalogue with --catalogue, or find them with --detect")
     targets = None if catalogue is None else read_catalogue(catalogue, **reading)
@@ -150,6 +158,7 @@ def sources(
         on_error=on_error,
         hdu=hdu,
         threshold=threshold,
+        measure=measure_extents,
     )
     _report(out, result, threshold)
 

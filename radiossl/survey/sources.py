@@ -34,6 +34,7 @@ from radiossl.survey.cutting import (
     make_store,
     write_rows,
 )
+from radiossl.survey.extents import measure_extents
 from radiossl.survey.finding import OnError, nothing_there
 from radiossl.survey.islands import FoundSources, find_islands
 from radiossl.survey.mosaic import Box, Mosaic
@@ -42,6 +43,8 @@ from radiossl.survey.placement import Places, locate_sources
 #: Why a source has no cutout.
 OUTSIDE, BEYOND_EDGE, BLANK = "outside", "beyond the edge", "blank"
 TOO_SMALL, NO_POSITION, NO_EXTENT = "too small", "no position", "no extent"
+#: Column of the store with the extents that were measured.
+MEASURED = "measured_extent_arcsec"
 
 
 def cut_sources(
@@ -58,6 +61,7 @@ def cut_sources(
     scheduler: str | None = None,
     hdu: str | int | None = None,
     threshold: float = 5.0,
+    measure: bool = False,
 ) -> CuttingResult:
     """Cut a box around every source of a catalogue ("banner" sets, Riggi et al. 2024, section 2.2).
 
@@ -98,6 +102,9 @@ def cut_sources(
         Name or number of the part of each file that holds the image; see `Mosaic.open`.
     threshold
         Without a catalogue: least brightness of a source in units of the noise.
+    measure
+        Take the extents from the islands that the mosaics show around the catalogue's positions, see
+        `radiossl.survey.extents.measure_extents`; they become the column `measured_extent_arcsec`.
 
     Raises
     ------
@@ -122,14 +129,17 @@ def cut_sources(
     if catalogue is not None and not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)
     if catalogue is not None:
-        _check_catalogue(catalogue, needs_extent=size is None, min_extent_arcsec=min_extent_arcsec)
+        _check_catalogue(catalogue, needs_extent=not measure and (size is None or min_extent_arcsec is not None))
     found = Mosaics.find(mosaics, on_error, hdu)
     islands = find_islands(found, threshold) if catalogue is None else None
     sources = islands.catalogue if islands is not None else catalogue
     assert sources is not None
-    schema = store_schema(sources.columns.schema)
-    reasons = _excluded(sources, needs_extent=size is None, min_extent_arcsec=min_extent_arcsec)
+    extents = {"needs_extent": size is None, "min_extent_arcsec": min_extent_arcsec}
+    reasons = _excluded(sources) if measure else _excluded(sources, **extents)
     places, facts = _locate(sources, found, reasons)
+    if measure:
+        sources, places = _measured(sources, places, found, reasons, extents)
+    schema = store_schema(sources.columns.schema)
     boxes = source_boxes(places, sources.extent_arcsec, size, box_factor, min_size)
     notes = disagreements(places, boxes, found) if len(found) > 1 else []
     rows = _choose(places, boxes, found, islands)
@@ -147,6 +157,7 @@ def cut_sources(
             "min_size": min_size if size is None else None,
             "min_extent_arcsec": min_extent_arcsec,
             "max_blank": max_blank,
+            "measure": measure,
         },
         "catalogue": {"name": sources.name, "sources": len(sources), "sha256": sources.fingerprint()},
         "mosaics": facts.mosaics,
@@ -179,18 +190,20 @@ def cut_sources(
     return CuttingResult(store, len(found), not_cut, found.skipped, again, (*read, *notes), count)
 
 
-def _check_catalogue(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: float | None) -> None:
+def _check_catalogue(catalogue: Catalogue, *, needs_extent: bool) -> None:
     """Raise `RadiosslError` at once if a catalogue lacks what is needed, or has what a store cannot hold."""
     store_schema(catalogue.columns.schema)
-    if catalogue.extent_arcsec is None and (needs_extent or min_extent_arcsec is not None):
-        wanted = "--extent" if min_extent_arcsec is not None else "--extent, or the box in pixels with --size"
+    if catalogue.extent_arcsec is None and needs_extent:
         raise RadiosslError(
-            f"{catalogue.name}: no column is known to be the extent; name it with {wanted} "
+            f"{catalogue.name}: no column is known to be the extent; name it with --extent, measure it with "
+            f"--measure-extents, or give the box in pixels with --size "
             f"(its columns are {', '.join(catalogue.columns.column_names)})"
         )
 
 
-def _excluded(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: float | None) -> NDArray[Any]:
+def _excluded(
+    catalogue: Catalogue, *, needs_extent: bool = False, min_extent_arcsec: float | None = None
+) -> NDArray[Any]:
     """Return why each source cannot be cut anywhere, shape (n,); empty text if it can."""
     reasons = np.full(len(catalogue), "", dtype=object)
     extent = catalogue.extent_arcsec
@@ -202,12 +215,33 @@ def _excluded(catalogue: Catalogue, *, needs_extent: bool, min_extent_arcsec: fl
     return reasons
 
 
-def _locate(catalogue: Catalogue, mosaics: Mosaics, reasons: NDArray[Any]) -> tuple[Places, Facts]:
-    """Find all sources without a reason against them on the mosaics; write into `reasons` which are outside."""
-    wanted = np.flatnonzero(reasons == "")
-    if wanted.size == 0:
+def _measured(
+    catalogue: Catalogue, places: Places, mosaics: Mosaics, reasons: NDArray[Any], extents: dict[str, Any]
+) -> tuple[Catalogue, Places]:
+    """Return a catalogue with measured extents, and the places of what can be cut; write into `reasons` what cannot."""
+    measured = measure_extents(places, mosaics, len(catalogue))
+    columns = catalogue.columns
+    if MEASURED in columns.column_names:
+        columns = columns.drop_columns([MEASURED])
+    columns = columns.append_column(MEASURED, pa.array(measured, from_pandas=True))
+    catalogue = replace(catalogue, extent_arcsec=measured, columns=columns)
+    found_out = _excluded(catalogue, **extents)
+    reasons[reasons == ""] = found_out[reasons == ""]
+    return catalogue, places.take(_left(catalogue, reasons)[places.source])
+
+
+def _left(catalogue: Catalogue, reasons: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which sources can still be cut; raise `RadiosslError` if none can."""
+    left: NDArray[np.bool_] = reasons == ""
+    if not left.any():
         listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
         raise RadiosslError(f"{catalogue.name}: no source is left to cut ({listed})")
+    return left
+
+
+def _locate(catalogue: Catalogue, mosaics: Mosaics, reasons: NDArray[Any]) -> tuple[Places, Facts]:
+    """Find all sources without a reason against them on the mosaics; write into `reasons` which are outside."""
+    wanted = np.flatnonzero(_left(catalogue, reasons))
     facts = Facts()
     places = locate_sources(catalogue, wanted, mosaics, lambda index, mosaic: facts.add(mosaic, mosaics.labels[index]))
     reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE

@@ -1,0 +1,189 @@
+"""Extents of sources whose catalogue gives positions only, from the islands that a mosaic shows around them.
+
+A radio galaxy is often several islands. To the one at the position belong others so near and so bright that chance
+would hardly have put them there, and pairs on opposite sides that look like lobes. The extent is the distance between
+the outermost peaks of all of them, or what is left of the width of a single peak without the beam.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radiossl.store.statistics import PixelStatistics
+from radiossl.survey.cutting import Mosaics
+from radiossl.survey.islands import longest_extent
+from radiossl.survey.mosaic import Box, Mosaic
+from radiossl.survey.placement import Places
+
+#: Pixels of an island are above the first, its brightest above the second, in units of the noise.
+_THRESHOLD, _PEAK = 3.0, 4.5
+_LEAST_PIXELS = 5
+#: How far from the position the nearest island may be, other single ones, and lobes of a pair, in arcsec.
+_NEAREST, _REACH, _LOBE_REACH = 60.0, 45.0, 200.0
+#: Islands farther from all positions than this show how many there are by chance, in arcsec.
+_UNRELATED = 150.0
+#: Expected number of islands as near and as bright by chance below which one belongs to the source, or a pair of lobes.
+_CHANCE, _LOBES_CHANCE = 0.05, 0.01
+#: Lobes lie at this angle from each other at least, and differ at most by these factors in distance and flux.
+_LOBE_ANGLE_DEG, _LOBE_DISTANCE, _LOBE_FLUX = 140.0, 3.0, 8.0
+#: Peaks fainter than this fraction of the brightest do not count.
+_FAINTEST_PEAK = 0.01
+#: No source is said to be smaller than this many beams.
+_LEAST_BEAMS = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class _Island:
+    """An island near a position: offsets (x, y) in arcsec from it, brightness in units of the noise.
+
+    `nearest` is the distance of its nearest pixel, `width` that of its part above half its peak, `peaks` are its local
+    maxima as rows of x, y, brightness.
+    """
+
+    nearest: float
+    centre: tuple[float, float]
+    peak: float
+    flux: float
+    width: float
+    peaks: NDArray[np.float64]
+
+
+def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[np.float64]:
+    """Measure the extents of sources at given positions.
+
+    Parameters
+    ----------
+    places
+        Where the sources are; one that is on several mosaics is measured where it is farthest from an edge.
+    mosaics
+        The mosaics.
+    sources
+        How many sources there are.
+
+    Returns
+    -------
+    ndarray
+        Largest angular sizes in arcsec, shape (sources,); NaN where no island is near.
+
+    Notes
+    -----
+    On 1,099 FIRST sources, whose catalogue gives the separation of the outermost components, the rank correlation is
+    0.76 and 80 % are within a factor 1.5 (`benchmarks/extents.py`).
+    """
+    order = np.lexsort((-places.edge_arcsec, places.source))
+    _, first = np.unique(places.source[order], return_index=True)
+    chosen = places.take(order[first])
+    fields: dict[int, list[_Island]] = {}
+    beams: dict[int, float] = {}
+    area_arcmin2 = 0.0
+    for index in np.unique(chosen.mosaic).tolist():
+        here = np.flatnonzero(chosen.mosaic == index)
+        here = here[np.argsort(chosen.y[here])]
+        with mosaics.open(index) as mosaic:
+            for source, (islands, seen) in zip(
+                chosen.source[here].tolist(), _fields(mosaic, chosen.take(here)), strict=True
+            ):
+                fields[source] = islands
+                area_arcmin2 += seen
+                beams[source] = 0.0 if mosaic.beam is None else mosaic.beam.major_arcsec
+    chance = _Chance(
+        np.sort([island.peak for islands in fields.values() for island in islands if island.nearest > _UNRELATED]),
+        area_arcmin2,
+    )
+    extents = np.full(sources, np.nan)
+    for source, islands in fields.items():
+        if islands and islands[0].nearest <= _NEAREST:
+            extents[source] = _extent(_belonging(islands, chance), beams[source])
+    return extents
+
+
+@dataclass(frozen=True, eq=False)
+class _Chance:
+    """How many unrelated islands there are: their brightness, in order, and the area in which they were counted."""
+
+    peaks: NDArray[np.float64]
+    area_arcmin2: float
+
+    def expected(self, island: _Island) -> float:
+        """How many islands as bright are as near to a position by chance."""
+        brighter = len(self.peaks) - int(np.searchsorted(self.peaks, island.peak)) + 0.5
+        return math.pi * (island.nearest / 60) ** 2 * brighter / max(self.area_arcmin2, 1.0)
+
+
+def _fields(mosaic: Mosaic, places: Places) -> Iterator[tuple[list[_Island], float]]:
+    """Yield the islands around each place, nearest first, and the area in arcmin2 that is too far to be related."""
+    pixel = np.stack([places.pixel_width_arcsec, places.pixel_height_arcsec], axis=1)
+    half = np.clip(np.ceil((_LOBE_REACH + _NEAREST) / pixel), 16, 1024).astype(int)
+    corners = np.floor(np.stack([places.x, places.y], axis=1)).astype(int) - half
+    boxes = [Box(*corner, *side) for corner, side in zip(corners.tolist(), (2 * half + 1).tolist(), strict=True)]
+    for row, pixels in enumerate(mosaic.read_boxes(boxes)):
+        centre = np.array([places.x[row], places.y[row]]) - corners[row]
+        y, x = np.nonzero(np.isfinite(pixels))
+        distance = np.hypot((x - centre[0]) * pixel[row, 0], (y - centre[1]) * pixel[row, 1])
+        seen = np.count_nonzero(distance > _UNRELATED) * math.prod(pixel[row]) / 3600
+        yield sorted(_islands(pixels, centre, pixel[row]), key=lambda island: island.nearest), seen
+
+
+def _islands(pixels: NDArray[np.float32], centre: NDArray[np.float64], pixel: NDArray[np.float64]) -> Iterator[_Island]:
+    from scipy.ndimage import find_objects, label, maximum_filter
+
+    noise = PixelStatistics.of(pixels)
+    if not noise.rms > 0:
+        return
+    signal = np.nan_to_num((pixels - noise.background) / noise.rms)
+    labels, _ = label(signal > _THRESHOLD, np.ones((3, 3)))
+    is_peak = (maximum_filter(signal, 3) == signal) & (signal >= _PEAK)
+    for number, where in enumerate(find_objects(labels), start=1):
+        rows, columns = np.nonzero(labels[where] == number)
+        rows, columns = rows + where[0].start, columns + where[1].start
+        bright = signal[rows, columns].astype(float)
+        if len(rows) < _LEAST_PIXELS or bright.max() < _PEAK:
+            continue
+        x, y = (columns - centre[0]) * pixel[0], (rows - centre[1]) * pixel[1]
+        half, top = bright >= bright.max() / 2, is_peak[rows, columns]
+        yield _Island(
+            nearest=float(np.hypot(x, y).min()),
+            centre=(float(np.average(x, weights=bright)), float(np.average(y, weights=bright))),
+            peak=float(bright.max()),
+            flux=float(bright.sum()),
+            width=longest_extent(rows[half], columns[half], *pixel) - float(pixel.max()),
+            peaks=np.stack([x[top], y[top], bright[top]], axis=1),
+        )
+
+
+def _belonging(islands: Sequence[_Island], chance: _Chance) -> list[_Island]:
+    """Choose those of the islands around a position, nearest first, that belong to the source there."""
+    expected = [chance.expected(island) for island in islands]
+    own = [True for _ in islands[:1]] + [
+        island.nearest < _REACH and number < _CHANCE for island, number in zip(islands[1:], expected[1:], strict=True)
+    ]
+    lobes = [row for row, island in enumerate(islands) if not own[row] and island.nearest <= _LOBE_REACH]
+    pairs = [(a, b) for position, a in enumerate(lobes) for b in lobes[:position]]
+    for a, b in pairs:
+        if _are_lobes(islands[a], islands[b]) and expected[a] * expected[b] < _LOBES_CHANCE:
+            own[a] = own[b] = True
+    return [island for island, belongs in zip(islands, own, strict=True) if belongs]
+
+
+def _are_lobes(one: _Island, other: _Island) -> bool:
+    distances = math.hypot(*one.centre), math.hypot(*other.centre)
+    cosine = (one.centre[0] * other.centre[0] + one.centre[1] * other.centre[1]) / max(math.prod(distances), 1e-9)
+    opposite = cosine < math.cos(math.radians(_LOBE_ANGLE_DEG))
+    fluxes = one.flux, other.flux
+    return opposite and max(distances) < _LOBE_DISTANCE * min(distances) and max(fluxes) < _LOBE_FLUX * min(fluxes)
+
+
+def _extent(islands: Sequence[_Island], beam_arcsec: float) -> float:
+    """Return the distance between the outermost peaks, or the width of the brightest island less the beam."""
+    from scipy.spatial.distance import pdist
+
+    brightest = max(islands, key=lambda island: island.peak)
+    width = max(brightest.width - beam_arcsec, _LEAST_BEAMS * beam_arcsec)
+    peaks = np.concatenate([island.peaks for island in islands])
+    peaks = peaks[peaks[:, 2] >= _FAINTEST_PEAK * brightest.peak, :2]
+    return float(max(width, pdist(peaks).max() if len(peaks) > 1 else 0.0))
