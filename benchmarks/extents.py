@@ -3,8 +3,8 @@
     python benchmarks/extents.py DATA [--json FILE]
 
 DATA holds `first/` (FIRST tiles and the catalogue of their sources, whose sizes are separations of outermost
-components) and `scorpio/`. The SCORPIO field has no catalogue: there the islands that `detect_catalogue` finds more than
-15 times above the noise are taken, their extents less the width that a point source as bright has above the threshold.
+components) and `scorpio/`. The SCORPIO field has no catalogue: there the islands that `detect_catalogue` finds more
+than 15 times above the noise are taken, their extents less the width that a point source as bright has.
 """
 
 from __future__ import annotations

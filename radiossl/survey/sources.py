@@ -134,7 +134,7 @@ def cut_sources(
     islands = find_islands(found, threshold) if catalogue is None else None
     sources = islands.catalogue if islands is not None else catalogue
     assert sources is not None
-    extents = {"needs_extent": size is None, "min_extent_arcsec": min_extent_arcsec}
+    extents: dict[str, Any] = {"needs_extent": size is None, "min_extent_arcsec": min_extent_arcsec}
     reasons = _excluded(sources) if measure else _excluded(sources, **extents)
     places, facts = _locate(sources, found, reasons)
     if measure:
@@ -195,8 +195,8 @@ def _check_catalogue(catalogue: Catalogue, *, needs_extent: bool) -> None:
     store_schema(catalogue.columns.schema)
     if catalogue.extent_arcsec is None and needs_extent:
         raise RadiosslError(
-            f"{catalogue.name}: no column is known to be the extent; name it with --extent, measure it with "
-            f"--measure-extents, or give the box in pixels with --size "
+            f"{catalogue.name}: no column is known to be the extent; measure it with --measure-extents, or name it "
+            "with --extent, or the box in pixels with --size "
             f"(its columns are {', '.join(catalogue.columns.column_names)})"
         )
 
