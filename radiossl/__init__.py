@@ -24,6 +24,7 @@ _HOME = {
     "labelled_set": "radiossl.evaluation.trials",
     "read_labels": "radiossl.evaluation.labels",
     "import_set": "radiossl.datasets.published",
+    "run_benchmark": "radiossl.benchmark.run",
 }
 
 __all__ = sorted(["__version__", *_HOME])

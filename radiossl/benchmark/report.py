@@ -27,7 +27,7 @@ def write_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> Pat
     Parameters
     ----------
     result
-        What `radiossl.benchmark.run.benchmark` returned.
+        What `radiossl.benchmark.run.run_benchmark` returned.
     out
         Folder.
     """

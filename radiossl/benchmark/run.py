@@ -61,7 +61,7 @@ class BenchmarkResult:
     missing: dict[str, str]
 
 
-def benchmark(
+def run_benchmark(
     weights: Sequence[Backbone | str | os.PathLike[str]],
     tasks: str | os.PathLike[str],
     cache: str | os.PathLike[str],
@@ -103,7 +103,7 @@ def benchmark(
 
     Examples
     --------
-    >>> result = radiossl.benchmark(["checkpoints/simclr-first"], "stores/tasks.yaml", "cache")  # doctest: +SKIP
+    >>> result = radiossl.run_benchmark(["checkpoints/simclr-first"], "stores/tasks.yaml", "cache")  # doctest: +SKIP
     >>> result.scores.pivot(index=["task", "measure"], columns="method", values="score")  # doctest: +SKIP
     """
     file, folder = read_tasks(tasks), Path(tasks).parent

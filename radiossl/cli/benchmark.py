@@ -33,9 +33,9 @@ def benchmark(
     Features and scores are kept, so that a run which was interrupted, or has one more backbone, goes on where it was.
     """
     from radiossl.benchmark.report import markdown_table, write_benchmark
-    from radiossl.benchmark.run import benchmark as run
+    from radiossl.benchmark.run import run_benchmark
 
-    result = run(
+    result = run_benchmark(
         weights,
         tasks,
         out / "cache" if cache is None else cache,

@@ -23,7 +23,10 @@ def pretrain(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
     image_size: ImageSize = None,
-    init: Annotated[Path | None, typer.Option(help="Backbone folder to start from.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="Backbone folder to start from, or imagenet."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     monitor: Annotated[Path | None, typer.Option(help="Labelled store for an online kNN, never used to stop.")] = None,

@@ -18,6 +18,7 @@ from radiossl.io.files import read_json, write_json
 from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.store.store import CutoutStore, open_store
+from radiossl.weights.formats.imagenet import imagenet_file, is_imagenet
 from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
 
 RECIPE_FILE = "recipe.yaml"
@@ -158,7 +159,7 @@ def check_finished(
 
 
 def _weights_sha256(backbone: Path) -> str:
-    file = backbone / WEIGHTS_FILE
+    file = imagenet_file() if is_imagenet(backbone) else backbone / WEIGHTS_FILE
     if not file.is_file():
         raise RadiosslError(f"--init {backbone}: no such backbone; a folder with {WEIGHTS_FILE} was expected")
     return file_sha256(file)

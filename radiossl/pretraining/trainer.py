@@ -36,6 +36,7 @@ from radiossl.pretraining.record import RECIPE_FILE, RunRecord, check_recipe, re
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 from radiossl.weights.config import BackboneConfig, TrainingSky
+from radiossl.weights.formats.imagenet import imagenet_backbone, is_imagenet
 from radiossl.weights.health import check_features, check_weights
 from radiossl.weights.tensors import check_tensors
 
@@ -118,7 +119,7 @@ class Trainer:
         network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
         earlier = None
         if origin is not None and not resume:
-            earlier = _load_initial(network, Path(origin["path"]), recipe.backbone.name)
+            earlier = _load_initial(network, Path(origin["path"]), recipe)
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
         if recipe.compile:
@@ -344,11 +345,11 @@ def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
         check_recipe(out, recipe)
 
 
-def _load_initial(network: nn.Module, path: Path, architecture: str) -> TrainingSky | None:
+def _load_initial(network: nn.Module, path: Path, recipe: Recipe) -> TrainingSky | None:
     """Give a network the weights of a backbone; returns where that was trained."""
-    initial = load_backbone(path)
+    initial = imagenet_backbone(recipe.preprocessing) if is_imagenet(path) else load_backbone(path)
     tensors = initial.network.state_dict()
-    check_tensors(tensors, network.state_dict(), f"--init {path}", architecture)
+    check_tensors(tensors, network.state_dict(), f"--init {path}", recipe.backbone.name)
     network.load_state_dict(tensors)
     return initial.config.sky
 

