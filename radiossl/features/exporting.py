@@ -1,29 +1,29 @@
-"""Feature tables for other programs: FITS and VOTable for TOPCAT, HATS for LSDB."""
+"""Feature tables for other programs: FITS and VOTable for TOPCAT, CSV for spreadsheets, HATS for LSDB."""
 
 from __future__ import annotations
 
-import json
 import os
-import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-import numpy as np
-import pyarrow as pa
+import pandas as pd
 
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.hats import write_hats
+from radiossl.features.other_formats import write_astropy
 from radiossl.features.rows import FEATURES
 from radiossl.features.table import FeatureTable
+from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.io.locks import only_writer
+from radiossl.io.progress import track
 
-Format = Literal["fits", "votable", "hats"]
+Format = Literal["fits", "votable", "csv", "hats"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 
-def export_features(features: str | os.PathLike[str], out: str | os.PathLike[str], form: Format) -> int:
+def export_table(features: str | os.PathLike[str], out: str | os.PathLike[str], form: Format) -> int:
     """Write a feature table in another format.
 
     Parameters
@@ -31,10 +31,10 @@ def export_features(features: str | os.PathLike[str], out: str | os.PathLike[str
     features
         Parquet file, or folder of such, from `radiossl embed`.
     out
-        FITS or VOTable file to write, or the folder of a HATS catalogue (see `write_hats`).
+        FITS, VOTable or CSV file to write, or the folder of a HATS catalogue (see `write_hats`).
     form
         ``fits`` or ``votable``: all columns, the features as a column of vectors; the table is read into memory.
-        ``hats``: partitioned by position.
+        ``csv``: all columns, then feature_0, feature_1 and so on. ``hats``: partitioned by position.
 
     Returns
     -------
@@ -54,27 +54,20 @@ def export_features(features: str | os.PathLike[str], out: str | os.PathLike[str
             return write_hats(FeatureFile(features), out)
         if out.is_dir():
             raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
-        table = _astropy_table(FeatureTable.read(features))
-        with atomic_file(out) as temporary, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of keywords longer than a FITS card's
-            options: dict[str, Any] = {} if form == "fits" else {"tabledata_format": "binary2"}
-            table.write(temporary, format=form, overwrite=True, **options)
+        if form == "csv":
+            _write_csv(FeatureFile(features), out)
+            return 0
+        table = FeatureTable.read(features)
+        write_astropy(table.columns, out, form, {FEATURES: table.features}, table.metadata)
     return 0
 
 
-def _astropy_table(table: FeatureTable) -> Any:
-    """Return the table with missing numbers and texts masked."""
-    from astropy.table import MaskedColumn, Table
-
-    made = Table()
-    for name in table.columns.column_names:
-        column = table.columns.column(name)
-        missing = column.is_null().to_numpy()
-        if pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
-            values = column.fill_null(0).to_numpy()
-        else:
-            values = np.array([("" if value is None else str(value)) for value in column.to_pylist()], dtype=str)
-        made[name] = MaskedColumn(values, mask=missing) if missing.any() else values
-    made[FEATURES] = table.features
-    made.meta["RADIOSSL"] = json.dumps(table.metadata)
-    return made
+def _write_csv(features: FeatureFile, out: Path) -> None:
+    """Write the columns, then the features as feature_0, feature_1 and so on, batch by batch."""
+    names = [f"feature_{number}" for number in range(features.dimension)]
+    with atomic_file(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        batches = track(features.batches_with_columns(), "writing", total=features.batch_count)
+        for number, (columns, vectors) in enumerate(batches):
+            frame = columns.to_pandas(types_mapper=pd.ArrowDtype)
+            whole = pd.concat([frame, pd.DataFrame(vectors, columns=names)], axis=1)
+            guarded_frame(whole).to_csv(stream, index=False, header=number == 0)

@@ -11,9 +11,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.io.files import atomic_file, write_json
+from radiossl.features.other_formats import write_astropy
+from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.regions import write_regions
 from radiossl.report.results import central_pixels, write_table
@@ -123,17 +125,15 @@ def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:
 
 
 def write_astropy_table(frame: pd.DataFrame, path: str | os.PathLike[str], table_format: TableFormat) -> None:
-    """Write a frame as FITS or VOTable, atomically; missing texts become empty ones."""
-    from astropy.table import Table
-
-    plain = frame.copy()
-    for name in plain.columns:
-        if plain[name].isna().all() and not pd.api.types.is_float_dtype(plain[name]):
-            plain[name] = np.nan
-        elif not (pd.api.types.is_numeric_dtype(plain[name]) or pd.api.types.is_bool_dtype(plain[name])):
-            plain[name] = plain[name].map(lambda value: "" if pd.isna(value) else str(value)).astype(object)
-    with atomic_file(path) as temporary:
-        Table.from_pandas(plain).write(temporary, format=table_format, overwrite=True)
+    """Write a frame as FITS or VOTable, atomically; see `radiossl.features.other_formats`."""
+    columns = {}
+    for name in frame.columns:
+        try:
+            columns[str(name)] = pa.array(frame[name], from_pandas=True)
+        except (pa.ArrowInvalid, pa.ArrowTypeError):  # of several types
+            texts = [None if pd.isna(value) else str(value) for value in frame[name]]
+            columns[str(name)] = pa.array(texts, pa.string())
+    write_astropy(pa.table(columns), path, "votable" if table_format == "votable" else "fits")
 
 
 def sizes_arcsec(frame: pd.DataFrame) -> list[float]:

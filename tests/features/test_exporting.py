@@ -6,7 +6,7 @@ import pytest
 
 import radiossl.features.hats as hats_module
 from radiossl import RadiosslError
-from radiossl.features.exporting import export_features
+from radiossl.features.exporting import export_table
 from radiossl.features.hats import _pixels
 from radiossl.features.table import FeatureTable
 
@@ -42,7 +42,7 @@ def table(tmp_path):
 def test_astropy_reads_what_topcat_reads(table, tmp_path, form):
     from astropy.table import Table
 
-    assert export_features(tmp_path / "f.parquet", tmp_path / "out", form) == 0
+    assert export_table(tmp_path / "f.parquet", tmp_path / "out", form) == 0
     read = Table.read(tmp_path / "out", format=form)
     assert len(read) == COUNT
     np.testing.assert_array_equal(np.asarray(read["features"], np.float32), table.features)
@@ -68,7 +68,7 @@ def test_pixels_hold_every_source_once_and_few_enough():
 def test_lsdb_opens_and_crossmatches_the_catalogue(table, tmp_path, monkeypatch):
     lsdb = pytest.importorskip("lsdb")
     monkeypatch.setattr(hats_module, "_PARTITION_BYTES", 50 * 4 * 6)  # 50 sources
-    assert export_features(tmp_path / "f.parquet", tmp_path / "cat", "hats") == 0
+    assert export_table(tmp_path / "f.parquet", tmp_path / "cat", "hats") == 0
     assert not list(tmp_path.glob("cat/*.npy"))
     catalogue = lsdb.open_catalog(tmp_path / "cat")
     assert len(catalogue.get_healpix_pixels()) > 12
@@ -81,7 +81,7 @@ def test_lsdb_opens_and_crossmatches_the_catalogue(table, tmp_path, monkeypatch)
     # The same sources 0.4 arcsec further north, as another survey would have them.
     dec = np.clip(table.column("dec_deg") + 0.4 / 3600, -90, 90)
     table_of(table.column("ra_deg"), dec, tmp_path / "g.parquet")
-    export_features(tmp_path / "g.parquet", tmp_path / "other", "hats")
+    export_table(tmp_path / "g.parquet", tmp_path / "other", "hats")
     other = lsdb.open_catalog(tmp_path / "other")
     for right, distance in ((catalogue, 0.0), (other, 0.4)):
         found = catalogue.crossmatch(right, radius_arcsec=1, suffixes=("_a", "_b"), require_right_margin=False)
@@ -98,7 +98,7 @@ def test_sources_without_a_position_are_left_out_and_counted(tmp_path):
     import pyarrow.dataset as dataset
 
     table_of([10.0, None, np.nan, 40.0], [1.0, 2.0, 3.0, None], tmp_path / "f.parquet")
-    assert export_features(tmp_path / "f.parquet", tmp_path / "cat", "hats") == 3
+    assert export_table(tmp_path / "f.parquet", tmp_path / "cat", "hats") == 3
     read = dataset.dataset(tmp_path / "cat" / "dataset", exclude_invalid_files=True).to_table()
     assert read.column("cutout_id").to_pylist() == ["c000"]
     properties = (tmp_path / "cat" / "hats.properties").read_text()
@@ -106,24 +106,106 @@ def test_sources_without_a_position_are_left_out_and_counted(tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused(table, tmp_path):
-    with pytest.raises(RadiosslError, match="--format csv: expected one of fits, votable, hats"):
-        export_features(tmp_path / "f.parquet", tmp_path / "x", "csv")
+    with pytest.raises(RadiosslError, match="--format xlsx: expected one of fits, votable, csv, hats"):
+        export_table(tmp_path / "f.parquet", tmp_path / "x", "xlsx")
     (tmp_path / "thesis").mkdir()
     with pytest.raises(RadiosslError, match="thesis: is a folder"):
-        export_features(tmp_path / "f.parquet", tmp_path / "thesis", "fits")
+        export_table(tmp_path / "f.parquet", tmp_path / "thesis", "fits")
     pytest.importorskip("hats")
     with pytest.raises(RadiosslError, match="thesis: is there already and is no HATS catalogue"):
-        export_features(tmp_path / "f.parquet", tmp_path / "thesis", "hats")
+        export_table(tmp_path / "f.parquet", tmp_path / "thesis", "hats")
     table_of([None, None], [None, None], tmp_path / "none.parquet")
     with pytest.raises(RadiosslError, match=r"none\.parquet: no row has a position"):
-        export_features(tmp_path / "none.parquet", tmp_path / "x", "hats")
+        export_table(tmp_path / "none.parquet", tmp_path / "x", "hats")
     FeatureTable(table.columns.drop_columns(["ra_deg"]), table.features).write(tmp_path / "files.parquet")
     with pytest.raises(RadiosslError, match=r"files\.parquet: no column ra_deg"):
-        export_features(tmp_path / "files.parquet", tmp_path / "x", "hats")
+        export_table(tmp_path / "files.parquet", tmp_path / "x", "hats")
     assert not (tmp_path / "x").exists()
 
 
 def test_without_hats_the_extra_is_named(table, tmp_path, monkeypatch):
     monkeypatch.setattr(hats_module, "find_spec", lambda name: None)
     with pytest.raises(RadiosslError, match=r"pip install 'radiossl\[hats\]'"):
-        export_features(tmp_path / "f.parquet", tmp_path / "x", "hats")
+        export_table(tmp_path / "f.parquet", tmp_path / "x", "hats")
+
+
+# Values that FITS does not have --------------------------------------------------------------------------------------
+
+LONG = "integrated_flux_density_of_the_brightest_component_within_the_largest_angular_size_mJy"
+ROWS = 9
+COLUMNS = {
+    "quality": pa.array([None, *range(61, 69)], pa.uint8()),
+    "full_byte": pa.array([None, 0, 255, 63, 1, 2, 3, 4, 128], pa.uint8()),
+    "bytes": pa.array(range(ROWS), pa.uint8()),
+    "short": pa.array([None, -32768, -32767, 32767, 0, 1, 2, 3, 4], pa.int16()),
+    "tiny": pa.array([None, *range(-4, 4)], pa.int8()),
+    "unsigned": pa.array([None, 2**32 - 1, *range(7)], pa.uint32()),
+    "long": pa.array([None, -(2**63), 2**63 - 1, 999999, *range(5)], pa.int64()),
+    "huge": pa.array([None, 2**63 - 1, *range(7)], pa.uint64()),
+    "keep": pa.array([True, False] * 4 + [True], pa.bool_()),
+    "seen": pa.array([None, True, False] * 3, pa.bool_()),
+    "flux": pa.array([None, 1.5, float("inf"), *[0.25] * 6], pa.float64()),
+    "name": pa.array(["Mädler", None, "Łódź 太", "b", "", "x" * 90, "N/A", "1E0657", "007"]),
+    "µJy": pa.array([float(row) for row in range(ROWS)]),
+    "Name": pa.array(["other"] * ROWS),
+    LONG: pa.array(range(ROWS), pa.int32()),
+    LONG[:-1] + "2": pa.array(range(ROWS), pa.int32()),
+    "when": pa.array([None, *[1_700_000_000_000] * 8], pa.timestamp("ms")),
+}
+FITS_NAMES = {"µJy": "uJy", "Name": "Name_2", LONG: LONG[:68], LONG[:-1] + "2": LONG[:66] + "_2"}
+
+
+@pytest.fixture
+def odd(tmp_path):
+    columns = pa.table({"cutout_id": [f"c{row}" for row in range(ROWS)], **COLUMNS})
+    FeatureTable(columns, np.ones((ROWS, 3), np.float32), {"weights": "é"}).write(tmp_path / "odd.parquet")
+    return tmp_path / "odd.parquet"
+
+
+def plain(value):
+    """What is read back, as Python holds it."""
+    if value is np.ma.masked:
+        return None
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+@pytest.mark.parametrize("form", ["fits", "votable"])
+def test_every_value_is_read_back(odd, tmp_path, form):
+    from astropy.table import Table
+
+    export_table(odd, tmp_path / "out", form)
+    options = {"use_names_over_ids": True} if form == "votable" else {}
+    read = Table.read(tmp_path / "out", format=form, **options)
+    names = ["cutout_id", *(FITS_NAMES.get(name, name) if form == "fits" else name for name in COLUMNS), "features"]
+    assert read.colnames == names
+    for name, column in COLUMNS.items():
+        found = [plain(value) for value in read[FITS_NAMES.get(name, name) if form == "fits" else name]]
+        expected = column.cast(pa.string()).to_pylist() if name == "when" else column.to_pylist()
+        if pa.types.is_string(column.type) or name == "when":
+            found, expected = ([text or "" for text in texts] for texts in (found, expected))
+            if form == "fits":
+                found = [text.encode().decode("unicode_escape") for text in found]
+        assert found == expected, name
+    if form == "fits":
+        assert any("column uJy is called \\xb5Jy" in str(line) for line in read.meta["comments"])
+
+
+def test_csv_holds_all_columns_and_features(odd, tmp_path):
+    import pandas as pd
+
+    export_table(odd, tmp_path / "out.csv", "csv")
+    read = pd.read_csv(tmp_path / "out.csv", dtype=str, keep_default_na=False)
+    assert read["quality"].tolist() == ["", *map(str, range(61, 69))]
+    assert read["long"][1] == str(-(2**63))
+    assert read["name"][0] == "Mädler"
+    assert read.columns[-3:].tolist() == ["feature_0", "feature_1", "feature_2"]
+    assert set(read["feature_1"]) == {"1.0"}
+
+
+def test_a_value_for_missing_numbers_is_one_that_is_not_there():
+    from radiossl.features.other_formats import unused_value
+
+    values = np.arange(-128, 127, dtype=np.int8)
+    assert unused_value(values, np.zeros(255, bool)) == 127
+    assert unused_value(values[3:], np.zeros(252, bool)) == -128

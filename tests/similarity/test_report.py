@@ -158,3 +158,28 @@ def test_mistakes_are_told_in_one_line(features, tmp_path, capsys):
     assert "--query nobody: no such file, cutout id or position" in failed(capsys, *base, "--unlike", "nobody")
     assert "no column 'nix'" in failed(capsys, *base, "--label", "nix")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("form", ["fits", "votable"])
+def test_neighbours_of_odd_columns_are_written_whole(form, tmp_path):
+    from astropy.table import Table
+
+    from radiossl.similarity.report import write_astropy_table
+
+    frame = pd.DataFrame(
+        {
+            "name": ["Mädler", None],
+            "µJy": [1.0, np.nan],
+            "keep": [True, False],
+            "seen": [True, None],
+            "mixed": [1, "a"],
+            "n": pd.array([63, None], dtype="UInt8"),
+        }
+    )
+    write_astropy_table(frame, tmp_path / "t", form)
+    read = Table.read(tmp_path / "t", format=form)
+    assert read["keep"].tolist() == [True, False]
+    assert read["n"].tolist() == [63, None]
+    assert read["mixed"].tolist() == ["1", "a"]
+    assert read["name"][0] == ("M\\xe4dler" if form == "fits" else "Mädler")
+    assert [bool(read["seen"][0]), read["seen"].mask.tolist()] == [True, [False, True]]
