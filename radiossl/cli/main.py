@@ -76,6 +76,10 @@ app.add_typer(weights.app, name="weights")
 app.command()(verify)
 
 
+#: Characters of an error, which may quote from a damaged file.
+_LONGEST_LINE = 1500
+
+
 def _version(show: bool) -> None:
     if show:
         typer.echo(f"radiossl {radiossl.__version__}")
@@ -122,7 +126,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _one_line(error: RadiosslError | OSError) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
 
 
 if __name__ == "__main__":

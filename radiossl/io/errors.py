@@ -9,8 +9,11 @@ class RadiosslError(ValueError):
     """A problem that the user can mend.
 
     The message is one line that names the file or key, what was expected and what to do. The command line
-    prints it without a traceback and exits with status 1.
+    prints it without a traceback and exits with status 1. What other libraries say over several lines becomes one.
     """
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__(*(" ".join(part.splitlines()) if isinstance(part, str) else part for part in parts))
 
 
 class DiskFullError(RadiosslError):

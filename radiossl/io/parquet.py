@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 #: Key of the metadata's own checksum.
 _SEAL = b"radiossl_checksum"
+_DAMAGED = "damaged, make or copy it again"
 #: Metadata that are written by pyarrow, not by us.
 _NOT_SEALED = (_SEAL, b"pandas", b"ARROW:schema")
 
@@ -55,26 +59,59 @@ def write_parquet(table: pa.Table, path: str | os.PathLike[str]) -> None:
         writer.write_table(table)
 
 
+@contextmanager
+def _naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
+    """Turn what pyarrow says of damage into an error that names the file."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except FileNotFoundError:
+        raise RadiosslError(f"{path}: no such file") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise RadiosslError(f"{path}: {what} ({error})") from None
+
+
+@functools.cache
+def _checking_file() -> type[pq.ParquetFile]:
+    import pyarrow.parquet as pq
+
+    class CheckingFile(pq.ParquetFile):
+        """A Parquet file that names itself when a page turns out to be damaged."""
+
+        def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
+            super().__init__(path, page_checksum_verification=True, **options)
+            self._path = path
+
+        def read(self, *arguments: Any, **options: Any) -> pa.Table:
+            with _naming(self._path, _DAMAGED):
+                return super().read(*arguments, **options)
+
+        def read_row_group(self, *arguments: Any, **options: Any) -> pa.Table:
+            with _naming(self._path, _DAMAGED):
+                return super().read_row_group(*arguments, **options)
+
+        def iter_batches(self, *arguments: Any, **options: Any) -> Iterator[pa.RecordBatch]:
+            with _naming(self._path, _DAMAGED):
+                yield from super().iter_batches(*arguments, **options)
+
+    return CheckingFile
+
+
 def open_parquet(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile:
     """Open a Parquet file whose pages are checked as they are read, if they have checksums.
 
     Raises
     ------
     RadiosslError
-        If it is missing, no Parquet file, or its metadata are not as they were written.
+        If it is missing, no Parquet file, or its metadata are not as they were written; and whenever something is read
+        of it that is not.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        file = pq.ParquetFile(path, page_checksum_verification=True, **options)
+    with _naming(path, "not a readable Parquet file"):
+        file = _checking_file()(path, **options)
         whole = file.metadata.serialized_size == _footer_size(Path(path))
-    except FileNotFoundError:
-        raise RadiosslError(f"{path}: no such file") from None
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise RadiosslError(f"{path}: not a readable Parquet file ({' '.join(str(error).split())})") from None
-    if not whole or _broken_seal(file):
-        raise RadiosslError(f"{path}: its metadata are not as they were written; make or copy it again")
+        if not whole or _broken_seal(file):
+            raise RadiosslError(f"{path}: its metadata are not as they were written; make or copy it again")
     return file
 
 
@@ -86,14 +123,9 @@ def _footer_size(path: Path) -> int:
 
 
 def read_parquet(path: str | os.PathLike[str], columns: list[str] | None = None) -> pa.Table:
-    """Read a table, or some of its columns; raises as `open_parquet`, and if a page is not as it was written."""
-    import pyarrow as pa
-
+    """Read a table, or some of its columns; raises as `open_parquet`."""
     with open_parquet(path) as file:
-        try:
-            return file.read(columns=columns)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise RadiosslError(f"{path}: damaged Parquet file ({' '.join(str(error).split())})") from None
+        return file.read(columns=columns)
 
 
 def json_metadata(schema: pa.Schema, key: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
