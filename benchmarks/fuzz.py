@@ -337,9 +337,8 @@ def main() -> None:
         if options.only and options.only not in reader.name:
             continue
         one = attack(reader, options.files, options.seed, options.keep)
-        print(
-            f"{reader.name:22s} {one.files:6d} {one.read:6d} {one.refused:8d} {one.tracebacks:10d} {one.slowest_s:12.2f}"
-        )
+        counts = f"{one.files:6d} {one.read:6d} {one.refused:8d} {one.tracebacks:10d} {one.slowest_s:12.2f}"
+        print(f"{reader.name:22s} {counts}", flush=True)
         if one.example:
             print(one.example, file=sys.stderr)
         total.files, total.tracebacks = total.files + one.files, total.tracebacks + one.tracebacks

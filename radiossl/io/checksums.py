@@ -34,8 +34,10 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def has_broken_seal(content: Any) -> bool:
-    """Return whether a JSON object has a checksum that is not its own."""
-    return isinstance(content, dict) and SEAL in content and sealed(content)[SEAL] != content[SEAL]
+    """Return whether a JSON object has a checksum that is not its own, or is a manifest without one."""
+    if not isinstance(content, dict) or not {SEAL, FILES} & content.keys():
+        return False
+    return sealed(content)[SEAL] != content.get(SEAL)
 
 
 def _canonical(content: Any) -> bytes:
@@ -164,11 +166,15 @@ def _read(file: Path) -> Any:
         return None
 
 
+def _has_seal(content: Any) -> bool:
+    return isinstance(content, dict) and bool({SEAL, FILES} & content.keys())
+
+
 def _verify_file(file: Path, checksum: str | None, found: Verification) -> None:
     if checksum is not None:
         right = file_checksum(file) == checksum
-    elif file.suffix == ".json" and isinstance(content := _read(file), dict) and SEAL in content:
-        right = not has_broken_seal(content)
+    elif file.suffix == ".json" and ((content := _read(file)) is None or file.name == MANIFEST or _has_seal(content)):
+        right = content is not None and _has_seal(content) and not has_broken_seal(content)
     elif file.suffix == ".parquet":
         from radiossl.io.parquet import verify_parquet
 
