@@ -21,7 +21,8 @@ from radiossl.io.files import atomic_folder, write_text
 from radiossl.io.progress import track
 from radiossl.maps.figures import ClassColours, column_colours
 from radiossl.report.sheets import as_rgb
-from radiossl.store.store import BASE_SCHEMA, CutoutStore
+from radiossl.store.schema import BASE_SCHEMA
+from radiossl.store.store import CutoutStore
 
 #: Sources that an exported page may have, neighbours of each, and columns that it keeps.
 MOST_SOURCES = 100_000

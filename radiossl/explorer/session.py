@@ -28,7 +28,8 @@ from radiossl.ratings.journal import RatingsFile
 from radiossl.report.results import central_pixels
 from radiossl.report.sheets import Stretch
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
-from radiossl.store.store import BASE_SCHEMA, CutoutStore
+from radiossl.store.schema import BASE_SCHEMA
+from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
