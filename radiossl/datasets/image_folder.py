@@ -186,6 +186,12 @@ def image_cutout(path: Path, name: str, row: dict[str, Any], options: FolderOpti
     if options.first_row == "bottom" and path.name.lower().endswith(PICTURE_SUFFIXES):
         pixels = np.ascontiguousarray(pixels[::-1])
     y, x = (np.array(pixels.shape) - 1) / 2
+    extra = {key: value for key, value in row.items() if key not in _POSITION}
+    return Cutout(cutout_id or image_stem(name), pixels, name, x=x, y=y, extra=extra, **sky_facts(path, row, options))
+
+
+def sky_facts(path: Path, row: dict[str, Any], options: FolderOptions) -> dict[str, Any]:
+    """Return position, pixel sizes, unit and beam of an image as `Cutout` takes them, without reading its pixels."""
     ra, dec, scale, major, minor, pa = (_number(row, key) for key in _SKY)
     facts: dict[str, Any] = {
         "ra_deg": ra,
@@ -194,12 +200,10 @@ def image_cutout(path: Path, name: str, row: dict[str, Any], options: FolderOpti
         "unit": options.unit,
         "beam": Beam(major, minor, 0.0 if np.isnan(pa) else pa) if major >= minor > 0 else None,
     }
-    header = _header_facts(path, x, y) if path.name.lower().endswith(FITS_SUFFIXES) else {}
+    header = _header_facts(path) if path.name.lower().endswith(FITS_SUFFIXES) else {}
     if np.isfinite([ra, dec]).all():  # the table names the source, the header only the middle of its image
         header = {key: value for key, value in header.items() if key not in ("ra_deg", "dec_deg")}
-    facts |= {key: value for key, value in header.items() if value not in (None, "")}
-    extra = {key: value for key, value in row.items() if key not in _POSITION}
-    return Cutout(cutout_id or image_stem(name), pixels, name, x=x, y=y, extra=extra, **facts)
+    return facts | {key: value for key, value in header.items() if value not in (None, "")}
 
 
 def _number(row: dict[str, Any], name: str) -> float:
@@ -207,16 +211,16 @@ def _number(row: dict[str, Any], name: str) -> float:
     return next((float(value) for value in found if isinstance(value, (int, float))), float("nan"))
 
 
-def _header_facts(path: Path, x: float, y: float) -> dict[str, Any]:
+def _header_facts(path: Path) -> dict[str, Any]:
     """Position, pixels, unit and beam of a FITS image; nothing if it has no celestial coordinates."""
     from radiossl.survey.mosaic import Mosaic
 
     try:
         mosaic = Mosaic.open(path)
-        ra, dec = mosaic.pixel_to_sky(np.array([x]), np.array([y]))
-        shape = mosaic.pixel_shape(np.array([x]), np.array([y]))
-    except RadiosslError:  # read_image has read it: an image, but without coordinates
+    except RadiosslError:  # an image without coordinates, or one that whoever reads its pixels will complain about
         return {}
+    y, x = (np.array([(side - 1) / 2]) for side in mosaic.shape)
+    (ra, dec), shape = mosaic.pixel_to_sky(x, y), mosaic.pixel_shape(x, y)
     return {
         "ra_deg": float(ra[0]),
         "dec_deg": float(dec[0]),

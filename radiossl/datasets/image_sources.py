@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_folder import FILE_COLUMNS, IMAGE_SUFFIXES, FolderOptions, image_cutout
+from radiossl.datasets.image_folder import FILE_COLUMNS, IMAGE_SUFFIXES, FolderOptions, image_cutout, sky_facts
 from radiossl.datasets.published import import_set
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
@@ -72,6 +72,24 @@ class ImageFiles:
         """Read one of the files with its place on the sky, pixel size, unit and beam as far as they are known."""
         row, path = dict(self.rows[index]), self.paths[index]
         return image_cutout(path, path.name, row, options or FolderOptions(), self.ids[index])
+
+    def table(self, options: FolderOptions | None = None) -> pa.Table:
+        """Return what is known of the images before their pixels are read, one row per file.
+
+        Columns ``cutout_id``, ``file``, ``ra_deg``, ``dec_deg``, ``pixel_scale_arcsec``, ``unit``,
+        ``beam_major_arcsec``, ``beam_minor_arcsec``, ``beam_pa_deg`` (null where unknown) and the further ones.
+        """
+        facts = [
+            sky_facts(path, dict(row), options or FolderOptions())
+            for path, row in zip(self.paths, self.rows, strict=True)
+        ]
+        own: dict[str, Any] = {"cutout_id": self.ids, "file": [str(path) for path in self.paths]}
+        own |= {key: [fact[key] for fact in facts] for key in ("ra_deg", "dec_deg", "pixel_scale_arcsec", "unit")}
+        beams = [fact["beam"] for fact in facts]
+        for key in ("major_arcsec", "minor_arcsec", "pa_deg"):
+            own[f"beam_{key}"] = pa.array([getattr(beam, key) if beam else None for beam in beams], pa.float64())
+        further = {one.name: pa.array([row.get(one.name) for row in self.rows], one.type) for one in self.schema}
+        return pa.table(own | further)
 
     def cutouts(self, options: FolderOptions | None = None) -> Iterator[Cutout]:
         """Read one file after the other."""

@@ -71,6 +71,15 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
     assert files.ids == (str(tmp_path / "x" / "a.fits"), str(tmp_path / "y" / "a.fits"))
 
 
+def test_what_is_known_before_the_pixels_are_read(folder):
+    (folder / "t.csv").write_text("file,kind\nFRI/a,x\nFRII/b.fits.gz,y\n")
+    files = list_images(folder / "t.csv")
+    table, store = files.table(), open_images(folder / "t.csv")
+    for name in ("cutout_id", "ra_deg", "dec_deg", "pixel_scale_arcsec", "unit", "beam_major_arcsec", "kind"):
+        assert table.column(name).to_pylist() == store.table.column(name).to_pylist()
+    assert table.column("file").to_pylist() == [str(path) for path in files.paths]
+
+
 @pytest.mark.parametrize("form", ["csv", "frame", "astropy", "arrow"])
 def test_tables_that_name_files(tmp_path, folder, form):
     Image.new("L", (8, 8), 3).save(folder / "c.png")
