@@ -18,6 +18,7 @@ from radiossl.images.views import PRESETS, Augmentation
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings, parse_yaml, read_yaml
 from radiossl.weights.architecture import Architecture
+from radiossl.weights.formats.presets import PRESETS as PREPROCESSING
 
 #: See `radiossl.pretraining.methods`.
 MethodName = Literal["simclr", "byol", "nnclr", "swav", "vicreg"]
@@ -74,7 +75,8 @@ class Recipe(_Section):
     method
         ``simclr``, ``byol``, ``nnclr``, ``swav`` or ``vicreg``.
     backbone, preprocessing, augmentation, head, optimizer, schedule
-        See the classes. In the YAML, `augmentation` may name a `preset`, whose values the other keys override.
+        See the classes. In the YAML, `augmentation` and `preprocessing` may name a `preset`, whose values the other
+        keys override.
     temperature
         Of the loss of SimCLR, NNCLR and SwAV.
     memory
@@ -135,13 +137,18 @@ class Recipe(_Section):
     @model_validator(mode="before")
     @classmethod
     def _expand_preset(cls, data: Any) -> Any:
-        section = data.get("augmentation") if isinstance(data, dict) else None
-        if isinstance(section, dict) and "preset" in section:
-            name = section["preset"]
-            if name not in PRESETS:
-                raise ValueError(f"augmentation.preset {name!r} is unknown; there are {', '.join(PRESETS)}")
-            changes = {key: value for key, value in section.items() if key != "preset"}
-            data = data | {"augmentation": PRESETS[name] | changes}
+        known: dict[str, dict[str, dict[str, Any]]] = {
+            "augmentation": dict(PRESETS),
+            "preprocessing": {name: preset.model_dump() for name, preset in PREPROCESSING.items()},
+        }
+        for part, presets in known.items():
+            section = data.get(part) if isinstance(data, dict) else None
+            if isinstance(section, dict) and "preset" in section:
+                name = section["preset"]
+                if name not in presets:
+                    raise ValueError(f"{part}.preset {name!r} is unknown; there are {', '.join(presets)}")
+                changes = {key: value for key, value in section.items() if key != "preset"}
+                data = data | {part: presets[name] | changes}
         return data
 
     @model_validator(mode="after")

@@ -77,6 +77,7 @@ def test_the_resolved_yaml_gives_the_same_recipe(tmp_path):
         (["batchsize=8"], r"unknown key 'batchsize'; did you mean 'batch_size'"),
         (["optimizer.lr=fast"], r"optimizer.lr: .*number"),
         (["augmentation.preset=hulk"], r"preset 'hulk' is unknown; there are riggi2024-hulk"),
+        (["preprocessing.preset=hulk"], r"preprocessing.preset 'hulk' is unknown; there are imagenet"),
         (["method=dino"], r"method: .*'simclr', 'byol', 'nnclr', 'swav' or 'vicreg'"),
         (["batch_size"], r"expected KEY=VALUE"),
         (["batch_size=10", "accumulate=3"], r"cannot be split"),
@@ -111,3 +112,11 @@ def test_stages_stand_alone(tmp_path):
     (tmp_path / "two.yaml").write_text(yaml.safe_dump({"stages": ["simclr-hulk"], "batch_size": 3}))
     with pytest.raises(RadiosslError, match="no other key"):
         read_recipe(tmp_path / "two.yaml")
+
+
+def test_recipes_of_one_survey_share_its_mean_and_sigma_with_imported_weights():
+    from radiossl.weights.formats.presets import preset
+
+    for name in ("byol-2022", "byol-2024"):
+        assert read_recipe(name)[0].preprocessing == preset("slijepcevic2024")
+        assert read_recipe(name, ["preprocessing.size=64"])[0].preprocessing.size == 64
