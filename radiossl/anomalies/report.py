@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.anomalies.artefacts import artefact_marks
 from radiossl.anomalies.feature_ranking import FeatureRanking
 from radiossl.anomalies.figures import importance_figure, scan_figure, score_histogram, threshold_figure
 from radiossl.anomalies.quality import AnomalyLabels, threshold_curves
@@ -67,11 +68,20 @@ def write_anomalies(
     write_json(out / "metrics.json", _metrics(search, confounders))
 
     report = Report("Anomalies").text(_how(search, table), *confounder_warnings(confounders))
+    marks = artefact_marks(table)
+    plain = order[marks[order] == ""]
+    marked = len(order) - len(plain)
     report.link(out / "anomalies.csv").link(out / "metrics.json").section("The most anomalous")
+    if marked:
+        first = int((marks[order[:_GALLERY]] != "").sum())
+        report.text(
+            f"{marked} objects are noise alone or at an edge (column artefact of anomalies.csv), {first} of them among"
+            f" the first {_GALLERY}: they are not in the gallery."
+        )
     if store is None:
         report.text("The cutouts' store was not found: no gallery. Give it with --store.")
     else:
-        _galleries(report, out, search, table, store, order, label)
+        _galleries(report, out, search, table, store, plain if len(plain) else order, label)
     shown = ["rank", "score", "cutout_id", "ra_deg", "dec_deg", *([label] if label else []), *search.options.baselines]
     top = _ranked(table, scores, order[:_SMALL_GALLERY])
     report.table(top[[name for name in dict.fromkeys(shown) if name in top]])
@@ -89,10 +99,11 @@ def write_anomalies(
 
 
 def _ranked(table: FeatureTable, scores: Scores, order: Rows) -> pd.DataFrame:
-    ours = ["rank", "cutout_id", "ra_deg", "dec_deg", "score"]
+    ours = ["rank", "cutout_id", "ra_deg", "dec_deg", "score", "artefact"]
     frame = table.columns.take(order).to_pandas()
-    frame = frame.drop(columns=["rank", "score"], errors="ignore")
+    frame = frame.drop(columns=["rank", "score", "artefact"], errors="ignore")
     frame["rank"], frame["score"] = np.arange(1, len(order) + 1), scores[order]
+    frame["artefact"] = artefact_marks(table)[order]
     first = [name for name in ours if name in frame]
     return frame[[*first, *frame.columns.drop(first)]]
 

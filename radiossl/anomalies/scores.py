@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -10,14 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.features.neighbours import unit
+from radiossl.features.scatter import Scatter
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 
-Method = Literal["forest", "neighbours"]
+Method = Literal["forest", "neighbours", "density"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 #: The neighbours of an object are looked for among at most this many others, drawn at random.
 REFERENCE_OBJECTS = 20_000
+#: Principal components of ``density``.
+WHITENED = 16
 #: Trees are grown from at most this many objects, drawn at random.
 FOREST_OBJECTS = 200_000
 #: Objects that are scored at a time, and how many such chunks take no longer than a progress bar is worth.
@@ -33,7 +36,7 @@ class AnomalySettings:
     ----------
     method
         ``forest``: Isolation Forest (Liu et al. 2008; Riggi et al. 2024, section 5.2). ``neighbours``: mean
-        distance to the nearest neighbours.
+        distance to the nearest neighbours. ``density``: the same in whitened principal components.
     trees
         Of the forest (200 in Riggi et al. 2024).
     max_samples
@@ -75,6 +78,9 @@ def anomaly_scores(
     `REFERENCE_OBJECTS` others, and m the median of d. 0.5 is ordinary, 0.75 three times as far from everything as an
     ordinary object.
 
+    ``density``: the same among the first `WHITENED` principal components, each divided by its standard deviation, so
+    that no direction counts more because the features vary more along it.
+
     Parameters
     ----------
     features
@@ -100,8 +106,13 @@ def anomaly_scores(
     for start in range(0, len(features), _CHUNK):
         if not np.isfinite(features[start : start + _CHUNK]).all():
             raise RadiosslError("anomalies: features that are not finite; embed the cutouts again")
-    score = _forest_scores if settings.method == "forest" else _neighbour_scores
-    return score(features, slice(None) if columns is None else np.asarray(columns), settings)
+    chosen: _Columns = slice(None) if columns is None else np.asarray(columns)
+    if settings.method == "forest":
+        return _forest_scores(features, chosen, settings)
+    if settings.method == "density":
+        whitened = _whitened(features, chosen)
+        return _neighbour_scores(lambda rows: whitened[rows], len(features), settings)
+    return _neighbour_scores(lambda rows: unit(features[rows])[:, chosen], len(features), settings)
 
 
 _Columns = NDArray[np.int64] | slice
@@ -121,21 +132,38 @@ def _forest_scores(features: NDArray[np.floating], columns: _Columns, settings: 
     )
 
 
+def _whitened(features: NDArray[np.floating], columns: _Columns) -> NDArray[np.float32]:
+    """Unit features in whitened principal components, shape (n, at most `WHITENED`)."""
+    width = unit(features[:1])[:, columns].shape[1]
+    scatter = Scatter(width)
+    for chunk in _chunks(len(features)):
+        scatter.add(unit(features[chunk])[:, columns])
+    mean, axes, variances = scatter.principal_axes()
+    kept = variances[:WHITENED] > 1e-9 * max(float(variances[0]), 1e-12)
+    axes = axes[:WHITENED][kept].T / np.sqrt(variances[:WHITENED][kept])
+    if not axes.shape[1]:
+        raise RadiosslError("anomalies: the features of all objects are the same")
+    return np.concatenate(
+        [((unit(features[chunk])[:, columns] - mean) @ axes).astype(np.float32) for chunk in _chunks(len(features))]
+    )
+
+
 def _neighbour_scores(
-    features: NDArray[np.floating], columns: _Columns, settings: AnomalySettings
+    take: Callable[[NDArray[np.int64] | slice], NDArray[np.floating]], count: int, settings: AnomalySettings
 ) -> NDArray[np.float64]:
+    """Scores by the distance to neighbours among the vectors that `take` returns."""
     import faiss
 
     def vectors(rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        return np.ascontiguousarray(unit(features[rows])[:, columns])
+        return np.ascontiguousarray(take(rows), dtype=np.float32)
 
-    rows = _drawn(len(features), REFERENCE_OBJECTS, settings.seed)
+    rows = _drawn(count, REFERENCE_OBJECTS, settings.seed)
     reference = vectors(rows)
     index = faiss.IndexFlatL2(reference.shape[1])
     index.add(reference)
     wanted = min(settings.neighbours, len(rows) - 1)
-    distances = np.empty(len(features))
-    for chunk in _chunks(len(features)):
+    distances = np.empty(count)
+    for chunk in _chunks(count):
         squared, found = index.search(vectors(chunk), wanted + 1)
         own = rows[found] == np.arange(chunk.start, chunk.stop)[:, None]
         own[~own.any(axis=1), -1] = True  # not in the reference, or behind copies of itself: the farthest is too many

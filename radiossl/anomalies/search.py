@@ -25,7 +25,11 @@ from radiossl.store.store import CutoutStore
 _EVALUATED_OBJECTS = 20_000
 _RANDOM_SEEDS = 100
 #: How the scores are called.
-SCORE_TITLES: dict[Method, str] = {"forest": "Isolation Forest", "neighbours": "neighbour distance"}
+SCORE_TITLES: dict[Method, str] = {
+    "forest": "Isolation Forest",
+    "neighbours": "neighbour distance",
+    "density": "whitened density",
+}
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float64]

@@ -19,7 +19,7 @@ def anomalies(
     features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, typer.Option(help="Result folder to write.")],
     method: Annotated[
-        str, typer.Option(help="forest (Isolation Forest) or neighbours (distance to the nearest).")
+        str, typer.Option(help="forest (Isolation Forest), neighbours (distance) or density (the same, whitened).")
     ] = "forest",
     label: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="Column of classes or ratings to test the ranking with.")

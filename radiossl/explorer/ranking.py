@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.anomalies.artefacts import EDGE, LEAST_SNR, NOISE, artefact_marks
 from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.session import Session
+from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import Prediction, choose, learn, rated_rows, rating_space
 from radiossl.ratings.ranking import ranked_table
@@ -21,6 +23,7 @@ from radiossl.ratings.rounds import learnt_columns
 #: Names of the columns that a ranking adds to those that colour the map.
 SCORE, EXPECTED = "anomaly score", "expected rating"
 PROPOSED = 25
+_MARKED = {NOISE: f"nothing above {LEAST_SNR:g} rms: perhaps only noise", EDGE: "at the edge of a mosaic"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,12 +137,18 @@ class Ranking:
         """Return why a source is where it is in the list, in words."""
         if self._starting is None:
             return ""
+        mark = str(self.marks[row])
         below = float((self._starting < self._starting[row]).mean())
         said = f"more unlike the others than {below:.0%} of all sources"
         if self._prediction is not None:
             rating, spread = self._prediction.rating[row], self._prediction.spread[row]
             said = f"expected rating {rating:.1f} ± {spread:.1f} from {self.now.learnt_from} ratings; {said}"
-        return said
+        return f"{said}\n{_MARKED[mark]}" if mark else said
+
+    @cached_property
+    def marks(self) -> NDArray[np.str_]:
+        """Which sources are noise alone or at an edge; see `artefact_marks`."""
+        return artefact_marks(FeatureTable(self.session.columns, np.empty((len(self.session), 0), np.float32)))
 
     def _known_scores(self) -> NDArray[np.float64]:
         if self._starting is None:

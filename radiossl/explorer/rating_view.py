@@ -21,6 +21,7 @@ from radiossl.ratings.records import HIGHEST, LOWEST
 
 PER_PAGE = 32
 RANKED, PROPOSED, UNRATED = "ranked list", "what to rate next", "ranked, not yet rated"
+CLEAN = "ranked, no noise or edges"
 
 
 class RatingView:
@@ -37,7 +38,7 @@ class RatingView:
         self._rows: NDArray[np.int64] = np.zeros(0, np.int64)
         self._page = 0
         self._order = state.ranking.now
-        self.which = pn.widgets.Select(options=[RANKED, UNRATED, PROPOSED], width=170)
+        self.which = pn.widgets.Select(options=[RANKED, UNRATED, CLEAN, PROPOSED], width=200)
         self.method = pn.widgets.Select(options=sorted(METHODS, key="linear gp blend".find), width=85)
         self.learn = pn.widgets.Button(name="rank by ratings", button_type="primary", on_click=self._learn)
         self.back = pn.widgets.Button(name="◀", width=36, on_click=lambda _: self._turn(-1))
@@ -66,6 +67,8 @@ class RatingView:
         if self.which.value == UNRATED:
             rated = self.state.session.rows_of(self.state.session.ratings.last.index.tolist())
             self._rows = order.rows[~np.isin(order.rows, rated)]
+        elif self.which.value == CLEAN:
+            self._rows = order.rows[self.state.ranking.marks[order.rows] == ""]
         elif self.which.value == PROPOSED:
             try:
                 self._rows = self.state.ranking.proposal()

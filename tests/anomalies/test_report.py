@@ -58,7 +58,7 @@ def test_a_search_with_labels_is_judged_beside_its_baselines(table, small_store,
     )
     quality = pd.read_csv(tmp_path / "quality.csv").set_index("name")
     assert quality.index.tolist() == [
-        *("Isolation Forest, all features", "neighbour distance, all features"),
+        *("Isolation Forest, all features", "neighbour distance, all features", "whitened density, all features"),
         *("flux", "compressed size", "random"),
     ]
     assert quality["auc"].iloc[:2].tolist() == [1.0, 1.0]
@@ -71,7 +71,7 @@ def test_a_search_with_labels_is_judged_beside_its_baselines(table, small_store,
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") == 6
     assert "cannot exceed 0.333 and" in page
-    assert len(summary_lines(search)) == 5
+    assert len(summary_lines(search)) == 6
 
 
 def test_ranking_and_scan_have_their_own_files(tmp_path):
@@ -100,6 +100,19 @@ def test_a_store_of_other_cutouts_is_refused(table, small_store, tmp_path):
     other = small_store.select(np.arange(3))
     with pytest.raises(RadiosslError, match="give the store of the features"):
         write_anomalies(find_anomalies(table, settings=QUICK), table, tmp_path, other)
+
+
+def test_noise_and_edges_are_marked_and_kept_out_of_the_gallery(table, small_store, tmp_path):
+    columns = table.columns.to_pandas()
+    columns.loc[3, "maximum"] = columns.loc[3, "background"] + 2 * columns.loc[3, "rms"]
+    columns.loc[4, "blank_fraction"] = 0.5
+    marked = FeatureTable(pa.Table.from_pandas(columns, preserve_index=False), table.features, table.metadata)
+    find_anomalies(marked, tmp_path, settings=QUICK, store=small_store)
+    frame = pd.read_csv(tmp_path / "anomalies.csv").set_index("cutout_id")
+    assert frame["artefact"][["c03", "c04"]].tolist() == ["noise", "edge"]
+    assert pd.isna(frame["artefact"]["c11"])
+    number = frame["artefact"].notna().sum()
+    assert f"{number} objects are noise alone or at an edge" in (tmp_path / "report.html").read_text()
 
 
 def test_the_size_is_a_baseline_wherever_there_is_one(table, tmp_path, capsys):

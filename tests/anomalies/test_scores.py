@@ -26,13 +26,24 @@ def crowd():
     return features.astype(np.float32)
 
 
-@pytest.mark.parametrize("method", ["forest", "neighbours"])
+@pytest.mark.parametrize("method", ["forest", "neighbours", "density"])
 def test_what_is_far_from_the_crowd_comes_first(crowd, method):
     scores = anomaly_scores(crowd, AnomalySettings(method))
     assert set(np.argsort(-scores)[:3]) == {297, 298, 299}
     assert scores.min() >= 0
     assert scores.max() <= 1
     assert np.median(scores) == pytest.approx(0.5, abs=0.1)
+
+
+def test_density_counts_every_direction_alike(monkeypatch):
+    rng = np.random.default_rng(0)
+    features = np.column_stack([np.full(400, 20.0), rng.normal(0, 3, 400), rng.normal(0, 0.1, 400)])
+    features[7] = [20.0, 0.0, 1.5]  # far out along a direction in which the features hardly vary
+    found = {method: anomaly_scores(features, AnomalySettings(method)).argmax() for method in ("neighbours", "density")}
+    assert found["density"] == 7
+    assert found["neighbours"] != 7
+    with pytest.raises(RadiosslError, match="are the same"):
+        anomaly_scores(np.ones((9, 3)), AnomalySettings("density"))
 
 
 def test_the_forest_is_that_of_scikit_learn_on_directions(crowd):
@@ -61,7 +72,7 @@ def test_neighbour_distance_is_that_of_all_pairs(crowd, reference, monkeypatch):
     np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("method", ["forest", "neighbours"])
+@pytest.mark.parametrize("method", ["forest", "neighbours", "density"])
 def test_chunks_change_nothing(crowd, method, monkeypatch):
     whole = anomaly_scores(crowd, AnomalySettings(method))
     monkeypatch.setattr(anomalies, "_CHUNK", 37)
