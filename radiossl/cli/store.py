@@ -36,8 +36,17 @@ Where = Annotated[str, typer.Option(help="Expression over the columns, e.g. 'las
 def info(
     stores: Stores,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with one object per store.")] = False,
+    moc: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the sky that they cover as a coverage map (FITS).")
+    ] = None,
 ) -> None:
     """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
+    if moc is not None:
+        from radiossl.sky.moc import write_moc
+        from radiossl.store.moc import store_moc
+        from radiossl.store.store import open_store
+
+        write_moc(store_moc(open_store(*stores)), moc)
     summaries = [_summary(path) for path in stores]
     if as_json:
         typer.echo(json.dumps(summaries, indent=2, ensure_ascii=False))

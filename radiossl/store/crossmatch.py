@@ -41,7 +41,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
     _, sources = known_positions(ra, dec)
     if rows.size == 0 or len(sources) == 0:
         return shown
-    sides, turn = _pixel_shapes(store, rows)
+    sides, turn = pixel_shapes(store, rows)
     # Half sides in arcsec: y first, as in `shapes`.
     half = store.shapes[rows] / 2 * np.nan_to_num(sides) + radius_arcsec
     boxed: NDArray[np.bool_] = np.isfinite(sides.sum(axis=1))
@@ -69,7 +69,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
 _CHUNK = 4096
 
 
-def _pixel_shapes(store: CutoutStore, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def pixel_shapes(store: CutoutStore, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Heights and widths of pixels in arcsec, shape (n, 2), NaN if unknown, and position angles in radians, (n,)."""
     scale = store.column("pixel_scale_arcsec").astype(float)[rows]
     if "pixel_width_arcsec" not in store.columns:  # written by an older radiossl

@@ -26,7 +26,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json, write_text
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import model_card
-from radiossl.weights.config import CONFIG_FILE, SKY_FILE, BackboneConfig, change_preprocessing, read_config
+from radiossl.weights.config import CONFIG_FILE, COVERAGE_FILE, SKY_FILE, BackboneConfig, change_preprocessing, read_config
 from radiossl.weights.device import parse_device
 from radiossl.weights.health import check_features, check_network, check_weights
 from radiossl.weights.readout import (
@@ -300,6 +300,7 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
         )
         if config.sky is not None:
             np.savez_compressed(folder / SKY_FILE, **dataclasses.asdict(config.sky))
+            config.sky.write_moc(folder / COVERAGE_FILE)
         if config.whitening is not None:
             config.whitening.save(folder / WHITENING_FILE)
         write_text(folder / CARD_FILE, model_card(Path(path).name, config, made.feature_dim))

@@ -20,6 +20,8 @@ from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening
 
 CONFIG_FILE = "config.json"
 SKY_FILE = "training_sky.npz"
+#: The same as a coverage map, so that anyone can check a catalogue against it without any image.
+COVERAGE_FILE = "training_sky.moc.fits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,14 @@ class TrainingSky:
             earlier = [before.ra_deg, before.dec_deg, before.reach_arcsec]
             parts = [np.concatenate([first, then]) for first, then in zip(earlier, parts, strict=True)]
         return cls(*parts)
+
+    def write_moc(self, path: Path) -> None:
+        """Write a coverage map of it, squares of twice the reach; nothing if no position is known."""
+        from radiossl.sky.moc import boxes_moc, write_moc
+
+        if np.isfinite(self.ra_deg * self.dec_deg).any():
+            side = 2 * self.reach_arcsec.astype(float)
+            write_moc(boxes_moc(self.ra_deg, self.dec_deg, side, side), path)
 
 
 @dataclass(frozen=True)

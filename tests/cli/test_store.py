@@ -59,6 +59,20 @@ def run(capsys, *arguments):
     return status, captured.out, captured.err
 
 
+def test_info_writes_the_sky_that_stores_cover(capsys, store, tmp_path):
+    from astropy.coordinates import SkyCoord
+    from mocpy import MOC
+
+    status, out, _ = run(capsys, "store", "info", store, "--moc", tmp_path / "sky.moc.fits")
+    assert status == 0
+    assert "6 cutouts" in out
+    # c3 is 30 pixels of 1.8 arcsec wide and 23 high.
+    offsets = np.array([(0, 0), (25, 0), (0, 19), (34, 0), (0, 28), (3600 * 0.5, 0)]) / 3600
+    places = SkyCoord(13 + offsets[:, 0] / np.cos(np.radians(5)), 5 + offsets[:, 1], unit="deg")
+    covered = MOC.from_fits(tmp_path / "sky.moc.fits").contains_skycoords(places)
+    assert covered.tolist() == [True, True, True, False, False, False]
+
+
 def test_info_as_json(capsys, store):
     status, out, _ = run(capsys, "store", "info", store, "--json")
     assert status == 0

@@ -101,6 +101,16 @@ def test_a_backbone_that_does_not_say_where_it_was_trained_gives_no_answer(small
     assert shared_with_pretraining(saved(tiny_backbone, tmp_path / "b", [np.nan], [np.nan], [1.0]), small_store) is None
 
 
+def test_the_training_sky_is_also_a_coverage_map(tiny_backbone, tmp_path):
+    from astropy.coordinates import SkyCoord
+    from mocpy import MOC
+
+    saved(tiny_backbone, tmp_path / "b", [10.0, np.nan], [-20.0, 5.0], [60.0, 60.0])
+    places = SkyCoord([10.0, 10.0, 10.0], [-20.0, -20 + 50 / 3600, -20 + 80 / 3600], unit="deg")
+    covered = MOC.from_fits(tmp_path / "b" / "training_sky.moc.fits").contains_skycoords(places)
+    assert covered.tolist() == [True, True, False]
+
+
 def test_positions_of_a_store_are_added_to_those_of_an_earlier_training(small_store):
     before = TrainingSky(np.array([1.0]), np.array([2.0]), np.array([3.0], np.float32))
     sky = TrainingSky.from_store(small_store, before)
