@@ -26,7 +26,14 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json, write_text
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import model_card
-from radiossl.weights.config import CONFIG_FILE, COVERAGE_FILE, SKY_FILE, BackboneConfig, change_preprocessing, read_config
+from radiossl.weights.config import (
+    CONFIG_FILE,
+    COVERAGE_FILE,
+    SKY_FILE,
+    BackboneConfig,
+    change_preprocessing,
+    read_config,
+)
 from radiossl.weights.device import parse_device
 from radiossl.weights.health import check_features, check_network, check_weights
 from radiossl.weights.readout import (
