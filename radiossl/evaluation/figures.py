@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.report.figures import BLUE, GREY, PALETTE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import BLUE, GREY, PALETTE, new_figure, plain_axes, save_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,7 +48,7 @@ def roc_curves(curves: Mapping[str, RocCurve], *, out: str | os.PathLike[str], t
     figure, axes = _square(title)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
     for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        label = f"{_shorten(name)} ({curve.area:.3f})"
+        label = f"{shorten(name, 28)} ({curve.area:.3f})"
         axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label, **style)
     axes.set_xlabel("false positive rate", fontsize=_FONT)
     axes.set_ylabel("true positive rate (completeness)", fontsize=_FONT)
@@ -79,7 +79,7 @@ def precision_recall_curves(
     figure, axes = _square(title)
     for (name, curve), style in zip(curves.items(), _styles(), strict=False):
         axes.axhline(curve.prevalence, color=style["color"], linestyle=":", linewidth=1, alpha=0.7)
-        label = f"{_shorten(name)} ({curve.average_precision:.3f})"
+        label = f"{shorten(name, 28)} ({curve.average_precision:.3f})"
         # Steps, as the average precision counts them: a line between two thresholds promises what none of them gives.
         axes.step(curve.recall, curve.precision, where="post", label=label, **style)
     axes.set_xlabel("recall (completeness)", fontsize=_FONT)
@@ -245,7 +245,7 @@ def label_fraction_curves(
     for name, score in (baselines or {}).items():
         axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
         axes.annotate(
-            _shorten(name),
+            shorten(name, 28),
             (1, score),
             (4, 0),
             xycoords=axes.get_yaxis_transform(),
@@ -344,7 +344,7 @@ def _banded(
     """Draw points with intervals, joined where they are neighbours: a point that is NaN leaves a gap."""
     axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
     axes.vlines(x, low, high, color=style["color"], alpha=0.6, linewidth=0.8)  # a point between gaps has no band
-    axes.plot(x, y, label=_shorten(name), marker="o", markersize=3.5, **style)
+    axes.plot(x, y, label=shorten(name, 28), marker="o", markersize=3.5, **style)
 
 
 def _bottom(low: NDArray[np.float64]) -> float:
@@ -362,10 +362,6 @@ def _legend(axes: Axes, heading: str | None = None, **where: Any) -> None:
 def _title(figure: Figure, title: str | None) -> None:
     if title:
         figure.suptitle(title, fontsize=_FONT + 1, x=0.01, ha="left", parse_math=False)
-
-
-def _shorten(text: str, length: int = 28) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _refuse_nothing(curves: Mapping[str, object], out: str | os.PathLike[str]) -> None:

@@ -70,11 +70,11 @@ def metric_by_column(
 ) -> MetricByColumn:
     """Score a classifier in bins of a column, such as angular size, signal-to-noise ratio or redshift.
 
-    Of the objects in a bin, the F1 score of a class rests on those n = TP + FP + FN that are of the class, or said to
-    be. Clarke et al. (2020) take TP of n as successes and draw the half width of Wilson's interval of that proportion
-    to both sides of F1; their published program (SDSS_ML_analysis.py) shows how. That is ``clarke``, cut off here at 0
-    and 1; bins with a single true positive, which they leave out, are kept, as the interval speaks for itself. But the
-    proportion J = TP / n is not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J through this
+    Of the objects in a bin, the F1 score of a class rests on those n = TP + FP + FN that are of the class, or predicted
+    to be. Clarke et al. (2020) take TP of n as successes and draw the half width of Wilson's interval of that
+    proportion to both sides of F1; their published program (SDSS_ML_analysis.py) shows how. That is ``clarke``, cut off
+    here at 0 and 1; bins with a single true positive, which they leave out, are kept.
+    But the proportion J = TP / n is not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J through this
     equation: about half as wide where F1 is near 1, and as well founded as the interval of an accuracy.
     Accuracy and recall are proportions themselves and have Wilson's interval.
 

@@ -12,7 +12,7 @@ from radiossl.evaluation.folds import Split, draw_folds, most_folds
 
 #: Fraction of objects like those learnt from that score below 1.
 USUAL = 0.99
-#: Principal components that are compared at most: beyond them covariances cost more than they tell.
+#: Principal components that are compared at most: more would cost time and add little.
 _COMPONENTS = 256
 #: Standard deviations at which the distance in a single column ends.
 _FARTHEST = 10.0

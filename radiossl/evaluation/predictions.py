@@ -1,4 +1,4 @@
-"""What a classifier said of every object of a test set, beside the truth."""
+"""Predicted class probabilities of a test set, beside the true classes."""
 
 from __future__ import annotations
 

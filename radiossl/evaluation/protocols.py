@@ -45,7 +45,7 @@ _RETRIEVED = 10
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """What a protocol leaves open.
+    """Settings of a protocol.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class ProtocolSettings:
     calibrate
         Whether to fit a temperature to the probabilities of every method; see `Calibrated`.
     baselines
-        Whether to judge the baselines too.
+        Whether to evaluate the baselines, too.
     small_cnn
         Whether to train the network of Negm 2021 beside the others, where networks are trained.
     columns
@@ -142,7 +142,7 @@ def evaluate(
         ``knn``; ``linear``, a logistic regression; ``layer``, a single layer trained with rotations and flips;
         ``finetune``, the whole network trained on; ``supervised``, the same network from random weights.
     settings
-        What the protocol leaves open.
+        Settings of the protocol.
     kept
         Folder of finished trials; see `evaluate_method`.
     features

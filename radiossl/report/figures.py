@@ -129,7 +129,7 @@ def confusion_matrix(
         raise RadiosslError(f"{out}: a confusion matrix of shape {counts.shape} for {number} class names")
     totals = counts.sum(axis=1, keepdims=True)
     fractions = counts / np.maximum(totals, 1)
-    names = [_shorten(str(name)) for name in class_names]
+    names = [shorten(str(name)) for name in class_names]
     margin = 0.6 + 0.075 * max(map(len, names))  # of the names, in inches
     slanted = max(map(len, names)) > 8 or number > 6
     side = min(8.0, 0.75 * max(number, 3))
@@ -183,7 +183,7 @@ def score_bars(
     """
     if not rows:
         raise RadiosslError(f"{out}: no score to draw")
-    names = [_shorten(str(name), 40) for name, _, _ in rows]
+    names = [shorten(str(name), 40) for name, _, _ in rows]
     means = np.array([mean for _, mean, _ in rows], dtype=float)
     spreads = np.array([np.nan if spread is None else spread for _, _, spread in rows], dtype=float)
     colours = [BLUE if name in highlight else GREY for name, _, _ in rows]
@@ -208,7 +208,8 @@ def score_bars(
     save_figure(figure, out)
 
 
-def _shorten(text: str, length: int = 24) -> str:
+def shorten(text: str, length: int = 24) -> str:
+    """Return text of at most so many characters, the end of a longer one replaced by three dots."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
+from radiossl.report.figures import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -286,10 +287,6 @@ def _caption_lines(caption: str, width_inches: float) -> list[str]:
     return lines
 
 
-def _shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
-
-
 def _row_tops(rows: Sequence[Sequence[list[str]]], cell: float, header: float = 0.0) -> tuple[list[float], float]:
     """Where each row of cells begins below `header`, given their caption lines, and the height of it all, in inches."""
     heights = [cell + 1.5 * _GAP_INCHES + _LINE_INCHES * max(map(len, row)) for row in rows]
@@ -315,7 +312,7 @@ class _Sheet:
         self.extent = (0.0, width, height, -room)  # y grows downwards
         if title:
             self.write(
-                _shorten(title, int(0.7 * width / _CHARACTER_INCHES)), _GAP_INCHES, -room + 0.1, size=9, ha="left"
+                shorten(title, int(0.7 * width / _CHARACTER_INCHES)), _GAP_INCHES, -room + 0.1, size=9, ha="left"
             )
 
     def write(self, text: str, x: float, y: float, **style: Any) -> None:

@@ -260,7 +260,7 @@ def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _keys(values: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Whole numbers in the same order as the float32 values, between which a missing value can be told apart."""
+    """Whole numbers in the same order as the float32 values, with room for missing values at both ends."""
     bits = (np.ascontiguousarray(values) + np.float32(0)).view(np.int32)  # -0 becomes 0
     return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
 

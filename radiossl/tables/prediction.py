@@ -25,7 +25,7 @@ from radiossl.tables.forest import Forest
 
 #: Rows that are read, classified and written at a time; at most so much work is lost with an interruption.
 PIECE_ROWS = 500_000
-#: Columns that are kept beside the probabilities unless said otherwise, in lower case.
+#: Columns that are kept beside the probabilities by default, in lower case.
 KEPT = ("cutout_id", "source_id", "objid", "specobjid", "id", "name", "ra", "dec", "ra_deg", "dec_deg")
 
 _SUFFIXES = (".parquet", ".csv", ".fits")

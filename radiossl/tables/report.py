@@ -157,9 +157,11 @@ def class_scores(predictions: Predictions) -> pd.DataFrame:
     counts, _ = confusion_matrix(predictions)
     rows = []
     for number, name in enumerate(predictions.classes):
-        right, of_class, said = int(counts[number, number]), int(counts[number].sum()), int(counts[:, number].sum())
+        right, of_class, found = (
+            int(part.sum()) for part in (counts[number, number], counts[number], counts[:, number])
+        )
         row: dict[str, Any] = {"class": name, "rows": of_class}
-        for score, trials in (("f1", of_class + said - right), ("completeness", of_class), ("reliability", said)):
+        for score, trials in (("f1", of_class + found - right), ("completeness", of_class), ("reliability", found)):
             ends = [right / trials if trials else float("nan"), *map(float, wilson_interval(right, trials))]
             if score == "f1":
                 ends = [2 * value / (1 + value) for value in ends]
@@ -205,8 +207,8 @@ def draw_against(
         colour = PALETTE[number % len(PALETTE)]
         upper.fill_between(f1.centres, f1.low[number], f1.high[number], color=colour, alpha=0.2, linewidth=0)
         upper.plot(f1.centres, f1.scores[number], color=colour, marker="o", markersize=3, label=name, linewidth=1.5)
-        said = predictions.predicted == number
-        mean, spread = _binned_mean(values[said], likely[said], f1.edges)
+        chosen = predictions.predicted == number
+        mean, spread = _binned_mean(values[chosen], likely[chosen], f1.edges)
         upper.plot(f1.centres, mean, color=colour, linestyle="--", linewidth=1)
         upper.plot(f1.centres, mean - spread, color=colour, linestyle=":", linewidth=1)
         plain_axes(lower).hist(
@@ -254,10 +256,10 @@ def _binned_mean(
 def _prediction_table(result: TrainedForest, kept: pd.DataFrame) -> pd.DataFrame:
     predictions = result.predictions
     classes = np.array(predictions.classes)
-    said = {"row": predictions.ids, "label": classes[predictions.truth], "predicted": classes[predictions.predicted]}
+    known = {"row": predictions.ids, "label": classes[predictions.truth], "predicted": classes[predictions.predicted]}
     shares = {f"probability[{name}]": predictions.probabilities[:, i] for i, name in enumerate(classes)}
     sets = {"prediction_set": set_texts(result.sets, predictions.classes)}
-    return pd.concat([kept.reset_index(drop=True), pd.DataFrame(said | shares | sets)], axis=1)
+    return pd.concat([kept.reset_index(drop=True), pd.DataFrame(known | shares | sets)], axis=1)
 
 
 def _write_comparison(comparison: pd.DataFrame, out: Path, report: Report) -> dict[str, float]:
