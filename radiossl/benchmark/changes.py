@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from radiossl.benchmark.tasks import Change, FindTask
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import put_in_place, staged_folder
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
@@ -77,7 +78,10 @@ def changed_store(
     def batches(rows: tuple[int, int]) -> Iterator[pa.RecordBatch]:
         return cutout_batches((_changed(store, row, sides[row], task, change, seed) for row in range(*rows)), schema)
 
-    return write_store(path, [(0, len(store))], batches, schema, provenance)
+    with staged_folder(path) as folder:  # two benchmarks that share a cache may write the same store at once
+        write_store(folder, [(0, len(store))], batches, schema, provenance)
+        put_in_place(folder, Path(path))
+    return open_store(path)
 
 
 def _sides_px(store: CutoutStore, task: FindTask) -> NDArray[np.float64]:

@@ -188,6 +188,15 @@ def test_the_original_is_the_central_box(stores, tmp_path):
         np.testing.assert_array_equal(changed.pixels(row), store.pixels(row)[top : top + side, top : top + side])
 
 
+def test_benchmarks_that_share_a_cache_do_not_wait_for_each_other(stores, tmp_path):
+    from radiossl.io.locks import only_writer
+
+    with only_writer(tmp_path / "changed"):  # as another one holds it that writes the same store
+        _, changed = _changed(stores, tmp_path)
+    assert len(changed) == 24
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["changed"]
+
+
 def test_zoom_shows_more_of_the_field(stores, tmp_path):
     store, changed = _changed(stores, tmp_path, zoom=1.33)
     sides = 1.33 * np.maximum(1.5 * store.column("las_arcsec") / 1.8, 16)
