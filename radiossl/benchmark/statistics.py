@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from radiossl.benchmark.measures import Score
+from radiossl.evaluation.intervals import holm
 
 
 def standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
@@ -31,16 +32,6 @@ def paired_probability(difference: NDArray[np.float64], groups: NDArray[np.int64
     if len(sums) < 2 or not sums.any():
         return 1.0
     return float(ttest_1samp(sums, 0.0).pvalue) if np.ptp(sums) > 0 else 0.0
-
-
-def holm(probabilities: ArrayLike) -> NDArray[np.float64]:
-    """Probabilities corrected for having looked at all of them (Holm 1979)."""
-    p = np.asarray(probabilities, dtype=np.float64)
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(stepped, 1.0)
-    return corrected
 
 
 def summarise(scores: dict[tuple[str, str], dict[str, list[Score]]], reference: str) -> pd.DataFrame:

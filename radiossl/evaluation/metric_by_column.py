@@ -74,8 +74,8 @@ def metric_by_column(
     to be. Clarke et al. (2020) take TP of n as successes and draw the half width of Wilson's interval of that
     proportion to both sides of F1; their published program (SDSS_ML_analysis.py) shows how. That is ``clarke``, cut off
     here at 0 and 1; bins with a single true positive, which they leave out, are kept.
-    But the proportion J = TP / n is not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J through this
-    equation: about half as wide where F1 is near 1, and as well founded as the interval of an accuracy.
+    But the proportion J = TP / n is not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J
+    through this equation: about half as wide where F1 is near 1, and as well founded as the interval of an accuracy.
     Accuracy and recall are proportions themselves and have Wilson's interval.
 
     Parameters

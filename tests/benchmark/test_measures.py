@@ -6,8 +6,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from radiossl.benchmark.measures import classification, few_labels, found_first, rating_ranks, retrieval
-from radiossl.benchmark.statistics import holm, paired_probability, standard_error, summarise
+from radiossl.benchmark.statistics import paired_probability, standard_error, summarise
 from radiossl.evaluation.folds import Split, draw_folds
+from radiossl.evaluation.intervals import holm
 
 
 @pytest.fixture(scope="module")
