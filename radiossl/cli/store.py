@@ -146,9 +146,9 @@ def crossmatch(
     remove_to: Annotated[Path | None, typer.Option(help="Copy A without its matches into this new store.")] = None,
 ) -> None:
     """Find the sources that two stores share, by position and by pixels; of a store with itself, its repetitions."""
+    from radiossl.duplicates.crossmatch import crossmatch_stores
     from radiossl.report.results import write_table
     from radiossl.sky.angles import parse_arcsec
-    from radiossl.store.crossmatch import crossmatch_stores
     from radiossl.store.derive import copy_store
     from radiossl.store.store import open_store, store_manifest
 

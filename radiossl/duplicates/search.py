@@ -8,29 +8,22 @@ So where the pixels are at hand features only propose, together with amplitude s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours, neighbour_keys
+from radiossl.duplicates.pixels import NOISE_CORRELATION, SOURCE_CORRELATION, Pixels
 from radiossl.features.table import FeatureTable
 from radiossl.images.registration import (
     LARGEST_OFFSET,
-    SOURCE_SIGMA,
-    Prepared,
-    Registration,
     amplitude_spectra,
-    prepare,
-    register_prepared,
-    zooms,
 )
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
-from radiossl.sky.positions import match_sky
-from radiossl.store.crossmatch import CORRELATION
+from radiossl.sky.positions import connected_groups, match_sky
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
@@ -44,13 +37,6 @@ NEIGHBOURS = 10
 SPECTRUM_NEIGHBOURS = 3
 #: Without pixels: largest `neighbour_ratio` of a duplicate (docs/duplicates.md has the measurement).
 NEIGHBOUR_RATIO = 0.2
-#: Least correlation of the noise of two cutouts of one observation. That of different fields rarely exceeds 0.2
-#: (docs/duplicates.md), that of one field to 0.7 where one cutout has had as much noise again added.
-NOISE_CORRELATION = 0.5
-#: Least correlation of the sources of two cutouts of one source, where the noise is not the same.
-SOURCE_CORRELATION = CORRELATION
-#: Cutouts kept ready for registration.
-_KEPT = 512
 
 
 @dataclass(frozen=True)
@@ -126,7 +112,8 @@ def find_duplicates(
         raise RadiosslError(f"--neighbours {neighbours}: at least one was expected")
     if len(table) < 2:
         raise RadiosslError(f"{len(table)} cutout: duplicates need at least two")
-    pixels = None if store is None else _Pixels(table, store)
+    places = [_numbers(table, name) for name in ("ra_deg", "dec_deg")]
+    pixels = None if store is None else Pixels(store.select_ids(table.column("cutout_id"), *places))
     frame = _candidates(table, pixels, radius_arcsec, neighbours, similarity, positions)
     if pixels is not None:
         frame = _with_registration(frame, pixels)
@@ -153,7 +140,7 @@ def keep_table(table: FeatureTable, duplicates: Duplicates) -> pd.DataFrame:
 
 def _candidates(
     table: FeatureTable,
-    pixels: _Pixels | None,
+    pixels: Pixels | None,
     radius_arcsec: float,
     k: int,
     similarity: float | None,
@@ -171,7 +158,7 @@ def _candidates(
     close = match_sky(ra, dec, ra, dec, radius_arcsec)
     keys = np.union1d(ratio_of.index.to_numpy(), (close.a * total + close.b)[close.a < close.b])
     if pixels is not None:
-        alike = neighbour_keys(pixels.spectra(), SPECTRUM_NEIGHBOURS)[0]
+        alike = neighbour_keys(amplitude_spectra(pixels.store), SPECTRUM_NEIGHBOURS)[0]
         keys = np.union1d(keys, alike)
     rows = np.stack(np.divmod(keys, total), axis=1)
     frame = pd.DataFrame({"row_a": rows[:, 0], "row_b": rows[:, 1]})
@@ -203,41 +190,7 @@ def _numbers(table: FeatureTable, name: str) -> NDArray[np.float64]:
 # Pixels ---------------------------------------------------------------------------------------------------------------
 
 
-class _Pixels:
-    """The images of a table's rows; the last ones used are kept prepared."""
-
-    def __init__(self, table: FeatureTable, store: CutoutStore) -> None:
-        self.store = store.select_ids(table.column("cutout_id"), _numbers(table, "ra_deg"), _numbers(table, "dec_deg"))
-        self.scales = self.store.column("pixel_scale_arcsec").astype(float)
-        self.prepared = lru_cache(_KEPT)(self._prepared)
-
-    def _prepared(self, row: int, zoom: float) -> Prepared | None:
-        return prepare(self.store.pixels(row), zoom)
-
-    def register(self, first: int, second: int) -> Registration:
-        shapes = self.store.shapes
-        grids = zooms(tuple(shapes[first]), tuple(shapes[second]), self.scales[first], self.scales[second])
-        return register_prepared(self.prepared(first, grids[0]), self.prepared(second, grids[1]), grids[2])
-
-    def spectra(self) -> NDArray[np.float32]:
-        return amplitude_spectra(self.store)
-
-    def source_distance_px(self, row: int) -> float:
-        """Distance of the brightness-weighted centre of the sources in the central half from the cutout's centre."""
-        prepared = self.prepared(row, 1.0)
-        if prepared is None:
-            return float("nan")
-        height, width = prepared.values.shape
-        cut = slice(height // 4, height - height // 4), slice(width // 4, width - width // 4)
-        values = np.sinh(prepared.values[cut])
-        weight = np.where(values > SOURCE_SIGMA, values, 0).astype(np.float64)
-        if weight.sum() == 0:
-            return float("nan")
-        y, x = (np.average(axis, weights=weight) for axis in np.indices(weight.shape))
-        return float(np.hypot(y - (weight.shape[0] - 1) / 2, x - (weight.shape[1] - 1) / 2))
-
-
-def _with_registration(frame: pd.DataFrame, pixels: _Pixels) -> pd.DataFrame:
+def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:
     import pandas as pd
 
     pairs = list(zip(frame["row_a"].tolist(), frame["row_b"].tolist(), strict=True))
@@ -273,14 +226,14 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
 # Groups ---------------------------------------------------------------------------------------------------------------
 
 
-def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: _Pixels | None) -> pd.DataFrame:
+def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> pd.DataFrame:
     """Number the connected components of the duplicates and choose the keeper of each."""
     import pandas as pd
 
     linked = pairs.loc[pairs["duplicate"], ["row_a", "row_b"]].to_numpy(dtype=np.int64)
     rows = np.unique(linked)
     frame = pd.DataFrame({"row": rows, "cutout_id": table.column("cutout_id")[rows]})
-    frame["group"] = _components(np.searchsorted(rows, linked), len(rows))
+    frame["group"] = connected_groups(np.searchsorted(rows, linked), len(rows))
     for name in ("ra_deg", "dec_deg", "blank_fraction", "rms"):
         frame[name] = _numbers(table, name)[rows]
     distances = [np.nan if pixels is None else pixels.source_distance_px(row) for row in rows.tolist()]
@@ -299,14 +252,3 @@ def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: _Pixels | None) ->
     frame.insert(0, "keeper", ~frame["group"].duplicated())
     frame.insert(0, "group", frame.pop("group"))
     return frame
-
-
-def _components(links: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """Number the connected components in the order of their first members."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), shape=(total, total))
-    labels = connected_components(graph, directed=False)[1]
-    _, start, inverse = np.unique(labels, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(start))[inverse].astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -194,14 +195,16 @@ def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a
     """Correlation of the sources of two images of which at least one has lost its noise to clipping or to 8 bits.
 
     Brightness is compared as a fraction of the peak of what both show, since the level of lost noise is not known.
-    Clipping subtracts its threshold, so each image is also tried less the brightness that is background in the other.
+    Clipping subtracts its threshold, so each image is also tried less what is background in the other, but no more than
+    6 sigma, or eight steps of 8 bits where the noise is below one.
     """
-    scaled, floors = [], [_LEVEL]
+    scaled, floors, limits = [], [_LEVEL], []
     for part, noisy in ((a, noisy_a), (b, noisy_b)):
         values = np.sinh(part.astype(np.float64))
         peak = max(float(values.max(initial=0.0)), 1e-12)
         scaled.append(np.maximum(values / peak, 0))
         floors.append(SOURCE_SIGMA / peak if noisy else _LEVEL)
+        limits.append(min(2 * floors[-1] if noisy else 8 * _LEVEL, 0.5))
     floor = min(max(floors), 0.5)
 
     def stretched(part: NDArray[np.floating], threshold: float = 0.0) -> NDArray[np.floating]:
@@ -209,11 +212,10 @@ def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a
         return np.where(above > floor, np.arcsinh(above / floor), 0)
 
     found = _pearson(*map(stretched, scaled))
-    for part, other in (scaled, scaled[::-1]):
+    for part, other, most in ((scaled[0], scaled[1], limits[0]), (scaled[1], scaled[0], limits[1])):
         background = part[other <= _LEVEL]
         threshold = float(np.quantile(background, 0.99)) if background.size else 0.0
-        if threshold > floor / 2:
-            found = np.fmax(found, _pearson(stretched(part, threshold), stretched(other)))
+        found = np.fmax(found, _pearson(stretched(part, min(threshold, most)), stretched(other)))
     return float(found)
 
 
@@ -225,8 +227,10 @@ def _pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(np.dot(a, b)) / norm if norm > 0 else float("nan")
 
 
-def amplitude_spectra(store: CutoutStore) -> NDArray[np.float32]:
-    """Return what does not change when a source is shifted within its cutout.
+def amplitude_spectra(
+    store: CutoutStore, turn: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+) -> NDArray[np.float32]:
+    """Return what does not change when a source is shifted within its cutout, of the images or of turned ones.
 
     Of the brightness above 3 sigma (arcsinh), the amplitudes of the 16 x 16 longest waves in each of two quadrants: a
     shift changes the phases of a Fourier transform only. What the edges cut off, or let in, does change it.
@@ -249,7 +253,7 @@ def amplitude_spectra(store: CutoutStore) -> NDArray[np.float32]:
     limit = np.float32(np.arcsinh(SOURCE_SIGMA))
     spectra = np.zeros((len(store), 2 * _WAVES**2), dtype=np.float32)
     for row in track(range(len(store)), "looking at pixels"):
-        prepared = prepare(store.pixels(row), float(zooms[row]))
+        prepared = prepare(store.pixels(row) if turn is None else turn(store.pixels(row)), float(zooms[row]))
         if prepared is not None:
             waves = np.abs(fft.rfft2(np.maximum(prepared.values - limit, 0), (length, length)))
             longest = np.concatenate([waves[:_WAVES, :_WAVES], waves[-_WAVES:, :_WAVES]]).ravel()

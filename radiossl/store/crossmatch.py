@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
-from radiossl.sky.angles import angles_arcsec, unit_vectors
-from radiossl.sky.positions import RADIUS_ARCSEC, ROUNDING_ARCSEC, chord_of, known_positions, match_sky
+from radiossl.sky.angles import angles_arcsec
+from radiossl.sky.positions import ROUNDING_ARCSEC, chord_of, known_positions
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 PixelMatch = Literal["exact", "near"]
 
@@ -116,7 +115,7 @@ def pixel_hashes(store: CutoutStore) -> NDArray[Any]:
     return hashes
 
 
-def _exact_pairs(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
+def exact_pairs(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
     """Rows of all pairs with equal pixels, shape (n, 2)."""
     rows_of: dict[bytes, list[int]] = {}
     for row, key in enumerate(pixel_hashes(b)):
@@ -128,7 +127,7 @@ def _exact_pairs(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
 
 def similar_pictures(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
     """Rows of all pairs of pictures that are equal or look alike in any orientation (`near_pairs`), shape (n, 2)."""
-    return np.unique(np.concatenate([_exact_pairs(a, b), near_pairs(a, b, turned=True).pairs]), axis=0)
+    return np.unique(np.concatenate([exact_pairs(a, b), near_pairs(a, b, turned=True).pairs]), axis=0)
 
 
 def shows_picture(store: CutoutStore, other: CutoutStore) -> NDArray[np.bool_]:
@@ -154,7 +153,7 @@ def repeats(store: CutoutStore, other: CutoutStore, radius_arcsec: float) -> NDA
     mask = shows_position(
         store, other.column("ra_deg").astype(float), other.column("dec_deg").astype(float), radius_arcsec
     )
-    mask[_exact_pairs(store, other)[:, 0]] = True
+    mask[exact_pairs(store, other)[:, 0]] = True
     return mask | shows_picture(store, other)
 
 
@@ -251,7 +250,7 @@ def near_pairs(a: CutoutStore, b: CutoutStore, turned: bool = False) -> NearPair
     looks_a, looks_b = _looks(a, field), _looks(b, field)
     found: set[tuple[int, int]] = set()
     for orientation in range(8 if turned else 1):
-        turn = _turn(orientation)
+        turn = turn_of(orientation)
         turned_b = _Looks(looks_b.rows, looks_b.noise, _turned(looks_b.faint, orientation),
                           _turned(looks_b.bright, orientation))  # fmt: skip
         found |= _alike_in_noise(looks_a, turned_b)
@@ -378,7 +377,7 @@ def _unit(terms: NDArray[np.float32]) -> NDArray[np.float32]:
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
 
 
-def _turn(orientation: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def turn_of(orientation: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """One of the eight flips and rotations of (..., height, width): by bits, transposed, upside down, mirrored."""
 
     def turn(image: NDArray[Any]) -> NDArray[Any]:
@@ -400,69 +399,3 @@ def _turned(terms: NDArray[np.float32], orientation: int) -> NDArray[np.float32]
 def _central(pixels: NDArray[np.float32], field: int) -> NDArray[np.float32]:
     top, left = (pixels.shape[0] - field) // 2, (pixels.shape[1] - field) // 2
     return pixels[top : top + field, left : left + field]
-
-
-# Two stores -----------------------------------------------------------------------------------------------------------
-
-
-def crossmatch_stores(
-    a: CutoutStore,
-    b: CutoutStore,
-    radius_arcsec: float = RADIUS_ARCSEC,
-    pixels: PixelMatch | None = None,
-    turned: bool = False,
-) -> pd.DataFrame:
-    """Match the cutouts of two stores by the positions of their centres and, on request, by their pixels.
-
-    Parameters
-    ----------
-    a, b
-        The stores.
-    radius_arcsec
-        Largest separation of the centres.
-    pixels
-        ``exact`` matches equal pixels too, ``near`` also those that look alike (`near_pairs`).
-    turned
-        Whether ``near`` finds mirror images and right-angle rotations too.
-
-    Returns
-    -------
-    DataFrame
-        One row per pair: `row_a`, `row_b`, `cutout_id_a`, `ra_deg_a`, `dec_deg_a`, the same of b,
-        `separation_arcsec` (NaN if a position is unknown), and `matched_by`: ``position``, ``exact`` and ``near``,
-        joined by a plus sign.
-
-    Raises
-    ------
-    RadiosslError
-        If the radius is not an angle or `pixels` is something else.
-    """
-    import pandas as pd
-
-    if pixels is not None and pixels not in PIXEL_MATCHES:
-        raise RadiosslError(f"--pixels {pixels}: expected one of {', '.join(PIXEL_MATCHES)}")
-    ra_a, dec_a, ra_b, dec_b = (store.column(name).astype(float) for store in (a, b) for name in ("ra_deg", "dec_deg"))
-    close = match_sky(ra_a, dec_a, ra_b, dec_b, radius_arcsec)
-    ways: dict[str, NDArray[np.int64]] = {"position": np.stack([close.a, close.b], axis=1)}
-    if pixels is not None:
-        ways["exact"] = _exact_pairs(a, b)
-    if pixels == "near":
-        ways["near"] = near_pairs(a, b, turned).pairs
-    matched: dict[tuple[int, int], list[str]] = {}
-    for way, pairs in ways.items():
-        for row, other in pairs.tolist():
-            matched.setdefault((row, other), []).append(way)
-    rows = np.array(sorted(matched), dtype=np.int64).reshape(-1, 2)
-    frame: dict[str, Any] = {"row_a": rows[:, 0], "row_b": rows[:, 1]}
-    for suffix, store, chosen in (("a", a, rows[:, 0]), ("b", b, rows[:, 1])):
-        for name in ("cutout_id", "ra_deg", "dec_deg"):
-            frame[f"{name}_{suffix}"] = store.column(name)[chosen]
-    frame["separation_arcsec"] = angles_arcsec(
-        unit_vectors(ra_a[rows[:, 0]], dec_a[rows[:, 0]]), unit_vectors(ra_b[rows[:, 1]], dec_b[rows[:, 1]])
-    )
-    frame["matched_by"] = _joined(matched, rows)
-    return pd.DataFrame(frame)
-
-
-def _joined(matched: dict[tuple[int, int], list[str]], rows: NDArray[np.int64]) -> Sequence[str]:
-    return ["+".join(matched[row, other]) for row, other in rows.tolist()]

@@ -7,7 +7,7 @@ from radiossl import RadiosslError
 from radiossl.sky.angles import parse_arcsec
 from radiossl.sky.positions import groups_by_position, match_sky
 from radiossl.store import crossmatch
-from radiossl.store.crossmatch import crossmatch_stores, near_pairs, pixel_hash, repeats, shows_position
+from radiossl.store.crossmatch import near_pairs, pixel_hash, repeats, shows_position
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
@@ -188,7 +188,7 @@ def test_pixel_hash():
 def test_blank_and_constant_images_equal_nothing(tmp_path, sky):
     images = [np.full((32, 32), np.nan), np.ones((32, 32)), sky(1)]
     store = make_store(tmp_path / "s", images)
-    assert crossmatch_stores(store, store, pixels="near")["row_a"].tolist() == [2]
+    assert near_pairs(store, store).pairs.tolist() == [[2, 2]]
 
 
 def eight_bit(image):
@@ -242,7 +242,7 @@ def test_turned_copies_are_found_when_asked_for(way, fields, tmp_path):
 def test_terms_are_turned_as_images_are(orientation):
     image = np.random.default_rng(0).normal(size=(1, 32, 32)).astype(np.float32)
     cosines = crossmatch._cosines(32)[:16]
-    turned = cosines @ crossmatch._turn(orientation)(image) @ cosines.T
+    turned = cosines @ crossmatch.turn_of(orientation)(image) @ cosines.T
     np.testing.assert_allclose(crossmatch._turned(cosines @ image @ cosines.T, orientation), turned, atol=1e-4)
 
 
@@ -276,23 +276,6 @@ def test_images_of_other_sizes_are_compared_in_the_field_they_share(fields, tmp_
     found = near_pairs(a, small)
     assert (found.field_px, found.left_out) == (32, (0, 1))
     assert found.pairs.tolist() == [[1, 1]]
-
-
-def test_pairs_of_stores_say_how_they_were_matched(fields, tmp_path):
-    images = [image[4:100, 4:100] for image in fields[:4]]
-    a = make_store(tmp_path / "a", images, [(10, 0), (20, 0), (30, 0), (np.nan, np.nan)])
-    b = make_store(tmp_path / "b", [images[0], eight_bit(images[1]), fields[9][:96, :96], images[3]],
-                   [(10, 30 * ARCSEC), (99, 0), (30, 0), (5, 5)])  # fmt: skip
-    frame = crossmatch_stores(a, b, 60.0, "near")
-    assert frame[["row_a", "row_b"]].to_numpy().tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
-    assert frame["matched_by"].tolist() == ["position+exact+near", "near", "position", "exact+near"]
-    assert frame["separation_arcsec"][0] == pytest.approx(30)
-    assert np.isnan(frame["separation_arcsec"][3])
-    assert frame["cutout_id_b"].tolist() == ["c0", "c1", "c2", "c3"]
-    assert crossmatch_stores(a, b, 60.0, "exact")["row_a"].tolist() == [0, 2, 3]
-    assert crossmatch_stores(a, b, 20.0)["row_a"].tolist() == [2]
-    with pytest.raises(RadiosslError, match="--pixels odd: expected one of exact, near"):
-        crossmatch_stores(a, b, 20.0, "odd")
 
 
 def test_real_fields_are_known_again(real_data, tmp_path):
