@@ -23,7 +23,7 @@ from radiossl.images.registration import (
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
-from radiossl.sky.positions import connected_groups, match_sky
+from radiossl.sky.positions import linked_groups, match_sky
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> 
     linked = pairs.loc[pairs["duplicate"], ["row_a", "row_b"]].to_numpy(dtype=np.int64)
     rows = np.unique(linked)
     frame = pd.DataFrame({"row": rows, "cutout_id": table.column("cutout_id")[rows]})
-    frame["group"] = connected_groups(np.searchsorted(rows, linked), len(rows))
+    frame["group"] = linked_groups(len(rows), np.searchsorted(rows, linked))
     for name in ("ra_deg", "dec_deg", "blank_fraction", "rms"):
         frame[name] = _numbers(table, name)[rows]
     distances = [np.nan if pixels is None else pixels.source_distance_px(row) for row in rows.tolist()]

@@ -77,17 +77,31 @@ def groups_by_position(ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> N
     total = len(np.atleast_1d(np.asarray(ra)))
     pairs = cKDTree(vectors).query_pairs(chord, output_type="ndarray") if rows.size else np.empty((0, 2), np.int64)
     close = angles_arcsec(vectors[pairs[:, 0]], vectors[pairs[:, 1]]) <= radius_arcsec + ROUNDING_ARCSEC
-    return connected_groups(rows[pairs[close]], total)
+    first, second = rows[pairs[close]].T
+    return linked_groups(total, np.stack([first, second], axis=1))
 
 
-def connected_groups(links: NDArray[np.int64], total: int) -> NDArray[np.int64]:
-    """Number the connected components of `total` members, linked in pairs (n, 2), in the order of their first ones."""
+def linked_groups(total: int, pairs: NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Number the sets of objects that links connect, from 0 in the order in which they first occur, shape (total,).
+
+    Parameters
+    ----------
+    total
+        Number of objects.
+    pairs
+        Linked objects, shape (n, 2).
+    groups
+        Objects of one group are linked from the start, shape (total,).
+    """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    graph = coo_array((np.ones(len(links), dtype=bool), (links[:, 0], links[:, 1])), shape=(total, total))
-    groups = connected_components(graph, directed=False)[1]
-    _, start, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    if groups is not None:
+        first_of = np.unique(groups, return_index=True)[1][np.unique(groups, return_inverse=True)[1]]
+        pairs = np.concatenate([pairs, np.stack([np.arange(total), first_of], axis=1)])
+    links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(total, total))
+    labels = connected_components(links, directed=False)[1]
+    _, start, inverse = np.unique(labels, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(start))[inverse].astype(np.int64)
 
 
