@@ -482,7 +482,7 @@ class RandomGeometry(nn.Module):
         """Return height and width of the crops and the shift of their centres down and right, pixels, shape (4, n)."""
         side = fields.double().cpu()
         if self.zoom is not None:
-            side = self.sides(side, side / 2 if boxes is None else boxes, parameters)
+            side = self.sides(side, side if boxes is None else boxes, parameters)
             return torch.stack([side, side, parameters["down"] * side, parameters["right"] * side])
         height, width, top, left = (parameters[name].double() for name in ("height", "width", "top", "left"))
         down, right = (top - 0.5) * (1 - height) * side, (left - 0.5) * (1 - width) * side

@@ -126,9 +126,16 @@ PRESETS: dict[str, dict[str, Any]] = {
     # from the later paper.
     "slijepcevic2022": _SLIJEPCEVIC_2024 | {"blur_kernel": 3, "blur_probability": 0.05},
     "slijepcevic2024": _SLIJEPCEVIC_2024,
-    # The package's own; docs/conventions.md says against which shortcuts it stands.
+    # The package's own; docs/conventions.md says against which shortcuts it stands. Zooms and shifts are of the source,
+    # not of its box; beams are those of other telescopes.
     "radiossl": {
-        "crop_side": (0.88, 1.0),
+        "zoom": (0.6, 1.7),
+        "shift": 0.15,
+        "wide": 0.4,
+        "beam_fwhm": (0.03, 0.2),
+        "beam_probability": 0.4,
+        "noise_sigma": (0.0, 1.0),
+        "noise_probability": 0.3,
         "flips": (0.5, 0.5),
         "rotation": "any",
         "threshold_percentile": (40.0, 60.0),
@@ -206,7 +213,7 @@ class ViewMaker:
             Views of each cutout.
         boxes
             Side in pixels of the box around each cutout's source, shape (n,), on the CPU, to which `zoom` and beams are
-            relative; half of the field where it is NaN, or if none are given.
+            relative; the whole field where it is NaN, or if none are given.
 
         Returns
         -------
@@ -221,7 +228,7 @@ class ViewMaker:
             rows = slice(start, start + step)
             prepared, sizes, fields = self._prepare(pixels[rows], statistics[rows])
             known = torch.full((len(fields),), torch.nan) if boxes is None else boxes[rows]
-            sides = torch.where(known > 0, known, fields / 2).double()
+            sides = torch.where(known > 0, known, fields).double()
             return [self._view(prepared, sizes, fields, sides, _rows(draw, rows)) for draw in draws]
 
         parts = map_on_cores(part, range(0, n, step))

@@ -92,8 +92,8 @@ class Recipe(_Section):
     accumulate
         Parts into which a batch is split to save memory; SimCLR sees only the negatives of its own part.
     extent
-        Column with the extent of each source, in ``_px`` or ``_arcsec``, to which `augmentation.zoom` and beams are
-        relative; null if the stores know none, or hold boxes of one factor.
+        Column with the extent of each source, in ``_px`` or ``_arcsec``: `augmentation.zoom` and beams are relative to
+        a box of 1.5 times that. Null if the stores know none: then a whole cutout is its source's box.
     where
         Expression over the store's columns that selects the cutouts to train on; null for all.
     precision

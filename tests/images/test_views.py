@@ -321,9 +321,9 @@ def test_a_zoomed_view_shows_its_multiple_of_the_box_around_the_centre(box):
     assert float(view.mean()) == pytest.approx(0.5, abs=1e-4)
 
 
-def test_without_a_box_zoom_is_relative_to_half_of_the_field():
-    maker = plain(zoom=(1.2, 1.2))
-    known = views(maker, ramp(), count=1, boxes=torch.tensor([48.0]))
+def test_without_a_box_zoom_is_relative_to_the_whole_field():
+    maker = plain(zoom=(0.6, 0.6))
+    known = views(maker, ramp(), count=1, boxes=torch.tensor([96.0]))
     same(views(maker, ramp(), count=1), known)
     same(views(maker, ramp(), count=1, boxes=torch.tensor([np.nan])), known)
 

@@ -21,7 +21,6 @@ def test_all_recipes_of_the_package_are_valid():
         "byol-2022",
         "byol-2024",
         "radiossl",
-        "radiossl-8bit",
     } == set(recipe_names())
     for name in recipe_names():
         assert all(isinstance(stage, Recipe) for stage in read_recipe(name))
