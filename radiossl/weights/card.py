@@ -83,7 +83,9 @@ def _compute(compute: dict[str, Any], recipe: dict[str, Any]) -> str:
     batch = recipe.get("batch_size")
     text = f"{compute['steps']:,} steps of {batch} pairs of views" if batch else f"{compute['steps']:,} steps"
     hours = compute.get("hours")
-    return text + (f" in {hours:.1f} hours." if hours else ".")
+    if not hours:
+        return text + "."
+    return text + (f" in {hours:.1f} hours." if hours >= 0.1 else f" in {60 * hours:.0f} min.")
 
 
 def _scores(scores: dict[str, Any]) -> list[str]:

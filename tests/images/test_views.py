@@ -274,11 +274,14 @@ def test_slijepcevic_2022_differs_by_its_blur():
 def test_the_view_maker_uses_the_numbers_of_the_preset(name):
     preset, made = Augmentation(**PRESETS[name]), maker(Augmentation(**PRESETS[name]), "floor-stretch")
     geometry = made.geometry
-    for key in ("crop_side", "crop_area", "crop_ratio", "flips", "exclusive_flips", "rotation", "rotation_probability"):
+    keys = ("crop_side", "crop_area", "crop_ratio", "zoom", "shift", "wide", "flips", "exclusive_flips", "rotation")
+    for key in (*keys, "rotation_probability"):
         assert getattr(geometry, key) == getattr(preset, key)
     steps = made.before | made.after
     assert set(steps) == {
-        step for step in ("noise", "mask", "jitter", "blur", "threshold") if getattr(preset, f"{step}_probability") > 0
+        step
+        for step in ("beam", "noise", "mask", "jitter", "blur", "threshold")
+        if getattr(preset, f"{step}_probability") > 0
     }
     for step in steps:
         assert steps[step].probability == getattr(preset, f"{step}_probability")
