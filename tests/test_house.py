@@ -84,3 +84,14 @@ def test_the_public_names_can_be_imported():
         assert getattr(radiossl, name) is not None
     with pytest.raises(AttributeError):
         _ = radiossl.nothing_of_this_name
+
+
+def test_public_names_are_seen_and_stay_what_they_are_in_any_order_of_imports():
+    assert set(radiossl.__all__) <= {*dir(radiossl), "__version__"}
+    assert not set(radiossl.__all__) & {*ROOMS, *SUBJECTS, *DOORS}, "a folder would hide the name"
+    code = "import importlib, pkgutil, radiossl\n"
+    code += "for module in pkgutil.walk_packages(radiossl.__path__, 'radiossl.'):\n"
+    code += "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+    code += "assert not [n for n in radiossl.__all__ if n != '__version__' and not callable(getattr(radiossl, n))]\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
