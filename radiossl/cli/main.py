@@ -19,7 +19,7 @@ from radiossl.cli.explore import explore
 from radiossl.cli.export import export
 from radiossl.cli.index import index
 from radiossl.cli.map import feature_map
-from radiossl.cli.pretrain import pretrain, views
+from radiossl.cli.pretrain import pretrain, recipes, views
 from radiossl.cli.report import report
 from radiossl.cli.search import search
 from radiossl.cli.simulate import simulate
@@ -56,6 +56,7 @@ app.command()(simulate)
 app.add_typer(cutouts.app, name="cutouts")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(store.app, name="store")
+app.command()(recipes)
 app.command()(views)
 app.command()(pretrain)
 app.command()(embed)

@@ -1,4 +1,4 @@
-"""`radiossl pretrain` and `radiossl views`: training, and a look at what it trains on."""
+"""`radiossl pretrain`, `views` and `recipes`: training, and a look at what it trains on and how."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.options import Device, Label, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError
 
-Recipe = Annotated[str, typer.Option("--recipe", help="Name of a recipe (simclr-hulk, ...) or a YAML file.")]
+Recipe = Annotated[str, typer.Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
 Data = Annotated[list[Path], typer.Option("--data", help="Cutout store; give it again to join several.")]
-Changes = Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe: optimizer.lr=0.001")]
-ImageSize = Annotated[int | None, typer.Option(help="Side in pixels of what the backbone sees.")]
-Seed = Annotated[int | None, typer.Option(help="The same seed gives the same result.")]
+Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
+ImageSize = Annotated[int | None, typer.Option(min=8, help="Side of the backbone's images in pixels.")]
 
 
 def pretrain(
@@ -24,22 +24,25 @@ def pretrain(
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
     image_size: ImageSize = None,
     init: Annotated[
-        Path | None,
-        typer.Option(help="Backbone folder to start from, or imagenet."),
+        Path | None, typer.Option(help="Backbone to start from: folder, name, or imagenet.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    monitor: Annotated[Path | None, typer.Option(help="Labelled store for an online kNN, never used to stop.")] = None,
-    label: Annotated[str | None, typer.Option(help="Label column of the --monitor store.")] = None,
+    device: Device = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out; with more --epochs from its weights.")
+    ] = False,
+    monitor: Annotated[
+        Path | None, typer.Option(help="Labelled store to measure kNN accuracy on while training, only to look at.")
+    ] = None,
+    label: Label = None,
     group: Annotated[list[str] | None, typer.Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
     exclude: Annotated[
         list[Path] | None,
         typer.Option(help="Store whose sources must not be trained on, such as a test set; repeatable."),
     ] = None,
     exclude_radius: Annotated[
-        str, typer.Option(help="How near a source of --exclude may come to a cutout: 60arcsec, 1arcmin, 0.01deg.")
+        str, typer.Option(help="Cutouts this close to a source of --exclude are left out: 60arcsec, 1arcmin, 0.01deg.")
     ] = "60arcsec",
-    seed: Seed = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed (default: the recipe's).")] = None,
     changes: Changes = None,
 ) -> None:
     """Pretrain a backbone on unlabelled cutouts.
@@ -102,7 +105,7 @@ def views(
     recipe: Recipe,
     data: Data,
     out: Annotated[Path, typer.Option(help="PNG file to write.")],
-    rows: Annotated[int, typer.Option(help="Cutouts to show.")] = 8,
+    rows: Annotated[int, typer.Option(help="Cutouts to show.", min=1)] = 8,
     count: Annotated[int, typer.Option(help="Views of each.")] = 6,
     image_size: ImageSize = None,
     seed: Seed = 0,
@@ -123,7 +126,7 @@ def views(
     store = open_store(*data)
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
     maker = ViewMaker(stage.preprocessing, stage.augmentation)
-    generator = torch.Generator().manual_seed(seed or 0)
+    generator = torch.Generator().manual_seed(seed)
     pixels, statistics = [store.pixels(i) for i in chosen], torch.from_numpy(store.statistics[chosen])
     plain = [stage.preprocessing.of_arrays([image])[0] for image in pixels]
     random = maker(pixels, statistics, generator, count=count)
@@ -137,3 +140,16 @@ def views(
     title = f"{stage.name}: without randomness (left) and random views"
     image_grid(images, captions, out=out, columns=count + 1, title=title, how="minmax", strips=channels)
     typer.echo(f"{out}: {count} views of {len(chosen)} cutouts")
+
+
+def recipes() -> None:
+    """List the recipes that come with the package."""
+    from radiossl.pretraining.recipe import read_recipe, recipe_names
+
+    for name in recipe_names():
+        stages = read_recipe(name)
+        first = stages[0]
+        seen = first.preprocessing
+        images = f"{seen.channels} x {seen.size} x {seen.size}"
+        what = " then ".join(stage.name for stage in stages) if len(stages) > 1 else first.method
+        typer.echo(f"{name:18s} {what:32s} {images:14s} {first.backbone.name}, {first.schedule.epochs} epochs")

@@ -54,6 +54,46 @@ def info(
     typer.echo(f"\n{card_sections(config)}", nl=False)
 
 
+@app.command("list")
+def list_() -> None:
+    """List the released backbones: those in the package, in the cache, and those that can be fetched."""
+    from radiossl.weights.released import bundled_backbones, cached_folder, read_registry
+
+    registry, bundled = read_registry(), bundled_backbones()
+    for name in sorted({*registry, *bundled}):
+        release = registry.get(name)
+        if name in bundled:
+            where = "in the package"
+        else:
+            where = "in the cache" if release and cached_folder(name, release).is_dir() else "to fetch"
+        about = f"{release.version:8s} {release.megabytes:5.0f} MB  {release.about}" if release else ""
+        typer.echo(f"{name:24s} {where:15s} {about}".rstrip())
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="Name of a released backbone.")],
+    mirror: Annotated[str | None, typer.Option(help="Address of a folder with its files, tried first.")] = None,
+) -> None:
+    """Fetch a released backbone into the cache, check it, and print its folder."""
+    from radiossl.weights.released import fetch_backbone
+
+    typer.echo(fetch_backbone(name, mirror=mirror))
+
+
+@app.command()
+def push(
+    path: Annotated[Path, typer.Argument(help="Backbone folder.")],
+    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Repository on the Hugging Face hub.")],
+    licence: Annotated[str, typer.Option(help="The hub's name of a licence, such as cc-by-4.0.")] = "other",
+    private: Annotated[bool, typer.Option("--private", help="Only the owner sees a repository that is made.")] = False,
+) -> None:
+    """Upload a backbone to the Hugging Face hub, as the one who is logged in there (hf auth login)."""
+    from radiossl.weights.hub import push_backbone
+
+    typer.echo(push_backbone(path, repo, licence=licence, private=private))
+
+
 @app.command()
 def release(
     path: Annotated[Path, typer.Argument(help="Backbone folder, such as that of a run.")],

@@ -19,6 +19,7 @@ from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.formats.imagenet import imagenet_file, is_imagenet
+from radiossl.weights.released import find_backbone
 from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
 
 RECIPE_FILE = "recipe.yaml"
@@ -159,7 +160,11 @@ def check_finished(
 
 
 def _weights_sha256(backbone: Path) -> str:
-    file = imagenet_file() if is_imagenet(backbone) else backbone / WEIGHTS_FILE
-    if not file.is_file():
-        raise RadiosslError(f"--init {backbone}: no such backbone; a folder with {WEIGHTS_FILE} was expected")
-    return file_sha256(file)
+    if is_imagenet(backbone):
+        return file_sha256(imagenet_file())
+    try:
+        return file_sha256(find_backbone(backbone) / WEIGHTS_FILE)
+    except FileNotFoundError:
+        raise RadiosslError(f"--init {backbone}: has no {WEIGHTS_FILE}") from None
+    except RadiosslError as error:
+        raise RadiosslError(f"--init {error}") from None

@@ -24,8 +24,9 @@ import radiossl
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json, write_text
+from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.card import model_card
+from radiossl.weights.card import CARD_FILE, model_card
 from radiossl.weights.config import (
     CONFIG_FILE,
     COVERAGE_FILE,
@@ -46,9 +47,9 @@ from radiossl.weights.readout import (
     parse_readout,
     readout_dim,
 )
+from radiossl.weights.released import find_backbone
 from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
 
-CARD_FILE = "README.md"
 #: Forward passes of one image each from which `Backbone.inference_network` saves more than it costs.
 _WORTH_FREEZING = 2000
 
@@ -79,6 +80,13 @@ class Backbone(nn.Module):
             torch.default_generator.manual_seed(seed)  # unlike torch.manual_seed leaves the accelerator's alone
             network = architecture.build(preprocessing.channels, preprocessing.size)
         return cls(network, BackboneConfig(architecture, preprocessing), name=f"random-init-{seed}").eval()
+
+    def __repr__(self) -> str:
+        seen, recipe = self.config.preprocessing, self.config.recipe
+        images = f"{seen.mode} images of {seen.channels} x {seen.size} x {seen.size}"
+        training = f", trained by {recipe['method']}" if "method" in recipe else ""
+        architecture = self.config.architecture.name
+        return f"<Backbone {self.name or 'not saved'}: {architecture}, {self.feature_dim} features, {images}{training}>"
 
     @property
     def feature_dim(self) -> int:
@@ -239,17 +247,57 @@ class Backbone(nn.Module):
         return network.whitened(features) if isinstance(network, FeatureNetwork) else features
 
     @torch.inference_mode()
-    def features(self, cutouts: Any, readout: Readout | str | None = None, whiten: int | None = None) -> Tensor:
-        """Features of raw cutouts, shape (n, feature_dim): `preprocess` and `forward` in one.
+    def features(
+        self, cutouts: Any, readout: Readout | str | None = None, whiten: int | None = None, batch_size: int = 128
+    ) -> Tensor:
+        """Return the features of raw cutouts.
 
-        `readout` and `whiten` are those of `with_readout`.
+        Parameters
+        ----------
+        cutouts
+            What `preprocess` takes, or a `CutoutStore`, or the folder of one.
+        readout, whiten
+            See `with_readout`; by default as the backbone's configuration says.
+        batch_size
+            Cutouts of a store at a time.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, feature_dim), float32, on the device of the weights.
+
+        Raises
+        ------
+        RadiosslError
+            If an image cannot be read, or its features are not finite.
+
+        See Also
+        --------
+        radiossl.embed : the same as a table with the columns of the store, resumable and by several processes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> backbone = Backbone.random(Architecture(), Preprocessing(size=32), seed=0)
+        >>> backbone.features(np.ones((40, 40))).shape
+        torch.Size([1, 512])
         """
         if readout is not None or whiten is not None:
-            return self.with_readout(readout, whiten).features(cutouts)
+            return self.with_readout(readout, whiten).features(cutouts, batch_size=batch_size)
+        if isinstance(cutouts, (str, os.PathLike)) and Path(cutouts).is_dir():
+            cutouts = open_store(cutouts)
+        batches = [cutouts]
+        if isinstance(cutouts, CutoutStore):
+            rows = range(len(cutouts))
+            batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
         was_training = self.training
         self.eval()
         try:
-            features = self(self.preprocess(cutouts))
+            parts = []
+            for batch in batches:
+                images = [cutouts.pixels(row) for row in batch] if isinstance(cutouts, CutoutStore) else batch
+                parts.append(self(self.preprocess(images)))
+            features = torch.cat(parts)
         finally:
             self.train(was_training)
         check_features(features, self.name or "backbone")
@@ -314,12 +362,12 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
 
 
 def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Backbone:
-    """Load a released backbone.
+    """Load a backbone.
 
     Parameters
     ----------
     path
-        Its folder.
+        Its folder, or the name of a released one, which is fetched if need be (`radiossl.weights.released`).
     device
         Where to put it: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is any.
 
@@ -338,9 +386,7 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     >>> backbone = radiossl.load_backbone("checkpoints/simclr-first")  # doctest: +SKIP
     >>> features = backbone.features(["J0000+00.fits", array])  # doctest: +SKIP
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
+    path = find_backbone(path)
     config, sha256 = read_config(path)
     network = config.architecture.build(config.preprocessing.channels, config.preprocessing.size)
     tensors = load_tensors(path / WEIGHTS_FILE)

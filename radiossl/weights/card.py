@@ -8,6 +8,8 @@ from typing import Any
 import radiossl
 from radiossl.weights.config import BackboneConfig
 
+CARD_FILE = "README.md"
+
 
 def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
     """Write the card of a backbone as Markdown.

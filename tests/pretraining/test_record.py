@@ -59,7 +59,7 @@ def start(folder, seed, positions):
     random = Backbone.random(one.backbone, one.preprocessing, seed)
     at = np.arange(positions, dtype=float)
     save_backbone(
-        folder, random.network, replace(random.config, sky=TrainingSky(at, at, np.full(positions, 60.0, "f4")))
+        folder, random.network, replace(random.config, sky=TrainingSky(at, at / 10, np.full(positions, 60.0, "f4")))
     )
     return folder
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 import radiossl
 from radiossl import RadiosslError, load_backbone
+from radiossl.features.embedding import embed_store
 from radiossl.images.preprocess import Preprocessing
 from radiossl.survey.image_file import read_image
 from radiossl.weights import backbone as released
@@ -177,6 +178,17 @@ def test_every_kind_of_input_gives_the_same_features(tmp_path, sky, tiny_backbon
         torch.testing.assert_close(tiny_backbone.features(kind), expected, rtol=0, atol=1e-6)
     mixed = tiny_backbone.features([image, tmp_path / "a.npy", sky(1, (20, 30))])
     torch.testing.assert_close(mixed[:2], expected.expand(2, -1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_store_is_embedded_as_elsewhere(small_store, tiny_backbone):
+    expected = torch.from_numpy(embed_store(tiny_backbone, small_store))
+    for source in (small_store, small_store.paths[0]):
+        torch.testing.assert_close(tiny_backbone.features(source, batch_size=7), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_says_what_it_is(tmp_path, folder):
+    backbone = load_backbone(folder)
+    assert repr(backbone) == f"<Backbone {folder}: resnet18, 512 features, sigma-zscale images of 3 x 32 x 32>"
 
 
 def test_preprocess_is_what_the_features_are_made_from(images, tiny_backbone):

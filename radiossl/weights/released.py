@@ -1,0 +1,208 @@
+"""Released backbones by name: inside the package, in the cache, or fetched from a mirror and checked.
+
+A registry (`released.json`) has for each name the version, licence, mirrors, and the size and SHA-256 of every file.
+What was fetched once stays in the cache: `RADIOSSL_CACHE`, by default ``~/.cache/radiossl``. With `RADIOSSL_OFFLINE`
+set nothing is fetched. `RADIOSSL_MIRROR` names a mirror to try first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from radiossl.datasets.download import Download
+from radiossl.datasets.fetch import fetch_files
+from radiossl.io.errors import RadiosslError
+from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
+
+_PACKAGE = resources.files("radiossl.weights")
+
+
+class ReleasedFile(BaseModel):
+    """Size in bytes and SHA-256 of a file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+
+
+class Released(BaseModel):
+    """A backbone that others can have by its name.
+
+    Attributes
+    ----------
+    version
+        Of the weights; another version has a folder of its own in the cache.
+    about
+        What it is, in a sentence.
+    licence
+        Terms of use.
+    mirrors
+        Addresses of folders that hold the files, tried in this order.
+    files
+        By their names.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str = Field(pattern=r"^[0-9A-Za-z.]+$")
+    about: str = ""
+    licence: str = ""
+    mirrors: tuple[str, ...] = ()
+    files: dict[str, ReleasedFile]
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all files."""
+        return sum(file.size for file in self.files.values()) / 1e6
+
+
+def read_registry(path: str | os.PathLike[str] | None = None) -> dict[str, Released]:
+    """Read a registry of released backbones, by default that of the package.
+
+    Raises
+    ------
+    RadiosslError
+        If it is missing or damaged.
+
+    Examples
+    --------
+    >>> all(one.files for one in read_registry().values())
+    True
+    """
+    file = Path(str(_PACKAGE / "released.json")) if path is None else Path(path)
+    try:
+        return TypeAdapter(dict[str, Released]).validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise RadiosslError(f"{file}: no such file") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RadiosslError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def describe_release(
+    folder: str | os.PathLike[str],
+    version: str,
+    *,
+    about: str = "",
+    licence: str = "",
+    mirrors: Sequence[str] = (),
+) -> Released:
+    """Return the entry of a backbone folder for a registry.
+
+    Parameters
+    ----------
+    folder
+        The backbone's.
+    version, about, licence, mirrors
+        See `Released`.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no backbone.
+    """
+    path = Path(folder)
+    if not (path / WEIGHTS_FILE).is_file():
+        raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} was expected")
+    files = {
+        file.name: ReleasedFile(sha256=file_sha256(file), size=file.stat().st_size)
+        for file in sorted(path.iterdir())
+        if file.is_file() and not file.name.startswith(".")
+    }
+    return Released(version=version, about=about, licence=licence, mirrors=tuple(mirrors), files=files)
+
+
+def bundled_backbones() -> dict[str, Path]:
+    """Folders of the backbones that are inside the package, by name."""
+    folder = Path(str(_PACKAGE / "bundled"))
+    return {file.parent.name: file.parent for file in sorted(folder.glob(f"*/{WEIGHTS_FILE}"))}
+
+
+def cache_folder() -> Path:
+    """Where fetched backbones are kept."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "radiossl"
+    return Path(os.environ.get("RADIOSSL_CACHE") or usual) / "weights"
+
+
+def cached_folder(name: str, release: Released) -> Path:
+    """Where this version of a backbone is in the cache, if it has been fetched."""
+    return cache_folder() / f"{name}-{release.version}"
+
+
+def fetch_backbone(
+    name: str, *, mirror: str | None = None, registry: Mapping[str, Released] | None = None, timeout_s: float = 30
+) -> Path:
+    """Return the folder of a released backbone, fetched into the cache if it is not there yet.
+
+    Parameters
+    ----------
+    name
+        Of the backbone; `radiossl weights list` prints them.
+    mirror
+        Address of a folder with the files, tried before the registry's.
+    registry
+        See `read_registry`; by default the package's.
+    timeout_s
+        Seconds without an answer after which a connection counts as dropped.
+
+    Raises
+    ------
+    RadiosslError
+        If there is none of this name, it cannot be fetched, or what came is not what the registry describes.
+    """
+    if name in bundled_backbones():
+        return bundled_backbones()[name]
+    known = read_registry() if registry is None else registry
+    if name not in known:
+        names = sorted({*known, *bundled_backbones()})
+        raise RadiosslError(f"{name}: no backbone folder and no released backbone; there are {', '.join(names)}")
+    release = known[name]
+    folder = cached_folder(name, release)
+    if folder.is_dir():
+        return folder
+    mirrors = [one for one in (mirror, os.environ.get("RADIOSSL_MIRROR"), *release.mirrors) if one]
+    if os.environ.get("RADIOSSL_OFFLINE"):
+        raise RadiosslError(f"{name}: not in the cache {cache_folder()}, and RADIOSSL_OFFLINE forbids fetching it")
+    if not mirrors:
+        raise RadiosslError(f"{name}: has no address to fetch it from; give --mirror, or the folder of the backbone")
+    problems = []
+    for base in mirrors:
+        try:
+            wanted = [
+                Download(f"{base.rstrip('/')}/{file}", sha256=one.sha256, size=one.size, extract=False)
+                for file, one in release.files.items()
+            ]
+            return fetch_files(wanted, folder, timeout_s=timeout_s, retries=2)
+        except RadiosslError as error:
+            problems.append(str(error))
+    raise RadiosslError(f"{name}: {'; '.join(problems)}")
+
+
+def find_backbone(source: str | os.PathLike[str]) -> Path:
+    """Return the folder of a backbone that is named by its folder or, if it is released, by its name.
+
+    Raises
+    ------
+    RadiosslError
+        If there is none; the message says what was probably meant.
+    """
+    path = Path(source)
+    if (path / WEIGHTS_FILE).is_file() or (path / CONFIG_FILE).is_file():
+        return path
+    if path.is_dir():
+        inner = next(
+            (path / part for part in ("backbone", "stage1/backbone") if (path / part / WEIGHTS_FILE).is_file()), None
+        )
+        hint = f"did you mean {inner}?" if inner else f"a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected"
+        raise RadiosslError(f"{path}: no backbone; {hint}")
+    name = str(source)
+    if path.exists() or name != path.name:
+        raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
+    return fetch_backbone(name)
