@@ -111,12 +111,12 @@ def learnt(
     return " on ".join(name), LEARNERS[name[0]](places[train], ratings[train], places[test])
 
 
-def intervals(score: Array, size: Array, good: NDArray[np.bool_]) -> dict[str, float]:
-    """68 % intervals of the AUC, and of its difference to that of the size, over objects drawn again."""
+def intervals(scores: list[Array], size: Array, good: NDArray[np.bool_]) -> dict[str, float]:
+    """68 % intervals of the mean AUC, and of its difference to that of the size, over objects drawn again."""
     rng, areas, gains = np.random.default_rng(0), [], []
     for _ in range(_DRAWS):
         rows = rng.integers(0, len(good), len(good))
-        areas.append(auc(score[rows], good[rows]))
+        areas.append(float(np.mean([auc(score[rows], good[rows]) for score in scores])))
         gains.append(areas[-1] - auc(size[rows], good[rows]))
     ends = [(1 - ONE_SIGMA) / 2, (1 + ONE_SIGMA) / 2]
     low, high = np.quantile(areas, ends)
@@ -160,7 +160,7 @@ def main() -> None:
             held.setdefault(name, []).append(score)
     for name, seeds in held.items():
         areas = [auc(score, good) for score in seeds]
-        found = intervals(np.mean(seeds, axis=0) if name == "no ratings" else seeds[0], size, good)
+        found = intervals(seeds, size, good)
         facts[f"nested, {name}"] = (
             f"{np.mean(areas):.3f} ± {np.std(areas, ddof=1):.3f}, {found['low']:.3f} to {found['high']:.3f};"
             f" less size alone {found['gain_low']:+.3f} to {found['gain_high']:+.3f}; chosen most often:"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from radiossl.explorer.page_state import FILTER_TAB, PageState
 from radiossl.explorer.pictures import notice_html
-from radiossl.explorer.style import column, html_pane, side_by_side
+from radiossl.explorer.style import column, html_pane, select, side_by_side
 from radiossl.maps.figures import ClassColours, NumberColours, column_colours
 from radiossl.report.html import format_value
 
@@ -32,7 +32,7 @@ class FilterView:
         self.state = state
         self._masks: dict[str, tuple[str, NDArray[np.bool_]]] = {}
         self._values: NumberColours | ClassColours | None = None
-        self.column = pn.widgets.Select(options=[], width=220, description="column to filter by")
+        self.column = select("column to filter by", [], width=220)
         self.low = pn.widgets.TextInput(placeholder="from", width=100)
         self.high = pn.widgets.TextInput(placeholder="to", width=100)
         self.classes = pn.widgets.MultiChoice(options=[], placeholder="classes to show", sizing_mode="stretch_width")

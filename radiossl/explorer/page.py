@@ -21,7 +21,7 @@ from radiossl.explorer.search_view import SearchView
 from radiossl.explorer.selection_view import SelectionView
 from radiossl.explorer.session import Session
 from radiossl.explorer.source_view import SourceView
-from radiossl.explorer.style import column, html_pane, page_style, side_by_side, tabs
+from radiossl.explorer.style import column, html_pane, page_style, select, side_by_side, tabs
 from radiossl.io.errors import RadiosslError
 
 _POLL_MS = 1000
@@ -196,7 +196,7 @@ def make_page(session: Session, ranking: Ranking) -> pn.viewable.Viewable:
 
 def choice(state: PageState, name: str, options: list[str], width: int, label: str) -> pn.widgets.Select:
     """Return a list of which one entry is the page's value of that name; the label is for screen readers."""
-    widget = pn.widgets.Select(options=options, value=getattr(state, name), width=width, description=label)
+    widget = select(label, options, value=getattr(state, name), width=width)
     widget.param.watch(lambda event: setattr(state, name, event.new), "value")
     return widget
 

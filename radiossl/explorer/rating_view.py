@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from radiossl.explorer.page_state import ANOMALIES_TAB, PageState
 from radiossl.explorer.pictures import notice_html, sheet_html
 from radiossl.explorer.selection import table_bytes
-from radiossl.explorer.style import column, html_pane, side_by_side
+from radiossl.explorer.style import column, html_pane, select, side_by_side
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import METHODS
 from radiossl.ratings.quality import agreement
@@ -38,8 +38,8 @@ class RatingView:
         self._rows: NDArray[np.int64] = np.zeros(0, np.int64)
         self._page = 0
         self._order = state.ranking.now
-        self.which = pn.widgets.Select(options=[RANKED, UNRATED, CLEAN, PROPOSED], width=200)
-        self.method = pn.widgets.Select(options=sorted(METHODS, key="linear gp blend".find), width=85)
+        self.which = select("list of sources", [RANKED, UNRATED, CLEAN, PROPOSED], width=200)
+        self.method = select("method that learns from ratings", sorted(METHODS, key="linear gp blend".find), width=85)
         self.learn = pn.widgets.Button(name="rank by ratings", button_type="primary", on_click=self._learn)
         self.back = pn.widgets.Button(name="◀", width=36, on_click=lambda _: self._turn(-1))
         self.forth = pn.widgets.Button(name="▶", width=36, on_click=lambda _: self._turn(1))

@@ -98,6 +98,15 @@ _TABS = """
 """
 
 
+#: A label that is read out, not seen: the words beside a widget say the same.
+_UNSEEN = "label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }"
+
+
+def select(label: str, options: list[str], **more: Any) -> pn.widgets.Select:
+    """Return a list to choose from, with a label for screen readers."""
+    return pn.widgets.Select(name=label, options=options, stylesheets=[_UNSEEN], **more)
+
+
 def page_style(theme: Theme) -> str:
     """Return the rules of the page as a whole."""
     return _PAGE % _COLOURS[theme.name]

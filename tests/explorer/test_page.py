@@ -298,6 +298,8 @@ def test_filters_narrow_each_other_and_become_a_selection(page):
 
 
 def test_colours_stretches_and_both_themes(page, served, browser):
+    for name in ("map", "colour of the map", "stretch of the cutouts", "colours of the cutouts"):
+        page.get_by_role("combobox", name=name, exact=True).wait_for()  # as screen readers call them
     page.get_by_role("combobox").nth(1).select_option("kind")
     page.get_by_text("triple").first.wait_for()
     page.get_by_role("combobox").nth(1).select_option("flux")
