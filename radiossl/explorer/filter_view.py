@@ -43,6 +43,7 @@ class FilterView:
         for part in (self.low, self.high, self.classes):
             part.param.watch(state.guarded(lambda _: self._apply()), "value")
         state.param.watch(state.guarded(lambda _: self._open()), ["tab"])
+        self._open()  # the address may have said so
 
     def view(self) -> pn.viewable.Viewable:
         """Return the tab."""

@@ -47,6 +47,7 @@ class SelectionView:
         state.param.watch(lambda _: self._show(), ["selected", "stretch", "colour_map", "row", "tab"])
         state.param.watch(lambda event: self._choose(event.new), ["selected"])
         self._choose(None)
+        self._show()  # the address may have opened this list
 
     def view(self) -> pn.viewable.Viewable:
         """Return the tab."""

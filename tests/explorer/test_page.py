@@ -279,7 +279,8 @@ def test_a_lasso_chooses_and_the_choice_becomes_files_and_labels(page, served):
 
 
 def test_filters_narrow_each_other_and_become_a_selection(page):
-    tab(page, "Filter")
+    page.goto(page.url.split("#")[0].split("?")[0] + "?tab=Filter&theme=dark")  # as a link that somebody sent
+    page.wait_for_selector(".bk-Figure")
     page.locator(".bk-panel-models-layout-Column select:visible").last.select_option("flux")
     page.get_by_text("flux: ").first.wait_for()
     page.locator("input[placeholder=from]:visible").fill("15")
