@@ -7,6 +7,8 @@ from typing import Annotated, cast
 
 import typer
 
+from radiossl.cli.options import Seed
+
 
 def index(
     features: Annotated[list[Path], typer.Argument(help="Feature tables from radiossl embed, of the same weights.")],
@@ -14,7 +16,7 @@ def index(
     kind: Annotated[
         str | None, typer.Option(help="flat (exact) or ivf-sq8 (for millions); by default what their number asks for.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="For the sample that clusters are learnt from.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
     from radiossl.features.index_building import index_features

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from radiossl.cli.options import Seed
 from radiossl.cli.pixels import Store, pixel_store
 from radiossl.io.errors import RadiosslError
 
@@ -19,7 +20,7 @@ def feature_map(
     neighbours: Annotated[int | None, typer.Option(min=2, help="Neighbours that shape a UMAP; 15.")] = None,
     min_dist: Annotated[float | None, typer.Option(min=0, max=1, help="Least distance in a UMAP; 0.1.")] = None,
     sample: Annotated[int | None, typer.Option(min=10, help="Sources that a UMAP is fitted to; 100,000.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same map.")] = 0,
+    seed: Seed = 0,
     onto: Annotated[Path | None, typer.Option(help="Result folder of a map to place the sources on.")] = None,
     store: Store = None,
 ) -> None:

@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.options import Seed
+
 
 def simulate(
     out: Annotated[Path, typer.Argument(help="Folder to write the mosaics and truth.csv into.")],
     tiles: Annotated[int, typer.Option(help="Number of mosaics.")] = 4,
     size: Annotated[int, typer.Option(help="Side of a mosaic in pixels.")] = 2048,
     sources: Annotated[int, typer.Option(help="Sources of known class in each mosaic.")] = 400,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same survey.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Simulate FITS mosaics of radio sources with a truth catalogue."""
     from radiossl.survey.simulation import SurveySpec, simulate_survey

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from radiossl.cli.options import Delimiter, Encoding, TableOption
+from radiossl.cli.options import Delimiter, Encoding, Seed, TableOption
 from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ _MOST_LABELS = 20
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a cutout store.")]
 Stores = Annotated[list[Path], typer.Argument(metavar="STORE...", help="Folders of cutout stores.")]
 Out = Annotated[Path, typer.Option(help="Folder of the new store.")]
-Where = Annotated[str, typer.Option(help="Expression over the columns, e.g. 'las_arcsec > 20 and rms < 2e-4'.")]
+Where = Annotated[
+    str, typer.Option(metavar="EXPRESSION", help="Condition on the columns, e.g. 'las_arcsec > 20 and rms < 2e-4'.")
+]
 
 
 @app.command()
@@ -58,11 +60,15 @@ def info(
 def show(
     store: Store,
     out: Annotated[Path, typer.Option(help="PNG file to write.")],
-    rows: Annotated[int, typer.Option(min=1, help="How many cutouts, drawn at random.")] = 40,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same cutouts.")] = 0,
-    where: Annotated[str | None, typer.Option(help="Draw from the cutouts for which this expression holds.")] = None,
+    rows: Annotated[int, typer.Option(min=1, help="How many cutouts to draw, chosen at random.")] = 40,
+    seed: Seed = 0,
+    where: Annotated[
+        str | None, typer.Option(metavar="EXPRESSION", help="Draw only cutouts that meet this condition.")
+    ] = None,
     stretch: Annotated[str, typer.Option(help="zscale, asinh, log or minmax.")] = "zscale",
-    caption: Annotated[list[str] | None, typer.Option(help="Column to write under the images; repeatable.")] = None,
+    caption: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column to write under the images; repeatable.")
+    ] = None,
 ) -> None:
     """Draw a contact sheet of some of the cutouts."""
     import numpy as np
@@ -92,7 +98,7 @@ def show(
 
 @app.command()
 def concat(stores: Stores, out: Out) -> None:
-    """Copy several stores into one; columns that some lack are left empty for theirs."""
+    """Copy several stores into one; columns that a store lacks are empty for its cutouts."""
     from radiossl.store.derive import concat_stores
 
     typer.echo(f"{out}: {len(concat_stores(stores, out))} cutouts")
@@ -100,7 +106,7 @@ def concat(stores: Stores, out: Out) -> None:
 
 @app.command("filter")
 def filter_command(store: Store, where: Where, out: Out) -> None:
-    """Copy the cutouts for which an expression holds."""
+    """Copy the cutouts that meet a condition."""
     from radiossl.store.derive import filter_store
     from radiossl.store.store import store_manifest
 
@@ -113,10 +119,13 @@ def join(
     store: Store,
     table: Annotated[Path, typer.Argument(help="CSV, FITS, VOTable, ECSV or Parquet table.")],
     on: Annotated[
-        str, typer.Option(help="Column by which rows belong together; STORE_COLUMN=TABLE_COLUMN if it differs.")
+        str,
+        typer.Option(help="Column that identifies the rows in both; STORE_COLUMN=TABLE_COLUMN if the names differ."),
     ],
     out: Out,
-    column: Annotated[list[str] | None, typer.Option(help="Column to take, repeatable; all if not given.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column to copy; repeatable (default: all).")
+    ] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     which: TableOption = None,
@@ -137,15 +146,15 @@ def crossmatch(
     b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the store to compare with.")],
     radius: Annotated[str, typer.Option(help="Largest separation: 60arcsec, 1arcmin, 0.5deg.")] = "60arcsec",
     pixels: Annotated[
-        str | None, typer.Option(help="exact: equal pixels match too; near: those that look alike.")
+        str | None, typer.Option(help="Match by pixels too: exact (equal pixels) or near (similar images).")
     ] = None,
     turned: Annotated[
-        bool, typer.Option("--turned", help="With --pixels near: mirror images and rotations too.")
+        bool, typer.Option("--turned", help="With --pixels near: also match mirrored and rotated images.")
     ] = False,
-    out: Annotated[Path | None, typer.Option(help="CSV file to write the pairs into.")] = None,
+    out: Annotated[Path | None, typer.Option(help="CSV file for the pairs.")] = None,
     remove_to: Annotated[Path | None, typer.Option(help="Copy A without its matches into this new store.")] = None,
 ) -> None:
-    """Find the sources that two stores share, by position and by pixels; of a store with itself, its repetitions."""
+    """Find the sources that two stores share, by position and by pixels; a store with itself: its duplicates."""
     from radiossl.duplicates.crossmatch import crossmatch_stores
     from radiossl.report.results import write_table
     from radiossl.sky.angles import parse_arcsec
