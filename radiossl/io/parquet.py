@@ -1,4 +1,4 @@
-"""Parquet tables with checksums: in every page, which reading checks, and one of the metadata."""
+"""Parquet tables with checksums: in every page and of the metadata, which reading checks, and of the whole file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 #: Key of the metadata's own checksum.
 _SEAL = b"radiossl_checksum"
 _DAMAGED = "damaged, make or copy it again"
+#: Key of the whole file's checksum, and what stands in the place of its value while it is calculated.
+_WHOLE, _BLANK = b"radiossl_sha256", b"of-the-file-with-this-text-here".ljust(64, b".")
 #: Metadata that are written by pyarrow, not by us.
-_NOT_SEALED = (_SEAL, b"pandas", b"ARROW:schema")
+_NOT_SEALED = (_SEAL, _WHOLE, b"pandas", b"ARROW:schema")
 
 
 def sealed_schema(schema: pa.Schema) -> pa.Schema:
     """Return a schema with the checksum of its columns and metadata in its metadata."""
-    metadata = {key: value for key, value in (schema.metadata or {}).items() if key != _SEAL}
-    return schema.with_metadata({**metadata, _SEAL: _digest(schema, metadata)})
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key not in _NOT_SEALED[:2]}
+    return schema.with_metadata({**metadata, _SEAL: _digest(schema, metadata), _WHOLE: _BLANK})
 
 
 def _digest(schema: pa.Schema, metadata: dict[bytes, bytes]) -> bytes:
@@ -50,7 +52,48 @@ def parquet_writer(path: str | os.PathLike[str], schema: pa.Schema, **options: A
     """Return a `pyarrow.parquet.ParquetWriter` whose file has checksums."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetWriter(path, sealed_schema(schema), write_page_checksum=True, **options)
+    class SealingWriter(pq.ParquetWriter):
+        """Writes the checksum of the file into it when it is closed."""
+
+        def close(self) -> None:
+            was_open = self.is_open
+            super().close()
+            if was_open:
+                _seal_file(Path(path))
+
+    return SealingWriter(path, sealed_schema(schema), write_page_checksum=True, **options)
+
+
+def _seal_file(path: Path) -> None:
+    place = _place_of(path, _BLANK)
+    if place is not None:  # else something went wrong on the way, which its writer will say
+        digest = _file_digest(path, place)
+        with path.open("r+b") as file:
+            file.seek(place)
+            file.write(digest)
+
+
+def _place_of(path: Path, value: bytes) -> int | None:
+    """Where a value begins in the metadata at the end of a file."""
+    start = max(0, path.stat().st_size - _footer_size(path) - 8)
+    with path.open("rb") as file:
+        file.seek(start)
+        found = file.read().find(value)
+    return None if found < 0 else start + found
+
+
+def _file_digest(path: Path, place: int) -> bytes:
+    """The checksum of a file in which `_BLANK` is at some place."""
+    digest, position = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            start, stop = max(place - position, 0), min(place + len(_BLANK) - position, len(block))
+            if start < stop:
+                offset = position + start - place
+                block = block[:start] + _BLANK[offset : offset + stop - start] + block[stop:]
+            digest.update(block)
+            position += len(block)
+    return digest.hexdigest().encode()
 
 
 def write_parquet(table: pa.Table, path: str | os.PathLike[str]) -> None:
@@ -143,7 +186,11 @@ def verify_parquet(path: Path) -> bool | None:
     """Read all of a table; None if it has no checksums, else whether it is as it was written."""
     try:
         with open_parquet(path) as file:
-            sealed = _SEAL in (file.metadata.metadata or {})
+            metadata = file.metadata.metadata or {}
+            sealed = _SEAL in metadata
+        if (value := metadata.get(_WHOLE)) is not None:
+            place = _place_of(path, value)
+            return place is not None and _file_digest(path, place) == value
         read_parquet(path)
     except RadiosslError:
         return False
