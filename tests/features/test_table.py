@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from radiossl import RadiosslError
+from radiossl.features import table as table_module
 from radiossl.features.table import FeatureTable
 
 
@@ -121,11 +122,11 @@ def test_what_is_no_feature_table_is_refused(table, tmp_path):
 def test_an_interrupted_write_leaves_the_old_table(table, tmp_path, monkeypatch):
     table.write(tmp_path / "f.parquet")
 
-    def interrupted(where, schema, **options):
+    def interrupted(data, where):
         where.write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pq, "ParquetWriter", interrupted)
+    monkeypatch.setattr(table_module, "write_parquet", interrupted)
     with pytest.raises(KeyboardInterrupt):
         table.select([0]).write(tmp_path / "f.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]
