@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.report.figures import BLUE, GREY, ORANGE, PALETTE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import BLUE, GREY, ORANGE, PALETTE, new_figure, plain_axes, save_figure, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def threshold_figure(curves: ThresholdCurves, *, out: str | os.PathLike[str], xl
     axes.plot(x, curves.recall, color=ORANGE, linewidth=1.6, label="recall (completeness)")
     axes.plot(x, curves.precision, color=ORANGE, linewidth=1.6, linestyle="--", label="precision (reliability)")
     for (name, part), colour in zip(curves.contamination.items(), _COLOURS, strict=False):
-        axes.plot(x, part, color=colour, linewidth=1.1, label=f"contamination: {_shorten(name)}")
+        axes.plot(x, part, color=colour, linewidth=1.1, label=f"contamination: {shorten(name)}")
     if curves.unlabelled.max() > 0:
         axes.plot(x, curves.unlabelled, color="black", linewidth=1.0, linestyle=":", label="without label (of all)")
     crossing = curves.crossing
@@ -117,7 +117,7 @@ def scan_figure(table: pd.DataFrame, *, out: str | os.PathLike[str], baselines: 
         label = "all features" if features == "all" else f"best {features} features"
         axes.plot(places, rows["auc"], color=colour, marker="o", markersize=3, linewidth=1.2, label=label)
     for (name, area), stroke in zip(baselines.items(), ["--", ":", "-.", (0, (1, 3))] * len(baselines), strict=False):
-        axes.axhline(area, color=GREY, linewidth=1.0, linestyle=stroke, label=_shorten(name))
+        axes.axhline(area, color=GREY, linewidth=1.0, linestyle=stroke, label=shorten(name))
     axes.set_xticks(range(len(names)), names, fontsize=_FONT - 1, rotation=45)
     axes.set_xlabel("max_samples", fontsize=_FONT)
     axes.set_ylabel("AUC", fontsize=_FONT)
@@ -156,7 +156,3 @@ def _legend_beside(axes: Axes) -> None:
     legend = axes.legend(fontsize=_FONT - 1, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _shorten(text: str, length: int = 24) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

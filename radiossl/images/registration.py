@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.progress import track
+from radiossl.store.statistics import MAD_TO_SIGMA
 from radiossl.store.store import CutoutStore
 
 #: Centres are no farther apart than this part of the smaller side, along both axes.
@@ -113,7 +114,7 @@ def prepare(image: NDArray[np.floating], zoom: float) -> Prepared | None:
         known = values[valid]
     else:
         known = known - background
-    sigma = 1.4826 * float(np.median(np.abs(known)))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(known)))
     noisy = sigma > 0
     if not noisy:  # most pixels have one value: the noise was cut off, or there was none
         sigma = float(np.abs(known).max()) / 100

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure, shorten
 from radiossl.report.results import cutout_images
 from radiossl.report.sheets import as_rgb
 from radiossl.store.store import CutoutStore
@@ -348,7 +348,7 @@ def _draw_classes(
     counts = np.bincount(colours.codes + 1, minlength=len(colours.names) + 1)
     markers = [_MARKERS[index // len(CLASS_COLOURS) % len(_MARKERS)] for index in range(len(colours.names))]
     entries = [
-        ("s" if dense else marker, colour, f"{_shorten(name)} ({count:,})")
+        ("s" if dense else marker, colour, f"{shorten(name)} ({count:,})")
         for marker, colour, name, count in zip(markers, colours.colours, colours.names, counts[1:], strict=True)
     ]
     if counts[0]:
@@ -477,7 +477,3 @@ def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> Class
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
-
-
-def _shorten(text: str, length: int = 24) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

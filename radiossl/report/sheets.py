@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.report.figures import shorten
+from radiossl.store.statistics import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +113,7 @@ def _limits(finite: NDArray[np.float64], how: Stretch) -> tuple[float, float]:
 
 def _noise(finite: NDArray[np.float64]) -> float:
     """Standard deviation of the noise from the median absolute deviation."""
-    return 1.4826 * float(np.median(np.abs(finite - np.median(finite))))
+    return MAD_TO_SIGMA * float(np.median(np.abs(finite - np.median(finite))))
 
 
 def as_rgb(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from radiossl.features.other_formats import write_astropy
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
+from radiossl.report.figures import shorten
 from radiossl.report.regions import write_regions
 from radiossl.report.results import central_pixels, write_table
 from radiossl.report.sheets import Neighbour, Picture, as_rgb, neighbour_gallery
@@ -101,7 +102,7 @@ def write_search_results(
         report.figure(out / "gallery.png", "The query in its frame, then its neighbours; cosine similarity above each.")
     shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation_arcsec", *([labels] if labels else [])]
     for found in searches:
-        report.section(_shortened(found.query.name))
+        report.section(shorten(found.query.name, _QUERY_NAME_LENGTH))
         if found.query.note:
             report.text(f"The image was {found.query.note}.")
         frame = found.neighbours.head(_SHOWN)
@@ -227,7 +228,3 @@ def montage(images: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
         bottom, left = (columns - 1 - number // columns) * cell, (number % columns) * cell
         square[bottom : bottom + height, left : left + width] = rgb[np.ix_(rows, line)] / 255
     return np.moveaxis(square, -1, 0)
-
-
-def _shortened(name: str) -> str:
-    return name if len(name) <= _QUERY_NAME_LENGTH else name[: _QUERY_NAME_LENGTH - 1] + "…"

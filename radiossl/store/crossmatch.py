@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec
 from radiossl.sky.positions import ROUNDING_ARCSEC, chord_of, known_positions
+from radiossl.store.statistics import MAD_TO_SIGMA
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ def _above_background(images: NDArray[np.float32]) -> tuple[NDArray[np.float32],
     flat = images.reshape(len(images), -1)
     background = np.nanmedian(flat, axis=1, keepdims=True)
     flat = flat - background
-    sigma = 1.4826 * np.nanmedian(np.abs(flat), axis=1)
+    sigma = MAD_TO_SIGMA * np.nanmedian(np.abs(flat), axis=1)
     peak = np.nanmax(flat, axis=1)
     peak = np.where(peak > 0, peak, 1)
     scaled = np.nan_to_num(flat / peak[:, None]).reshape(images.shape)

@@ -20,6 +20,10 @@ SIGMA_CLIP = (5.0, 30.0)
 ZSCALE_CONTRASTS = (0.25, 0.4)
 
 
+#: Standard deviation of a normal distribution in units of its median absolute deviation.
+MAD_TO_SIGMA = 1.4826
+
+
 @dataclass(frozen=True)
 class PixelStatistics:
     """Noise, extremes and effective clip limits of one image, in its own brightness unit.

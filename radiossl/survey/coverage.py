@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.progress import track
 from radiossl.store.cutout import blank_fraction
+from radiossl.store.statistics import MAD_TO_SIGMA
 from radiossl.survey.cutting import Mosaics
 from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places
@@ -156,7 +157,7 @@ def _correlation(first: Mosaic, second: Mosaic, box: NDArray[np.int64]) -> tuple
     if pair.shape[1] < 0.3 * side**2:
         return 0.0, 0.0
     pair -= np.median(pair, axis=1, keepdims=True)
-    noise = 1.4826 * np.median(np.abs(pair), axis=1)
+    noise = MAD_TO_SIGMA * np.median(np.abs(pair), axis=1)
     if not (noise > 0).all():
         return 0.0, 0.0
     return float((pair.max(axis=1) / noise).max()), float(np.corrcoef(pair)[0, 1])
