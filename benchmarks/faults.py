@@ -73,6 +73,7 @@ def make_world(root: Path) -> dict[str, list[object]]:
     """Make inputs; return commands by name, to which ``--out`` and a place are added."""
     from radiossl.features.table import FeatureTable
     from radiossl.images.preprocess import Preprocessing
+    from radiossl.store.store import open_store
     from radiossl.weights.architecture import Architecture
     from radiossl.weights.backbone import Backbone, save_backbone
 
@@ -106,6 +107,8 @@ def make_world(root: Path) -> dict[str, list[object]]:
         )
         FeatureTable(columns, rng.normal(size=(rows, 16)).astype(np.float32)).write(root / f"f{number}.parquet")
     store, table = root / "store0", root / "f0.parquet"
+    ids = open_store(store).column("cutout_id")
+    (root / "notes.csv").write_text("cutout_id,note\n" + "".join(f"{name},seen\n" for name in ids))
     mosaics = root / "sky0"
     train = [
         "--epochs",
