@@ -23,9 +23,7 @@ def pretrain(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
     image_size: ImageSize = None,
-    init: Annotated[
-        Path | None, typer.Option(help="Backbone to start from: folder, name, or imagenet.")
-    ] = None,
+    init: Annotated[Path | None, typer.Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in --out; with more --epochs from its weights.")
