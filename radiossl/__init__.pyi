@@ -30,7 +30,7 @@ from .ratings.journal import add_ratings as add_ratings
 from .ratings.ranking import rank as rank
 from .ratings.rounds import propose as propose
 from .similarity.search import SimilarityIndex as SimilarityIndex
-from .store.crossmatch import crossmatch_stores as crossmatch_stores
+from .duplicates.crossmatch import crossmatch_stores as crossmatch_stores
 from .store.cutout import Cutout as Cutout
 from .store.derive import concat_stores as concat_stores
 from .store.derive import filter_store as filter_store
