@@ -7,6 +7,7 @@ from .datasets.image_sources import open_images as open_images
 from .datasets.merge import merge_catalogues as merge_catalogues
 from .datasets.published import import_set as import_set
 from .detection.training import train_detector as train_detector
+from .duplicates.crossmatch import crossmatch_stores as crossmatch_stores
 from .duplicates.search import find_duplicates as find_duplicates
 from .evaluation.labels import read_labels as read_labels
 from .evaluation.protocols import evaluate as evaluate
@@ -30,7 +31,6 @@ from .ratings.journal import add_ratings as add_ratings
 from .ratings.ranking import rank as rank
 from .ratings.rounds import propose as propose
 from .similarity.search import SimilarityIndex as SimilarityIndex
-from .duplicates.crossmatch import crossmatch_stores as crossmatch_stores
 from .store.cutout import Cutout as Cutout
 from .store.derive import concat_stores as concat_stores
 from .store.derive import filter_store as filter_store
