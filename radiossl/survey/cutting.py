@@ -150,13 +150,22 @@ class Piece:
     y: float
     ra_deg: float
     dec_deg: float
-    extra: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
-def cut_pieces(mosaic: Mosaic, label: str, pieces: Sequence[Piece], max_blank: float) -> Iterator[Cutout]:
-    """Yield the cutouts of a mosaic in the order of `pieces`, without those that are blanker than `max_blank`."""
+def cut_pieces(
+    mosaic: Mosaic,
+    label: str,
+    pieces: Sequence[Piece],
+    max_blank: float,
+    columns: Sequence[dict[str, Any]] | None = None,
+) -> Iterator[Cutout]:
+    """Yield the cutouts of a mosaic in the order of `pieces`, without those that are blanker than `max_blank`.
+
+    `columns` are further columns of each.
+    """
     shape = mosaic.pixel_shape(np.array([piece.x for piece in pieces]), np.array([piece.y for piece in pieces]))
-    scales = local_scale(shape.width_arcsec, shape.height_arcsec, mosaic.pixel_scale_arcsec)
+    scales = local_scale(shape.width_arcsec, shape.height_arcsec, mosaic.pixel_scale_arcsec).tolist()
+    widths, heights, angles = (values.tolist() for values in shape)
     boxes = [piece.box for piece in pieces]
     for index, (piece, pixels) in enumerate(zip(pieces, mosaic.read_boxes(boxes), strict=True)):
         if blank_fraction(pixels) <= max_blank:
@@ -168,13 +177,13 @@ def cut_pieces(mosaic: Mosaic, label: str, pieces: Sequence[Piece], max_blank: f
                 dec_deg=piece.dec_deg,
                 x=piece.x,
                 y=piece.y,
-                pixel_scale_arcsec=float(scales[index]),
-                pixel_width_arcsec=float(shape.width_arcsec[index]),
-                pixel_height_arcsec=float(shape.height_arcsec[index]),
-                pixel_pa_deg=float(shape.pa_deg[index]),
+                pixel_scale_arcsec=scales[index],
+                pixel_width_arcsec=widths[index],
+                pixel_height_arcsec=heights[index],
+                pixel_pa_deg=angles[index],
                 unit=mosaic.unit,
                 beam=mosaic.beam,
-                extra=piece.extra,
+                extra=columns[index] if columns else {},
             )
 
 

@@ -257,14 +257,19 @@ class Mosaic:
         for index, box in enumerate(boxes):
             if box.width < 1 or box.height < 1:
                 raise RadiosslError(f"a cutout of {box.width} x {box.height} pixels: expected at least 1 x 1")
-            found = np.full((box.height, box.width), np.nan, dtype=np.float32)
+            found = np.empty((box.height, box.width), dtype=np.float32)
             y0, y1 = max(box.y0, 0), min(box.y0 + box.height, self.shape[0])
-            for x0, x1, at in self._columns(box) if y0 < y1 else ():
+            parts = list(self._columns(box)) if y0 < y1 else []
+            if sum(x1 - x0 for x0, x1, _ in parts) * (y1 - y0) < found.size:
+                found.fill(np.nan)
+            for x0, x1, at in parts:
                 with damage_named(self.path):
                     part = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
                 found[y0 - box.y0 : y1 - box.y0, at : at + x1 - x0] = part
-            found[~np.isfinite(found)] = np.nan
-            if self._floating and np.count_nonzero(found) < found.size and self._padding_side:
+            finite = np.isfinite(found)
+            if not finite.all():
+                found[~finite] = np.nan
+            if self._floating and (found == 0).any() and self._padding_side:
                 found[zero_padding(found, self._padding_side)] = np.nan
             yield found
 

@@ -40,6 +40,8 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
     from scipy.ndimage import label, maximum_filter, minimum_filter
 
     zero = pixels == 0
+    if not _may_be_solid(zero, (side + 1) // 2):
+        return np.zeros_like(zero)
     solid = np.zeros_like(zero)
     for axis in (0, 1):
         margin = [(0, 0), (0, 0)]
@@ -54,3 +56,17 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
     is_padding[regions[solid & zero]] = True
     is_padding[0] = False
     return is_padding[regions]
+
+
+def _may_be_solid(zero: NDArray[np.bool_], block: int) -> bool:
+    """Tell quickly whether a square of 2 `block` - 1 pixels may be solid: it holds a block of a fixed grid."""
+    parts = zero, zero[:1], zero[-1:], zero[:, :1], zero[:, -1:]  # on the border a run is enough
+    for part in parts:
+        if np.count_nonzero(part) < block:
+            continue
+        height, width = min(block, part.shape[0]), min(block, part.shape[1])
+        rows, columns = part.shape[0] // height, part.shape[1] // width
+        grid = part[: rows * height, : columns * width].reshape(rows, height, columns, width)
+        if grid.all(axis=(1, 3)).any():
+            return True
+    return False

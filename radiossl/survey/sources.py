@@ -301,9 +301,10 @@ def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cut
     columns = job.columns.to_pylist() if job.columns.num_columns else [{}] * len(job.pieces)
     pairs = zip(job.pieces, columns, strict=True)
     for (path, label), group in groupby(pairs, key=lambda pair: pair[0][:2]):
-        pieces = [replace(piece, extra=extra) for (_, _, piece), extra in group]
+        members = list(group)
+        pieces = [piece for (_, _, piece), _ in members]
         with Mosaic.open(path, hdu) as mosaic:
-            yield from cut_pieces(mosaic, label, pieces, max_blank)
+            yield from cut_pieces(mosaic, label, pieces, max_blank, [extra for _, extra in members])
 
 
 def _write_not_cut(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> None:
