@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def embed(
     weights: Annotated[Path, typer.Argument(help="Backbone folder.")],
-    images: Annotated[list[Path], typer.Argument(help="Cutout stores, or FITS, NPY or picture files.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="Cutout stores; or FITS, NPY or picture files, folders of them, patterns."),
+    ],
     out: Annotated[Path, typer.Option(help="Parquet file to write, or with --partitioned a folder of such.")],
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 128,
     tta: Tta = None,
@@ -39,11 +42,12 @@ def embed(
 
     A run that was interrupted is completed by the same command; one that was not does nothing again.
     """
+    from radiossl.features.image_files import is_store
     from radiossl.features.parts import write_features
     from radiossl.store.store import open_store
     from radiossl.weights.backbone import load_backbone
 
-    folders = [path for path in images if path.is_dir()]
+    folders = [path for path in images if is_store(path)]
     if folders and len(folders) < len(images):
         raise RadiosslError("give either cutout stores or image files, not both")
     source = open_store(*folders) if folders else images

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
 import radiossl
+from radiossl.features.image_files import file_columns, find_images, is_store
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
@@ -87,7 +87,8 @@ def embed(
     weights
         A backbone or the folder of one.
     images
-        A `CutoutStore`, the folder of one, or paths of FITS, NPY or picture files.
+        A `CutoutStore`, the folder of one, or FITS, NPY or picture files: paths, folders and patterns such as
+        ``"cutouts/*.fits"``.
     batch_size
         Images at a time.
     device
@@ -96,7 +97,8 @@ def embed(
     Returns
     -------
     FeatureTable
-        With the store's columns, or `cutout_id` (the file's name) for files.
+        With the store's columns; for files those of `radiossl.features.image_files.file_columns`: `cutout_id`, `file`
+        and, of FITS images, position, pixel scale and beam.
 
     Raises
     ------
@@ -105,16 +107,16 @@ def embed(
     """
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights, device)
     if isinstance(images, (str, os.PathLike)):
-        images = open_store(images) if Path(images).is_dir() else [images]
+        images = open_store(images) if is_store(images) else [images]
     if isinstance(images, CutoutStore):
         return FeatureTable(
             images.table, embed_store(backbone, images, batch_size), table_metadata(backbone, images.paths)
         )
-    if not images:
+    files = find_images(images)
+    if not files:
         raise RadiosslError("no image to embed was given")
-    features = np.stack([features_of_file(backbone, path) for path in track(images, "embedding")])
-    columns = pa.table({"cutout_id": [Path(path).name for path in images], "file": [str(path) for path in images]})
-    return FeatureTable(columns, features, table_metadata(backbone))
+    features = np.stack([features_of_file(backbone, path) for path in track(files, "embedding")])
+    return FeatureTable(file_columns(files), features, table_metadata(backbone))
 
 
 def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str, Any]:

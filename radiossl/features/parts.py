@@ -17,6 +17,7 @@ import torch
 
 from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
+from radiossl.features.image_files import file_columns, find_images
 from radiossl.features.table import FeatureTable, part_name, regrouped
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file, remove_strays
@@ -81,8 +82,7 @@ class _Opened:
         adapted = backbone.adapted(**json.loads(work.preprocessing))
         self.backbone = adapted.with_readout(embedding.readout or "last", embedding.whiten or 0)
         self.store = open_store(*work.stores) if work.stores else None
-        columns = {"cutout_id": [Path(path).name for path in work.names], "file": list(work.names)}
-        self.columns: pa.Table = pa.table(columns) if self.store is None else self.store.table
+        self.columns: pa.Table = file_columns(work.names) if self.store is None else self.store.table
         self.metadata = table_metadata(self.backbone, [Path(path) for path in work.stores])
         if work.bfloat16:
             self.metadata["precision"] = "bfloat16"
@@ -181,7 +181,7 @@ def write_features(
     out = Path(out)
     if not backbone.sha256:
         raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")
-    names = () if isinstance(images, CutoutStore) else tuple(str(path) for path in images)
+    names = () if isinstance(images, CutoutStore) else tuple(find_images(images))
     if isinstance(images, CutoutStore) and len(images) != len(open_store(*images.paths)):
         raise RadiosslError("a part of a store cannot be embedded by itself; `radiossl store filter` makes it a store")
     work = _Work(

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.features.image_files import image_place
 from radiossl.io.errors import RadiosslError
-from radiossl.survey.image_file import FITS_SUFFIXES, read_image
+from radiossl.survey.image_file import read_image
 
 #: Pixel scales that differ by less are taken for the same: headers round them.
 SAME_SCALE = 0.02
@@ -55,7 +56,8 @@ def read_query_image(path: str | Path, pixel_scale_arcsec: float) -> QueryImage:
     pixels = read_image(path)
     if not np.isfinite(pixels).any():
         raise RadiosslError(f"{path}: every pixel is blank")
-    scale, ra, dec = _place(path, pixels.shape)
+    place = image_place(path)
+    scale, ra, dec = place.pixel_scale_arcsec, place.ra_deg, place.dec_deg
     factor = scale / pixel_scale_arcsec
     if not math.isfinite(factor) or abs(factor - 1) < SAME_SCALE:
         return QueryImage(pixels, ra, dec, "")
@@ -82,17 +84,3 @@ def resampled(pixels: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np
     planes = torch.from_numpy(np.stack([np.where(valid, pixels, 0), valid]).astype(np.float64))[None]
     total, weight = F.interpolate(planes, size=shape, mode="bilinear", antialias=True)[0].numpy()
     return np.where(weight > 0.5, total / np.maximum(weight, 1e-12), np.nan).astype(np.float32)
-
-
-def _place(path: str | Path, shape: tuple[int, ...]) -> tuple[float, float, float]:
-    """Pixel scale in arcsec and centre of a FITS image; NaN if the file is none or does not say."""
-    from radiossl.survey.mosaic import Mosaic
-
-    if not Path(path).name.lower().endswith(FITS_SUFFIXES):
-        return math.nan, math.nan, math.nan
-    try:
-        with Mosaic.open(path) as mosaic:
-            ra, dec = mosaic.pixel_to_sky((shape[1] - 1) / 2, (shape[0] - 1) / 2)
-            return mosaic.pixel_scale_arcsec, float(ra), float(dec)
-    except RadiosslError:  # `read_image` could read it, so what fails is its coordinates
-        return math.nan, math.nan, math.nan

@@ -100,12 +100,14 @@ def write_search_results(
     if store is not None:
         draw_neighbours(searches, store, out / "gallery.png", field_px, labels)
         report.figure(out / "gallery.png", "The query in its frame, then its neighbours; cosine similarity above each.")
-    shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation_arcsec", *([labels] if labels else [])]
+    shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation", *([labels] if labels else [])]
     for found in searches:
         report.section(shorten(found.query.name, _QUERY_NAME_LENGTH))
         if found.query.note:
             report.text(f"The image was {found.query.note}.")
-        frame = found.neighbours.head(_SHOWN)
+        frame = found.neighbours.head(_SHOWN).copy()
+        if "separation_arcsec" in frame:
+            frame["separation"] = [readable_angle(angle) for angle in frame["separation_arcsec"]]
         columns = [column for column in shown if column in frame.columns]
         if len(frame) < len(found.neighbours):
             report.text(f"The first {len(frame)} of {len(found.neighbours)}.")
@@ -113,6 +115,21 @@ def write_search_results(
     for table in tables:
         report.link(table)
     return report.write(out / "report.html")
+
+
+def readable_angle(arcsec: float) -> str:
+    """Return an angle in the unit in which a person says it: arcsec, arcmin or degrees.
+
+    Examples
+    --------
+    >>> readable_angle(12.34), readable_angle(300.0), readable_angle(462415.0)
+    ('12.3 arcsec', '5.0 arcmin', '128.4 deg')
+    """
+    if not math.isfinite(arcsec):
+        return ""
+    if arcsec < 60:
+        return f"{arcsec:.1f} arcsec"
+    return f"{arcsec / 60:.1f} arcmin" if arcsec < 3600 else f"{arcsec / 3600:.1f} deg"
 
 
 def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:
