@@ -19,10 +19,11 @@ demo: .venv/installed
 	rm -rf $(DEMO)
 	$(RADIOSSL) simulate $(DEMO)/survey --tiles 3 --seed 0
 	$(RADIOSSL) cutouts sources $(DEMO)/survey --catalogue $(DEMO)/survey/truth.csv --out $(DEMO)/store
+	$(RADIOSSL) cutouts sources $(DEMO)/survey --catalogue $(DEMO)/survey/truth.csv --box-factor 3 --out $(DEMO)/wide
 	mkdir -p $(DEMO)/pictures
 	$(RADIOSSL) store show $(DEMO)/store --rows 42 --caption class --out $(DEMO)/pictures/cutouts.png
-	$(RADIOSSL) views --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --rows 6 --out $(DEMO)/pictures/views.png
-	$(RADIOSSL) pretrain --recipe radiossl --data $(DEMO)/store $(DEMO_RECIPE) --out $(DEMO)/run
+	$(RADIOSSL) views --recipe radiossl --data $(DEMO)/wide $(DEMO_RECIPE) --rows 6 --out $(DEMO)/pictures/views.png
+	$(RADIOSSL) pretrain --recipe radiossl --data $(DEMO)/wide $(DEMO_RECIPE) --out $(DEMO)/run
 	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --seeds 3 \
 		--keep-shared --out $(DEMO)/knn
 	$(RADIOSSL) embed $(DEMO)/run/backbone $(DEMO)/store --out $(DEMO)/features.parquet
@@ -33,7 +34,7 @@ demo: .venv/installed
 
 # Minutes instead of hours: small images and batches, and features of one view each (docs/results.md has those of the
 # average over eight too).
-DEMO_RECIPE := --image-size 32 --set preprocessing.views=1 --set batch_size=64 --set schedule.epochs=30 \
+DEMO_RECIPE := --set extent=las_arcsec --image-size 32 --set preprocessing.views=1 --set batch_size=64 --set schedule.epochs=30 \
 	--set schedule.warmup_epochs=2
 DEMO_QUERIES := --query sim000_00000 --query sim001_00001
 

@@ -115,6 +115,7 @@ def views(
     import torch
 
     from radiossl.images.views import ViewMaker
+    from radiossl.pretraining.data import box_sides
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.report.sheets import image_grid
     from radiossl.store.store import open_store
@@ -127,7 +128,8 @@ def views(
     generator = torch.Generator().manual_seed(seed)
     pixels, statistics = [store.pixels(i) for i in chosen], torch.from_numpy(store.statistics[chosen])
     plain = [stage.preprocessing.of_arrays([image])[0] for image in pixels]
-    random = maker(pixels, statistics, generator, count=count)
+    boxes = torch.from_numpy(box_sides(store, stage.extent)[chosen])
+    random = maker(pixels, statistics, generator, count=count, boxes=boxes)
     mean, std = stage.preprocessing.mean, stage.preprocessing.std
     images = [
         (image * std + mean).clamp(0, 1).numpy()
