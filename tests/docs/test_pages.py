@@ -108,7 +108,7 @@ def run_shell(text: str, variables: dict[str, str]) -> None:
                 shell(waiting, started)
                 waiting = []
                 arguments = arguments_of(line)
-                explore(arguments[1:]) if arguments[0] == "explore" else run(arguments)
+                explore(arguments[1:]) if serves(arguments) else run(arguments)
         shell(waiting, started)
 
 
@@ -137,6 +137,11 @@ def ending() -> Iterator[list[int]]:
         for group in groups:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, signal.SIGTERM)
+
+
+def serves(arguments: list[str]) -> bool:
+    """Whether a command runs until it is stopped."""
+    return arguments[0] == "explore" and "--export" not in arguments
 
 
 def explore(arguments: list[str]) -> None:
