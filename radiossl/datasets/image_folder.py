@@ -122,7 +122,7 @@ def _chosen(source: Path, options: FolderOptions) -> list[tuple[str, dict[str, A
     """Images and the columns of each; with a table those that it names."""
     images = _images(source)
     if options.table is None:
-        return [(image, _by_folder(image)) for image in images]
+        return [(image, classes_by_folder(image)) for image in images]
     stems: dict[str, list[str]] = {}
     for image in images:
         for name in {image, image_stem(image), PurePosixPath(image).name, image_stem(PurePosixPath(image).name)}:
@@ -154,7 +154,8 @@ def image_stem(name: str) -> str:
     return next(name[: -len(end)] for end in IMAGE_SUFFIXES if name.lower().endswith(end))
 
 
-def _by_folder(image: str) -> dict[str, Any]:
+def classes_by_folder(image: str) -> dict[str, Any]:
+    """Return the columns ``label`` and ``split`` that the folders of an image's path below its set make."""
     folders = list(PurePosixPath(image).parts[:-1])
     split = _SPLITS.get(folders[0].lower()) if folders else None
     return {"label": "/".join(folders[1:] if split else folders) or None, "split": split}

@@ -14,12 +14,21 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_folder import FILE_COLUMNS, IMAGE_SUFFIXES, FolderOptions, image_cutout, sky_facts
+from radiossl.datasets.image_folder import (
+    FILE_COLUMNS,
+    IMAGE_SUFFIXES,
+    FolderOptions,
+    classes_by_folder,
+    image_cutout,
+    image_stem,
+    sky_facts,
+)
 from radiossl.datasets.published import import_set
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
 from radiossl.store.cutout import Cutout
+from radiossl.store.schema import PARTIAL
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.survey.catalogue import Catalogue, positions_in, read_catalogue, without_clashes
 from radiossl.survey.image_file import image_of_array, is_colour
@@ -84,7 +93,9 @@ class ImageFiles:
             for path, row in zip(self.paths, self.rows, strict=True)
         ]
         own: dict[str, Any] = {"cutout_id": self.ids, "file": [str(path) for path in self.paths]}
-        own |= {key: [fact[key] for fact in facts] for key in ("ra_deg", "dec_deg", "pixel_scale_arcsec", "unit")}
+        for key in ("ra_deg", "dec_deg", "pixel_scale_arcsec"):
+            own[key] = pa.array([fact[key] for fact in facts], pa.float64(), from_pandas=True)
+        own["unit"] = [fact["unit"] for fact in facts]
         beams = [fact["beam"] for fact in facts]
         for key in ("major_arcsec", "minor_arcsec", "pa_deg"):
             own[f"beam_{key}"] = pa.array([getattr(beam, key) if beam else None for beam in beams], pa.float64())
@@ -146,8 +157,9 @@ def open_images(
     """
     if isinstance(source, CutoutStore):
         return source
-    if isinstance(source, (str, os.PathLike)) and (Path(source) / "store.json").is_file():
-        return open_store(source)
+    stores: Any = list(source) if isinstance(source, (list, tuple)) else [source]
+    if stores and all(map(is_store, stores)):
+        return open_store(*stores)
     chosen = options if isinstance(options, FolderOptions) else FolderOptions(**dict(options or {}))
     if mosaics is not None:
         catalogue = source if isinstance(source, Catalogue) else read_catalogue(source)
@@ -156,6 +168,7 @@ def open_images(
     if isinstance(source, Catalogue):
         raise RadiosslError(f"{source.name}: is a catalogue; give the mosaics that show its sources as well")
     if isinstance(source, (str, os.PathLike)) and Path(source).is_dir():
+        _expanded(source)  # raises if there is no image
         return _unnamed(lambda out: import_set("images", source, out, options=chosen).store)
     arrays = _arrays(source)
     if arrays is not None:
@@ -164,14 +177,29 @@ def open_images(
     return CutoutStore.from_cutouts(files.cutouts(chosen), files.schema)
 
 
+def is_store(source: Any) -> bool:
+    """Return whether this is the folder of a cutout store, be it one that was interrupted while it was written."""
+    return isinstance(source, (str, os.PathLike)) and any(
+        (Path(source) / name).is_file() for name in ("store.json", PARTIAL)
+    )
+
+
+def names_files(source: Any) -> bool:
+    """Return whether something names image files, which `list_images` lists: paths, but not that of a store."""
+    if isinstance(source, (str, os.PathLike)):
+        return not is_store(source)
+    paths = isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source)
+    return paths and not (source and all(map(is_store, source)))
+
+
 def list_images(source: Any) -> ImageFiles:
     """Return the image files that something names.
 
     Parameters
     ----------
     source
-        An image file, a list of them, a folder, a pattern, or a table that names files, relative to itself or to the
-        working folder, with or without their endings.
+        An image file, a list of them, a folder, whose subfolders become the columns ``label`` and ``split``, a pattern,
+        or a table that names files, relative to itself or to the working folder, with or without their endings.
 
     Raises
     ------
@@ -188,6 +216,8 @@ def list_images(source: Any) -> ImageFiles:
     if isinstance(source, (str, os.PathLike)):
         if _is_table(source):
             return _files_of_table(read_table_content(source), str(source), Path(source).parent)
+        if Path(source).is_dir():
+            return _files_of_folder(Path(source))
         paths = _expanded(source)
     elif isinstance(source, Sequence) and all(isinstance(item, (str, os.PathLike)) for item in source):
         paths = [path for item in source for path in _expanded(item)]
@@ -196,6 +226,15 @@ def list_images(source: Any) -> ImageFiles:
     if not paths:
         raise RadiosslError("no image was given")
     return ImageFiles(tuple(paths), _names(paths), tuple({} for _ in paths))
+
+
+def _files_of_folder(folder: Path) -> ImageFiles:
+    paths = _expanded(folder)
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    stems = [image_stem(name) for name in names]
+    schema = pa.schema([("label", pa.string()), ("split", pa.string())])
+    ids = stems if len(set(stems)) == len(stems) else names
+    return ImageFiles(tuple(paths), tuple(ids), tuple(classes_by_folder(name) for name in names), schema)
 
 
 def _unnamed(write: Callable[[Path], CutoutStore]) -> CutoutStore:
@@ -230,7 +269,7 @@ def _expanded(source: PathLike) -> list[Path]:
     found = sorted(file for file in candidates if file.name.lower().endswith(IMAGE_SUFFIXES) and file.is_file())
     found = [file for file in found if not file.name.startswith(".")]
     if not found:
-        what = "no image in there" if path.is_dir() else "no such file or folder"
+        what = "not a cutout store, and no image is in it" if path.is_dir() else "no such file or folder"
         raise RadiosslError(f"{source}: {what}")
     return found
 
@@ -246,8 +285,8 @@ def _files_of_table(content: TableContent, name: str, folder: Path) -> ImageFile
     column = next((known for known in FILE_COLUMNS if known in table.column_names and _names_files(table, known)), None)
     if column is None:
         raise RadiosslError(
-            f"{name}: names no image files in a column such as file; if it is a catalogue of positions, give the "
-            f"mosaics that show its sources as well (its columns are {', '.join(table.column_names)})"
+            f"{name}: not an image, and it names none in a column such as file; if it is a catalogue of positions, "
+            f"give the mosaics that show its sources as well (its columns are {', '.join(table.column_names)})"
         )
     paths = [_existing(str(text), folder, name) for text in table.column(column).to_pylist()]
     further = without_clashes(table.drop_columns([column]))

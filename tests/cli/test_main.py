@@ -295,13 +295,14 @@ def test_a_store_cut_short_is_not_trained_on(capsys, world, tmp_path):
 def test_embedding_refuses_what_it_cannot_use(capsys, world, tmp_path):
     backbone, out = world / "run" / "backbone", tmp_path / "features.parquet"
     (tmp_path / "words.fits").write_text("not an image")
+    (tmp_path / "nothing").mkdir()
     np.save(tmp_path / "blank.npy", np.full((32, 32), np.nan, np.float32))
     for source, message in [
         (tmp_path / "missing.fits", "no such file"),
         (tmp_path / "words.fits", "not a FITS file"),
         (tmp_path / "blank.npy", "every pixel is blank"),
         (world / "features.parquet", "not an image"),
-        (tmp_path, "not a cutout store"),
+        (tmp_path / "nothing", "not a cutout store"),
     ]:
         assert message in fails(capsys, "embed", backbone, source, "--out", out)
         assert not out.exists()

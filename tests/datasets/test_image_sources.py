@@ -121,7 +121,7 @@ def test_a_catalogue_needs_mosaics(tmp_path):
     with pytest.raises(RadiosslError, match="table: is a catalogue; give the mosaics"):
         open_images(read_catalogue(frame))
     Table.from_pandas(frame).write(tmp_path / "c.fits")
-    with pytest.raises(RadiosslError, match=r"c\.fits: names no image files"):
+    with pytest.raises(RadiosslError, match=r"c\.fits: not an image, and it names none"):
         open_images(tmp_path / "c.fits")
 
 
@@ -146,7 +146,7 @@ def test_what_is_not_there_is_said(tmp_path, name, what):
 
 
 def test_an_empty_folder_and_an_empty_list_are_refused(tmp_path):
-    with pytest.raises(RadiosslError, match="no image in there"):
+    with pytest.raises(RadiosslError, match="not a cutout store, and no image is in it"):
         open_images(tmp_path)
     with pytest.raises(RadiosslError, match="no image was given"):
         open_images([])
