@@ -18,12 +18,12 @@ from radiossl.images.augment import (
     RandomCircularMask,
     RandomColorJitter,
     RandomGaussianBlur,
-    RandomGeometry,
     RandomNoise,
     RandomThresholding,
     Range,
     uniform,
 )
+from radiossl.images.geometry import RandomGeometry
 from radiossl.images.parallel import map_on_cores
 from radiossl.images.preprocess import Preprocessing, chunk_length
 

@@ -13,13 +13,11 @@ from radiossl.images.augment import (
     RandomCircularMask,
     RandomColorJitter,
     RandomGaussianBlur,
-    RandomGeometry,
     RandomNoise,
     RandomThresholding,
-    _affine_matrices,
     _normal,
-    _resample_at_once,
 )
+from radiossl.images.geometry import RandomGeometry, affine_matrices, resample_at_once
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 
@@ -480,8 +478,8 @@ def test_accelerators_resample_as_cpus_do():
     geometry = RandomGeometry(crop_side=(0.5, 1.0))
     sizes, fields = torch.tensor([[31.0, 40.0]]).expand(8, 2), torch.full((8,), 45.0)
     parameters = geometry.draw(8, random)
-    theta = _affine_matrices(images.shape[-2:], sizes, geometry.crops(fields, None, parameters), parameters)
-    at_once = _resample_at_once(images.double(), theta, 29).float()
+    theta = affine_matrices(images.shape[-2:], sizes, geometry.crops(fields, None, parameters), parameters)
+    at_once = resample_at_once(images.double(), theta, 29).float()
     torch.testing.assert_close(geometry.apply_to(images, sizes, fields, 29, parameters), at_once, rtol=0, atol=1e-5)
     assert (at_once == 0).any(), "some of the crops reach outside"
 

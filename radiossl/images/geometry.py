@@ -1,0 +1,201 @@
+"""The geometry of views: zooms, shifts, crops, flips and rotations by a single resampling."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from radiossl.images import kernels
+from radiossl.images.augment import Range, chance, has_kernels, uniform
+
+Rotation = Literal["none", "right-angle", "any"]
+
+
+class RandomGeometry(nn.Module):
+    """Crop, flip, rotate and resize by a single bilinear resampling.
+
+    Parameters
+    ----------
+    crop_side
+        Range of the crop's side as a fraction of the field's (RandomCropResize of Riggi et al. 2024, Table 2).
+    zoom, shift
+        Instead: range of the crop's side in units of the box around the source, drawn log-uniformly, and how far the
+        crop's centre lies from the source's at most, along each axis, as a fraction of the crop's side.
+    wide
+        With `zoom`: probability that the crop's side is drawn up to the whole field instead, so that a source is seen
+        small among its neighbours, too.
+    crop_area, crop_ratio
+        Instead: range of the crop's area as a fraction and of its aspect ratio, as `RandomResizedCrop` takes them.
+    flips
+        Probabilities of a horizontal and a vertical flip.
+    exclusive_flips
+        At most one of the two flips, each with its probability; otherwise they are independent.
+    rotation, rotation_probability
+        ``right-angle``: by 90, 180 or 270 degrees, alike; ``any``: by an angle from the whole circle.
+
+    Notes
+    -----
+    The crop lies in the image's central field. What a rotation brings in from outside of it is real sky as long as the
+    image has it, and 0 beyond.
+    """
+
+    def __init__(
+        self,
+        crop_side: Range | None = None,
+        crop_area: Range | None = None,
+        crop_ratio: Range = (3 / 4, 4 / 3),
+        flips: Range = (0.5, 0.5),
+        exclusive_flips: bool = False,
+        rotation: Rotation = "any",
+        rotation_probability: float = 1.0,
+        zoom: Range | None = None,
+        shift: float = 0.0,
+        wide: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.zoom, self.shift, self.wide = zoom, shift, wide
+        self.crop_side, self.crop_area, self.crop_ratio = crop_side, crop_area, crop_ratio
+        self.flips, self.exclusive_flips = flips, exclusive_flips
+        self.rotation, self.rotation_probability = rotation, rotation_probability
+
+    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Draw the parameters of n images.
+
+        Returns
+        -------
+        dict
+            ``height``, ``width``: of the crop, as fractions of the field; ``top``, ``left``: its place, 0 to 1 from
+            one end of its freedom to the other; ``mirror_x``, ``mirror_y``: booleans; ``angle``: radians, from the
+            first towards the second image axis. With `zoom`, instead of the first four: ``zoom``, the side in boxes;
+            ``wide``, how far along the way from the least zoom to the whole field it lies, negative where `zoom`
+            counts; ``right``, ``down``: the centre's shift in sides.
+        """
+        crop = self._draw_zoom(n, generator) if self.zoom is not None else self._draw_crop(n, generator)
+        horizontal, vertical = self.flips
+        if self.exclusive_flips:
+            choice = torch.rand(n, generator=generator)
+            mirror_x = choice < horizontal
+            mirror_y = (choice >= horizontal) & (choice < horizontal + vertical)
+        else:
+            mirror_x, mirror_y = chance(n, horizontal, generator), chance(n, vertical, generator)
+        if self.rotation == "right-angle":
+            angle = torch.randint(1, 4, (n,), generator=generator) * (math.pi / 2)
+        else:
+            angle = uniform(n, (0.0, 2 * math.pi), generator)
+        turned = chance(n, 0.0 if self.rotation == "none" else self.rotation_probability, generator)
+        return crop | {"mirror_x": mirror_x, "mirror_y": mirror_y, "angle": torch.where(turned, angle, 0.0)}
+
+    def _draw_crop(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        if self.crop_area is not None:
+            # As in torchvision, the first of ten shapes that fits; the whole field if none does.
+            low, high = self.crop_ratio
+            area = uniform(10 * n, self.crop_area, generator).view(10, n)
+            ratio = uniform(10 * n, (math.log(low), math.log(high)), generator).exp().view(10, n)
+            shapes = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()])  # (2, 10, n)
+            fits = (shapes <= 1.0).all(dim=0)
+            height, width = torch.where(fits, shapes, 1.0)[:, fits.long().argmax(dim=0), torch.arange(n)]
+        else:
+            height = width = uniform(n, self.crop_side or (1.0, 1.0), generator)
+        top, left = torch.rand(2, n, generator=generator)
+        return {"height": height, "width": width, "top": top, "left": left}
+
+    def _draw_zoom(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+        low, high = self.zoom or (1.0, 1.0)
+        right, down = self.shift * (2 * torch.rand(2, n, generator=generator) - 1)
+        return {
+            "zoom": uniform(n, (math.log(low), math.log(high)), generator).exp(),
+            "wide": torch.where(chance(n, self.wide, generator), torch.rand(n, generator=generator), -1.0),
+            "right": right,
+            "down": down,
+        }
+
+    def sides(self, fields: Tensor, boxes: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        """Return the sides of the crops in pixels, shape (n,), on the CPU; for `zoom` only."""
+        low = (self.zoom or (1.0, 1.0))[0]
+        wide = parameters["wide"].double()
+        least = low * boxes.double()
+        whole = torch.maximum(fields.double(), least)
+        return torch.where(wide < 0, parameters["zoom"].double() * boxes, least * (whole / least) ** wide)
+
+    def crops(self, fields: Tensor, boxes: Tensor | None, parameters: dict[str, Tensor]) -> Tensor:
+        """Return height and width of the crops and the shift of their centres down and right, pixels, shape (4, n)."""
+        side = fields.double().cpu()
+        if self.zoom is not None:
+            side = self.sides(side, side if boxes is None else boxes, parameters)
+            return torch.stack([side, side, parameters["down"] * side, parameters["right"] * side])
+        height, width, top, left = (parameters[name].double() for name in ("height", "width", "top", "left"))
+        down, right = (top - 0.5) * (1 - height) * side, (left - 0.5) * (1 - width) * side
+        return torch.stack([height * side, width * side, down, right])
+
+    def apply_to(
+        self,
+        images: Tensor,
+        sizes: Tensor,
+        fields: Tensor,
+        size: int,
+        parameters: dict[str, Tensor],
+        boxes: Tensor | None = None,
+    ) -> Tensor:
+        """Resample images.
+
+        Parameters
+        ----------
+        images
+            Shape (n, channels, height, width).
+        sizes
+            Shape (n, 2): height and width of what is image, in the top left corner; the rest is padding.
+        fields
+            Shape (n,): side in pixels of the central field that counts as the whole image.
+        size
+            Side of the result.
+        parameters
+            From `draw`.
+        boxes
+            Shape (n,): side in pixels of the box around the source, for `zoom`.
+
+        Returns
+        -------
+        Tensor
+            Shape (n, channels, size, size), 0 outside the image.
+        """
+        if len(images) == 0:
+            return images.new_zeros(0, images.shape[1], size, size)
+        theta = affine_matrices(images.shape[-2:], sizes, self.crops(fields, boxes, parameters), parameters)
+        if has_kernels(images):
+            result = torch.empty(len(images), images.shape[1], size, size)
+            for image, matrix, target in zip(images.numpy(), theta.numpy(), result.numpy(), strict=True):
+                kernels.resample(image, matrix, target)
+            return result
+        return resample_at_once(images, theta, size)
+
+
+def resample_at_once(images: Tensor, theta: Tensor, size: int) -> Tensor:
+    """Resample a batch by torch's own operations, on any device; see `affine_matrices`."""
+    grid = F.affine_grid(theta.to(images.device, images.dtype), [len(images), 1, size, size], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def affine_matrices(shape: torch.Size, sizes: Tensor, crop: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+    """Matrices (n, 2, 3) from the result's to the padded images' coordinates, both from -1 to 1.
+
+    `crop`, shape (4, n), holds height and width of the crop and how far its centre lies down and right of the image's,
+    in pixels. The order of the steps is crop, flip, rotate. Coordinates of the result are therefore rotated back
+    first, then mirrored, then scaled into the crop.
+    """
+    sizes = sizes.double().cpu()
+    height, width, down, right = crop.double()
+    angle = parameters["angle"].double()
+    cos, sin = angle.cos(), angle.sin()
+    half_x = (1 - 2 * parameters["mirror_x"].double()) * width / 2
+    half_y = (1 - 2 * parameters["mirror_y"].double()) * height / 2
+    # Centre of the crop, in pixels from the padded image's corner.
+    centre_x, centre_y = sizes[:, 1] / 2 + right, sizes[:, 0] / 2 + down
+    first = torch.stack([cos * half_x, sin * half_x, centre_x], dim=1) * (2.0 / shape[1])
+    second = torch.stack([-sin * half_y, cos * half_y, centre_y], dim=1) * (2.0 / shape[0])
+    theta = torch.stack([first, second], dim=1)
+    theta[:, :, 2] -= 1.0
+    return theta
