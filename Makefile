@@ -5,7 +5,7 @@ BIN := .venv/bin
 RADIOSSL := $(BIN)/radiossl
 TEST_WORKERS ?= auto
 
-.PHONY: demo test test-slow test-all lint types format bench clean
+.PHONY: demo test test-slow test-all fuzz lint types format bench clean
 
 .venv/installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radiossl needs Python 3.11 or newer")'
@@ -58,6 +58,10 @@ types: .venv/installed
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Damaged files of every kind for every reader, for as long as --examples says.
+fuzz: .venv/installed
+	$(BIN)/python benchmarks/fuzz.py
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/throughput.py

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.maps.figures import ClassColours, NumberColours
+from radiossl.maps.colours import ClassColours, NumberColours
 from radiossl.report.html import format_value
 
 Colours = NumberColours | ClassColours | None

@@ -19,7 +19,7 @@ from radiossl.explorer.session import Files, Session
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_text
 from radiossl.io.progress import track
-from radiossl.maps.figures import ClassColours, column_colours
+from radiossl.maps.colours import ClassColours, column_colours
 from radiossl.report.sheets import as_rgb
 from radiossl.store.schema import BASE_SCHEMA
 from radiossl.store.store import CutoutStore

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radiossl.explorer.page_state import FILTER_TAB, PageState
 from radiossl.explorer.pictures import notice_html
 from radiossl.explorer.style import column, html_pane, select, side_by_side
-from radiossl.maps.figures import ClassColours, NumberColours, column_colours
+from radiossl.maps.colours import ClassColours, NumberColours, column_colours
 from radiossl.report.html import format_value
 
 _BINS, _HEIGHT = 48, 56

@@ -18,7 +18,8 @@ from radiossl.explorer.page_state import NO_COLOUR, PageState
 from radiossl.explorer.selection import rows_in_polygon
 from radiossl.explorer.style import column, html_pane
 from radiossl.io.errors import RadiosslError
-from radiossl.maps.figures import RASTER_ABOVE, column_colours, map_limits
+from radiossl.maps.colours import column_colours
+from radiossl.maps.figures import RASTER_ABOVE, map_limits
 
 #: How near to a point, in pixels, the pointer is at it.
 REACH_PX = 14

@@ -19,16 +19,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file, write_json
 from radiossl.io.parquet import read_parquet, write_parquet
 from radiossl.io.results import writes_result_folder
-from radiossl.maps.figures import (
-    CLASS_COLOURS,
-    RASTER_ABOVE,
-    ClassColours,
-    NumberColours,
-    colour_scales,
-    column_colours,
-    draw_map,
-    draw_thumbnails,
-)
+from radiossl.maps.colours import CLASS_COLOURS, ClassColours, NumberColours, colour_scales, column_colours
+from radiossl.maps.figures import RASTER_ABOVE, draw_map, draw_thumbnails
 from radiossl.maps.layout import FeatureMap
 from radiossl.maps.reducers import REDUCER_FILE, UmapReducer, save_reducer
 from radiossl.report.html import Report

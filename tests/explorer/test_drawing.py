@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from radiossl.explorer.drawing import DARK, LIGHT, draw_raster, legend_html, point_colours
-from radiossl.maps.figures import ClassColours, NumberColours
+from radiossl.maps.colours import ClassColours, NumberColours
 
 COORDINATES = np.array([[0.1, 0.1], [0.9, 0.9], [0.1, 0.9]])
 LIMITS = (0.0, 1.0, 0.0, 1.0)

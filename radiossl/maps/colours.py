@@ -1,0 +1,141 @@
+"""How a column colours a map: a scale for numbers, a colour for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
+from radiossl.report.figures import PALETTE
+
+#: Of matplotlib, for numbers.
+COLOUR_MAP = "viridis"
+#: Integers with at most so many different values are classes.
+_INTEGER_CLASSES = 12
+#: Percentiles between which numbers are coloured, and the ratio of these from which on the scale is logarithmic.
+_ROBUST, _DECADES = (1.0, 99.0), 5.0
+# Okabe & Ito (2008), told apart with every colour vision.
+CLASS_COLOURS = (*PALETTE, "#F0E442", "#000000")
+
+
+@dataclass(frozen=True)
+class NumberColours:
+    """How a column of numbers is coloured.
+
+    Attributes
+    ----------
+    values
+        Shape (n,), NaN where unknown.
+    low, high
+        What the ends of the colours stand for.
+    logarithmic
+        Whether the colours go by the logarithm; only if all values are positive.
+    """
+
+    values: NDArray[np.float64]
+    low: float
+    high: float
+    logarithmic: bool
+
+
+@dataclass(frozen=True)
+class ClassColours:
+    """How a column of classes is coloured.
+
+    Attributes
+    ----------
+    codes
+        Index into `names`, shape (n,); -1 where unknown.
+    names
+        Of the classes; the last may gather the rarest ones.
+    colours
+        One for each name.
+    """
+
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
+    colours: tuple[str, ...]
+
+
+def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColours | ClassColours:
+    """Decide how a column is coloured.
+
+    Text, truth values and integers with at most 12 different values are classes: colours by Okabe & Ito (2008), or
+    shades in order if they are consecutive integers such as a score. Everything else is numbers: from the 1st to the
+    99th percentile, logarithmic if all are positive and these differ by more than a factor of 5.
+
+    Parameters
+    ----------
+    table
+        With the column.
+    name
+        Of the column.
+    most
+        Classes that get a colour of their own, the most frequent ones; all rarer ones share grey.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such column, or no value in it.
+    """
+    series = pd.Series(table.column(name))
+    kind = table.columns.schema.field(name).type
+    if series.isna().all():
+        raise RadiosslError(f"--color {name}: the column has no value")
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind)):
+        raise RadiosslError(f"--color {name}: a column of {kind} cannot be coloured; expected numbers or classes")
+    different = series.dropna().unique()
+    if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and len(different) > _INTEGER_CLASSES):
+        values = series.to_numpy(dtype=float)
+        finite = values[np.isfinite(values)]
+        if not finite.size:
+            raise RadiosslError(f"--color {name}: the column has no finite value")
+        low, high = (float(limit) for limit in np.percentile(finite, _ROBUST))
+        logarithmic = bool(finite.min() > 0 and high > _DECADES * low)
+        return NumberColours(np.where(np.isfinite(values), values, np.nan), low, high, logarithmic)
+    if pa.types.is_integer(kind):
+        order = np.sort(different.astype(np.int64))
+        codes = pd.Categorical(series, categories=order).codes.astype(np.int64)
+        if len(order) > 2 and (np.diff(order) == 1).all():
+            return ClassColours(codes, tuple(str(value) for value in order), tuple(_shades(len(order))))
+    else:
+        order = np.array(sorted(different))
+        codes = pd.Categorical(series, categories=order).codes.astype(np.int64)
+    return _gather_rare(codes, [str(value) for value in order], most)
+
+
+def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, NumberColours | ClassColours]:
+    """Return how each column is coloured, see `column_colours`; raise `RadiosslError` if one cannot be."""
+    if taken := {"x", "y", "fitted"} & set(names):
+        raise RadiosslError(f"--color {taken.pop()}: map.parquet has a column of its own of that name")
+    return {name: column_colours(table, name) for name in dict.fromkeys(names)}
+
+
+def _shades(count: int) -> list[str]:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps[COLOUR_MAP](value)) for value in np.linspace(0, 0.95, count)]
+
+
+def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> ClassColours:
+    palette = [CLASS_COLOURS[index % len(CLASS_COLOURS)] for index in range(most)]
+    if len(names) <= most:
+        return ClassColours(codes, tuple(names), tuple(palette[: len(names)]))
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    kept = np.sort(np.argsort(-counts, kind="stable")[:most])
+    new = np.full(len(names) + 1, most)
+    new[kept] = np.arange(most)
+    new[-1] = -1  # unknown stays unknown
+    others = f"{len(names) - most} others"
+    return ClassColours(new[codes], (*(names[k] for k in kept), others), (*palette, "#8C8C8C"))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
