@@ -29,11 +29,17 @@ main(["simulate", {out!r}])
 """
 
 
+def heard():
+    """Hear the signals that whoever started the tests may have had ignored, as nohup does."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_ends_a_command_in_order(tmp_path, number):
     out = str(tmp_path / "out")
     command = [sys.executable, "-c", SLOW.format(out=out)]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     assert started.stdout.readline() == "started\n"
     started.send_signal(number)
     _, said = started.communicate(timeout=60)
