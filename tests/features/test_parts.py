@@ -237,7 +237,7 @@ def test_a_killed_worker_leaves_the_table_complete_and_without_doubles(
 @pytest.mark.slow
 def test_bfloat16_is_said_and_leaves_the_neighbours_as_they_are(real_data, tmp_path):
     """kNN decisions of released weights on real images, in both precisions."""
-    released = load_backbone(Path(__file__).parents[2] / "checkpoints" / "simclr-first")
+    released = load_backbone(Path(__file__).parents[2] / "checkpoints" / "simclr-first-zoom")
     tiles = sorted((real_data / "first" / "tiles").glob("*.fits*"))[:120]
     cut_sources(tiles, real_data / "first" / "catalogue.csv", tmp_path / "store")
     store = open_store(tmp_path / "store")
