@@ -2,11 +2,11 @@
 
     python benchmarks/make_pretraining_stores.py DATA STORES [--keep CATALOGUE]
 
-DATA holds first/tiles, first/catalogue.csv and radiogalaxydataset/galaxy_data.h5. STORES gets three stores with a column
-`extent_px`: `first` (the sources of the catalogue), `first_islands` (what else shines in their fields) and
-`radiogalaxydataset` (its split train, one image a source, none of a source that `first` shows or that its split valid
-tests). --keep leaves out all within 60" of a catalogue's positions (CSV with ra_deg and dec_deg), such as a test set; the
-released weights were trained without it.
+DATA holds first/tiles, first/catalogue.csv and radiogalaxydataset/galaxy_data.h5. STORES gets three stores with a
+column `extent_px`: `first` (the sources of the catalogue), `first_islands` (what else shines in their fields) and
+`radiogalaxydataset` (its split train, one image a source, none of a source that `first` shows or that its split
+valid tests). --keep leaves out all within 60" of a catalogue's positions (CSV with ra_deg and dec_deg), such as a test
+set; the released weights were trained without it.
 """
 
 from __future__ import annotations
