@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
 from radiossl.images.augment import (
@@ -86,6 +86,13 @@ class Augmentation(_Section):
     floor_sigma: Range | None = None
     log_gain: float = Field(default=0.0, ge=0)
     log_gamma: float = Field(default=0.0, ge=0)
+
+    @field_validator("zoom", "beam_fwhm")
+    @classmethod
+    def _ratios(cls, bounds: Range | None) -> Range | None:
+        if bounds is not None and not 0 < bounds[0] <= bounds[1]:
+            raise ValueError(f"expected two ratios above 0, the smaller first, not {list(bounds)}")
+        return bounds
 
 
 # Riggi et al. 2024, Table 2. The jitter's strength of 0.5 multiplies its four ranges (0.8, 0.8, 0.8, 0.2), as in
