@@ -1,21 +1,24 @@
-"""Annotated images in COCO's format: which objects are where, with their outlines."""
+"""Annotated images in COCO's format: which objects are where, with their pixels."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json
+from radiossl.io.values import as_text
 
-#: What a run-length encoding that holds compressed text is made of.
-_RLE_KEYS = {"size", "counts"}
+#: Corners farther than this many pixels from the image's are no outlines; filling them would take all memory.
+_FARTHEST_PX = 1e6
 
 
 @dataclass(frozen=True)
@@ -26,16 +29,23 @@ class TrueObject:
     ----------
     category
         Name of its class.
-    segmentation
-        Polygons, each a flat list x, y, x, y, ..., or a run-length encoding (``size`` and ``counts``), as in COCO:
-        pixels are squares from 0 to 1, the first row of the file is the first.
+    pixels
+        Its pixels as a compressed run-length encoding of COCO; there is at least one. Pixels are squares from 0 to 1,
+        the first row of the file is the first.
     crowd
-        Stands for several objects that nobody told apart: neither learnt nor counted.
+        Stands for several objects that nobody separated: neither trained on nor counted.
     """
 
     category: str
-    segmentation: Any
+    pixels: dict[str, Any]
     crowd: bool = False
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Its pixels, shape (height, width) of the image."""
+        from pycocotools import mask as coco
+
+        return coco.decode(self.pixels).astype(bool)
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class AnnotatedImage:
     Attributes
     ----------
     image_id
-        Number in the annotation file.
+        In the annotation file, as text.
     file_name
         Relative to the folder of the images.
     shape
@@ -54,25 +64,10 @@ class AnnotatedImage:
         What is annotated in it.
     """
 
-    image_id: int
+    image_id: str
     file_name: str
     shape: tuple[int, int]
     objects: tuple[TrueObject, ...] = ()
-
-    def mask(self, number: int) -> NDArray[np.bool_]:
-        """Return the pixels of an object, shape (height, width)."""
-        from pycocotools import mask as coco
-
-        return coco.decode(self.encoded(number)).astype(bool)
-
-    def encoded(self, number: int) -> dict[str, Any]:
-        """Return an object's pixels as a compressed run-length encoding of COCO."""
-        from pycocotools import mask as coco
-
-        outline = self.objects[number].segmentation
-        if isinstance(outline, list):
-            return coco.merge(coco.frPyObjects(outline, *self.shape))
-        return coco.frPyObjects(outline, *self.shape) if isinstance(outline["counts"], list) else outline
 
 
 @dataclass(frozen=True)
@@ -84,7 +79,7 @@ class Annotations:
     path
         The file.
     classes
-        Names in the order of their numbers in the file.
+        Names in the order of their ids in the file.
     images
         In the order of the file.
     """
@@ -93,7 +88,7 @@ class Annotations:
     classes: tuple[str, ...]
     images: tuple[AnnotatedImage, ...]
 
-    def select(self, rows: Sequence[int] | NDArray[np.int64]) -> Annotations:
+    def select(self, rows: Iterable[int]) -> Annotations:
         """Return some of the images, by their places."""
         return Annotations(self.path, self.classes, tuple(self.images[row] for row in rows))
 
@@ -103,57 +98,194 @@ class Annotations:
         return {name: names.count(name) for name in self.classes}
 
 
+#: Ids are compared as text, so that 7 and "7" are one and "07" is another.
+_Id = Annotated[str, BeforeValidator(lambda value: as_text(value) if isinstance(value, (int, float, str)) else value)]
+
+
+class _Named(BaseModel):
+    id: _Id
+    name: Annotated[str, BeforeValidator(as_text)]
+
+
+class _Image(BaseModel):
+    id: _Id
+    file_name: str
+    height: int = Field(ge=1)
+    width: int = Field(ge=1)
+
+
+class _Object(BaseModel):
+    id: _Id | None = None
+    image_id: _Id
+    category_id: _Id
+    segmentation: list[Any] | dict[str, Any] | None = None
+    bbox: tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat] | None = None
+    iscrowd: bool | None = False
+
+
+class _File(BaseModel):
+    images: list[_Image]
+    annotations: list[_Object]
+    categories: list[_Named]
+
+
 def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     """Read a COCO file.
+
+    Outlines are polygons or run-length encodings; an object without one is the rectangle of its ``bbox``. Objects
+    without a pixel in their image and exact repetitions, which no detector can find, are left out with a warning.
 
     Raises
     ------
     RadiosslError
-        If it is missing or damaged, lists no image, or an object lacks an outline, an image or a class.
+        If it is missing or damaged, lists no image, or an object has no outline, an impossible one, or no image or
+        class that is listed.
     """
     path = Path(path)
     content = read_json(path)
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
         raise RadiosslError(f"{path}: not a COCO annotation file; expected images, annotations and categories in it")
     try:
-        classes = {entry["id"]: str(entry["name"]) for entry in content["categories"]}
-        sizes = {entry["id"]: (int(entry["height"]), int(entry["width"])) for entry in content["images"]}
-        names = {entry["id"]: str(entry["file_name"]) for entry in content["images"]}
-        objects: dict[int, list[TrueObject]] = {number: [] for number in sizes}
-        for entry in content["annotations"]:
-            where = f"{path}: object {entry['id']}"
-            if entry["image_id"] not in sizes:
-                raise RadiosslError(f"{where}: is of image {entry['image_id']}, which is not listed")
-            if entry["category_id"] not in classes:
-                raise RadiosslError(f"{where}: is of class {entry['category_id']}, which is not listed")
-            outline = _outline(entry.get("segmentation"), sizes[entry["image_id"]], where)
-            crowd = bool(entry.get("iscrowd", 0))
-            objects[entry["image_id"]].append(TrueObject(classes[entry["category_id"]], outline, crowd))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, RadiosslError):
-            raise
-        raise RadiosslError(f"{path}: not the COCO format ({type(error).__name__}: {error})") from None
-    if len(sizes) < len(content["images"]):
-        raise RadiosslError(f"{path}: two images have one id")
-    if len(set(classes.values())) < len(content["categories"]):
+        file = TypeAdapter(_File).validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RadiosslError(
+            f"{path}: not the COCO format ({'.'.join(map(str, first['loc']))}: {first['msg']})"
+        ) from None
+    classes = {entry.id: entry.name for entry in file.categories}
+    images = {entry.id: entry for entry in file.images}
+    if len(images) < len(file.images) or len({entry.file_name for entry in file.images}) < len(file.images):
+        raise RadiosslError(f"{path}: two images have one id or one file")
+    if len(set(classes.values())) < len(file.categories):
         raise RadiosslError(f"{path}: two classes have one id or one name")
-    if not sizes or not classes:
-        raise RadiosslError(f"{path}: lists no {'class' if sizes else 'image'}")
-    images = [AnnotatedImage(i, names[i], sizes[i], tuple(objects[i])) for i in sizes]
-    return Annotations(path, tuple(classes[number] for number in sorted(classes)), tuple(images))
+    if not images or not classes:
+        raise RadiosslError(f"{path}: lists no {'class' if images else 'image'}")
+    for entry in file.images:
+        if PurePosixPath(entry.file_name).is_absolute() or ".." in PurePosixPath(entry.file_name).parts:
+            raise RadiosslError(f"{path}: file_name {entry.file_name}: expected a path inside the folder of the images")
+    objects = _objects(file, path)
+    ordered = sorted(classes, key=lambda one: (0, int(one), one) if one.isdecimal() else (1, 0, one))
+    annotated = tuple(
+        AnnotatedImage(number, entry.file_name, (entry.height, entry.width), tuple(objects[number]))
+        for number, entry in images.items()
+    )
+    return Annotations(path, tuple(classes[one] for one in ordered), annotated)
 
 
-def _outline(segmentation: Any, shape: tuple[int, int], where: str) -> Any:
-    """Check an outline; polygons of fewer than three corners, which some tools leave behind, are dropped."""
-    if isinstance(segmentation, list):
-        kept = [polygon for polygon in segmentation if len(polygon) >= 6 and len(polygon) % 2 == 0]
-        if kept and np.isfinite(np.concatenate([np.asarray(polygon, dtype=float) for polygon in kept])).all():
-            return kept
-    elif isinstance(segmentation, dict) and segmentation.keys() >= _RLE_KEYS:
-        if tuple(segmentation["size"]) == shape:
-            return segmentation
-        raise RadiosslError(f"{where}: a mask of {segmentation['size']} pixels in an image of {list(shape)}")
-    raise RadiosslError(f"{where}: has no outline; expected 'segmentation' with polygons or a run-length encoding")
+def _objects(file: _File, path: Path) -> dict[str, list[TrueObject]]:
+    """The objects of each image, by its id; warns of those that are left out or have no outline."""
+    from pycocotools import mask as coco
+
+    names = {entry.id: entry.name for entry in file.categories}
+    shapes = {entry.id: (entry.height, entry.width) for entry in file.images}
+    objects: dict[str, list[TrueObject]] = {number: [] for number in shapes}
+    seen, empty, repeated, boxes = set(), [], [], []
+    for place, entry in enumerate(file.annotations, start=1):
+        name = entry.id or f"number {place}"
+        where = f"{path}: object {name}"
+        if entry.image_id not in shapes:
+            raise RadiosslError(f"{where}: is of image {entry.image_id}, which is not listed")
+        if entry.category_id not in names:
+            raise RadiosslError(f"{where}: is of class {entry.category_id}, which is not listed")
+        pixels = _outline(entry.segmentation, shapes[entry.image_id], where)
+        boxed = pixels is None
+        if pixels is None:
+            pixels = _rectangle(entry.bbox, shapes[entry.image_id], where)
+        known = TrueObject(names[entry.category_id], pixels, bool(entry.iscrowd))
+        key = (entry.image_id, known.category, pixels["counts"], known.crowd)
+        if coco.area(pixels) == 0:
+            empty.append(name)
+        elif key in seen:
+            repeated.append(name)
+        else:
+            seen.add(key)
+            boxes += [name] if boxed else []
+            objects[entry.image_id].append(known)
+    total = len(file.annotations)
+    if empty and len(empty) == total:
+        raise RadiosslError(f"{path}: none of its {total} objects has a pixel in its image; coordinates are in pixels")
+    for found, problem in (
+        (empty, "left out, without a pixel in their image"),
+        (repeated, "left out, the same as others"),
+        (boxes, "without an outline, their boxes are taken for it"),
+    ):
+        if found:
+            warnings.warn(f"{path}: {len(found)} of {total} objects {problem}; the first is {found[0]}", stacklevel=3)
+    return objects
+
+
+def _outline(segmentation: Any, shape: tuple[int, int], where: str) -> dict[str, Any] | None:
+    """Pixels of polygons or of a run-length encoding, compressed; None if there is no outline."""
+    from pycocotools import mask as coco
+
+    if isinstance(segmentation, dict):
+        return _run_lengths(segmentation, shape, where)
+    try:
+        if segmentation and not any(isinstance(part, (list, dict)) for part in segmentation):
+            segmentation = [segmentation]  # one polygon that is not in a list
+        polygons = [np.asarray(part, dtype=float).ravel() for part in segmentation or ()]
+    except (TypeError, ValueError):
+        raise RadiosslError(f"{where}: an outline that is not of numbers; expected polygons x, y, x, y, ...") from None
+    for polygon in polygons:
+        if len(polygon) % 2:
+            raise RadiosslError(f"{where}: a polygon of {len(polygon)} numbers; expected pairs of x and y")
+        if not (np.abs(polygon) < _FARTHEST_PX).all():
+            raise RadiosslError(f"{where}: a polygon with a corner at no pixel or {_FARTHEST_PX:,.0f} pixels away")
+    kept = [polygon.tolist() for polygon in polygons if len(polygon) >= 6]  # some tools leave points and lines behind
+    return coco.merge(coco.frPyObjects(kept, *shape)) if kept else None
+
+
+def _rectangle(bbox: Sequence[float] | None, shape: tuple[int, int], where: str) -> dict[str, Any]:
+    if bbox is None:
+        raise RadiosslError(f"{where}: has no outline; expected 'segmentation' with polygons or a run-length encoding")
+    left, top, width, height = bbox
+    if width < 0 or height < 0:
+        raise RadiosslError(f"{where}: a box of {width:g} x {height:g} pixels; expected x, y, width and height")
+    corners = [left, top, left + width, top, left + width, top + height, left, top + height]
+    pixels = _outline([corners], shape, where)
+    assert pixels is not None  # of four corners
+    return pixels
+
+
+def _run_lengths(encoded: dict[str, Any], shape: tuple[int, int], where: str) -> dict[str, Any]:
+    """A run-length encoding, compressed; pycocotools does not notice one that does not fill its image."""
+    from pycocotools import mask as coco
+
+    size, counts = encoded.get("size"), encoded.get("counts")
+    if not isinstance(size, list) or not isinstance(counts, (list, str)):
+        raise RadiosslError(f"{where}: has no outline; expected 'size' and 'counts' in its run-length encoding")
+    if tuple(size) != shape:
+        raise RadiosslError(f"{where}: a mask of {size} pixels in an image of {list(shape)}")
+    try:
+        runs = np.array(counts, dtype=float) if isinstance(counts, list) else _decompressed(counts)
+        whole = runs.ndim == 1 and bool(((runs >= 0) & (runs % 1 == 0)).all())
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
+        raise RadiosslError(f"{where}: a damaged run-length encoding; expected whole numbers of pixels")
+    if runs.sum() != shape[0] * shape[1]:
+        raise RadiosslError(
+            f"{where}: run lengths of {runs.sum():.0f} pixels in an image of {shape[0] * shape[1]}; it is damaged or"
+            " of another image"
+        )
+    return coco.frPyObjects({"size": list(shape), "counts": runs.astype(np.uint32).tolist()}, *shape)
+
+
+def _decompressed(counts: str) -> NDArray[np.int64]:
+    """The runs in COCO's compressed text: digits of 5 bits, the lowest first; from the fourth run on a difference."""
+    digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
+    last = digits & 32 == 0
+    if not len(digits) or not last[-1] or digits.min() < 0 or digits.max() > 63:
+        raise ValueError("not a number")
+    begin = np.concatenate([[0], np.flatnonzero(last)[:-1] + 1])
+    place = np.arange(len(digits)) - np.repeat(begin, np.diff([*begin, len(digits)]))
+    if place.max() > 10:
+        raise ValueError("a number of too many digits")
+    runs = np.add.reduceat((digits & 31) << 5 * place, begin)
+    runs -= np.where(digits[last] & 16, 1 << 5 * (place[last] + 1), 0)  # negative
+    for parity in (1, 2):
+        runs[parity::2] = np.cumsum(runs[parity::2])
+    return runs
 
 
 def draw_images(annotations: Annotations, fraction: float, balanced: bool, seed: int) -> Annotations:
@@ -174,19 +306,27 @@ def draw_images(annotations: Annotations, fraction: float, balanced: bool, seed:
     Raises
     ------
     RadiosslError
-        If the fraction is out of range.
+        If the fraction is out of range, or no object is annotated in the images drawn.
     """
     if not 0 < fraction <= 1:
         raise RadiosslError(f"--fraction {fraction:g}: expected more than 0 and at most 1")
+    counts = annotations.counts()
+    if not any(counts.values()):
+        raise RadiosslError(f"{annotations.path}: annotates no object; there is nothing to learn from")
     if fraction == 1:
         return annotations
     rng = np.random.default_rng(seed)
     weights = np.ones(len(annotations.images))
     if balanced:
-        counts = annotations.counts()
         for row, image in enumerate(annotations.images):
             rarity = [1 / counts[known.category] for known in image.objects if not known.crowd]
             weights[row] = np.mean(rarity) if rarity else 1 / max(counts.values())
     # Efraimidis & Spirakis 2006: sorting by these keys draws one by one without replacement.
     order = np.argsort(-(rng.random(len(weights)) ** (weights.max() / weights)), kind="stable")
-    return annotations.select(np.sort(order[: max(1, round(fraction * len(weights)))]))
+    drawn = annotations.select(np.sort(order[: max(1, round(fraction * len(weights)))]).tolist())
+    if not any(drawn.counts().values()):
+        raise RadiosslError(
+            f"--fraction {fraction:g}: no object in the {len(drawn.images)} images drawn from {annotations.path};"
+            " take more of them, or another --seed"
+        )
+    return drawn

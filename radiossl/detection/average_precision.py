@@ -58,29 +58,28 @@ def average_precision(
     numbers = {name: number for number, name in enumerate(annotations.classes, start=1)}
     truth: list[dict[str, Any]] = []
     said: list[dict[str, Any]] = []
-    for image, objects in zip(annotations.images, found, strict=True):
-        for row, known in enumerate(image.objects):
-            encoded = image.encoded(row)
+    for place, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
+        for known in image.objects:
             truth.append(
                 {
                     "id": len(truth) + 1,
-                    "image_id": image.image_id,
+                    "image_id": place,
                     "category_id": numbers[known.category],
-                    "segmentation": encoded,
-                    "bbox": coco.toBbox(encoded).tolist(),
-                    "area": float(coco.area(encoded)),
+                    "segmentation": known.pixels,
+                    "bbox": coco.toBbox(known.pixels).tolist(),
+                    "area": float(coco.area(known.pixels)),
                     "iscrowd": int(known.crowd),
                 }
             )
         for item in objects:
-            place = {
-                "image_id": image.image_id,
+            where = {
+                "image_id": place,
                 "segmentation": item.encoded(image.shape),
                 "bbox": [item.x0, item.y0, item.mask.shape[1], item.mask.shape[0]],
             }
             scores = {item.label: item.source_score} if one_class else item.probabilities
             said += [
-                place | {"category_id": numbers[name], "score": value}
+                where | {"category_id": numbers[name], "score": value}
                 for name, value in scores.items()
                 if name in numbers and value >= LEAST_SCORE
             ]
@@ -113,7 +112,7 @@ def _index(annotations: Annotations, truth: list[dict[str, Any]]) -> Any:
     indexed = COCO()
     indexed.dataset = {
         "info": {},
-        "images": [{"id": i.image_id, "height": i.shape[0], "width": i.shape[1]} for i in annotations.images],
+        "images": [{"id": n, "height": i.shape[0], "width": i.shape[1]} for n, i in enumerate(annotations.images)],
         "annotations": truth,
         "categories": [{"id": n, "name": name} for n, name in enumerate(annotations.classes, start=1)],
     }

@@ -158,7 +158,7 @@ def binned(judgements: Sequence[Judgement]) -> dict[str, pd.DataFrame]:
     first = judgements[0]
     source, annotations = first.source, first.source.annotations
     true = [
-        [image.mask(row) for row in first.matches.true_row[first.matches.true_image == number]]
+        [image.objects[row].mask for row in first.matches.true_row[first.matches.true_image == number]]
         for number, image in enumerate(annotations.images)
     ]
     of_true = properties(source, true)

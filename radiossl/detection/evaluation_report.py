@@ -198,8 +198,8 @@ def draw_examples(one: Judgement, out: str | os.PathLike[str]) -> None:
         image = images[number]
         axes = figure.add_subplot(rows, per_line, place + 1)
         axes.imshow(as_rgb(one.source.planes(image)[0], how="asinh", colour_map="gray_r"), origin="lower")
-        for number_of in range(len(image.objects)):
-            lines, columns = np.nonzero(image.mask(number_of))
+        for known in image.objects:
+            lines, columns = np.nonzero(known.mask)
             corner = (columns.min() - 0.5 - _ROOM_PX, lines.min() - 0.5 - _ROOM_PX)
             width, height = (float(np.ptp(places)) + 1 + 2 * _ROOM_PX for places in (columns, lines))
             axes.add_patch(

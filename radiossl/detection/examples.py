@@ -116,7 +116,7 @@ def load_examples(source: Source, preprocessing: FieldPreprocessing, classes: tu
         prepared = preprocessing.prepare(planes).clamp_(-_HALF_MAX, _HALF_MAX).half()
         frame = Frame(image.shape, preprocessing.preprocessing.size)
         known = [row for row, item in enumerate(image.objects) if item.category in numbers and not item.crowd]
-        masks = [run_lengths(frame.mask_to_network(image.mask(row))) for row in known]
+        masks = [run_lengths(frame.mask_to_network(image.objects[row].mask)) for row in known]
         labels = torch.tensor([numbers[image.objects[row].category] for row in known], dtype=torch.int64)
         return prepared, preprocessing.contrast_limits(planes) if zscale else torch.empty(0), labels, masks
 

@@ -89,7 +89,7 @@ def match(
         shared = np.zeros((len(mine), len(known)))
         if mine and known:
             flags = [int(image.objects[row].crowd) for row in known]
-            shared = np.asarray(coco.iou(masks, [image.encoded(row) for row in known], flags))
+            shared = np.asarray(coco.iou(masks, [image.objects[row].pixels for row in known], flags))
         left = np.ones(len(true), dtype=bool)
         for place, row in enumerate(mine):
             open_overlaps = np.where(left, shared[place, : len(true)], -1.0)

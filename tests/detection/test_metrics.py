@@ -8,6 +8,7 @@ import pytest
 from radiossl.detection.annotations import AnnotatedImage, Annotations, TrueObject
 from radiossl.detection.average_precision import average_precision
 from radiossl.detection.metrics import SOURCE, binned_table, class_table, match, scores
+from radiossl.detection.objects import run_lengths
 from radiossl.survey.mosaic import Box
 
 from .test_objects import thing
@@ -16,7 +17,9 @@ SHAPE = (60, 60)
 
 
 def rectangle(x, y, width, height):
-    return [[x, y, x + width, y, x + width, y + height, x, y + height]]
+    mask = np.zeros(SHAPE, bool)
+    mask[y : y + height, x : x + width] = True
+    return run_lengths(mask)
 
 
 def truth(*images, classes=("R", "FR-II", "spurious")):
@@ -43,7 +46,7 @@ def test_matching_is_that_of_a_slow_loop():
             for _, box in boxes
         ]
         result = match(known, [said], ["R"])
-        left = {row: known.images[0].mask(row) for row in range(4)}
+        left = {row: known.images[0].objects[row].mask for row in range(4)}
         hits = {}
         order = sorted((n for n in range(4) if said[n].score >= 0.5), key=lambda n: -said[n].score)
         for number in order:
