@@ -24,6 +24,11 @@ def uniform(n: int, bounds: Range, generator: torch.Generator | None) -> Tensor:
     return low + (high - low) * torch.rand(n, generator=generator)
 
 
+def log_uniform(n: int, bounds: Range, generator: torch.Generator | None) -> Tensor:
+    """Draw n numbers from `bounds`, both above 0, whose logarithms are uniform."""
+    return uniform(n, (math.log(bounds[0]), math.log(bounds[1])), generator).exp()
+
+
 def chance(n: int, probability: float, generator: torch.Generator | None) -> Tensor:
     """Draw n booleans, true with `probability`."""
     return torch.rand(n, generator=generator) < probability
@@ -212,7 +217,8 @@ class RandomBeam(RandomGaussianBlur):
     """Blur to the resolution of another telescope: a beam of a random width relative to the source's box.
 
     The width belongs to the sky, not to the view: a view that shows half of the box is blurred over twice as many of
-    its pixels. It acts on brightness as it was measured, before any stretch.
+    its pixels. It acts on brightness in units of the noise, before any stretch, and leaves it in units of the noise
+    that the blurred image has: noise falls with the beam's width, taken to be `NOISE_PX` pixels of the image at first.
 
     Parameters
     ----------
@@ -228,21 +234,39 @@ class RandomBeam(RandomGaussianBlur):
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw the parameters of n images; ``sigma`` is in units of the box's side until `in_pixels`."""
-        fwhm = uniform(n, (math.log(self.fwhm[0]), math.log(self.fwhm[1])), generator).exp()
-        return {"selected": chance(n, self.probability, generator), "sigma": fwhm / FWHM_PER_SIGMA}
+        sigma = log_uniform(n, self.fwhm, generator) / FWHM_PER_SIGMA
+        return {"selected": chance(n, self.probability, generator), "sigma": sigma}
 
     @staticmethod
-    def in_pixels(parameters: dict[str, Tensor], box_pixels: Tensor) -> dict[str, Tensor]:
-        """Return parameters whose ``sigma`` is in pixels of views in which the box has `box_pixels` of them, (n,)."""
-        return parameters | {"sigma": (parameters["sigma"] * box_pixels).clamp_min(_LEAST_SIGMA).float()}
+    def in_pixels(parameters: dict[str, Tensor], box_pixels: Tensor, per_pixel: Tensor) -> dict[str, Tensor]:
+        """Return parameters in pixels of views.
+
+        Parameters
+        ----------
+        parameters
+            From `draw`.
+        box_pixels
+            Side of the box in pixels of the view, shape (n,).
+        per_pixel
+            Pixels of the view for one of the image, shape (n,).
+        """
+        sigma = (parameters["sigma"] * box_pixels).clamp_min(_LEAST_SIGMA)
+        signal = torch.hypot(torch.ones(()).double(), FWHM_PER_SIGMA * sigma / (NOISE_PX * per_pixel))
+        return parameters | {"sigma": sigma.float(), "signal": signal.float()}
+
+    def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
+        return super().change(images, parameters) * _column(parameters["signal"], images)
 
     def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:  # noqa: D102
         radius = min(math.ceil(5 * parameters["sigma"]), min(image.shape[-2:]) - 1)
         kernels.blur(image.numpy(), self._taps(radius, torch.tensor([parameters["sigma"]]))[0].numpy())
+        image *= parameters["signal"]
 
 
 #: Full width at half maximum of a Gaussian of unit standard deviation.
 FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
+#: Pixels over which the noise of an image is correlated: a beam is commonly sampled by three (FIRST: 5.4" by 1.8").
+NOISE_PX = 3.0
 #: A narrower blur does nothing, and would divide by zero.
 _LEAST_SIGMA = 0.05
 #: Wider than any view, so that the view's own side bounds the kernel.

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radiossl.images import kernels
-from radiossl.images.augment import Range, chance, has_kernels, uniform
+from radiossl.images.augment import Range, chance, has_kernels, log_uniform, uniform
 
 Rotation = Literal["none", "right-angle", "any"]
 
@@ -92,9 +92,8 @@ class RandomGeometry(nn.Module):
     def _draw_crop(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         if self.crop_area is not None:
             # As in torchvision, the first of ten shapes that fits; the whole field if none does.
-            low, high = self.crop_ratio
             area = uniform(10 * n, self.crop_area, generator).view(10, n)
-            ratio = uniform(10 * n, (math.log(low), math.log(high)), generator).exp().view(10, n)
+            ratio = log_uniform(10 * n, self.crop_ratio, generator).view(10, n)
             shapes = torch.stack([(area / ratio).sqrt(), (area * ratio).sqrt()])  # (2, 10, n)
             fits = (shapes <= 1.0).all(dim=0)
             height, width = torch.where(fits, shapes, 1.0)[:, fits.long().argmax(dim=0), torch.arange(n)]
@@ -104,10 +103,9 @@ class RandomGeometry(nn.Module):
         return {"height": height, "width": width, "top": top, "left": left}
 
     def _draw_zoom(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
-        low, high = self.zoom or (1.0, 1.0)
         right, down = self.shift * (2 * torch.rand(2, n, generator=generator) - 1)
         return {
-            "zoom": uniform(n, (math.log(low), math.log(high)), generator).exp(),
+            "zoom": log_uniform(n, self.zoom or (1.0, 1.0), generator),
             "wide": torch.where(chance(n, self.wide, generator), torch.rand(n, generator=generator), -1.0),
             "right": right,
             "down": down,

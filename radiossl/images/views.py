@@ -21,6 +21,7 @@ from radiossl.images.augment import (
     RandomNoise,
     RandomThresholding,
     Range,
+    log_uniform,
     uniform,
 )
 from radiossl.images.geometry import RandomGeometry
@@ -52,7 +53,8 @@ class Augmentation(_Section):
     mask_radius, mask_probability
         See `RandomCircularMask`.
     floor_sigma
-        Range of the noise floor of each view in units of the rms; mode ``floor-stretch`` only.
+        Range of the noise floor of each view in units of the rms, log-uniform; mode ``floor-stretch`` only. Where a
+        source fills its cutout, the rms at embedding is partly the source's own: so up to several times the usual one.
     log_gain, log_gamma
         The gain and the power of a view, of an image in [0, 1], are exp(U(-x, x)).
     """
@@ -87,11 +89,11 @@ class Augmentation(_Section):
     log_gain: float = Field(default=0.0, ge=0)
     log_gamma: float = Field(default=0.0, ge=0)
 
-    @field_validator("zoom", "beam_fwhm")
+    @field_validator("zoom", "beam_fwhm", "floor_sigma")
     @classmethod
     def _ratios(cls, bounds: Range | None) -> Range | None:
         if bounds is not None and not 0 < bounds[0] <= bounds[1]:
-            raise ValueError(f"expected two ratios above 0, the smaller first, not {list(bounds)}")
+            raise ValueError(f"expected two numbers above 0, the smaller first, not {list(bounds)}")
         return bounds
 
 
@@ -249,7 +251,7 @@ class ViewMaker:
         finish: dict[str, Tensor] = {}
         if self.preprocessing.mode == "floor-stretch":
             floor = self.preprocessing.floor_sigma
-            finish["floor"] = uniform(n, a.floor_sigma or (floor, floor), generator)
+            finish["floor"] = log_uniform(n, a.floor_sigma, generator) if a.floor_sigma else torch.full((n,), floor)
         for name, strength in (("gain", a.log_gain), ("gamma", a.log_gamma)):
             if strength:
                 finish[name] = uniform(n, (-strength, strength), generator).exp()
@@ -302,7 +304,8 @@ class ViewMaker:
             if isinstance(step, RandomBeam):
                 zoomed = self.augmentation.zoom is not None
                 sides = self.geometry.sides(fields, boxes, draw["geometry"]) if zoomed else fields
-                parameters = step.in_pixels(parameters, boxes / sides * self.preprocessing.size)
+                per_pixel = self.preprocessing.size / sides
+                parameters = step.in_pixels(parameters, boxes * per_pixel, per_pixel)
             images = step.apply_(images, parameters)
         if "finish" in draw:
             images = self.preprocessing.finish(images, **{k: v.to(images.device) for k, v in draw["finish"].items()})

@@ -400,5 +400,5 @@ def test_zoomed_views_and_beams_do_not_depend_on_how_a_batch_is_cut_up_or_padded
 
 @pytest.mark.parametrize("wrong", [{"zoom": (0.0, 1.5)}, {"zoom": (1.5, 0.6)}, {"beam_fwhm": (-0.1, 0.2)}])
 def test_ratios_are_above_zero_and_in_order(wrong):
-    with pytest.raises(ValidationError, match="two ratios above 0"):
+    with pytest.raises(ValidationError, match="two numbers above 0"):
         Augmentation(**wrong)
