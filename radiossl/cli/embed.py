@@ -9,8 +9,7 @@ import typer
 
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.cluster import Scheduler
-from radiossl.cli.options import Device
-from radiossl.io.errors import RadiosslError
+from radiossl.cli.options import BoxSize, Device, Mosaics
 
 if TYPE_CHECKING:
     from radiossl.features.parts import Embedded
@@ -20,9 +19,14 @@ def embed(
     weights: Annotated[Path, typer.Argument(help="Backbone folder.")],
     images: Annotated[
         list[Path],
-        typer.Argument(help="Cutout stores; or FITS, NPY or picture files, folders of them, patterns."),
+        typer.Argument(
+            help="Cutout stores; FITS, NPY or picture files, folders of them, patterns, a table that names files; or"
+            " with --mosaics a catalogue."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Parquet file to write, or with --partitioned a folder of such.")],
+    mosaics: Mosaics = None,
+    size: BoxSize = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 128,
     tta: Tta = None,
     field: Field = None,
@@ -42,17 +46,13 @@ def embed(
 
     A run that was interrupted is completed by the same command; one that was not does nothing again.
     """
-    from radiossl.features.image_files import is_store
     from radiossl.features.parts import write_features
-    from radiossl.store.store import open_store
     from radiossl.weights.backbone import load_backbone
 
-    folders = [path for path in images if is_store(path)]
-    if folders and len(folders) < len(images):
-        raise RadiosslError("give either cutout stores or image files, not both")
-    source = open_store(*folders) if folders else images
     backbone = adapt(load_backbone(weights, device), tta, field, readout, whiten)
-    done = write_features(backbone, source, out, batch_size, partitioned, workers, scheduler, bfloat16)
+    done = write_features(
+        backbone, images, out, batch_size, partitioned, workers, scheduler, bfloat16, mosaics, size=size
+    )
     typer.echo(_summary(out, done))
 
 

@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from radiossl.cli.options import Seed
-from radiossl.cli.pixels import Store, feature_pixels
+from radiossl.cli.pixels import Store, feature_pixels, table_of
 from radiossl.io.errors import RadiosslError
 
 
 def explore(
-    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
+    features: Annotated[
+        Path, typer.Argument(help="Feature table from radiossl embed; or images, which are embedded first.")
+    ],
     store: Store = None,
     weights: Annotated[Path | None, typer.Option(help="Backbone of the features, to search for images.")] = None,
     map_folder: Annotated[
@@ -37,6 +39,7 @@ def explore(
     """Open a web page with a map, neighbours, search by image, anomalies to rate and selections. Ctrl-C ends it."""
     from radiossl.explorer.session import Files
 
+    features = table_of(features, weights)
     pixels = feature_pixels(features, store)
     files = Files(features, weights, map_folder, ratings, labels, scores, who, seed)
     if export is not None:

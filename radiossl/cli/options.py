@@ -5,6 +5,7 @@ The default stands with the command: ``seed: Seed = 0``, ``device: Device = "aut
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,4 +35,12 @@ Delimiter = Annotated[
 Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a text file, such as latin-1.")]
 TableOption = Annotated[
     str | None, typer.Option("--table", help="Which table of a FITS file or VOTable, by name or number.")
+]
+Mosaics = Annotated[
+    list[Path] | None,
+    typer.Option("--mosaics", help="FITS files, folders or patterns that show the sources of a catalogue; repeatable."),
+]
+BoxSize = Annotated[
+    int | None,
+    typer.Option("--size", min=1, help="With --mosaics: side of the boxes in pixels (default: 1.5 extents)."),
 ]

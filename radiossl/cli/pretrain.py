@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.options import Device, Label, Seed, set_option
+from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError
 
 Recipe = Annotated[str, typer.Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
-Data = Annotated[list[Path], typer.Option("--data", help="Cutout store; give it again to join several.")]
+Data = Annotated[
+    list[Path],
+    typer.Option("--data", help="Cutout store, or folder or pattern of images; give it again to join several."),
+]
 Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
 ImageSize = Annotated[int | None, typer.Option(min=8, help="Side of the backbone's images in pixels.")]
 
@@ -20,6 +23,8 @@ def pretrain(
     recipe: Recipe,
     data: Data,
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    mosaics: Mosaics = None,
+    size: BoxSize = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
     image_size: ImageSize = None,
@@ -80,6 +85,8 @@ def pretrain(
                 stages,
                 data,
                 out,
+                mosaics=mosaics,
+                size=size,
                 init=init,
                 resume=resume,
                 device=device,

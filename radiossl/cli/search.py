@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from radiossl.datasets.image_files import ImageFiles
     from radiossl.similarity.search import Query, SimilarityIndex
 
 
@@ -59,7 +60,7 @@ def search(
     searches = [Found(*pair) for pair in zip(queries, frames, strict=True)]
     if all(frame.empty for frame in frames):
         raise RadiosslError("nothing was found: besides the query there is no cutout to search in")
-    pixels = pixel_store(index.metadata, store)
+    pixels = pixel_store(index.metadata, store) or _files(index)
     field_px = index.metadata.get("preprocessing", {}).get("field_px")
     report = write_search_results(searches, pixels, out, field_px, label, table_format)
     for found in searches:
@@ -67,6 +68,17 @@ def search(
             typer.echo(f"{found.query.name}: {found.query.note}")
     best = next(frame for frame in frames if len(frame)).iloc[0]
     typer.echo(f"{report}: best match {best.cutout_id}, similarity {best.similarity:.3f}")
+
+
+def _files(index: SimilarityIndex) -> ImageFiles | None:
+    """The image files that the features were made of, if they still are where they were."""
+    import pyarrow as pa
+
+    from radiossl.datasets.image_files import ImageFiles
+
+    if "file" not in index.columns.column_names:
+        return None
+    return ImageFiles.from_features(pa.table({name: index.columns.column(name) for name in ("cutout_id", "file")}))
 
 
 def _query(index: SimilarityIndex, text: str, weights: Path | None) -> Query:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.features.image_files import file_columns, find_images, is_store
+from radiossl.datasets.image_sources import find_images
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
-from radiossl.store.store import CutoutStore, open_store
+from radiossl.store.store import CutoutStore
 from radiossl.survey.image_file import read_image
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.health import check_features
 from radiossl.weights.readout import embedding_from
+
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
 
 
 @torch.inference_mode()
@@ -74,49 +77,63 @@ def preprocessed(
 
 def embed(
     weights: Backbone | str | os.PathLike[str],
-    images: CutoutStore | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    images: Images,
     batch_size: int = 128,
     device: str = "auto",
+    mosaics: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> FeatureTable:
-    """Make the feature table of a cutout store or of image files in memory.
+    """Make the feature table of whatever holds images, in memory.
 
     For a table on disk, in parts by any number of processes, see `radiossl.features.parts.write_features`.
 
     Parameters
     ----------
     weights
-        A backbone or the folder of one.
+        A backbone, its folder or the name of a released one.
     images
-        A `CutoutStore`, the folder of one, or FITS, NPY or picture files: paths, folders and patterns such as
-        ``"cutouts/*.fits"``.
+        Cutout stores, image files, folders and patterns of them, arrays, tables that name files, or a catalogue beside
+        `mosaics`; see `radiossl.open_images`.
     batch_size
         Images at a time.
     device
-        Where to compute, if `weights` is a folder.
+        Where to compute, if `weights` is a folder: auto, cpu or cuda.
+    mosaics
+        FITS files, folders of them or patterns, from which the sources of a catalogue are cut.
+    options
+        See `radiossl.open_images`, such as ``size``, the side in pixels of boxes around catalogued sources.
 
     Returns
     -------
     FeatureTable
-        With the store's columns; for files those of `radiossl.features.image_files.file_columns`: `cutout_id`, `file`
-        and, of FITS images, position, pixel scale and beam.
+        With the columns of the store; for files `cutout_id`, `file`, those of the table that names them and, where
+        they are known, position, pixel scale, unit and beam.
 
     Raises
     ------
     RadiosslError
         If the weights, the store or a file cannot be read.
+
+    See Also
+    --------
+    radiossl.write_features : the same as a file, for any number of images.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from radiossl.weights.architecture import Architecture
+    >>> backbone = Backbone.random(Architecture(), Preprocessing(size=32), seed=0)
+    >>> embed(backbone, np.random.default_rng(0).normal(size=(3, 40, 40))).features.shape
+    (3, 512)
     """
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights, device)
-    if isinstance(images, (str, os.PathLike)):
-        images = open_store(images) if is_store(images) else [images]
-    if isinstance(images, CutoutStore):
+    found = find_images(images, mosaics, **options)
+    if isinstance(found, CutoutStore):
         return FeatureTable(
-            images.table, embed_store(backbone, images, batch_size), table_metadata(backbone, images.paths)
+            found.table, embed_store(backbone, found, batch_size), table_metadata(backbone, found.paths)
         )
-    files = find_images(images)
-    if not files:
-        raise RadiosslError("no image to embed was given")
-    features = np.stack([features_of_file(backbone, path) for path in track(files, "embedding")])
-    return FeatureTable(file_columns(files), features, table_metadata(backbone))
+    features = np.stack([features_of_file(backbone, path) for path in track(found.paths, "embedding")])
+    return FeatureTable(found.table(), features, table_metadata(backbone))
 
 
 def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str, Any]:

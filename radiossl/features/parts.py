@@ -7,17 +7,19 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
+from radiossl.datasets.image_files import ImageFiles
+from radiossl.datasets.image_sources import find_images, open_images
 from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.image_files import file_columns, find_images
 from radiossl.features.table import FeatureTable, part_name, regrouped
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file, remove_strays
@@ -28,6 +30,9 @@ from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.health import check_features
 from radiossl.weights.readout import Embedding
+
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
 
 #: Parts are as large as makes so many of them, within the limits below: some for every worker, none too small.
 _PARTS = 512
@@ -64,9 +69,7 @@ class _Work:
     weights: str
     preprocessing: str
     embedding: str
-    stores: tuple[str, ...]
-    files: tuple[str, ...]
-    names: tuple[str, ...]
+    images: tuple[str, ...] | ImageFiles
     batch_size: int
     device: str
     bfloat16: bool
@@ -81,9 +84,10 @@ class _Opened:
         embedding = Embedding.model_validate_json(work.embedding)
         adapted = backbone.adapted(**json.loads(work.preprocessing))
         self.backbone = adapted.with_readout(embedding.readout or "last", embedding.whiten or 0)
-        self.store = open_store(*work.stores) if work.stores else None
-        self.columns: pa.Table = file_columns(work.names) if self.store is None else self.store.table
-        self.metadata = table_metadata(self.backbone, [Path(path) for path in work.stores])
+        self.images = work.images if isinstance(work.images, ImageFiles) else open_store(*work.images)
+        self.columns: pa.Table = self.images.table() if isinstance(self.images, ImageFiles) else self.images.table
+        stores = () if isinstance(self.images, ImageFiles) else self.images.paths
+        self.metadata = table_metadata(self.backbone, stores)
         if work.bfloat16:
             self.metadata["precision"] = "bfloat16"
 
@@ -94,7 +98,7 @@ class _Opened:
         # The columns hold shapes and statistics of the pixels, which stand for the pixels themselves.
         with pa.ipc.new_stream(pa.PythonFile(_Sink(digest.update), "w"), self.columns.schema) as stream:
             stream.write_table(self.columns.combine_chunks())
-        for path in self.work.files:
+        for path in self.images.paths if isinstance(self.images, ImageFiles) else ():
             file = existing_file(path).stat()
             digest.update(f"{file.st_size} {file.st_mtime_ns}".encode())
         return digest.hexdigest()
@@ -109,16 +113,16 @@ class _Opened:
     def part(self, start: int, stop: int) -> FeatureTable:
         """Make the features of these rows."""
         features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
-        step = self.work.batch_size if self.store is not None else 1  # files may be as large as mosaics
-        # Images of files are few as a rule, and each is a pass of its own.
-        network = self.network if self.store is not None or self.work.bfloat16 else None
-        for first in range(start, stop, step):
-            rows = np.arange(first, min(first + step, stop))
-            if self.store is None:
-                features[rows - start] = features_of_file(self.backbone, self.work.files[first], network)
-            else:
-                images = preprocessed(self.backbone.config.preprocessing, self.store, rows, self.backbone.device)
-                features[rows - start] = self.backbone(images, network).cpu().numpy()
+        if isinstance(self.images, ImageFiles):
+            # Files may be as large as mosaics, and are few as a rule: each is a pass of its own.
+            network = self.network if self.work.bfloat16 else None
+            for row, path in enumerate(self.images.paths[start:stop]):
+                features[row] = features_of_file(self.backbone, path, network)
+        else:
+            for first in range(start, stop, self.work.batch_size):
+                rows = np.arange(first, min(first + self.work.batch_size, stop))
+                images = preprocessed(self.backbone.config.preprocessing, self.images, rows, self.backbone.device)
+                features[rows - start] = self.backbone(images, self.network).cpu().numpy()
         columns = self.columns.slice(start, stop - start)
         check_features(features, self.backbone.name, columns.column("cutout_id").to_pylist())
         return FeatureTable(columns, features, self.metadata | {"identity": self.identity})
@@ -143,24 +147,28 @@ class _Sink:
 
 def write_features(
     backbone: Backbone,
-    images: CutoutStore | Sequence[str | os.PathLike[str]],
+    images: Images,
     out: str | os.PathLike[str],
     batch_size: int = 128,
     partitioned: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
     bfloat16: bool = False,
+    mosaics: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
+    **options: Any,
 ) -> Embedded:
-    """Write the feature table of whole cutout stores or of image files; complete it if the same call was interrupted.
+    """Write the feature table of whatever holds images; complete it if the same call was interrupted.
 
-    Memory does not grow with the table. Finished parts wait in a hidden folder beside `out` for the others.
+    Memory does not grow with the table. Finished parts wait in a hidden folder beside `out` for the others. Arrays and
+    what is cut from mosaics are kept as a cutout store beside `out`, with the ending ``.images``.
 
     Parameters
     ----------
     backbone
         Loaded from its folder, whose weights every process reads; it may be adapted.
     images
-        What `open_store` has opened, or paths of FITS, NPY or picture files.
+        Cutout stores, image files, folders and patterns of them, arrays, tables that name files, or a catalogue beside
+        `mosaics`; see `radiossl.open_images`.
     out
         Parquet file to write, or the folder of a partitioned table. An older table in that file is replaced, unless it
         is the very same: then nothing is done.
@@ -172,6 +180,10 @@ def write_features(
         Who makes them; see `write_parts`.
     bfloat16
         Compute in that precision; the table's metadata says so.
+    mosaics
+        FITS files, folders of them or patterns, from which the sources of a catalogue are cut.
+    options
+        See `radiossl.open_images`, such as ``size``, the side in pixels of boxes around catalogued sources.
 
     Raises
     ------
@@ -181,16 +193,21 @@ def write_features(
     out = Path(out)
     if not backbone.sha256:
         raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")
-    names = () if isinstance(images, CutoutStore) else tuple(find_images(images))
-    if isinstance(images, CutoutStore) and len(images) != len(open_store(*images.paths)):
-        raise RadiosslError("a part of a store cannot be embedded by itself; `radiossl store filter` makes it a store")
+    kept = out.with_name(f"{out.stem}.images")
+    found = find_images(images, mosaics, out=kept, **options)
+    if isinstance(found, CutoutStore):
+        found = found if found.paths else open_images(found, out=kept)
+        if len(found) != len(open_store(*found.paths)):
+            raise RadiosslError(
+                "a part of a store cannot be embedded by itself; `radiossl store filter` makes it a store"
+            )
+    else:
+        found = replace(found, paths=tuple(path.absolute() for path in found.paths))
     work = _Work(
         weights=str(Path(backbone.name).absolute()),
         preprocessing=backbone.config.preprocessing.model_dump_json(),
         embedding=backbone.config.embedding.model_dump_json(),
-        stores=tuple(str(path.resolve()) for path in images.paths) if isinstance(images, CutoutStore) else (),
-        files=tuple(str(Path(path).absolute()) for path in names),
-        names=names,
+        images=found if isinstance(found, ImageFiles) else tuple(str(path.resolve()) for path in found.paths),
         batch_size=batch_size,
         device=str(backbone.device),
         bfloat16=bfloat16,
@@ -215,7 +232,7 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
             shutil.rmtree(other)
     parts = [(folder / part_name(number, len(ranges)), rows) for number, rows in enumerate(ranges)]
     missing = sum(not file.exists() for file, _ in parts)
-    _held[work, identity] = opened  # for what this process makes itself
+    _held[identity] = opened  # for what this process makes itself
     try:
         write_parts(parts, partial(_write_part, work=work, identity=identity), "embedding", workers, scheduler)
     finally:
@@ -253,12 +270,12 @@ def _write_part(file: Path, rows: tuple[int, int], work: _Work, identity: str) -
 
 
 #: What this process has opened, for the one table that it works on.
-_held: dict[tuple[_Work, str], _Opened] = {}
+_held: dict[str, _Opened] = {}
 
 
 def _opened(work: _Work, identity: str) -> _Opened:
     """Open backbone and images once in a process, and anew when they have become others."""
-    if (work, identity) not in _held:
+    if identity not in _held:
         opened = _Opened(work)
         if opened.identity != identity:
             raise RadiosslError(
@@ -266,8 +283,8 @@ def _opened(work: _Work, identity: str) -> _Opened:
                 " or has another version of radiossl"
             )
         _held.clear()
-        _held[work, identity] = opened
-    return _held[work, identity]
+        _held[identity] = opened
+    return _held[identity]
 
 
 def _join(parts: FeatureFile, out: Path) -> None:

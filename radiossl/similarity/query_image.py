@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.features.image_files import image_place
+from radiossl.datasets.image_files import list_images
 from radiossl.io.errors import RadiosslError
-from radiossl.survey.image_file import read_image
 
 #: Pixel scales that differ by less are taken for the same: headers round them.
 SAME_SCALE = 0.02
@@ -53,11 +52,11 @@ def read_query_image(path: str | Path, pixel_scale_arcsec: float) -> QueryImage:
     RadiosslError
         If the file cannot be read, is blank, or would be of no useful size at that scale.
     """
-    pixels = read_image(path)
+    image = list_images(path).cutout(0)
+    pixels = image.pixels
     if not np.isfinite(pixels).any():
         raise RadiosslError(f"{path}: every pixel is blank")
-    place = image_place(path)
-    scale, ra, dec = place.pixel_scale_arcsec, place.ra_deg, place.dec_deg
+    scale, ra, dec = image.pixel_scale_arcsec, image.ra_deg, image.dec_deg
     factor = scale / pixel_scale_arcsec
     if not math.isfinite(factor) or abs(factor - 1) < SAME_SCALE:
         return QueryImage(pixels, ra, dec, "")

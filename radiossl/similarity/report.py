@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.other_formats import write_astropy
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
@@ -49,7 +50,7 @@ class Found:
 @writes_result_folder
 def write_search_results(
     searches: Sequence[Found],
-    store: CutoutStore | None,
+    store: CutoutStore | ImageFiles | None,
     out: str | os.PathLike[str],
     field_px: int | None = None,
     labels: str | None = None,
@@ -178,7 +179,7 @@ def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 def draw_neighbours(
     searches: Sequence[Found],
-    store: CutoutStore,
+    store: CutoutStore | ImageFiles,
     out: Path,
     field_px: int | None = None,
     labels: str | None = None,

@@ -101,7 +101,7 @@ def test_tables_that_do_not_fit_are_refused(tmp_path):
 
 def test_an_empty_folder_and_a_damaged_picture_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(RadiosslError, match="no image in there"):
+    with pytest.raises(RadiosslError, match="no image is in it"):
         import_set("images", tmp_path / "empty", tmp_path / "store")
     picture(tmp_path / "bad" / "a.png")
     (tmp_path / "bad" / "b.png").write_bytes(b"\x89PNG rubbish")

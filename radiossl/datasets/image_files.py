@@ -1,0 +1,411 @@
+"""Image files: which of them a path, a pattern or a table names, and where on the sky each is."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike
+from pydantic import Field
+
+from radiossl.datasets.published import Options
+from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
+from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
+from radiossl.store.cutout import Beam, Cutout
+from radiossl.store.schema import PARTIAL
+from radiossl.store.store import CutoutStore
+from radiossl.survey.catalogue import positions_in, without_clashes
+from radiossl.survey.image_file import FITS_SUFFIXES, PICTURE_SUFFIXES, read_image
+
+PathLike: TypeAlias = str | os.PathLike[str]
+
+IMAGE_SUFFIXES = (*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES)
+_TABLE_SUFFIXES = tuple(end for ends in ENDINGS.values() for end in ends if end not in (".fits", ".fit", ".fts"))
+#: Columns that name files; those after the first five may mean something else.
+_FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "name", "objid", "id")
+_SURE = 5
+#: Keys of a row under which its place goes; they are columns of every store.
+_SKY = ("ra_deg", "dec_deg", "pixel_scale_arcsec", "beam_major_arcsec", "beam_minor_arcsec", "beam_pa_deg")
+#: First folders of these names are splits, the classes lie below.
+_SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "valid", "test": "test"}
+
+
+class FolderOptions(Options):
+    """What image files do not say themselves.
+
+    Attributes
+    ----------
+    table
+        Table with one row per image, in any format that `read_table` takes; its columns become columns of the store,
+        and its positions, pixel sizes and beams are those of the images.
+        Without one, the subfolders are the classes, in column ``label``.
+    file_column
+        Column of the table with the name of the file, as it is below the folder, with or without ending; without it,
+        the first that is called file, filename, path, image, name, objid or id.
+    pixel_scale_arcsec
+        Of images that do not say so themselves.
+    unit
+        Brightness unit of images that do not say so themselves.
+    first_row
+        Whether the first row of a picture is the ``top`` of the sky, as pictures are usually made, or the ``bottom``,
+        as where the rows of a FITS array were written one after the other (MiraBest, CRUMB).
+    """
+
+    table: str | None = None
+    file_column: str | None = None
+    pixel_scale_arcsec: float | None = Field(default=None, gt=0)
+    unit: str = ""
+    first_row: Literal["top", "bottom"] = "top"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Image files to be read one by one.
+
+    Attributes
+    ----------
+    paths
+        The files.
+    names
+        What each is called in a store, such as its path below a folder.
+    ids
+        A name for each that no other has.
+    rows
+        Further columns of each, such as those of the table that lists them.
+    schema
+        Of the further columns.
+    options
+        What holds where neither a header nor a row says it.
+    remarks
+        What to know about the list, one sentence each.
+    """
+
+    paths: tuple[Path, ...]
+    names: tuple[str, ...]
+    ids: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    options: FolderOptions = field(default_factory=FolderOptions)
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def from_features(cls, columns: pa.Table) -> ImageFiles | None:
+        """Return the files that a feature table was made of; None if it was not, or some of them are gone."""
+        if "file" not in columns.column_names:
+            return None
+        ids, paths = columns.column("cutout_id").to_pylist(), columns.column("file").to_pylist()
+        if not all(isinstance(path, str) and Path(path).is_file() for path in paths):
+            return None
+        files = tuple(map(Path, paths))
+        return cls(files, tuple(file.name for file in files), tuple(ids), tuple({} for _ in files))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def cutout(self, index: int) -> Cutout:
+        """Read one of the files with its place on the sky, pixel size, unit and beam as far as they are known."""
+        path, row = self.paths[index], self.rows[index]
+        pixels = read_image(path)
+        if self.options.first_row == "bottom" and path.name.lower().endswith(PICTURE_SUFFIXES):
+            pixels = np.ascontiguousarray(pixels[::-1])
+        y, x = (np.array(pixels.shape) - 1) / 2
+        extra = {name: row.get(name) for name in self.schema.names}
+        facts = sky_facts(path, row, self.options)
+        return Cutout(self.ids[index], pixels, self.names[index], x=x, y=y, extra=extra, **facts)
+
+    def cutouts(self, start: int = 0, stop: int | None = None) -> Iterator[Cutout]:
+        """Read one file after the other."""
+        return map(self.cutout, range(len(self))[start:stop])
+
+    def table(self) -> pa.Table:
+        """Return what is known of the images before their pixels are read, one row per file.
+
+        Columns ``cutout_id``, ``file``, the further ones, and where any file knows it ``ra_deg``, ``dec_deg``,
+        ``pixel_scale_arcsec``, ``unit``, ``beam_major_arcsec``, ``beam_minor_arcsec`` and ``beam_pa_deg``.
+        """
+        facts = [sky_facts(path, row, self.options) for path, row in zip(self.paths, self.rows, strict=True)]
+        beams = [fact["beam"] for fact in facts]
+        sky: dict[str, Any] = {key: [fact[key] for fact in facts] for key in _SKY[:3]}
+        sky |= {
+            f"beam_{k}": [getattr(beam, k, None) for beam in beams] for k in ("major_arcsec", "minor_arcsec", "pa_deg")
+        }
+        columns = {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in sky.items()}
+        columns["unit"] = pa.array([fact["unit"] or None for fact in facts], pa.string())
+        own = {"cutout_id": pa.array(self.ids), "file": pa.array([str(path.absolute()) for path in self.paths])}
+        further = {one.name: pa.array([row.get(one.name) for row in self.rows], one.type) for one in self.schema}
+        return pa.table(
+            own | {name: known for name, known in columns.items() if known.null_count < len(self)} | further
+        )
+
+    def select_ids(self, ids: Sequence[str], *_: ArrayLike) -> CutoutStore:
+        """Read the images of these ids, in their order, as `CutoutStore.select_ids` does."""
+        place = {one: index for index, one in enumerate(self.ids)}
+        if missing := next((one for one in ids if one not in place), None):
+            raise RadiosslError(f"there is no image {missing!r}; give the store of the features (--store)")
+        return CutoutStore.from_cutouts([self.cutout(place[one]) for one in ids], self.schema)
+
+    def store(self) -> CutoutStore:
+        """Read all images into memory."""
+        return CutoutStore.from_cutouts(track(self.cutouts(), "reading images", total=len(self)), self.schema)
+
+
+def is_store(source: Any) -> bool:
+    """Return whether this is the folder of a cutout store, be it one that was interrupted while it was written."""
+    return isinstance(source, (str, os.PathLike)) and any(
+        (Path(source) / name).is_file() for name in ("store.json", PARTIAL)
+    )
+
+
+def list_images(source: Any, options: FolderOptions | None = None) -> ImageFiles:
+    """Return the image files that something names.
+
+    Parameters
+    ----------
+    source
+        An image file, a list of them, a folder, whose subfolders become the columns ``label`` and ``split``, a pattern,
+        or a table that names files, relative to itself or to the working folder, with or without their endings.
+    options
+        What the files do not say themselves; with `FolderOptions.table` those of a folder that the table names.
+
+    Raises
+    ------
+    RadiosslError
+        If there is none, or a file that is named is missing.
+
+    Examples
+    --------
+    >>> list_images("nowhere/*.fits")
+    Traceback (most recent call last):
+        ...
+    radiossl.io.errors.RadiosslError: nowhere/*.fits: no such file or folder
+    """
+    options = options or FolderOptions()
+    if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
+        if len(source) != 1:
+            return _listed([path for item in source for path in _expanded(item)], options)
+        source = source[0]
+    if not isinstance(source, (str, os.PathLike)):
+        return _files_of_table(table_content(source), "table", options)
+    if Path(source).is_dir():
+        return _files_of_folder(Path(source), options)
+    if _is_table(Path(source)):
+        try:
+            content = read_table_content(source)
+        except RadiosslError as error:
+            raise RadiosslError(f"{source}: not an image, and {str(error).removeprefix(f'{source}: ')}") from None
+        return _files_of_table(content, str(source), options, Path(source).parent)
+    return _listed(_expanded(source), options)
+
+
+def _listed(paths: Sequence[Path], options: FolderOptions) -> ImageFiles:
+    if not paths:
+        raise RadiosslError("no image was given")
+    names = tuple(path.name for path in paths)
+    return ImageFiles(tuple(paths), names, _ids(names, paths), tuple({} for _ in paths), options=options)
+
+
+def _ids(names: Sequence[str], otherwise: Sequence[Any]) -> tuple[str, ...]:
+    """Names where they are all different, else what tells the files apart."""
+    return tuple(names if len(set(names)) == len(names) else map(str, otherwise))
+
+
+def _files_of_folder(folder: Path, options: FolderOptions) -> ImageFiles:
+    if options.table is not None:
+        return _files_of_table(read_table_content(options.table), options.table, options, folder, among=True)
+    paths = _expanded(folder)
+    names = tuple(path.relative_to(folder).as_posix() for path in paths)
+    schema = pa.schema([("label", pa.string()), ("split", pa.string())])
+    rows = tuple(map(_classes_by_folder, names))
+    return ImageFiles(tuple(paths), names, _ids(list(map(_stem, names)), names), rows, schema, options)
+
+
+def _stem(name: str) -> str:
+    """The name of an image file without its ending."""
+    return next((name[: -len(end)] for end in IMAGE_SUFFIXES if name.lower().endswith(end)), name)
+
+
+def _classes_by_folder(name: str) -> dict[str, Any]:
+    folders = list(PurePosixPath(name).parts[:-1])
+    split = _SPLITS.get(folders[0].lower()) if folders else None
+    return {"label": "/".join(folders[1:] if split else folders) or None, "split": split}
+
+
+def _expanded(source: PathLike) -> list[Path]:
+    """The images that a path means: itself, those in a folder and below, those of a pattern."""
+    path = Path(source)
+    if path.is_file():
+        return [path]
+    if is_store(path):
+        raise RadiosslError(f"{path}: is a cutout store; give either cutout stores or images, not both")
+    if path.is_dir() and (stores := sorted(file.parent for file in path.rglob("store.json"))):
+        raise RadiosslError(f"{path}: not a cutout store itself, but it holds {stores[0]}; give that")
+    candidates = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
+    found = sorted(file for file in candidates if file.name.lower().endswith(IMAGE_SUFFIXES) and file.is_file())
+    found = [file for file in found if not file.name.startswith(".")]
+    if not found:
+        what = "not a cutout store, and no image is in it" if path.is_dir() else "no such file or folder"
+        raise RadiosslError(f"{source}: {what}")
+    return found
+
+
+# Tables that name files -----------------------------------------------------------------------------------------------
+
+
+def _is_table(path: Path) -> bool:
+    from radiossl.survey.fits_image import find_image
+
+    name = path.name.lower().removesuffix(".gz")
+    if name.endswith(_TABLE_SUFFIXES):
+        return path.is_file()
+    if not (name.endswith((".fits", ".fit", ".fts")) and path.is_file()):
+        return False
+    try:
+        find_image(path)
+    except RadiosslError as error:
+        return "no image" in str(error)
+    return False
+
+
+def _files_of_table(
+    content: TableContent, name: str, options: FolderOptions, folder: Path = Path(), among: bool = False
+) -> ImageFiles:
+    """The files that a table names; with `among` those of them that are in a folder."""
+    table, column = content.table, _file_column(content.table, options.file_column)
+    if column is None:
+        raise RadiosslError(
+            f"{name}: not an image, and it names none: it has no column of file names such as file"
+            f"{f' or {options.file_column}' if options.file_column else ''}; if it is a catalogue of positions, give "
+            f"the mosaics that show its sources as well (its columns are {', '.join(table.column_names)})"
+        )
+    texts = [None if text is None else str(text) for text in table.column(column).to_pylist()]
+    further = without_clashes(table.rename_columns(["image_file" if n == column else n for n in table.column_names]))
+    rows: list[dict[str, Any]] = further.to_pylist()
+    positions = positions_in(name, content)
+    if positions is not None:
+        for row, ra, dec in zip(rows, positions.ra_deg.tolist(), positions.dec_deg.tolist(), strict=True):
+            row |= {"ra_deg": ra, "dec_deg": dec}
+    if among:
+        return _chosen_of_folder(folder, texts, rows, further.schema, name, options)
+    paths = [_existing(text or "", folder, name) for text in texts]
+    names = tuple(path.name for path in paths)
+    schema = further.schema.remove(further.schema.get_field_index("image_file"))
+    return ImageFiles(tuple(paths), names, _ids(names, paths), tuple(rows), schema, options)
+
+
+def _file_column(table: pa.Table, given: str | None) -> str | None:
+    if given is not None:
+        return given if given in table.column_names else None
+    for number, name in enumerate(_FILE_COLUMNS):
+        if name in table.column_names:
+            first = next((text for text in table.column(name).to_pylist() if text), None)
+            if number < _SURE or (isinstance(first, str) and first.lower().endswith(IMAGE_SUFFIXES)):
+                return name
+    return None
+
+
+def _existing(text: str, folder: Path, name: str) -> Path:
+    for base in (folder, Path()):
+        if (base / text).is_file():
+            return base / text
+        found = [base / f"{text}{end}" for end in IMAGE_SUFFIXES if (base / f"{text}{end}").is_file()]
+        if len(found) == 1:
+            return found[0]
+    raise RadiosslError(f"{name}: the image {text!r} is neither beside the table nor in the working folder")
+
+
+def _chosen_of_folder(
+    folder: Path,
+    texts: Sequence[str | None],
+    rows: Sequence[dict[str, Any]],
+    schema: pa.Schema,
+    name: str,
+    options: FolderOptions,
+) -> ImageFiles:
+    """The images of a folder that are named by their paths or names, with or without endings."""
+    images = [path.relative_to(folder).as_posix() for path in _expanded(folder)]
+    known: dict[str | None, list[str]] = {}
+    for image in images:
+        for called in {image, _stem(image), PurePosixPath(image).name, _stem(PurePosixPath(image).name)}:
+            known.setdefault(called, []).append(image)
+    chosen: dict[str, dict[str, Any]] = {}
+    for text, row in zip(texts, rows, strict=True):
+        found = known.get(text, [])
+        if len(found) > 1:
+            raise RadiosslError(f"{folder}: {text!r} could be {found[0]} or {found[1]}; write its path")
+        if found and found[0] in chosen:
+            raise RadiosslError(f"{name}: {found[0]} is listed more than once")
+        chosen |= dict.fromkeys(found, row)
+    if not chosen:
+        raise RadiosslError(f"{folder}: no image in there that {name} names")
+    lost, left = len(rows) - len(chosen), len(images) - len(chosen)
+    remarks = [f"{lost} rows of {name} have no image in {folder}"] if lost else []
+    remarks += [f"{left} images are in no row of {name} and were left out"] if left else []
+    names, paths = tuple(chosen), tuple(folder / image for image in chosen)
+    return ImageFiles(
+        paths, names, _ids(list(map(_stem, names)), names), tuple(chosen.values()), schema, options, tuple(remarks)
+    )
+
+
+# Where an image is ----------------------------------------------------------------------------------------------------
+
+
+def sky_facts(path: Path, row: Mapping[str, Any], options: FolderOptions) -> dict[str, Any]:
+    """Return position, pixel sizes, unit and beam of an image as `Cutout` takes them, without reading its pixels.
+
+    Parameters
+    ----------
+    path
+        The file.
+    row
+        What else is known of it; ``pixel_scale_arcsec``, ``cat_pixel_scale_arcsec`` and the like hold where its header
+        does not say better, ``ra_deg`` and ``dec_deg`` in any case.
+    options
+        What holds where neither says it.
+    """
+    ra, dec, scale, major, minor, pa_deg = (_number(row, key) for key in _SKY)
+    facts: dict[str, Any] = {
+        "ra_deg": ra,
+        "dec_deg": dec,
+        "pixel_scale_arcsec": scale if np.isfinite(scale) else options.pixel_scale_arcsec or np.nan,
+        "unit": options.unit,
+        "beam": Beam(major, minor, 0.0 if np.isnan(pa_deg) else pa_deg) if major >= minor > 0 else None,
+    }
+    header = _header_facts(path) if path.name.lower().endswith(FITS_SUFFIXES) else {}
+    if np.isfinite([ra, dec]).all():  # the table names the source, the header only the middle of its image
+        header = {key: value for key, value in header.items() if key not in ("ra_deg", "dec_deg")}
+    return facts | {key: value for key, value in header.items() if value not in (None, "")}
+
+
+def _number(row: Mapping[str, Any], name: str) -> float:
+    found = (row.get(key) for key in (name, f"cat_{name}"))
+    return next((float(value) for value in found if isinstance(value, (int, float))), float("nan"))
+
+
+def _header_facts(path: Path) -> dict[str, Any]:
+    """Position, pixels, unit and beam of a FITS image; nothing if it has no celestial coordinates."""
+    from radiossl.survey.mosaic import Mosaic
+
+    try:
+        mosaic = Mosaic.open(path)
+    except RadiosslError:  # an image without coordinates, or one that whoever reads its pixels will complain about
+        return {}
+    with mosaic:
+        y, x = (np.array([(side - 1) / 2]) for side in mosaic.shape)
+        (ra, dec), shape = mosaic.pixel_to_sky(x, y), mosaic.pixel_shape(x, y)
+    return {
+        "ra_deg": float(ra[0]),
+        "dec_deg": float(dec[0]),
+        "pixel_scale_arcsec": mosaic.pixel_scale_arcsec,
+        "pixel_width_arcsec": float(shape.width_arcsec[0]),
+        "pixel_height_arcsec": float(shape.height_arcsec[0]),
+        "pixel_pa_deg": float(shape.pa_deg[0]),
+        "unit": mosaic.unit,
+        "beam": mosaic.beam,
+    }
