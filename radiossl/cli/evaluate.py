@@ -278,8 +278,9 @@ def _run(
     """Evaluate and write, into a folder for each protocol where there are several."""
     from radiossl.evaluation.protocols import evaluate, without_pretraining
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
-    from radiossl.evaluation.shared_features import SharedFeatures, cache_folder
+    from radiossl.evaluation.shared_features import SharedFeatures
     from radiossl.evaluation.trials import labelled_set
+    from radiossl.io.cache import cache_folder
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
     from radiossl.weights.backbone import load_backbone
@@ -308,7 +309,7 @@ def _run(
     )
     for note in labelled.notes:
         typer.echo(f"note: {note}")
-    features = SharedFeatures(cache_folder())
+    features = SharedFeatures(cache_folder("features"))
     for protocol in protocols:
         out = common.out if len(protocols) == 1 else common.out / protocol
         result = evaluate(

@@ -25,7 +25,7 @@ from radiossl.datasets.download import RECORD, Download, check_url, checksums
 from radiossl.datasets.published import PublishedSet, published_set
 from radiossl.datasets.transfer import Part, download_part
 from radiossl.datasets.unpacking import BadArchiveError, new_file, unpack
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.io.files import atomic_folder, read_json, remove_strays, write_json
 from radiossl.io.progress import track
 
@@ -115,10 +115,9 @@ def fetch_files(
                     _fetch(list(zip(downloads, parts, strict=True)), place, timeout_s, retries)
         shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
-        raise RadiosslError(
-            f"{out}: cannot be written ({error.strerror or error}); make room or choose another folder, "
-            "then fetch again to go on from what has come"
-        ) from error
+        problem = UnwritableError(out, error.strerror or error)
+        problem.remedy = "make room or choose another folder, then fetch again to go on from what has come"
+        raise problem from error
     return out
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,17 +16,13 @@ from numpy.typing import NDArray
 
 from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import flips_and_rotations
+from radiossl.io.cache import optional_cache
 from radiossl.io.files import atomic_file
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone
 
 #: Bytes that the cache on disk may hold; what was used longest ago is removed first.
 _LIMIT = 2**31
-
-
-def cache_folder() -> Path:
-    """Return the folder of cached features: below RADIOSSL_CACHE, or ~/.cache/radiossl."""
-    return Path(os.environ.get("RADIOSSL_CACHE") or Path.home() / ".cache" / "radiossl") / "features"
 
 
 class SharedFeatures:
@@ -61,7 +58,7 @@ class SharedFeatures:
         """Return what `make` makes of a store, or made before under the same identity of the same pixels."""
         key = self._key(identity, store)
         if key not in self._made:
-            file = None if self.folder is None else self.folder / f"{key}.npy"
+            file = None if self.folder is None else self.folder / f"{key}.npz"
             self._made[key] = make() if file is None else _kept(file, make)
         return self._made[key]
 
@@ -82,23 +79,21 @@ def pixel_digest(store: CutoutStore) -> str:
 def _kept(file: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
     """Read an array that was made before, or make and write it; a cache that cannot be used is no obstacle."""
     try:
-        array = np.load(file, allow_pickle=False)
+        with np.load(file, allow_pickle=False) as archive:  # with a checksum, as every zip file
+            array = archive["array"]
         os.utime(file)
         return np.asarray(array)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         array = make()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with optional_cache(file.parent):
         with atomic_file(file) as temporary, temporary.open("wb") as stream:
-            np.save(stream, array)
-        others = sorted(file.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime, reverse=True)
+            np.savez(stream, array=array)
+        others = sorted(file.parent.glob("*.np[yz]"), key=lambda path: path.stat().st_mtime, reverse=True)
         total = 0
         for path in others:
             total += path.stat().st_size
             if total > _LIMIT:
                 path.unlink(missing_ok=True)
-    except OSError:
-        pass
     return array
 
 

@@ -16,20 +16,32 @@ class RadiosslError(ValueError):
         super().__init__(*(" ".join(part.splitlines()) if isinstance(part, str) else part for part in parts))
 
 
-class DiskFullError(RadiosslError):
-    """There is no room for a file or folder; nothing half-written of it is left.
+class UnwritableError(RadiosslError):
+    """A file or folder cannot be written; nothing half-written of it is left.
 
     Parameters
     ----------
     path
         What was being written.
     reason
-        What kind of room is missing.
+        Why it cannot be.
     """
 
-    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
-        super().__init__(os.fspath(path), reason)  # both, so that it travels between processes
+    remedy = "choose another --out"
+
+    def __init__(self, path: str | os.PathLike[str], reason: object) -> None:
+        super().__init__(os.fspath(path), str(reason))  # both, so that it travels between processes
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot be written."""
+        return str(self.args[1])
 
     def __str__(self) -> str:
-        path, reason = self.args
-        return f"{path}: cannot be written, {reason}; make room and give the same command again"
+        return f"{self.args[0]}: cannot be written, {self.reason}; {self.remedy}"
+
+
+class DiskFullError(UnwritableError):
+    """There is no room for a file or folder."""
+
+    remedy = "make room and give the same command again"

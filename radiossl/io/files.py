@@ -15,18 +15,16 @@ from threading import Lock
 from typing import Any
 
 from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed, write_manifest
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.io.exchange import exchange
 from radiossl.io.full_disk import naming_full_disk
-from radiossl.io.locks import is_held, marked_as_held
+from radiossl.io.locks import held_temporary, if_abandoned
 from radiossl.io.progress import logger
 
 #: How names begin of what is being written, and of a folder that is being replaced; eight random characters follow.
 _NEW, _OLD = ".tmp-", ".old-"
 #: What nobody has touched for so long is left over, where locks cannot tell.
 _ABANDONED_SECONDS = 24 * 3600
-#: A temporary file may be so young that its writer has not locked it yet.
-_YOUNG_SECONDS = 10
 
 #: A file of this name is in a result folder while its files are replaced one by one.
 INCOMPLETE = ".incomplete"
@@ -57,20 +55,24 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         If there is no room.
     """
     path = Path(path)
-    with _creating(path):
-        handle, name = tempfile.mkstemp(prefix=_NEW, suffix="-" + path.name, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        with naming_full_disk(path, probe=temporary), marked_as_held(temporary):
-            yield temporary
-            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for sharing
-            sync(temporary)
-            temporary.replace(path)
-            sync(path.parent)
-            logger.info("wrote %s", path)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    def make() -> Path:
+        with _creating(path):
+            handle, name = tempfile.mkstemp(prefix=_NEW, suffix="-" + path.name, dir=path.parent)
+        os.close(handle)
+        return Path(name)
+
+    with held_temporary(make) as temporary:
+        try:
+            with naming_full_disk(path, probe=temporary):
+                yield temporary
+                temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for sharing
+                sync(temporary)
+                temporary.replace(path)
+                sync(path.parent)
+                logger.info("wrote %s", path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -93,14 +95,18 @@ def atomic_folder(path: str | os.PathLike[str], checksums: bool = True) -> Itera
 def staged_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new folder beside `path`, of the same name in a hidden one; what is left of it is removed at the end."""
     path = Path(path)
-    with _creating(path):
-        holder = Path(tempfile.mkdtemp(prefix=_NEW, suffix="-" + path.name, dir=path.parent))
-    try:
-        with naming_full_disk(path, probe=holder / "probe"), marked_as_held(holder):
-            (holder / path.name).mkdir()
-            yield holder / path.name
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+
+    def make() -> Path:
+        with _creating(path):
+            return Path(tempfile.mkdtemp(prefix=_NEW, suffix="-" + path.name, dir=path.parent))
+
+    with held_temporary(make) as holder:
+        try:
+            with naming_full_disk(path, probe=holder / "probe"):
+                (holder / path.name).mkdir()
+                yield holder / path.name
+        finally:
+            shutil.rmtree(holder, ignore_errors=True)
 
 
 def put_in_place(staged: Path, path: Path) -> None:
@@ -148,7 +154,7 @@ def _creating(path: Path) -> Iterator[None]:
             _sweep(path.parent.absolute())
             yield
     except OSError as error:
-        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        raise UnwritableError(path, error.strerror) from None
 
 
 def is_temporary(path: Path) -> bool:
@@ -174,27 +180,23 @@ def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> No
             original = stray.with_name(stray.name[len(prefix) + 9 :])
             if prefix == _OLD and not original.exists():
                 stray.replace(original)
-            elif not _is_being_written(stray):
-                _remove(stray)
+            else:
+                _remove_if_abandoned(stray)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove strays that are older than a moment, once in the life of a process."""
-    if folder in _SWEPT:
-        return
-    _SWEPT.add(folder)
-    for stray in folder.glob(f"{_NEW}????????-*"):
-        with suppress(OSError):
-            if time.time() - stray.stat().st_mtime > _YOUNG_SECONDS and not _is_being_written(stray):
-                _remove(stray)
+    """Remove what killed processes were writing in a folder, once in the life of this process."""
+    if folder not in _SWEPT:
+        _SWEPT.add(folder)
+        for stray in folder.glob(f"{_NEW}????????-*"):
+            _remove_if_abandoned(stray)
 
 
-def _is_being_written(stray: Path) -> bool:
-    state = is_held(stray)
-    if state == "unknown":
-        with suppress(OSError):
-            return time.time() - stray.stat().st_mtime < _ABANDONED_SECONDS
-    return state == "held"
+def _remove_if_abandoned(stray: Path) -> None:
+    with suppress(FileNotFoundError), if_abandoned(stray) as state:
+        old = time.time() - stray.stat().st_mtime > _ABANDONED_SECONDS
+        if state == "ours" or (state == "unknown" and old):
+            _remove(stray)
 
 
 def _remove(path: Path) -> None:

@@ -43,7 +43,7 @@ def naming_full_disk(path: str | os.PathLike[str], probe: Path | None = None) ->
 def _no_room(error: BaseException, probe: Path | None) -> str | None:
     """What kind of room was missing, None if the error came from something else."""
     if isinstance(error, DiskFullError):
-        return str(error.args[1])
+        return error.reason
     if isinstance(error, OSError) and error.errno is not None:
         return _NO_ROOM.get(error.errno)
     if isinstance(error, RadiosslError) or probe is None:

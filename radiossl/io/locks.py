@@ -11,7 +11,7 @@ import os
 import platform
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.io.full_disk import naming_full_disk
 
 #: What the system answers when somebody else holds a lock. Anything else means that it cannot lock there.
@@ -62,7 +62,7 @@ def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[N
         yield
         return
     except OSError as error:
-        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        raise UnwritableError(path, error.strerror) from None
     handle, state = _acquire(lock, time.monotonic() + wait_s)
     try:
         if state == "held":
@@ -119,27 +119,36 @@ def try_lock(handle: int) -> State:
 
 
 @contextmanager
-def marked_as_held(path: Path) -> Iterator[None]:
-    """Show other processes that a temporary file or folder is being written, by a lock on it."""
-    handle = _opened(path)
-    try:
+def held_temporary(make: Callable[[], Path]) -> Iterator[Path]:
+    """Make a temporary file or folder and yield it; a lock on it shows other processes that it is being written."""
+    while True:
+        path = make()
+        handle = _opened(path)
+        state = "unknown" if handle is None else try_lock(handle)
+        # A process that removes strays may have taken it for one before it was locked.
+        if path.exists() and (handle is None or state == "unknown" or (state == "ours" and _is_at(path, handle))):
+            break
         if handle is not None:
-            try_lock(handle)
-        yield
+            os.close(handle)
+    try:
+        yield path
     finally:
         if handle is not None:
             os.close(handle)
 
 
-def is_held(path: Path) -> State:
-    """Return whether a process writes this temporary file or folder: ``held``, ``ours`` for nobody, or ``unknown``."""
+@contextmanager
+def if_abandoned(path: Path) -> Iterator[State]:
+    """Hold a temporary file or folder while the body removes it, if it is ``ours``: nobody is writing it.
+
+    It is ``held`` by another process, or it is ``unknown`` whether it is.
+    """
     handle = _opened(path)
-    if handle is None:
-        return "unknown"
     try:
-        return try_lock(handle)
+        yield "unknown" if handle is None else try_lock(handle)
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
 
 
 def _opened(path: Path) -> int | None:

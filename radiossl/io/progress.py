@@ -25,6 +25,7 @@ def set_verbosity(verbosity: Verbosity) -> None:
     """Say more (steps and files, as log messages on standard error) or less (no bars, no warnings)."""
     global _quiet
     _quiet = verbosity == "quiet"
+    warnings.formatwarning = _one_line
     if _quiet:
         warnings.simplefilter("ignore")
     elif verbosity == "verbose":
@@ -32,6 +33,13 @@ def set_verbosity(verbosity: Verbosity) -> None:
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.handlers = [handler]
         logger.setLevel(logging.INFO)
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """How a warning looks on the command line: without the place in the code that it comes from."""
+    return f"radiossl: warning: {' '.join(str(message).split())}\n"
 
 
 def hides_bars(console: Console) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 import radiossl
 from radiossl.io.checksums import FILES, folder_checksums
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import GOES_ON, write_parts
@@ -168,7 +168,7 @@ def _claim(path: Path, identity: str) -> None:
             path.rmdir()
         if isinstance(error, RadiosslError):
             raise
-        raise RadiosslError(f"{path}: cannot be written ({error.strerror}); choose another --out") from None
+        raise UnwritableError(path, error.strerror) from None
 
 
 def _write_shard(

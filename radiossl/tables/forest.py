@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from radiossl.io.compiling import exact_kernel
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.tables.calibration import ForestCalibration
@@ -269,7 +269,7 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@exact_kernel
 def _walk(
     nodes: NDArray[np.int32],
     roots: NDArray[np.int32],
@@ -311,7 +311,7 @@ def _walk(
                 total[order[first + row], label] = sums[label, row]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@exact_kernel
 def _extremes(columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     lowest, highest = np.empty(len(columns), np.int32), np.empty(len(columns), np.int32)
     for column in range(len(columns)):
@@ -319,7 +319,7 @@ def _extremes(columns: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np
     return lowest, highest
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@exact_kernel
 def _leaves(
     nodes: NDArray[np.int32],
     root: int,

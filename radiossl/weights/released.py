@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from radiossl.datasets.download import Download
 from radiossl.datasets.fetch import fetch_files
-from radiossl.io.errors import RadiosslError
+from radiossl.io.cache import cache_folder, optional_cache, temporary_folder
+from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
 
@@ -125,15 +126,9 @@ def bundled_backbones() -> dict[str, Path]:
     return {file.parent.name: file.parent for file in sorted(folder.glob(f"*/{WEIGHTS_FILE}"))}
 
 
-def cache_folder() -> Path:
-    """Where fetched backbones are kept."""
-    usual = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "radiossl"
-    return Path(os.environ.get("RADIOSSL_CACHE") or usual) / "weights"
-
-
 def cached_folder(name: str, release: Released) -> Path:
     """Where this version of a backbone is in the cache, if it has been fetched."""
-    return cache_folder() / f"{name}-{release.version}"
+    return cache_folder("weights") / f"{name}-{release.version}"
 
 
 def fetch_backbone(
@@ -169,9 +164,15 @@ def fetch_backbone(
         return folder
     mirrors = [one for one in (mirror, os.environ.get("RADIOSSL_MIRROR"), *release.mirrors) if one]
     if os.environ.get("RADIOSSL_OFFLINE"):
-        raise RadiosslError(f"{name}: not in the cache {cache_folder()}, and RADIOSSL_OFFLINE forbids fetching it")
+        raise RadiosslError(f"{name}: not in the cache {folder.parent}, and RADIOSSL_OFFLINE forbids fetching it")
     if not mirrors:
         raise RadiosslError(f"{name}: has no address to fetch it from; give --mirror, or the folder of the backbone")
+    with optional_cache(folder.parent):
+        return _fetched(name, release, mirrors, folder, timeout_s)
+    return _fetched(name, release, mirrors, temporary_folder() / folder.name, timeout_s)
+
+
+def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path, timeout_s: float) -> Path:
     problems = []
     for base in mirrors:
         try:
@@ -180,6 +181,8 @@ def fetch_backbone(
                 for file, one in release.files.items()
             ]
             return fetch_files(wanted, folder, timeout_s=timeout_s, retries=2)
+        except UnwritableError:
+            raise
         except RadiosslError as error:
             problems.append(str(error))
     raise RadiosslError(f"{name}: {'; '.join(problems)}")

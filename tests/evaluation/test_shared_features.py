@@ -1,6 +1,7 @@
 """Features made once, in memory and on disk."""
 
 import numpy as np
+import pytest
 
 from radiossl.evaluation import shared_features
 from radiossl.evaluation.shared_features import SharedFeatures
@@ -55,20 +56,27 @@ def test_features_are_kept_on_disk_by_weights_and_pixels(small_store, tiny_backb
     assert len(made) == 3
     SharedFeatures(tmp_path).of(tiny_backbone.adapted(views=8), small_store)
     assert len(made) == 4
-    for file in tmp_path.glob("*.npy"):
+    for file in tmp_path.glob("*.npz"):
         file.write_bytes(file.read_bytes()[:100])
     np.testing.assert_array_equal(SharedFeatures(tmp_path).of(tiny_backbone, small_store), first)
     assert len(made) == 5
+    for file in tmp_path.glob("*.npz"):  # a flipped bit of a feature
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    np.testing.assert_array_equal(SharedFeatures(tmp_path).of(tiny_backbone, small_store), first)
+    assert len(made) == 6
 
 
 def test_the_cache_on_disk_does_not_grow_without_end(small_store, tmp_path, monkeypatch):
     monkeypatch.setattr(shared_features, "_LIMIT", 3000)
     for number in range(5):
         SharedFeatures(tmp_path / "cache").made(f"array {number}", small_store, lambda: np.zeros(128))
-    assert len(list((tmp_path / "cache").glob("*.npy"))) == 2  # of 1,152 bytes each
+    assert len(list((tmp_path / "cache").glob("*.npz"))) == 2  # of some 1,300 bytes each
 
 
 def test_a_cache_that_cannot_be_written_is_no_obstacle(small_store, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    made = SharedFeatures(tmp_path / "file").made("array", small_store, lambda: np.arange(3))
+    with pytest.warns(UserWarning, match="file: the cache cannot be used"):
+        made = SharedFeatures(tmp_path / "file").made("array", small_store, lambda: np.arange(3))
     np.testing.assert_array_equal(made, [0, 1, 2])

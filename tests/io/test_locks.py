@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from radiossl.io import locks
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, atomic_folder, remove_strays
 from radiossl.io.locks import only_writer
@@ -77,12 +78,25 @@ def test_what_a_living_process_writes_stays_and_what_a_killed_one_wrote_goes(tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_first_file_written_into_a_folder_removes_old_strays_of_any_name(tmp_path):
+def test_the_first_file_written_into_a_folder_removes_strays_of_any_name_and_age(tmp_path):
+    writer = process(WRITE.format(what="atomic_file"), tmp_path / "other")
     for name in ("a", "b"):
         stray = tmp_path / f".tmp-12345678-{name}"
         stray.mkdir() if name == "a" else stray.touch()
-        os.utime(stray, (0, 0))
-    (tmp_path / ".tmp-12345678-young").touch()
     with atomic_folder(tmp_path / "out", checksums=False):
         pass
-    assert {file.name for file in tmp_path.iterdir()} == {"out", ".tmp-12345678-young"}
+    kept = {file.name for file in tmp_path.iterdir()} - {"out"}
+    assert len(kept) == 1
+    assert kept.pop().endswith("-other")  # whose process lives
+    writer.kill()
+    writer.wait()
+
+
+def test_a_file_taken_for_a_stray_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    lock = locks.try_lock
+    monkeypatch.setattr(
+        locks, "try_lock", lambda handle: [monkeypatch.undo(), remove_strays(tmp_path)] and lock(handle)
+    )
+    with atomic_file(tmp_path / "out") as temporary:
+        temporary.write_text("whole")
+    assert (tmp_path / "out").read_text() == "whole"

@@ -136,6 +136,16 @@ def test_catalogue_has_every_class_and_unique_names(survey):
     assert (truth["flux_jy"] >= 0.99 * truth["peak_jybeam"]).all()
 
 
+def test_surveys_of_two_seeds_share_neither_names_nor_sky():
+    (_, first, one), (_, second, other) = (
+        simulate_tile(SurveySpec(size=128, sources=4, seed=seed), 0) for seed in (0, 1)
+    )
+    assert not set(one["source_id"]) & set(other["source_id"])
+    assert list(other["source_id"])[:2] == ["sim1_000_00000", "sim1_000_00001"]
+    centres = [wcs.celestial.pixel_to_world(64, 64) for wcs in (first, second)]
+    assert centres[0].separation(centres[1]).deg > 1
+
+
 def test_bright_compact_sources_are_where_and_as_bright_as_the_catalogue_says(monkeypatch):
     monkeypatch.setattr(sky, "CLASS_SHARES", {"compact": 1.0})
     monkeypatch.setattr(sky, "SNR_RANGE", (300.0, 2000.0))

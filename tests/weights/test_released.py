@@ -71,6 +71,16 @@ def test_a_name_is_fetched_once_and_gives_the_same_features(site, registry, tiny
     assert find_backbone("small") == tmp_path / "cache" / "weights" / "small-1.0"
 
 
+def test_without_a_cache_it_is_fetched_for_this_once(site, registry, tiny_backbone, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("RADIOSSL_CACHE", str(tmp_path / "file"))
+    with pytest.warns(UserWarning, match=r"file/weights: the cache cannot be used .*; going on without it$"):
+        backbone = load_backbone("small")
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(backbone(images), tiny_backbone(images), rtol=0, atol=0)
+
+
 def test_another_mirror_is_tried_and_damage_is_refused(site, registry, tmp_path, monkeypatch):
     entry = registry["small"]
     elsewhere = {"small": entry.model_copy(update={"mirrors": (f"{site.url}/gone", site.url)})}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from radiossl.io.errors import RadiosslError
 
 FWHM_PER_SIGMA = math.sqrt(8.0 * math.log(2.0))
+MOST_TILES = 1000
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class SurveySpec:
     sources
         Sources of known class in each mosaic.
     seed
-        The same seed gives the same survey, bit for bit.
+        The same seed gives the same survey, bit for bit; another one gives other sources, elsewhere on the sky and with
+        other names.
     pixel_scale_arcsec
         Side of a pixel.
     beam_major_arcsec, beam_minor_arcsec
@@ -45,7 +47,12 @@ class SurveySpec:
     rms_jybeam: float = 1.5e-4
 
     def __post_init__(self) -> None:
-        for name, low, high in (("tiles", 1, 1000), ("size", 128, 32768), ("sources", 1, None), ("seed", 0, None)):
+        for name, low, high in (
+            ("tiles", 1, MOST_TILES),
+            ("size", 128, 32768),
+            ("sources", 1, None),
+            ("seed", 0, None),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):
                 raise RadiosslError(f"{name}: {value!r} given, must be a whole number")

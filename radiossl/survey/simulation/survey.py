@@ -14,7 +14,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, read_json, write_json
 from radiossl.io.progress import track
 from radiossl.survey.simulation.sky import add_background, add_labelled_sources
-from radiossl.survey.simulation.spec import SurveySpec
+from radiossl.survey.simulation.spec import MOST_TILES, SurveySpec
 from radiossl.survey.simulation.telescope import draw_pointings, observed_area, sidelobes, unit_noise
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def simulate_tile(spec: SurveySpec, index: int) -> tuple[NDArray[np.float32], WC
     image = sky + sidelobes(sky, spec, pointings) + rms * unit_noise(rng, spec, pointings)
     image[clearance == 0] = np.nan
     wcs = _tile_wcs(spec, index)
-    return image.astype(np.float32), wcs, _truth_table(rows, wcs, index)
+    return image.astype(np.float32), wcs, _truth_table(rows, wcs, spec.seed, index)
 
 
 def _tile_name(index: int) -> str:
@@ -133,6 +133,7 @@ def _tile_wcs(spec: SurveySpec, index: int) -> WCS:
     """Coordinates of a tile; the centres follow a low-discrepancy sequence, which keeps tiles far apart."""
     from astropy.wcs import WCS
 
+    index += MOST_TILES * spec.seed  # surveys of other seeds are elsewhere on the sky: they share no source
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = ["RA---SIN", "DEC--SIN"]
     wcs.wcs.cunit = ["deg", "deg"]
@@ -177,13 +178,13 @@ def _write_tile(path: Path, image: NDArray[np.float32], header: Header) -> None:
         fits.PrimaryHDU(data, header).writeto(temporary, overwrite=True)
 
 
-def _truth_table(rows: list[dict[str, Any]], wcs: WCS, index: int) -> Table:
+def _truth_table(rows: list[dict[str, Any]], wcs: WCS, seed: int, index: int) -> Table:
     """Truth table of a tile, with names and coordinates."""
     from astropy.table import Table
 
     table = Table(rows)
     ra, dec = wcs.wcs_pix2world(table["x"], table["y"], 0)
-    table.add_column([f"sim{index:03d}_{n:05d}" for n in range(len(table))], name="source_id", index=0)
+    table.add_column([f"sim{seed}_{index:03d}_{n:05d}" for n in range(len(table))], name="source_id", index=0)
     table.add_column([f"{_tile_name(index)}.fits"] * len(table), name="tile", index=1)
     table.add_column(ra, name="ra_deg", index=2)
     table.add_column(dec, name="dec_deg", index=3)
