@@ -35,6 +35,7 @@ import radiossl
 from radiossl.io.checksums import verify
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json
+from radiossl.store.store import open_store
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -119,6 +120,8 @@ def make_world(root: Path) -> dict[str, list[object]]:
         FeatureTable(columns, rng.normal(size=(rows, 16)).astype(np.float32)).write(root / f"f{number}.parquet")
     store, table = root / "store0", root / "f0.parquet"
     (root / "scores.csv").write_text("cutout_id,score\n" + "".join(f"t0c{row},{row}\n" for row in range(80)))
+    names = open_store(store).column("cutout_id")
+    (root / "notes.csv").write_text("cutout_id,note\n" + "".join(f"{name},seen\n" for name in names))
     mosaics = root / "sky0"
     train = ["--epochs", 1, "--batch-size", 8, "--image-size", 32, "--device", "cpu"]
     train += ["--set", "backbone.name=test_resnet", "--set", "schedule.warmup_epochs=0"]
@@ -127,7 +130,7 @@ def make_world(root: Path) -> dict[str, list[object]]:
         "cutouts sources": ["cutouts", "sources", mosaics, "--catalogue", mosaics / "truth.csv", "--size", 32],
         "store filter": ["store", "filter", store, "--where", "rms > 0"],
         "store concat": ["store", "concat", store, root / "store1"],
-        "store join": ["store", "join", store, root / "scores.csv", "--on", "cutout_id"],
+        "store join": ["store", "join", store, root / "notes.csv", "--on", "cutout_id"],
         "embed": ["embed", root / "weights", store, "--batch-size", 16],
         "export": ["export", table, "--format", "fits"],
         "index": ["index", table],
@@ -165,8 +168,9 @@ def attack_by_kills(commands: dict[str, list[object]], root: Path, kills: int, d
             resume = ["--resume"] if name == "pretrain" and any(out.rglob("last.ckpt")) else []
             status = run([*arguments, "--out", out, *resume])
             strays = [file.name for file in out.parent.iterdir() if file.name != out.name]
-            whole = out.exists() and not verify(out).damaged
-            if status or strays or not whole:
+            whole = is_whole(out)
+            # A store that was finished when the kill came is not made again.
+            if strays or not whole or (status and not (out / "store.json").exists()):
                 counts["losses"] += 1
                 print(f"{name}: status {status}, beside it {strays}, whole {whole}", file=sys.stderr)
             shutil.rmtree(out.parent)
@@ -175,6 +179,16 @@ def attack_by_kills(commands: dict[str, list[object]], root: Path, kills: int, d
         counts["kills"] += done
         print(f"  {name}: {done} kills in {seconds:.2f} s each", flush=True)
     return counts
+
+
+def is_whole(out: Path) -> bool:
+    """Whether what a command made is there and as it was written."""
+    try:
+        if (out / "store.json").exists():
+            open_store(out)
+        return not verify(out).damaged
+    except RadiosslError:
+        return False
 
 
 def attack_replacing(root: Path, kills: int, draw: random.Random) -> dict[str, int]:
