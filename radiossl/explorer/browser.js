@@ -97,6 +97,16 @@ export function render({ model, el }) {
   };
   window.addEventListener("keydown", key);
 
+  // Buttons and pictures inside the HTML of panes: which one was clicked, and where in it.
+  const act = (event) => {
+    const part = event.composedPath().find((one) => one.dataset?.act);
+    if (!part) return;
+    const box = part.getBoundingClientRect();
+    const place = [(event.clientX - box.x) / box.width, (event.clientY - box.y) / box.height];
+    model.acted = [part.dataset.act, ...place, model.acted[3] + 1];
+  };
+  window.addEventListener("click", act);
+
   // The server gone, restarted, or without this session: say so, and open the same place again once it answers.
   const retry = async () => {
     let answer = null;
@@ -122,6 +132,7 @@ export function render({ model, el }) {
 
   model.on("remove", () => {
     window.removeEventListener("keydown", key);
+    window.removeEventListener("click", act);
     window.removeEventListener("hashchange", read);
     window.removeEventListener("radiossl-lost", lose);
     light.removeEventListener("change", follow);

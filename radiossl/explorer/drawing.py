@@ -151,8 +151,20 @@ def _drawn(
     return image.to_numpy().view(np.uint8).reshape(*image.shape, 4)
 
 
-def legend_html(colours: Colours, name: str, count: int, theme: Theme) -> str:
-    """Return what the colours mean."""
+def legend_html(colours: Colours, name: str, label: str, count: int, theme: Theme) -> str:
+    """Return what the colours mean: the classes with their counts, or a bar for the numbers of a column.
+
+    Parameters
+    ----------
+    colours : NumberColours, ClassColours or None
+        None for the number of sources.
+    name, label : str
+        Of the column; the label has its unit.
+    count : int
+        Number of sources.
+    theme : Theme
+        Of the page.
+    """
     if colours is None:
         return f'<div class="rs-legend"><span>{count:,} sources</span></div>'
     if isinstance(colours, ClassColours):
@@ -165,11 +177,13 @@ def legend_html(colours: Colours, name: str, count: int, theme: Theme) -> str:
         )
         return f'<div class="rs-legend">{swatches}</div>'
     bar = ", ".join(f"rgb({red},{green},{blue})" for red, green, blue in theme.shades()[::15])
-    low, high = (escape(format_value(float(limit), name)) for limit in (colours.low, colours.high))
+    ticks = (np.geomspace if colours.logarithmic else np.linspace)(colours.low, colours.high, 3)
+    ramp = f'<i style="background:linear-gradient(90deg, {bar})"></i>'
+    numbers = "".join(f"<span>{escape(format_value(float(tick), name))}</span>" for tick in ticks)
     scale = " · logarithmic" if colours.logarithmic else ""
     return (
-        f'<div class="rs-legend"><span>{low} <i class="rs-bar" style="background:linear-gradient(90deg, {bar})"></i>'
-        f" {high}</span><span><small>{escape(name)}{scale}</small></span></div>"
+        f'<div class="rs-legend"><span class="rs-scale">{ramp}{numbers}</span>'
+        f"<span>{escape(label)}<small>{scale}</small></span></div>"
     )
 
 

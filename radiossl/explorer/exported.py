@@ -19,9 +19,8 @@ from radiossl.explorer.session import Files, Session
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_text
 from radiossl.io.progress import track
-from radiossl.maps.colours import ClassColours, column_colours
+from radiossl.maps.colours import ClassColours
 from radiossl.report.sheets import as_rgb
-from radiossl.store.schema import BASE_SCHEMA
 from radiossl.store.store import CutoutStore
 
 #: Sources that an exported page may have, neighbours of each, and columns that it keeps.
@@ -97,7 +96,7 @@ def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
         "pictures": _packed((session.store_rows >= 0).astype(np.uint8)),
         "order": _packed(ranking.now.rows.astype(np.int32)),
         "ratings": {name: int(rating) for name, rating in ratings.items()},
-        "colour": session.class_column or "",
+        "colour": session.shown.class_column or "",
         "columns": [_column(session, name) for name in _kept_columns(session)],
         "missing": DARK.unknown,
     }
@@ -105,12 +104,11 @@ def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
 
 def _kept_columns(session: Session) -> list[str]:
     """Columns of the catalogue before those of the cutouts, no more than a page can show."""
-    names = sorted(session.colour_columns(), key=lambda name: name in BASE_SCHEMA.names)
-    return names[:MOST_COLUMNS]
+    return session.shown.names()[:MOST_COLUMNS]
 
 
 def _column(session: Session, name: str) -> dict[str, Any]:
-    colours = column_colours(session.colour_table(name), name)
+    colours = session.shown.colours(name)
     if isinstance(colours, ClassColours):
         codes = _packed(colours.codes.astype(np.int16))
         return {"name": name, "classes": list(colours.names), "colours": DARK.classes(colours), "codes": codes}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from radiossl.explorer.page_state import FILTER_TAB, PageState
 from radiossl.explorer.pictures import notice_html
 from radiossl.explorer.style import column, html_pane, select, side_by_side
-from radiossl.maps.colours import ClassColours, NumberColours, column_colours
+from radiossl.maps.colours import ClassColours, NumberColours
 from radiossl.report.html import format_value
 
 _BINS, _HEIGHT = 48, 56
@@ -30,19 +30,19 @@ class FilterView:
 
     def __init__(self, state: PageState) -> None:
         self.state = state
-        self._masks: dict[str, tuple[str, NDArray[np.bool_]]] = {}
         self._values: NumberColours | ClassColours | None = None
-        self.column = select("column to filter by", [], width=220)
+        self.column = select("column to filter by", {}, width=220)
         self.low = pn.widgets.TextInput(placeholder="from", width=100)
         self.high = pn.widgets.TextInput(placeholder="to", width=100)
         self.classes = pn.widgets.MultiChoice(options=[], placeholder="classes to show", sizing_mode="stretch_width")
         self.histogram = html_pane()
         self.active = html_pane(notice_html(_EXPLAINED))
-        self.clear = pn.widgets.Button(name="remove all filters", on_click=lambda _: self._clear())
+        self.clear = pn.widgets.Button(name="remove all filters", on_click=lambda _: setattr(state, "chosen_by", {}))
         self.column.param.watch(state.guarded(lambda _: self._choose()), "value")
         for part in (self.low, self.high, self.classes):
             part.param.watch(state.guarded(lambda _: self._apply()), "value")
         state.param.watch(state.guarded(lambda _: self._open()), ["tab"])
+        state.param.watch(state.guarded(lambda _: self._show()), ["selected"])
         self._open()  # the address may have said so
 
     def view(self) -> pn.viewable.Viewable:
@@ -51,65 +51,71 @@ class FilterView:
         parts = self.column, self.histogram, limits, self.classes, self.active, self.clear
         return column(*parts, kind="rs-side", sizing_mode="stretch_both", scroll=True)
 
+    @property
+    def _filters(self) -> dict[str, list[str]]:
+        return dict(self.state.chosen_by.get("filters", {}))
+
     def _open(self) -> None:
         if self.state.tab == FILTER_TAB:
-            names = self.state.session.colour_columns()
-            if names != self.column.options:
-                self.column.options = names
+            groups = self.state.session.shown.groups()
+            if groups != self.column.groups:
+                self.column.groups = groups
+            if self.column.value in (None, "") or (self._filters and self.column.value not in self._filters):
+                self.column.value = next(iter([*self._filters, *self.state.session.shown.names()]), None)
+            self._show()
 
     def _choose(self) -> None:
+        """Show the range or the classes of a column, as they are filtered."""
         name = self.column.value
         if not name:
             return
-        self._values = None  # no filter while the fields are emptied
-        self.low.value = self.high.value = ""
-        self.classes.value = []
-        self._values = column_colours(self.state.session.colour_table(name), name)
-        numbers = isinstance(self._values, NumberColours)
+        self._values = None  # nothing is filtered while the fields are filled
+        values, wanted = self.state.session.shown.colours(name), self._filters.get(name)
+        numbers = isinstance(values, NumberColours)
         self.low.visible = self.high.visible = numbers
         self.classes.visible = not numbers
-        self.classes.options = [] if isinstance(self._values, NumberColours) else list(self._values.names)
+        if isinstance(values, ClassColours):
+            self.classes.options, self.classes.value = list(values.names), wanted or []
+        else:
+            self.low.value, self.high.value = wanted or ("", "")
+        self._values = values
         self._draw()
 
     def _apply(self) -> None:
         name, values = self.column.value, self._values
         if values is None:
             return
-        self._masks.pop(name, None)
-        if isinstance(values, NumberColours):
-            low, high = _number(self.low.value, -np.inf), _number(self.high.value, np.inf)
-            if np.isfinite([low, high]).any():
-                text = f"{name} from {self.low.value or 'the lowest'} to {self.high.value or 'the highest'}"
-                self._masks[name] = (text, (values.values >= low) & (values.values <= high))
-        elif self.classes.value:
-            codes = [values.names.index(one) for one in self.classes.value]
-            self._masks[name] = (f"{name}: {', '.join(self.classes.value)}", np.isin(values.codes, codes))
-        self._show()
-
-    def _clear(self) -> None:
-        self._masks.clear()
-        self._choose()
-        self._show()
+        numbers = isinstance(values, NumberColours)
+        wanted = [_number(self.low.value), _number(self.high.value)] if numbers else list(self.classes.value)
+        filters = self._filters | {name: wanted}
+        if not any(wanted):
+            del filters[name]
+        self.state.chosen_by = {"filters": filters} if filters else {}
 
     def _show(self) -> None:
-        mask = self._mask()
-        self.state.selected = None if mask is None else np.flatnonzero(mask)
-        said = [text for text, _ in self._masks.values()]
-        if mask is not None:
-            said.append(f"{int(mask.sum()):,} of {len(mask):,} sources, under Selection as pictures and files")
+        if self.state.tab != FILTER_TAB:
+            return
+        said, rows = [], self.state.selected
+        for name, wanted in self._filters.items() if rows is not None else ():
+            if isinstance(self.state.session.shown.colours(name), ClassColours):
+                said.append(f"{name}: {', '.join(wanted)}")
+            else:
+                said.append(f"{name} from {wanted[0] or 'the lowest'} to {wanted[1] or 'the highest'}")
+        if rows is not None:
+            said.append(f"{len(rows):,} of {len(self.state.session):,} sources, under Selection as pictures and files")
         self.active.object = notice_html("\n".join(said) or _EXPLAINED)
-        self._draw()
-
-    def _mask(self) -> NDArray[np.bool_] | None:
-        masks = [mask for _, mask in self._masks.values()]
-        return np.logical_and.reduce(masks) if masks else None
+        self._choose()
 
     def _draw(self) -> None:
         """Draw the column's distribution: of all sources, and of those that the filters leave."""
-        values, mask = self._values, self._mask()
+        values, rows = self._values, self.state.selected
         if values is None:
             return
         name = str(self.column.value)
+        left_over = np.ones(len(self.state.session), bool)
+        if rows is not None:
+            left_over[:] = False
+            left_over[rows] = True
         if isinstance(values, NumberColours):
             positive = np.where(values.values > 0, values.values, np.nan)
             numbers = np.log10(positive) if values.logarithmic else values.values
@@ -124,8 +130,8 @@ class FilterView:
             known, bins, count = values.codes >= 0, values.codes, len(values.names)
             scale = ", ".join(values.names[:6]) + ("…" if count > 6 else "")
         every = np.bincount(bins[known], minlength=count)
-        left = every if mask is None else np.bincount(bins[known & mask], minlength=count)
-        self.histogram.object = _bars(every, left, f"{name}: {scale}")
+        left = np.bincount(bins[known & left_over], minlength=count)
+        self.histogram.object = _bars(every, left, f"{self.state.session.shown.label(name)}: {scale}")
 
 
 def _bars(every: NDArray[Any], left: NDArray[Any], label: str) -> str:
@@ -146,8 +152,9 @@ def _bars(every: NDArray[Any], left: NDArray[Any], label: str) -> str:
     )
 
 
-def _number(text: str | None, otherwise: float) -> float:
+def _number(text: str | None) -> str:
+    """A limit as it is kept: empty if it is no number."""
     try:
-        return float(text or "")
+        return str(float(text or "")).removesuffix(".0")
     except ValueError:
-        return otherwise
+        return ""

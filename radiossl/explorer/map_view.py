@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from radiossl.explorer.drawing import Colours, Limits, draw_raster, legend_html, point_colours
 from radiossl.explorer.page_state import NO_COLOUR, PageState
-from radiossl.explorer.selection import rows_in_polygon
+from radiossl.explorer.selection import lasso
 from radiossl.explorer.style import column, html_pane
 from radiossl.io.errors import RadiosslError
-from radiossl.maps.colours import column_colours
 from radiossl.maps.figures import RASTER_ABOVE, map_limits
 
 #: How near to a point, in pixels, the pointer is at it.
@@ -166,12 +165,12 @@ class MapView:
     def _recolour(self) -> None:
         name = self.state.colour
         try:
-            session = self.state.session
-            self._colours = None if name == NO_COLOUR else column_colours(session.colour_table(name), name)
+            self._colours = None if name == NO_COLOUR else self.state.session.shown.colours(name)
         except RadiosslError as error:
             self.state.message = str(error)
             return
-        self.legend.object = legend_html(self._colours, name, len(self.state.session), self.state.theme)
+        label = self.state.session.shown.label(name)
+        self.legend.object = legend_html(self._colours, name, label, len(self.state.session), self.state.theme)
         self._redraw()
 
     def _redraw(self) -> None:
@@ -187,7 +186,11 @@ class MapView:
             return
         width, height = self._size
         left, right, bottom, top = self._limits
-        image = draw_raster(coordinates, self._colours, theme, self._limits, (width, height), shown)
+        if shown is None:
+            name = "" if self._colours is None else self.state.colour
+            image = self.state.session.raster(self.state.map_name, name, theme, self._limits, (width, height))
+        else:
+            image = draw_raster(coordinates, self._colours, theme, self._limits, (width, height), shown)
         self._raster.data = {
             "image": [np.ascontiguousarray(image).view(np.uint32).reshape(image.shape[:2])],
             "x": [left],
@@ -220,7 +223,7 @@ class MapView:
         on(MouseLeave, lambda _: self._leave())
         on(Tap, self._tap)
         on(SelectionGeometry, self._select)
-        on(Reset, lambda _: setattr(self.state, "selected", None))
+        on(Reset, lambda _: setattr(self.state, "chosen_by", {}))
         on(RangesUpdate, lambda event: self._later("ranges", event, self._ranges, _REDRAW_MS))
         for side in ("inner_width", "inner_height"):
             self.figure.on_change(side, lambda attr, old, new: self._later("size", None, self._resized, _REDRAW_MS))
@@ -287,5 +290,6 @@ class MapView:
     def _select(self, event: Any) -> None:
         if not event.final or event.geometry.get("type") != "poly":
             return
-        rows = rows_in_polygon(self.coordinates, event.geometry["x"], event.geometry["y"])
-        self.state.selected = rows if len(rows) else None
+        self.state.chosen_by = lasso(self.state.map_name, event.geometry["x"], event.geometry["y"])
+        if self.state.selected is not None and not len(self.state.selected):
+            self.state.chosen_by = {}

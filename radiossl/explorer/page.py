@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 import panel as pn
 
 from radiossl.explorer.browser import Browser, announce_loss
+from radiossl.explorer.cluster_view import CHOOSE, ClusterView
 from radiossl.explorer.drawing import DARK, LIGHT, Theme
 from radiossl.explorer.filter_view import FilterView
 from radiossl.explorer.map_view import MapView
 from radiossl.explorer.maps import MADE
-from radiossl.explorer.page_state import FAILED, NO_COLOUR, NOT_SAVED, TABS, PageState
+from radiossl.explorer.page_state import FAILED, IN_ADDRESS, NO_COLOUR, NOT_SAVED, TABS, PageState
 from radiossl.explorer.pictures import linked_source, notice_html, source_link
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.rating_view import RatingView
@@ -21,7 +22,7 @@ from radiossl.explorer.search_view import SearchView
 from radiossl.explorer.selection_view import SelectionView
 from radiossl.explorer.session import Session
 from radiossl.explorer.source_view import SourceView
-from radiossl.explorer.style import column, html_pane, page_style, select, side_by_side, tabs
+from radiossl.explorer.style import Options, column, html_pane, page_style, select, side_by_side, tabs
 from radiossl.io.errors import RadiosslError
 
 _POLL_MS = 1000
@@ -45,12 +46,14 @@ class Page:
         state.restore(address)
         self.map, self.source, self.search = MapView(state), SourceView(state), SearchView(state)
         self.rating, self.filter, self.selection = RatingView(state), FilterView(state), SelectionView(state)
+        self.clusters = ClusterView(state)
         self.source.place = self.rating.place
         self.browser = Browser(theme=theme.name, who=state.who, query=state.address())
         self.browser.param.watch(state.guarded(self._key), "pressed")
         self.browser.param.watch(state.guarded(lambda event: self._follow(event.new)), "fragment")
+        self.browser.param.watch(state.guarded(self._act), "acted")
         self.browser.param.watch(lambda event: setattr(self.who, "value", event.new), "who")
-        self.colour = choice(state, "colour", [NO_COLOUR, *session.colour_columns()], 170, "colour of the map")
+        self.colour = choice(state, "colour", self._colour_groups(), 170, "colour of the map")
         self.which = choice(state, "map_name", session.maps.names(), 170, "map")
         self.umap = pn.widgets.Button(name="make a UMAP", width=110, on_click=lambda _: self._start_umap())
         self.umap.visible = session.maps.can_make_umap
@@ -58,10 +61,10 @@ class Page:
         self.who.param.watch(lambda event: self._name(event.new), "value")
         self.said = html_pane(kind="rs-said")
         state.param.watch(lambda event: self._say(event.new), ["message"])
+        self._say(state.message)  # of what the address asked for
         state.param.watch(lambda event: self._locate(event.new), ["row"])
-        state.param.watch(
-            lambda _: self._write_address(), ["colour", "map_name", "stretch", "colour_map", "tab", "limits"]
-        )
+        state.param.watch(lambda event: setattr(self.colour, "value", event.new), ["colour"])
+        state.param.watch(lambda _: self._write_address(), list(IN_ADDRESS))
         self._trouble = ""
         self._had = self._there()
 
@@ -80,7 +83,10 @@ class Page:
         choices = self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks()
         tools = side_by_side("map", *choices, kind="rs-tools", sizing_mode="stretch_width")
         neighbours = column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)
-        parts = neighbours, self.rating.view(), self.search.view(), self.filter.view(), self.selection.view()
+        parts = (
+            neighbours,
+            *(part.view() for part in (self.rating, self.clusters, self.search, self.filter, self.selection)),
+        )
         lists = tabs(*zip(TABS, parts, strict=True), active=TABS.index(state.tab), width=470)
         lists.param.watch(lambda event: setattr(state, "tab", TABS[event.new]), "active")
         self.rating.refresh()
@@ -119,6 +125,15 @@ class Page:
         elif key in ("ArrowRight", "ArrowLeft"):
             self.rating.go(1 if key == "ArrowRight" else -1)
 
+    def _act(self, event: Any) -> None:
+        """Do what a button inside a piece of HTML is for."""
+        name = str(event.new[0])
+        if name.startswith(CHOOSE):
+            self.clusters.choose(name.removeprefix(CHOOSE))
+
+    def _colour_groups(self) -> dict[str, list[str]]:
+        return {"all sources": [NO_COLOUR], **self.session.shown.groups()}
+
     def _write_address(self) -> None:
         self.browser.query = self.state.address()
 
@@ -146,7 +161,7 @@ class Page:
         """What may have come up since, made by threads and processes beside the page or by another page."""
         session = self.session
         ranking, names = self.ranking.now, tuple(session.maps.names())
-        return session.index is not None, tuple(session.extra), ranking, names, session.ratings.version
+        return session.index is not None, tuple(session.shown.later), ranking, names, session.ratings.version
 
     def _refresh_ratings(self) -> None:
         """Take over what others have rated; say once what is wrong with the file."""
@@ -170,7 +185,9 @@ class Page:
         if now[0] != before[0]:
             self.source.show_neighbours()
         if now[1] != before[1]:
-            self.colour.options = [NO_COLOUR, *self.session.colour_columns()]
+            self.colour.groups = self._colour_groups()
+            self.state.use_later_columns()
+            self.clusters.show()
         if now[2] is not before[2]:
             self.rating.refresh()
         if now[4] != before[4]:
@@ -194,7 +211,7 @@ def make_page(session: Session, ranking: Ranking) -> pn.viewable.Viewable:
     return page.view()
 
 
-def choice(state: PageState, name: str, options: list[str], width: int, label: str) -> pn.widgets.Select:
+def choice(state: PageState, name: str, options: Options, width: int, label: str) -> pn.widgets.Select:
     """Return a list of which one entry is the page's value of that name; the label is for screen readers."""
     widget = select(label, options, value=getattr(state, name), width=width)
     widget.param.watch(lambda event: setattr(state, name, event.new), "value")

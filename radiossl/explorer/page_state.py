@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -14,19 +16,21 @@ import param
 from radiossl.explorer.drawing import Theme
 from radiossl.explorer.pictures import COLOUR_MAPS, HOVER, LARGE, THUMB, image_html, thumb_html
 from radiossl.explorer.ranking import Ranking
+from radiossl.explorer.selection import chosen_rows
 from radiossl.explorer.session import Session
 from radiossl.io.errors import RadiosslError
 from radiossl.report.html import format_value
 from radiossl.report.sheets import STRETCHES
 
 NO_COLOUR = "number of sources"
-#: What of a page its address holds, beside the source.
-IN_ADDRESS = ("colour", "map_name", "stretch", "colour_map", "tab", "limits")
+#: What a page's address contains, apart from the source.
+_CHOICES = ("colour", "map_name", "stretch", "colour_map", "tab")
+IN_ADDRESS = (*_CHOICES, "limits", "chosen_by")
 #: How messages begin of what went wrong, and of a rating that was not saved.
 FAILED, NOT_SAVED = "Something went wrong", "NOT SAVED"
 #: The lists on the right.
-TABS = ("Neighbours", "Anomalies", "Search", "Filter", "Selection")
-NEIGHBOURS_TAB, ANOMALIES_TAB, SEARCH_TAB, FILTER_TAB, SELECTION_TAB = TABS
+TABS = ("Neighbours", "Anomalies", "Clusters", "Search", "Filter", "Selection")
+NEIGHBOURS_TAB, ANOMALIES_TAB, CLUSTERS_TAB, SEARCH_TAB, FILTER_TAB, SELECTION_TAB = TABS
 
 
 class PageState(param.Parameterized):
@@ -41,6 +45,7 @@ class PageState(param.Parameterized):
     """
 
     row = param.Integer(default=None, allow_None=True, doc="Row of the source that the page is at.")
+    chosen_by: Any = param.Dict(default={}, doc="How sources were chosen, see `chosen_rows`; empty for no choice.")
     selected = param.Array(default=None, allow_None=True, doc="Rows of the chosen sources; None for no choice.")
     colour = param.String(default=NO_COLOUR, doc="Column that colours the map.")
     map_name = param.String(doc="Which map is shown.")
@@ -57,13 +62,34 @@ class PageState(param.Parameterized):
     def __init__(self, session: Session, ranking: Ranking, theme: Theme) -> None:
         super().__init__(map_name=session.maps.names()[0], who=session.files.who)
         self.session, self.ranking, self.theme = session, ranking, theme
-        self.colour = session.class_column or NO_COLOUR
+        self.colour = session.shown.class_column or NO_COLOUR
+        #: Colour of an address whose column is still being computed.
+        self._awaited = ""
+
+    @param.depends("chosen_by", watch=True)
+    def choose(self) -> None:
+        """Look up the sources that are chosen; none while a column that chooses them is still being computed."""
+        try:
+            self.selected = chosen_rows(self.session, self.chosen_by)
+        except RadiosslError as error:
+            self.selected, self.message = None, str(error)
+        except (KeyError, ValueError, TypeError, AttributeError):  # of a damaged address
+            self.chosen_by = {}
+
+    def use_later_columns(self) -> None:
+        """Take over what the address asks of columns that have been computed since."""
+        if self._awaited in self.session.shown.later:
+            self.colour, self._awaited = self._awaited, ""
+        if self.chosen_by:
+            self.choose()
 
     def address(self) -> str:
         """Return what of the page goes into its address, beside the source: whatever is not as it was at first."""
-        first = {"colour": self.session.class_column or NO_COLOUR, "map_name": self.session.maps.names()[0]}
-        first |= {name: self.param[name].default for name in ("stretch", "colour_map", "tab")}
-        said = {name: getattr(self, name) for name in first if getattr(self, name) != first[name]}
+        first = {"colour": self.session.shown.class_column or NO_COLOUR, "map_name": self.session.maps.names()[0]}
+        now = {name: getattr(self, name) for name in _CHOICES}
+        said = {name: now[name] for name in _CHOICES if now[name] != first.get(name, self.param[name].default)}
+        if self.chosen_by:
+            said["chosen_by"] = json.dumps(self.chosen_by, separators=(",", ":"), ensure_ascii=False)
         if self.limits is not None:
             said["limits"] = ",".join(f"{limit:.5g}" for limit in self.limits)
         return urlencode(said)
@@ -72,11 +98,14 @@ class PageState(param.Parameterized):
         """Take over what `address` returned; what this session does not know is left out."""
         said = {name: values[0] for name, values in parse_qs(address).items()}
         known = {
-            "colour": [NO_COLOUR, *self.session.colour_columns()],
+            "colour": [NO_COLOUR, *self.session.shown.names()],
             "map_name": self.session.maps.names(),
-            **{name: self.param[name].objects for name in ("stretch", "colour_map", "tab")},
+            **{name: self.param[name].objects for name in _CHOICES[2:]},
         }
         self.param.update(**{name: said[name] for name in known if said.get(name) in known[name]})
+        self._awaited = said.get("colour", "")
+        with suppress(ValueError, RecursionError):  # of a damaged address
+            self.chosen_by = json.loads(said.get("chosen_by", "{}"))
         try:
             limits = tuple(float(limit) for limit in said.get("limits", "").split(","))
         except ValueError:
@@ -110,15 +139,15 @@ class PageState(param.Parameterized):
     def thumb(self, row: int, caption: str = "", badge: str = "") -> str:
         """Return a source as a small picture that leads to it."""
         url = self.session.picture_url(row, self.stretch, self.colour_map, THUMB)
-        caption = " · ".join(part for part in (caption, self.session.class_of(row)) if part)
+        caption = " · ".join(part for part in (caption, self.session.shown.class_of(row)) if part)
         return thumb_html(url, self.session.cutout_id(row), caption, badge, row == self.row)
 
     def card(self, row: int) -> str:
         """Return what is shown of a source beside the pointer: its picture, id, and the value that colours the map."""
         text = escape(self.session.cutout_id(row))
         if self.colour != NO_COLOUR:
-            value = self.session.details(row).get(self.colour)
-            text += f"<br><small>{escape(self.colour)} {escape(format_value(value, self.colour))}</small>"
+            value = format_value(self.session.details(row).get(self.colour), self.colour)
+            text += f"<br><small>{escape(self.session.shown.label(self.colour))} {escape(value)}</small>"
         rating = self.session.ratings.of(self.session.cutout_id(row))
         text += f"<small> · rated {rating}</small>" if rating else ""
         return f'{self.image(row, HOVER)}<div class="rs-named">{text}</div>'

@@ -90,7 +90,7 @@ class Ranking:
 
     def _start(self, scores: NDArray[np.float64]) -> None:
         self._starting = scores
-        self.session.extra[SCORE] = scores
+        self.session.shown.later[SCORE] = scores
         self.now = Order(np.argsort(-scores, kind="stable"))
 
     def learn(self, method: str) -> None:
@@ -107,7 +107,7 @@ class Ranking:
             prediction = learn(self._space, rated, values, starting, method=method, seed=session.files.seed)
             table = ranked_table(session.table, prediction, starting, rated, values)
             self._prediction, self._table = prediction, table
-            session.extra[EXPECTED] = prediction.rating
+            session.shown.later[EXPECTED] = prediction.rating
             self.now = Order(np.lexsort((-starting, -prediction.score)), len(rated), method)
 
     def proposal(self) -> NDArray[np.int64]:

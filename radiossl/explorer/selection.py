@@ -1,19 +1,27 @@
-"""What is inside a lasso, and selections as files."""
+"""Which sources are chosen, by a lasso or by filters, and selections as files."""
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
+from radiossl.maps.colours import ClassColours, NumberColours
 from radiossl.report.regions import write_regions
 from radiossl.report.results import write_table
 from radiossl.similarity.report import circle_radii, write_astropy_table
+
+if TYPE_CHECKING:
+    from radiossl.explorer.session import Session
+
+_MOST_CORNERS = 80
 
 
 def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
@@ -34,6 +42,47 @@ def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLik
     low, high = corners.min(axis=0), corners.max(axis=0)
     near = np.flatnonzero(((coordinates >= low) & (coordinates <= high)).all(axis=1))
     return near[Outline(corners).contains_points(coordinates[near])]
+
+
+def lasso(map_name: str, x: ArrayLike, y: ArrayLike) -> dict[str, str]:
+    """Return a lasso as `chosen_rows` takes it, with so few corners and digits that it fits into an address."""
+    corners = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
+    corners = corners[:: max(1, math.ceil(len(corners) / _MOST_CORNERS))]
+    return {"lasso": map_name, "corners": " ".join(f"{number:.4g}" for number in corners.ravel())}
+
+
+def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.int64] | None:
+    """Return the rows of the sources that were chosen; None for no choice.
+
+    Parameters
+    ----------
+    session : Session
+        Whose sources.
+    chosen_by : mapping
+        Comes from an address, so it may be anything: empty, what `lasso` returned, or ``{"filters": {column: [low,
+        high]}}`` for columns of numbers, where an empty text is no limit, and ``{column: [class, ...]}`` for classes.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such column, or none yet.
+    KeyError, ValueError, TypeError, AttributeError
+        If it is none of these.
+    """
+    if not chosen_by:
+        return None
+    if "lasso" in chosen_by:
+        corners = np.array(chosen_by["corners"].split(), dtype=float).reshape(-1, 2)
+        return rows_in_polygon(session.maps.coordinates[chosen_by["lasso"]], corners[:, 0], corners[:, 1])
+    masks = [_filtered(session.shown.colours(name), wanted) for name, wanted in chosen_by["filters"].items()]
+    return np.flatnonzero(np.logical_and.reduce(masks))
+
+
+def _filtered(values: NumberColours | ClassColours, wanted: Sequence[str]) -> NDArray[np.bool_]:
+    if isinstance(values, ClassColours):
+        return np.isin(values.codes, [values.names.index(name) for name in wanted])
+    low, high = (float(text or default) for text, default in zip(wanted, ("-inf", "inf"), strict=True))
+    return (values.values >= low) & (values.values <= high)
 
 
 def table_bytes(frame: pd.DataFrame, form: str) -> bytes:

@@ -18,8 +18,8 @@ from radiossl.io.errors import RadiosslError
 
 _SHOWN = 48
 _EXPLAINED = (
-    "Choose sources with the lasso above the map. They can be saved as a table, as DS9 regions, or given a class label"
-    " for radiossl evaluate."
+    "Choose sources with the lasso beside the map, by filters, by a cluster, or by a catalogue dropped under Search."
+    " They can be saved as a table, as DS9 regions, or given a class label for radiossl evaluate."
 )
 
 
@@ -35,7 +35,7 @@ class SelectionView:
     def __init__(self, state: PageState) -> None:
         self.state = state
         self.sheet = html_pane()
-        self.clear = pn.widgets.Button(name="choose none", on_click=lambda _: setattr(state, "selected", None))
+        self.clear = pn.widgets.Button(name="choose none", on_click=lambda _: setattr(state, "chosen_by", {}))
         self.downloads = [
             self._download("selection.csv", lambda frame: table_bytes(frame, "csv")),
             self._download("selection.fits", lambda frame: table_bytes(frame, "fits")),
@@ -46,8 +46,8 @@ class SelectionView:
         self.labelled = html_pane()
         state.param.watch(lambda _: self._show(), ["selected", "stretch", "colour_map", "row", "tab"])
         state.param.watch(lambda event: self._choose(event.new), ["selected"])
-        self._choose(None)
-        self._show()  # the address may have opened this list
+        self._choose(state.selected)  # the address may have chosen them, and opened this list
+        self._show()
 
     def view(self) -> pn.viewable.Viewable:
         """Return the tab."""

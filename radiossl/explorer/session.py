@@ -16,6 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from radiossl.explorer.clusters import Clusters, find_clusters
+from radiossl.explorer.columns import ColourColumns
+from radiossl.explorer.drawing import Limits, Theme, draw_raster
 from radiossl.explorer.kept import KeptLabels
 from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_url
@@ -28,19 +31,15 @@ from radiossl.ratings.journal import RatingsFile
 from radiossl.report.results import central_pixels
 from radiossl.report.sheets import Stretch
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
-from radiossl.store.schema import BASE_SCHEMA
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
 
 NEIGHBOURS = 24
-#: A column of text colours the map if it has at most so many different values.
-_MOST_CLASSES = 200
-#: Such a column colours it at first if it has few, and above all if its name has one of these words.
-_FEW_CLASSES = 20
-_CLASS_WORDS = ("label", "class", "kind", "type", "morph")
-_HELD_PICTURES = 4096
+_HELD_PICTURES, _HELD_RASTERS = 4096, 16
+#: Name of the column of clusters.
+CLUSTER = "cluster"
 
 
 @dataclass(frozen=True)
@@ -114,9 +113,10 @@ class Session:
         self.trouble = ""
         self._backbone: Backbone | None = None
         self._weights_lock = Lock()
-        #: Columns that came up later, such as an anomaly score.
-        self.extra: dict[str, NDArray[np.float64]] = {}
+        self.clusters: Clusters | None = None
+        self.shown = ColourColumns(self.columns)
         self.picture_url = lru_cache(_HELD_PICTURES)(self._picture_url)
+        self._raster = lru_cache(_HELD_RASTERS)(self._drawn_raster)
 
     def __len__(self) -> int:
         return len(self.file)
@@ -143,17 +143,25 @@ class Session:
         except RadiosslError as error:
             self.trouble = str(error)
 
-    def load_beside(self, then: Callable[[], None]) -> Thread:
+    def load_beside(self, *then: Callable[[], None]) -> Thread:
         """Do `load`, and what is to follow it, in a thread of its own."""
 
         def work() -> None:
             self.load()
-            if self.index is not None:
-                then()
+            for act in then if self.index is not None else ():
+                act()
 
         thread = Thread(target=work, name="features", daemon=True)
         thread.start()
         return thread
+
+    def find_clusters(self) -> None:
+        """Find clusters of the sources; see `radiossl.explorer.clusters`."""
+        if self.vectors is None:
+            return
+        self.clusters = find_clusters(self.vectors, self.files.seed)
+        if self.clusters is not None:
+            self.shown.later[CLUSTER] = self.clusters.names
 
     @cached_property
     def table(self) -> FeatureTable:
@@ -204,12 +212,12 @@ class Session:
     def details(self, row: int) -> dict[str, Any]:
         """Return all that is known of a source, by column."""
         known = self.columns.slice(row, 1).to_pylist()[0]
-        return known | {name: float(values[row]) for name, values in self.extra.items()}
+        return known | {name: values[row].item() for name, values in self.shown.later.items()}
 
     def rows_frame(self, rows: NDArray[np.integer]) -> pd.DataFrame:
         """Return all that is known of some sources, one row each, with their ratings and labels if they have any."""
         frame = self.columns.take(pa.array(rows)).to_pandas()
-        for name, values in self.extra.items():
+        for name, values in self.shown.later.items():
             frame[name] = values[rows]
         ids = frame["cutout_id"].astype(str)
         frame["rating"] = ids.map(self.ratings.last).astype("Int64")
@@ -229,44 +237,23 @@ class Session:
         pixels = self.pixels(row)
         return None if pixels is None else picture_url(pixels, how, colour_map, side)
 
-    # Colours ----------------------------------------------------------------------------------------------------------
+    def raster(self, map_name: str, colour: str, theme: Theme, limits: Limits, size: tuple[int, int]) -> Any:
+        """Return the map as an image, see `draw_raster`; the last few are kept, for every new page asks for the same.
 
-    def colour_columns(self) -> list[str]:
-        """Return the names of the columns that can colour the map, later ones first."""
-        return [*self.extra, *self._colour_columns]
-
-    def class_of(self, row: int) -> str:
-        """Return the class of a source, empty if it has none."""
-        name = self.class_column
-        value = None if name is None else self.columns.column(name)[row].as_py()
-        return "" if value is None else str(value)
-
-    @cached_property
-    def class_column(self) -> str | None:
-        """The column of classes that colours the map at first; None if there is none."""
-        names = [name for name in self._colour_columns if _is_text(self.columns.column(name).type)]
-        names = [name for name in names if 2 <= pc.count_distinct(self.columns.column(name)).as_py() <= _FEW_CLASSES]
-        catalogue = [name for name in names if name not in BASE_SCHEMA.names]
-        called = [name for name in catalogue if any(word in name.lower() for word in _CLASS_WORDS)]
-        return next(iter([*called, *catalogue]), None)
-
-    @cached_property
-    def _colour_columns(self) -> list[str]:
-        return [name for name in self.columns.column_names if _can_colour(self.columns.column(name))]
-
-    def colour_table(self, name: str) -> FeatureTable:
-        """Return a table with this column, without features, for `column_colours`.
-
-        Raises
-        ------
-        RadiosslError
-            If it is none of `colour_columns`.
+        Parameters
+        ----------
+        map_name, colour
+            Which map, and the column that colours it; an empty one for the number of sources.
+        theme, limits, size
+            See `draw_raster`.
         """
-        if name not in self.colour_columns():
-            raise RadiosslError(f"no column {name!r} that could colour the map")
-        column = pa.array(self.extra[name]) if name in self.extra else self.columns.column(name)
-        table = pa.table({"cutout_id": self._ids, name: column})
-        return FeatureTable(table, np.empty((len(self), 0), np.float32))
+        return self._raster(map_name, colour, id(self.shown.later.get(colour)), theme, limits, size)
+
+    def _drawn_raster(
+        self, map_name: str, colour: str, _: int, theme: Theme, limits: Limits, size: tuple[int, int]
+    ) -> NDArray[np.uint8]:
+        colours = self.shown.colours(colour) if colour else None
+        return draw_raster(self.maps.coordinates[map_name], colours, theme, limits, size)
 
     # Neighbours -------------------------------------------------------------------------------------------------------
 
@@ -331,16 +318,3 @@ def _rows_in_store(ids: pa.ChunkedArray, store: CutoutStore | None) -> NDArray[n
     if (found < 0).all():
         raise RadiosslError(f"{store}: has none of the sources; give the store of the features (--store)")
     return found
-
-
-def _can_colour(column: pa.ChunkedArray) -> bool:
-    kind = column.type
-    if pa.types.is_floating(kind):
-        return bool(pc.any(pc.is_finite(column)).as_py())
-    if _is_text(kind):
-        return 0 < pc.count_distinct(column).as_py() <= _MOST_CLASSES
-    return (pa.types.is_integer(kind) or pa.types.is_boolean(kind)) and column.null_count < len(column)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

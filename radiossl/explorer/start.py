@@ -45,7 +45,7 @@ def explore(files: Files, store: CutoutStore | None, auth: TokenAuth, browser: b
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server.start()
-    session.load_beside(then=ranking.prepare)
+    session.load_beside(ranking.prepare, session.find_clusters)
     if store is None:
         say("no pixels: give --store, the store of the features")
     say(f"{auth.url}\nCtrl-C ends it; ratings are in {files.ratings}, labels in {files.labels}")

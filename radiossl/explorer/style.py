@@ -51,7 +51,10 @@ img { display: block; image-rendering: pixelated; }
 .rs-values td { text-align: right; overflow-wrap: anywhere; } .rs-links { font-size: .8rem; }
 .rs-legend { display: flex; flex-wrap: wrap; gap: 2px 14px; font-size: .82rem; padding: 2px 6px; }
 .rs-legend i { display: inline-block; width: 11px; height: 11px; border-radius: 3px; vertical-align: -1px; }
-.rs-legend i.rs-bar { width: 150px; } .rs-legend small { color: var(--rs-soft); }
+.rs-legend small { color: var(--rs-soft); } .rs-scale { display: flex; flex-wrap: wrap; width: 240px;
+  justify-content: space-between; font-variant-numeric: tabular-nums; } .rs-legend .rs-scale i { width: 100%; }
+h3 { font-size: .95rem; margin: .7rem 0 .2rem; } button { font: inherit; color: var(--rs-accent); cursor: pointer;
+  background: var(--rs-raised); border: 1px solid var(--rs-line); border-radius: 4px; }
 .rs-bars { width: 100%; height: 64px; } .rs-bars .rs-all { fill: var(--rs-line); } .rs-bars .rs-left {
   fill: var(--rs-accent); } small { color: var(--rs-soft); }
 .rs-query { display: flex; gap: 12px; align-items: center; margin-bottom: 8px; }
@@ -93,7 +96,7 @@ _TABS = """
 .bk-header { overflow-x: auto; }
 .bk-header { border-color: var(--rs-line) !important; }
 .bk-tab { color: var(--rs-soft) !important; background: none !important; border: 0 !important; font-size: 14px;
-  padding: 6px 12px !important; border-bottom: 2px solid transparent !important; }
+  padding: 6px 9px !important; border-bottom: 2px solid transparent !important; }
 .bk-tab.bk-active { color: var(--rs-ink) !important; border-bottom-color: var(--rs-accent) !important; }
 """
 
@@ -102,9 +105,14 @@ _TABS = """
 _UNSEEN = "label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }"
 
 
-def select(label: str, options: list[str], **more: Any) -> pn.widgets.Select:
+#: Of a list to choose from: names, or names by group.
+Options = list[str] | dict[str, list[str]]
+
+
+def select(label: str, options: Options, **more: Any) -> pn.widgets.Select:
     """Return a list to choose from, with a label for screen readers."""
-    return pn.widgets.Select(name=label, options=options, stylesheets=[_UNSEEN], **more)
+    kind = "groups" if isinstance(options, dict) else "options"
+    return pn.widgets.Select(name=label, stylesheets=[_UNSEEN], **{kind: options}, **more)
 
 
 def page_style(theme: Theme) -> str:

@@ -53,9 +53,10 @@ def test_a_raster_dims_what_is_not_chosen():
 
 
 def test_a_legend_says_what_the_colours_mean_and_escapes_it():
-    assert "a&lt;b" in legend_html(CLASSES, "kind", 3, DARK)
-    assert "unknown" in legend_html(CLASSES, "kind", 3, DARK)
-    numbers = legend_html(NUMBERS, "<flux>", 3, LIGHT)
-    assert "&lt;flux&gt;" in numbers
+    assert "a&lt;b" in legend_html(CLASSES, "kind", "kind", 3, DARK)
+    assert "unknown" in legend_html(CLASSES, "kind", "kind", 3, DARK)
+    numbers = legend_html(NUMBERS, "<flux>", "<flux> [mJy]", 3, LIGHT)
+    assert "&lt;flux&gt; [mJy]" in numbers
+    assert [f"<span>{tick}</span>" in numbers for tick in (1, 10, 100)] == [True] * 3
     assert "logarithmic" in numbers
-    assert "3 sources" in legend_html(None, "", 3, DARK)
+    assert "3 sources" in legend_html(None, "", "", 3, DARK)

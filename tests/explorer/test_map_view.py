@@ -39,9 +39,9 @@ def opaque(view):
 
 def test_a_choice_dims_the_others(view):
     before = opaque(view)
-    view.state.selected = np.arange(3)
+    view.state.chosen_by = {"filters": {"flux": ["", "1"]}}
     assert 0 < opaque(view) < before / 5
-    view.state.selected = None
+    view.state.chosen_by = {}
     assert opaque(view) == before
 
 
@@ -62,6 +62,7 @@ def test_a_lasso_chooses_and_an_empty_one_chooses_none(view):
     assert view.state.selected is None
     view._select(SimpleNamespace(final=True, geometry=everything))
     assert view.state.selected.tolist() == list(range(COUNT))
+    assert view.state.chosen_by["lasso"] == "principal components"
     view._select(SimpleNamespace(final=True, geometry={"type": "poly", "x": [left] * 3, "y": [bottom] * 3}))
     assert view.state.selected is None
 
@@ -76,3 +77,43 @@ def test_a_column_colours_the_map_and_a_bad_one_is_told(view):
 def test_where_the_page_is_stands_out(view):
     view.state.row = 7
     assert view._marks.data["x"][0] == view.coordinates[7, 0]
+
+
+def test_an_address_restores_all_that_a_page_shows(view, monkeypatch):
+    state = view.state
+    first = PageState(state.session, state.ranking, DARK)
+    assert first.address() == ""
+    left, right, bottom, top = view._limits
+    half = {"type": "poly", "x": [left, (left + right) / 2, left], "y": [bottom, bottom, top]}
+    view._select(SimpleNamespace(final=True, geometry=half))
+    state.param.update(colour="flux", stretch="log", tab="Filter", limits=(0.0, 1.0, 0.0, 0.5))
+    for chosen_by in (state.chosen_by, {"filters": {"kind": ["single", "triple"], "flux": ["3", ""]}}):
+        state.chosen_by = chosen_by
+        again = PageState(state.session, state.ranking, DARK)
+        again.restore(state.address())
+        assert again.selected.tolist() == state.selected.tolist()
+        assert again.address() == state.address()
+        assert 0 < len(again.selected) < COUNT
+        assert (again.colour, again.stretch, again.tab, again.limits) == ("flux", "log", "Filter", (0.0, 1.0, 0.0, 0.5))
+
+
+def test_an_address_may_speak_of_columns_that_are_still_being_computed(view):
+    state = view.state
+    state.restore("colour=cluster&chosen_by=" + '{"filters":{"cluster":["2"]}}')
+    assert state.colour == "kind"
+    assert state.selected is None
+    state.session.shown.later["cluster"] = np.array(["1", "2"] * (COUNT // 2))
+    state.use_later_columns()
+    assert state.colour == "cluster"
+    assert state.selected.tolist() == list(range(1, COUNT, 2))
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    ["x", "[1]", '{"a":1}', '{"filters":3}', '{"filters":{"flux":[1]}}', '{"filters":{"kind":["no such"]}}', "[" * 9999]
+    + ['{"lasso":"sky"}', '{"lasso":"sky","corners":"1 2 x"}', '{"lasso":"none","corners":"1 2 3 4 5 6"}'],
+)
+def test_a_damaged_address_chooses_nothing(view, damaged):
+    view.state.restore("chosen_by=" + damaged)
+    assert view.state.selected is None
+    assert view.state.chosen_by == {}

@@ -287,7 +287,7 @@ def test_filters_narrow_each_other_and_become_a_selection(page):
     page.locator("input[placeholder=from]:visible").press("Enter")
     page.get_by_text(f"{COUNT // 2} of {COUNT} sources").wait_for()
     page.locator(".bk-panel-models-layout-Column select:visible").last.select_option("ra_deg")
-    page.get_by_text("ra_deg: ").first.wait_for()
+    page.get_by_text("ra_deg [deg]: ").first.wait_for()
     page.locator("input[placeholder=to]:visible").fill("14.05")
     page.locator("input[placeholder=to]:visible").press("Enter")
     page.get_by_text(f"11 of {COUNT} sources").wait_for()
@@ -296,6 +296,23 @@ def test_filters_narrow_each_other_and_become_a_selection(page):
     tab(page, "Filter")
     page.get_by_role("button", name="remove all filters").click()
     page.get_by_text("Choose a column").wait_for()
+
+
+def test_a_cluster_is_chosen_and_the_address_brings_it_back(page):
+    tab(page, "Clusters")
+    page.get_by_role("button", name="choose them").first.wait_for()
+    heading = page.locator("h3").first.inner_text()
+    number = int(re.search(r"([\d,]+) sources", heading)[1])
+    page.get_by_role("button", name="choose them").first.click()
+    page.get_by_text(f"{number} sources chosen").first.wait_for()
+    page.get_by_role("combobox", name="colour of the map").locator("option:checked", has_text="cluster").wait_for(
+        state="attached"
+    )
+    page.wait_for_url("**chosen_by=**")
+    page.reload()
+    page.wait_for_selector(".bk-Figure")
+    page.get_by_text(f"{number} sources chosen").first.wait_for()
+    assert page.get_by_role("combobox", name="colour of the map").input_value() == "cluster"
 
 
 def test_colours_stretches_and_both_themes(page, served, browser):

@@ -147,7 +147,7 @@ def test_the_ranking_is_that_of_radiossl_rate(session, survey):
     ranking.prepare()
     table = FeatureTable.read(survey.features)
     starting = anomaly_scores(table.features, AnomalySettings())
-    np.testing.assert_allclose(session.extra[SCORE], starting, atol=1e-6)
+    np.testing.assert_allclose(session.shown.later[SCORE], starting, atol=1e-6)
     assert ranking.table()["cutout_id"].iloc[0] == session.cutout_id(int(np.argmax(starting)))
     with pytest.raises(RadiosslError, match="no object is rated"):
         ranking.learn("linear")
@@ -159,7 +159,7 @@ def test_the_ranking_is_that_of_radiossl_rate(session, survey):
     expected = ranked_table(table, prediction, starting, rated, values)
     assert ranking.table()["cutout_id"].tolist() == expected["cutout_id"].tolist()
     assert [session.cutout_id(row) for row in ranking.now.rows] == expected["cutout_id"].tolist()
-    np.testing.assert_allclose(session.extra[EXPECTED], prediction.rating, atol=1e-3)
+    np.testing.assert_allclose(session.shown.later[EXPECTED], prediction.rating, atol=1e-3)
     assert not set(ranking.proposal().tolist()) & set(range(12))
 
 
@@ -171,12 +171,12 @@ def test_given_scores_order_the_list(survey, files, tmp_path):
 
 
 def test_columns_that_tell_sources_apart_colour_the_map(session):
-    names = session.colour_columns()
+    names = session.shown.names()
     assert {"kind", "flux", "rms"} <= set(names)
     assert not {"beam_major_arcsec"} & set(names)
-    session.extra["later"] = np.arange(COUNT, dtype=float)
-    assert session.colour_columns()[0] == "later"
-    np.testing.assert_array_equal(session.colour_table("later").column("later"), np.arange(COUNT))
+    session.shown.later["later"] = np.arange(COUNT, dtype=float)
+    assert session.shown.names()[0] == "later"
+    np.testing.assert_array_equal(session.shown.colours("later").values, np.arange(COUNT))
     frame = session.rows_frame(np.array([4, 2]))
     assert frame["cutout_id"].tolist() == ["s04", "s02"]
     assert frame["later"].tolist() == [4.0, 2.0]
@@ -220,3 +220,27 @@ def test_pictures_stand_north_up_and_names_are_escaped():
         assert linked_source(source_link(name)) == name
         assert "<script" not in thumb_html(None, name)
     assert linked_source("#other=1") is None
+
+
+def test_columns_are_grouped_and_have_their_units(session):
+    session.shown.later["score"] = np.arange(COUNT, dtype=float)
+    groups = session.shown.groups()
+    assert list(groups) == ["computed here", "catalogue", "cutout"]
+    assert groups["computed here"] == ["score"]
+    assert groups["catalogue"] == ["kind", "flux", "note"]
+    assert "ra_deg" in groups["cutout"]
+    assert session.shown.label("ra_deg") == "ra_deg [deg]"
+    assert session.shown.label("pixel_scale_arcsec") == "pixel_scale_arcsec [arcsec]"
+    assert session.shown.label("rms") == "rms [Jy/beam]"
+    assert session.shown.label("flux") == "flux"
+    assert session.shown.colours("flux") is session.shown.colours("flux")
+    before = session.shown.colours("score")
+    session.shown.later["score"] = -session.shown.later["score"]
+    assert session.shown.colours("score") is not before
+
+
+def test_clusters_are_a_column_of_their_own(session):
+    session.find_clusters()
+    frame = session.rows_frame(np.arange(COUNT))
+    assert frame["cluster"].tolist() == session.clusters.names.tolist()
+    assert session.details(3)["cluster"] == session.clusters.names[3]
