@@ -17,9 +17,7 @@ class Browser(JSComponent):
     """Reports keys, unless pressed in a field or with Ctrl, Alt or Cmd; reads and writes the address and the name."""
 
     pressed = param.List(default=["", 0], doc="The key, and how many were pressed: the same one twice is two events.")
-    acted = param.List(
-        ["", 0.0, 0.0, 0], doc="The data-act of what was clicked, where in it (0 to 1), and a count."
-    )
+    acted = param.List(["", 0.0, 0.0, 0], doc="The data-act of what was clicked, where in it (0 to 1), and a count.")
     fragment = param.String(default="", doc="The address from its # on.")
     query = param.String(default="", doc="The address between ? and #, without token and theme.")
     theme = param.String(default="dark", doc="Theme of this page.")

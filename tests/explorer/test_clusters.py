@@ -29,7 +29,9 @@ def test_separate_groups_are_found_and_their_number_too(number, kind):
 
 def test_the_largest_cluster_is_the_first_and_typical_members_are_at_its_centre():
     vectors, truth = blobs(3, 40)
-    kept = np.concatenate([np.flatnonzero(truth == 0)[:10], np.flatnonzero(truth == 1), np.flatnonzero(truth == 2)[:20]])
+    kept = np.concatenate(
+        [np.flatnonzero(truth == 0)[:10], np.flatnonzero(truth == 1), np.flatnonzero(truth == 2)[:20]]
+    )
     found = find_clusters(vectors[kept])
     assert np.bincount(found.codes).tolist() == [40, 20, 10]
     assert set(found.names) == {"1", "2", "3"}

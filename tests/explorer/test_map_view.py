@@ -110,8 +110,18 @@ def test_an_address_may_speak_of_columns_that_are_still_being_computed(view):
 
 @pytest.mark.parametrize(
     "damaged",
-    ["x", "[1]", '{"a":1}', '{"filters":3}', '{"filters":{"flux":[1]}}', '{"filters":{"kind":["no such"]}}', "[" * 9999]
-    + ['{"lasso":"sky"}', '{"lasso":"sky","corners":"1 2 x"}', '{"lasso":"none","corners":"1 2 3 4 5 6"}'],
+    [
+        "x",
+        "[1]",
+        '{"a":1}',
+        '{"filters":3}',
+        '{"filters":{"flux":[1]}}',
+        '{"filters":{"kind":["no such"]}}',
+        "[" * 9999,
+        '{"lasso":"sky"}',
+        '{"lasso":"sky","corners":"1 2 x"}',
+        '{"lasso":"none","corners":"1 2 3 4 5 6"}',
+    ],
 )
 def test_a_damaged_address_chooses_nothing(view, damaged):
     view.state.restore("chosen_by=" + damaged)
