@@ -55,15 +55,12 @@ def measured(recipe_name: str, size: int, batch: int, seconds: float, folder: Pa
         write_store(store, [0], partial(_batches, made, schema), schema, {"command": "benchmark"})
     changes = [f"batch_size={batch}", "optimizer.lr=0.001", f"preprocessing.size={size}", "schedule.epochs=1000000"]
     trainer = Trainer(read_recipe(recipe_name, changes)[0], [store], folder / "run")
-    stream = trainer.batches()
-    batch_on_device = next(stream)
-    generator = torch.Generator().manual_seed(0)
-    views = rate(lambda: trainer.views(batch_on_device.pixels, batch_on_device.statistics, generator), seconds)
+    parts = trainer.parts()
+    views = rate(lambda: next(parts), seconds)
     random = [torch.rand(batch, 3, size, size, device=trainer.device) for _ in range(2)]
     random = [view.contiguous(memory_format=torch.channels_last) for view in random]
     bare = rate(lambda: trainer.optimise([random]), seconds)
-    whole = rate(lambda: trainer.train_step(next(stream)), seconds)
-    stream.close()
+    whole = rate(lambda: trainer.train_step(parts), seconds)
     return {
         "recipe": recipe_name,
         "size": size,

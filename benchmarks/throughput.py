@@ -200,24 +200,18 @@ def bench_pretraining(repeats: int, size: int, batch: int = 32) -> Ratio:
             "simclr-hulk", [f"batch_size={batch}", "optimizer.lr=0.001", f"preprocessing.size={size}"]
         )[0]
         trainer = Trainer(recipe, [path], Path(folder) / "run")
-        stream = trainer.batches()
+        parts = trainer.parts()
         shape = (batch, 3, size, size)
         random = [torch.rand(shape).contiguous(memory_format=torch.channels_last).to(trainer.device) for _ in range(2)]
 
-        def whole() -> None:
-            trainer.train_step(next(stream))
-            trainer.step += 1
-
-        ratio = measure(
+        return measure(
             f"pretraining step at {size} px, against the bare model step",
             baseline=lambda: trainer.optimise([random]),
-            ours=whole,
+            ours=lambda: trainer.train_step(parts),
             images=batch,
             repeats=repeats,
             goal=0.95 if trainer.device.type == "cuda" else 0.9,
         )
-        stream.close()
-        return ratio
 
 
 def bench_precision(repeats: int, size: int, batch: int = 32) -> Ratio:

@@ -195,6 +195,28 @@ class CutoutBatches:
         return pixels if self.window is None else _central(pixels, self.window)
 
 
+def made_ahead(parts: Iterator[list[Tensor]], device: torch.device) -> Iterator[list[Tensor]]:
+    """Yield what `parts` makes; on a GPU the next is made on a stream of its own while the present one is worked on.
+
+    Making views sends many small parameters to the GPU, and each of those copies waits for the stream it is on. On the
+    stream of the model it would wait for the whole step before.
+    """
+    if device.type != "cuda":
+        yield from parts
+        return
+    side, main = torch.cuda.Stream(device, priority=-1), torch.cuda.current_stream(device)
+
+    def make() -> list[Tensor] | None:
+        with torch.cuda.stream(side):
+            return next(parts, None)
+
+    while (views := make()) is not None:
+        main.wait_stream(side)
+        for view in views:
+            view.record_stream(main)  # so that its memory is not given away while the model reads it
+        yield views
+
+
 #: Side of the box around a source in units of its extent, as `radiossl cutouts sources` cuts it by default.
 BOX_FACTOR = 1.5
 #: Smallest box in pixels: fewer show nothing but the beam.

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,15 @@ from radiossl.features.neighbours import knn_predict
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
-from radiossl.pretraining.data import Batch, CutoutBatches, Exclusion, epoch_batches, step_seed, training_data
+from radiossl.pretraining.data import (
+    Batch,
+    CutoutBatches,
+    Exclusion,
+    epoch_batches,
+    made_ahead,
+    step_seed,
+    training_data,
+)
 from radiossl.pretraining.distributed import ProcessGroup, gather_rows, gradients_later
 from radiossl.pretraining.methods.registry import build_method
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
@@ -163,8 +172,9 @@ class Trainer:
             self._save_checkpoint()
             raise self.stop.error()
         with TrainingProgress(self.total_steps, self.step, self.batch_size) as progress:
-            for batch in self.batches():
-                loss, features = self.train_step(batch)
+            parts = self.parts()
+            while self.step < self.total_steps:
+                loss, features = self.train_step(parts)
                 progress.advance(loss)
                 epoch_ends = self.step % self.steps_per_epoch == 0
                 late = time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes
@@ -187,35 +197,40 @@ class Trainer:
             save_backbone(self.out / "backbone", self.network, self.config)
         self.processes.wait()
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield raw pixels and statistics, this process's share, from the present step to the end of the training."""
-        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px, self.recipe.extent)
-        while self.step < self.total_steps:
-            epoch, done = divmod(self.step, self.steps_per_epoch)
-            batches = epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:]
-            yield from source([self.processes.share(rows, self.recipe.accumulate) for rows in batches])
+    def parts(self) -> Iterator[list[Tensor]]:
+        """Yield the views of each part of each batch, this process's share, from the present step to the last."""
+        return made_ahead(self._parts(self.step), self.device)
 
-    def train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Make the views of a batch, take one optimiser step and count it; returns the loss and some features."""
+    def _parts(self, step: int) -> Iterator[list[Tensor]]:
+        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px, self.recipe.extent)
+        while step < self.total_steps:
+            epoch, done = divmod(step, self.steps_per_epoch)
+            batches = epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:]
+            for batch in source([self.processes.share(rows, self.recipe.accumulate) for rows in batches]):
+                for part in range(self.recipe.accumulate):
+                    yield self._views(batch, step, part)
+                step += 1
+
+    def _views(self, batch: Batch, step: int, part: int) -> list[Tensor]:
+        """Make the two views of a part of a batch, and its crops."""
+        size = self.batch_size // self.recipe.accumulate // self.processes.size
+        rows = slice(part * size, (part + 1) * size)
+        generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, step, part))
+        images, boxes = (batch.pixels[rows], batch.statistics[rows], generator), batch.boxes[rows]
+        views = self.views(*images, boxes=boxes)
+        if self.recipe.crops.number:
+            views += self.crops(*images, count=self.recipe.crops.number, boxes=boxes)
+        return [view.contiguous(memory_format=torch.channels_last) for view in views]
+
+    def train_step(self, parts: Iterator[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
+        """Take one optimiser step on the next batch of `parts` and count it; returns the loss and some features."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.steps_per_epoch, self.recipe)
-        loss, features = self.optimise(self._pairs(batch))
+        loss, features = self.optimise(islice(parts, self.recipe.accumulate))
         self.step += 1
         self.losses = [*self.losses[:1], *self.losses[1:][1 - _LAST_STEPS :], loss]
         self.method.after_step(self.step / self.total_steps)
         return loss, features
-
-    def _pairs(self, batch: Batch) -> Iterator[list[Tensor]]:
-        """Yield the two views of every part of a batch, and its crops."""
-        size = self.batch_size // self.recipe.accumulate // self.processes.size
-        for part in range(self.recipe.accumulate):
-            rows = slice(part * size, (part + 1) * size)
-            generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, self.step, part))
-            images, boxes = (batch.pixels[rows], batch.statistics[rows], generator), batch.boxes[rows]
-            views = self.views(*images, boxes=boxes)
-            if self.recipe.crops.number:
-                views += self.crops(*images, count=self.recipe.crops.number, boxes=boxes)
-            yield [view.contiguous(memory_format=torch.channels_last) for view in views]
 
     def optimise(self, pairs: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
         """Take one step on pairs of views, one for each part of the batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,12 +52,19 @@ class TrainingSky:
         return cls(*parts)
 
     def write_moc(self, path: Path) -> None:
-        """Write a coverage map of it, squares of twice the reach; nothing if no position is known."""
+        """Write a coverage map of it, squares of twice the reach; nothing if no position is known.
+
+        Without mocpy there is a warning instead of a map: a training must not be lost for want of it.
+        """
         from radiossl.sky.moc import boxes_moc, write_moc
 
-        if np.isfinite(self.ra_deg * self.dec_deg).any():
-            side = 2 * self.reach_arcsec.astype(float)
+        if not np.isfinite(self.ra_deg * self.dec_deg).any():
+            return
+        side = 2 * self.reach_arcsec.astype(float)
+        try:
             write_moc(boxes_moc(self.ra_deg, self.dec_deg, side, side), path)
+        except ModuleNotFoundError as error:
+            warnings.warn(f"{path} is not written, since {error.name} is not installed", stacklevel=2)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from scipy.ndimage import gaussian_filter
 
 from radiossl.images import preprocess
+from radiossl.images.augment import FWHM_PER_SIGMA, RandomBeam
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.store.statistics import PixelStatistics
@@ -384,6 +386,18 @@ def test_an_added_beam_has_its_width_on_the_sky_whatever_the_zoom(zoom):
     assert sigma == pytest.approx(0.25 * 48 / 2.3548, rel=0.02)
 
 
+def test_noise_of_the_survey_has_unit_rms_through_any_beam():
+    """Noise that is correlated over three pixels, as a beam of that width makes it, is still 1 rms in blurred views."""
+    generator = np.random.default_rng(0)
+    noise = gaussian_filter(generator.standard_normal((64, 192, 192)), (0, 3.0 / FWHM_PER_SIGMA, 3.0 / FWHM_PER_SIGMA))
+    noise = torch.from_numpy((noise / noise.std()).astype(np.float32))[:, None]
+    ones = torch.ones(64, dtype=torch.float64)
+    for fwhm in (3.0, 6.0, 12.0):
+        step = RandomBeam((fwhm / 100, fwhm / 100))
+        drawn = step.in_pixels(step.draw(64, torch.Generator().manual_seed(0)), 100 * ones, ones)
+        assert float(step.apply_(noise.clone(), drawn).std()) == pytest.approx(1.0, rel=0.06)
+
+
 def test_zoomed_views_and_beams_do_not_depend_on_how_a_batch_is_cut_up_or_padded(images):
     augmentation = Augmentation(zoom=(0.6, 1.6), shift=0.15, wide=0.4, beam_probability=0.5, noise_probability=0.5)
     boxes = torch.tensor([12.0, 30.0, np.nan, 20.0, 9.0, 31.0, 18.0, 25.0, 14.0, 22.0])
@@ -398,7 +412,9 @@ def test_zoomed_views_and_beams_do_not_depend_on_how_a_batch_is_cut_up_or_padded
         preprocess.CPU_CHUNK_PIXELS = exact
 
 
-@pytest.mark.parametrize("wrong", [{"zoom": (0.0, 1.5)}, {"zoom": (1.5, 0.6)}, {"beam_fwhm": (-0.1, 0.2)}])
+@pytest.mark.parametrize(
+    "wrong", [{"zoom": (0.0, 1.5)}, {"zoom": (1.5, 0.6)}, {"beam_fwhm": (-0.1, 0.2)}, {"floor_sigma": (0.0, 5.0)}]
+)
 def test_ratios_are_above_zero_and_in_order(wrong):
     with pytest.raises(ValidationError, match="two numbers above 0"):
         Augmentation(**wrong)

@@ -206,12 +206,12 @@ def test_the_papers_recipes_run(name, precision, store_folder, tmp_path):
 def test_crops_are_smaller_views_of_less(store_folder, tmp_path):
     recipe = _recipe("method=swav", "augmentation.zoom=null", "crops={number: 3, size: 16, side: [0.4, 0.5]}")[0]
     trainer = Trainer(recipe, [store_folder], tmp_path / "run")
-    first, second, *crops = next(trainer._pairs(next(trainer.batches())))
+    first, second, *crops = next(trainer.parts())
     assert first.shape == second.shape == (8, 3, 32, 32)
     assert [crop.shape for crop in crops] == [(8, 3, 16, 16)] * 3
     assert trainer.crops.augmentation.crop_side == (0.4, 0.5)
     plain = Trainer(_recipe("augmentation.zoom=null")[0], [store_folder], tmp_path / "plain")
-    assert torch.equal(next(plain._pairs(next(plain.batches())))[0], first)  # the two views are as without crops
+    assert torch.equal(next(plain.parts())[0], first)  # the two views are as without crops
     zoomed = _recipe("augmentation.zoom=[0.6, 1.6]", "crops.number=1")[0].of_crops()
     assert zoomed.augmentation.zoom == (0.4, 0.7)
 

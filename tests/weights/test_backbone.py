@@ -1,6 +1,8 @@
 """Released backbones: what is saved is what is loaded, by us and by timm, and nothing else is."""
 
+import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from radiossl.survey.image_file import read_image
 from radiossl.weights import backbone as released
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
-from radiossl.weights.config import BackboneConfig
+from radiossl.weights.config import BackboneConfig, TrainingSky
 
 
 @pytest.fixture
@@ -250,6 +252,15 @@ def test_random_weights_leave_every_generator_alone(monkeypatch):
 
 
 # Refusals -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_is_not_lost_for_want_of_a_coverage_map(tmp_path, tiny_backbone, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mocpy", None)
+    place = TrainingSky(np.array([150.0]), np.array([2.0]), np.array([30.0], np.float32))
+    config = dataclasses.replace(tiny_backbone.config, sky=place)
+    with pytest.warns(UserWarning, match="training_sky.moc.fits is not written, since mocpy is not installed"):
+        save_backbone(tmp_path / "backbone", tiny_backbone.network, config)
+    assert load_backbone(tmp_path / "backbone").config.sky.ra_deg.tolist() == [150.0]
 
 
 def test_missing_folder(tmp_path):
