@@ -1,21 +1,18 @@
-"""Random rotation, mirroring and brightness of annotated images; the outlines turn with the pixels."""
+"""Random rotation, mirroring and brightness of annotated images; masks are rotated with the pixels."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from radiossl.detection.examples import Examples
 from radiossl.detection.images import CONTRASTS, FieldPreprocessing
 from radiossl.images.augment import chance, uniform
 
-#: An object of which less than this part is still in the image after a rotation is not asked for.
+#: Objects of which less than this part is left in the image after a rotation are not trained on.
 _LEAST_PART = 0.5
-#: An object must be this many pixels of the network wide and high: boxes without area cannot be learnt.
-_LEAST_SIDE = 2.0
+#: Objects are trained on from this many pixels of the network's input in width and height on.
+LEAST_SIDE = 2.0
 #: Of the preset `radiossl`, for backbones with a noise floor: the floor in sigma and the power of the brightness.
 _FLOOR_SIGMA, _LOG_GAMMA = (2.5, 6.0), 0.3
 
@@ -41,7 +38,7 @@ def training_batch(
     n = len(rows)
     mirrored, quarter = chance(n, 0.5, generator), torch.randint(4, (n,), generator=generator)
     turned = chance(n, 0.5 if rotate else 0.0, generator)
-    angle = uniform(n, (-math.pi / 4, math.pi / 4), generator)
+    angle = uniform(n, (-45.0, 45.0), generator)
     contrast = torch.randint(len(CONTRASTS), (n,), generator=generator)
     floor, gamma = uniform(n, _FLOOR_SIGMA, generator), uniform(n, (-_LOG_GAMMA, _LOG_GAMMA), generator).exp()
     images, targets = [], []
@@ -68,24 +65,22 @@ def _right_angles(images: Tensor, mirrored: bool, quarter: int) -> Tensor:
     return (images.flip(-1) if mirrored else images).rot90(quarter, dims=(-2, -1))
 
 
-def _rotated(images: Tensor, angle: float) -> Tensor:
+def _rotated(images: Tensor, angle_deg: float) -> Tensor:
     """Rotate (k, size, size) around the centre by linear interpolation; corners from outside are 0."""
+    from torchvision.transforms.v2.functional import InterpolationMode, rotate
+
     if len(images) == 0:
         return images
-    cos, sin = math.cos(angle), math.sin(angle)
-    matrix = torch.tensor([[[cos, -sin, 0.0], [sin, cos, 0.0]]])
-    grid = F.affine_grid(matrix, [1, len(images), *images.shape[-2:]], align_corners=False)
-    turned = F.grid_sample(images[None].float(), grid, mode="bilinear", align_corners=False)[0]
+    turned = rotate(images.float(), angle_deg, InterpolationMode.BILINEAR)
     return turned if images.is_floating_point() else (turned >= 0.5).to(images.dtype)
 
 
 def _target(labels: Tensor, masks: Tensor, area: Tensor) -> Target:
     """Boxes around what is left of the masks; objects that are mostly gone are left out."""
-    boxes = torch.zeros(len(masks), 4)
-    for number, mask in enumerate(masks):
-        rows, columns = mask.any(dim=1).nonzero().flatten(), mask.any(dim=0).nonzero().flatten()
-        if len(rows):
-            boxes[number] = torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
-    sides = boxes[:, 2:] - boxes[:, :2]
-    kept = (sides >= _LEAST_SIDE).all(dim=1) & (masks.flatten(1).sum(dim=1) >= _LEAST_PART * area)
+    from torchvision.ops import masks_to_boxes
+
+    kept = masks.flatten(1).sum(dim=1) >= (_LEAST_PART * area).clamp_min(1)
+    labels, masks = labels[kept], masks[kept]
+    boxes = masks_to_boxes(masks) + torch.tensor([0, 0, 1, 1])  # edges of pixels instead of their centres
+    kept = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(dim=1)
     return {"boxes": boxes[kept], "labels": labels[kept], "masks": masks[kept]}

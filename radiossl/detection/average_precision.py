@@ -57,7 +57,7 @@ def average_precision(
 
     numbers = {name: number for number, name in enumerate(annotations.classes, start=1)}
     truth: list[dict[str, Any]] = []
-    said: list[dict[str, Any]] = []
+    detected: list[dict[str, Any]] = []
     for place, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
         for known in image.objects:
             truth.append(
@@ -78,24 +78,24 @@ def average_precision(
                 "bbox": [item.x0, item.y0, item.mask.shape[1], item.mask.shape[0]],
             }
             scores = {item.label: item.source_score} if one_class else item.probabilities
-            said += [
+            detected += [
                 where | {"category_id": numbers[name], "score": value}
                 for name, value in scores.items()
                 if name in numbers and value >= LEAST_SCORE
             ]
-    if not said or not truth:
+    if not detected or not truth:
         nothing = 0.0 if truth else float("nan")
         return AveragePrecision(nothing, nothing, nothing, dict.fromkeys(annotations.classes, nothing))
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
         known_objects = _index(annotations, truth)
-        judged = COCOeval(known_objects, known_objects.loadRes(said), "bbox" if boxes else "segm")
-        judged.params.useCats = not one_class
-        judged.params.areaRng, judged.params.areaRngLbl = judged.params.areaRng[:1], ["all"]
-        judged.evaluate()
-        judged.accumulate()
-    precision = judged.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes), -1 where there is no truth
+        evaluation = COCOeval(known_objects, known_objects.loadRes(detected), "bbox" if boxes else "segm")
+        evaluation.params.useCats = not one_class
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # (overlaps, recalls, classes), -1 where there is no truth
     precision = np.where(precision < 0, np.nan, precision)
-    overlaps = judged.params.iouThrs
+    overlaps = evaluation.params.iouThrs
     names = ("all",) if one_class else annotations.classes
     at50 = [_mean(precision[np.isclose(overlaps, 0.5), :, number]) for number in range(len(names))]
     return AveragePrecision(

@@ -1,10 +1,13 @@
-"""Judging detectors on annotated images: what they find, what of it is real, and how sharply it is outlined."""
+"""Evaluating detectors on annotated images: what they find, how much of it is real, and how well it is outlined."""
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +15,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.detection.average_precision import average_precision
-from radiossl.detection.examples import Source
+from radiossl.detection.examples import AnnotatedSet, open_annotated
+from radiossl.detection.images import Reader
+from radiossl.detection.inference import detect_set
 from radiossl.detection.merging import merge
-from radiossl.detection.metrics import SOURCE, Matches, binned_table, class_table, match, source_classes
-from radiossl.detection.network import DetectorConfig
+from radiossl.detection.metrics import DetectionMatches, binned_table, class_table, match_objects, source_classes
+from radiossl.detection.network import DetectorConfig, load_detector
 from radiossl.detection.objects import Detection
 from radiossl.io.errors import RadiosslError
+from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
 from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.islands import longest_extent
@@ -26,82 +32,154 @@ from radiossl.survey.islands import longest_extent
 BINS = 5
 
 
+def evaluate_detectors(
+    detectors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    annotations: AnnotatedSet | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str] | None = None,
+    reader: Reader = "plain",
+    score: float = 0.5,
+    iou: float = 0.6,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Evaluate detectors on annotated images and write a result folder; the same call goes on if interrupted.
+
+    Parameters
+    ----------
+    detectors
+        Folders of detectors or of their runs.
+    annotations
+        COCO file of the images.
+    out
+        Folder for tables, figures and report.html.
+    images, reader
+        See `radiossl.detection.examples.open_annotated`.
+    score, iou
+        Minimum score of a detection, and minimum intersection over union of masks that match.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    DataFrame
+        One row for each detector: see `DetectorEvaluation.summary`.
+
+    Raises
+    ------
+    RadiosslError
+        If a detector or image cannot be read, a detector has other classes than the annotations, no object is
+        annotated, or an option is out of range.
+
+    Examples
+    --------
+    >>> table = radiossl.evaluate_detectors(["finetune", "scratch"], "val.json", "out")  # doctest: +SKIP
+    >>> table[["detector", "ap50", "completeness", "reliability", "f1"]]  # doctest: +SKIP
+    """
+    from radiossl.detection.evaluation_report import write_evaluation
+
+    if not (0 < score < 1 and 0 < iou <= 1):
+        raise RadiosslError(f"--score {score:g}, --iou {iou:g}: expected numbers between 0 and 1")
+    paths = [Path(one) for one in ([detectors] if isinstance(detectors, (str, os.PathLike)) else detectors)]
+    names = [path.parent.name if path.name == "detector" else path.name for path in map(Path.resolve, paths)]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise RadiosslError(f"two detectors are called {min(twice)}; rename the folder of one")
+    source = open_annotated(annotations, images, reader)
+    if not any(source.annotations.counts().values()):
+        raise RadiosslError(f"{source.annotations.path}: annotates no object; there is nothing to find")
+    models = [load_detector(path, device) for path in paths]
+    with only_writer(out):
+        evaluations = [
+            DetectorEvaluation(name, model.config, source, detect_set(model, source, Path(out) / ".parts"), score, iou)
+            for name, model in zip(names, models, strict=True)
+        ]
+        table = pd.DataFrame([one.summary for one in evaluations])
+        write_evaluation(evaluations, table, out)
+    for row in table[table["images_trained_on"] > 0].itertuples():
+        warnings.warn(
+            f"{row.detector}: was trained on {row.images_trained_on} of these {len(source.annotations.images)} images;"
+            " its scores are optimistic",
+            stacklevel=2,
+        )
+    return table
+
+
 @dataclass(frozen=True)
-class Judgement:
-    """What a detector found in annotated images, and its scores.
+class DetectorEvaluation:
+    """The objects that a detector found in annotated images, and its scores.
 
     Attributes
     ----------
-    name
-        Of the detector.
-    config
+    name, config
         Of the detector.
     source
         The images.
     found
         Objects in each image, down to a low score.
-    score, overlap
-        See `radiossl.detection.metrics.match`.
+    score, iou
+        See `radiossl.detection.metrics.match_objects`.
     """
 
     name: str
     config: DetectorConfig
-    source: Source
+    source: AnnotatedSet
     found: Sequence[Sequence[Detection]]
     score: float = 0.5
-    overlap: float = 0.6
+    iou: float = 0.6
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.source.annotations.classes) ^ set(self.config.classes))
-        if unknown:
+        if set(self.source.annotations.classes) != set(self.config.classes):
             raise RadiosslError(
-                f"{self.name}: knows the classes {', '.join(self.config.classes)}, but {self.source.annotations.path}"
-                f" has {', '.join(self.source.annotations.classes)}; they must be the same"
+                f"{self.name}: was trained on the classes {', '.join(self.config.classes)}, which must be those of"
+                f" {self.source.annotations.path}, {', '.join(self.source.annotations.classes)}"
             )
 
     @cached_property
     def objects(self) -> list[list[Detection]]:
-        """The objects of each image as a catalogue would have them: good enough, each of them once."""
+        """The objects of each image as in a catalogue: above the score, each of them once."""
         return [merge(item for item in objects if item.source_score >= self.score) for objects in self.found]
 
     @cached_property
     def classes(self) -> pd.DataFrame:
         """Completeness, reliability and F1 of every class and of SOURCE; see `class_table`."""
-        return class_table(self.source.annotations, self.objects, score=self.score, overlap=self.overlap)
+        return class_table(self.source.annotations, self.objects, score=self.score, iou=self.iou)
 
     @cached_property
-    def matches(self) -> Matches:
+    def matches(self) -> DetectionMatches:
         """The matches of all real sources."""
         annotations = self.source.annotations
         group = source_classes(annotations.classes)
-        return match(annotations, self.objects, group, score=self.score, overlap=self.overlap)
+        return match_objects(annotations, self.objects, group, score=self.score, iou=self.iou)
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """One row of a table of detectors: how it was trained, average precision, and the scores of SOURCE."""
-        annotations = self.source.annotations
+        """One row of a table of detectors: how it was trained, average precision, and the scores of SOURCE.
+
+        ``images_trained_on`` counts images whose very pixels it was trained on (none known for detectors of 0.1).
+        """
+        annotations, training = self.source.annotations, self.config.training
         classes = average_precision(annotations, self.found)
-        alone = average_precision(annotations, self.found, one_class=True)
-        training, settings = self.config.training, self.config.training["settings"]
-        whole = self.classes[self.classes["class"] == SOURCE].iloc[0].drop("class")
+        known = set(training.get("pixels", ()))
         return {
             "detector": self.name,
             "mode": self.config.mode,
-            "fraction": settings["fraction"],
-            "seed": settings["seed"],
+            "fraction": training["settings"]["fraction"],
+            "seed": training["settings"]["seed"],
             "images": training["images"],
+            "images_trained_on": sum(one in known for one in self.source.hashes) if known else 0,
             "ap": classes.ap,
             "ap50": classes.ap50,
             "ap75": classes.ap75,
-            "ap50_one_class": alone.ap50,
+            "ap50_one_class": average_precision(annotations, self.found, one_class=True).ap50,
             "ap50_boxes": average_precision(annotations, self.found, boxes=True).ap50,
             **{f"ap50[{name}]": value for name, value in classes.by_class.items()},
-            **whole.to_dict(),
+            **self.classes.iloc[-1].drop("class").to_dict(),
         }
 
 
 @dataclass(frozen=True, eq=False)
-class Properties:
+class ObjectProperties:
     """Size and brightness of objects in images.
 
     Attributes
@@ -119,7 +197,7 @@ class Properties:
     brightness: NDArray[np.float64]
 
 
-def properties(source: Source, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> Properties:
+def measure_properties(source: AnnotatedSet, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> ObjectProperties:
     """Measure objects, given as masks (height, width) for each image of a set, in its order."""
     rows = []
     for image, inside in zip(track(source.annotations.images, "measuring objects"), masks, strict=True):
@@ -132,22 +210,17 @@ def properties(source: Source, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> 
             values = pixels[mask & np.isfinite(pixels)] - noise.background
             known = values.size > 0
             snr = float(values.max()) / noise.rms if known and noise.rms > 0 else np.nan
-            rows.append(
-                (
-                    longest_extent(np.nonzero(mask)[0], np.nonzero(mask)[1]),
-                    snr,
-                    float(values.mean()) / span if known and span > 0 else np.nan,
-                )
-            )
-    return Properties(*np.array(rows, dtype=float).reshape(-1, 3).T)
+            brightness = float(values.mean()) / span if known and span > 0 else np.nan
+            rows.append((longest_extent(np.nonzero(mask)[0], np.nonzero(mask)[1]), snr, brightness))
+    return ObjectProperties(*np.array(rows, dtype=float).reshape(-1, 3).T)
 
 
-def binned(judgements: Sequence[Judgement]) -> dict[str, pd.DataFrame]:
+def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.DataFrame]:
     """Return completeness and reliability of SOURCE by size, and by signal-to-noise ratio or else brightness.
 
     Parameters
     ----------
-    judgements
+    evaluations
         Of the same images.
 
     Returns
@@ -155,35 +228,37 @@ def binned(judgements: Sequence[Judgement]) -> dict[str, pd.DataFrame]:
     dict
         By the name of the property a table as of `binned_table`, with a column ``detector``.
     """
-    first = judgements[0]
-    source, annotations = first.source, first.source.annotations
-    true = [
-        [image.objects[row].mask for row in first.matches.true_row[first.matches.true_image == number]]
-        for number, image in enumerate(annotations.images)
+    first = evaluations[0]
+    source, images = first.source, first.source.annotations.images
+    true_masks = [
+        [images[number].objects[row].mask for row in rows]
+        for number, rows in enumerate(_rows_of(first.matches.true, len(images)))
     ]
-    of_true = properties(source, true)
-    of_said = []
-    for one in judgements:
-        masks: list[list[NDArray[np.bool_]]] = [[] for _ in annotations.images]
-        for number, row in zip(one.matches.said_image, one.matches.said_row, strict=True):
-            shape = annotations.images[number].shape
-            masks[number].append(one.objects[number][row].whole(shape))
-        of_said.append(properties(source, masks))
-    noisy = np.isfinite(of_true.snr).mean() > 0.5
+    true = measure_properties(source, true_masks)
+    detected = []
+    for one in evaluations:
+        rows_of = _rows_of(one.matches.detected, len(images))
+        masks = [[one.objects[n][row].whole(images[n].shape) for row in rows] for n, rows in enumerate(rows_of)]
+        detected.append(measure_properties(source, masks))
+    noisy = np.isfinite(true.snr).mean() > 0.5
     tables = {}
     for name in ("extent_px", "snr" if noisy else "brightness"):
-        values = getattr(of_true, name)
+        values = getattr(true, name)
         known = values[np.isfinite(values)]
         edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))).tolist() if known.size else []
         if len(edges) < 2:
             continue
         # The outermost bins take what is detected beyond the true objects too.
         edges = [-np.inf, *edges[1:-1], np.inf]
-        tables[name] = pd.concat(
-            [
-                binned_table(one.matches, values, getattr(said, name), edges).assign(detector=one.name)
-                for one, said in zip(judgements, of_said, strict=True)
-            ],
-            ignore_index=True,
-        )
+        rows = [
+            binned_table(one.matches, values, getattr(said, name), edges).assign(detector=one.name)
+            for one, said in zip(evaluations, detected, strict=True)
+        ]
+        tables[name] = pd.concat(rows, ignore_index=True)
     return tables
+
+
+def _rows_of(matched: pd.DataFrame, images: int) -> list[list[int]]:
+    """Places of the matched objects in each image."""
+    by_image = matched.groupby("image")["row"].apply(list).to_dict()
+    return [by_image.get(number, []) for number in range(images)]

@@ -1,4 +1,4 @@
-"""The result folder of judged detectors: one table, and figures 9 and 10 of Riggi et al. 2024."""
+"""The result folder of evaluated detectors: tables, and figures 9 and 10 of Riggi et al. 2024."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from radiossl.detection.evaluation import Judgement, binned
+from radiossl.detection.evaluation import DetectorEvaluation, binned_scores
 from radiossl.detection.report import class_colours
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
@@ -20,7 +20,7 @@ from radiossl.report.results import write_table
 from radiossl.report.sheets import as_rgb
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FONT = 9
 _MARKERS = "os^Dv*Ph"
@@ -34,40 +34,43 @@ _AXES = {
     "brightness": "mean brightness (fraction of the image's range)",
 }
 _SUMMARY = (
-    "detector", "mode", "fraction", "images", "ap50", "ap50_one_class", "ap", "completeness", "reliability", "f1",
-    "f1_low", "f1_high",
-)  # fmt: skip
+    *("detector", "mode", "fraction", "images", "images_trained_on"),
+    *("ap50", "ap50_one_class", "ap", "completeness", "reliability", "f1", "f1_low", "f1_high"),
+)
 
 
 @writes_result_folder
-def write_evaluation(judgements: Sequence[Judgement], out: str | os.PathLike[str]) -> Path:
+def write_evaluation(
+    evaluations: Sequence[DetectorEvaluation], table: pd.DataFrame, out: str | os.PathLike[str]
+) -> Path:
     """Write table.csv, classes.csv, by_PROPERTY.csv, metrics.json, figures and report.html; return the report's path.
 
     Parameters
     ----------
-    judgements
+    evaluations
         Of the same images, at least one.
+    table
+        Their summaries, a row each.
     out
         Folder.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    first = judgements[0]
-    table = pd.DataFrame([one.summary for one in judgements])
-    classes = pd.concat([one.classes.assign(detector=one.name) for one in judgements], ignore_index=True)
+    first = evaluations[0]
+    classes = pd.concat([one.classes.assign(detector=one.name) for one in evaluations], ignore_index=True)
     write_table(table, out / "table.csv")
     write_table(classes, out / "classes.csv")
     metrics: dict[str, Any] = {"images": len(first.source.annotations.images), "score": first.score}
-    metrics |= {"overlap": first.overlap, "objects": int(first.classes.iloc[-1]["true"])}
+    metrics |= {"iou": first.iou, "objects": int(first.classes.iloc[-1]["true"])}
     for row in table.to_dict("records"):
-        metrics |= {f"{name}[{row['detector']}]": row[name] for name in _SUMMARY[4:]}
+        metrics |= {f"{name}[{row['detector']}]": row[name] for name in _SUMMARY[5:]}
     write_json(out / "metrics.json", metrics)
 
     report = Report("Detection of sources").text(
         f"{metrics['images']} images with {metrics['objects']} sources. Completeness and reliability at a score of"
-        f" {first.score:g} and an overlap of masks of {first.overlap:g} (Riggi et al. 2024, section 4.3), intervals of"
-        " one standard deviation (Wilson). AP50 is COCO's average precision of masks at an overlap of 0.5.",
-        "Where background sources are not annotated, as in RadioGalaxyNET, reliability and AP are pessimistic.",
+        f" {first.score:g} and an intersection over union of masks of {first.iou:g} (Riggi et al. 2024, section 4.3),"
+        " intervals of one standard deviation (Wilson). AP50 is COCO's average precision of masks at 0.5.",
+        "Where background sources are not annotated, as in RadioGalaxyNET, reliability and AP are too low.",
     )
     report.section("Detectors").table(table[list(_SUMMARY)], "Completeness, reliability and F1 are of all sources.")
     draw_classes(classes, out / "figure9.png")
@@ -78,15 +81,15 @@ def write_evaluation(judgements: Sequence[Judgement], out: str | os.PathLike[str
             out / "figure10.png", "As figure 10 of Riggi et al. 2024: against the number of training images."
         )
     report.section("Size and brightness")
-    for name, rows in binned(judgements).items():
+    for name, rows in binned_scores(evaluations).items():
         write_table(rows, out / f"by_{name}.csv")
         draw_binned(rows, name, out / f"by_{name}.png")
         report.figure(out / f"by_{name}.png", "Bins with about equal numbers of true sources.")
-    best = max(judgements, key=lambda one: one.summary["f1"])
+    best = max(evaluations, key=lambda one: one.summary["f1"])
     draw_examples(best, out / "examples.png")
     report.section("Examples").figure(
         out / "examples.png",
-        f"{best.name}: dashed boxes around what is annotated, coloured what was found, with its source score.",
+        f"{best.name}: annotated objects in dashed boxes, detections in colour with their source scores.",
     )
     for name in ("table.csv", "classes.csv", "metrics.json"):
         report.link(out / name)
@@ -95,22 +98,48 @@ def write_evaluation(judgements: Sequence[Judgement], out: str | os.PathLike[str
 
 def draw_classes(classes: pd.DataFrame, out: str | os.PathLike[str]) -> None:
     """Draw completeness, reliability and F1 of every class for each detector."""
-    names = list(dict.fromkeys(classes["class"]))
-    detectors = list(dict.fromkeys(classes["detector"]))
-    figure = new_figure(10.5, 3.4 + 0.18 * (len(detectors) > 4))
-    for place, score in enumerate(("completeness", "reliability", "f1")):
-        axes = plain_axes(figure.add_subplot(1, 3, place + 1))
+    figure = new_figure(10.5, 3.4 + 0.18 * (classes["detector"].nunique() > 4))
+    _draw_scores(figure, classes, ("completeness", "reliability", "f1"), classes["class"].unique().tolist(), 0.6)
+    for axes in figure.axes:
+        for label in axes.get_xticklabels():
+            label.set(rotation=30, ha="right")
+    save_figure(figure, out)
+
+
+def draw_binned(rows: pd.DataFrame, name: str, out: str | os.PathLike[str]) -> None:
+    """Draw completeness and reliability of each detector in bins of a property."""
+    bins = rows[["low", "high"]].drop_duplicates().itertuples(index=False)
+    figure = new_figure(8.4, 3.2)
+    _draw_scores(figure, rows, ("completeness", "reliability"), [_bin_name(*ends) for ends in bins], 0.5)
+    for axes in figure.axes:
+        axes.set_xlabel(_AXES[name], fontsize=_FONT)
+    save_figure(figure, out)
+
+
+def _draw_scores(figure: Figure, rows: pd.DataFrame, scores: Sequence[str], ticks: list[str], width: float) -> None:
+    """Draw each score in a panel of its own, the detectors side by side at every tick, in the order of the rows."""
+    detectors = rows["detector"].unique().tolist()
+    for place, score in enumerate(scores):
+        axes = plain_axes(figure.add_subplot(1, len(scores), place + 1))
         for number, detector in enumerate(detectors):
-            rows = classes[classes["detector"] == detector].set_index("class").loc[names]
-            shift = 0.6 * ((number + 0.5) / len(detectors) - 0.5)
-            _points(axes, np.arange(len(names)) + shift, rows, score, number, detector)
-        axes.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=_FONT - 1)
+            mine = rows[rows["detector"] == detector]
+            shift = width * ((number + 0.5) / len(detectors) - 0.5)
+            y = mine[score].to_numpy(float)
+            spread = np.stack([y - mine[f"{score}_low"].to_numpy(float), mine[f"{score}_high"].to_numpy(float) - y])
+            style: dict[str, Any] = {
+                "color": PALETTE[number % len(PALETTE)],
+                "marker": _MARKERS[number % len(_MARKERS)],
+            }
+            axes.errorbar(
+                np.arange(len(mine)) + shift, y, yerr=np.maximum(spread, 0), label=detector, linestyle="none",
+                markersize=4.5, capsize=2, **style,
+            )  # fmt: skip
+        axes.set_xticks(range(len(ticks)), ticks, fontsize=_FONT - 1)
         axes.set_ylim(0, 1)
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
         axes.set_title("F1" if score == "f1" else score, fontsize=_FONT, loc="left")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=_FONT - 1)
-    save_figure(figure, out)
 
 
 def draw_fractions(table: pd.DataFrame, out: str | os.PathLike[str]) -> None:
@@ -146,28 +175,6 @@ def draw_fractions(table: pd.DataFrame, out: str | os.PathLike[str]) -> None:
     save_figure(figure, out)
 
 
-def draw_binned(rows: pd.DataFrame, name: str, out: str | os.PathLike[str]) -> None:
-    """Draw completeness and reliability of each detector in bins of a property."""
-    detectors = list(dict.fromkeys(rows["detector"]))
-    figure = new_figure(8.4, 3.2)
-    for place, score in enumerate(("completeness", "reliability")):
-        axes = plain_axes(figure.add_subplot(1, 2, place + 1))
-        for number, detector in enumerate(detectors):
-            mine = rows[rows["detector"] == detector]
-            shift = 0.5 * ((number + 0.5) / len(detectors) - 0.5)
-            _points(axes, np.arange(len(mine)) + shift, mine, score, number, detector)
-        bins = rows[rows["detector"] == detectors[0]]
-        labels = [_bin_name(low, high) for low, high in zip(bins["low"], bins["high"], strict=True)]
-        axes.set_xticks(range(len(bins)), labels, fontsize=_FONT - 1)
-        axes.set_ylim(0, 1)
-        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
-        axes.set_xlabel(_AXES[name], fontsize=_FONT)
-        axes.set_title(score, fontsize=_FONT, loc="left")
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=_FONT - 1)
-    save_figure(figure, out)
-
-
 def _bin_name(low: float, high: float) -> str:
     if np.isinf(low) and np.isinf(high):
         return "all"
@@ -176,14 +183,7 @@ def _bin_name(low: float, high: float) -> str:
     return f"> {low:.3g}" if np.isinf(high) else f"{low:.3g}–{high:.3g}"
 
 
-def _points(axes: Axes, x: np.ndarray, rows: pd.DataFrame, score: str, number: int, label: str) -> None:
-    y = rows[score].to_numpy(float)
-    spread = np.stack([y - rows[f"{score}_low"].to_numpy(float), rows[f"{score}_high"].to_numpy(float) - y])
-    style: dict[str, Any] = {"color": PALETTE[number % len(PALETTE)], "marker": _MARKERS[number % len(_MARKERS)]}
-    axes.errorbar(x, y, yerr=np.maximum(spread, 0), label=label, linestyle="none", markersize=4.5, capsize=2, **style)
-
-
-def draw_examples(one: Judgement, out: str | os.PathLike[str]) -> None:
+def draw_examples(one: DetectorEvaluation, out: str | os.PathLike[str]) -> None:
     """Draw images spread evenly over the set with what is annotated and what was found."""
     images = one.source.annotations.images
     chosen = np.unique(np.linspace(0, len(images) - 1, min(_EXAMPLES, len(images))).astype(int))

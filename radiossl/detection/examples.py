@@ -1,8 +1,11 @@
-"""Annotated images as a detector is trained on them: preprocessed once, kept small in memory."""
+"""Annotated images, and the examples that a detector is trained on: preprocessed once, kept small in memory."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from radiossl.detection.annotations import AnnotatedImage, Annotations
-from radiossl.detection.images import FieldPreprocessing, Frame, Reader, read_planes
+from radiossl.detection.annotations import AnnotatedImage, Annotations, read_annotations
+from radiossl.detection.images import READERS, FieldPreprocessing, Frame, Reader, read_planes
 from radiossl.detection.objects import run_lengths
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
@@ -25,8 +28,8 @@ _CHUNK = 8
 
 
 @dataclass(frozen=True)
-class Source:
-    """A set of annotated images.
+class AnnotatedSet:
+    """A set of annotated images; see `open_annotated`.
 
     Attributes
     ----------
@@ -35,7 +38,7 @@ class Source:
     folder
         Where the images are.
     reader
-        How their pixels are meant.
+        How their pixels are read.
     """
 
     annotations: Annotations
@@ -53,6 +56,47 @@ class Source:
             )
         return planes
 
+    @cached_property
+    def hashes(self) -> list[str]:
+        """The `pixel_hash` of each image."""
+        return map_on_cores(lambda image: pixel_hash(self.planes(image)), self.annotations.images)
+
+
+def open_annotated(
+    annotations: AnnotatedSet | str | os.PathLike[str],
+    images: str | os.PathLike[str] | None = None,
+    reader: Reader = "plain",
+) -> AnnotatedSet:
+    """Return the images of a COCO file.
+
+    Parameters
+    ----------
+    annotations
+        The file; a set that is open already is returned as it is.
+    images
+        Folder of the images; that of the file if None.
+    reader
+        ``plain``, or ``radiogalaxynet`` for its radio images in two colours.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no such file, folder or reader, or the file is not as `read_annotations` expects.
+    """
+    if isinstance(annotations, AnnotatedSet):
+        return annotations
+    if reader not in READERS:
+        raise RadiosslError(f"--reader {reader}: expected {' or '.join(READERS)}")
+    folder = Path(annotations).parent if images is None else Path(images)
+    if not folder.is_dir():
+        raise RadiosslError(f"--images {folder}: no such folder")
+    return AnnotatedSet(read_annotations(annotations), folder, reader)
+
+
+def pixel_hash(planes: NDArray[np.float32]) -> str:
+    """Return a short hash of the pixels of a radio image, by which it is known again under any name."""
+    return hashlib.sha256(str(planes.shape[1:]).encode() + np.ascontiguousarray(planes[0]).tobytes()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, eq=False)
 class Examples:
@@ -68,15 +112,24 @@ class Examples:
         For each image the numbers of its objects' classes, from 1 on, shape (m,).
     masks
         For each image the compressed run-length encodings of its objects.
+    hashes
+        For each image its `pixel_hash`.
     """
 
     prepared: Tensor
     contrasts: Tensor
     labels: list[Tensor]
     masks: list[list[dict[str, Any]]]
+    hashes: list[str]
 
     def __len__(self) -> int:
         return len(self.prepared)
+
+    def small_objects(self, side: float) -> int:
+        """Return how many objects are narrower or lower than so many pixels of the network's input."""
+        from pycocotools import mask as coco
+
+        return sum(int((coco.toBbox(masks)[:, 2:] < side).any(axis=1).sum()) for masks in self.masks if masks)
 
     def target(self, row: int) -> tuple[Tensor, Tensor]:
         """Return the labels (m,) and masks (m, size, size), uint8, of an image."""
@@ -89,7 +142,7 @@ class Examples:
         return self.labels[row], torch.from_numpy(decoded)
 
 
-def load_examples(source: Source, preprocessing: FieldPreprocessing, classes: tuple[str, ...]) -> Examples:
+def load_examples(source: AnnotatedSet, preprocessing: FieldPreprocessing, classes: tuple[str, ...]) -> Examples:
     """Read and preprocess all images of a set.
 
     Parameters
@@ -97,29 +150,30 @@ def load_examples(source: Source, preprocessing: FieldPreprocessing, classes: tu
     source
         The images.
     preprocessing
-        What the network sees.
+        From an image to the network's input.
     classes
-        Names of the detector's classes, number 1 first; objects of others are no objects.
+        Names of the detector's classes, number 1 first; objects of other classes are ignored.
 
     Raises
     ------
     RadiosslError
-        If an image is missing, damaged or not as annotated.
+        If an image is missing, damaged or not the annotated one.
     """
     images = source.annotations.images
     chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
     zscale = preprocessing.preprocessing.mode == "sigma-zscale"
     numbers = {name: number for number, name in enumerate(classes, start=1)}
 
-    def one(image: AnnotatedImage) -> tuple[Tensor, Tensor, Tensor, list[dict[str, Any]]]:
+    def one(image: AnnotatedImage) -> tuple[Tensor, Tensor, Tensor, list[dict[str, Any]], str]:
         planes = source.planes(image, preprocessing.infrared)
         prepared = preprocessing.prepare(planes).clamp_(-_HALF_MAX, _HALF_MAX).half()
+        contrasts = preprocessing.contrast_limits(planes) if zscale else torch.empty(0)
         frame = Frame(image.shape, preprocessing.preprocessing.size)
-        known = [row for row, item in enumerate(image.objects) if item.category in numbers and not item.crowd]
-        masks = [run_lengths(frame.mask_to_network(image.objects[row].mask)) for row in known]
-        labels = torch.tensor([numbers[image.objects[row].category] for row in known], dtype=torch.int64)
-        return prepared, preprocessing.contrast_limits(planes) if zscale else torch.empty(0), labels, masks
+        known = [item for item in image.objects if item.category in numbers and not item.crowd]
+        masks = [run_lengths(frame.mask_to_network(item.mask)) for item in known]
+        labels = torch.tensor([numbers[item.category] for item in known], dtype=torch.int64)
+        return prepared, contrasts, labels, masks, pixel_hash(planes)
 
     done = [item for chunk in track(chunks, "preparing images") for item in map_on_cores(one, chunk)]
-    prepared, contrasts, labels, masks = zip(*done, strict=True)
-    return Examples(torch.stack(prepared), torch.stack(contrasts), list(labels), list(masks))
+    prepared, contrasts, labels, masks, hashes = zip(*done, strict=True)
+    return Examples(torch.stack(prepared), torch.stack(contrasts), list(labels), list(masks), list(hashes))

@@ -1,22 +1,25 @@
-"""What a detector finds in images."""
+"""The objects that a detector finds in images."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from radiossl.detection.annotations import AnnotatedImage
-from radiossl.detection.examples import Source
+from radiossl.detection.examples import AnnotatedSet
 from radiossl.detection.images import Frame
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
 from radiossl.images.parallel import map_on_cores
-from radiossl.io.files import read_json, write_json
+from radiossl.io.files import existing_file, read_json, write_json
 from radiossl.io.parts import write_parts
+
+Job = TypeVar("Job")
 
 #: Images in a forward pass.
 BATCH = 8
@@ -41,11 +44,11 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
         The objects of each image in its own pixels, best first, down to a score of 0.05.
     """
     config = detector.config
-    images = config.preprocessing.finish(prepared.float()).to(detector.device)
+    images = config.field.finish(prepared.float()).to(detector.device)
     results = detector.find(images.contiguous(memory_format=torch.channels_last))
     found = []
     for result, shape in zip(results, shapes, strict=True):
-        boxes = Frame(shape, config.preprocessing.preprocessing.size).to_image(result["boxes"].cpu().numpy())
+        boxes = Frame(shape, config.preprocessing.size).to_image(result["boxes"].cpu().numpy())
         heats, rows = result["masks"].cpu().numpy(), result["probabilities"].tolist()
         objects = [
             drawn(dict(zip(config.classes, row, strict=True)), tuple(box.tolist()), heat, shape)
@@ -55,7 +58,7 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
     return found
 
 
-def detect_source(detector: Detector, source: Source, kept: Path) -> list[list[Detection]]:
+def detect_set(detector: Detector, source: AnnotatedSet, kept: Path) -> list[list[Detection]]:
     """Find the objects in each image of a set.
 
     Parameters
@@ -65,8 +68,7 @@ def detect_source(detector: Detector, source: Source, kept: Path) -> list[list[D
     source
         The images.
     kept
-        Folder for what is found in finished parts of the set, known by the weights and the images: the same call goes
-        on where it was interrupted.
+        Folder for the objects of finished batches; see `find_in_parts`.
 
     Returns
     -------
@@ -76,22 +78,53 @@ def detect_source(detector: Detector, source: Source, kept: Path) -> list[list[D
     Raises
     ------
     RadiosslError
-        If an image is missing, damaged or not as annotated.
+        If an image is missing, damaged or not the annotated one.
     """
-    images, preprocessing = source.annotations.images, detector.config.preprocessing
-    listed = [(image.file_name, image.shape) for image in images]
-    key = hashlib.sha256(
-        f"{detector.sha256}\0{source.folder.resolve()}\0{source.reader}\0{listed}".encode()
-    ).hexdigest()
-    parts = [
-        (kept / f"{key[:24]}-{start:06d}.json", images[start : start + BATCH]) for start in range(0, len(images), BATCH)
-    ]
+    images, field = source.annotations.images, detector.config.field
+    listed = [(image.shape, file_stamp(source.folder / image.file_name)) for image in images]
 
-    def write(file: Path, batch: Sequence[AnnotatedImage]) -> None:
-        planes = map_on_cores(lambda image: source.planes(image, preprocessing.infrared), batch)
-        prepared = torch.stack(map_on_cores(preprocessing.prepare, planes))
-        found = detect_prepared(detector, prepared, [image.shape for image in batch])
-        write_json(file, [[as_plain(item) for item in objects] for objects in found])
+    def find(batch: Sequence[AnnotatedImage]) -> list[list[Detection]]:
+        planes = map_on_cores(lambda image: source.planes(image, field.infrared), batch)
+        prepared = torch.stack(map_on_cores(field.prepare, planes))
+        return detect_prepared(detector, prepared, [image.shape for image in batch])
 
-    write_parts(parts, write, f"finding sources with {detector.name}")
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    key = f"{detector.sha256}\0{source.reader}\0{listed}"
+    return find_in_parts(batches, find, kept, key, f"finding sources with {detector.name}")
+
+
+def file_stamp(path: Path) -> tuple[str, int, int]:
+    """Return the path, size and time of change of a file, which together stand for its content."""
+    known = existing_file(path).stat()
+    return str(path.resolve()), known.st_size, known.st_mtime_ns
+
+
+def find_in_parts(
+    jobs: Sequence[Job], find: Callable[[Job], list[list[Detection]]], kept: Path, key: str, description: str
+) -> list[list[Detection]]:
+    """Find the objects of several jobs, such as batches of images, so that an interrupted call can go on.
+
+    Parameters
+    ----------
+    jobs, find
+        What to work on, and the function that does, which returns any number of lists of objects.
+    kept
+        Folder for the objects of finished jobs.
+    key
+        All that the result depends on: only what was kept under the same key is used.
+    description
+        Shown before the progress bar.
+
+    Returns
+    -------
+    list
+        The lists of all jobs, one after another.
+    """
+    name = hashlib.sha256(key.encode()).hexdigest()[:24]
+    parts = [(kept / f"{name}-{number:06d}.json", job) for number, job in enumerate(jobs)]
+
+    def write(file: Path, job: Job) -> None:
+        write_json(file, [[as_plain(item) for item in objects] for objects in find(job)])
+
+    write_parts(parts, write, description)
     return [[from_plain(entry) for entry in objects] for file, _ in parts for objects in read_json(file)]

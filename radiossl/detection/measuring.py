@@ -1,4 +1,4 @@
-"""From outlines to a catalogue: positions, sizes, fluxes and flags of the objects found in a mosaic."""
+"""Positions, sizes, fluxes and flags of the objects found in a mosaic."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 from radiossl.detection.merging import islands
 from radiossl.detection.objects import Detection
 from radiossl.store.statistics import PixelStatistics
-from radiossl.survey.catalogue import position_ids, unique_ids
 from radiossl.survey.islands import extents_arcsec
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Local background and noise come from the pixels around an object, out to its own half size and at least so far.
 _LEAST_MARGIN_PX = 15
-#: With fewer pixels there is no telling.
+#: Fewer pixels give no background or noise.
 _LEAST_PIXELS = 50
 _JANSKY = re.compile(r"(?P<prefix>[mun]?)Jy/(?P<per>beam|pixel)")
 _PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
@@ -36,7 +35,7 @@ UNITS = {
 
 
 def label_image(found: Sequence[Detection], shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Return an image of the objects' numbers, from 1 on in their order, 0 elsewhere; where two share, the first."""
+    """Return an image of the objects' numbers, from 1 on, 0 elsewhere; shared pixels belong to the first object."""
     labels = np.zeros(shape, dtype=np.int32)
     for number in range(len(found), 0, -1):
         item = found[number - 1]
@@ -46,7 +45,7 @@ def label_image(found: Sequence[Detection], shape: tuple[int, int]) -> NDArray[n
 
 
 def beam_area_px(mosaic: Mosaic) -> float:
-    """Return the solid angle of the beam, a Gaussian, in pixels; NaN if the header does not know it."""
+    """Return the solid angle of the beam, a Gaussian, in pixels; NaN if the header has none."""
     if mosaic.beam is None:
         return math.nan
     area_arcsec2 = math.pi * mosaic.beam.major_arcsec * mosaic.beam.minor_arcsec / (4 * math.log(2))
@@ -63,23 +62,23 @@ def measure(found: Sequence[Detection], mosaic: Mosaic, labels: NDArray[np.int32
     mosaic
         An open mosaic.
     labels
-        What `label_image` returns for them: no object counts as another one's background.
+        Their `label_image`: the pixels of other objects are no background.
 
     Returns
     -------
     DataFrame
         One row for each object, in their order:
 
-        - ``source_id`` (by position), ``label`` (number in the label image), ``mosaic``;
         - ``ra_deg``, ``dec_deg`` (ICRS), ``x``, ``y`` (0-based): centroid of the brightness above the background;
-        - ``class``, ``score`` (of the class), ``source_score`` (of any), ``islands``;
+        - ``class``, ``score`` (of the class), ``source_score`` (of any class of sources), ``islands``;
         - ``x_min``, ``y_min``, ``x_max``, ``y_max``: first and last column and row; ``area_px``; ``extent_arcsec``:
           largest extent in any direction;
         - ``peak``, ``background``, ``rms`` in the mosaic's unit; ``snr``: peak above the background in rms;
         - ``flux_jy``, ``flux_error_jy``: sum above the background over the beam's area, and rms times the square root
           of the number of beams in it; NaN unless the mosaic is in jansky per beam, with a beam, or per pixel;
         - ``at_edge``: touches the mosaic's edge; ``near_blank``: has or touches a blank pixel; ``cut``: seen in no tile
-          as a whole; ``merged``: put together from several.
+          as a whole; ``merged``: merged from several;
+        - ``mosaic``, ``label`` (number in the label image).
     """
     order = sorted(range(len(found)), key=lambda number: found[number].y0)
     boxes = [_around(found[number]) for number in order]
@@ -87,42 +86,16 @@ def measure(found: Sequence[Detection], mosaic: Mosaic, labels: NDArray[np.int32
     for number, box, pixels in zip(order, boxes, mosaic.read_boxes(boxes), strict=True):
         others = box.cut_out(labels, 0)
         rows[number] = {"label": number + 1} | _one(found[number], box, pixels, others, mosaic)
-    frame = pd.DataFrame(rows, columns=_COLUMNS[3:])
+    frame = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("ra_deg", "dec_deg")])
     ra_deg, dec_deg = mosaic.pixel_to_sky(frame["x"].to_numpy(float), frame["y"].to_numpy(float))
-    frame.insert(0, "dec_deg", dec_deg)
-    frame.insert(0, "ra_deg", ra_deg)
-    frame.insert(0, "source_id", unique_ids(position_ids(ra_deg, dec_deg))[0])
-    return frame[list(_COLUMNS)]
+    return frame.assign(ra_deg=ra_deg, dec_deg=dec_deg)[list(COLUMNS)]
 
 
-_COLUMNS = (
-    "source_id",
-    "ra_deg",
-    "dec_deg",
-    "class",
-    "score",
-    "source_score",
-    "x",
-    "y",
-    "x_min",
-    "y_min",
-    "x_max",
-    "y_max",
-    "area_px",
-    "islands",
-    "extent_arcsec",
-    "peak",
-    "background",
-    "rms",
-    "snr",
-    "flux_jy",
-    "flux_error_jy",
-    "at_edge",
-    "near_blank",
-    "cut",
-    "merged",
-    "mosaic",
-    "label",
+#: Columns of `measure` in their order.
+COLUMNS = (
+    *("ra_deg", "dec_deg", "class", "score", "source_score", "x", "y", "x_min", "y_min", "x_max", "y_max", "area_px"),
+    *("islands", "extent_arcsec", "peak", "background", "rms", "snr", "flux_jy", "flux_error_jy"),
+    *("at_edge", "near_blank", "cut", "merged", "mosaic", "label"),
 )
 
 
@@ -179,7 +152,7 @@ def _one(
 
 
 def _inside(box: Box, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of a rectangle are in the mosaic at all."""
+    """Which pixels of a rectangle are in the mosaic."""
     rows, columns = np.arange(box.y0, box.y0 + box.height), np.arange(box.x0, box.x0 + box.width)
     return ((rows >= 0) & (rows < shape[0]))[:, None] & ((columns >= 0) & (columns < shape[1]))
 
@@ -190,7 +163,7 @@ def _flux(values: NDArray[np.float64], rms: float, mosaic: Mosaic) -> dict[str, 
         return {"flux_jy": math.nan, "flux_error_jy": math.nan}
     jansky = _PREFIXES[unit["prefix"]]
     beam = beam_area_px(mosaic) if unit["per"] == "beam" else 1.0
-    # Noise is the same within a beam, so that it adds up over beams, not over pixels.
+    # Noise is correlated within a beam, so that it adds up over beams, not over pixels.
     correlated = 1.0 if math.isnan(beam_area_px(mosaic)) else max(1.0, beam_area_px(mosaic))
     error = rms * math.sqrt(values.size * correlated) / beam
     return {"flux_jy": jansky * float(values.sum()) / beam, "flux_error_jy": jansky * error}

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.objects import Detection, is_source
@@ -21,27 +21,19 @@ SOURCE = "SOURCE"
 
 
 @dataclass(frozen=True, eq=False)
-class Matches:
+class DetectionMatches:
     """True objects and detections of all images, matched within a group of classes.
 
     Attributes
     ----------
-    true_image, true_row
-        Image and place in it of each true object of the group, shape (n,).
-    found
-        Which of them were found, shape (n,).
-    said_image, said_row
-        Image and place of each detection of the group, shape (m,).
-    real
-        Which of them match a true object, shape (m,).
+    true
+        The true objects: ``image`` and ``row`` (its place in the image), ``found``.
+    detected
+        The detections: ``image`` and ``row``, ``real`` (it matches a true object).
     """
 
-    true_image: NDArray[np.int64]
-    true_row: NDArray[np.int64]
-    found: NDArray[np.bool_]
-    said_image: NDArray[np.int64]
-    said_row: NDArray[np.int64]
-    real: NDArray[np.bool_]
+    true: pd.DataFrame
+    detected: pd.DataFrame
 
 
 def source_classes(classes: Sequence[str]) -> list[str]:
@@ -49,19 +41,19 @@ def source_classes(classes: Sequence[str]) -> list[str]:
     return [name for name in classes if is_source(name)]
 
 
-def match(
+def match_objects(
     annotations: Annotations,
     found: Sequence[Sequence[Detection]],
     group: Collection[str],
     *,
     score: float = 0.5,
-    overlap: float = 0.6,
-) -> Matches:
+    iou: float = 0.6,
+) -> DetectionMatches:
     """Match detections with true objects of the same group of classes.
 
-    A detection is rated by the probability of its class if the group has no other, else by its source score. In every
-    image the detections of the group choose in the order of their ratings, each the object of largest overlap among
-    those of the group that are left, if that is large enough. Crowds count neither for nor against.
+    The score of a detection is the probability of its class if the group has no other, else its source score. In every
+    image the detections of the group choose in the order of their scores, each the object with the largest overlap
+    among those of the group that are left, if it is large enough. Crowds count neither for nor against.
 
     Parameters
     ----------
@@ -71,83 +63,83 @@ def match(
         Detections in each of its images.
     group
         Names of classes.
-    score, overlap
-        Least score of a detection, and least intersection over union of the masks (0.5 and 0.6 in Riggi et al. 2024).
+    score, iou
+        Minimum score of a detection, and minimum intersection over union of the masks (0.5 and 0.6 in Riggi et al.
+        2024).
     """
     from pycocotools import mask as coco
 
-    rating = attrgetter("score" if len(group) == 1 else "source_score")
-    truth: list[tuple[int, int, bool]] = []
-    said: list[tuple[int, int, bool]] = []
+    rate = attrgetter("score" if len(group) == 1 else "source_score")
+    true_rows: list[tuple[int, int, bool]] = []
+    detected_rows: list[tuple[int, int, bool]] = []
     for number, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
-        true = [row for row, item in enumerate(image.objects) if item.category in group and not item.crowd]
-        crowds = [row for row, item in enumerate(image.objects) if item.category in group and item.crowd]
-        mine = [row for row, item in enumerate(objects) if item.label in group and rating(item) >= score]
-        mine.sort(key=lambda row: -rating(objects[row]))
-        masks = [objects[row].encoded(image.shape) for row in mine]
-        known = true + crowds
-        shared = np.zeros((len(mine), len(known)))
+        mine = [row for row, item in enumerate(objects) if item.label in group and rate(item) >= score]
+        mine.sort(key=lambda row: -rate(objects[row]))
+        known = [row for row, item in enumerate(image.objects) if item.category in group]
+        known.sort(key=lambda row: image.objects[row].crowd)  # crowds come last
+        crowds = np.array([image.objects[row].crowd for row in known], dtype=bool)
+        overlaps = np.zeros((len(mine), len(known)))
         if mine and known:
-            flags = [int(image.objects[row].crowd) for row in known]
-            shared = np.asarray(coco.iou(masks, [image.objects[row].pixels for row in known], flags))
-        left = np.ones(len(true), dtype=bool)
-        for place, row in enumerate(mine):
-            open_overlaps = np.where(left, shared[place, : len(true)], -1.0)
-            best = int(open_overlaps.argmax()) if left.any() else -1
-            real = best >= 0 and open_overlaps[best] >= overlap
+            masks = [objects[row].encoded(image.shape) for row in mine]
+            overlaps[:] = coco.iou(masks, [image.objects[row].pixels for row in known], crowds.tolist())
+        free = ~crowds
+        for row, shared in zip(mine, overlaps, strict=True):
+            best = int(np.where(free, shared, -1.0).argmax()) if free.any() else -1
+            real = best >= 0 and bool(shared[best] >= iou)
             if real:
-                left[best] = False
-            elif (shared[place, len(true) :] >= overlap).any():
-                continue
-            said.append((number, row, bool(real)))
-        truth += [(number, row, not bool(open_)) for row, open_ in zip(true, left, strict=True)]
-    columns = [np.array(column) for rows in (truth, said) for column in _columns(rows)]
-    true_image, true_row, hit, said_image, said_row, real_ones = columns
-    return Matches(
-        true_image.astype(np.int64),
-        true_row.astype(np.int64),
-        hit.astype(bool),
-        said_image.astype(np.int64),
-        said_row.astype(np.int64),
-        real_ones.astype(bool),
-    )
+                free[best] = False
+            if real or not (shared[crowds] >= iou).any():
+                detected_rows.append((number, row, real))
+        true_rows += [(number, row, not left) for row, left in zip(known, free[~crowds].tolist(), strict=False)]
+    return DetectionMatches(_frame(true_rows, "found"), _frame(detected_rows, "real"))
 
 
-def _columns(rows: list[tuple[int, int, bool]]) -> list[list[Any]]:
-    return [[row[place] for row in rows] for place in range(3)]
+def _frame(rows: list[tuple[int, int, bool]], matched: str) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["image", "row", matched]).astype({"image": int, "row": int, matched: bool})
 
 
-def scores(matches: Matches) -> dict[str, Any]:
+def scores(matches: DetectionMatches) -> dict[str, Any]:
     """Return completeness, reliability and F1 with the numbers and Wilson's intervals of one standard deviation.
 
     F1 = 2 J / (1 + J) with J = TP / (TP + FP + FN), a proportion, from whose interval that of F1 follows.
     """
-    true, found = len(matches.found), int(matches.found.sum())
-    said, real = len(matches.real), int(matches.real.sum())
-    row: dict[str, Any] = {"true": true, "detected": said, "matched": found}
-    for name, hits, of in (("completeness", found, true), ("reliability", real, said)):
-        low, high = wilson_interval(hits, of)
-        row |= {name: hits / of if of else np.nan, f"{name}_low": float(low), f"{name}_high": float(high)}
-    jaccard = np.array([found / max(true + said - found, 1), *wilson_interval(found, true + said - found)], dtype=float)
-    f1 = 2 * jaccard / (1 + jaccard) if true + said else np.full(3, np.nan)
-    return row | dict(zip(("f1", "f1_low", "f1_high"), f1.tolist(), strict=True))
+    found, real = matches.true["found"], matches.detected["real"]
+    hits, union = int(found.sum()), len(found) + len(real) - int(found.sum())
+    jaccard = np.array([hits / max(union, 1), *wilson_interval(hits, union)], dtype=float)
+    f1 = 2 * jaccard / (1 + jaccard) if union else np.full(3, np.nan)
+    return {
+        **{"true": len(found), "detected": len(real), "matched": hits},
+        **_proportion("completeness", found),
+        **_proportion("reliability", real),
+        **dict(zip(("f1", "f1_low", "f1_high"), f1.tolist(), strict=True)),
+    }
+
+
+def _proportion(name: str, hits: pd.Series) -> dict[str, float]:
+    low, high = wilson_interval(int(hits.sum()), len(hits))
+    return {name: float(hits.mean()) if len(hits) else np.nan, f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def class_table(
-    annotations: Annotations, found: Sequence[Sequence[Detection]], *, score: float = 0.5, overlap: float = 0.6
+    annotations: Annotations, found: Sequence[Sequence[Detection]], *, score: float = 0.5, iou: float = 0.6
 ) -> pd.DataFrame:
-    """Return the `scores` of every class and of the group SOURCE, column ``class``, the group last."""
-    groups = {name: [name] for name in annotations.classes} | {SOURCE: source_classes(annotations.classes)}
+    """Return the `scores` of every class and of the group SOURCE, column ``class``, the group last.
+
+    Where one of several classes is called SOURCE itself, the group is called "any SOURCE".
+    """
+    classes = annotations.classes
+    groups = [(name, [name]) for name in classes if classes != (SOURCE,)]
+    groups.append((f"any {SOURCE}" if SOURCE in classes[:-1] + classes[1:] else SOURCE, source_classes(classes)))
     return pd.DataFrame(
         [
-            {"class": name} | scores(match(annotations, found, group, score=score, overlap=overlap))
-            for name, group in groups.items()
+            {"class": name} | scores(match_objects(annotations, found, group, score=score, iou=iou))
+            for name, group in groups
         ]
     )
 
 
 def binned_table(
-    matches: Matches, of_true: NDArray[np.floating], of_said: NDArray[np.floating], edges: Sequence[float]
+    matches: DetectionMatches, true_values: ArrayLike, detected_values: ArrayLike, edges: Sequence[float]
 ) -> pd.DataFrame:
     """Return completeness and reliability in bins of a property, such as size.
 
@@ -155,19 +147,20 @@ def binned_table(
     ----------
     matches
         Of the group.
-    of_true, of_said
+    true_values, detected_values
         The property of each true object, shape (n,), and of each detection, shape (m,); NaN is in no bin.
     edges
-        Of the bins, rising; the upper one belongs to the next bin, but for the last.
+        Of the bins, rising; the upper one belongs to the next bin, except for the last.
     """
     rows = []
-    for number, (low, high) in enumerate(pairwise(edges)):
-        last = number == len(edges) - 2
-        true, said = ((v >= low) & ((v <= high) if last else (v < high)) for v in (of_true, of_said))
-        row: dict[str, Any] = {"low": low, "high": high, "true": int(true.sum()), "detected": int(said.sum())}
-        for name, hits, within in (("completeness", matches.found, true), ("reliability", matches.real, said)):
-            count, of = int(hits[within].sum()), int(within.sum())
-            below, above = wilson_interval(count, of)
-            row |= {name: count / of if of else np.nan, f"{name}_low": float(below), f"{name}_high": float(above)}
-        rows.append(row)
+    for low, high in pairwise(edges):
+        true = matches.true["found"][_within(true_values, low, high, edges[-1])]
+        detected = matches.detected["real"][_within(detected_values, low, high, edges[-1])]
+        row = {"low": low, "high": high, "true": len(true), "detected": len(detected)}
+        rows.append(row | _proportion("completeness", true) | _proportion("reliability", detected))
     return pd.DataFrame(rows)
+
+
+def _within(values: ArrayLike, low: float, high: float, last: float) -> NDArray[np.bool_]:
+    values = np.asarray(values, dtype=float)
+    return (values >= low) & ((values <= high) if high == last else (values < high))

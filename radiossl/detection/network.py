@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import os
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 import radiossl
@@ -23,73 +22,93 @@ from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.weights.architecture import Architecture, stage_numbers
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.device import parse_device
+from radiossl.weights.health import check_weights
 from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
 
 Mode = Literal["frozen", "finetune", "scratch"]
 MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")
+_SECTION = "radiossl_detector"
 
 #: Features of these strides make up the pyramid; a coarser one is added by pooling.
 _STRIDES = (4, 8, 16, 32)
 #: Anchors on each level of the pyramid, in pixels of the network: radio sources are small (caesar-mrcnn has 4 to 128).
 _ANCHORS = ((8, 12), (16, 24), (32, 48), (64, 96), (128, 192))
 _RATIOS = (0.5, 1.0, 2.0)
-#: Boxes of this side in pixels take their features from stride 8; torchvision's 224 is meant for photographs.
+#: Boxes of this side in pixels take their features from stride 16, half as large ones from stride 8, and so on;
+#: torchvision's 224 is meant for photographs.
 _CANONICAL = 112
 #: Samples along either side of a bin: sources are a few bins wide, and the gradient costs its square on one core.
 _SAMPLES = 1
 _GROUPS = 8
-#: Objects below this score are not listed at all; of two boxes that overlap more than so, the better one stays.
+#: Objects below this score are not listed; of two boxes with a larger overlap than this, the better one is kept.
 LEAST_SCORE, _SUPPRESSION = 0.05, 0.5
-#: Stages of a pretrained backbone, its stem the first, that are not trained on: their filters are general, and their
-#: gradients, at the highest resolution, cost as much as those of all the others.
+#: Stages of a pretrained backbone, its stem the first, that fine-tuning leaves as they are: their filters are general,
+#: and their gradients, at the highest resolution, cost as much as those of all the others.
 _KEPT_STAGES = 2
 
 
-@dataclass(frozen=True)
-class DetectorConfig:
-    """What is known of a detector besides its weights.
+class DetectorConfig(BaseModel):
+    """What is known of a detector besides its weights; the section ``radiossl_detector`` of its config.json.
 
     Attributes
     ----------
-    architecture
-        Of the backbone.
-    preprocessing
-        From an image to what the network sees.
+    backbone
+        Architecture of the backbone.
+    preprocessing, clip_percentile, infrared
+        From an image to the network's input; see `FieldPreprocessing`.
     classes
         Their names; the network's number 0 is the background.
     mode
-        Whether the backbone was kept as it was, trained on, or trained from nothing.
+        Whether the backbone was kept frozen, fine-tuned or trained from scratch.
     design
-        Sizes of what stands on the backbone.
+        Sizes of the heads on the backbone.
     field_px
-        Side in pixels of the training images (median): mosaics are cut into tiles of this side.
+        Median side in pixels of the training images: the default size of the tiles of a mosaic.
     reader
-        How training images were read.
+        How the training images were read.
     training
         How it was trained, and on what.
     """
 
-    architecture: Architecture
-    preprocessing: FieldPreprocessing
+    model_config = ConfigDict(frozen=True)
+
+    backbone: Architecture
+    preprocessing: Preprocessing
+    clip_percentile: float = 99.9
+    infrared: bool = False
     classes: tuple[str, ...]
     mode: Mode
-    design: DetectorDesign
+    design: DetectorDesign = DetectorDesign()
     field_px: int
     reader: Reader = "plain"
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = {}
+
+    @property
+    def field(self) -> FieldPreprocessing:
+        """From an image to the network's input."""
+        return FieldPreprocessing(self.preprocessing, self.clip_percentile, self.infrared)
 
 
 class _Levels(nn.Module):
     """A timm network that returns its last four stages, by name."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, seen: Preprocessing) -> None:
         super().__init__()
         self.network = network
-        strides = [stage["reduction"] for stage in network.feature_info]  # type: ignore[union-attr]
+        known: Any = getattr(network, "feature_info", []) if hasattr(network, "forward_intermediates") else []
+        strides = [stage["reduction"] for stage in known]
         self.stages = [number for number, stride in enumerate(strides) if stride in _STRIDES]
         if [strides[number] for number in self.stages] != list(_STRIDES):
             raise RadiosslError(f"a backbone with strides {strides} cannot carry a detector; expected 4, 8, 16 and 32")
-        self.channels = [network.feature_info[number]["num_chs"] for number in self.stages]  # type: ignore[index]
+        self.channels = [known[number]["num_chs"] for number in self.stages]
+        try:
+            with torch.no_grad():
+                self.eval()(torch.zeros(1, seen.channels, seen.size, seen.size))
+        except Exception as error:  # timm and torch raise nearly anything
+            reason = " ".join(str(error).split())[:200]
+            raise RadiosslError(f"--image-size {seen.size}: the backbone cannot take such images ({reason})") from None
+        self.train()
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         features = self.network.forward_intermediates(images, indices=self.stages, intermediates_only=True)  # type: ignore[operator]
@@ -99,12 +118,12 @@ class _Levels(nn.Module):
 class _Pyramid(nn.Module):
     """Backbone and feature pyramid, as torchvision's detectors expect them."""
 
-    def __init__(self, network: nn.Module, channels: int) -> None:
+    def __init__(self, network: nn.Module, seen: Preprocessing, channels: int) -> None:
         from torchvision.ops import FeaturePyramidNetwork
         from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
         super().__init__()
-        self.body = _Levels(network)
+        self.body = _Levels(network, seen)
         self.fpn = FeaturePyramidNetwork(
             self.body.channels, channels, extra_blocks=LastLevelMaxPool(), norm_layer=_norm
         )
@@ -115,12 +134,12 @@ class _Pyramid(nn.Module):
 
 
 def _norm(channels: int) -> nn.GroupNorm:
-    """What makes heads trainable from nothing at small batches (He, Girshick & Dollár 2019, Rethinking ImageNet)."""
+    """Group normalisation, with which heads train from scratch in small batches (He, Girshick & Dollár 2019)."""
     return nn.GroupNorm(_GROUPS, channels)
 
 
-class _AsTheyAre(nn.Module):
-    """In place of torchvision's transform: images come at their size, and masks stay 28 x 28 until they are drawn."""
+class _NoTransform(nn.Module):
+    """Replaces torchvision's transform: images come at their size, and masks stay 28 x 28 until they are drawn."""
 
     def forward(self, images: Tensor, targets: list[dict[str, Tensor]] | None) -> tuple[Any, Any]:
         from torchvision.models.detection.image_list import ImageList
@@ -157,8 +176,8 @@ class Detector(nn.Module):
 
         super().__init__()
         self.config, self.name, self.sha256 = config, name, sha256
-        design, preprocessing = config.design, config.preprocessing.preprocessing
-        backbone = _Pyramid(network or config.architecture.build(preprocessing.channels), design.pyramid)
+        design, seen = config.design, config.preprocessing
+        backbone = _Pyramid(network or config.backbone.build(seen.channels, seen.size), seen, design.pyramid)
         count = 1 + len(config.classes)
         levels = [str(number) for number in range(len(_STRIDES))]
         side = 7
@@ -178,12 +197,12 @@ class Detector(nn.Module):
             rpn_batch_size_per_image=design.anchors,
             box_batch_size_per_image=design.rois,
         )
-        model.transform = _AsTheyAre()
+        model.transform = _NoTransform()
         self.model = model
 
     @classmethod
-    def on(cls, backbone: Backbone, config: DetectorConfig) -> Detector:
-        """Return an untrained detector on a backbone: a copy of its weights, or random ones from scratch."""
+    def from_backbone(cls, backbone: Backbone, config: DetectorConfig) -> Detector:
+        """Return an untrained detector with a copy of a backbone's weights, or random ones from scratch."""
         network = None if config.mode == "scratch" else copy.deepcopy(backbone.network)
         return cls(config, network)
 
@@ -200,8 +219,8 @@ class Detector(nn.Module):
     def set_training(self) -> Detector:
         """Put what is trained into training mode.
 
-        A pretrained backbone keeps the statistics of its batch normalisation, which small batches would only blur, and
-        fine-tuned its first stages; from scratch everything has to be found.
+        A pretrained backbone keeps its batch statistics, of which small batches give poor estimates, and a fine-tuned
+        one its stem and first stage; from scratch everything is trained.
         """
         self.train()
         if self.config.mode != "scratch":
@@ -263,80 +282,56 @@ class Detector(nn.Module):
 
 
 def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
-    """Write a detector's folder atomically."""
+    """Write a detector's folder atomically; raise `RadiosslError` if its training diverged."""
     from safetensors.torch import save_file
 
-    config = detector.config
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
+    check_weights(tensors, str(path))
     with atomic_folder(path) as folder:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        write_json(
-            folder / CONFIG_FILE,
-            {
-                "radiossl_detector": {
-                    "version": radiossl.__version__,
-                    "backbone": config.architecture.model_dump(),
-                    "preprocessing": config.preprocessing.preprocessing.model_dump(),
-                    "clip_percentile": config.preprocessing.clip_percentile,
-                    "infrared": config.preprocessing.infrared,
-                    "classes": config.classes,
-                    "mode": config.mode,
-                    "design": config.design.model_dump(),
-                    "field_px": config.field_px,
-                    "reader": config.reader,
-                    "training": config.training,
-                    "sha256": file_sha256(folder / WEIGHTS_FILE),
-                }
-            },
-        )
+        known = {"version": radiossl.__version__, "sha256": file_sha256(folder / WEIGHTS_FILE)}
+        write_json(folder / CONFIG_FILE, {_SECTION: detector.config.model_dump() | known})
 
 
 def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
-    """Load a detector that `radiossl detect train` made, in evaluation mode.
+    """Load a detector that `train_detector` made, in evaluation mode.
 
     Parameters
     ----------
     path
-        Its folder, or the run's that holds it as ``detector``.
+        Its folder, or the run folder in which it is ``detector``.
     device
-        Where to put it.
+        ``auto``, ``cpu`` or ``cuda``.
 
     Raises
     ------
     RadiosslError
         If the folder is incomplete or damaged.
+
+    See Also
+    --------
+    radiossl.detection.training.train_detector : Trains one.
+    radiossl.detection.prediction.predict_sources : Searches mosaics with it.
     """
     path = Path(path)
     folder = path / "detector" if (path / "detector" / CONFIG_FILE).is_file() else path
-    file = folder / CONFIG_FILE
+    file, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     if not file.is_file():
         raise RadiosslError(f"{path}: no such detector; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
     raw = read_json(file)
-    ours = raw.get("radiossl_detector") if isinstance(raw, dict) else None
+    ours = raw.get(_SECTION) if isinstance(raw, dict) else None
     if not isinstance(ours, dict):
-        raise RadiosslError(f"{file}: has no 'radiossl_detector' section; not a detector written by radiossl")
+        raise RadiosslError(f"{file}: has no {_SECTION!r} section; not a detector written by radiossl")
     try:
-        config = DetectorConfig(
-            Architecture.model_validate(ours["backbone"]),
-            FieldPreprocessing(
-                Preprocessing.model_validate(ours["preprocessing"]), ours["clip_percentile"], ours["infrared"]
-            ),
-            tuple(ours["classes"]),
-            ours["mode"],
-            DetectorDesign.model_validate(ours["design"]),
-            int(ours["field_px"]),
-            ours["reader"],
-            ours["training"],
-        )
-    except (KeyError, TypeError, ValidationError) as error:
+        config = DetectorConfig.model_validate(ours)
+    except ValidationError as error:
         reason = " ".join(str(error).split())
         raise RadiosslError(f"{file}: damaged or from a newer radiossl ({reason})") from None
-    tensors = load_tensors(folder / WEIGHTS_FILE)
-    sha256 = file_sha256(folder / WEIGHTS_FILE)
+    tensors, sha256 = load_tensors(weights), file_sha256(weights)
     detector = Detector(config, name=str(path), sha256=sha256)
-    weights = str(folder / WEIGHTS_FILE)
-    check_tensors(tensors, detector.state_dict(), weights, f"a detector on {config.architecture.name}")
+    check_tensors(tensors, detector.state_dict(), str(weights), f"a detector on {config.backbone.name}")
     if sha256 != ours.get("sha256"):
         raise RadiosslError(f"{weights}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
+    check_weights(tensors, str(weights))
     detector.load_state_dict(tensors)
-    return detector.to(device).eval()
+    return detector.to(parse_device(device)).eval()

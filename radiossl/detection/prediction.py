@@ -1,41 +1,104 @@
-"""Finding sources in a mosaic of any size: in overlapping tiles, and one list of objects in the end."""
+"""Finding sources in mosaics of any size: tile by tile, then merged into one list."""
 
 from __future__ import annotations
 
-import hashlib
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
-from radiossl.detection.inference import BATCH, detect_prepared
+from radiossl.detection.inference import BATCH, detect_prepared, file_stamp, find_in_parts
 from radiossl.detection.merging import merge
-from radiossl.detection.network import Detector
-from radiossl.detection.objects import Detection, as_plain, from_plain
+from radiossl.detection.network import Detector, load_detector
+from radiossl.detection.objects import Detection
+from radiossl.detection.report import SearchedMosaic, make_catalogue, write_detections
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json, write_json
-from radiossl.io.parts import write_parts
+from radiossl.io.locks import only_writer
 from radiossl.survey.blind import window_boxes
+from radiossl.survey.finding import find_mosaics, mosaic_labels
 from radiossl.survey.mosaic import Box, Mosaic
 
-#: Tiles with more than this part of their pixels blank are not looked at.
+#: Tiles with more than this fraction of their pixels blank are skipped.
 _MOST_BLANK = 0.99
-#: An object whose pixels come this close to an inner edge of its tile, as a part of the tile's side, is cut.
+#: An object this close to an inner edge of its tile, as a fraction of the tile's side, is cut.
 _EDGE_PART = 0.01
+
+
+def predict_sources(
+    mosaics: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    detector: Detector | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    score: float = 0.5,
+    window: int | None = None,
+    overlap: float = 0.3,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Find the sources of mosaics and write a result folder; the same call goes on with an interrupted search.
+
+    Parameters
+    ----------
+    mosaics
+        FITS files, folders of them, or glob patterns.
+    detector
+        Detector, or the folder of one or of its run.
+    out
+        Folder for the catalogue, DS9 regions, label images, pictures and report.html; see
+        `radiossl.detection.report.write_detections`.
+    score, window, overlap
+        See `detect_mosaic`.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    DataFrame
+        The catalogue; see `radiossl.detection.report.make_catalogue` for its columns.
+
+    Raises
+    ------
+    RadiosslError
+        If a mosaic or the detector cannot be read, an option is out of range, or another process writes to `out`.
+
+    See Also
+    --------
+    radiossl.detection.training.train_detector : Trains a detector.
+
+    Examples
+    --------
+    >>> catalogue = radiossl.predict_sources("mosaics/*.fits", "run", "found", window=150)  # doctest: +SKIP
+    >>> catalogue[["ra_deg", "dec_deg", "class", "source_score", "flux_jy"]]  # doctest: +SKIP
+    """
+    paths = find_mosaics([mosaics] if isinstance(mosaics, (str, os.PathLike)) else mosaics)
+    model = detector if isinstance(detector, Detector) else load_detector(detector, device)
+    kept = Path(out) / ".parts"
+    with only_writer(out):
+        searched = []
+        for path, label in zip(paths, mosaic_labels(paths), strict=True):
+            with Mosaic.open(path) as mosaic:
+                found = detect_mosaic(model, mosaic, window=window, overlap=overlap, score=score, kept=kept)
+            searched.append(SearchedMosaic(mosaic, label, found))
+        catalogue = make_catalogue(searched)
+        write_detections(searched, catalogue, model, out)
+        shutil.rmtree(kept, ignore_errors=True)
+    return catalogue
 
 
 def detect_mosaic(
     detector: Detector,
     mosaic: Mosaic,
     *,
+    kept: Path,
     window: int | None = None,
     overlap: float = 0.3,
     score: float = 0.5,
-    kept: Path | None = None,
 ) -> list[Detection]:
     """Find the sources of a mosaic.
 
@@ -45,15 +108,15 @@ def detect_mosaic(
         In evaluation mode.
     mosaic
         An open mosaic.
-    window
-        Side of a tile in pixels; the detector's `field_px` if None. A beam should have as many pixels of the network
-        as in the training images, so give a smaller window for a smaller beam.
-    overlap
-        Part of a tile's side that it shares with the next one; larger sources are seen in pieces and put together.
-    score
-        Least source score of an object.
     kept
-        Folder in which the objects of finished rows of tiles are kept, so that an interrupted search goes on.
+        Folder for the objects of finished rows of tiles, from which an interrupted search goes on.
+    window
+        Side of a tile in pixels; the detector's `field_px` if None. The beam should cover as many pixels of the
+        network's input as in the training images, so give a smaller window for a smaller beam.
+    overlap
+        Fraction of a tile's side shared with the next one; larger sources are seen in pieces and merged.
+    score
+        Minimum source score of an object.
 
     Returns
     -------
@@ -66,32 +129,28 @@ def detect_mosaic(
         If an option is out of range, the mosaic is damaged, or the detector needs an infrared image.
     """
     side = detector.config.field_px if window is None else window
-    if detector.config.preprocessing.infrared:
+    if detector.config.infrared:
         raise RadiosslError(f"{detector.name}: needs infrared images beside the radio ones, which a mosaic has not")
     if side < 16 or not 0 <= overlap <= 0.9 or not 0 < score < 1:
         raise RadiosslError(
             f"--window {side}, --overlap {overlap:g}, --score {score:g}: expected at least 16 pixels, an overlap from 0"
             " to 0.9 and a score between 0 and 1"
         )
-    boxes = window_boxes(mosaic.shape, side, overlap)
-    rows = [list(row) for _, row in groupby(boxes, key=lambda box: box.y0)]
-    name = f"finding sources in {mosaic.path.name}"
-    if kept is None:
-        return merge(item for row in rows for item in _in_tiles(detector, mosaic, row, score))
-    key = _key(detector, mosaic, side, overlap, score)
-    parts = [(kept / f"{key}-{number:05d}.json", row) for number, row in enumerate(rows)]
-
-    def write(file: Path, row: list[Box]) -> None:
-        write_json(file, [as_plain(item) for item in _in_tiles(detector, mosaic, row, score)])
-
-    write_parts(parts, write, name)
-    return merge(from_plain(entry) for file, _ in parts for entry in read_json(file))
+    rows = [list(row) for _, row in groupby(window_boxes(mosaic.shape, side, overlap), key=lambda box: box.y0)]
+    key = f"{detector.sha256}\0{file_stamp(mosaic.path)}\0{side}\0{overlap}\0{score}"
+    found = find_in_parts(
+        rows,
+        lambda row: [_in_tiles(detector, mosaic, row, score)],
+        kept,
+        key,
+        f"finding sources in {mosaic.path.name}",
+    )
+    return merge(item for objects in found for item in objects)
 
 
 def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: float) -> list[Detection]:
-    """Objects in a row of tiles, in pixels of the mosaic, not yet put together."""
-    found = []
-    config = detector.config
+    """Objects in a row of tiles, in pixels of the mosaic, not yet merged."""
+    found, field = [], detector.config.field
     for start in range(0, len(boxes), BATCH):
         chosen, tiles = [], []
         batch = boxes[start : start + BATCH]
@@ -101,7 +160,7 @@ def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: f
                 tiles.append(tile)
         if not tiles:
             continue
-        prepared = torch.stack(map_on_cores(lambda tile: config.preprocessing.prepare(tile[None]), tiles))
+        prepared = torch.stack(map_on_cores(lambda tile: field.prepare(tile[None]), tiles))
         results = detect_prepared(detector, prepared, [tile.shape for tile in tiles])
         for box, objects in zip(chosen, results, strict=True):
             for item in objects:
@@ -123,12 +182,3 @@ def _with_cut(item: Detection, tile: Box, shape: tuple[int, int]) -> Detection:
         or (tile.y0 + tile.height < shape[0] and y0 + height > tile.y0 + tile.height - margin)
     )
     return replace(item, cut=cut)
-
-
-def _key(detector: Detector, mosaic: Mosaic, side: int, overlap: float, score: float) -> str:
-    """What the objects of a tile depend on, hashed."""
-    known = mosaic.path.stat()
-    text = (
-        f"{detector.sha256}\0{mosaic.path.resolve()}\0{known.st_size}\0{known.st_mtime_ns}\0{side}\0{overlap}\0{score}"
-    )
-    return hashlib.sha256(text.encode()).hexdigest()[:24]

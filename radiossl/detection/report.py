@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from radiossl.report.html import Report
 from radiossl.report.regions import write_outline_regions
 from radiossl.report.results import write_table
 from radiossl.report.sheets import as_rgb
+from radiossl.sky.positions import match_sky
+from radiossl.survey.catalogue import position_ids, unique_ids
 from radiossl.survey.finding import mosaic_stem
 from radiossl.survey.mosaic import Mosaic
 
@@ -35,37 +38,61 @@ _MOST_NUMBERS = 60
 #: Rows of the catalogue in the report.
 _ROWS = 100
 _SHOWN = (
-    "label",
-    "source_id",
-    "class",
-    "source_score",
-    "score",
-    "ra_deg",
-    "dec_deg",
-    "extent_arcsec",
-    "snr",
-    "flux_jy",
+    *("label", "source_id", "class", "source_score", "score", "ra_deg", "dec_deg", "extent_arcsec", "snr", "flux_jy"),
     "islands",
 )
 
 
 @dataclass(frozen=True)
 class SearchedMosaic:
-    """A mosaic, its label (a name no other has), and what was found in it, the best first."""
+    """A mosaic, its label (a unique name), and the objects found in it, the best first."""
 
     mosaic: Mosaic
     label: str
     found: Sequence[Detection]
 
 
+def make_catalogue(searched: Sequence[SearchedMosaic]) -> pd.DataFrame:
+    """Measure the objects of all mosaics.
+
+    Returns
+    -------
+    DataFrame
+        ``source_id`` (by position, unique), the columns of `radiossl.detection.measuring.measure`, and ``repeated``:
+        an object of another mosaic with a better source score lies within half the smaller one's extent.
+    """
+    frames = [measure(one.found, one.mosaic, label_image(one.found, one.mosaic.shape)) for one in searched]
+    number = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
+    catalogue = pd.concat(frames, ignore_index=True)
+    ra_deg, dec_deg = catalogue["ra_deg"].to_numpy(float), catalogue["dec_deg"].to_numpy(float)
+    catalogue.insert(0, "source_id", unique_ids(position_ids(ra_deg, dec_deg))[0])
+    repeated = np.zeros(len(catalogue), dtype=bool)
+    if len(frames) > 1 and len(catalogue):
+        extent, score = catalogue["extent_arcsec"].to_numpy(float), catalogue["source_score"].to_numpy(float)
+        pairs = match_sky(ra_deg, dec_deg, ra_deg, dec_deg, float(np.nanmax(extent)) / 2)
+        close = pairs.separation_arcsec <= np.minimum(extent[pairs.a], extent[pairs.b]) / 2
+        worse = (score[pairs.b] < score[pairs.a]) | ((score[pairs.b] == score[pairs.a]) & (pairs.b > pairs.a))
+        repeated[pairs.b[close & worse & (number[pairs.a] != number[pairs.b])]] = True
+    if repeated.any():
+        warnings.warn(
+            f"{repeated.sum()} of {len(catalogue)} objects were found in another mosaic, too; column repeated",
+            stacklevel=2,
+        )
+    return catalogue.assign(repeated=repeated)
+
+
 @writes_result_folder
-def write_detections(searched: Sequence[SearchedMosaic], detector: Detector, out: str | os.PathLike[str]) -> Path:
+def write_detections(
+    searched: Sequence[SearchedMosaic], catalogue: pd.DataFrame, detector: Detector, out: str | os.PathLike[str]
+) -> Path:
     """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html.
 
     Parameters
     ----------
     searched
         At least one mosaic, open or not.
+    catalogue
+        `make_catalogue` of them.
     detector
         What found the objects.
     out
@@ -80,27 +107,22 @@ def write_detections(searched: Sequence[SearchedMosaic], detector: Detector, out
     out.mkdir(parents=True, exist_ok=True)
     colours = class_colours(detector.config.classes)
     report = Report("Detected sources").text(
-        f"Found by {detector.name}, in images of {detector.config.preprocessing.preprocessing.size} pixels a side."
+        f"Found by {detector.name}, with {detector.config.preprocessing.size} pixels on a side of a tile."
     )
-    frames = []
     for one in searched:
-        labels = label_image(one.found, one.mosaic.shape)
-        frame = measure(one.found, one.mosaic, labels)
-        frames.append(frame)
         stem = mosaic_stem(one.label)
-        _write_label_image(labels, one.mosaic, out / f"{stem}_labels.fits")
-        _write_regions(one, frame, colours, out / f"{stem}.reg")
+        _write_label_image(label_image(one.found, one.mosaic.shape), one.mosaic, out / f"{stem}_labels.fits")
+        _write_regions(one, colours, out / f"{stem}.reg")
         draw_overview(one, colours, out / f"{stem}_overview.png")
         report.section(one.label)
         report.figure(out / f"{stem}_overview.png", "Outlines by class, numbers as in the label image and catalogue.")
         report.link(out / f"{stem}.reg").link(out / f"{stem}_labels.fits")
-    catalogue = pd.concat(frames, ignore_index=True)
     write_table(catalogue, out / "catalogue.csv")
     write_catalogue(catalogue, out / "catalogue.fits")
     counts = Counter(catalogue["class"])
     metrics: dict[str, Any] = {"objects": len(catalogue), "mosaics": len(searched)}
     metrics |= {f"objects[{name}]": counts[name] for name in detector.config.classes}
-    metrics |= {name: int(catalogue[name].sum()) for name in ("at_edge", "near_blank", "cut", "merged")}
+    metrics |= {name: int(catalogue[name].sum()) for name in ("at_edge", "near_blank", "cut", "merged", "repeated")}
     write_json(out / "metrics.json", metrics)
     report.section("Catalogue").values(metrics)
     report.table(catalogue[list(_SHOWN)].head(_ROWS), f"The first {min(_ROWS, len(catalogue))} rows.")
@@ -136,15 +158,12 @@ def _write_label_image(labels: NDArray[np.int32], mosaic: Mosaic, path: Path) ->
         fits.PrimaryHDU(labels, header).writeto(temporary, overwrite=True)
 
 
-def _write_regions(one: SearchedMosaic, frame: pd.DataFrame, colours: dict[str, str], path: Path) -> None:
-    outlines = []
-    for item in one.found:
-        lines = [one.mosaic.pixel_to_sky(line[:, 0], line[:, 1]) for line in item.outlines()]
-        outlines.append([np.stack(line, axis=1) for line in lines])
-    names = [
-        f"{row.label} {item.label} {item.source_score:.2f}"
-        for row, item in zip(frame.itertuples(), one.found, strict=True)
+def _write_regions(one: SearchedMosaic, colours: dict[str, str], path: Path) -> None:
+    outlines = [
+        [np.stack(one.mosaic.pixel_to_sky(line[:, 0], line[:, 1]), axis=1) for line in item.outlines()]
+        for item in one.found
     ]
+    names = [f"{number} {item.label} {item.source_score:.2f}" for number, item in enumerate(one.found, start=1)]
     write_outline_regions(outlines, names, [colours[item.label] for item in one.found], path)
 
 
@@ -175,32 +194,21 @@ def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: str | os.Pa
     axes.tick_params(labelsize=_FONT - 1)
     counts = Counter(item.label for item in one.found)
     handles = [Line2D([], [], color=colour, label=f"{name} ({counts[name]})") for name, colour in colours.items()]
-    figure.legend(
-        handles=handles,
-        loc="outside upper left",
-        ncols=6,
-        frameon=False,
-        fontsize=_FONT,
-        title=one.label,
-        alignment="left",
-        title_fontsize=_FONT,
-    )
+    style = {"ncols": 6, "frameon": False, "fontsize": _FONT, "title_fontsize": _FONT, "alignment": "left"}
+    figure.legend(handles=handles, loc="outside upper left", title=one.label, **style)
     save_figure(figure, out)
 
 
 def _thumbnail(mosaic: Mosaic) -> tuple[NDArray[np.float32], int]:
-    """Return a mosaic averaged in squares of a side that is returned too, read band by band."""
-    import warnings
-
+    """Average a mosaic in squares, read band by band; return it with the side of the squares."""
     height, width = mosaic.shape
     factor = -(-max(height, width) // _PICTURE_SIDE)
     columns = -(-width // factor)
+    step = factor * max(1, 2**22 // (width * factor))
     bands = []
-    rows_at_a_time = factor * max(1, 2**22 // (width * factor))
-    for y0 in range(0, height, rows_at_a_time):
-        rows = -(-min(rows_at_a_time, height - y0) // factor)
+    for y0 in range(0, height, step):
+        rows = -(-min(step, height - y0) // factor)
         pixels = mosaic.read(0, y0, columns * factor, rows * factor)  # blank beyond the edges
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of squares that are blank
+        with warnings.catch_warnings(action="ignore"):  # of squares that are blank
             bands.append(np.nanmean(pixels.reshape(rows, factor, columns, factor), axis=(1, 3)))
     return np.concatenate(bands).astype(np.float32), factor

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from pydantic import BaseModel, ConfigDict, Field
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from radiossl.io.errors import RadiosslError
+#: Where a run folder has what it was started with.
+SETTINGS_FILE = "settings.json"
 
 
 class DetectorDesign(BaseModel):
-    """Sizes of what stands on the backbone; they are what a step costs beside the backbone itself.
+    """Sizes of the heads on the backbone, which set the cost of a training step beside the backbone's own.
 
     Attributes
     ----------
     pyramid
         Channels of the feature pyramid.
     box_units
-        Units of the two layers that tell classes and boxes.
+        Units of the two layers that predict classes and boxes.
     mask_units
-        Channels of the two layers that draw masks.
+        Channels of the two layers that predict masks.
     anchors, rois
-        Anchors and regions of an image that a training step learns from (caesar-mrcnn: 512 of each).
+        Anchors and regions sampled from each image in a training step (caesar-mrcnn: 512 of each).
     most
-        Objects of an image that are kept.
+        Largest number of objects in an image.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,36 +38,39 @@ class DetectorDesign(BaseModel):
 class DetectionTraining(BaseModel):
     """How a detector is trained.
 
+    `radiossl.io.settings.apply_settings` changes it as ``--set`` does.
+
     Attributes
     ----------
     image_size
-        Side in pixels of what the network sees.
+        Side in pixels of the network's input.
     epochs
         Passes over the training images (250 in Riggi et al. 2024, section 4.3, with another optimiser).
     batch_size
-        Images in a step.
+        Images per training step.
     lr
-        Learning rate of AdamW after the warm-up, falling to zero with a cosine.
+        Learning rate of AdamW after the warm-up; it falls to zero as a cosine.
     backbone_lr
-        The same for a pretrained backbone, as a fraction of `lr`.
+        Learning rate of a fine-tuned backbone as a fraction of `lr`.
     weight_decay
-        Of AdamW.
+        Weight decay of AdamW.
     warmup
         Fraction of the steps over which the learning rate rises.
     clip_norm
-        Largest norm of the gradient.
+        Gradients are clipped to this norm.
     rotate
-        Turn half of the images by any angle, beside right angles and mirroring.
+        Rotate half of the images by a random angle, in addition to right angles and mirroring.
     clip_percentile
-        Of `radiossl.detection.images.FieldPreprocessing`.
+        Brighter pixels are clipped; see `radiossl.detection.images.FieldPreprocessing`.
     fraction, balanced
-        Part of the training images, and whether rare classes come first: `radiossl.detection.annotations.draw_images`.
+        Fraction of the training images to use, and whether rare classes are drawn first; see
+        `radiossl.detection.annotations.draw_images`.
     monitor_epochs, monitor_images
-        AP is measured every so many epochs, and at the end, on so many validation images, the first ones.
+        AP is measured after this many epochs, and at the end, on the first of the validation images, up to this number.
     checkpoint_minutes
-        How much of a killed run is lost at most.
+        Minutes between checkpoints: what a killed run can lose.
     seed
-        Of the new weights, the draw, the order and the augmentation.
+        Random seed of the initial weights, the draw, the order and the augmentation.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,22 +92,3 @@ class DetectionTraining(BaseModel):
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     seed: int = Field(default=0, ge=0)
     design: DetectorDesign = DetectorDesign()
-
-    @classmethod
-    def of(cls, changes: Mapping[str, Any]) -> DetectionTraining:
-        """Change some of the defaults; keys of `design` as ``design.rois``.
-
-        Raises
-        ------
-        RadiosslError
-            If a key is unknown or a value out of range.
-        """
-        nested: dict[str, Any] = {}
-        for key, value in changes.items():
-            section, dot, name = key.rpartition(".")
-            (nested.setdefault(section, {}) if dot else nested)[name] = value
-        try:
-            return cls.model_validate(nested)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise RadiosslError(f"setting {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

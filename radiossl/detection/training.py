@@ -1,16 +1,17 @@
 """Training a detector: the loop and its run folder.
 
-As in pretraining, all randomness of a step comes from the seed and the number of the step, so that a run that was
-killed and resumed goes through the very same steps as one that was not.
+As in pretraining, all randomness of a step comes from the seed and the number of the step, so that a resumed run takes
+the very same steps as an uninterrupted one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import os
 import time
+import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,14 @@ import torch
 from numpy.typing import NDArray
 
 from radiossl.detection.annotations import draw_images
-from radiossl.detection.augment import training_batch
+from radiossl.detection.augment import LEAST_SIDE, training_batch
 from radiossl.detection.average_precision import average_precision
-from radiossl.detection.examples import Source, load_examples
-from radiossl.detection.images import FieldPreprocessing
+from radiossl.detection.examples import AnnotatedSet, load_examples, open_annotated
+from radiossl.detection.images import Reader
 from radiossl.detection.inference import BATCH, detect_prepared
-from radiossl.detection.network import Detector, DetectorConfig, Mode, load_detector, save_detector
-from radiossl.detection.settings import DetectionTraining
+from radiossl.detection.network import MODES, Detector, DetectorConfig, Mode, load_detector, save_detector
+from radiossl.detection.settings import SETTINGS_FILE, DetectionTraining
+from radiossl.detection.training_report import write_training_report
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
@@ -34,34 +36,28 @@ from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.schedule import warmup_cosine
-from radiossl.weights.backbone import Backbone
+from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.device import parse_device
 
-SETTINGS_FILE = "settings.json"
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
 COLUMNS = ("step", "epoch", "loss", *LOSSES, "lr", "images_per_s", "ap", "ap50", "ap50_one_class")
 _ROW_STEPS = 10
 _BETAS = (0.9, 0.99)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Average precision of masks on validation images: mean, at an overlap of 0.5, and that with classes ignored."""
-
-    ap: float
-    ap50: float
-    ap50_one_class: float
-
-
 def train_detector(
-    source: Source,
-    backbone: Backbone,
-    mode: Mode,
-    out: Path,
-    settings: DetectionTraining | None = None,
+    annotations: AnnotatedSet | str | os.PathLike[str],
+    weights: Backbone | str | os.PathLike[str],
+    out: str | os.PathLike[str],
     *,
-    valid: Source | None = None,
+    mode: Mode = "finetune",
+    images: str | os.PathLike[str] | None = None,
+    reader: Reader = "plain",
+    valid: AnnotatedSet | str | os.PathLike[str] | None = None,
+    valid_images: str | os.PathLike[str] | None = None,
     infrared: bool = False,
+    settings: DetectionTraining | None = None,
     resume: bool = False,
     device: str = "auto",
 ) -> Detector:
@@ -69,43 +65,63 @@ def train_detector(
 
     Parameters
     ----------
-    source
-        Training images; `settings` may take part of them.
-    backbone
-        What the detector stands on; from scratch its architecture and preprocessing alone.
-    mode
-        ``frozen``: the backbone stays as it is. ``finetune``: it is trained on. ``scratch``: it starts from nothing.
+    annotations
+        COCO file of the training images; `settings` may take a fraction of them.
+    weights
+        Backbone, its folder, or the name of a released one. From scratch only its architecture and preprocessing are
+        used.
     out
-        Run folder: settings.json, metrics.csv, checkpoints, and the detector in the end.
-    settings
-        How; the defaults if None.
-    valid
-        Images on which AP is measured while training; looked at, never used to stop or to choose.
+        Run folder: settings.json, metrics.csv, checkpoints, report.html and, at the end, the folder ``detector``.
+    mode
+        ``frozen``: the backbone stays as it is. ``finetune``: it is trained, too. ``scratch``: it starts from random
+        weights.
+    images, reader
+        See `radiossl.detection.examples.open_annotated`.
+    valid, valid_images
+        COCO file of validation images, and their folder. AP is measured on them during training; it is never used to
+        stop or to select.
     infrared
-        Give the network RadioGalaxyNET's infrared image as its third channel.
+        Use RadioGalaxyNET's infrared image as the third channel.
+    settings
+        Numbers of the training; the defaults if None.
     resume
-        Go on with an interrupted run of the same settings.
+        Go on with an interrupted run, started with the same images, weights and settings.
     device
         ``auto``, ``cpu`` or ``cuda``.
 
     Returns
     -------
     Detector
-        In evaluation mode, as saved in the folder ``detector``.
+        In evaluation mode, as saved.
 
     Raises
     ------
     KeyboardInterrupt
-        On Ctrl-C or SIGTERM, once the step under way is done and a checkpoint saved.
+        On Ctrl-C or SIGTERM, after the current step and a checkpoint.
     RadiosslError
-        If images or annotations are wrong, the folder holds another run, or the loss is no longer finite.
+        If images or annotations are wrong, there is no object to learn from, the folder holds another run, or the
+        training diverges.
+
+    See Also
+    --------
+    radiossl.detection.prediction.predict_sources : Searches mosaics with a detector.
+    radiossl.detection.evaluation.evaluate_detectors : Completeness, reliability and average precision.
+
+    Examples
+    --------
+    >>> detector = radiossl.train_detector("train.json", "simclr-first-zoom", "run", mode="frozen")  # doctest: +SKIP
     """
+    if mode not in MODES:
+        raise RadiosslError(f"--mode {mode}: expected {', '.join(MODES)}")
+    source = open_annotated(annotations, images, reader)
+    watched = None if valid is None else open_annotated(valid, valid_images, reader)
+    backbone = weights if isinstance(weights, Backbone) else load_backbone(weights)
+    settings = settings or DetectionTraining()
     with only_writer(out):
-        settings = settings or DetectionTraining()
-        trainer = _Trainer(
-            source, backbone, mode, out, settings, valid, infrared, resume, ProcessGroup().device(device)
-        )
-        return trainer.train()
+        trainer = _Trainer(source, backbone, mode, Path(out), settings, watched, infrared, resume, parse_device(device))
+        detector = trainer.train()
+        write_training_report(out)
+    return detector
 
 
 class _Trainer:
@@ -113,54 +129,71 @@ class _Trainer:
 
     def __init__(
         self,
-        source: Source,
+        source: AnnotatedSet,
         backbone: Backbone,
         mode: Mode,
         out: Path,
         settings: DetectionTraining,
-        valid: Source | None,
+        valid: AnnotatedSet | None,
         infrared: bool,
         resume: bool,
         device: torch.device,
     ) -> None:
         self.out, self.settings, self.device = out, settings, device
         drawn = draw_images(source.annotations, settings.fraction, settings.balanced, settings.seed)
-        seen = {"size": settings.image_size, "field_px": None, "views": 1}
-        preprocessing = FieldPreprocessing(
-            backbone.config.preprocessing.model_copy(update=seen), settings.clip_percentile, infrared
-        )
+        scratch = mode == "scratch"
         self.config = DetectorConfig(
-            backbone.config.architecture,
-            preprocessing,
-            drawn.classes,
-            mode,
-            settings.design,
-            int(np.median([max(image.shape) for image in drawn.images])),
-            source.reader,
-            {
+            backbone=backbone.config.architecture,
+            preprocessing=backbone.config.preprocessing.model_copy(
+                update={"size": settings.image_size, "field_px": None, "views": 1}
+            ),
+            clip_percentile=settings.clip_percentile,
+            infrared=infrared,
+            classes=drawn.classes,
+            mode=mode,
+            design=settings.design,
+            field_px=int(np.median([max(image.shape) for image in drawn.images])),
+            reader=source.reader,
+            training={
                 "settings": settings.model_dump(),
-                "weights": "" if mode == "scratch" else backbone.name,
-                "weights_sha256": "" if mode == "scratch" else backbone.sha256,
+                "weights": "" if scratch else backbone.name,
+                "weights_sha256": "" if scratch else backbone.sha256,
                 "images": len(drawn.images),
                 "objects": drawn.counts(),
                 "annotations": drawn.path.name,
-                "drawn": hashlib.sha256(repr(drawn.images).encode()).hexdigest(),
+                "content": hashlib.sha256(repr(drawn.images).encode()).hexdigest(),
             },
         )
         self._check_folder(resume)
-        self.examples = load_examples(Source(drawn, source.folder, source.reader), preprocessing, drawn.classes)
+        part = AnnotatedSet(drawn, source.folder, source.reader)
+        self.examples = load_examples(part, self.config.field, drawn.classes)
+        self.config.training["pixels"] = self.examples.hashes
+        self._check_folder(resume)
+        self._check_examples(drawn.path)
         self.batch_size = min(settings.batch_size, len(self.examples))
         self.steps_per_epoch = len(self.examples) // self.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.monitor = None if valid is None else _Monitor(valid, self.config, settings.monitor_images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.detector = Detector.on(backbone, self.config)
+            self.detector = Detector.from_backbone(backbone, self.config)
         self.detector.to(memory_format=torch.channels_last).to(device).set_training()
         self.optimizer = torch.optim.AdamW(
             self._groups(), lr=settings.lr, weight_decay=settings.weight_decay, betas=_BETAS, fused=True
         )
         self.step = self._load_checkpoint() if resume else 0
+
+    def _check_examples(self, annotations: Path) -> None:
+        """Warn of objects that are too small to learn from, and raise if all are."""
+        small, total = self.examples.small_objects(LEAST_SIDE), sum(map(len, self.examples.labels))
+        if small:
+            text = (
+                f"{annotations}: {small} of {total} objects are smaller than {LEAST_SIDE:g} pixels at --image-size"
+                f" {self.settings.image_size}, too small to learn from"
+            )
+            if small == total:
+                raise RadiosslError(f"{text}; choose a larger one")
+            warnings.warn(text, stacklevel=4)
 
     def _groups(self) -> list[dict[str, Any]]:
         """The tensors to train, in groups of one learning rate and weight decay (none on biases and norms)."""
@@ -191,12 +224,14 @@ class _Trainer:
                 progress.advance(losses["loss"])
                 epoch, rest = divmod(self.step, self.steps_per_epoch)
                 last = self.step == self.total_steps
-                judged = self.monitor is not None and rest == 0 and (epoch % self.settings.monitor_epochs == 0 or last)
+                monitored = (
+                    self.monitor is not None and rest == 0 and (epoch % self.settings.monitor_epochs == 0 or last)
+                )
                 if self.step % _ROW_STEPS == 0 or rest == 0:
                     row = {name: float(value) for name, value in losses.items()}
                     self._check(row["loss"])
-                    if judged and self.monitor is not None:
-                        row |= asdict(self.monitor.scores(self.detector))
+                    if monitored and self.monitor is not None:
+                        row |= self.monitor.scores(self.detector)
                         self.detector.set_training()
                     row |= {"lr": self.settings.lr * self._schedule(self.step - 1)}
                     row |= {"images_per_s": progress.images_per_s, "epoch": round(self.step / self.steps_per_epoch, 4)}
@@ -225,7 +260,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * group["scale"] * self._schedule(self.step)
         images, targets = training_batch(
-            self.examples, rows, self.config.preprocessing, self.settings.rotate, torch.Generator().manual_seed(seed)
+            self.examples, rows, self.config.field, self.settings.rotate, torch.Generator().manual_seed(seed)
         )
         images = images.to(self.device).contiguous(memory_format=torch.channels_last)
         targets = [{name: value.to(self.device) for name, value in target.items()} for target in targets]
@@ -252,9 +287,12 @@ class _Trainer:
     # The folder ------------------------------------------------------------------------------------------------------
 
     def _identity(self) -> dict[str, Any]:
-        """What a run to be resumed must have in common with the one before; where files are is left out."""
-        same = {name: value for name, value in self.config.training.items() if name != "weights"}
-        return {"mode": self.config.mode, "infrared": self.config.preprocessing.infrared, **same}
+        """What a resumed run must have in common with the one before; the places of its files are left out."""
+        known = self.config.model_dump(mode="json", include={"mode", "infrared", "reader", "backbone", "preprocessing"})
+        training = {name: value for name, value in self.config.training.items() if name != "weights"}
+        if "pixels" in training:
+            training["pixels"] = hashlib.sha256("".join(training["pixels"]).encode()).hexdigest()
+        return known | training
 
     def _check_folder(self, resume: bool) -> None:
         started = (self.out / SETTINGS_FILE).is_file()
@@ -264,13 +302,13 @@ class _Trainer:
             return
         if not started:
             raise RadiosslError(f"{self.out}: no run to resume there; leave out --resume to start one")
+        # A run of version 0.1 recorded less.
         before, now = flat_keys(read_json(self.out / SETTINGS_FILE)), flat_keys(self._identity())
-        changed = [name for name in now if before.get(name) != now[name]]
+        changed = [name for name in now if name in before and before[name] != now[name]]
         if changed:
             name = changed[0]
             raise RadiosslError(
-                f"{self.out}: was started with another {name} ({before.get(name)}, now {now[name]});"
-                " resume with the same"
+                f"{self.out}: was started with another {name} ({before[name]}, now {now[name]}); resume with the same"
             )
 
     def _save_checkpoint(self) -> None:
@@ -293,17 +331,18 @@ class _Trainer:
 
 
 class _Monitor:
-    """Validation images, preprocessed once, on which AP is measured while training."""
+    """Validation images, preprocessed once, on which AP is measured during training."""
 
-    def __init__(self, source: Source, config: DetectorConfig, images: int) -> None:
+    def __init__(self, source: AnnotatedSet, config: DetectorConfig, images: int) -> None:
         unknown = sorted(set(source.annotations.classes) - set(config.classes))
         if unknown:
             raise RadiosslError(f"{source.annotations.path}: class {unknown[0]!r} is not among those trained on")
         self.annotations = source.annotations.select(range(min(images, len(source.annotations.images))))
-        part = Source(self.annotations, source.folder, source.reader)
-        self.prepared = load_examples(part, config.preprocessing, ()).prepared
+        part = AnnotatedSet(self.annotations, source.folder, source.reader)
+        self.prepared = load_examples(part, config.field, ()).prepared
 
-    def scores(self, detector: Detector) -> Scores:
+    def scores(self, detector: Detector) -> dict[str, float]:
+        """Average precision of masks: mean, at an overlap of 0.5, and the latter with classes ignored."""
         detector.eval()
         shapes = [image.shape for image in self.annotations.images]
         found = []
@@ -311,4 +350,4 @@ class _Monitor:
             part = slice(start, start + BATCH)
             found += detect_prepared(detector, self.prepared[part], shapes[part])
         classes, alone = (average_precision(self.annotations, found, one_class=one) for one in (False, True))
-        return Scores(classes.ap, classes.ap50, alone.ap50)
+        return {"ap": classes.ap, "ap50": classes.ap50, "ap50_one_class": alone.ap50}

@@ -1,4 +1,4 @@
-"""The page of a detector's training: its curves and what came of it."""
+"""The page of a detector's training: its curves and its result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.detection.training import SETTINGS_FILE
+from radiossl.detection.settings import SETTINGS_FILE
 from radiossl.io.files import read_json
 from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, new_figure, plain_axes, save_figure
 from radiossl.report.html import Report
@@ -24,10 +24,12 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
     last = metrics.iloc[-1]
     report = Report(f"Training of a detector: {run.name}").section("Result")
     values = {"backbone": about["mode"], "images": about["images"], "epochs": float(last["epoch"])}
-    judged = metrics.dropna(subset="ap50")
-    if len(judged):
+    monitored = metrics.dropna(subset="ap50")
+    if len(monitored):
         names = {"ap50": "AP50", "ap50_one_class": "AP50, classes ignored", "ap": "AP"}
-        values |= {f"{label} on the validation images": float(judged.iloc[-1][name]) for name, label in names.items()}
+        values |= {
+            f"{label} on the validation images": float(monitored.iloc[-1][name]) for name, label in names.items()
+        }
     report.values({**values, "loss": float(last["loss"]), "images per second": float(last["images_per_s"])})
     report.figure(run / "training.png", "Losses (running medians), average precision of masks, learning rate.")
     report.section("Settings").values(about["objects"], "Objects trained on").values(about["settings"])
@@ -37,8 +39,8 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
 
 def draw_training(metrics: pd.DataFrame, out: str | os.PathLike[str]) -> None:
     """Draw the losses, and average precision if it was measured, against the epoch."""
-    judged = metrics.dropna(subset="ap50")
-    panels = 3 if len(judged) else 2
+    monitored = metrics.dropna(subset="ap50")
+    panels = 3 if len(monitored) else 2
     figure = new_figure(3.4 * panels, 2.8)
     losses = plain_axes(figure.add_subplot(1, panels, 1))
     named = {"loss_objectness": "objectness", "loss_classifier": "class", "loss_box_reg": "box", "loss_mask": "mask"}
@@ -48,10 +50,10 @@ def draw_training(metrics: pd.DataFrame, out: str | os.PathLike[str]) -> None:
     losses.set_ylim(0, None)
     losses.set_title("loss", fontsize=_FONT, loc="left")
     losses.legend(fontsize=_FONT - 2, frameon=False)
-    if len(judged):
+    if len(monitored):
         axes = plain_axes(figure.add_subplot(1, panels, 2))
         for name, label, colour in (("ap50_one_class", "AP50, classes ignored", GREEN), ("ap50", "AP50", BLUE)):
-            axes.plot(judged["epoch"], judged[name], color=colour, label=label, marker="o", markersize=3)
+            axes.plot(monitored["epoch"], monitored[name], color=colour, label=label, marker="o", markersize=3)
         axes.set_ylim(0, 1)
         axes.set_title("average precision, validation", fontsize=_FONT, loc="left")
         axes.legend(fontsize=_FONT - 2, frameon=False)

@@ -111,8 +111,14 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
     [
         (("train", "A", "--weights", "W", "--out", "O", "--mode", "warm"), "--mode warm: expected frozen, finetune"),
         (("train", "A", "--weights", "W", "--out", "O", "--reader", "fits"), "--reader fits: expected plain or"),
-        (("train", "A", "--weights", "W", "--out", "O", "--fraction", "2"), "setting fraction"),
-        (("train", "A", "--weights", "W", "--out", "O", "--set", "rois=3"), "setting rois"),
+        (
+            ("train", "A", "--weights", "W", "--out", "O", "--fraction", "2"),
+            "fraction: should be less than or equal to 1",
+        ),
+        (
+            ("train", "A", "--weights", "W", "--out", "O", "--set", "rois=3"),
+            "--set rois=3: unknown key 'rois'; did you mean 'design.rois'",
+        ),
         (("train", "A", "--weights", "W", "--out", "O", "--images", "nowhere"), "--images nowhere: no such folder"),
         (("train", "A", "--weights", "W", "--out", "O", "--infrared"), "--infrared"),
         (("train", "A", "--weights", "nowhere", "--out", "O"), "nowhere: no backbone folder"),

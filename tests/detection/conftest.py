@@ -8,8 +8,7 @@ from astropy.io import fits
 from PIL import Image
 from pycocotools import mask as coco
 
-from radiossl.detection.annotations import read_annotations
-from radiossl.detection.examples import Source
+from radiossl.detection.examples import open_annotated
 
 SIDE = 64
 
@@ -73,4 +72,4 @@ def blob_set(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def blob_source(blob_set):
-    return Source(read_annotations(blob_set), blob_set.parent)
+    return open_annotated(blob_set)

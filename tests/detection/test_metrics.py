@@ -7,7 +7,7 @@ import pytest
 
 from radiossl.detection.annotations import AnnotatedImage, Annotations, TrueObject
 from radiossl.detection.average_precision import average_precision
-from radiossl.detection.metrics import SOURCE, binned_table, class_table, match, scores
+from radiossl.detection.metrics import SOURCE, binned_table, class_table, match_objects, scores
 from radiossl.detection.objects import run_lengths
 from radiossl.survey.mosaic import Box
 
@@ -45,7 +45,7 @@ def test_matching_is_that_of_a_slow_loop():
             else seen(3, 3, 5, 5)
             for _, box in boxes
         ]
-        result = match(known, [said], ["R"])
+        result = match_objects(known, [said], ["R"])
         left = {row: known.images[0].objects[row].mask for row in range(4)}
         hits = {}
         order = sorted((n for n in range(4) if said[n].score >= 0.5), key=lambda n: -said[n].score)
@@ -56,8 +56,8 @@ def test_matching_is_that_of_a_slow_loop():
             hits[number] = best is not None and overlaps[best] >= 0.6
             if hits[number]:
                 left.pop(best)
-        assert dict(zip(result.said_row.tolist(), result.real.tolist(), strict=True)) == hits
-        assert set(result.true_row[~result.found]) == set(left)
+        assert dict(zip(result.detected["row"], result.detected["real"], strict=True)) == hits
+        assert set(result.true["row"][~result.true["found"]]) == set(left)
 
 
 def test_a_wrong_class_still_counts_as_a_source_but_an_artefact_does_not():
@@ -73,10 +73,18 @@ def test_a_source_is_rated_by_the_sum_of_its_classes_and_a_class_by_its_own():
     assert (table.loc["R", "completeness"], table.loc[SOURCE, "completeness"]) == (0, 1)
 
 
+def test_a_class_that_is_called_as_the_group_of_all_keeps_its_row():
+    known = truth([("SOURCE", (5, 5, 10, 10)), ("R", (40, 40, 10, 10))], classes=("R", "SOURCE"))
+    table = class_table(known, [[seen(5, 5, 10, 10, "SOURCE")]])
+    assert table["class"].tolist() == ["R", "SOURCE", "any SOURCE"]
+    assert table["completeness"].tolist() == [0, 1, 0.5]
+    assert class_table(truth([("SOURCE", (5, 5, 10, 10))], classes=("SOURCE",)), [[]])["class"].tolist() == ["SOURCE"]
+
+
 def test_scores_are_those_of_the_counts():
     known = truth([("R", (5, 5, 10, 10)), ("R", (40, 40, 10, 10)), ("R", (5, 40, 10, 10))])
     row = scores(
-        match(known, [[seen(5, 5, 10, 10), seen(40, 40, 10, 10), seen(25, 25, 9, 9), seen(40, 5, 9, 9)]], ["R"])
+        match_objects(known, [[seen(5, 5, 10, 10), seen(40, 40, 10, 10), seen(25, 25, 9, 9), seen(40, 5, 9, 9)]], ["R"])
     )
     assert (row["true"], row["detected"], row["matched"]) == (3, 4, 2)
     assert row["completeness"] == pytest.approx(2 / 3)
@@ -86,23 +94,23 @@ def test_scores_are_those_of_the_counts():
 
 
 def test_nothing_known_and_nothing_found():
-    empty = scores(match(truth([]), [[]], ["R"]))
+    empty = scores(match_objects(truth([]), [[]], ["R"]))
     assert np.isnan(empty["completeness"])
     assert np.isnan(empty["f1"])
-    missed = scores(match(truth([("R", (5, 5, 10, 10))]), [[]], ["R"]))
+    missed = scores(match_objects(truth([("R", (5, 5, 10, 10))]), [[]], ["R"]))
     assert (missed["completeness"], missed["f1"]) == (0, 0)
 
 
 def test_crowds_count_neither_for_nor_against():
     image = AnnotatedImage(0, "a", SHAPE, (TrueObject("R", rectangle(0, 0, 40, 40), crowd=True),))
-    result = match(Annotations("a", ("R",), (image,)), [[seen(5, 5, 9, 9), seen(45, 45, 9, 9)]], ["R"])
-    assert len(result.found) == 0
-    assert result.said_row.tolist() == [1]
+    result = match_objects(Annotations("a", ("R",), (image,)), [[seen(5, 5, 9, 9), seen(45, 45, 9, 9)]], ["R"])
+    assert len(result.true) == 0
+    assert result.detected["row"].tolist() == [1]
 
 
 def test_bins_hold_every_object_once():
     known = truth([("R", (0, 0, 10, 10)), ("R", (30, 30, 20, 20))])
-    result = match(known, [[seen(0, 0, 10, 10)]], ["R"])
+    result = match_objects(known, [[seen(0, 0, 10, 10)]], ["R"])
     table = binned_table(result, np.array([10.0, 20.0]), np.array([10.0]), [-np.inf, 15, np.inf])
     assert table["true"].tolist() == [1, 1]
     assert table["completeness"].tolist() == [1, 0]

@@ -6,11 +6,9 @@ import torch
 from astropy.io import fits
 
 from radiossl.detection import prediction
-from radiossl.detection.images import FieldPreprocessing
 from radiossl.detection.network import Detector, DetectorConfig
 from radiossl.detection.objects import as_plain
 from radiossl.detection.prediction import detect_mosaic
-from radiossl.detection.settings import DetectorDesign
 from radiossl.io.errors import RadiosslError
 from radiossl.survey.mosaic import Mosaic
 
@@ -20,8 +18,13 @@ from .conftest import blobs
 @pytest.fixture(scope="module")
 def detector(tiny_backbone):
     """Untrained: it finds many things, all of them wrong, which is as good for what is tested here."""
-    field = FieldPreprocessing(tiny_backbone.config.preprocessing.model_copy(update={"size": 64}))
-    config = DetectorConfig(tiny_backbone.config.architecture, field, ("a", "b"), "scratch", DetectorDesign(), 64)
+    config = DetectorConfig(
+        backbone=tiny_backbone.config.architecture,
+        preprocessing=tiny_backbone.config.preprocessing.model_copy(update={"size": 64}),
+        classes=("a", "b"),
+        mode="scratch",
+        field_px=64,
+    )
     torch.manual_seed(0)
     return Detector(config, sha256="0").eval()
 
@@ -41,7 +44,7 @@ def plain(found):
 
 @pytest.mark.slow
 def test_an_interrupted_search_goes_on_and_ends_the_same(detector, mosaic, tmp_path, monkeypatch):
-    straight = detect_mosaic(detector, mosaic, score=0.2)
+    straight = detect_mosaic(detector, mosaic, score=0.2, kept=tmp_path / "straight")
     assert len(straight) > 3
     looked_at = []
     search = prediction._in_tiles
@@ -62,7 +65,7 @@ def test_an_interrupted_search_goes_on_and_ends_the_same(detector, mosaic, tmp_p
 
 def test_objects_lie_inside_the_mosaic_and_small_ones_are_padded(detector, mosaic, tmp_path):
     for window in (64, 80, 300):
-        for item in detect_mosaic(detector, mosaic, window=window, score=0.2):
+        for item in detect_mosaic(detector, mosaic, window=window, score=0.2, kept=tmp_path):
             x0, y0, width, height = item.extent
             assert x0 >= 0
             assert y0 >= 0
@@ -77,7 +80,7 @@ def test_a_tile_is_seen_as_an_image_of_its_own(detector, mosaic):
 
     box = Box(45, 100, 64, 64)
     pixels = mosaic.read(*box)
-    seen = detect_prepared(detector, detector.config.preprocessing.prepare(pixels[None])[None], [(64, 64)])[0]
+    seen = detect_prepared(detector, detector.config.field.prepare(pixels[None])[None], [(64, 64)])[0]
     tiled = prediction._in_tiles(detector, mosaic, [box], 0.05)
     assert [(i.x0, i.y0, i.label) for i in tiled] == [(i.x0 + 45, i.y0 + 100, i.label) for i in seen]
     assert any(item.cut for item in tiled)
@@ -88,10 +91,10 @@ def test_blank_tiles_are_passed_over(detector, mosaic, tmp_path, monkeypatch):
     pixels[:, :] = np.nan
     fits.PrimaryHDU(pixels, fits.getheader(mosaic.path)).writeto(tmp_path / "blank.fits")
     monkeypatch.setattr(prediction, "detect_prepared", None)  # would fail if it were called
-    assert detect_mosaic(detector, Mosaic.open(tmp_path / "blank.fits")) == []
+    assert detect_mosaic(detector, Mosaic.open(tmp_path / "blank.fits"), kept=tmp_path / "kept") == []
 
 
 @pytest.mark.parametrize("options", [{"window": 8}, {"overlap": 1.0}, {"score": 0.0}, {"score": 1.0}])
-def test_options_out_of_range_are_refused(detector, mosaic, options):
+def test_options_out_of_range_are_refused(detector, mosaic, tmp_path, options):
     with pytest.raises(RadiosslError, match=f"--{next(iter(options))}"):
-        detect_mosaic(detector, mosaic, **options)
+        detect_mosaic(detector, mosaic, kept=tmp_path, **options)
