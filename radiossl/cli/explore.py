@@ -7,17 +7,28 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.options import Seed
-from radiossl.cli.pixels import Store, feature_pixels, table_of
-from radiossl.io.errors import RadiosslError
+from radiossl.cli.options import BoxSize, Mosaics, Seed
+from radiossl.cli.pixels import Store, feature_pixels, pixel_store, table_of
 
 
 def explore(
-    features: Annotated[
-        Path, typer.Argument(help="Feature table from radiossl embed; or images, which are embedded first.")
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="Feature table from radiossl embed; any Parquet or Arrow table with vectors; or images, which are"
+            " embedded first."
+        ),
     ],
     store: Store = None,
-    weights: Annotated[Path | None, typer.Option(help="Backbone of the features, to search for images.")] = None,
+    vectors: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Column of the features, if there are several of vectors.")
+    ] = None,
+    ids: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
+    mosaics: Mosaics = None,
+    size: BoxSize = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Backbone, to search for images (default: the one that the table names).")
+    ] = None,
     map_folder: Annotated[
         Path | None, typer.Option("--map", help="Result folder of radiossl map; made by the page if there is none.")
     ] = None,
@@ -36,22 +47,32 @@ def explore(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Open a web page with a map, neighbours, search by image, anomalies to rate and selections. Ctrl-C ends it."""
-    from radiossl.explorer.session import Files
+    """Open a web page with a map, neighbours, search by image, clusters, anomalies to rate and selections.
 
-    features = table_of(features, weights)
-    pixels = feature_pixels(features, store)
-    files = Files(features, weights, map_folder, ratings, labels, scores, who, seed)
-    if export is not None:
-        from radiossl.explorer.exported import export_page
+    Ctrl-C ends it.
+    """
+    from radiossl.explorer.any_table import ARROW, is_feature_table
+    from radiossl.explorer.start import explore as explore_table
 
-        typer.echo(f"{export_page(files, pixels, export)}: opens in a browser, from a disk or a web server")
-        return
-    try:
-        import panel  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise RadiosslError(f"the explorer needs {error.name}: pip install 'radiossl[explore]'") from None
-    from radiossl.explorer import start
-    from radiossl.explorer.serving import TokenAuth
-
-    start.explore(files, pixels, TokenAuth.from_address(address, port), browser, typer.echo)
+    if table.suffix not in ARROW and not mosaics:
+        table = table_of(table, weights)
+    explore_table(
+        table,
+        feature_pixels(table, store) if is_feature_table(table) else pixel_store({}, store),
+        vectors=vectors,
+        ids=ids,
+        mosaics=mosaics or (),
+        size=size,
+        weights=weights,
+        map_folder=map_folder,
+        scores=scores,
+        ratings=ratings,
+        labels=labels,
+        who=who,
+        export=export,
+        address=address,
+        port=port,
+        browser=browser,
+        seed=seed,
+        say=typer.echo,
+    )

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 
 from radiossl.explorer.drawing import DARK
 from radiossl.explorer.ranking import Ranking
-from radiossl.explorer.session import Files, Session
+from radiossl.explorer.session import Files, Images, Session
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_text
 from radiossl.io.progress import track
 from radiossl.maps.colours import ClassColours
 from radiossl.report.sheets import as_rgb
-from radiossl.store.store import CutoutStore
 
 #: Sources that an exported page may have, neighbours of each, and columns that it keeps.
 MOST_SOURCES = 100_000
@@ -31,14 +30,14 @@ _SIDE, _PER_ROW = 64, 32
 _BATCH = 4096
 
 
-def export_page(files: Files, store: CutoutStore | None, out: str | os.PathLike[str]) -> Path:
+def export_page(files: Files, store: Images | None, out: str | os.PathLike[str]) -> Path:
     """Write the explorer's map, search, neighbours, filters and anomalies as a page that needs no server.
 
     Parameters
     ----------
     files : Files
         See `radiossl.explorer.session.Session`.
-    store : CutoutStore, optional
+    store : CutoutStore or ImageColumn, optional
         The pixels, for thumbnails.
     out : path-like
         Folder to write, with ``index.html``; or one file, if the name ends in ``.html``.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from radiossl.explorer.any_table import ImageColumn
 from radiossl.explorer.clusters import Clusters, find_clusters
 from radiossl.explorer.columns import ColourColumns
 from radiossl.explorer.drawing import Limits, Theme, draw_raster
@@ -36,6 +37,8 @@ from radiossl.store.store import CutoutStore
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
 
+#: What the pixels of sources come from.
+Images: TypeAlias = CutoutStore | ImageColumn
 NEIGHBOURS = 24
 _HELD_PICTURES, _HELD_RASTERS = 4096, 16
 #: Name of the column of clusters.
@@ -51,7 +54,7 @@ class Files:
     features
         Feature table.
     weights
-        Backbone of the features, for uploaded images; None if there is none.
+        Backbone of the features, for uploaded images; None for the one that the table names.
     map_folder
         Result folder of `radiossl map`; one that does not exist yet is made when the page asks for a UMAP.
     ratings, labels
@@ -65,7 +68,7 @@ class Files:
     """
 
     features: Path
-    weights: Path | None = None
+    weights: str | os.PathLike[str] | None = None
     map_folder: Path | None = None
     ratings: Path = Path("ratings.csv")
     labels: Path = Path("labels.csv")
@@ -92,7 +95,7 @@ class Session:
         If a file is missing, damaged or of other sources.
     """
 
-    def __init__(self, files: Files, store: CutoutStore | None) -> None:
+    def __init__(self, files: Files, store: Images | None) -> None:
         self.files = files
         self.file = FeatureFile(files.features)
         self.columns: pa.Table = self.file.columns().combine_chunks()
@@ -230,7 +233,8 @@ class Session:
         if self.store is None or self.store_rows[row] < 0:
             return None
         field_px = self.metadata.get("preprocessing", {}).get("field_px")
-        return central_pixels(self.store.pixels(int(self.store_rows[row])), field_px)
+        pixels = self.store.pixels(int(self.store_rows[row]))
+        return None if pixels is None else central_pixels(pixels, field_px)
 
     def _picture_url(self, row: int, how: Stretch, colour_map: str, side: int) -> str | None:
         """Return a source as a picture, see `picture_url`; None where there are no pixels."""
@@ -299,14 +303,14 @@ class Session:
 
         with self._weights_lock:
             if self._backbone is None:
-                folder = self.files.weights
-                if folder is None:
+                weights = self.files.weights or self.metadata.get("weights")
+                if not weights:
                     raise RadiosslError("no weights: start with --weights, the backbone of the features")
-                self._backbone = load_backbone(os.fspath(folder))
+                self._backbone = load_backbone(os.fspath(weights))
             return self._backbone
 
 
-def _rows_in_store(ids: pa.ChunkedArray, store: CutoutStore | None) -> NDArray[np.int64]:
+def _rows_in_store(ids: pa.ChunkedArray, store: Images | None) -> NDArray[np.int64]:
     """The row of each source in the store, -1 for those that are not there."""
     if store is None:
         return np.full(len(ids), -1)

@@ -1,42 +1,105 @@
-"""From files to a running page and to its end."""
+"""From a table to a running page and to its end, or to a page that needs no server."""
 
 from __future__ import annotations
 
+import os
 import signal
+import tempfile
 import webbrowser
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from radiossl.explorer.drawing import DARK
-from radiossl.explorer.page import Page, make_page
-from radiossl.explorer.ranking import Ranking
-from radiossl.explorer.serving import TokenAuth, make_server
-from radiossl.explorer.session import Files, Session
-from radiossl.store.store import CutoutStore
+from radiossl.explorer.any_table import open_table
+from radiossl.explorer.exported import export_page
+from radiossl.explorer.session import Files, Images, Session
+from radiossl.io.errors import RadiosslError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    PathLike = str | os.PathLike[str]
 
 
-def explore(files: Files, store: CutoutStore | None, auth: TokenAuth, browser: bool, say: Callable[[str], Any]) -> None:
-    """Serve the page until Ctrl-C.
+def explore(
+    table: PathLike | pd.DataFrame | pa.Table,
+    images: Images | None = None,
+    *,
+    vectors: str | None = None,
+    ids: str | None = None,
+    mosaics: Sequence[Path] = (),
+    size: int | None = None,
+    weights: PathLike | None = None,
+    map_folder: Path | None = None,
+    scores: Path | None = None,
+    ratings: PathLike = "ratings.csv",
+    labels: PathLike = "labels.csv",
+    who: str = "",
+    export: PathLike | None = None,
+    address: str = "127.0.0.1",
+    port: int = 5006,
+    browser: bool = True,
+    seed: int = 0,
+    say: Callable[[str], Any] = print,
+) -> None:
+    """Serve a page with a map, neighbours, search by image, clusters and anomalies of sources, until Ctrl-C.
 
     Parameters
     ----------
-    files, store
-        See `Session`.
-    auth
-        Where, and for whom.
-    browser
-        Whether to open the page in a browser.
-    say
+    table : path-like, pandas.DataFrame or pyarrow.Table
+        A feature table, or any table with a column of vectors; see `radiossl.explorer.any_table.open_table`.
+    images : CutoutStore or ImageColumn, optional
+        Their pixels; by default those in the table, if there are any.
+    vectors, ids, mosaics, size
+        See `radiossl.explorer.any_table.open_table`.
+    weights, map_folder, scores, ratings, labels, who, seed
+        See `radiossl.explorer.session.Files`.
+    export : path-like, optional
+        Write a page that needs no server there instead, a folder or one ``.html`` file.
+    address, port
+        Where to serve the page.
+    browser : bool
+        Whether to open it in a browser.
+    say : callable
         Prints a line.
 
     Raises
     ------
     RadiosslError
         If a file is missing, damaged or of other sources, or the address cannot be bound.
+
+    Examples
+    --------
+    >>> explore("features.parquet", radiossl.open_store("store"))  # doctest: +SKIP
+    >>> explore(pandas.DataFrame({"name": names, "embedding": vectors, "image": pngs}))  # doctest: +SKIP
     """
-    session = Session(files, store)
+    with tempfile.TemporaryDirectory(prefix="radiossl-table-") as folder:
+        features, found = open_table(table, Path(folder), vectors, ids, mosaics, size)
+        images = found if images is None else images
+        files = Files(features, weights, map_folder, Path(ratings), Path(labels), scores, who, seed)
+        if export is not None:
+            say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
+        else:
+            _serve(files, images, address, port, browser, say)
+
+
+def _serve(
+    files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
+) -> None:
+    try:
+        import panel  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise RadiosslError(f"the explorer needs {error.name}: pip install 'radiossl[explore]'") from None
+    from radiossl.explorer.drawing import DARK
+    from radiossl.explorer.page import Page, make_page
+    from radiossl.explorer.ranking import Ranking
+    from radiossl.explorer.serving import TokenAuth, make_server
+
+    auth = TokenAuth.from_address(address, port)
+    session = Session(files, images)
     ranking = Ranking(session)
-    Page(session, ranking, DARK)  # what compiles and loads at its first use does so now, not before the user's eyes
+    Page(session, ranking, DARK)  # what is compiled and loaded at its first use is so before anybody waits for it
     server = make_server(lambda: make_page(session, ranking), auth, f"radiossl: {files.features.name}")
 
     def stop(*_: object) -> None:
@@ -46,7 +109,7 @@ def explore(files: Files, store: CutoutStore | None, auth: TokenAuth, browser: b
         signal.signal(number, stop)
     server.start()
     session.load_beside(ranking.prepare, session.find_clusters)
-    if store is None:
+    if images is None:
         say("no pixels: give --store, the store of the features")
     say(f"{auth.url}\nCtrl-C ends it; ratings are in {files.ratings}, labels in {files.labels}")
     if browser:

@@ -193,11 +193,16 @@ def test_an_upload_of_a_cutout_finds_it(session, survey):
         session.search_upload(b"rubbish", "x.fits")
 
 
-def test_an_upload_needs_weights(survey, files):
+def test_an_upload_is_searched_with_the_weights_that_the_table_names_or_needs_others(survey, files, tmp_path):
     session = Session(replace(files, weights=None), survey.store)
     session.load()
     stream = io.BytesIO()
     np.save(stream, survey.store.pixels(9))
+    assert session.search_upload(stream.getvalue(), "x.npy")[1]["row"].iloc[0] == 9
+    table = FeatureTable.read(survey.features)
+    FeatureTable(table.columns, table.features).write(tmp_path / "nameless.parquet")
+    session = Session(replace(files, weights=None, features=tmp_path / "nameless.parquet"), survey.store)
+    session.load()
     with pytest.raises(RadiosslError, match="start with --weights"):
         session.search_upload(stream.getvalue(), "x.npy")
 

@@ -1,0 +1,217 @@
+"""Tables of any origin: their vectors, ids, positions and images, whatever the columns are called."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from radiossl.datasets.image_sources import open_images
+from radiossl.explorer.uploads import saved_upload
+from radiossl.features.rows import FEATURES
+from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
+from radiossl.io.parquet import open_parquet, read_parquet, write_parquet
+from radiossl.io.tables import table_content
+from radiossl.store.store import CutoutStore
+from radiossl.survey.catalogue import read_catalogue, unique_ids
+from radiossl.survey.catalogue.columns import find_id, has_position
+from radiossl.survey.image_file import read_image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
+_LONGEST_PATH = 1024
+_log = logging.getLogger(__name__)
+
+
+class ImageColumn:
+    """Images in a column of a table, each read when it is looked at.
+
+    Parameters
+    ----------
+    ids : array
+        Of the sources, shape (n,).
+    read : callable
+        Returns the pixels of a row, shape (height, width).
+    """
+
+    def __init__(self, ids: NDArray[Any], read: Callable[[int], NDArray[np.float32]]) -> None:
+        self.table = pa.table({"cutout_id": pa.array(ids, pa.string())})
+        self._read = read
+
+    def pixels(self, row: int) -> NDArray[np.float32] | None:
+        """Return the pixels of a row; None if they cannot be read."""
+        try:
+            return self._read(row)
+        except (RadiosslError, ValueError, TypeError) as error:
+            _log.warning("image of row %d: %s", row, error)
+            return None
+
+
+def is_feature_table(path: Path) -> bool:
+    """Return whether a path is a table as radiossl writes it, a file or a folder of parts."""
+    if path.is_dir():
+        return any(path.glob("part-*.parquet"))
+    if path.suffix not in PARQUET:
+        return False
+    return {"cutout_id", FEATURES} <= set(open_parquet(path).schema_arrow.names)
+
+
+def open_table(
+    source: str | os.PathLike[str] | pd.DataFrame | pa.Table,
+    folder: Path,
+    vectors: str | None = None,
+    ids: str | None = None,
+    mosaics: Sequence[Path] = (),
+    size: int | None = None,
+) -> tuple[Path, CutoutStore | ImageColumn | None]:
+    """Return a feature table of any table with a column of vectors, and its images if it has any.
+
+    Parameters
+    ----------
+    source : path-like, pandas.DataFrame or pyarrow.Table
+        A file may be Parquet, Arrow or Feather. Images may be a column of encoded files (FITS, PNG, JPEG, TIFF, NPY),
+        also as Hugging Face `datasets` has them, of arrays, or of paths, relative to the table or the working folder.
+    folder : Path
+        Where the feature table is written, if `source` is not one already.
+    vectors, ids : str, optional
+        Columns of the features and of the names of the sources; recognised if not given.
+    mosaics : sequence of Path
+        FITS images to cut the sources from, by their positions.
+    size : int, optional
+        Side of these cutouts in pixels; by default 1.5 times the extents of the sources.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no column of vectors, or more than one and none is chosen, or the table cannot be read.
+    """
+    if isinstance(source, (str, os.PathLike)) and not (vectors or ids or mosaics) and is_feature_table(Path(source)):
+        return Path(source), None
+    table, name, beside = _read(source)
+    vectors = _vector_column(table, name, vectors)
+    nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or _is_bytes(field.type)]
+    flat = table.drop_columns(nested)
+    catalogue = None
+    content = table_content(flat) if flat.num_columns else None
+    ids = ids or ("cutout_id" if "cutout_id" in flat.column_names else None)
+    if content is not None and has_position(content):
+        catalogue = read_catalogue(flat, id=ids)
+        names = catalogue.ids
+        for note in catalogue.notes:
+            _log.warning("%s: %s", name, note)
+        flat = _with(flat, {"ra_deg": pa.array(catalogue.ra_deg), "dec_deg": pa.array(catalogue.dec_deg)})
+    else:
+        chosen = None if content is None else find_id(name, content, ids, None)
+        rows = range(1, len(table) + 1) if chosen is None else flat.column(chosen).to_pylist()
+        names, _ = unique_ids([str(row) for row in rows])
+    flat = _with(flat, {"cutout_id": pa.array(names, pa.string()), FEATURES: table.column(vectors)})
+    write_parquet(flat, folder / "features.parquet")
+    if not mosaics:
+        return folder / "features.parquet", _image_column(table.drop_columns([vectors]), names, beside)
+    if catalogue is None:
+        raise RadiosslError(f"{name}: has no positions, so nothing can be cut from the mosaics (--mosaics)")
+    return folder / "features.parquet", open_images(catalogue, list(mosaics), size=size)
+
+
+def _read(source: Any) -> tuple[pa.Table, str, Path]:
+    """The table, its name, and the folder that its paths may be relative to."""
+    if isinstance(source, pa.Table):
+        return source.replace_schema_metadata(), "table", Path()
+    if not isinstance(source, (str, os.PathLike)):
+        texts = {}
+        for column in source.columns:  # Arrow takes no arrays of two dimensions
+            first = next((value for value in source[column] if value is not None), None)
+            if getattr(first, "ndim", 1) > 1:
+                texts[column] = [None if value is None else value.tolist() for value in source[column]]
+        table = pa.Table.from_pandas(source.assign(**texts), preserve_index=False)
+        return table.replace_schema_metadata(), "table", Path()
+    path = existing_file(source)
+    if path.suffix in PARQUET:
+        return read_parquet(path).replace_schema_metadata(), path.name, path.parent
+    if path.suffix not in ARROW:
+        raise RadiosslError(f"{path}: a table named *{', *'.join((*PARQUET, *ARROW))} was expected")
+    try:
+        with pa.memory_map(os.fspath(path)) as stream:
+            try:
+                table = pa.ipc.open_file(stream).read_all()
+            except pa.ArrowInvalid:
+                stream.seek(0)
+                table = pa.ipc.open_stream(stream).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise RadiosslError(f"{path}: not a readable Arrow table ({error})") from None
+    return table.replace_schema_metadata(), path.name, path.parent
+
+
+def _vector_column(table: pa.Table, name: str, given: str | None) -> str:
+    found = [field.name for field in table.schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    if given is not None:
+        if given not in found:
+            raise RadiosslError(f"--vectors {given}: no such column of vectors in {name}; {_listed(found)}")
+        return given
+    if FEATURES in found:
+        return FEATURES
+    if len(found) != 1:
+        raise RadiosslError(f"{name}: one column of vectors was expected, {_listed(found)}; choose with --vectors")
+    _log.warning("%s: column %r is taken for the features", name, found[0])
+    return found[0]
+
+
+def _listed(names: list[str]) -> str:
+    return f"there are {', '.join(names)}" if names else "there is none"
+
+
+def _image_column(table: pa.Table, ids: NDArray[Any], beside: Path) -> ImageColumn | None:
+    """The first column that holds images, if any does."""
+    readers = (_reader(table.column(name), beside) for name in table.column_names)
+    return next((ImageColumn(ids, read) for read in readers if read is not None), None)
+
+
+def _reader(column: pa.ChunkedArray, beside: Path) -> Callable[[int], NDArray[np.float32]] | None:
+    """What reads the images of a column; None if it holds none."""
+    kind = column.type
+    if _is_bytes(kind) or (pa.types.is_struct(kind) and "bytes" in {part.name for part in kind}):
+        return lambda row: _decoded(column[row].as_py())
+    if _is_list(kind) and _is_list(kind.value_type):
+        return lambda row: np.array(column[row].as_py(), np.float32)
+    first = column[0].as_py() if len(column) else None
+    if not isinstance(first, str) or len(first) > _LONGEST_PATH or not Path(first).suffix:
+        return None
+    folder = next((folder for folder in (beside, Path()) if (folder / first).is_file()), None)
+    return None if folder is None else lambda row: read_image(folder / column[row].as_py())
+
+
+def _decoded(value: Any) -> NDArray[np.float32]:
+    """The pixels of a file that stands in a table; what it unpacks to is limited as for an upload."""
+    data = value["bytes"] if isinstance(value, dict) else value
+    if data is None:
+        raise RadiosslError("no image")
+    with tempfile.TemporaryDirectory(prefix="radiossl-image-") as folder:
+        return read_image(saved_upload(data, folder))
+
+
+def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
+    """A table with columns added or replaced."""
+    kept = [name for name in table.column_names if name not in columns]
+    return pa.table({name: table.column(name) for name in kept} | columns)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

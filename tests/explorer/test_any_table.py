@@ -1,0 +1,155 @@
+"""Tables of any origin become what the explorer opens."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from PIL import Image
+
+from radiossl.explorer.any_table import is_feature_table, open_table
+from radiossl.explorer.session import Files, Session
+from radiossl.explorer.start import explore
+from radiossl.io.errors import RadiosslError
+
+COUNT, SIDE = 24, 12
+
+
+def png(row):
+    stream = io.BytesIO()
+    Image.fromarray(np.full((SIDE, SIDE), row, np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def fits_bytes(row):
+    stream = io.BytesIO()
+    fits.PrimaryHDU(np.full((SIDE, SIDE), row, np.float32)).writeto(stream)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def frame(rng):
+    return pd.DataFrame(
+        {
+            "Source_name": [f"J{row:03d}" for row in range(COUNT)],
+            "RA": 10 + np.arange(COUNT) / 100,
+            "DEC": -5.0,
+            "embedding": list(rng.normal(size=(COUNT, 6))),
+            "morphology": ["FRI", "FRII"] * (COUNT // 2),
+        }
+    )
+
+
+def opened(source, folder, **options):
+    path, images = open_table(source, folder, **options)
+    assert is_feature_table(path)
+    session = Session(Files(path, ratings=folder / "r.csv", labels=folder / "l.csv"), images)
+    session.load()
+    assert len(session) == COUNT
+    return session
+
+
+def written(frame, kind, path):
+    table = pa.Table.from_pandas(frame)
+    if kind == "pandas":
+        return frame
+    if kind == "arrow":
+        return table
+    if kind == "stream":
+        with pa.ipc.new_stream(path / "t.arrow", table.schema) as stream:
+            stream.write_table(table)
+        return path / "t.arrow"
+    name = path / f"t.{kind}"
+    pq.write_table(table, name) if kind == "parquet" else pyarrow.feather.write_feather(table, name)
+    return name
+
+
+@pytest.mark.parametrize("kind", ["pandas", "arrow", "parquet", "feather", "stream"])
+def test_vectors_names_positions_and_images_are_found_whatever_they_are_called(frame, tmp_path, kind):
+    session = opened(written(frame.assign(cut=list(map(png, range(COUNT)))), kind, tmp_path), tmp_path)
+    assert session.cutout_id(3) == "J003"
+    assert session.find("10.07 -5.0") == 7
+    assert session.shown.class_column == "morphology"
+    assert session.pixels(9).shape == (SIDE, SIDE)
+    assert float(session.pixels(9).max()) == 9
+    one = frame["embedding"][4] / np.linalg.norm(frame["embedding"][4])
+    other = np.stack(frame["embedding"])
+    best = np.argsort(-(other @ one) / np.linalg.norm(other, axis=1))[1]
+    assert session.neighbours(4, 1)["row"].tolist() == [best]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        pytest.param(lambda row: {"bytes": png(row), "path": "x.png"}, id="as Hugging Face datasets have them"),
+        pytest.param(fits_bytes, id="FITS"),
+        pytest.param(lambda row: np.full((SIDE, SIDE), row, np.float32), id="arrays"),
+    ],
+)
+def test_images_may_be_files_or_arrays_in_the_table(frame, tmp_path, images):
+    session = opened(frame.assign(image=[images(row) for row in range(COUNT)]), tmp_path)
+    assert float(session.pixels(5).max()) == 5
+    assert session.picture_url(5, "minmax", "gray", 64).startswith("data:image/png")
+
+
+def test_images_may_be_files_beside_the_table_and_one_that_is_missing_is_not_shown(frame, tmp_path):
+    for row in range(COUNT - 1):
+        (tmp_path / f"c{row}.png").write_bytes(png(row))
+    source = written(frame.assign(thumb=[f"c{row}.png" for row in range(COUNT)]), "parquet", tmp_path)
+    session = opened(source, tmp_path / "..")
+    assert float(session.pixels(6).max()) == 6
+    assert session.pixels(COUNT - 1) is None
+
+
+def test_sources_are_cut_from_a_mosaic_by_their_positions(frame, tmp_path):
+    header = fits.Header(
+        {"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": 10.12, "CRVAL2": -5.0, "CRPIX1": 100.5, "CRPIX2": 20.5}
+    )
+    header.update({"CDELT1": -0.002, "CDELT2": 0.002, "CUNIT1": "deg", "CUNIT2": "deg", "BUNIT": "Jy/beam"})
+    pixels = np.random.default_rng(1).normal(size=(40, 200)).astype(np.float32)
+    fits.writeto(tmp_path / "mosaic.fits", pixels, header)
+    session = opened(frame, tmp_path, mosaics=[tmp_path / "mosaic.fits"], size=SIDE)
+    assert session.pixels(11).shape == (SIDE, SIDE)
+    assert abs(float(session.pixels(11)[0, 0])) in np.abs(pixels)
+    with pytest.raises(RadiosslError, match="has no positions"):
+        open_table(frame.drop(columns=["RA", "DEC"]), tmp_path, mosaics=[tmp_path / "mosaic.fits"])
+
+
+def test_several_columns_of_vectors_are_asked_about(frame, tmp_path):
+    several = frame.assign(other=frame["embedding"] * 2)
+    with pytest.raises(RadiosslError, match="there are embedding, other; choose with --vectors"):
+        open_table(several, tmp_path)
+    with pytest.raises(RadiosslError, match="--vectors morphology: no such column of vectors"):
+        open_table(several, tmp_path, vectors="morphology")
+    with pytest.raises(RadiosslError, match="there is none"):
+        open_table(frame.drop(columns=["embedding"]), tmp_path)
+    assert opened(several, tmp_path, vectors="other", ids="morphology").cutout_id(2) == "FRI_2"
+
+
+def test_sources_without_names_and_positions_are_numbered(frame, tmp_path):
+    session = opened(frame[["embedding", "morphology"]], tmp_path)
+    assert session.cutout_id(0) == "1"
+    assert session.maps.names() == ["principal components"]
+
+
+def test_what_is_no_table_is_said(tmp_path):
+    (tmp_path / "t.arrow").write_bytes(b"no table")
+    with pytest.raises(RadiosslError, match="not a readable Arrow table"):
+        open_table(tmp_path / "t.arrow", tmp_path)
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(RadiosslError, match=r"\*.parquet"):
+        open_table(tmp_path / "t.csv", tmp_path)
+
+
+def test_a_frame_is_exported_in_one_call(frame, tmp_path):
+    said = []
+    options = {"ratings": tmp_path / "r.csv", "labels": tmp_path / "l.csv"}
+    explore(frame.assign(cut=list(map(png, range(COUNT)))), export=tmp_path / "page.html", say=said.append, **options)
+    assert said == [f"{tmp_path / 'page.html'}: opens in a browser, from a disk or a web server"]
+    assert "data:image/jpeg" in (tmp_path / "page.html").read_text()
