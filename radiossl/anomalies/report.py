@@ -22,8 +22,8 @@ from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
-from radiossl.report.results import cutout_images, write_table
-from radiossl.report.sheets import image_grid
+from radiossl.report.results import write_table
+from radiossl.report.sheets import cutout_pictures
 from radiossl.store.store import CutoutStore
 
 #: Objects in a gallery.
@@ -67,11 +67,11 @@ def write_anomalies(
     confounders = confounder_table({"anomaly score": scores}, table, search.options.baselines)
     write_json(out / "metrics.json", _metrics(search, confounders))
 
-    report = Report("Anomalies").text(_how(search, table), *confounder_warnings(confounders))
+    report = Report("Anomalies").verdict(_verdict(search, table, order[0]))
     marks = artefact_marks(table)
     plain = order[marks[order] == ""]
     marked = len(order) - len(plain)
-    report.link(out / "anomalies.csv").link(out / "metrics.json").section("The most anomalous")
+    report.section("The most anomalous")
     if marked:
         first = int((marks[order[:_GALLERY]] != "").sum())
         report.text(
@@ -85,7 +85,7 @@ def write_anomalies(
     shown = ["rank", "score", "cutout_id", "ra_deg", "dec_deg", *([label] if label else []), *search.options.baselines]
     top = _ranked(table, scores, order[:_SMALL_GALLERY])
     report.table(top[[name for name in dict.fromkeys(shown) if name in top]])
-    report.section("Scores")
+    report.section("Scores").text(_how(search, table), *confounder_warnings(confounders))
     score_histogram(scores, search.labels, out=out / "scores.png", xlabel=f"anomaly score ({settings.method})")
     report.figure(out / "scores.png", "Distribution of the scores.")
     report.table(
@@ -95,7 +95,20 @@ def write_anomalies(
         _report_quality(report, search, out)
     if search.ranking is not None:
         _report_ranking(report, search.ranking, out)
-    return report.write(out / "report.html")
+    return report.link(out / "anomalies.csv").link(out / "metrics.json").write(out / "report.html")
+
+
+def _verdict(search: AnomalySearch, table: FeatureTable, first: int) -> str:
+    """What was found first, and how good the ranking is where labels tell."""
+    found = f"The most anomalous of {len(table)} objects is {table.column('cutout_id')[first]}"
+    if search.quality is None:
+        return f"{found}, with a score of {search.scores[first]:.3f}."
+    areas = search.quality.comparison.set_index("name")["auc"]
+    others = areas.drop(search.quality.main)
+    return (
+        f"{found}; the ranking puts an anomalous object above another with probability"
+        f" {areas[search.quality.main]:.3f} (AUC), {others.idxmax()} with {others.max():.3f}."
+    )
 
 
 def _ranked(table: FeatureTable, scores: Scores, order: Rows) -> pd.DataFrame:
@@ -163,10 +176,9 @@ def _galleries(
     field_px = table.metadata.get("preprocessing", {}).get("field_px")
     places = rank_fractions(search.scores)
     for name, (rows, caption) in chosen.items():
-        images = cutout_images(store, table.column("cutout_id")[rows], field_px)
         captions = _captions(table, rows, search.scores, places, label)
-        image_grid(images, captions, out=out / name, how="asinh")
-        report.figure(out / name, caption)
+        pictures = cutout_pictures(store.select_ids(table.column("cutout_id")[rows]), captions, field_px)
+        report.gallery(pictures, caption, sheet=out / name)
 
 
 def _captions(table: FeatureTable, rows: Rows, scores: Scores, places: Scores, label: str | None) -> list[str]:
@@ -176,7 +188,7 @@ def _captions(table: FeatureTable, rows: Rows, scores: Scores, places: Scores, l
     for row in rows:
         rank = len(scores) - int(np.floor(places[row] * len(scores)))
         shown = f"\n{label} {format_value(labels[row])}" if label and not pd.isna(labels[row]) else ""
-        captions.append(f"{ids[row]}\n#{rank}, {scores[row]:.3f}{shown}")
+        captions.append(f"#{rank}: {scores[row]:.3f}{shown}\n{ids[row]}")
     return captions
 
 

@@ -15,7 +15,7 @@ from radiossl.io.errors import RadiosslError
 def feature_map(
     features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, typer.Option(help="Result folder to write.")],
-    color: Annotated[list[str] | None, typer.Option(help="Column to colour the map by; may be repeated.")] = None,
+    colour: Annotated[list[str] | None, typer.Option(help="Column to colour the map by; repeatable.")] = None,
     method: Annotated[Literal["umap", "pca"] | None, typer.Option(help="umap (unless said otherwise) or pca.")] = None,
     neighbours: Annotated[int | None, typer.Option(min=2, help="Neighbours that shape a UMAP; 15.")] = None,
     min_dist: Annotated[float | None, typer.Option(min=0, max=1, help="Least distance in a UMAP; 0.1.")] = None,
@@ -38,8 +38,8 @@ def feature_map(
     from radiossl.maps.report import existing_coordinates, write_map
 
     file = FeatureFile(features)
-    table = map_columns(file, color or [])
-    colour_scales(table, color or [])  # a column that cannot be drawn is found before the long part
+    table = map_columns(file, colour or [])
+    colour_scales(table, colour or [])  # a column that cannot be drawn is found before the long part
     pixels = pixel_store(file.metadata, store)
     made = make_map(
         file,
@@ -51,7 +51,7 @@ def feature_map(
         None if onto is None else load_reducer(onto, file.metadata),
     )
     backdrop = None if onto is None else existing_coordinates(onto)
-    report = write_map(made, table, out, color or [], pixels, backdrop)
+    report = write_map(made, table, out, colour or [], pixels, backdrop)
     typer.echo(
         f"{report}: {len(file)} sources, trustworthiness {made.quality['trustworthiness']:.3f}"
         f" (principal components {made.quality['trustworthiness_pca']:.3f})"

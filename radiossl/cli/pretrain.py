@@ -59,7 +59,7 @@ def pretrain(
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.pretraining.run import pretrain as run
     from radiossl.pretraining.trainer import Monitor
-    from radiossl.report.results import write_run_report
+    from radiossl.report.training import write_run_report
     from radiossl.sky.angles import parse_arcsec
     from radiossl.store.store import open_store
 
@@ -95,7 +95,8 @@ def pretrain(
                 exclude_radius_arcsec=radius,
             )
             if first:
-                report = write_run_report(backbone.parent)
+                last = str(data[-1]).split(",") if len(stages) > 1 else data
+                report = write_run_report(backbone.parent, last)
         except (KeyboardInterrupt, DiskFullError) as error:
             if first:
                 saved = any(out.rglob(CHECKPOINT.name))

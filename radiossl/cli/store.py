@@ -65,7 +65,7 @@ def show(
     where: Annotated[
         str | None, typer.Option(metavar="EXPRESSION", help="Draw only cutouts that meet this condition.")
     ] = None,
-    stretch: Annotated[str, typer.Option(help="zscale, asinh, log or minmax.")] = "zscale",
+    stretch: Annotated[str, typer.Option(help="zscale, asinh, log or minmax.")] = "asinh",
     caption: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Column to write under the images; repeatable.")
     ] = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
 from radiossl.report.results import write_table
-from radiossl.report.sheets import image_grid
+from radiossl.report.sheets import Picture, cutout_pictures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,16 +53,16 @@ def write_duplicates(
     write_table(found.groups.drop(columns="row"), out / "groups.csv")
     write_table(keep_table(table, found), out / "keep.csv")
     judged = "registered pixels decide" if store is not None else "without pixels, so look at them before removing any"
-    report = Report("Duplicates").text(
+    report = Report("Duplicates").verdict(
         f"{metrics['groups']} groups with {metrics['in_groups']} of {len(table)} cutouts; {judged}."
     )
     (out / "gallery.png").unlink(missing_ok=True)  # of an earlier run, which would be taken for this one's
     if store is not None and len(found.groups):
-        _draw_groups(found, store, out / "gallery.png")
-        report.figure(
-            out / "gallery.png",
-            f"The largest groups, at most {_MOST_GROUPS}, by number: the one to keep, then its repetitions with the"
-            " correlations of sources and of noise, and the offset.",
+        report.gallery(
+            _group_pictures(found, store),
+            f"The largest groups, at most {_MOST_GROUPS}, by number: the one to keep in a frame, then its repetitions"
+            " with the correlations of sources and of noise, and the offset.",
+            sheet=out / "gallery.png",
         )
     confirmed = pairs[pairs["duplicate"]].drop(columns="duplicate")
     report.section("Pairs").table(_shown(confirmed), f"First {min(_SHOWN, len(confirmed))} of {len(confirmed)}")
@@ -105,7 +106,7 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.drop(columns="positions_disagree").head(_SHOWN).dropna(axis=1, how="all")
 
 
-def _draw_groups(found: Duplicates, store: CutoutStore, out: Path) -> None:
+def _group_pictures(found: Duplicates, store: CutoutStore) -> list[Picture]:
     best: dict[int, dict[str, Any]] = {}
     for pair in found.pairs[found.pairs["duplicate"]].sort_values("similarity").to_dict("records"):
         best[pair["row_a"]] = best[pair["row_b"]] = pair
@@ -119,7 +120,8 @@ def _draw_groups(found: Duplicates, store: CutoutStore, out: Path) -> None:
             captions.append(f"{group}: {said}\n{member['cutout_id']}")
     ids, ra, dec = ([member[name] for member in chosen] for name in ("cutout_id", "ra_deg", "dec_deg"))
     cutouts = store.select_ids(ids, ra, dec)
-    image_grid([cutouts.pixels(row) for row in range(len(cutouts))], captions, out=out, columns=6)
+    pictures = cutout_pictures(cutouts, captions)
+    return [replace(picture, framed=member["keeper"]) for picture, member in zip(pictures, chosen, strict=True)]
 
 
 def _agreement(pair: dict[str, Any]) -> str:

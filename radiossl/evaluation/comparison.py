@@ -146,14 +146,19 @@ def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], o
     bars = [(row["name"], row["accuracy"], row["accuracy_std"]) for row in written]
     score_bars(bars, out=out / "comparison.png", xlabel="accuracy", highlight=[one.name for one in evaluated])
     shown = [{key: format_value(value, key) for key, value in row.items()} for row in written]
-    report = Report("Comparison").text(
+    best = max(written, key=lambda row: row["accuracy"])
+    report = Report("Comparison").verdict(
+        f"{best['name']} is the best of {len(written)}, with an accuracy of {best['accuracy']:.3f} on {len(common)}"
+        " objects."
+    )
+    report.figure(out / "comparison.png", "Accuracy; the bars are standard deviations over each evaluation's trials.")
+    report.text(
         f"Accuracies and differences to {first.name} are those of the {len(common)} objects that all were tested on,"
         f" over {len(seeds)} seed(s); their intervals and probabilities come from test sets drawn again with"
         " replacement, sources near each other on the sky together. p_holm is the probability of such a difference"
         " between interchangeable methods, corrected for the number of comparisons (Holm 1979). The other scores are of"
         " each evaluation's own objects."
     )
-    report.figure(out / "comparison.png", "Accuracy; the bars are standard deviations over each evaluation's trials.")
     return report.table(shown).link(out / "comparison.csv").write(out / "report.html")
 
 

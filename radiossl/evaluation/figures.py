@@ -1,9 +1,12 @@
-"""Figures of a classifier's scores: over all thresholds, against a column or the number of labels, and calibration."""
+"""Figures of a classifier's scores: over all thresholds, against a column or the number of labels, and calibration.
+
+`out` is the PNG file to write in all of them.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,138 +14,74 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.report.figures import BLUE, GREY, PALETTE, new_figure, plain_axes, save_figure, shorten
+from radiossl.report.figures import (
+    BLUE,
+    FONT,
+    GREY,
+    curve_styles,
+    draw_banded,
+    drawn_axes,
+    drawn_panels,
+    plain_numbers,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from radiossl.evaluation.calibration import Reliability
     from radiossl.evaluation.metric_by_column import MetricByColumn
     from radiossl.evaluation.metrics import PrecisionRecallCurve, RocCurve
 
-_FONT = 9
-#: Curves beyond the palette repeat it with other strokes.
-_STROKES = ["-", "--", ":", "-."]
+_Out = str | os.PathLike[str]
 _METRIC_NAMES = {"f1": "F1 score", "accuracy": "accuracy", "recall": "recall (completeness)"}
 
 
-def roc_curves(curves: Mapping[str, RocCurve], *, out: str | os.PathLike[str], title: str | None = None) -> None:
-    """Draw ROC curves, with the area under each in the legend and the diagonal of a classifier that knows nothing.
-
-    Parameters
-    ----------
-    curves
-        By name, such as `radiossl.evaluation.metrics.roc_points` returns them.
-    out
-        PNG file to write.
-    title
-        Above the curves.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no curve.
-    """
+def roc_curves(curves: Mapping[str, RocCurve], *, out: _Out) -> None:
+    """Draw ROC curves by name, with the area under each and the diagonal of a classifier that knows nothing."""
     _refuse_nothing(curves, out)
-    figure, axes = _square(title)
-    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        label = f"{shorten(name, 28)} ({curve.area:.3f})"
-        axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label, **style)
-    axes.set_xlabel("false positive rate", fontsize=_FONT)
-    axes.set_ylabel("true positive rate (completeness)", fontsize=_FONT)
-    _legend(axes, "area under the curve", loc="lower right")
-    save_figure(figure, out)
+    labels = {"xlabel": "false positive rate", "ylabel": "true positive rate (completeness)"}
+    with drawn_axes(out, 4.0, 3.9, **labels) as axes:
+        _from_0_to_1(axes).plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+        for (name, curve), style in zip(curves.items(), curve_styles(), strict=False):
+            label = f"{shorten(name, 28)} ({curve.area:.3f})"
+            axes.plot(curve.false_positive_rate, curve.true_positive_rate, label=label, **style)
+        axes.legend(title="area under the curve", loc="lower right")
 
 
-def precision_recall_curves(
-    curves: Mapping[str, PrecisionRecallCurve], *, out: str | os.PathLike[str], title: str | None = None
-) -> None:
-    """Draw precision against recall, with each average precision in the legend and each prevalence as a dotted line.
-
-    Parameters
-    ----------
-    curves
-        By name, such as `radiossl.evaluation.metrics.precision_recall_points` returns them.
-    out
-        PNG file to write.
-    title
-        Above the curves.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no curve.
-    """
+def precision_recall_curves(curves: Mapping[str, PrecisionRecallCurve], *, out: _Out) -> None:
+    """Draw precision against recall by name, with each average precision, and each prevalence as a dotted line."""
     _refuse_nothing(curves, out)
-    figure, axes = _square(title)
-    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        axes.axhline(curve.prevalence, color=style["color"], linestyle=":", linewidth=1, alpha=0.7)
-        label = f"{shorten(name, 28)} ({curve.average_precision:.3f})"
-        # Steps, as the average precision counts them: a line between two thresholds promises what none of them gives.
-        axes.step(curve.recall, curve.precision, where="post", label=label, **style)
-    axes.set_xlabel("recall (completeness)", fontsize=_FONT)
-    axes.set_ylabel("precision (reliability)", fontsize=_FONT)
-    _legend(axes, "average precision")
-    save_figure(figure, out)
+    with drawn_axes(out, 4.0, 3.9, xlabel="recall (completeness)", ylabel="precision (reliability)") as axes:
+        _from_0_to_1(axes)
+        for (name, curve), style in zip(curves.items(), curve_styles(), strict=False):
+            axes.axhline(curve.prevalence, color=style["color"], linestyle=":", linewidth=1, alpha=0.7)
+            label = f"{shorten(name, 28)} ({curve.average_precision:.3f})"
+            # Steps, as the average precision counts them: a line between two thresholds promises what neither gives.
+            axes.step(curve.recall, curve.precision, where="post", label=label, **style)
+        axes.legend(title="average precision")
 
 
-def reliability_diagram(reliability: Reliability, *, out: str | os.PathLike[str], title: str | None = None) -> None:
-    """Draw accuracy against confidence, with intervals, above a histogram of the confidences.
-
-    Parameters
-    ----------
-    reliability
-        What `radiossl.evaluation.calibration.reliability` returns.
-    out
-        PNG file to write.
-    title
-        Above the diagram.
-    """
-    figure = new_figure(3.8, 4.8 + (0.3 if title else 0))
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    plain_axes(upper).plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
-    drawn = reliability.counts > 0
-    x, y = reliability.confidence[drawn], reliability.accuracy[drawn]
-    # A proportion of 0 or 1 is at the end of its own interval, where rounding may make a length negative.
-    lengths = np.maximum([y - reliability.low[drawn], reliability.high[drawn] - y], 0)
-    upper.errorbar(x, y, yerr=lengths, fmt="none", ecolor=BLUE, elinewidth=1, capsize=2.5)
-    upper.plot(x, y, color=BLUE, linewidth=1.2, marker="o", markersize=4)
-    upper.set(xlim=(0, 1), ylim=(-0.02, 1.02))
-    upper.set_ylabel("accuracy", fontsize=_FONT)
-    note = f"expected calibration\nerror {reliability.error:.3f}"
-    upper.text(0.03, 0.97, note, transform=upper.transAxes, va="top", fontsize=_FONT - 1)
-    widths = np.diff(reliability.edges)
-    plain_axes(lower).bar(reliability.edges[:-1], reliability.counts, widths, align="edge", color=BLUE, alpha=0.6)
-    lower.set_xlabel("confidence (probability of the predicted class)", fontsize=_FONT)
-    lower.set_ylabel("objects", fontsize=_FONT)
-    _title(figure, title)
-    save_figure(figure, out)
+def reliability_diagram(reliability: Reliability, *, out: _Out) -> None:
+    """Draw accuracy against confidence, with intervals, above a histogram of the confidences."""
+    xlabel, ylabels = "confidence (probability of the predicted class)", ["accuracy", "objects"]
+    with drawn_panels(out, 3.8, 4.8, xlabel=xlabel, ylabels=ylabels, ratios=[3, 1]) as (upper, lower):
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
+        drawn = reliability.counts > 0
+        x, y = reliability.confidence[drawn], reliability.accuracy[drawn]
+        # A proportion of 0 or 1 is at the end of its own interval, where rounding may make a length negative.
+        lengths = np.maximum([y - reliability.low[drawn], reliability.high[drawn] - y], 0)
+        upper.errorbar(x, y, yerr=lengths, fmt="none", ecolor=BLUE, elinewidth=1, capsize=2.5)
+        upper.plot(x, y, color=BLUE, linewidth=1.2, marker="o", markersize=4)
+        upper.set(xlim=(0, 1), ylim=(-0.02, 1.02))
+        note = f"expected calibration\nerror {reliability.error:.3f}"
+        upper.text(0.03, 0.97, note, transform=upper.transAxes, va="top", fontsize=FONT - 1)
+        widths = np.diff(reliability.edges)
+        lower.bar(reliability.edges[:-1], reliability.counts, widths, align="edge", color=BLUE, alpha=0.6)
 
 
-def metric_against_column(
-    result: MetricByColumn,
-    *,
-    out: str | os.PathLike[str],
-    xlabel: str,
-    title: str | None = None,
-    logarithmic: bool = False,
-) -> None:
+def metric_against_column(result: MetricByColumn, *, out: _Out, xlabel: str, logarithmic: bool = False) -> None:
     """Draw scores in bins of a column with their intervals, above the number of objects in each bin.
-
-    Parameters
-    ----------
-    result
-        What `radiossl.evaluation.metric_by_column.metric_by_column` returns.
-    out
-        PNG file to write.
-    xlabel
-        What the column is, with its unit.
-    title
-        Above the scores.
-    logarithmic
-        Whether the column has a logarithmic axis.
 
     Raises
     ------
@@ -151,27 +90,22 @@ def metric_against_column(
     """
     if logarithmic and result.edges[0] <= 0:
         raise RadiosslError(f"{out}: bins from {result.edges[0]:g} cannot have a logarithmic axis")
-    figure = new_figure(5.2, 4.2 + (0.3 if title else 0))
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    plain_axes(upper)
-    for row, (name, style) in enumerate(zip(result.classes, _styles(), strict=False)):
-        _banded(upper, name, result.centres, result.scores[row], result.low[row], result.high[row], style)
-    upper.set_ylim(_bottom(result.low), 1.02)
-    upper.set_ylabel(_METRIC_NAMES[result.metric], fontsize=_FONT)
-    if result.classes != ["all"]:
-        _legend(upper)
-    widths = np.diff(result.edges)
-    plain_axes(lower).bar(result.edges[:-1], result.counts, widths, align="edge", color="0.72", edgecolor="white")
-    if logarithmic:
-        lower.set_xscale("log")
-        lower.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     left_out = [
         f"{number} {what}" for number, what in ((result.missing, "unknown"), (result.outside, "outside")) if number
     ]
-    lower.set_xlabel(xlabel + (f"   (left out: {', '.join(left_out)})" if left_out else ""), fontsize=_FONT)
-    lower.set_ylabel("objects", fontsize=_FONT)
-    _title(figure, title)
-    save_figure(figure, out)
+    xlabel += f"   (left out: {', '.join(left_out)})" if left_out else ""
+    ylabels = [_METRIC_NAMES[result.metric], "objects"]
+    with drawn_panels(out, 5.2, 4.2, xlabel=xlabel, ylabels=ylabels, ratios=[3, 1]) as (upper, lower):
+        for row, (name, style) in enumerate(zip(result.classes, curve_styles(), strict=False)):
+            draw_banded(upper, name, result.centres, result.scores[row], result.low[row], result.high[row], style)
+        upper.set_ylim(_bottom(result.low), 1.02)
+        if result.classes != ["all"]:
+            upper.legend()
+        widths = np.diff(result.edges)
+        lower.bar(result.edges[:-1], result.counts, widths, align="edge", color="0.72", edgecolor="white")
+        if logarithmic:
+            lower.set_xscale("log")
+            plain_numbers(lower.xaxis)
 
 
 @dataclass(frozen=True)
@@ -202,28 +136,14 @@ class BandedCurve:
 def label_fraction_curves(
     curves: Mapping[str, BandedCurve],
     *,
-    out: str | os.PathLike[str],
+    out: _Out,
     ylabel: str,
     baselines: Mapping[str, float] | None = None,
     xlabel: str = "fraction of the labels",
-    title: str | None = None,
 ) -> None:
-    """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands and baselines.
+    """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands.
 
-    Parameters
-    ----------
-    curves
-        By name.
-    out
-        PNG file to write.
-    ylabel
-        What the score is.
-    baselines
-        Scores that use no label, or all of them, by name: dashed grey lines.
-    xlabel
-        What the fraction is of.
-    title
-        Above the curves.
+    `baselines` are scores that use no label, or all of them, by name: dashed grey lines.
 
     Raises
     ------
@@ -233,72 +153,35 @@ def label_fraction_curves(
     _refuse_nothing(curves, out)
     if not all((np.asarray(curve.places) > 0).all() for curve in curves.values()):
         raise RadiosslError("label fractions must be above 0: their axis is logarithmic")
-    figure = new_figure(5.2, 3.6 + (0.3 if title else 0))
-    axes = plain_axes(figure.add_subplot())
-    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
+    with drawn_axes(out, 5.2, 3.6, xlabel=xlabel, ylabel=ylabel) as axes:
+        _draw_curves(axes, curves)
+        axes.set_xscale("log")
+        _fraction_ticks(axes, np.unique(np.concatenate([curve.places for curve in curves.values()])))
+        for name, score in (baselines or {}).items():
+            axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
+            place: dict[str, Any] = {
+                "xycoords": axes.get_yaxis_transform(),
+                "textcoords": "offset points",
+                "va": "center",
+            }
+            axes.annotate(shorten(name, 28), (1, score), (4, 0), fontsize=FONT - 2, color="0.35", **place)
+        axes.legend()
+
+
+def banded_curves(curves: Mapping[str, BandedCurve], *, out: _Out, xlabel: str, ylabel: str) -> None:
+    """Draw scores against a quantity on a linear axis, with bands; a single curve gets no legend."""
+    _refuse_nothing(curves, out)
+    with drawn_axes(out, 5.2, 3.6, xlabel=xlabel, ylabel=ylabel) as axes:
+        _draw_curves(axes, curves)
+        if len(curves) > 1:
+            axes.legend()
+
+
+def _draw_curves(axes: Axes, curves: Mapping[str, BandedCurve]) -> None:
+    for (name, curve), style in zip(curves.items(), curve_styles(), strict=False):
         order = np.argsort(curve.places)
         x, y, low, high = (np.asarray(part)[order] for part in (curve.places, curve.scores, curve.low, curve.high))
-        _banded(axes, name, x, y, low, high, style)
-    axes.set_xscale("log")
-    fractions = np.unique(np.concatenate([curve.places for curve in curves.values()]))
-    _fraction_ticks(axes, fractions)
-    for name, score in (baselines or {}).items():
-        axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
-        axes.annotate(
-            shorten(name, 28),
-            (1, score),
-            (4, 0),
-            xycoords=axes.get_yaxis_transform(),
-            textcoords="offset points",
-            va="center",
-            fontsize=_FONT - 2,
-            color="0.35",
-            parse_math=False,
-        )
-    axes.set_xlabel(xlabel, fontsize=_FONT)
-    axes.set_ylabel(ylabel, fontsize=_FONT)
-    _legend(axes)
-    _title(figure, title)
-    save_figure(figure, out)
-
-
-def banded_curves(
-    curves: Mapping[str, BandedCurve],
-    *,
-    out: str | os.PathLike[str],
-    xlabel: str,
-    ylabel: str,
-    title: str | None = None,
-) -> None:
-    """Draw scores against a quantity on a linear axis, with bands.
-
-    Parameters
-    ----------
-    curves
-        By name; a single one gets no legend. `BandedCurve.places` is the quantity.
-    out
-        PNG file to write.
-    xlabel, ylabel
-        What the axes are.
-    title
-        Above the curves.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no curve.
-    """
-    _refuse_nothing(curves, out)
-    figure = new_figure(5.2, 3.6 + (0.3 if title else 0))
-    axes = plain_axes(figure.add_subplot())
-    for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-        _banded(axes, name, curve.places, curve.scores, curve.low, curve.high, style)
-    axes.set_xlabel(xlabel, fontsize=_FONT)
-    axes.set_ylabel(ylabel, fontsize=_FONT)
-    if len(curves) > 1:
-        _legend(axes)
-    _title(figure, title)
-    save_figure(figure, out)
+        draw_banded(axes, name, x, y, low, high, style)
 
 
 def _fraction_ticks(axes: Axes, fractions: NDArray[np.float64]) -> None:
@@ -315,36 +198,9 @@ def _fraction_ticks(axes: Axes, fractions: NDArray[np.float64]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g}%")
 
 
-def _styles() -> Iterable[dict[str, Any]]:
-    """Colour and stroke of one curve after the other; more curves than styles are drawn as the first ones again."""
-    while True:
-        for stroke in _STROKES:
-            for colour in PALETTE:
-                yield {"color": colour, "linestyle": stroke, "linewidth": 1.5}
-
-
-def _square(title: str | None) -> tuple[Figure, Axes]:
-    """Return square axes from 0 to 1 on both sides."""
-    figure = new_figure(4.0, 3.9 + (0.2 if title else 0))
-    axes = plain_axes(figure.add_subplot())
+def _from_0_to_1(axes: Axes) -> Axes:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
-    _title(figure, title)
-    return figure, axes
-
-
-def _banded(
-    axes: Axes,
-    name: str,
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-    low: NDArray[np.float64],
-    high: NDArray[np.float64],
-    style: dict[str, Any],
-) -> None:
-    """Draw points with intervals, joined where they are neighbours: a point that is NaN leaves a gap."""
-    axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
-    axes.vlines(x, low, high, color=style["color"], alpha=0.6, linewidth=0.8)  # a point between gaps has no band
-    axes.plot(x, y, label=shorten(name, 28), marker="o", markersize=3.5, **style)
+    return axes
 
 
 def _bottom(low: NDArray[np.float64]) -> float:
@@ -353,17 +209,6 @@ def _bottom(low: NDArray[np.float64]) -> float:
     return float(max(-0.02, np.floor((lowest - 0.02) * 10) / 10))
 
 
-def _legend(axes: Axes, heading: str | None = None, **where: Any) -> None:
-    legend = axes.legend(title=heading, title_fontsize=_FONT - 1, fontsize=_FONT - 1, frameon=False, **where)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
-
-
-def _title(figure: Figure, title: str | None) -> None:
-    if title:
-        figure.suptitle(title, fontsize=_FONT + 1, x=0.01, ha="left", parse_math=False)
-
-
-def _refuse_nothing(curves: Mapping[str, object], out: str | os.PathLike[str]) -> None:
+def _refuse_nothing(curves: Mapping[str, object], out: _Out) -> None:
     if not curves:
         raise RadiosslError(f"{out}: no curve to draw")

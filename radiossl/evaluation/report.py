@@ -35,7 +35,7 @@ from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report, format_value
 from radiossl.report.results import file_stem, write_table
-from radiossl.report.sheets import image_grid
+from radiossl.report.sheets import cutout_pictures
 from radiossl.store.store import CutoutStore
 
 _IN_TABLE = ("accuracy", "balanced_accuracy", "macro_f1", "macro_roc_auc", "ece")
@@ -79,16 +79,19 @@ def write_evaluation(
     scores = _score_table(evaluated)
     write_table(scores, out / "scores.csv")
 
-    what = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
-    report = Report(title).text(f"{_how(evaluation)} {what}.", *evaluation.notes)
     whole = labelled.fractions[0]
-    bars = [(j.name, *_mean_spread(j.accuracies(whole))) for j in evaluated]
-    score_bars(bars, out=out / "accuracy.png", xlabel="accuracy", highlight=[last.name])
-    report.figure(out / "accuracy.png", "Mean and standard deviation over the trials.")
-    report.table(_summary(evaluated, whole), "Mean over the trials.")
+    bars = [(one.name, *_mean_spread(one.accuracies(whole))) for one in evaluated]
+    against = None
     if len(evaluated) > 1:
         groups = None if labelled.groups is None else labelled.groups[labelled.tested]
         against = compare_methods({one.name: one.correct() for one in evaluated}, last.name, groups)
+    report = Report(title).verdict(_verdict(bars, against, len(predictions)))
+    score_bars(bars, out=out / "accuracy.png", xlabel="accuracy", highlight=[last.name])
+    report.figure(out / "accuracy.png", "Mean and standard deviation over the trials.")
+    report.table(_summary(evaluated, whole), "Mean over the trials.")
+    what = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
+    report.text(f"{_how(evaluation)} {what}.", *evaluation.notes)
+    if against is not None:
         write_table(against, out / "comparison.csv")
         report.table(
             [{key: format_value(value, key) for key, value in row.items()} for row in against.to_dict("records")],
@@ -159,6 +162,21 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
             part = f" {fraction:5.1%}" if len(evaluation.labelled.fractions) > 1 else ""
             lines.append(f"{result.name:24s}{part} {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else ""))
     return lines
+
+
+def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | None, objects: int) -> str:
+    """The accuracy of the last method, beside that of the best of the others."""
+    *others, (name, mean, spread) = bars
+    sentence = f"{name}: accuracy {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else "")
+    sentence += f" on {objects} objects"
+    if against is None:
+        return f"{sentence}."
+    best, score, _ = max(others, key=lambda bar: bar[1])
+    probability = against.set_index("name").loc[best, "p_holm"]
+    return (
+        f"{sentence}, {abs(mean - score):.3f} {'more' if mean >= score else 'less'} than {best}, the best of the others"
+        f" ({probability:.2g}: how probable such a difference is by chance)."
+    )
 
 
 def _how(evaluation: Evaluation) -> str:
@@ -301,9 +319,8 @@ def _galleries(report: Report, out: Path, store: CutoutStore, evaluation: Evalua
             report.text("There is no mistake.")
             continue
         captions = [
-            f"{predictions.ids[row]}\n{classes[predictions.truth[row]]},"
-            f" predicted {classes[predictions.predicted[row]]}\n{sureness[row]:.2f}"
+            f"{classes[predictions.predicted[row]]} ({sureness[row]:.2f})\nlabel: {classes[predictions.truth[row]]}"
+            f"\n{predictions.ids[row]}"
             for row in rows
         ]
-        image_grid([store.pixels(row) for row in rows], captions, out=out / name, how="asinh")
-        report.figure(out / name, caption)
+        report.gallery(cutout_pictures(store.select(rows), captions), caption, sheet=out / name)

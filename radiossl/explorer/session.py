@@ -29,8 +29,7 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.journal import RatingsFile
-from radiossl.report.results import central_pixels
-from radiossl.report.sheets import Stretch
+from radiossl.report.sheets import Stretch, central_pixels
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
 from radiossl.store.store import CutoutStore
 

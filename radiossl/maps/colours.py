@@ -20,8 +20,8 @@ COLOUR_MAP = "viridis"
 _INTEGER_CLASSES = 12
 #: Percentiles between which numbers are coloured, and the ratio of these from which on the scale is logarithmic.
 _ROBUST, _DECADES = (1.0, 99.0), 5.0
-# Okabe & Ito (2008), told apart with every colour vision.
-CLASS_COLOURS = (*PALETTE, "#F0E442", "#000000")
+# Okabe & Ito (2008), told apart with every colour vision; brown for black, which is not seen in the dark.
+CLASS_COLOURS = (*PALETTE, "#F0E442", "#8B5A2B")
 
 
 @dataclass(frozen=True)
@@ -87,15 +87,15 @@ def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColo
     series = pd.Series(table.column(name))
     kind = table.columns.schema.field(name).type
     if series.isna().all():
-        raise RadiosslError(f"--color {name}: the column has no value")
+        raise RadiosslError(f"--colour {name}: the column has no value")
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind)):
-        raise RadiosslError(f"--color {name}: a column of {kind} cannot be coloured; expected numbers or classes")
+        raise RadiosslError(f"--colour {name}: a column of {kind} cannot be coloured; expected numbers or classes")
     different = series.dropna().unique()
     if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and len(different) > _INTEGER_CLASSES):
         values = series.to_numpy(dtype=float)
         finite = values[np.isfinite(values)]
         if not finite.size:
-            raise RadiosslError(f"--color {name}: the column has no finite value")
+            raise RadiosslError(f"--colour {name}: the column has no finite value")
         low, high = (float(limit) for limit in np.percentile(finite, _ROBUST))
         logarithmic = bool(finite.min() > 0 and high > _DECADES * low)
         return NumberColours(np.where(np.isfinite(values), values, np.nan), low, high, logarithmic)
@@ -113,7 +113,7 @@ def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColo
 def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, NumberColours | ClassColours]:
     """Return how each column is coloured, see `column_colours`; raise `RadiosslError` if one cannot be."""
     if taken := {"x", "y", "fitted"} & set(names):
-        raise RadiosslError(f"--color {taken.pop()}: map.parquet has a column of its own of that name")
+        raise RadiosslError(f"--colour {taken.pop()}: map.parquet has a column of its own of that name")
     return {name: column_colours(table, name) for name in dict.fromkeys(names)}
 
 

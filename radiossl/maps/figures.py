@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,14 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.maps.colours import CLASS_COLOURS, COLOUR_MAP, ClassColours, NumberColours
-from radiossl.report.figures import new_figure, plain_axes, save_figure, shorten
-from radiossl.report.results import cutout_images
-from radiossl.report.sheets import as_rgb
+from radiossl.report.figures import drawn_axes, plain_numbers, shorten
+from radiossl.report.sheets import as_rgb, central_pixels
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Beyond so many sources pixels are coloured by what falls into them, instead of one point for each source.
 RASTER_ABOVE = 50_000
@@ -27,7 +26,11 @@ _MARKERS = "o^"
 _UNKNOWN = "#C8C8C8"
 _WIDTH_TO_HEIGHT = 1.2
 _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS, _THUMBNAIL_PX = 24, 20, 72
-_FONT = 9
+#: Points beyond these are a picture inside of SVG and PDF files.
+_VECTORS = 2000
+
+#: Left, right, bottom and top of a map.
+Limits = tuple[float, float, float, float]
 
 
 def draw_map(
@@ -57,20 +60,19 @@ def draw_map(
         See above.
     """
     limits = map_limits(coordinates if backdrop is None else np.concatenate([coordinates, backdrop]))
-    figure, axes = _map_axes(limits)
-    if backdrop is not None:
-        _draw_backdrop(axes, backdrop, "#E4E4E4")
     dense = len(coordinates) > raster_above
-    if colours is None:
-        _draw_density(figure, axes, coordinates, limits, dense)
-    elif isinstance(colours, NumberColours):
-        _draw_numbers(figure, axes, coordinates, colours, limits, label, dense)
-    else:
-        _draw_classes(axes, coordinates, colours, limits, label, dense)
-    save_figure(figure, out)
+    with _map_axes(out, limits) as axes:
+        if backdrop is not None:
+            _draw_backdrop(axes, backdrop, "#E4E4E4")
+        if colours is None:
+            _draw_density(axes, coordinates, limits, dense)
+        elif isinstance(colours, NumberColours):
+            _draw_numbers(axes, coordinates, colours, limits, label, dense)
+        else:
+            _draw_classes(axes, coordinates, colours, limits, label, dense)
 
 
-def map_limits(coordinates: NDArray[np.floating]) -> tuple[float, float, float, float]:
+def map_limits(coordinates: NDArray[np.floating]) -> Limits:
     """Return (left, right, bottom, top) around the points, with one scale for both axes and the frame's proportions."""
     low, high = coordinates.min(axis=0).astype(float), coordinates.max(axis=0).astype(float)
     centre, half = (low + high) / 2, 0.52 * np.maximum(high - low, 1e-6)
@@ -85,7 +87,7 @@ def map_limits(coordinates: NDArray[np.floating]) -> tuple[float, float, float, 
 
 
 def thumbnail_cells(
-    coordinates: NDArray[np.floating], limits: tuple[float, float, float, float], columns: int, rows: int
+    coordinates: NDArray[np.floating], limits: Limits, columns: int, rows: int
 ) -> dict[tuple[int, int], int]:
     """Choose the sources whose cutouts are drawn: in each cell of a grid over the map the one nearest to its centre.
 
@@ -134,71 +136,63 @@ def draw_thumbnails(
     """
     limits = map_limits(coordinates)
     chosen = thumbnail_cells(coordinates, limits, _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS)
-    images = cutout_images(store, (cutout_ids[source] for source in chosen.values()), field_px)
+    cutouts = store.select_ids([cutout_ids[source] for source in chosen.values()])
     side = _THUMBNAIL_PX
     canvas = np.zeros((_THUMBNAIL_ROWS * side, _THUMBNAIL_COLUMNS * side, 4), np.uint8)
-    for (row, column), pixels in zip(chosen, images, strict=True):
-        image = _thumbnail(pixels, side - 4)
+    for number, (row, column) in enumerate(chosen):
+        image = _thumbnail(central_pixels(cutouts.pixels(number), field_px), side - 4)
         y, x = row * side + 2, column * side + 2
         canvas[y : y + image.shape[0], x : x + image.shape[1], :3] = image
         canvas[y : y + image.shape[0], x : x + image.shape[1], 3] = 255
-    figure, axes = _map_axes(limits, width=_THUMBNAIL_COLUMNS * side / 150 + 0.8)
-    _draw_backdrop(axes, coordinates, _UNKNOWN)
-    axes.imshow(canvas, origin="lower", extent=limits, aspect="auto", interpolation="antialiased")
-    save_figure(figure, out)
+    with _map_axes(out, limits, width=_THUMBNAIL_COLUMNS * side / 150 + 0.8) as axes:
+        _draw_backdrop(axes, coordinates, _UNKNOWN)
+        _show(axes, canvas, limits, interpolation="antialiased")
 
 
 # Drawing --------------------------------------------------------------------------------------------------------------
 
 
-def _map_axes(limits: tuple[float, float, float, float], width: float = 6.2) -> tuple[Figure, Axes]:
-    figure = new_figure(width, width / _WIDTH_TO_HEIGHT)
-    axes = plain_axes(figure.add_subplot())
-    axes.set_xlim(*limits[:2])
-    axes.set_ylim(*limits[2:])
-    axes.set_box_aspect(1 / _WIDTH_TO_HEIGHT)
-    axes.set_xlabel("map x", fontsize=_FONT)
-    axes.set_ylabel("map y", fontsize=_FONT)
-    return figure, axes
+@contextmanager
+def _map_axes(out: str | os.PathLike[str], limits: Limits, width: float = 6.2) -> Iterator[Axes]:
+    with drawn_axes(out, width, width / _WIDTH_TO_HEIGHT, xlabel="map x", ylabel="map y") as axes:
+        axes.set(xlim=limits[:2], ylim=limits[2:], box_aspect=1 / _WIDTH_TO_HEIGHT)
+        yield axes
+        axes.set(xlim=limits[:2], ylim=limits[2:])
 
 
 def _draw_backdrop(axes: Axes, coordinates: NDArray[np.floating], colour: str) -> None:
     points = coordinates[:: max(1, -(-len(coordinates) // RASTER_ABOVE))]
-    axes.scatter(points[:, 0], points[:, 1], s=_point_size(len(points)), color=colour, linewidths=0, zorder=0)
+    _draw_points(axes, points, _point_size(len(points)), color=colour, zorder=0)
 
 
-def _draw_density(
-    figure: Figure,
-    axes: Axes,
-    coordinates: NDArray[np.floating],
-    limits: tuple[float, float, float, float],
-    dense: bool,
-) -> None:
+def _draw_points(axes: Axes, points: NDArray[np.floating], size: float, **style: Any) -> Any:
+    """Draw points, as a picture inside of vector files if there are many."""
+    return axes.scatter(points[:, 0], points[:, 1], s=size, linewidths=0, rasterized=len(points) > _VECTORS, **style)
+
+
+def _show(axes: Axes, image: NDArray[Any], limits: Limits, interpolation: str = "nearest", **style: Any) -> Any:
+    return axes.imshow(image, origin="lower", extent=limits, aspect="auto", interpolation=interpolation, **style)
+
+
+def _draw_density(axes: Axes, coordinates: NDArray[np.floating], limits: Limits, dense: bool) -> None:
     from matplotlib.colors import LogNorm
 
-    drawn: Any
     if dense:
         counts = _raster(coordinates, limits, None)
         counts[counts == 0] = np.nan
-        drawn = axes.imshow(
-            counts, origin="lower", extent=limits, aspect="auto", interpolation="nearest", norm=LogNorm(vmin=1)
-        )
-        _colour_bar(figure, axes, drawn, "sources in a pixel")
+        _colour_bar(axes, _show(axes, counts, limits, norm=LogNorm(vmin=1)), "sources in a pixel")
         return
     across = int(np.clip(np.sqrt(len(coordinates)) / 2, 12, 60))
     grid = (across, max(1, round(across / _WIDTH_TO_HEIGHT / np.sqrt(3))))
     drawn = axes.hexbin(*coordinates.T, gridsize=grid, extent=limits, mincnt=1, bins="log", linewidths=0.1)
-    axes.set_xlim(*limits[:2])
-    axes.set_ylim(*limits[2:])
-    _colour_bar(figure, axes, drawn, "sources in a cell")
+    _colour_bar(axes, drawn, "sources in a cell")
 
 
 def _draw_numbers(
-    figure: Figure,
     axes: Axes,
     coordinates: NDArray[np.floating],
     colours: NumberColours,
-    limits: tuple[float, float, float, float],
+    limits: Limits,
     label: str,
     dense: bool,
 ) -> None:
@@ -210,35 +204,25 @@ def _draw_numbers(
     drawn: Any
     if dense:
         means = _raster(coordinates[known], limits, colours.values[known])
-        drawn = axes.imshow(
-            means, origin="lower", extent=limits, aspect="auto", interpolation="nearest", norm=norm, cmap=COLOUR_MAP
-        )
+        drawn = _show(axes, means, limits, norm=norm, cmap=COLOUR_MAP)
     else:
-        size = _point_size(len(coordinates))
-        axes.scatter(coordinates[~known, 0], coordinates[~known, 1], s=size / 2, color=_UNKNOWN, linewidths=0)
-        drawn = axes.scatter(
-            coordinates[known, 0],
-            coordinates[known, 1],
-            c=colours.values[known],
-            s=_point_size(int(known.sum())),
-            norm=norm,
-            cmap=COLOUR_MAP,
-            linewidths=0,
-        )
+        _draw_points(axes, coordinates[~known], _point_size(len(coordinates)) / 2, color=_UNKNOWN)
+        style = {"c": colours.values[known], "norm": norm, "cmap": COLOUR_MAP}
+        drawn = _draw_points(axes, coordinates[known], _point_size(int(known.sum())), **style)
         if not known.all():
             _legend(axes, [("o", _UNKNOWN, f"unknown ({int((~known).sum()):,})")], "", inside=True)
     finite = colours.values[known]
     ends = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}[
         bool(finite.min() < colours.low), bool(finite.max() > high)
     ]
-    _colour_bar(figure, axes, drawn, f"mean of {label}" if dense else label, ends)
+    _colour_bar(axes, drawn, f"mean of {label}" if dense else label, ends)
 
 
 def _draw_classes(
     axes: Axes,
     coordinates: NDArray[np.floating],
     colours: ClassColours,
-    limits: tuple[float, float, float, float],
+    limits: Limits,
     label: str,
     dense: bool,
 ) -> None:
@@ -251,33 +235,24 @@ def _draw_classes(
     if counts[0]:
         entries.append(("s" if dense else "o", _UNKNOWN, f"unknown ({counts[0]:,})"))
     if dense:
-        blend = _blended(coordinates, colours, limits)
-        axes.imshow(blend, origin="lower", extent=limits, aspect="auto", interpolation="nearest")
+        _show(axes, _blended(coordinates, colours, limits), limits)
     else:
         unknown = colours.codes < 0
         size = _point_size(int((~unknown).sum()))  # a few known ones must not drown in the others
-        axes.scatter(
-            coordinates[unknown, 0],
-            coordinates[unknown, 1],
-            s=_point_size(len(coordinates)) / 2,
-            color=_UNKNOWN,
-            linewidths=0,
-        )
+        _draw_points(axes, coordinates[unknown], _point_size(len(coordinates)) / 2, color=_UNKNOWN)
         # In random order, or the class drawn last would hide the others; one call for each marker.
         order = np.random.default_rng(0).permutation(np.flatnonzero(~unknown))
         for marker in dict.fromkeys(markers):
             of_marker = np.array([own == marker for own in markers])[colours.codes[order]]
             shown = order[of_marker]
             point_colours = np.array(colours.colours)[colours.codes[shown]]
-            axes.scatter(
-                coordinates[shown, 0], coordinates[shown, 1], s=size, c=point_colours, marker=marker, linewidths=0
-            )
+            _draw_points(axes, coordinates[shown], size, c=point_colours, marker=marker)
     _legend(axes, entries, label)
 
 
 def _raster(
     coordinates: NDArray[np.floating],
-    limits: tuple[float, float, float, float],
+    limits: Limits,
     values: NDArray[np.float64] | None,
 ) -> NDArray[np.float64]:
     """The number of sources in each pixel, or the mean of their values (NaN where there is none); first row lowest."""
@@ -291,9 +266,7 @@ def _raster(
     return canvas.points(frame, "x", "y", datashader.mean("value")).to_numpy()
 
 
-def _blended(
-    coordinates: NDArray[np.floating], colours: ClassColours, limits: tuple[float, float, float, float]
-) -> NDArray[np.uint8]:
+def _blended(coordinates: NDArray[np.floating], colours: ClassColours, limits: Limits) -> NDArray[np.uint8]:
     """RGBA image: colours of the classes mixed by their number in each pixel, opaque where there are many sources."""
     import datashader
     from datashader.transfer_functions import shade
@@ -307,7 +280,7 @@ def _blended(
     return image.to_numpy().view(np.uint8).reshape(*image.shape, 4)
 
 
-def _canvas(count: int, limits: tuple[float, float, float, float]) -> Any:
+def _canvas(count: int, limits: Limits) -> Any:
     import datashader
 
     # So many pixels that a source is still seen: finer ones would leave single sources too small.
@@ -315,11 +288,10 @@ def _canvas(count: int, limits: tuple[float, float, float, float]) -> Any:
     return datashader.Canvas(round(_WIDTH_TO_HEIGHT * height), height, x_range=limits[:2], y_range=limits[2:])
 
 
-def _colour_bar(figure: Figure, axes: Axes, drawn: Any, label: str, extend: str = "neither") -> None:
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, extend=extend, pad=0.02)
-    bar.ax.tick_params(labelsize=_FONT - 1)
-    bar.ax.yaxis.label.set_parse_math(False)
-    bar.set_label(label, fontsize=_FONT)
+def _colour_bar(axes: Axes, drawn: Any, label: str, extend: str = "neither") -> None:
+    bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.8, extend=extend, pad=0.02, label=label)
+    if bar.ax.get_yscale() == "log":
+        plain_numbers(bar.ax.yaxis)
 
 
 def _legend(axes: Axes, entries: Sequence[tuple[str, str, str]], title: str, inside: bool = False) -> None:
@@ -327,20 +299,15 @@ def _legend(axes: Axes, entries: Sequence[tuple[str, str, str]], title: str, ins
 
     style: dict[str, Any] = {"linestyle": "", "markersize": 5, "markeredgewidth": 0}
     handles = [Line2D([], [], marker=marker, color=colour, **style) for marker, colour, _ in entries]
-    where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (0.0 if inside else 1.02, 1.0)}
-    labels = [text for _, _, text in entries]
-    legend = axes.legend(handles, labels, title=title, frameon=False, handletextpad=0.3, **where)
-    legend.get_title().set(fontsize=_FONT, parse_math=False)
-    for text in legend.get_texts():
-        text.set(fontsize=_FONT - 1, parse_math=False)
-    legend.set_alignment("left")
+    where: dict[str, Any] = {"bbox_to_anchor": (0.0 if inside else 1.02, 1.0), "alignment": "left"}
+    axes.legend(handles, [text for *_, text in entries], title=title, loc="upper left", handletextpad=0.3, **where)
 
 
 def _thumbnail(pixels: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
     """A cutout fitted into a square of `side` pixels, coloured; first row lowest, as in the cutout."""
     from PIL import Image
 
-    rgb = as_rgb(pixels, how="asinh")
+    rgb = as_rgb(pixels)
     scale = side / max(rgb.shape[:2])
     size = tuple(max(1, round(scale * length)) for length in rgb.shape[1::-1])
     return np.asarray(

@@ -70,8 +70,14 @@ def write_map(
     write_table(frame.to_pandas(), out / "map.csv")
     save_reducer(made.reducer, out / REDUCER_FILE, table.metadata)
 
-    report = Report("Map of features").text(_how(made), *notes)
-    report.section("Map")
+    numeric = [name for name, scale in scales.items() if isinstance(scale, NumberColours) and name not in CONFOUNDERS]
+    scores = {"map x": made.coordinates[:, 0], "map y": made.coordinates[:, 1]}
+    scores |= {f"PC {number + 1}": made.principal[:, number] for number in range(made.principal.shape[1])}
+    confounders = confounder_table(scores, table, also=numeric)
+    found = confounder_warnings(confounders)
+    what = "; ".join(found) if found else "its axes follow neither noise nor brightness nor size"
+    report = Report("Map of features").verdict(f"A map of {len(table):,} sources: {what}.")
+    report.section("Map").text(_how(made), *notes)
     if store is not None:
         field_px = table.metadata.get("preprocessing", {}).get("field_px")
         draw_thumbnails(
@@ -86,11 +92,6 @@ def write_map(
     draw_map(made.coordinates, None, out=out / "density.png", label="", backdrop=backdrop)
     report.figure(out / "density.png", "How many sources lie where.")
 
-    numeric = [name for name, scale in scales.items() if isinstance(scale, NumberColours) and name not in CONFOUNDERS]
-    scores = {"map x": made.coordinates[:, 0], "map y": made.coordinates[:, 1]}
-    scores |= {f"PC {number + 1}": made.principal[:, number] for number in range(made.principal.shape[1])}
-    confounders = confounder_table(scores, table, also=numeric)
-    found = confounder_warnings(confounders)
     report.section("What the axes follow").text(
         "Spearman's rank correlation of the axes of the map, and of the first principal components of the features,"
         " with physical properties of the cutouts. Noise, brightness and size are not morphology.",

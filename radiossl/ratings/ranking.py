@@ -18,10 +18,11 @@ from radiossl.io.results import writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.quality import crossvalidated_quality
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
-from radiossl.ratings.rounds import draw_cutouts, learnt_columns, named
-from radiossl.report.figures import BLUE, GREY, new_figure, plain_axes, save_figure
+from radiossl.ratings.rounds import learnt_columns, named, rating_pictures
+from radiossl.report.figures import BLUE, FONT, GREY, drawn_axes
 from radiossl.report.html import Report
 from radiossl.report.results import write_table
+from radiossl.report.sheets import Picture
 from radiossl.store.store import CutoutStore
 
 _GALLERY = 30
@@ -125,11 +126,11 @@ def rank(
     }
     ranked = ranked_table(table, prediction, starting, rated, values)
 
-    def draw(rows: pd.DataFrame, path: Path) -> None:
+    def pictures(rows: pd.DataFrame) -> list[Picture]:
         assert store is not None
-        draw_cutouts(store, table.metadata, rows["cutout_id"].tolist(), _captions(rows), path)
+        return rating_pictures(store, table.metadata, rows["cutout_id"], _captions(rows))
 
-    report = write_ranking(out, ranked, metrics, notes, None if store is None else draw)
+    report = write_ranking(out, ranked, metrics, notes, None if store is None else pictures)
     return RankedList(report, ranked, len(rated), columns, quality)
 
 
@@ -166,7 +167,7 @@ def write_ranking(
     ranked: pd.DataFrame,
     metrics: dict[str, Any],
     notes: Sequence[str],
-    draw: Callable[[pd.DataFrame, Path], None] | None,
+    pictures: Callable[[pd.DataFrame], list[Picture]] | None,
 ) -> Path:
     """Write ranked.csv, metrics.json, galleries, a figure and report.html; return the report's path.
 
@@ -180,31 +181,31 @@ def write_ranking(
         Numbers for metrics.json and the report.
     notes
         Sentences for the top of the report.
-    draw
-        Draws these rows as a gallery into a file; None for no galleries.
+    pictures
+        Returns the pictures of rows of `ranked`; None for no galleries.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     write_table(ranked, out / "ranked.csv")
     write_json(out / "metrics.json", metrics)
-    report = Report("The list, re-ranked by ratings").text(*notes)
-    if draw is not None:
+    report = Report("The list, re-ranked by ratings").verdict(notes[-1])
+    if pictures is not None:
         unseen = ranked[ranked["rating"].isna()].head(_GALLERY)
         if len(unseen):
-            draw(unseen, out / "gallery.png")
-            report.figure(out / "gallery.png", "The highest of those that nobody has rated; above what is expected.")
+            what = "The highest of those that nobody has rated, with the rating that is expected."
+            report.gallery(pictures(unseen), what, sheet=out / "gallery.png")
         risen = ranked[ranked["rating"].isna() & (ranked["rank"] <= max(_GALLERY, len(ranked) // 20))]
         risen = risen.assign(gain=risen["starting_rank"] - risen["rank"]).nlargest(_GALLERY // 2, "gain")
         risen = risen[risen["gain"] > 0]
         if len(risen):
-            draw(risen, out / "risen.png")
-            report.figure(out / "risen.png", "What the ratings brought into the first 5 % from farthest down.")
+            what = "What the ratings brought into the first 5 % from farthest down."
+            report.gallery(pictures(risen), what, sheet=out / "risen.png")
     draw_expected_against_rated(ranked, out / "ratings.png")
     report.section("Ratings").figure(
         out / "ratings.png",
         "Expected rating of the rated objects, which were learnt from, and of all others.",
     )
-    report.section("Numbers").values(metrics)
+    report.section("Numbers").text(*notes[:-1]).values(metrics)
     report.section(f"The first {min(_IN_REPORT, len(ranked))}").table(ranked.head(_IN_REPORT))
     report.link(out / "ranked.csv").link(out / "metrics.json")
     return report.write(out / "report.html")
@@ -212,25 +213,22 @@ def write_ranking(
 
 def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:
     """Draw the distribution of the expected ratings, of all objects and of those of each rating, as PNG."""
-    figure = new_figure(5.6, 3.2)
-    axes = plain_axes(figure.add_subplot())
     values = ranked["expected_rating"].to_numpy(dtype=float)
     groups = [("not rated", values[ranked["rating"].isna()])]
     groups += [
         (f"rated {rating}", values[(ranked["rating"] == rating).fillna(False).to_numpy(dtype=bool)])
         for rating in range(LOWEST, HIGHEST + 1)
     ]
-    for place, (_, group) in enumerate(groups):
-        if len(group):
-            colour = BLUE if place else GREY
-            low, middle, high = np.percentile(group, [10, 50, 90])
-            axes.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
-            axes.plot(middle, place, "o", color=colour, markersize=6)
-    axes.set_yticks(range(len(groups)), [f"{name} ({len(group)})" for name, group in groups], fontsize=9)
-    axes.set_xlim(min(LOWEST, values.min()) - 0.1, max(HIGHEST, values.max()) + 0.1)
-    axes.set_ylim(-0.6, len(groups) - 0.4)
-    axes.set_xlabel("expected rating: median, and range of the middle 80 %", fontsize=9)
-    save_figure(figure, out)
+    with drawn_axes(out, 5.6, 3.2, xlabel="expected rating: median, and range of the middle 80 %") as axes:
+        for place, (_, group) in enumerate(groups):
+            if len(group):
+                colour = BLUE if place else GREY
+                low, middle, high = np.percentile(group, [10, 50, 90])
+                axes.plot([low, high], [place, place], color=colour, linewidth=5, alpha=0.4, solid_capstyle="butt")
+                axes.plot(middle, place, "o", color=colour, markersize=6)
+        axes.set_yticks(range(len(groups)), [f"{name} ({len(group)})" for name, group in groups], fontsize=FONT)
+        axes.set_xlim(min(LOWEST, values.min()) - 0.1, max(HIGHEST, values.max()) + 0.1)
+        axes.set_ylim(-0.6, len(groups) - 0.4)
 
 
 def _captions(frame: pd.DataFrame) -> list[str]:

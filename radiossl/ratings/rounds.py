@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +24,8 @@ from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choo
 from radiossl.ratings.journal import PATIENCE_S
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
 from radiossl.report.html import Report
-from radiossl.report.results import cutout_images, write_table
-from radiossl.report.sheets import image_grid
+from radiossl.report.results import write_table
+from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.store.store import CutoutStore
 
 
@@ -207,13 +207,12 @@ def named(table: FeatureTable) -> pd.DataFrame:
     return frame.assign(cutout_id=frame["cutout_id"].astype(str))
 
 
-def draw_cutouts(
-    store: CutoutStore, metadata: dict[str, Any], ids: Sequence[str], captions: Sequence[str], out: Path
-) -> None:
-    """Draw a sheet of cutouts as the backbone saw them."""
-    images = cutout_images(store, ids, metadata.get("preprocessing", {}).get("field_px"))
-    # As Protege shows them (Lochner & Rudnick 2025, figure 9): structure in bright sources is what is rated.
-    image_grid(images, captions, out=out, how="asinh")
+def rating_pictures(
+    store: CutoutStore, metadata: dict[str, Any], ids: Iterable[str], captions: Sequence[str]
+) -> list[Picture]:
+    """Return cutouts as the backbone saw them."""
+    field_px = metadata.get("preprocessing", {}).get("field_px")
+    return cutout_pictures(store.select_ids(ids), captions, field_px)
 
 
 def _write_folder(
@@ -238,8 +237,8 @@ def _write_folder(
         )
         if store is not None:
             captions = [_caption(row) for row in frame.to_dict("records")]
-            draw_cutouts(store, metadata, frame["cutout_id"].tolist(), captions, folder / "gallery.png")
-            report.figure(folder / "gallery.png", "The proposals in the order of propose.csv.")
+            pictures = rating_pictures(store, metadata, frame["cutout_id"], captions)
+            report.gallery(pictures, "The proposals in the order of propose.csv.", sheet=folder / "gallery.png")
         report.table(frame.drop(columns="rating"))
         report.section("How this was made").values(record)
         for name in ("propose.csv", "ratings.csv", "round.json"):

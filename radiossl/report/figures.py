@@ -1,20 +1,24 @@
-"""The figures that several tasks share: training curves, confusion matrices and scores beside their baselines."""
+"""How every figure looks: size, colours, type and files; and the figures that several subjects share."""
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 #: Okabe & Ito (2008), told apart with every colour vision.
@@ -23,16 +27,25 @@ BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", 
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00")
 
 _DPI = 150
-_FONT = 9
+FONT = 9
+#: Settings of matplotlib in which figures are drawn.
+STYLE: Any = {
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), FONT),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), FONT - 1),
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+    "text.parse_math": False,  # a "$" in a catalogue is no formula
+}
+#: Of the files: the same figure gives the same bytes, and a PDF has letters that can be searched.
+_FILES: Any = {"svg.hashsalt": "radiossl", "pdf.fonttype": 42}
+_NO_DATE: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+_GREYS = re.compile(r"#(([0-9a-f]{2})\2\2)\b")
+#: Greys of a page in the dark that stand for black and white.
+_DARK_INK, _DARK_PAPER = 228, 20
 #: Classes beyond this are too many for numbers in the cells of a confusion matrix.
 _MOST_CLASSES_WITH_NUMBERS = 15
-#: Columns of metrics.csv that are drawn, with what stands at the axis and the colour.
-_CURVES = {
-    "loss": ("loss", BLUE),
-    "lr": ("learning rate", GREY),
-    "feature_std": ("feature spread (0 = collapsed)", GREEN),
-    "knn_accuracy": ("kNN accuracy", ORANGE),
-}
+#: Of numbers on pale and on dark cells; no greys, which change with the theme.
+ON_PALE, ON_DARK = "#08306b", "#f7fbff"
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -46,70 +59,123 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, out: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, atomically."""
-    with atomic_file(out) as temporary:
-        figure.savefig(temporary, format="png", bbox_inches="tight", pad_inches=0.08)  # long labels are never cut
+    """Write a figure as PNG, and beside it as SVG and PDF for a paper, each atomically."""
+    import matplotlib
+
+    with matplotlib.rc_context(_FILES):
+        for kind, metadata in _NO_DATE.items():
+            with atomic_file(Path(out).with_suffix(f".{kind}")) as temporary:
+                # Tight, so that long labels are never cut; vectors lie on whatever paper they are put on.
+                paper = "white" if kind == "png" else "none"
+                figure.savefig(
+                    temporary, format=kind, facecolor=paper, bbox_inches="tight", pad_inches=0.08, metadata=metadata
+                )
+
+
+def themed(svg: str) -> str:
+    """Return an SVG file of `save_figure` whose paper is clear and whose greys follow the theme of the page."""
+    greys = {"000000", *(match[1] for match in _GREYS.finditer(svg))}
+    light = "".join(f"--g{grey}:#{grey};" for grey in sorted(greys))
+    dark = ""
+    for grey in sorted(greys):
+        value = round(_DARK_INK + (_DARK_PAPER - _DARK_INK) * int(grey[:2], 16) / 255)
+        dark += f"--g{grey}:#{value:02x}{value:02x}{value:02x};"
+    style = f"<style>svg{{fill:var(--g000000);{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
+    svg = _GREYS.sub(r"var(--g\1)", svg)
+    return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, svg, count=1)
 
 
 def plain_axes(axes: Axes) -> Axes:
     """Give axes the look of this package: two spines, small type."""
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=_FONT - 1)
+    axes.tick_params(labelsize=FONT - 1)
+    axes.set_facecolor("none")
     return axes
 
 
-def training_curves(metrics: pd.DataFrame, *, out: str | os.PathLike[str], title: str | None = None) -> None:
-    """Draw what a training run recorded, one panel each for loss, learning rate, feature spread and kNN accuracy.
+@contextmanager
+def drawn_panels(
+    out: str | os.PathLike[str],
+    width: float,
+    height: float,
+    *,
+    xlabel: str = "",
+    ylabels: Sequence[str] = ("",),
+    ratios: Sequence[float] = (1,),
+) -> Iterator[list[Axes]]:
+    """Yield axes above each other that share x, in the look of this package; write the figure when the body ends.
 
     Parameters
     ----------
-    metrics
-        The run's metrics.csv: column ``step`` or ``epoch``, and any of ``loss``, ``lr``, ``feature_std`` and
-        ``knn_accuracy``. Columns that are absent or empty have no panel; empty cells are passed over.
     out
-        PNG file to write.
-    title
-        Above the panels.
-
-    Raises
-    ------
-    RadiosslError
-        If there is nothing to draw.
+        PNG file to write; see `save_figure`.
+    width, height
+        In inches.
+    xlabel, ylabels
+        What the axes are, with units.
+    ratios
+        Of the heights of the panels.
     """
-    curves = [name for name in _CURVES if name in metrics and metrics[name].notna().any()]
-    if not curves:
-        raise RadiosslError(f"{out}: no training curve to draw; expected columns among {', '.join(_CURVES)}")
-    against = next((name for name in ("step", "epoch") if name in metrics), None)
-    positions = metrics[against] if against else metrics.index.to_series()
-    columns = min(2, len(curves))
-    rows = -(-len(curves) // columns)
-    figure = new_figure(3.6 * columns, 2.3 * rows + (0.3 if title else 0))
-    for number, name in enumerate(curves):
-        label, colour = _CURVES[name]
-        axes = plain_axes(figure.add_subplot(rows, columns, number + 1))
-        _curve(axes, positions, metrics[name], colour)
-        axes.set_title(label, fontsize=_FONT, loc="left")
-        axes.set_xlabel(against or "row", fontsize=_FONT)
-        if name in ("lr", "feature_std"):
-            axes.set_ylim(bottom=0)
-    _set_title(figure, title)
-    save_figure(figure, out)
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(width, height)
+        panels = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios, squeeze=False)[:, 0].tolist()
+        for axes, ylabel in zip(panels, ylabels, strict=True):
+            plain_axes(axes).set_ylabel(ylabel)
+        panels[-1].set_xlabel(xlabel)
+        yield panels
+        save_figure(figure, out)
 
 
-def _curve(axes: Axes, positions: pd.Series, values: pd.Series, colour: str) -> None:
-    """Draw a curve; a long noisy one pale, with its running median on top."""
-    known = values.notna()
-    x, y = positions[known], values[known]
-    marker = "o" if len(y) <= 30 else None
-    if len(y) > 200:
-        axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.6)
-        y = y.rolling(max(5, len(y) // 50), center=True, min_periods=1).median()
-    axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=3)
+@contextmanager
+def drawn_axes(
+    out: str | os.PathLike[str], width: float, height: float, *, xlabel: str = "", ylabel: str = ""
+) -> Iterator[Axes]:
+    """Yield a single pair of axes; see `drawn_panels`."""
+    with drawn_panels(out, width, height, xlabel=xlabel, ylabels=[ylabel]) as (axes,):
+        yield axes
 
 
-def confusion_matrix(
-    matrix: ArrayLike, class_names: Sequence[str], *, out: str | os.PathLike[str], title: str | None = None
+def curve_styles() -> Iterator[dict[str, Any]]:
+    """Colour and stroke of one curve after the other; beyond 24 they begin again."""
+    for stroke, colour in itertools.cycle(itertools.product(["-", "--", ":", "-."], PALETTE)):
+        yield {"color": colour, "linestyle": stroke, "linewidth": 1.5}
+
+
+def draw_banded(
+    axes: Axes,
+    name: str,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    style: dict[str, Any],
 ) -> None:
+    """Draw points with intervals, joined where they are neighbours: a point that is NaN leaves a gap."""
+    axes.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    axes.vlines(x, low, high, color=style["color"], alpha=0.6, linewidth=0.8)  # a point between gaps has no band
+    axes.plot(x, y, label=shorten(name, 28), marker="o", markersize=3.5, **style)
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Write the numbers of a logarithmic axis as they are, where matplotlib would write powers of ten as formulae."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Plain(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_major_formatter(Plain())
+    axis.set_minor_formatter(Plain(labelOnlyBase=False))
+
+
+def legend_beside(axes: Axes, **options: Any) -> None:
+    """Put the legend to the right of the axes, where it hides nothing."""
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), **options)
+
+
+def confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], *, out: str | os.PathLike[str]) -> None:
     """Draw a confusion matrix: counts and their fraction of the row, which is also the colour.
 
     Parameters
@@ -120,8 +186,6 @@ def confusion_matrix(
         The n names, in order. Beyond 15 classes there is a colour bar instead of numbers.
     out
         PNG file to write.
-    title
-        Above the matrix.
     """
     counts = np.asarray(matrix)
     number = len(class_names)
@@ -133,28 +197,22 @@ def confusion_matrix(
     margin = 0.6 + 0.075 * max(map(len, names))  # of the names, in inches
     slanted = max(map(len, names)) > 8 or number > 6
     side = min(8.0, 0.75 * max(number, 3))
-    figure = new_figure(side + margin + 0.5, side + (margin if slanted else 0.5) + (0.3 if title else 0))
-    axes = figure.add_subplot()
-    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(number), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
-    axes.set_yticks(range(number), [f"{name} ({total:g})" for name, total in zip(names, totals[:, 0], strict=True)])
-    for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
-        label.set(fontsize=_FONT, parse_math=False, rotation_mode="anchor")
-    axes.set_xlabel("predicted class", fontsize=_FONT)
-    axes.set_ylabel("true class (number)", fontsize=_FONT)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    if number <= _MOST_CLASSES_WITH_NUMBERS:
+    height = side + (margin if slanted else 0.5)
+    with drawn_axes(out, side + margin + 0.5, height, xlabel="predicted class", ylabel="true class (number)") as axes:
+        image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(number), names, rotation=45 if slanted else 0, ha="right" if slanted else "center")
+        axes.set_yticks(range(number), [f"{name} ({total:g})" for name, total in zip(names, totals[:, 0], strict=True)])
+        for label in [*axes.get_xticklabels(), *axes.get_yticklabels()]:
+            label.set(fontsize=FONT, rotation_mode="anchor")
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        if number > _MOST_CLASSES_WITH_NUMBERS:
+            axes.figure.colorbar(image, ax=axes, shrink=0.5, label="fraction of the true class")
+            return
         for (row, column), fraction in np.ndenumerate(fractions):
             text = f"{counts[row, column]:g}" + (f"\n{fraction:.0%}" if totals[row, 0] else "")
-            colour = "white" if fraction > 0.55 else "black"
-            axes.text(column, row, text, ha="center", va="center", fontsize=_FONT - 1, color=colour)
-    else:
-        bar = figure.colorbar(image, ax=axes, shrink=0.5)
-        bar.set_label("fraction of the true class", fontsize=_FONT)
-        bar.ax.tick_params(labelsize=_FONT - 1)
-    _set_title(figure, title)
-    save_figure(figure, out)
+            colour = ON_DARK if fraction > 0.55 else ON_PALE
+            axes.text(column, row, text, ha="center", va="center", fontsize=FONT - 1, color=colour)
 
 
 def score_bars(
@@ -162,7 +220,6 @@ def score_bars(
     *,
     out: str | os.PathLike[str],
     xlabel: str,
-    title: str | None = None,
     highlight: Collection[str] = (),
 ) -> None:
     """Draw scores as horizontal bars from 0, first row on top, such as a backbone's beside its baselines.
@@ -176,8 +233,6 @@ def score_bars(
         PNG file to write.
     xlabel
         What the score is.
-    title
-        Above the bars.
     highlight
         Names of the bars that are not baselines: blue, the others grey.
     """
@@ -188,31 +243,20 @@ def score_bars(
     spreads = np.array([np.nan if spread is None else spread for _, _, spread in rows], dtype=float)
     colours = [BLUE if name in highlight else GREY for name, _, _ in rows]
     positions = np.arange(len(rows))
-    figure = new_figure(6.0, 0.9 + 0.34 * len(rows) + (0.3 if title else 0))
-    axes = plain_axes(figure.add_subplot())
-    axes.barh(positions, np.nan_to_num(means), height=0.62, color=colours)
-    drawn = np.isfinite(spreads) & np.isfinite(means)
-    style: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1, "capsize": 2.5}
-    axes.errorbar(means[drawn], positions[drawn], xerr=spreads[drawn], **style)
-    for position, mean, spread in zip(positions, means, np.nan_to_num(spreads), strict=True):
-        end = max(np.nan_to_num(mean) + spread, 0.0)
-        text = "none" if np.isnan(mean) else f"{mean:.3f}" + (f" ± {spread:.3f}" if spread else "")
-        axes.annotate(text, (end, position), (5, 0), textcoords="offset points", va="center", fontsize=_FONT - 1)
-    axes.set_yticks(positions, names)
-    for label in axes.get_yticklabels():
-        label.set(fontsize=_FONT, parse_math=False)
-    axes.tick_params(axis="y", length=0)
-    axes.invert_yaxis()
-    axes.set_xlabel(xlabel, fontsize=_FONT)
-    _set_title(figure, title)
-    save_figure(figure, out)
+    with drawn_axes(out, 6.0, 0.9 + 0.34 * len(rows), xlabel=xlabel) as axes:
+        axes.barh(positions, np.nan_to_num(means), height=0.62, color=colours)
+        drawn = np.isfinite(spreads) & np.isfinite(means)
+        style: dict[str, Any] = {"fmt": "none", "ecolor": "black", "elinewidth": 1, "capsize": 2.5}
+        axes.errorbar(means[drawn], positions[drawn], xerr=spreads[drawn], **style)
+        for position, mean, spread in zip(positions, means, np.nan_to_num(spreads), strict=True):
+            end = max(np.nan_to_num(mean) + spread, 0.0)
+            text = "none" if np.isnan(mean) else f"{mean:.3f}" + (f" ± {spread:.3f}" if spread else "")
+            axes.annotate(text, (end, position), (5, 0), textcoords="offset points", va="center", fontsize=FONT - 1)
+        axes.set_yticks(positions, names, fontsize=FONT)
+        axes.tick_params(axis="y", length=0)
+        axes.invert_yaxis()
 
 
 def shorten(text: str, length: int = 24) -> str:
     """Return text of at most so many characters, the end of a longer one replaced by three dots."""
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _set_title(figure: Figure, title: str | None) -> None:
-    if title:
-        figure.suptitle(title, fontsize=_FONT + 1, x=0.01, ha="left", parse_math=False)

@@ -1,12 +1,15 @@
-"""The HTML report: one file that stands alone, without scripts and without anything fetched from elsewhere."""
+"""The HTML report: one file that needs nothing from elsewhere, with the verdict first and long tables folded."""
 
 from __future__ import annotations
 
 import base64
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from hashlib import sha256
 from html import escape
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -14,10 +17,15 @@ from urllib.parse import quote
 import radiossl
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, flat_keys, read_json, write_text
+from radiossl.report import gallery
+from radiossl.report.figures import themed
+from radiossl.report.sheets import Picture, image_grid
 
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Tables of more rows are folded.
+_FOLDED_ABOVE = 12
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 #: Figures of one result folder that `index_report` shows; the others are linked.
 _FIGURES_PER_PART = 4
@@ -33,7 +41,13 @@ h1 { font-size: 1.7rem; line-height: 1.25; } h2 { font-size: 1.25rem; margin-top
 p { max-width: 46rem; overflow-wrap: anywhere; } a { color: var(--link); }
 footer, figcaption, caption { color: var(--soft); font-size: .875rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .5rem; }
-figure { margin: 1.25rem 0; } img { max-width: 100%; background: #fff; border-radius: 4px; }
+figure { margin: 1.25rem 0; } figure.drawn { display: inline-block; vertical-align: top; margin-right: 1.5rem; }
+figcaption { max-width: 46rem; }
+img { max-width: 100%; border-radius: 4px; } img[src*="image/png"] { background: #fff; }
+.verdict { font-size: 1.2rem; line-height: 1.45; } summary { cursor: pointer; color: var(--link); }
+pre { overflow-x: auto; }
+.cards { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
+.cards img { max-height: 18rem; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; } caption { text-align: left; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
@@ -54,9 +68,16 @@ class Report:
 
     def __init__(self, title: str) -> None:
         self.title = title
+        self._verdict = ""
         self._sections: list[str] = []
-        # Links are held back as paths: what they are relative to is known when the report is written.
-        self._parts: list[str | tuple[Path, str]] = []
+        # What holds links is made when the report is written: then it is known what they are relative to.
+        self._parts: list[str | Callable[[Path], str]] = []
+        self._figures: list[Path] = []
+
+    def verdict(self, sentence: str) -> Report:
+        """Say the answer in a sentence, at the top of the page and of every page that ties several together."""
+        self._verdict = sentence
+        return self
 
     def section(self, name: str) -> Report:
         """Begin a section."""
@@ -94,14 +115,25 @@ class Report:
         return self._table(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption)
 
     def figure(self, path: str | os.PathLike[str], caption: str = "") -> Report:
-        """Embed a PNG file; raise `RadiosslError` if it is missing or none."""
-        data = existing_file(path).read_bytes()
-        if not data.startswith(_PNG_MAGIC):
-            raise RadiosslError(f"{path}: not a PNG file")
-        source = f"data:image/png;base64,{base64.b64encode(data).decode('ascii')}"
-        alt = escape(caption or Path(path).stem)
-        below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-        self._parts.append(f'<figure><img src="{source}" alt="{alt}">{below}</figure>')
+        """Embed a PNG file, or the SVG file beside it, which follows the theme; raise `RadiosslError` if it is none."""
+        path = Path(path)
+        vectors = [file for file in (path.with_suffix(".svg"), path.with_suffix(".pdf")) if file.is_file()]
+        self._figures.append(path)
+        self._parts.append(
+            partial(_figure, _image(path, caption), caption, [path, *vectors] if vectors else [], "drawn")
+        )
+        return self
+
+    def gallery(
+        self, pictures: Sequence[Picture], caption: str = "", *, sheet: str | os.PathLike[str] | None = None
+    ) -> Report:
+        """Show pictures in a grid, each enlarged by a click; draw them on a sheet too, a PNG file that is linked."""
+        files = []
+        if sheet is not None:
+            image_grid(pictures, out=sheet)
+            files = [Path(sheet)]
+            self._figures.append(Path(sheet))
+        self._parts.append(partial(_figure, gallery.gallery_html(pictures), caption, files, "gallery"))
         return self
 
     def link(self, path: str | os.PathLike[str], label: str = "") -> Report:
@@ -109,20 +141,35 @@ class Report:
 
         A bare file name is beside the report; any other path is taken as usual, from the working directory.
         """
-        self._parts.append((Path(path), label or Path(path).name))
+        last = self._parts[-1] if self._parts else None
+        if not isinstance(last, _Links):
+            last = _Links()
+            self._parts.append(last)
+        last.links.append((Path(path), label or Path(path).name))
         return self
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the report atomically and return its path."""
         path = Path(path)
-        body = "\n".join(part if isinstance(part, str) else _link(path, *part) for part in self._parts)
         title = escape(self.title)
+        body = "\n".join(part if isinstance(part, str) else part(path) for part in self._parts)
+        script = gallery.SCRIPT if 'class="gallery"' in body else ""
+        body += f"\n{gallery.DIALOG}<script>{script}</script>" if script else ""
+        allowed = (
+            f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode('ascii')}'" if script else "'none'"
+        )
+        lead = next((file.name for file in self._figures if file.parent.absolute() == path.parent.absolute()), "")
+        verdict = f'<p class="verdict">{escape(self._verdict)}</p>\n' if self._verdict else ""
         write_text(
             path,
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f"<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{self._contents()}{body}\n"
-            f"<footer>radiossl {escape(radiossl.__version__)}</footer>\n</body>\n</html>\n",
+            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;'
+            f" style-src 'unsafe-inline'; script-src {allowed}\">\n"
+            f'<meta name="description" content="{escape(self._verdict)}">\n'
+            f'<meta name="figure" content="{escape(lead)}">\n'
+            f"<style>{_STYLE}{gallery.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{verdict}{self._contents()}"
+            f"{body}\n<footer>radiossl {escape(radiossl.__version__)}</footer>\n</body>\n</html>\n",
         )
         return path
 
@@ -133,9 +180,22 @@ class Report:
         return f"<nav><p>{' · '.join(links)}</p></nav>\n"
 
     def _table(self, rows: str, caption: str) -> Report:
-        above = f"<caption>{escape(caption)}</caption>" if caption else ""
-        self._parts.append(f'<div class="wide"><table>{above}{rows}</table></div>')
+        count = rows.count("<tr>") - rows.count("<thead>")
+        folded = count > _FOLDED_ABOVE
+        above = f"<caption>{escape(caption)}</caption>" if caption and not folded else ""
+        table = f'<div class="wide"><table>{above}{rows}</table></div>'
+        self._parts.append(_details(f"{caption or 'Table'}: {count} rows", table) if folded else table)
         return self
+
+
+class _Links:
+    """Files that are linked one after the other, in one line."""
+
+    def __init__(self) -> None:
+        self.links: list[tuple[Path, str]] = []
+
+    def __call__(self, report: Path) -> str:
+        return f'<p class="files">{" · ".join(_link(report, *link) for link in self.links)}</p>'
 
 
 def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[str, str | os.PathLike[str]]]) -> Path:
@@ -156,33 +216,85 @@ def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[
     RadiosslError
         If a folder does not exist or its metrics.json is damaged.
     """
-    report = Report(title)
-    for name, place in parts:
-        folder = Path(place)
+    folders = [(name, Path(place)) for name, place in parts]
+    for _, folder in folders:
         if not folder.is_dir():
             raise RadiosslError(f"{folder}: no such folder of results")
+    report = Report(title)
+    opened = [(name, folder, *_opening(folder)) for name, folder in folders]
+    cards = [
+        f"<div>{_image(figure, name)}<p><strong>{escape(name)}</strong>: {escape(sentence)}</p></div>"
+        for name, _, sentence, figure in opened
+        if sentence and figure is not None
+    ]
+    if cards:
+        report._parts.append(f'<div class="cards">{"".join(cards)}</div>')
+    for name, folder, sentence, lead in opened:
         report.section(name)
+        if sentence:
+            report.text(sentence)
         files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
         if (folder / "report.html").exists():
             report.link(folder / "report.html", "full report")
-        if (folder / "metrics.json").exists():
-            report.values(flat_keys(read_json(folder / "metrics.json")))
-        shown = [file for file in files if file.suffix.lower() == ".png"][:_FIGURES_PER_PART]
+        drawn = [file for file in files if file.suffix.lower() == ".png"]
+        shown = sorted(drawn, key=lambda file: file != lead)[:_FIGURES_PER_PART]
         for file in shown:
             report.figure(file, file.stem.replace("_", " "))
-        others = [file for file in files if file not in shown and file.name != "report.html"]
-        for file in others:
-            report.link(file)
+        if (folder / "metrics.json").exists():
+            report.values(flat_keys(read_json(folder / "metrics.json")), "Numbers")
+        vectors = {file.with_suffix(suffix) for file in drawn for suffix in (".svg", ".pdf")}
+        for file in files:
+            if file not in {*shown, *vectors} and file.name != "report.html":
+                report.link(file)
         if not files:
             report.text("No results in this folder.")
     return report.write(out)
+
+
+def _opening(folder: Path) -> tuple[str, Path | None]:
+    """The verdict of a folder's report and its first figure, as `Report.write` notes them; else the first PNG file."""
+    known: dict[str, str] = {}
+
+    class Head(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            own = dict(attrs)
+            if tag == "meta" and own.get("name"):
+                known[str(own["name"])] = own.get("content") or ""
+
+    page = folder / "report.html"
+    if page.is_file():
+        Head().feed(page.read_text(encoding="utf-8", errors="replace").partition("</head>")[0])
+    drawn = {file.name: file for file in sorted(folder.glob("*.png"))}
+    return known.get("description", ""), drawn.get(known.get("figure", ""), next(iter(drawn.values()), None))
+
+
+def _image(path: Path, alt: str) -> str:
+    data, kind = existing_file(path).read_bytes(), "png"
+    if not data.startswith(_PNG_MAGIC):
+        raise RadiosslError(f"{path}: not a PNG file")
+    if path.with_suffix(".svg").is_file():
+        data, kind = themed(path.with_suffix(".svg").read_text(encoding="utf-8")).encode(), "svg+xml"
+    source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return f'<img src="{source}" alt="{escape(alt or path.stem)}">'
+
+
+def _figure(content: str, caption: str, files: Sequence[Path], kind: str, report: Path) -> str:
+    """A figure with its caption and links to its files."""
+    links = " · ".join(_link(report, file, file.suffix[1:].upper()) for file in files)
+    below = f"{escape(caption)} {links}".strip()
+    below = f"<figcaption>{below}</figcaption>" if below else ""
+    return f'<figure class="{kind}">{content}{below}</figure>'
+
+
+def _details(summary: str, content: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def _link(report: Path, target: Path, label: str) -> str:
     if target.is_absolute() or len(target.parts) > 1:
         target = Path(os.path.relpath(target, report.parent))
     # Quoting also disarms a name such as "javascript:...".
-    return f'<p><a href="{escape(quote(target.as_posix()))}">{escape(label)}</a></p>'
+    return f'<a href="{escape(quote(target.as_posix()))}">{escape(label)}</a>'
 
 
 def _cell(value: Any, name: str) -> str:

@@ -7,7 +7,8 @@ import os
 import textwrap
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,19 +16,27 @@ from numpy.typing import ArrayLike, NDArray
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.report.figures import shorten
+from radiossl.store.cutout import Beam
 from radiossl.store.statistics import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from radiossl.store.store import CutoutStore
+
 Stretch = Literal["zscale", "asinh", "log", "minmax"]
 STRETCHES: tuple[Stretch, ...] = get_args(Stretch)
+#: Of all pictures unless another is asked for: structure in bright sources and faint emission are both seen.
+STRETCH: Stretch = "asinh"
 
 #: Blank pixels; inferno, the default colour map, holds no grey.
 BLANK_COLOUR = (140, 140, 140)
 COLOUR_MAP = "inferno"
 QUERY_COLOUR = "#0072B2"
+
+#: Pictures in a row of a sheet or gallery.
+COLUMNS = 6
 
 _DPI = 150
 _FONT_POINTS = 6.5
@@ -35,27 +44,78 @@ _LINE_INCHES = 1.3 * _FONT_POINTS / 72
 _CHARACTER_INCHES = 0.56 * _FONT_POINTS / 72
 _CAPTION_LINES = 3
 _GAP_INCHES = 0.08
+#: Degrees, minutes and seconds of arc.
+_UNITS = ((3600.0, "°"), (60.0, "′"), (1.0, "″"))
 
 
-class Picture(NamedTuple):
-    """An image and what to write under it."""
+@dataclass(frozen=True)
+class Picture:
+    """An image to show, with what is known of it.
+
+    Attributes
+    ----------
+    image
+        See `as_rgb`.
+    caption
+        What to write under it; the first line is what counts most, such as rank and similarity.
+    pixel_arcsec
+        Side of a pixel on the sky, for the scale bar; NaN if unknown.
+    beam
+        Restoring beam, if known.
+    framed
+        Whether it gets a frame, as a query does; a framed picture after others begins a new row.
+    """
 
     image: ArrayLike
     caption: str = ""
+    pixel_arcsec: float = math.nan
+    beam: Beam | None = None
+    framed: bool = False
+
+    @property
+    def scale_text(self) -> str:
+        """Pixel scale and beam in words; empty if unknown."""
+        known = [f"{self.pixel_arcsec:.3g}″ per pixel"] if math.isfinite(self.pixel_arcsec) else []
+        if self.beam is not None:
+            known.append(f"beam {self.beam.major_arcsec:.3g}″ × {self.beam.minor_arcsec:.3g}″")
+        return ", ".join(known)
+
+    def scale_bar(self, width_px: int) -> tuple[float, str] | None:
+        """Length in pixels of a bar of a round angle, at most a third of the width, and that angle; None if unknown."""
+        if not (math.isfinite(self.pixel_arcsec) and self.pixel_arcsec > 0):
+            return None
+        most = self.pixel_arcsec * width_px / 3
+        unit, sign = next(((unit, sign) for unit, sign in _UNITS if most >= unit), _UNITS[-1])
+        decade = 10.0 ** math.floor(math.log10(most / unit))
+        angle = next(step * decade for step in (5, 2, 1) if step * decade <= most / unit * (1 + 1e-9))
+        return angle * unit / self.pixel_arcsec, f"{angle:g}{sign}"
 
 
-class Neighbour(NamedTuple):
-    """An image found by a search, its score, and what to write under it (its position on the sky, say)."""
+def cutout_pictures(cutouts: CutoutStore, captions: Sequence[str], field_px: int | None = None) -> list[Picture]:
+    """Return the cutouts of a store as pictures, the central `field_px` alone if given, as the backbone saw them."""
+    return [
+        Picture(central_pixels(cutout.pixels, field_px), caption, cutout.pixel_scale_arcsec or math.nan, cutout.beam)
+        for cutout, caption in zip(cutouts, captions, strict=True)
+    ]
 
-    image: ArrayLike
-    score: float
-    caption: str = ""
+
+def central_pixels(pixels: NDArray[np.float32], side: int | None) -> NDArray[np.float32]:
+    """The central `side` x `side` pixels of an image, or all of it where it is smaller or `side` is None."""
+    if side is None:
+        return pixels
+    top, left = (max(0, (length - side) // 2) for length in pixels.shape)
+    return pixels[top : top + side, left : left + side]
+
+
+def begins_row(pictures: Sequence[Picture], number: int) -> bool:
+    """Whether a picture is the first framed one after others, which begins a new row."""
+    return pictures[number].framed and number > 0 and not pictures[number - 1].framed
 
 
 # Brightness -----------------------------------------------------------------------------------------------------------
 
 
-def stretch(pixels: ArrayLike, how: Stretch = "zscale") -> NDArray[np.float64]:
+def stretch(pixels: ArrayLike, how: Stretch = STRETCH) -> NDArray[np.float64]:
     """Map brightness to [0, 1] for display.
 
     Parameters
@@ -117,7 +177,7 @@ def _noise(finite: NDArray[np.float64]) -> float:
 
 
 def as_rgb(
-    image: ArrayLike, *, how: Stretch = "zscale", colour_map: str = COLOUR_MAP, strips: bool = False
+    image: ArrayLike, *, how: Stretch = STRETCH, colour_map: str = COLOUR_MAP, strips: bool = False
 ) -> NDArray[np.uint8]:
     """Colour an image for display.
 
@@ -166,117 +226,68 @@ def _coloured(unit: NDArray[np.float64], colour_map: str) -> NDArray[np.uint8]:
 
 
 def image_grid(
-    images: Sequence[ArrayLike],
+    images: Sequence[Picture | ArrayLike],
     captions: Sequence[str] | None = None,
     *,
     out: str | os.PathLike[str],
-    columns: int | None = None,
+    columns: int = COLUMNS,
     title: str | None = None,
-    how: Stretch = "zscale",
+    how: Stretch = STRETCH,
     colour_map: str = COLOUR_MAP,
     strips: bool = False,
     cell_inches: float = 1.4,
 ) -> None:
-    """Draw a contact sheet as PNG, first row of pixels at the bottom (FITS row order).
+    """Draw a contact sheet as PNG, first row of pixels at the bottom (FITS row order), with scale bars and beams.
 
     Parameters
     ----------
     images
-        See `as_rgb`; they may differ in size, each is fitted into its cell with square pixels.
+        Pictures, or images as in `as_rgb`; they may differ in size, each is fitted into its cell with square pixels.
     captions
-        One per image; long ones are wrapped, then shortened.
+        One per image, where these are no pictures; long ones are wrapped, then shortened.
     out
         PNG file to write.
     columns
-        Images in a row; by default the sheet is a little wider than high, at most 12 columns.
+        Images in a row.
     title
         Above the sheet.
     how, colour_map, strips
         See `as_rgb`.
     cell_inches
         Side of a cell, at 150 dots per inch.
+
+    Raises
+    ------
+    RadiosslError
+        If there is no image, or not a caption for each.
     """
     if len(images) == 0:
         raise RadiosslError(f"{out}: no image to draw")
     if captions is not None and len(captions) != len(images):
         raise RadiosslError(f"{out}: {len(captions)} captions for {len(images)} images")
-    if columns is None:
-        columns = min(12, math.ceil(math.sqrt(1.3 * len(images))))
-    columns = max(1, min(columns, len(images)))
-    width = cell_inches * (3 if strips else 1)
-    lines = [_caption_lines(caption, width) for caption in captions or [""] * len(images)]
-    tops, height = _row_tops([lines[start : start + columns] for start in range(0, len(lines), columns)], cell_inches)
-    sheet = _Sheet(columns * (width + _GAP_INCHES) + _GAP_INCHES, height, title)
-    for index, (image, caption) in enumerate(zip(images, lines, strict=True)):
-        row, column = divmod(index, columns)
-        rgb = as_rgb(image, how=how, colour_map=colour_map, strips=strips)
-        sheet.draw(rgb, _GAP_INCHES + column * (width + _GAP_INCHES), tops[row], width, cell_inches, caption)
-    sheet.save(out)
-
-
-def neighbour_gallery(
-    queries: Sequence[Picture | tuple[ArrayLike, str]],
-    neighbours: Sequence[Sequence[Neighbour | tuple[ArrayLike, float, str]]],
-    *,
-    out: str | os.PathLike[str],
-    title: str | None = None,
-    score_name: str = "similarity",
-    descending: bool = True,
-    how: Stretch = "zscale",
-    colour_map: str = COLOUR_MAP,
-    cell_inches: float = 1.4,
-) -> None:
-    """Draw queries and what was found for them, one row each: the framed query, then its neighbours, best first.
-
-    Parameters
-    ----------
-    queries
-        Images with captions.
-    neighbours
-        For every query its neighbours; they are put in order here.
-    out
-        PNG file to write.
-    title
-        Above the gallery.
-    score_name
-        What the scores are, written above the neighbours.
-    descending
-        The highest score is the best; set to false for distances. Scores that are NaN come last.
-    how, colour_map
-        See `as_rgb`.
-    cell_inches
-        Side of an image, at 150 dots per inch.
-    """
-    if len(queries) == 0:
-        raise RadiosslError(f"{out}: no query to draw")
-    if len(neighbours) != len(queries):
-        raise RadiosslError(f"{out}: {len(neighbours)} lists of neighbours for {len(queries)} queries")
-    ranked = [sorted(row, key=lambda found: _rank(found[1], descending)) for row in neighbours]
-    cells = [
-        [(image, _caption_lines(caption, cell_inches))]
-        + [(found, _caption_lines(f"{score:.3f}\n{text}", cell_inches)) for found, score, text in row]
-        for (image, caption), row in zip(queries, ranked, strict=True)
+    pictures = [
+        image if isinstance(image, Picture) else Picture(image, caption)
+        for image, caption in zip(images, captions or [""] * len(images), strict=True)
     ]
-    step = cell_inches + _GAP_INCHES
-    divide = 3 * _GAP_INCHES  # between a query and its neighbours
-    tops, height = _row_tops([[lines for _, lines in row] for row in cells], cell_inches, _LINE_INCHES + _GAP_INCHES)
-    columns = max(map(len, cells))
-    left_edges = [2 * _GAP_INCHES, *(2 * _GAP_INCHES + divide + step * column for column in range(1, columns))]
-    sheet = _Sheet(left_edges[-1] + step + _GAP_INCHES, height, title)
-    sheet.write("query", left_edges[0] + cell_inches / 2, _GAP_INCHES, weight="bold", color=QUERY_COLOUR)
-    if columns > 1:
-        order = f"by {score_name}, {'highest' if descending else 'lowest'} first"
-        sheet.write(order, left_edges[1], _GAP_INCHES, ha="left", color="0.35")
-    for top, row in zip(tops, cells, strict=True):
-        for left, (picture, lines) in zip(left_edges, row, strict=False):
-            rgb = as_rgb(picture, how=how, colour_map=colour_map)
-            sheet.draw(rgb, left, top, cell_inches, cell_inches, lines)
-        sheet.frame(left_edges[0], top, cell_inches, cell_inches)
+    rows: list[list[Picture]] = []
+    for number, picture in enumerate(pictures):
+        if not rows or len(rows[-1]) == columns or begins_row(pictures, number):
+            rows.append([])
+        rows[-1].append(picture)
+    width = cell_inches * (3 if strips else 1)
+    lines = [[_caption_lines(picture.caption, width) for picture in row] for row in rows]
+    heights = [cell_inches + 1.5 * _GAP_INCHES + _LINE_INCHES * max(map(len, row)) for row in lines]
+    tops = _GAP_INCHES + np.cumsum([0.0, *heights])
+    sheet = _Sheet(max(map(len, rows)) * (width + _GAP_INCHES) + _GAP_INCHES, float(tops[-1]), title)
+    for row, captioned, top in zip(rows, lines, tops.tolist(), strict=False):
+        for column, (picture, caption) in enumerate(zip(row, captioned, strict=True)):
+            rgb = as_rgb(picture.image, how=how, colour_map=colour_map, strips=strips)
+            left = _GAP_INCHES + column * (width + _GAP_INCHES)
+            sheet.draw(picture, rgb, left, top, width, cell_inches)
+            if caption:
+                below = (left + width / 2, top + cell_inches + 0.06)
+                sheet.write("\n".join(caption), *below, linespacing=1.15)
     sheet.save(out)
-
-
-def _rank(score: float, descending: bool) -> tuple[bool, float]:
-    return (True, 0.0) if math.isnan(score) else (False, -score if descending else score)
 
 
 def _caption_lines(caption: str, width_inches: float) -> list[str]:
@@ -286,13 +297,6 @@ def _caption_lines(caption: str, width_inches: float) -> list[str]:
     if len(lines) > _CAPTION_LINES:
         lines = [*lines[: _CAPTION_LINES - 1], lines[_CAPTION_LINES - 1][: width - 1] + "…"]
     return lines
-
-
-def _row_tops(rows: Sequence[Sequence[list[str]]], cell: float, header: float = 0.0) -> tuple[list[float], float]:
-    """Where each row of cells begins below `header`, given their caption lines, and the height of it all, in inches."""
-    heights = [cell + 1.5 * _GAP_INCHES + _LINE_INCHES * max(map(len, row)) for row in rows]
-    edges = header + _GAP_INCHES + np.cumsum([0.0, *heights])
-    return edges[:-1].tolist(), float(edges[-1])
 
 
 class _Sheet:
@@ -322,23 +326,36 @@ class _Sheet:
         self.axes.text(x, y, text, parse_math=False, **style)
 
     def draw(
-        self, rgb: NDArray[np.uint8], left: float, top: float, width: float, height: float, caption: list[str]
+        self, picture: Picture, rgb: NDArray[np.uint8], left: float, top: float, width: float, height: float
     ) -> None:
-        """Fit an image into a cell, pixels square, and write its caption below the cell."""
+        """Fit a coloured picture into a cell, pixels square, with its scale bar, beam and frame."""
+        from matplotlib.patches import Ellipse, Rectangle
+        from matplotlib.patheffects import withStroke
+
         scale = min(width / rgb.shape[1], height / rgb.shape[0])
         drawn_width, drawn_height = scale * rgb.shape[1], scale * rgb.shape[0]
         x, y = left + (width - drawn_width) / 2, top + (height - drawn_height) / 2
+        right, bottom = x + drawn_width, y + drawn_height
         # extent is (left, right, bottom, top): with origin "lower" the first row of pixels lies at the bottom.
-        self.axes.imshow(rgb, origin="lower", extent=(x, x + drawn_width, y + drawn_height, y), aspect="auto")
-        if caption:
-            self.write("\n".join(caption), left + width / 2, top + height + 0.06, linespacing=1.15)
-
-    def frame(self, left: float, top: float, width: float, height: float) -> None:
-        from matplotlib.patches import Rectangle
-
-        pad = 0.02
-        style: dict[str, Any] = {"fill": False, "edgecolor": QUERY_COLOUR, "linewidth": 2.0}
-        self.axes.add_patch(Rectangle((left - pad, top - pad), width + 2 * pad, height + 2 * pad, **style))
+        self.axes.imshow(rgb, origin="lower", extent=(x, right, bottom, y), aspect="auto")
+        style: dict[str, Any]
+        halo = [withStroke(linewidth=1.6, foreground="black")]
+        if (bar := picture.scale_bar(rgb.shape[1])) is not None:
+            end = right - 0.06
+            self.axes.plot([end - bar[0] * scale, end], [bottom - 0.06] * 2, color="white", lw=1, path_effects=halo)
+            style = {"ha": "right", "va": "bottom", "color": "white", "path_effects": halo}
+            self.write(bar[1], end, bottom - 0.08, **style)
+        if picture.beam is not None and picture.pixel_arcsec > 0:
+            inches = scale / picture.pixel_arcsec
+            major, minor = picture.beam.major_arcsec * inches, picture.beam.minor_arcsec * inches
+            centre = (x + 0.06 + major / 2, bottom - 0.06 - major / 2)
+            # y grows downwards, so that an angle from north through east, which is left, is negative.
+            style = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.5, "zorder": 3}
+            self.axes.add_patch(Ellipse(centre, minor, major, angle=-picture.beam.pa_deg, **style))
+        if picture.framed:
+            pad = 0.02
+            style = {"fill": False, "edgecolor": QUERY_COLOUR, "linewidth": 2.0}
+            self.axes.add_patch(Rectangle((left - pad, top - pad), width + 2 * pad, height + 2 * pad, **style))
 
     def save(self, out: str | os.PathLike[str]) -> None:
         self.axes.set_xlim(*self.extent[:2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,8 +20,8 @@ from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import shorten
 from radiossl.report.regions import write_regions
-from radiossl.report.results import central_pixels, write_table
-from radiossl.report.sheets import Neighbour, Picture, as_rgb, neighbour_gallery
+from radiossl.report.results import write_table
+from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
 from radiossl.report.sky_links import SkyReport
 from radiossl.similarity.search import Query
 from radiossl.store.store import CutoutStore
@@ -35,8 +35,6 @@ _SHOWN = 50
 #: Circle of a neighbour whose cutout has no size in arcsec.
 _CIRCLE_ARCSEC = 15.0
 _QUERY_NAME_LENGTH = 60
-#: Side in pixels of the picture of several examples.
-_MONTAGE_SIDE = 240
 
 
 @dataclass(frozen=True)
@@ -98,14 +96,18 @@ def write_search_results(
         },
     )
     report = SkyReport("Similarity search")
+    report.verdict(_verdict(searches, labels))
+    galleries = None
     if store is not None:
-        draw_neighbours(searches, store, out / "gallery.png", field_px, labels)
-        report.figure(out / "gallery.png", "The query in its frame, then its neighbours; cosine similarity above each.")
+        galleries = search_pictures(searches, store, field_px, labels)
+        image_grid([picture for gallery in galleries for picture in gallery], out=out / "gallery.png")
     shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation", *([labels] if labels else [])]
-    for found in searches:
+    for number, found in enumerate(searches):
         report.section(shorten(found.query.name, _QUERY_NAME_LENGTH))
         if found.query.note:
             report.text(f"The image was {found.query.note}.")
+        if galleries is not None:
+            report.gallery(galleries[number], "The query in its frame, then its neighbours by rank and similarity.")
         frame = found.neighbours.head(_SHOWN).copy()
         if "separation_arcsec" in frame:
             frame["separation"] = [readable_angle(angle) for angle in frame["separation_arcsec"]]
@@ -113,9 +115,23 @@ def write_search_results(
         if len(frame) < len(found.neighbours):
             report.text(f"The first {len(frame)} of {len(found.neighbours)}.")
         report.sky_table(frame[columns].to_dict("records"), sizes_arcsec(frame))
-    for table in tables:
-        report.link(table)
+    for file in [*([out / "gallery.png"] if galleries else []), *tables]:
+        report.link(file)
     return report.write(out / "report.html")
+
+
+def _verdict(searches: Sequence[Found], labels: str | None) -> str:
+    """What was found for one query, or how near the nearest neighbours of several are."""
+    nearest = [float(found.neighbours["similarity"].max()) for found in searches]
+    if len(searches) > 1:
+        span = f"{min(nearest):.3f} to {max(nearest):.3f}"
+        return f"The nearest neighbours of {len(searches)} queries have similarities of {span}."
+    frame = searches[0].neighbours
+    found = f"Nearest to {searches[0].query.name}: {frame['cutout_id'].iloc[0]}, similarity {nearest[0]:.3f}"
+    if labels is None:
+        return f"{found}."
+    counts = ", ".join(f"{count} {name}" for name, count in frame[labels].value_counts().items())
+    return f"{found}; its {len(frame)} neighbours: {counts}."
 
 
 def readable_angle(arcsec: float) -> str:
@@ -177,16 +193,12 @@ def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
     return np.where(np.isfinite(sizes) & (sizes > 0), sizes / 2, _CIRCLE_ARCSEC)
 
 
-def draw_neighbours(
-    searches: Sequence[Found],
-    store: CutoutStore | ImageFiles,
-    out: Path,
-    field_px: int | None = None,
-    labels: str | None = None,
-) -> None:
-    """Draw the gallery of searches as PNG; see `write_search_results`.
+def search_pictures(
+    searches: Sequence[Found], store: CutoutStore | ImageFiles, field_px: int | None = None, labels: str | None = None
+) -> list[list[Picture]]:
+    """Return the pictures of each search: its query in a frame, or all its examples, then the neighbours by rank.
 
-    A query made of several examples is shown as a square of them.
+    See `write_search_results` for the parameters.
     """
     shown = [found.neighbours.head(_SHOWN).to_dict("records") for found in searches]
     queries = [part for found in searches for part in (found.query.examples or (found.query,)) if part.image is None]
@@ -194,29 +206,25 @@ def draw_neighbours(
     wanted |= {_place_of(row) for rows in shown for row in rows}
     places = sorted(wanted)
     cutouts = store.select_ids(*(list(column) for column in zip(*places, strict=True)))
-    row_of = {place: row for row, place in enumerate(places)}
+    pictures = dict(zip(places, cutout_pictures(cutouts, [""] * len(places), field_px), strict=True))
 
-    def picture(place: _Place) -> NDArray[np.float32]:
-        return central_pixels(cutouts.pixels(row_of[place]), field_px)
-
-    def caption(row: dict[Hashable, Any]) -> str:
+    def neighbour(row: dict[Hashable, Any]) -> Picture:
         located = "ra_deg" in row and not pd.isna(row["ra_deg"])
         position = f"{row['ra_deg']:.4f} {row['dec_deg']:+.4f}" if located else row["cutout_id"]
         label = row[labels] if labels else None
-        return position if label is None or pd.isna(label) else f"{label}\n{position}"
+        lines = [f"#{row['rank']}: {row['similarity']:.3f}", "" if label is None or pd.isna(label) else str(label)]
+        return replace(pictures[_place_of(row)], caption="\n".join([*filter(None, lines), position]))
 
-    def own(query: Query) -> NDArray[np.float32]:
+    def own(query: Query) -> Picture:
         if query.image is not None:
-            return central_pixels(query.image, field_px)
-        return picture(_place(query.name, query.ra_deg, query.dec_deg))
+            return Picture(central_pixels(query.image, field_px), query.name, framed=True)
+        picture = pictures[_place(query.name, query.ra_deg, query.dec_deg)]
+        return replace(picture, caption=query.name, framed=True)
 
-    pictures, neighbours = [], []
-    for found, rows in zip(searches, shown, strict=True):
-        query = found.query
-        image = montage([own(example) for example in query.examples]) if query.examples else own(query)
-        pictures.append(Picture(image, query.name))
-        neighbours.append([Neighbour(picture(_place_of(row)), row["similarity"], caption(row)) for row in rows])
-    neighbour_gallery(pictures, neighbours, out=out)
+    return [
+        [*map(own, found.query.examples or (found.query,)), *map(neighbour, rows)]
+        for found, rows in zip(searches, shown, strict=True)
+    ]
 
 
 #: Id and position, which tell cutouts apart; -1 where a position is unknown.
@@ -230,19 +238,3 @@ def _place(cutout_id: str, ra_deg: float, dec_deg: float) -> _Place:
 def _place_of(row: dict[Hashable, Any]) -> _Place:
     ra, dec = (math.nan if pd.isna(row.get(name)) else float(row[name]) for name in ("ra_deg", "dec_deg"))
     return _place(row["cutout_id"], ra, dec)
-
-
-def montage(images: Sequence[NDArray[np.floating]]) -> NDArray[np.float64]:
-    """Return images side by side in a square, each stretched by itself, as channels (3, side, side) in [0, 1]."""
-    columns = math.ceil(math.sqrt(len(images)))
-    cell = _MONTAGE_SIDE // columns
-    square = np.ones((columns * cell, columns * cell, 3))
-    for number, image in enumerate(images):
-        rgb = as_rgb(image)
-        scale = max(rgb.shape[:2]) / (cell - 2)  # a white line between them
-        height, width = (max(1, int(length / scale)) for length in rgb.shape[:2])
-        rows, line = (((np.arange(length) + 0.5) * scale).astype(int) for length in (height, width))
-        # The first row of pixels is drawn at the bottom, so the first image goes to the top of the array's end.
-        bottom, left = (columns - 1 - number // columns) * cell, (number % columns) * cell
-        square[bottom : bottom + height, left : left + width] = rgb[np.ix_(rows, line)] / 255
-    return np.moveaxis(square, -1, 0)

@@ -5,7 +5,6 @@ import pytest
 from PIL import Image
 
 from radiossl import RadiosslError
-from radiossl.evaluation import figures as metric_figures
 from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.figures import (
     BandedCurve,
@@ -19,14 +18,15 @@ from radiossl.evaluation.figures import (
 from radiossl.evaluation.metric_by_column import metric_by_column
 from radiossl.evaluation.metrics import precision_recall_points, roc_points
 from radiossl.evaluation.predictions import Predictions
+from radiossl.report import figures
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """Figures in the moment of being saved."""
     kept = []
-    save = metric_figures.save_figure
-    monkeypatch.setattr(metric_figures, "save_figure", lambda figure, out: (kept.append(figure), save(figure, out)))
+    save = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, out: (kept.append(figure), save(figure, out)))
     return kept
 
 
@@ -44,7 +44,7 @@ def legend(axes):
 
 def test_roc_curves(tmp_path, drawn, predictions):
     curves = roc_points(predictions)
-    roc_curves(curves, out=tmp_path / "a.png", title="ROC")
+    roc_curves(curves, out=tmp_path / "a.png")
     axes = drawn[0].axes[0]
     area = curves["FRI"].area
     assert legend(axes) == [f"FR$II$ ({area:.3f})", f"FRI ({area:.3f})"]

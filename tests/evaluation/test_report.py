@@ -58,7 +58,7 @@ def test_numbers_tables_and_pictures_are_written(small_store, tmp_path):
     assert len(scores) == 2 * 2 * 4
     page = report.read_text()
     assert "A note." in page
-    assert page.count("data:image/png") == 8
+    assert page.count("<figure class=") == 8
     assert summary_lines(result)[1].startswith("backbone")
 
 
@@ -88,7 +88,9 @@ def test_comparison_says_which_is_better_and_how_surely(small_store, tmp_path):
     assert table.loc["same", "probability_better"] == 0.5
     assert pd.isna(table.loc["worse", "difference"])
     assert (table["shared_objects"] == 24).all()
-    assert "data:image/png" in report.read_text()
+    page = report.read_text()
+    assert "data:image/svg+xml" in page
+    assert "better is the best of 3, with an accuracy of 0.958 on 24 objects." in page
 
 
 def test_what_cannot_be_compared_is_named(small_store, tmp_path):

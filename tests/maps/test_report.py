@@ -80,9 +80,9 @@ def test_rare_classes_share_a_colour():
 def test_what_cannot_be_coloured_is_refused():
     with pytest.raises(RadiosslError, match="no column 'x'"):
         column_colours(table_of(flux=[1.0]), "x")
-    with pytest.raises(RadiosslError, match="--color flux: the column has no value"):
+    with pytest.raises(RadiosslError, match="--colour flux: the column has no value"):
         column_colours(table_of(flux=pa.array([None, None], pa.float64())), "flux")
-    with pytest.raises(RadiosslError, match=r"--color beam: a column of list<.*> cannot be coloured"):
+    with pytest.raises(RadiosslError, match=r"--colour beam: a column of list<.*> cannot be coloured"):
         column_colours(table_of(beam=[[1.0], [2.0]]), "beam")
 
 
@@ -197,18 +197,19 @@ def features(small_store, tmp_path):
     return tmp_path / "f.parquet"
 
 
+FIGURES = ("density", "map_flux", "map_kind", "thumbnails")
+
+
 def test_the_command_writes_a_result_folder(features, tmp_path, capsys):
     out = tmp_path / "map"
     app(
-        ["map", str(features), "--method", "pca", "--color", "kind", "--color", "flux", "--out", str(out)],
+        ["map", str(features), "--method", "pca", "--colour", "kind", "--colour", "flux", "--out", str(out)],
         standalone_mode=False,
     )
     assert "24 sources, trustworthiness" in capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} == {
-        ".checksums.json",
-        "density.png", "map.csv", "map.parquet", "map_flux.png", "map_kind.png", "metrics.json", "reducer.safetensors",
-        "report.html", "thumbnails.png",
-    }  # fmt: skip
+    figures = {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg", "pdf")}
+    others = {"map.csv", "map.parquet", "metrics.json", "reducer.safetensors"}
+    assert {path.name for path in out.iterdir()} == {".checksums.json", "report.html", *figures, *others}
     frame = pd.read_parquet(out / "map.parquet")
     assert frame.columns.tolist() == ["cutout_id", "ra_deg", "dec_deg", "x", "y", "fitted", "kind", "flux"]
     made = make_map(FeatureTable.read(features), "pca")
@@ -220,12 +221,7 @@ def test_the_command_writes_a_result_folder(features, tmp_path, capsys):
     assert abs(metrics["spearman_pc_1_flux"]) > 0.9
     page = (out / "report.html").read_text()
     assert "follows flux" in page
-    assert set(re.findall(r'href="([^"#]+)"', page)) == {
-        "map.parquet",
-        "map.csv",
-        "metrics.json",
-        "reducer.safetensors",
-    }
+    assert set(re.findall(r'href="([^"#]+)"', page)) == figures | others
 
 
 def test_later_sources_are_placed_on_the_map(features, tmp_path):
@@ -241,8 +237,8 @@ def test_later_sources_are_placed_on_the_map(features, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--color", "nothing"], "no column 'nothing' in the features"),
-        (["--color", "x"], "--color x: map.parquet has a column of its own"),
+        (["--colour", "nothing"], "no column 'nothing' in the features"),
+        (["--colour", "x"], "--colour x: map.parquet has a column of its own"),
         (["--onto", "there", "--method", "pca"], "--method: the map of --onto is made already"),
         (["--method", "pca", "--min-dist", "0.2"], "--min-dist: of UMAP only"),
         (["--onto", "there"], "no such file"),

@@ -108,7 +108,7 @@ def test_the_loop_from_first_proposals_to_a_ranking(capsys, files):
     assert metrics["rated"] == 7
     assert metrics["crossvalidated_auc"] == pytest.approx(1.0)
     page = (files / "rank" / "report.html").read_text()
-    assert page.count("<img") == 3
+    assert page.count("<figure class=") == 3
     assert "ranked.csv" in page
 
 

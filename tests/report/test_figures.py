@@ -1,13 +1,14 @@
 """The shared figures: everything that is there is drawn, and nothing else."""
 
+import re
+
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
 from radiossl import RadiosslError
 from radiossl.report import figures
-from radiossl.report.figures import BLUE, GREY, confusion_matrix, score_bars, training_curves
+from radiossl.report.figures import BLUE, GREY, ON_DARK, ON_PALE, confusion_matrix, score_bars, themed
 
 
 @pytest.fixture
@@ -17,51 +18,6 @@ def drawn(monkeypatch):
     save = figures.save_figure
     monkeypatch.setattr(figures, "save_figure", lambda figure, out: (kept.append(figure), save(figure, out)))
     return kept
-
-
-def metrics(rows=50, **columns):
-    return pd.DataFrame({"step": range(rows), "epoch": 0, "loss": np.linspace(5, 1, rows), **columns})
-
-
-def titles(figure):
-    return [axes.get_title(loc="left") for axes in figure.axes]
-
-
-def test_training_curves_draws_the_columns_that_are_there(tmp_path, drawn):
-    training_curves(metrics(lr=0.1, images_per_s=900.0, feature_std=0.04), out=tmp_path / "a.png")
-    assert titles(drawn[0]) == ["loss", "learning rate", "feature spread (0 = collapsed)"]
-    training_curves(metrics(lr=np.nan), out=tmp_path / "b.png")
-    assert titles(drawn[1]) == ["loss"]
-    assert Image.open(tmp_path / "a.png").format == "PNG"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.png", "b.png"]
-
-
-def test_sparse_accuracy_is_drawn_where_it_was_measured(tmp_path, drawn):
-    accuracy = np.full(50, np.nan)
-    accuracy[[10, 30]] = 0.6, 0.7
-    training_curves(metrics(knn_accuracy=accuracy), out=tmp_path / "a.png")
-    line = drawn[0].axes[1].lines[0]
-    np.testing.assert_array_equal(line.get_xydata(), [[10, 0.6], [30, 0.7]])
-
-
-def test_long_noisy_curve_has_a_running_median(tmp_path, drawn):
-    loss = np.ones(1000)
-    loss[500] = 1e6  # one outlier must not show in it
-    training_curves(metrics(1000).assign(loss=loss), out=tmp_path / "a.png")
-    pale, median = drawn[0].axes[0].lines
-    assert pale.get_ydata().max() == 1e6
-    assert median.get_ydata().max() == 1
-
-
-def test_epochs_stand_in_for_steps(tmp_path, drawn):
-    training_curves(pd.DataFrame({"epoch": [3, 4], "loss": [2.0, 1.0]}), out=tmp_path / "a.png")
-    assert drawn[0].axes[0].get_xlabel() == "epoch"
-    np.testing.assert_array_equal(drawn[0].axes[0].lines[0].get_xdata(), [3, 4])
-
-
-def test_nothing_to_draw_is_refused(tmp_path):
-    with pytest.raises(RadiosslError, match="no training curve to draw; expected columns among loss, lr"):
-        training_curves(pd.DataFrame({"step": [1], "loss": [np.nan]}), out=tmp_path / "a.png")
 
 
 def test_confusion_matrix_shows_counts_and_row_fractions(tmp_path, drawn):
@@ -76,7 +32,7 @@ def test_confusion_matrix_shows_counts_and_row_fractions(tmp_path, drawn):
 
 def test_numbers_in_dark_cells_are_white(tmp_path, drawn):
     confusion_matrix([[9, 1], [1, 9]], ["a", "b"], out=tmp_path / "a.png")
-    assert [text.get_color() for text in drawn[0].axes[0].texts] == ["white", "black", "black", "white"]
+    assert [text.get_color() for text in drawn[0].axes[0].texts] == [ON_DARK, ON_PALE, ON_PALE, ON_DARK]
 
 
 def test_many_classes_have_a_colour_bar_instead_of_numbers(tmp_path, drawn):
@@ -100,7 +56,7 @@ def test_confusion_matrix_of_the_wrong_shape_is_refused(tmp_path, matrix, names)
 
 def test_score_bars(tmp_path, drawn):
     rows = [("majority", 0.52, None), ("random init", 0.7, 0.03), ("trained", 0.9, 0.01), ("failed", np.nan, np.nan)]
-    score_bars(rows, out=tmp_path / "a.png", xlabel="accuracy", title="kNN", highlight=["trained"])
+    score_bars(rows, out=tmp_path / "a.png", xlabel="accuracy", highlight=["trained"])
     axes = drawn[0].axes[0]
     assert [bar.get_width() for bar in axes.patches] == [0.52, 0.7, 0.9, 0]
     assert [text.get_text() for text in axes.texts] == ["0.520", "0.700 ± 0.030", "0.900 ± 0.010", "none"]
@@ -129,3 +85,25 @@ def test_failed_drawing_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         score_bars([("a", 1.0, None)], out=tmp_path / "a.png", xlabel="x")
     assert {file.name: file.read_text() for file in tmp_path.iterdir()} == {"a.png": "old"}
+
+
+def test_greys_of_an_embedded_figure_follow_the_theme_and_colours_do_not(tmp_path):
+    score_bars([("a", 1.0, 0.1), ("b", 0.5, 0.1)], out=tmp_path / "a.png", xlabel="accuracy", highlight=["a"])
+    assert {file.name for file in tmp_path.iterdir()} == {"a.png", "a.svg", "a.pdf"}
+    plain = (tmp_path / "a.svg").read_text()
+    assert {"#000000", GREY.lower(), BLUE.lower()} <= set(re.findall(r"#[0-9a-f]{6}\b", plain))
+    shown = themed(plain)
+    style, _, drawing = shown.partition("</style>")
+    assert "prefers-color-scheme:dark" in style
+    assert "--g000000:#000000;" in style
+    assert "--g000000:#e4e4e4;" in style
+    assert "var(--g8c8c8c)" in drawing
+    assert BLUE.lower() in drawing
+    assert not re.search(r"#([0-9a-f]{2})\1\1\b", drawing)
+
+
+def test_the_same_figure_gives_the_same_files(tmp_path):
+    for name in ("a", "b"):
+        score_bars([("a", 1.0, 0.1)], out=tmp_path / f"{name}.png", xlabel="accuracy")
+    for kind in ("png", "svg", "pdf"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()

@@ -11,13 +11,13 @@ from radiossl.report.sheets import (
     BLANK_COLOUR,
     QUERY_COLOUR,
     STRETCHES,
-    Neighbour,
     Picture,
     as_rgb,
+    cutout_pictures,
     image_grid,
-    neighbour_gallery,
     stretch,
 )
+from radiossl.store.cutout import Beam
 
 BRIGHT, DARK = (252, 254, 164), (0, 0, 3)  # the ends of inferno
 
@@ -207,44 +207,72 @@ def test_drawing_leaves_no_pyplot_state(tmp_path):
     assert not _pylab_helpers.Gcf.figs
 
 
-# Gallery --------------------------------------------------------------------------------------------------------------
+# Queries, scales and beams --------------------------------------------------------------------------------------------
 
 
-def drawn_texts(monkeypatch, *arguments, **options):
-    """What a gallery writes, from left to right and top to bottom."""
+def sheet_of(monkeypatch, pictures, **options):
+    """The sheet that a grid draws, unsaved."""
     sheets = []
     monkeypatch.setattr(images_module._Sheet, "save", lambda self, out: sheets.append(self))
-    neighbour_gallery(*arguments, out="unused.png", **options)
-    texts = sorted(sheets[0].axes.texts, key=lambda text: (round(text.get_position()[1], 3), text.get_position()[0]))
-    return [text.get_text() for text in texts]
-
-
-def test_neighbours_are_in_the_order_of_their_scores(monkeypatch):
-    found = [Neighbour(sky(), 0.2, "b"), Neighbour(sky(), np.nan, "d"), Neighbour(sky(), 0.9, "a"), (sky(), -0.1, "c")]
-    texts = drawn_texts(monkeypatch, [Picture(sky(), "Q")], [found])
-    assert texts == ["query", "by similarity, highest first", "Q", "0.900\na", "0.200\nb", "-0.100\nc", "nan\nd"]
-
-
-def test_distances_ascend(monkeypatch):
-    found = [(sky(), 2.0, "b"), (sky(), 1.0, "a")]
-    texts = drawn_texts(monkeypatch, [(sky(), "Q")], [found], descending=False, score_name="distance")
-    assert texts == ["query", "by distance, lowest first", "Q", "1.000\na", "2.000\nb"]
+    image_grid(pictures, out="unused.png", **options)
+    return sheets[0]
 
 
 def test_only_the_query_is_framed(tmp_path):
     frame = tuple(int(QUERY_COLOUR[start : start + 2], 16) for start in (1, 3, 5))
-    queries = [(np.zeros((4, 4)), "one"), (np.zeros((9, 4)), "two")]
-    neighbours = [[(np.zeros((5, 5)), 1.0, "n")] * 3, []]
-    neighbour_gallery(queries, neighbours, out=tmp_path / "a.png", title="found")
+    query, found = Picture(np.zeros((4, 4)), "one", framed=True), Picture(np.zeros((5, 5)), "n")
+    image_grid([query, *[found] * 3, query], out=tmp_path / "a.png", title="found")
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).astype(int)
     columns = np.nonzero((np.abs(pixels - frame) < 10).all(axis=-1))[1]
     assert columns.size > 1000
     assert columns.max() < 0.35 * pixels.shape[1]
 
 
+def test_a_query_begins_a_row_and_all_examples_of_one_stand_beside_each_other(monkeypatch):
+    query, found = Picture(sky(), framed=True), Picture(sky())
+    sheet = sheet_of(monkeypatch, [query, query, found, query, found], columns=4)
+    tops = [round(image.get_extent()[3], 3) for image in sheet.axes.images]
+    assert tops[0] == tops[1] == tops[2] < tops[3] == tops[4]
+
+
+def test_the_default_stretch_is_asinh(monkeypatch):
+    sheet = sheet_of(monkeypatch, [Picture(sky())])
+    np.testing.assert_array_equal(sheet.axes.images[0].get_array(), as_rgb(sky(), how="asinh"))
+    np.testing.assert_array_equal(stretch(sky()), stretch(sky(), "asinh"))
+
+
 @pytest.mark.parametrize(
-    ("queries", "message"), [([], "no query"), ([(np.zeros((2, 2)), "q")], "0 lists of neighbours")]
+    ("pixel_arcsec", "width", "length", "text"),
+    [
+        (1.0, 100, 20, "20″"),
+        (2.0, 150, 30, "1′"),
+        (0.5, 1000, 240, "2′"),
+        (0.01, 50, 10, "0.1″"),
+        (60.0, 300, 60, "1°"),
+    ],
 )
-def test_gallery_refusals(tmp_path, queries, message):
-    with pytest.raises(RadiosslError, match=message):
-        neighbour_gallery(queries, [], out=tmp_path / "a.png")
+def test_scale_bars_are_round_angles_of_at_most_a_third(pixel_arcsec, width, length, text):
+    assert Picture(sky(), pixel_arcsec=pixel_arcsec).scale_bar(width) == (pytest.approx(length), text)
+
+
+def test_without_a_pixel_scale_there_is_no_bar():
+    assert Picture(sky()).scale_bar(100) is None
+    assert Picture(sky(), beam=Beam(6.0, 5.0)).scale_text == "beam 6″ × 5″"
+    assert Picture(sky()).scale_text == ""
+
+
+def test_pictures_know_what_the_store_knows(store_of):
+    (picture,) = cutout_pictures(store_of([sky(shape=(20, 30))]), ["c"], field_px=10)
+    assert picture.image.shape == (10, 10)
+    assert (picture.caption, picture.pixel_arcsec) == ("c", 1.8)
+
+
+def test_the_beam_is_drawn_at_its_size_and_angle(monkeypatch):
+    pixels = np.zeros((100, 100))
+    sheet = sheet_of(monkeypatch, [Picture(pixels, pixel_arcsec=1.0, beam=Beam(20.0, 10.0, 30.0))], cell_inches=2.0)
+    (ellipse,) = [patch for patch in sheet.axes.patches if hasattr(patch, "angle")]
+    assert (ellipse.height, ellipse.width) == (pytest.approx(0.4), pytest.approx(0.2))
+    assert ellipse.angle == -30  # y grows downwards: the upper end is to the left, which is east
+    (line,) = sheet.axes.lines
+    assert np.ptp(line.get_xdata()) == pytest.approx(20 / 100 * 2.0)
+    assert "20″" in [text.get_text() for text in sheet.axes.texts]

@@ -11,8 +11,7 @@ from regions import Regions
 import radiossl
 from radiossl import RadiosslError
 from radiossl.cli.main import main
-from radiossl.report.sheets import as_rgb
-from radiossl.similarity.report import Found, montage, neighbour_table, write_search_results
+from radiossl.similarity.report import Found, neighbour_table, search_pictures, write_search_results
 from radiossl.similarity.search import SimilarityIndex, query_of
 from radiossl.weights.backbone import save_backbone
 
@@ -106,16 +105,18 @@ def test_a_store_without_the_cutouts_is_refused(searches, store_of, sky, tmp_pat
         write_search_results(searches, store_of([sky(0)]), tmp_path / "out")
 
 
-def test_a_montage_shows_each_example_in_its_own_stretch():
-    faint, bright = np.zeros((10, 10)), np.zeros((20, 20))
-    faint[5, 5], bright[4, 4] = 1.0, 1e6
-    square = montage([faint, bright, faint])
-    assert square.shape == (3, 240, 240)
-    top_left, bottom_right = square[:, 120:, :120], square[:, :120, 120:]
-    brightest = as_rgb(faint, how="zscale")[5, 5] / 255
-    assert (np.abs(top_left - brightest[:, None, None]).sum(axis=0) < 1e-9).any()
-    assert (bottom_right == 1).all()  # nothing there
-    assert (np.abs(square[:, 120:, 120:] - brightest[:, None, None]).sum(axis=0) < 1e-9).any()
+def test_pictures_are_the_query_or_all_its_examples_in_frames_then_the_neighbours_by_rank(searches, small_store):
+    single, mean = search_pictures(searches, small_store, None, "kind")
+    assert [picture.framed for picture in single] == [True, *[False] * 4]
+    assert [picture.framed for picture in mean] == [True, True, *[False] * 4]
+    assert [picture.caption for picture in mean[:2]] == ["c01", "c02"]
+    row = searches[0].neighbours.iloc[0]
+    lines = single[1].caption.splitlines()
+    assert lines == [f"#1: {row.similarity:.3f}", row.kind, f"{row.ra_deg:.4f} {row.dec_deg:+.4f}"]
+    ids = small_store.column("cutout_id").tolist()
+    np.testing.assert_array_equal(single[1].image, small_store.pixels(ids.index(row.cutout_id)))
+    similarities = [float(picture.caption.splitlines()[0].partition(": ")[2]) for picture in single[1:]]
+    assert similarities == sorted(similarities, reverse=True)
 
 
 # The command ----------------------------------------------------------------------------------------------------------

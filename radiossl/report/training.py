@@ -1,0 +1,178 @@
+"""The report of a pretraining run: its curves, and neighbours by random and by trained weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.methods.registry import build_method
+from radiossl.pretraining.recipe import Recipe, read_recipe
+from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, STYLE, new_figure, plain_axes, save_figure
+from radiossl.report.html import Report
+from radiossl.report.sheets import Picture, cutout_pictures
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.weights.backbone import Backbone, load_backbone
+
+#: Columns of metrics.csv that are drawn, with what is at the axis and the colour.
+_CURVES = {
+    "loss": ("loss", BLUE),
+    "lr": ("learning rate", GREY),
+    "feature_std": ("feature spread (0 = collapsed)", GREEN),
+    "knn_accuracy": ("kNN accuracy", ORANGE),
+}
+#: Curves of more points are drawn pale, with their running median.
+_SMOOTHED_ABOVE = 60
+#: Cutouts among which neighbours are sought, queries, and neighbours of each.
+_AMONG, _QUERIES, _NEIGHBOURS = 400, 3, 5
+
+
+def write_run_report(
+    run: str | os.PathLike[str], data: Sequence[str | os.PathLike[str]] = (), title: str = "Pretraining"
+) -> Path:
+    """Write `report.html` and the training curves into a run folder, finished or not; return the report's path.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+    data
+        The stores trained on, to draw neighbours from; none for no such pictures.
+    title
+        Of the page, before the name of the run.
+    """
+    run = Path(run)
+    report = Report(f"{title}: {run.name}")
+    stages = sorted(run.glob("stage[0-9]*")) or [run]
+    for stage in stages:
+        metrics = pd.read_csv(stage / "metrics.csv") if (stage / "metrics.csv").is_file() else pd.DataFrame()
+        (recipe,) = read_recipe(stage / "recipe.yaml")
+        report.section(f"{recipe.name} ({recipe.method})")
+        if len(metrics):
+            chance = _chance_loss(recipe)
+            last = metrics.iloc[-1]
+            report.verdict(
+                f"{last['epoch']:g} epochs of {recipe.method}: the loss fell from {metrics['loss'].iloc[0]:.3g} to"
+                f" {metrics['loss'].iloc[-10:].median():.3g}, where features that know nothing have {chance:.3g}; the"
+                f" spread of the features is {last['feature_std']:.2f} (0 collapsed, 1 random directions)."
+            )
+            warmup = np.interp(recipe.schedule.warmup_epochs, [0, *metrics["epoch"]], [0, *metrics["step"]])
+            training_curves(metrics, out=stage / "training.png", chance=chance, warmup=float(warmup))
+            report.figure(
+                stage / "training.png",
+                "What was recorded, and its running median; grey: the warm-up of the learning rate; dotted: the loss of"
+                " features that know nothing.",
+            )
+            report.values({"steps": int(last["step"]), "training images per second": float(last["images_per_s"])})
+            report.link(stage / "metrics.csv")
+        report.link(stage / "recipe.yaml")
+    if (run / "backbone").is_dir():
+        if data:
+            pictures = _neighbours(load_backbone(run / "backbone"), open_store(*data), recipe.seed)
+            report.section("Neighbours before and after").gallery(
+                pictures,
+                f"Some cutouts in a frame, and their {_NEIGHBOURS} nearest neighbours of at most {_AMONG} cutouts, by"
+                " random weights and by those of the training; cosine similarity.",
+                sheet=run / "neighbours.png",
+            )
+        report.section("Backbone").link(run / "backbone" / "README.md", "model card")
+    return report.write(run / "report.html")
+
+
+def _chance_loss(recipe: Recipe) -> float:
+    network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
+    method = build_method(network, recipe.backbone.feature_dim(network), recipe)
+    return method.chance_loss(recipe.batch_size // recipe.accumulate)
+
+
+def _neighbours(trained: Backbone, store: CutoutStore, seed: int) -> list[Picture]:
+    """Rows of a query and its neighbours, each by random weights, then by those of the training."""
+    rows = np.random.default_rng(seed).permutation(len(store))[:_AMONG]
+    chosen = store.select(np.sort(rows))
+    pictures = cutout_pictures(chosen, [""] * len(chosen), trained.config.preprocessing.field_px)
+    untrained = Backbone.random(trained.config.architecture, trained.config.preprocessing, seed)
+    similarities = {}
+    for name, backbone in (("before", untrained), ("after", trained)):
+        vectors = backbone.features(chosen)
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        similarities[name] = vectors @ vectors.T
+    brightest = np.argsort(-chosen.statistics[:, 1], kind="stable")
+    found = []
+    for query in brightest[:: max(1, len(brightest) // _QUERIES)][:_QUERIES]:
+        for name, similarity in similarities.items():
+            found.append(replace(pictures[query], caption=f"{name} training", framed=True))
+            others = np.argsort(-similarity[query], kind="stable")
+            for rank, other in enumerate(others[others != query][:_NEIGHBOURS], start=1):
+                found.append(replace(pictures[other], caption=f"#{rank}: {similarity[query, other]:.3f}"))
+    return found
+
+
+def training_curves(
+    metrics: pd.DataFrame, *, out: str | os.PathLike[str], chance: float | None = None, warmup: float = 0.0
+) -> None:
+    """Draw what a training run recorded, one panel each for loss, learning rate, feature spread and kNN accuracy.
+
+    Parameters
+    ----------
+    metrics
+        The run's metrics.csv: column ``step`` or ``epoch``, and any of ``loss``, ``lr``, ``feature_std`` and
+        ``knn_accuracy``. Columns that are absent or empty have no panel; empty cells are passed over.
+    out
+        PNG file to write.
+    chance
+        Loss of features that know nothing.
+    warmup
+        Step until which the learning rate rose.
+
+    Raises
+    ------
+    RadiosslError
+        If there is nothing to draw.
+    """
+    curves = [name for name in _CURVES if name in metrics and metrics[name].notna().any()]
+    if not curves:
+        raise RadiosslError(f"{out}: no training curve to draw; expected columns among {', '.join(_CURVES)}")
+    against = next((name for name in ("step", "epoch") if name in metrics), None)
+    positions = metrics[against] if against else metrics.index.to_series()
+    columns = min(2, len(curves))
+    rows = -(-len(curves) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(3.6 * columns, 2.3 * rows)
+        for number, name in enumerate(curves):
+            label, colour = _CURVES[name]
+            axes = plain_axes(figure.add_subplot(rows, columns, number + 1))
+            _curve(axes, positions, metrics[name], colour)
+            axes.set_title(label)
+            axes.set_xlabel(against or "row")
+            if warmup > 0:
+                axes.axvspan(0, warmup, color="0.9", linewidth=0, zorder=0)
+            if name == "loss" and chance is not None:
+                axes.axhline(chance, color=GREY, linestyle=":", linewidth=1)
+                place: dict[str, Any] = {
+                    "xycoords": axes.get_yaxis_transform(),
+                    "textcoords": "offset points",
+                    "ha": "right",
+                }
+                axes.annotate("chance", (1, chance), (0, 2), fontsize=FONT - 2, color="0.4", **place)
+            if name in ("lr", "feature_std"):
+                axes.set_ylim(bottom=0)
+        save_figure(figure, out)
+
+
+def _curve(axes: Axes, positions: pd.Series, values: pd.Series, colour: str) -> None:
+    """Draw a curve; a long noisy one pale, with its running median on top."""
+    known = values.notna()
+    x, y = positions[known], values[known]
+    marker = "o" if len(y) <= 30 else None
+    if len(y) > _SMOOTHED_ABOVE:
+        axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.6)
+        y = y.rolling(max(5, len(y) // 50), center=True, min_periods=1).median()
+    axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=3)
