@@ -120,9 +120,9 @@ def _features(folder: Path) -> Path:
 
 
 def _index(folder: Path, name: str) -> Path:
-    from radiossl.features.index_building import index_features
+    from radiossl.features.index_building import build_index
 
-    index_features([_features(folder)], folder / "index")
+    build_index([_features(folder)], folder / "index")
     return folder / "index" / name
 
 

@@ -52,9 +52,9 @@ def embed(folder: Path, count: int, box: int) -> None:
 
 def index(folder: Path, count: int, box: int) -> None:
     """Index the features by the way made for many, whatever their number."""
-    from radiossl.features.index_building import index_features
+    from radiossl.features.index_building import build_index
 
-    index_features([folder / f"features{count}.parquet"], folder / f"index{count}", kind="ivf-sq8")
+    build_index([folder / f"features{count}.parquet"], folder / f"index{count}", kind="ivf-sq8")
 
 
 STEPS: dict[str, Callable[[Path, int, int], None]] = {"cutting": cut, "embedding": embed, "indexing": index}

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from measuring import peak_gb
 from radiossl.features import vector_index
-from radiossl.features.index_building import index_features
+from radiossl.features.index_building import build_index
 from radiossl.features.neighbours import unit
 from radiossl.features.stored_index import open_index
 
@@ -79,7 +79,7 @@ def build(table: Path, folder: Path, threads: int) -> tuple[float, float]:
 
     faiss.omp_set_num_threads(threads)
     start = time.perf_counter()
-    index_features([table], folder, kind="ivf-sq8")
+    build_index([table], folder, kind="ivf-sq8")
     return time.perf_counter() - start, 1e3 * peak_gb()
 
 

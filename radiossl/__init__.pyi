@@ -17,6 +17,7 @@ from .evaluation.trials import labelled_set as labelled_set
 from .explorer.start import explore as explore
 from .features.embedding import embed as embed
 from .features.exporting import export_table as export_table
+from .features.index_building import build_index as build_index
 from .features.parts import write_features as write_features
 from .features.table import FeatureTable as FeatureTable
 from .features.vector_index import VectorIndex as VectorIndex
@@ -32,6 +33,7 @@ from .pretraining.run import pretrain as pretrain
 from .ratings.journal import add_ratings as add_ratings
 from .ratings.ranking import rank as rank
 from .ratings.rounds import propose as propose
+from .similarity.run import search as search
 from .similarity.search import SimilarityIndex as SimilarityIndex
 from .store.cutout import Cutout as Cutout
 from .store.derive import concat_stores as concat_stores

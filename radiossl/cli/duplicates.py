@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.pixels import Store, pixel_store
+from radiossl.cli.pixels import Store, feature_pixels
 
 
 def duplicates(
@@ -34,7 +34,7 @@ def duplicates(
 
     radius_arcsec = parse_arcsec(radius)
     table = FeatureTable.read(features)
-    pixels = None if ignore_pixels else pixel_store(table.metadata, store)
+    pixels = None if ignore_pixels else feature_pixels(features, store)
     found = find_duplicates(table, pixels, radius_arcsec, similarity, neighbours, positions=not ignore_positions)
     report = write_duplicates(found, table, pixels, out)
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from radiossl.cli.options import BoxSize, Mosaics, Seed
-from radiossl.cli.pixels import Store, feature_pixels, pixel_store, table_of
+from radiossl.cli.pixels import Store, feature_pixels, table_of
 
 
 def explore(
@@ -51,14 +51,19 @@ def explore(
 
     Ctrl-C ends it.
     """
+    from radiossl.datasets.image_sources import open_images
     from radiossl.explorer.any_table import ARROW, is_feature_table
     from radiossl.explorer.start import explore as explore_table
 
     if table.suffix not in ARROW and not mosaics:
         table = table_of(table, weights)
+    if is_feature_table(table):
+        pixels = feature_pixels(table, store)
+    else:
+        pixels = open_images(store) if store else None
     explore_table(
         table,
-        feature_pixels(table, store) if is_feature_table(table) else pixel_store({}, store),
+        pixels,
         vectors=vectors,
         ids=ids,
         mosaics=mosaics or (),

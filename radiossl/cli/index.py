@@ -19,9 +19,9 @@ def index(
     seed: Seed = 0,
 ) -> None:
     """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
-    from radiossl.features.index_building import index_features
+    from radiossl.features.index_building import build_index
     from radiossl.features.stored_index import StoredKind
 
-    done = index_features(features, out, cast("StoredKind | None", kind), seed)
+    done = build_index(features, out, cast("StoredKind | None", kind), seed)
     skipped = f", {done.skipped} skipped that it has already" if done.skipped else ""
     typer.echo(f"{out}: {done.added} cutouts added{skipped}; {done.total} in an index of kind {done.kind}")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from radiossl.cli.options import Seed
-from radiossl.cli.pixels import Store, pixel_store
+from radiossl.cli.pixels import Store, feature_pixels
 from radiossl.io.errors import RadiosslError
 
 
@@ -40,7 +40,7 @@ def feature_map(
     file = FeatureFile(features)
     table = map_columns(file, colour or [])
     colour_scales(table, colour or [])  # a column that cannot be drawn is found before the long part
-    pixels = pixel_store(file.metadata, store)
+    pixels = feature_pixels(features, store)
     made = make_map(
         file,
         method or "umap",

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,26 +17,15 @@ Store = Annotated[
 ]
 
 
-def pixel_store(metadata: Mapping[str, Any], given: list[Path] | None) -> CutoutStore | None:
-    """Open the images that are given, else the stores that the features were made from; None if these are gone."""
-    from radiossl.datasets.image_sources import open_images
-
-    folders = given or [Path(path) for path in metadata.get("stores", []) if Path(path).is_dir()]
-    return open_images(folders) if folders else None
-
-
 def feature_pixels(features: Path, given: list[Path] | None) -> CutoutStore | None:
-    """Open the images of a feature table: stores as `pixel_store` does, or the files that it names."""
-    from radiossl.datasets.image_files import ImageFiles
+    """Open the images that are given, else those that a feature table was made of; None if these are gone."""
     from radiossl.datasets.image_sources import open_images
     from radiossl.features.feature_file import FeatureFile
+    from radiossl.features.sources import feature_images
 
     table = FeatureFile(features)
-    store = pixel_store(table.metadata, given)
-    if store is None and "file" in table.schema.names:
-        files = ImageFiles.from_features(table.columns(["cutout_id", "file"]))
-        store = None if files is None else open_images(files)
-    return store
+    images = feature_images(table.metadata, table.columns(["cutout_id", "file"]), given)
+    return None if images is None else open_images(images)
 
 
 def is_table(features: Path) -> bool:

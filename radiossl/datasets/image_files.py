@@ -95,17 +95,6 @@ class ImageFiles:
     options: FolderOptions = field(default_factory=FolderOptions)
     remarks: tuple[str, ...] = ()
 
-    @classmethod
-    def from_features(cls, columns: pa.Table) -> ImageFiles | None:
-        """Return the files that a feature table was made of; None if it was not, or some of them are gone."""
-        if "file" not in columns.column_names:
-            return None
-        ids, paths = columns.column("cutout_id").to_pylist(), columns.column("file").to_pylist()
-        if not all(isinstance(path, str) and Path(path).is_file() for path in paths):
-            return None
-        files = tuple(map(Path, paths))
-        return cls(files, tuple(file.name for file in files), tuple(ids), tuple({} for _ in files))
-
     def __len__(self) -> int:
         return len(self.paths)
 

@@ -51,7 +51,7 @@ _VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
 
 @dataclass(frozen=True)
 class Indexed:
-    """What `index_features` did.
+    """What `build_index` did.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Indexed:
     total: int
 
 
-def index_features(
+def build_index(
     tables: Sequence[str | os.PathLike[str]],
     folder: str | os.PathLike[str],
     kind: StoredKind | None = None,
@@ -99,12 +99,10 @@ def index_features(
         another process is adding to it.
     """
     with only_writer(folder):
-        return _index_features(tables, Path(folder), kind, seed)
+        return _build_index(tables, Path(folder), kind, seed)
 
 
-def _index_features(
-    tables: Sequence[str | os.PathLike[str]], folder: Path, kind: StoredKind | None, seed: int
-) -> Indexed:
+def _build_index(tables: Sequence[str | os.PathLike[str]], folder: Path, kind: StoredKind | None, seed: int) -> Indexed:
     if kind is not None and kind not in STORED_KINDS:
         raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(STORED_KINDS)}")
     sources = [FeatureFile(path) for path in tables]

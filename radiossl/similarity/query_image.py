@@ -1,20 +1,45 @@
-"""The image that is searched for: any file, brought to the pixel scale of the survey that is searched."""
+"""The image that is searched for, framed as the cutouts are that are searched: their pixel scale, and their field."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_files import list_images
 from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
+from radiossl.survey.extents import find_source
+
+#: ``auto``, ``none``, or the side in pixels of the box around the source.
+Crop = Literal["auto", "none"] | int
 
 #: Pixel scales that differ by less are taken for the same: headers round them.
 SAME_SCALE = 0.02
 _LEAST_PIXELS, _MOST_PIXELS = 8, 8192
+#: Pictures are cropped by themselves if they are this much larger than the field of the cutouts, or, where these are
+#: boxes as large as their sources ask for, than the box of theirs: extents are measured within a factor of 1.5.
+_LARGER_THAN_FIELD, _LARGER_THAN_BOX = 1.25, 2.0
+#: Side of a box in extents of its source, and the least in pixels, as in `radiossl.cut_sources`.
+_BOX_FACTOR, _LEAST_BOX = 1.5, 32
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How cutouts show their sources.
+
+    Attributes
+    ----------
+    pixel_scale_arcsec
+        Median; NaN where unknown.
+    field_px
+        Side of all of them; None if they are boxes of several sizes, or nothing is known.
+    """
+
+    pixel_scale_arcsec: float = math.nan
+    field_px: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,52 +48,92 @@ class QueryImage:
 
     Attributes
     ----------
+    name
+        Its id.
     pixels
         Shape (height, width), NaN where blank.
     ra_deg, dec_deg
-        Its centre (ICRS); NaN where unknown.
+        Its centre before it was cropped (ICRS); NaN where unknown.
+    pixel_scale_arcsec
+        Side of a pixel; NaN where unknown.
     note
-        Whether it was resampled.
+        What was done to it; empty if nothing.
     """
 
+    name: str
     pixels: NDArray[np.float32]
     ra_deg: float
     dec_deg: float
-    note: str
+    pixel_scale_arcsec: float
+    note: str = ""
 
 
-def read_query_image(path: str | Path, pixel_scale_arcsec: float) -> QueryImage:
-    """Read an image file, resampled to a pixel scale where its own is known and another.
+def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryImage:
+    """Bring an image to the pixel scale of cutouts where its own is known and another, and crop it to its source.
 
     Parameters
     ----------
-    path
-        FITS, NPY or picture file. Only FITS files with celestial coordinates have a scale and a position.
-    pixel_scale_arcsec
-        The scale wanted; NaN where it is unknown.
+    image
+        The image.
+    framing
+        That of the cutouts.
+    crop
+        ``auto``: to the field of the cutouts, or where these are boxes to 1.5 times the extent of the source, if the
+        image is much larger than that. A number: to that many pixels around the source. ``none``: not at all.
 
     Raises
     ------
     RadiosslError
-        If the file cannot be read, is blank, or would be of no useful size at that scale.
+        If the image is blank, or would be of no useful size at that scale.
+
+    See Also
+    --------
+    radiossl.survey.extents.find_source : what the source of a picture is.
     """
-    image = list_images(path).cutout(0)
-    pixels = image.pixels
-    if not np.isfinite(pixels).any():
-        raise RadiosslError(f"{path}: every pixel is blank")
-    scale, ra, dec = image.pixel_scale_arcsec, image.ra_deg, image.dec_deg
-    factor = scale / pixel_scale_arcsec
+    if not np.isfinite(image.pixels).any():
+        raise RadiosslError(f"{image.cutout_id}: every pixel is blank")
+    query = _rescaled(image, framing.pixel_scale_arcsec)
+    return query if crop == "none" else _cropped(query, image, framing, crop)
+
+
+def _rescaled(image: Cutout, wanted: float) -> QueryImage:
+    scale, pixels = image.pixel_scale_arcsec, image.pixels
+    query = QueryImage(image.cutout_id, pixels, image.ra_deg, image.dec_deg, scale)
+    factor = scale / wanted
     if not math.isfinite(factor) or abs(factor - 1) < SAME_SCALE:
-        return QueryImage(pixels, ra, dec, "")
+        return query
     height, width = pixels.shape
     shape = round(height * factor), round(width * factor)
     if min(shape) < _LEAST_PIXELS or max(shape) > _MOST_PIXELS:
         raise RadiosslError(
-            f"{path}: {width} x {height} pixels of {scale:.3g} arcsec are {shape[1]} x {shape[0]} of the"
-            f" {pixel_scale_arcsec:.3g} arcsec of the cutouts; give an image that has {_LEAST_PIXELS} to {_MOST_PIXELS}"
+            f"{image.cutout_id}: {width} x {height} pixels of {scale:.3g} arcsec are {shape[1]} x {shape[0]} of the"
+            f" {wanted:.3g} arcsec of the cutouts; give an image that has {_LEAST_PIXELS} to {_MOST_PIXELS}"
         )
-    note = f"resampled from {scale:.3g} to {pixel_scale_arcsec:.3g} arcsec per pixel, the scale of the cutouts"
-    return QueryImage(resampled(pixels, shape), ra, dec, note)
+    note = f"resampled from {scale:.3g} to {wanted:.3g} arcsec per pixel, the scale of the cutouts"
+    return replace(query, pixels=resampled(pixels, shape), pixel_scale_arcsec=wanted, note=note)
+
+
+def _cropped(query: QueryImage, image: Cutout, framing: Framing, crop: str | int) -> QueryImage:
+    height, width = query.pixels.shape
+    source = find_source(query.pixels, query.pixel_scale_arcsec, image.beam.major_arcsec if image.beam else 0.0)
+    if isinstance(crop, int):
+        side, limit = crop, 1.0
+    elif framing.field_px is not None:
+        side, limit = framing.field_px, _LARGER_THAN_FIELD
+    else:
+        extent = 0.0 if source is None else source.extent
+        side, limit = max(_LEAST_BOX, math.ceil(_BOX_FACTOR * extent)), _LARGER_THAN_BOX
+    if (source is None and crop == "auto") or max(height, width) <= limit * side:
+        return query
+    x, y = ((width - 1) / 2, (height - 1) / 2) if source is None else (source.x, source.y)
+    x0, y0 = (
+        int(np.clip(math.floor(place - (side - 1) / 2 + 0.5), 0, max(0, length - side)))  # moved into the image
+        for place, length in ((x, width), (y, height))
+    )
+    pixels = np.ascontiguousarray(query.pixels[y0 : y0 + side, x0 : x0 + side])
+    around = "centre" if source is None else "source"
+    note = f"cropped to {pixels.shape[1]} x {pixels.shape[0]} of {width} x {height} pixels around its {around}"
+    return replace(query, pixels=pixels, note=", ".join(filter(None, [query.note, note])))
 
 
 def resampled(pixels: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from radiossl.report.regions import write_regions
 from radiossl.report.results import write_table
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
 from radiossl.report.sky_links import SkyReport
-from radiossl.similarity.search import Query
+from radiossl.similarity.queries import Query
 from radiossl.store.store import CutoutStore
 
 TableFormat = Literal["csv", "fits", "votable"]
@@ -51,7 +51,7 @@ def write_search_results(
     store: CutoutStore | ImageFiles | None,
     out: str | os.PathLike[str],
     field_px: int | None = None,
-    labels: str | None = None,
+    caption: str | None = None,
     table_format: TableFormat = "csv",
 ) -> Path:
     """Write neighbours.csv, neighbours.reg, a gallery and report.html; return the report's path.
@@ -66,7 +66,7 @@ def write_search_results(
         Folder.
     field_px
         Side of the central field that is shown, as the backbone saw it.
-    labels
+    caption
         Column to write under the pictures besides the position.
     table_format
         ``fits`` or ``votable``: also write neighbours.fits or neighbours.vot, for TOPCAT.
@@ -86,7 +86,7 @@ def write_search_results(
         write_astropy_table(everything, tables[1], table_format)
     if {"ra_deg", "dec_deg"} <= set(everything.columns):
         tables.append(out / "neighbours.reg")
-        _write_neighbour_regions(everything, tables[-1], labels)
+        _write_neighbour_regions(everything, tables[-1], caption)
     write_json(
         out / "metrics.json",
         {
@@ -96,12 +96,12 @@ def write_search_results(
         },
     )
     report = SkyReport("Similarity search")
-    report.verdict(_verdict(searches, labels))
+    report.verdict(_verdict(searches, caption))
     galleries = None
     if store is not None:
-        galleries = search_pictures(searches, store, field_px, labels)
+        galleries = search_pictures(searches, store, field_px, caption)
         image_grid([picture for gallery in galleries for picture in gallery], out=out / "gallery.png")
-    shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation", *([labels] if labels else [])]
+    shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation", *([caption] if caption else [])]
     for number, found in enumerate(searches):
         report.section(shorten(found.query.name, _QUERY_NAME_LENGTH))
         if found.query.note:
@@ -120,7 +120,7 @@ def write_search_results(
     return report.write(out / "report.html")
 
 
-def _verdict(searches: Sequence[Found], labels: str | None) -> str:
+def _verdict(searches: Sequence[Found], caption: str | None) -> str:
     """What was found for one query, or how near the nearest neighbours of several are."""
     nearest = [float(found.neighbours["similarity"].max()) for found in searches]
     if len(searches) > 1:
@@ -128,9 +128,9 @@ def _verdict(searches: Sequence[Found], labels: str | None) -> str:
         return f"The nearest neighbours of {len(searches)} queries have similarities of {span}."
     frame = searches[0].neighbours
     found = f"Nearest to {searches[0].query.name}: {frame['cutout_id'].iloc[0]}, similarity {nearest[0]:.3f}"
-    if labels is None:
+    if caption is None:
         return f"{found}."
-    counts = ", ".join(f"{count} {name}" for name, count in frame[labels].value_counts().items())
+    counts = ", ".join(f"{count} {name}" for name, count in frame[caption].value_counts().items())
     return f"{found}; its {len(frame)} neighbours: {counts}."
 
 
@@ -179,9 +179,9 @@ def sizes_arcsec(frame: pd.DataFrame) -> list[float]:
     return (sides * frame["pixel_scale_arcsec"].astype(float)).tolist()
 
 
-def _write_neighbour_regions(frame: pd.DataFrame, path: Path, labels: str | None) -> None:
+def _write_neighbour_regions(frame: pd.DataFrame, path: Path, caption: str | None) -> None:
     names = [
-        f"{row['rank']} {row['cutout_id']}" + (f" {row[labels]}" if labels and not pd.isna(row[labels]) else "")
+        f"{row['rank']} {row['cutout_id']}" + (f" {row[caption]}" if caption and not pd.isna(row[caption]) else "")
         for row in frame.to_dict("records")
     ]
     write_regions(frame["ra_deg"], frame["dec_deg"], names, path, circle_radii(frame))
@@ -194,7 +194,7 @@ def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
 
 
 def search_pictures(
-    searches: Sequence[Found], store: CutoutStore | ImageFiles, field_px: int | None = None, labels: str | None = None
+    searches: Sequence[Found], store: CutoutStore | ImageFiles, field_px: int | None = None, caption: str | None = None
 ) -> list[list[Picture]]:
     """Return the pictures of each search: its query in a frame, or all its examples, then the neighbours by rank.
 
@@ -211,13 +211,14 @@ def search_pictures(
     def neighbour(row: dict[Hashable, Any]) -> Picture:
         located = "ra_deg" in row and not pd.isna(row["ra_deg"])
         position = f"{row['ra_deg']:.4f} {row['dec_deg']:+.4f}" if located else row["cutout_id"]
-        label = row[labels] if labels else None
+        label = row[caption] if caption else None
         lines = [f"#{row['rank']}: {row['similarity']:.3f}", "" if label is None or pd.isna(label) else str(label)]
         return replace(pictures[_place_of(row)], caption="\n".join([*filter(None, lines), position]))
 
     def own(query: Query) -> Picture:
         if query.image is not None:
-            return Picture(central_pixels(query.image, field_px), query.name, framed=True)
+            scale = query.pixel_scale_arcsec
+            return Picture(central_pixels(query.image, field_px), query.name, scale, framed=True)
         picture = pictures[_place(query.name, query.ra_deg, query.dec_deg)]
         return replace(picture, caption=query.name, framed=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,89 +15,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.features.neighbours import unit
+from radiossl.datasets.image_sources import find_images
 from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
-from radiossl.similarity.query_image import read_query_image
+from radiossl.similarity.queries import Query
+from radiossl.similarity.query_image import Crop, Framing, frame_query
+from radiossl.sky.names import resolve_name
+from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
     from radiossl.weights.backbone import Backbone
 
 #: A position must be this close to a cutout's centre to name it.
 MATCH_ARCSEC = 60.0
-#: How much what is not wanted counts beside what is, in `query_of`.
-AWAY_WEIGHT = 0.5
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """What is searched for.
-
-    Attributes
-    ----------
-    name
-        Its id or file name.
-    vector
-        Its features, shape (feature_dim,).
-    row
-        Its row in the index, if it is one of the cutouts.
-    image
-        Its pixels, if it came from a file.
-    ra_deg, dec_deg
-        Where it is (ICRS); NaN where unknown.
-    note
-        What was done to its image, for the report.
-    examples, away_from
-        The queries that it was made of, if it was.
-    """
-
-    name: str
-    vector: NDArray[np.float32]
-    row: int | None = None
-    image: NDArray[np.float32] | None = None
-    ra_deg: float = math.nan
-    dec_deg: float = math.nan
-    note: str = ""
-    examples: tuple[Query, ...] = ()
-    away_from: tuple[Query, ...] = ()
-
-    @property
-    def rows(self) -> list[int]:
-        """The rows of the index that it stands for, which a search leaves out."""
-        own = [] if self.row is None else [self.row]
-        return own + [row for part in (*self.examples, *self.away_from) for row in part.rows]
-
-
-def query_of(examples: Sequence[Query], away_from: Sequence[Query] = ()) -> Query:
-    """Make one query of several: more like these, less like those.
-
-    The mean of the examples' unit vectors, less `AWAY_WEIGHT` times the mean of those of `away_from`: Rocchio's
-    relevance feedback (Manning, Raghavan & Schütze 2008, Introduction to Information Retrieval, section 9.1.1) on
-    cosines. The similarities of what is found are cosines with this vector: with `away_from` they are lower than to any
-    one example, and only their order means something.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no example, or nothing is left of the examples because they equal what is not wanted.
-    """
-    if not examples:
-        raise RadiosslError("a query of several needs at least one example")
-    vector = unit(np.stack([query.vector for query in examples])).mean(axis=0)
-    name = "mean of " + ", ".join(query.name for query in examples) if len(examples) > 1 else examples[0].name
-    if away_from:
-        vector = vector - AWAY_WEIGHT * unit(np.stack([query.vector for query in away_from])).mean(axis=0)
-        name += ", unlike " + ", ".join(query.name for query in away_from)
-    if np.linalg.norm(vector) < 1e-6:
-        raise RadiosslError(f"{name}: the examples cancel out; give others")
-    alone = examples[0] if len(examples) == 1 else None
-    where = (alone.ra_deg, alone.dec_deg) if alone is not None else (math.nan, math.nan)
-    return Query(
-        name, vector.astype(np.float32), None, None, *where, examples=tuple(examples), away_from=tuple(away_from)
-    )
+#: Cutouts whose sides differ by no more than this factor show fields of one size.
+SAME_SIDE = 1.05
 
 
 class SimilarityIndex:
@@ -165,9 +101,13 @@ class SimilarityIndex:
         return self._query_of_row(row)
 
     def query_by_text(self, text: str) -> Query:
-        """Return the query for a cutout's id, or for a position as `parse_position` reads it."""
-        position = parse_position(text) if self._row_of(text) is None else None
-        return self.query_by_position(*position) if position else self.query_by_id(text)
+        """Return the query for a cutout's id, for a position as `parse_position` reads it, or for an object's name.
+
+        Names such as ``M87`` are looked up by `radiossl.sky.names.resolve_name`, which needs a network.
+        """
+        if self._row_of(text) is not None:
+            return self.query_by_id(text)
+        return self.query_by_position(*place_of(text))
 
     def _row_of(self, cutout_id: str) -> int | None:
         ids = self.columns.column("cutout_id")
@@ -183,20 +123,36 @@ class SimilarityIndex:
         asked = f"--query {ra_deg:.5f} {dec_deg:.5f}"
         return self._query_of_row(nearest_row(self._separations(ra_deg, dec_deg), asked))
 
-    def query_by_file(self, path: str | Path, backbone: Backbone) -> Query:
-        """Return the query for a FITS, NPY or picture file of any size; the backbone must be that of the features.
+    def query_by_file(self, path: str | Path, backbone: Backbone, crop: Crop = "auto") -> Query:
+        """Return the query for an image file; see `queries_by_images`."""
+        return self.queries_by_images(path, backbone, crop)[0]
 
-        A FITS image whose header gives another pixel scale than the cutouts have (the median of their column
-        ``pixel_scale_arcsec``) is resampled to theirs; the query's `note` says so. Everything else is taken as it is.
+    def queries_by_images(self, images: Images, backbone: Backbone, crop: Crop = "auto") -> list[Query]:
+        """Return a query for each of some images of any size; the backbone must be that of the features.
+
+        An image whose pixel scale is known and another than that of the cutouts is resampled to theirs, and one that
+        shows a larger field than they do is cropped to its source; the query's `note` says so.
+
+        Parameters
+        ----------
+        images
+            As `radiossl.open_images` takes them.
+        backbone
+            That of the features.
+        crop
+            See `radiossl.similarity.query_image.frame_query`.
         """
         from radiossl.features.embedding import adapted_to_table
 
         backbone = adapted_to_table(backbone, self.metadata)
-        image = read_query_image(path, self._pixel_scale_arcsec())
-        vector = backbone.features(image.pixels)[0].cpu().numpy()
-        return Query(
-            Path(path).name, vector, image=image.pixels, ra_deg=image.ra_deg, dec_deg=image.dec_deg, note=image.note
-        )
+        found = find_images(images)
+        queries = []
+        for cutout in iter(found) if isinstance(found, CutoutStore) else found.cutouts():
+            image = frame_query(cutout, self.framing, crop)
+            vector = backbone.features(image.pixels)[0].cpu().numpy()
+            place = image.ra_deg, image.dec_deg
+            queries.append(Query(image.name, vector, None, image.pixels, *place, image.note, image.pixel_scale_arcsec))
+        return queries
 
     def _query_of_row(self, row: int) -> Query:
         vector = self.vectors.vectors([row])[0] if self._features is None else self._features[row]
@@ -204,17 +160,25 @@ class SimilarityIndex:
         ra, dec = (math.nan if known.get(name) is None else float(known[name]) for name in ("ra_deg", "dec_deg"))
         return Query(str(known["cutout_id"]), vector, row, None, ra, dec)
 
-    def _pixel_scale_arcsec(self) -> float:
-        if "pixel_scale_arcsec" not in self.columns.column_names:
-            return math.nan
-        scales = self.column("pixel_scale_arcsec").astype(float)
-        return float(np.nanmedian(scales)) if np.isfinite(scales).any() else math.nan
+    @cached_property
+    def framing(self) -> Framing:
+        """How the cutouts show their sources, by their pixel scales and sizes and the field that the backbone saw."""
+        scale = self._known("pixel_scale_arcsec")
+        sides = np.fmax(self._known("height"), self._known("width"))
+        seen = self.metadata.get("preprocessing", {}).get("field_px")
+        smallest, largest = np.nanpercentile(sides, [5, 95]) if np.isfinite(sides).any() else (0.0, math.inf)
+        field = round(float(largest)) if largest <= SAME_SIDE * smallest else None
+        return Framing(
+            float(np.nanmedian(scale)) if np.isfinite(scale).any() else math.nan,
+            min(filter(None, [field, seen]), default=None),
+        )
+
+    def _known(self, name: str) -> NDArray[np.float64]:
+        known = name in self.columns.column_names
+        return self.column(name).astype(float) if known else np.full(len(self), np.nan)
 
     def _separations(self, ra_deg: float, dec_deg: float) -> NDArray[np.float64]:
-        names = self.columns.column_names
-        if "ra_deg" not in names or "dec_deg" not in names:
-            return np.full(len(self), np.nan)
-        return separations_arcsec(ra_deg, dec_deg, self.column("ra_deg"), self.column("dec_deg"))
+        return separations_arcsec(ra_deg, dec_deg, self._known("ra_deg"), self._known("dec_deg"))
 
     # Filters ----------------------------------------------------------------------------------------------------------
 
@@ -338,6 +302,21 @@ def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
             f"{asked}: the nearest cutout is {separations[nearest]:.0f} arcsec away, more than {MATCH_ARCSEC:.0f}"
         )
     return nearest
+
+
+def place_of(text: str) -> tuple[float, float]:
+    """Return the ICRS position in degrees that a text is, or that of the object that it names.
+
+    Raises
+    ------
+    RadiosslError
+        If it is neither.
+    """
+    position = parse_position(text)
+    try:
+        return position or resolve_name(text)
+    except RadiosslError as error:
+        raise RadiosslError(f"--query {text}: no such file, cutout id or position, and {error}") from None
 
 
 def parse_position(text: str) -> tuple[float, float] | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ _LOBE_ANGLE_DEG, _LOBE_DISTANCE, _LOBE_FLUX = 140.0, 3.0, 8.0
 _FAINTEST_PEAK = 0.01
 #: No source is said to be smaller than this many beams.
 _LEAST_BEAMS = 0.5
+#: In a picture: scale in arcsec where it is unknown, how far from the centre its source may be as a fraction of the
+#: side, and the noise of a picture without any as a fraction of its range.
+_PICTURE_SCALE, _CENTRAL, _NO_NOISE = 1.8, 0.25, 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,66 @@ def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[n
         if islands and islands[0].nearest <= _NEAREST:
             extents[source] = _extent(_belonging(islands, chance), beams[source])
     return extents
+
+
+@dataclass(frozen=True)
+class SourceBox:
+    """The source that a picture shows, in pixels: the middle of its outermost peaks, and its largest extent."""
+
+    x: float
+    y: float
+    extent: float
+
+
+def find_source(
+    pixels: NDArray[np.float32], pixel_scale_arcsec: float = math.nan, beam_arcsec: float = 0.0
+) -> SourceBox | None:
+    """Find the source that a picture was taken of: the brightest island near its centre, with what belongs to it.
+
+    Lobes on opposite sides of the centre belong together, as in `measure_extents`.
+
+    Parameters
+    ----------
+    pixels
+        Shape (height, width), NaN where blank. A picture without noise, such as one that was clipped, will do.
+    pixel_scale_arcsec
+        Side of a pixel; 1.8 arcsec, as in FIRST, where it is unknown.
+    beam_arcsec
+        Of the restoring beam, which is taken off the width of a single peak; 0 where it is unknown.
+
+    Returns
+    -------
+    SourceBox or None
+        None if there is no island.
+
+    Examples
+    --------
+    >>> y, x = np.indices((200, 200))
+    >>> two = np.exp(-((x - 90) ** 2 + (y - 110) ** 2) / 8) + np.exp(-((x - 120) ** 2 + (y - 110) ** 2) / 8)
+    >>> box = find_source(two.astype(np.float32))
+    >>> box.x, box.y, round(box.extent)
+    (105.0, 110.0, 30)
+    """
+    scale = pixel_scale_arcsec if math.isfinite(pixel_scale_arcsec) else _PICTURE_SCALE
+    if not PixelStatistics.of(pixels).rms > 0:  # far below what anybody sees, but noise to measure islands by
+        faint = np.nanmax(pixels) - np.nanmin(pixels) if np.isfinite(pixels).any() else 0.0
+        pixels = pixels + np.random.default_rng(0).normal(0, _NO_NOISE * faint, pixels.shape).astype(np.float32)
+    pixel = np.array([scale, scale])
+    middle = (np.array(pixels.shape[::-1]) - 1) / 2
+    islands = sorted(_islands(pixels, middle, pixel), key=lambda island: island.nearest)
+    if not islands:
+        return None
+    near = [island for island in islands if island.nearest <= _CENTRAL * min(pixels.shape) * scale]
+    main = max(near or islands[:1], key=lambda island: island.flux)
+    own = [main, *(other for other in near if other is not main and _are_lobes(main, other))]
+    around = sorted(_islands(pixels, middle + np.array(main.centre) / scale, pixel), key=lambda island: island.nearest)
+    chance = _Chance(np.sort([island.peak for island in islands if island not in near]), pixels.size * scale**2 / 3600)
+    beyond = [island.peaks + np.array([*main.centre, 0.0]) for island in _belonging(around, chance)]
+    peaks = np.concatenate([*(island.peaks for island in own), *beyond])
+    peaks = peaks[peaks[:, 2] >= _FAINTEST_PEAK * main.peak, :2]
+    x, y = middle + (peaks.min(axis=0) + peaks.max(axis=0)) / 2 / scale
+    together = [main, *own[1:], *(replace(main, peaks=part) for part in beyond)]
+    return SourceBox(float(x), float(y), _extent(together, beam_arcsec) / scale)
 
 
 @dataclass(frozen=True, eq=False)

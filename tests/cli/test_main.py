@@ -315,7 +315,8 @@ def test_embedding_refuses_what_it_cannot_use(capsys, world, tmp_path):
     assert not out.exists()
 
 
-def test_searching_refuses_what_it_cannot_use(capsys, world, tmp_path):
+def test_searching_refuses_what_it_cannot_use(capsys, world, tmp_path, monkeypatch):
+    monkeypatch.setenv("RADIOSSL_OFFLINE", "1")
     features, out = world / "features.parquet", tmp_path / "found"
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "fake.png").write_text("hello")
@@ -328,7 +329,7 @@ def test_searching_refuses_what_it_cannot_use(capsys, world, tmp_path):
         assert message in fails(capsys, "search", features, "--query", query, "--out", out)
         assert not out.exists()
     assert "no column 'colour'" in fails(
-        capsys, "search", features, "--query", "nobody", "--label", "colour", "--out", out
+        capsys, "search", features, "--query", "nobody", "--caption", "colour", "--out", out
     )
     assert "not a readable Parquet file" in fails(
         capsys, "search", tmp_path / "notes.txt", "--query", "x", "--out", out

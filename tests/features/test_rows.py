@@ -13,7 +13,7 @@ from radiossl import RadiosslError
 from radiossl.duplicates.search import find_duplicates
 from radiossl.features import feature_file
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.index_building import index_features
+from radiossl.features.index_building import build_index
 from radiossl.features.table import FeatureTable
 from radiossl.similarity.search import SimilarityIndex
 
@@ -63,7 +63,7 @@ def test_tables_of_other_programs(way, features, tmp_path, monkeypatch):
     assert table.column("cutout_id").tolist() == [str(row) for row in range(COUNT)]
     index = SimilarityIndex(table)
     assert index.search(index.query_by_id("7"), 3)["cutout_id"].map(type).unique().tolist() == [str]
-    assert index_features([tmp_path / "f.parquet"], tmp_path / "index").total == COUNT
+    assert build_index([tmp_path / "f.parquet"], tmp_path / "index").total == COUNT
 
 
 def test_decimals_and_categories_are_values(features, tmp_path):
@@ -128,7 +128,7 @@ def test_commands_go_on_with_the_other_rows(gaps, tmp_path):
     assert len(found) == 36
     assert np.isfinite(found["similarity"]).all()
     assert len(find_duplicates(table).pairs) >= 0
-    assert index_features([gaps], tmp_path / "index").total == 36
+    assert build_index([gaps], tmp_path / "index").total == 36
     table.write(tmp_path / "clean.parquet")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -9,7 +9,7 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.features import feature_file, index_building, vector_index
-from radiossl.features.index_building import index_features
+from radiossl.features.index_building import build_index
 from radiossl.features.neighbours import unit
 from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import CHECKED_KEY, METADATA_KEY, FeatureTable
@@ -50,7 +50,7 @@ def vectors():
 @pytest.fixture(scope="module")
 def ivf(tmp_path_factory, vectors):
     folder = tmp_path_factory.mktemp("ivf")
-    index_features([written(folder / "f.parquet", vectors)], folder / "index", "ivf-sq8")
+    build_index([written(folder / "f.parquet", vectors)], folder / "index", "ivf-sq8")
     return open_index(folder / "index")
 
 
@@ -64,7 +64,7 @@ def exact(request, tmp_path_factory, vectors):
         if request.param == "blocks":
             patch.setattr(index_building, "BLOCK_BYTES", 700 * 4 * DIMENSION)
             patch.setattr(feature_file, "BATCH_ROWS", 300)
-        index_features([table], folder / "index")
+        build_index([table], folder / "index")
     assert len(list((folder / "index").glob("*.faiss"))) == (4 if request.param == "blocks" else 1)
     return open_index(folder / "index").vectors
 
@@ -134,7 +134,7 @@ def test_vectors_of_an_inverted_file_come_back_rounded(ivf, vectors):
 def test_the_inverted_file_is_a_third_of_the_exact_one_at_most(tmp_path):
     vectors = np.random.default_rng(0).normal(size=(4000, 256)).astype(np.float32)
     table = written(tmp_path / "f.parquet", vectors)
-    index_features([table], tmp_path / "i", "ivf-sq8")
+    build_index([table], tmp_path / "i", "ivf-sq8")
     size = sum(file.stat().st_size for file in (tmp_path / "i").glob("*.faiss"))
     assert size < vectors.nbytes / 3
 
@@ -145,10 +145,10 @@ def test_the_inverted_file_is_a_third_of_the_exact_one_at_most(tmp_path):
 def test_adding_tables_gives_what_building_from_all_gives(tmp_path, vectors):
     first = written(tmp_path / "a.parquet", vectors[:1000])
     second = written(tmp_path / "b.parquet", vectors[1000:], 1000, {"stores": ["t"]}, extra=["x"] * 2000)
-    assert index_features([first], tmp_path / "steps").total == 1000
-    done = index_features([second], tmp_path / "steps")
+    assert build_index([first], tmp_path / "steps").total == 1000
+    done = build_index([second], tmp_path / "steps")
     assert (done.kind, done.added, done.skipped, done.total) == ("flat", 2000, 0, 3000)
-    index_features([first, second], tmp_path / "whole")
+    build_index([first, second], tmp_path / "whole")
     steps, whole = open_index(tmp_path / "steps"), open_index(tmp_path / "whole")
     assert steps.metadata["stores"] == ["s", "t"]
     queries = clustered(5, seed=1)
@@ -160,8 +160,8 @@ def test_adding_tables_gives_what_building_from_all_gives(tmp_path, vectors):
 
 
 def test_adding_to_an_inverted_file_finds_the_new_ones(tmp_path, vectors):
-    index_features([written(tmp_path / "a.parquet", vectors[:2000])], tmp_path / "i", "ivf-sq8")
-    index_features([written(tmp_path / "b.parquet", vectors[2000:], 2000)], tmp_path / "i")
+    build_index([written(tmp_path / "a.parquet", vectors[:2000])], tmp_path / "i", "ivf-sq8")
+    build_index([written(tmp_path / "b.parquet", vectors[2000:], 2000)], tmp_path / "i")
     stored = open_index(tmp_path / "i")
     similarities, rows = stored.vectors.search(vectors[[100, 2500]], 1)
     assert rows[:, 0].tolist() == [100, 2500]
@@ -171,10 +171,10 @@ def test_adding_to_an_inverted_file_finds_the_new_ones(tmp_path, vectors):
 
 def test_ids_that_are_there_are_skipped_and_counted(tmp_path, vectors):
     table = written(tmp_path / "a.parquet", vectors[:50])
-    index_features([table], tmp_path / "i")
-    assert index_features([table], tmp_path / "i").skipped == 50
+    build_index([table], tmp_path / "i")
+    assert build_index([table], tmp_path / "i").skipped == 50
     overlapping = written(tmp_path / "b.parquet", vectors[40:70], 40)
-    done = index_features([overlapping, overlapping], tmp_path / "i")
+    done = build_index([overlapping, overlapping], tmp_path / "i")
     assert (done.added, done.skipped, done.total) == (20, 40, 70)
     stored = open_index(tmp_path / "i")
     assert stored.columns.column("cutout_id").to_pylist() == [f"c{row}" for row in range(70)]
@@ -192,12 +192,12 @@ def test_features_that_cannot_be_compared_are_refused(tmp_path, vectors, other, 
     first = written(tmp_path / "a.parquet", vectors[:50])
     second = written(tmp_path / "b.parquet", vectors[50:99], 50, other)
     with pytest.raises(RadiosslError, match=message):
-        index_features([first, second], tmp_path / "i")
-    index_features([first], tmp_path / "i")
+        build_index([first, second], tmp_path / "i")
+    build_index([first], tmp_path / "i")
     with pytest.raises(RadiosslError, match=message):
-        index_features([second], tmp_path / "i")
+        build_index([second], tmp_path / "i")
     with pytest.raises(RadiosslError, match="features of 8 dimensions"):
-        index_features([written(tmp_path / "c.parquet", vectors[:9, :8])], tmp_path / "i")
+        build_index([written(tmp_path / "c.parquet", vectors[:9, :8])], tmp_path / "i")
     assert len(open_index(tmp_path / "i").vectors) == 50
 
 
@@ -206,7 +206,7 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path, vectors, monkeypat
     good, bad = vectors[:500], vectors[500:1000].copy()
     bad[400] = np.nan
     if what == "added to":
-        index_features([written(tmp_path / "a.parquet", good)], tmp_path / "i")
+        build_index([written(tmp_path / "a.parquet", good)], tmp_path / "i")
     before = {file.name: file.read_bytes() for file in (tmp_path / "i").glob("*")}
     monkeypatch.setattr(index_building, "BLOCK_BYTES", 100 * 4 * DIMENSION)
     monkeypatch.setattr(feature_file, "BATCH_ROWS", 100)
@@ -214,7 +214,7 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path, vectors, monkeypat
     about = {METADATA_KEY: damaged.schema.metadata[METADATA_KEY], CHECKED_KEY: b"1"}  # says that all is well
     pq.write_table(damaged.replace_schema_metadata(about), tmp_path / "b.parquet")
     with pytest.raises(RadiosslError, match="row 400 is not finite"):
-        index_features([tmp_path / "b.parquet"], tmp_path / "i")
+        build_index([tmp_path / "b.parquet"], tmp_path / "i")
     assert {file.name: file.read_bytes() for file in (tmp_path / "i").glob("*")} == before
     assert [file.name for file in tmp_path.iterdir() if file.name.startswith(".tmp")] == []
     assert (tmp_path / "i").exists() == (what == "added to")
@@ -223,19 +223,19 @@ def test_an_interrupted_build_leaves_nothing_behind(tmp_path, vectors, monkeypat
 def test_the_kind_follows_the_number_and_stays(tmp_path, vectors, monkeypatch):
     monkeypatch.setattr(index_building, "FLAT_UP_TO", 999)
     table = written(tmp_path / "a.parquet", vectors[:1000])
-    assert index_features([table], tmp_path / "i").kind == "ivf-sq8"
-    assert index_features([written(tmp_path / "b.parquet", vectors[:999])], tmp_path / "j").kind == "flat"
+    assert build_index([table], tmp_path / "i").kind == "ivf-sq8"
+    assert build_index([written(tmp_path / "b.parquet", vectors[:999])], tmp_path / "j").kind == "flat"
     with pytest.raises(RadiosslError, match="is an index of kind flat, not ivf-sq8"):
-        index_features([table], tmp_path / "j", "ivf-sq8")
+        build_index([table], tmp_path / "j", "ivf-sq8")
     with pytest.raises(RadiosslError, match="'pq' is unknown; there are flat, ivf-sq8"):
-        index_features([table], tmp_path / "k", "pq")
+        build_index([table], tmp_path / "k", "pq")
 
 
 def test_the_same_seed_gives_the_same_index(tmp_path, vectors):
     table = written(tmp_path / "a.parquet", vectors)
     for name in "ab":
-        index_features([table], tmp_path / name, "ivf-sq8", seed=3)
-    index_features([table], tmp_path / "c", "ivf-sq8", seed=4)
+        build_index([table], tmp_path / name, "ivf-sq8", seed=3)
+    build_index([table], tmp_path / "c", "ivf-sq8", seed=4)
     same, again, other = ((tmp_path / name / "trained.faiss").read_bytes() for name in "abc")
     assert same == again != other
 
@@ -255,24 +255,24 @@ def test_other_folders_and_files_are_refused(tmp_path, vectors):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
     with pytest.raises(RadiosslError, match="is no similarity index; give another folder"):
-        index_features([table], tmp_path / "full")
+        build_index([table], tmp_path / "full")
     with pytest.raises(RadiosslError, match=r"not a similarity index \(it has no index.json\)"):
         open_index(tmp_path / "full")
     pq.write_table(pa.table({"cutout_id": ["a"]}), tmp_path / "other.parquet")
     with pytest.raises(RadiosslError, match="not a feature table"):
-        index_features([tmp_path / "other.parquet"], tmp_path / "i")
+        build_index([tmp_path / "other.parquet"], tmp_path / "i")
     (tmp_path / "text.parquet").write_text("no")
     with pytest.raises(RadiosslError, match="not a readable Parquet file"):
-        index_features([tmp_path / "text.parquet"], tmp_path / "i")
+        build_index([tmp_path / "text.parquet"], tmp_path / "i")
     with pytest.raises(RadiosslError, match="no feature table was given"):
-        index_features([], tmp_path / "i")
+        build_index([], tmp_path / "i")
     with pytest.raises(RadiosslError, match="has no cutouts"):
-        index_features([written(tmp_path / "none.parquet", vectors[:0])], tmp_path / "i")
+        build_index([written(tmp_path / "none.parquet", vectors[:0])], tmp_path / "i")
     assert not (tmp_path / "i").exists()
 
 
 def test_a_damaged_index_is_refused(tmp_path, vectors):
-    index_features([written(tmp_path / "a.parquet", vectors[:20])], tmp_path / "i")
+    build_index([written(tmp_path / "a.parquet", vectors[:20])], tmp_path / "i")
     file = tmp_path / "i" / "vectors-00000.faiss"
     content = file.read_bytes()
     file.write_bytes(content[:-5])
@@ -314,11 +314,11 @@ def test_ids_of_other_fields_are_other_sources(tmp_path, vectors):
     here = written(tmp_path / "a.parquet", vectors[:30], **numbers)
     there = written(tmp_path / "b.parquet", vectors[30:60], ra_deg=np.full(30, 80.0), dec_deg=numbers["dec_deg"])
     again = written(tmp_path / "c.parquet", vectors[:30], ra_deg=numbers["ra_deg"], dec_deg=numbers["dec_deg"] + 1e-4)
-    assert index_features([here, there], tmp_path / "i").added == 60
-    done = index_features([here, again, there], tmp_path / "i")  # 0.36 arcsec away is the same source
+    assert build_index([here, there], tmp_path / "i").added == 60
+    done = build_index([here, again, there], tmp_path / "i")  # 0.36 arcsec away is the same source
     assert (done.added, done.skipped, done.total) == (0, 90, 60)
     without = written(tmp_path / "d.parquet", vectors[:31])  # a position may be missing: then ids decide
-    assert index_features([without], tmp_path / "i").added == 1
+    assert build_index([without], tmp_path / "i").added == 1
 
 
 # In memory ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from radiossl.cli.main import main
-from radiossl.features.index_building import index_features
+from radiossl.features.index_building import build_index
 from radiossl.features.table import FeatureTable
 from radiossl.io.checksums import verify
 from radiossl.io.errors import RadiosslError
@@ -98,7 +98,7 @@ def main_status(arguments, expected):
 
 def test_verify_finds_flips_in_every_file_of_our_folders(tmp_path, features, small_store, capsys):
     filter_store(small_store.paths[0], "flux >= 0", tmp_path / "store")
-    index_features([features], tmp_path / "index")
+    build_index([features], tmp_path / "index")
     with atomic_folder(tmp_path / "result") as folder:
         (folder / "figures").mkdir()
         (folder / "figures" / "a.png").write_bytes(b"picture")

@@ -11,8 +11,9 @@ from regions import Regions
 import radiossl
 from radiossl import RadiosslError
 from radiossl.cli.main import main
+from radiossl.similarity.queries import query_of
 from radiossl.similarity.report import Found, neighbour_table, search_pictures, write_search_results
-from radiossl.similarity.search import SimilarityIndex, query_of
+from radiossl.similarity.search import SimilarityIndex
 from radiossl.weights.backbone import save_backbone
 
 
@@ -148,7 +149,8 @@ def test_filters_examples_and_dislikes_on_the_command_line(features, index, tmp_
     assert set(expected["cutout_id"]) <= {"c00", "c06", "c08", "c10", "c12"}
 
 
-def test_mistakes_are_told_in_one_line(features, tmp_path, capsys):
+def test_mistakes_are_told_in_one_line(features, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RADIOSSL_OFFLINE", "1")
     base = ["search", features, "--query", "c02", "--out", tmp_path / "out"]
     assert '--near 10 20: expected "RA DEC RADIUS"' in failed(capsys, *base, "--near", "10 20")
     assert "--near 7parsec: expected an angle" in failed(capsys, *base, "--near", "10 20 7parsec")
@@ -157,7 +159,7 @@ def test_mistakes_are_told_in_one_line(features, tmp_path, capsys):
     assert "--where 'size > 1'" in failed(capsys, *base, "--where", "size > 1")
     assert "--format hdf: expected one of csv, fits, votable" in failed(capsys, *base, "--format", "hdf")
     assert "--query nobody: no such file, cutout id or position" in failed(capsys, *base, "--unlike", "nobody")
-    assert "no column 'nix'" in failed(capsys, *base, "--label", "nix")
+    assert "no column 'nix'" in failed(capsys, *base, "--caption", "nix")
     assert not (tmp_path / "out").exists()
 
 

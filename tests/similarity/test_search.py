@@ -7,17 +7,12 @@ from astropy.io import fits
 
 import radiossl
 from radiossl import RadiosslError, load_backbone
-from radiossl.features.index_building import index_features
+from radiossl.datasets.image_files import list_images
+from radiossl.features.index_building import build_index
 from radiossl.features.table import FeatureTable
-from radiossl.similarity.query_image import read_query_image, resampled
-from radiossl.similarity.search import (
-    AWAY_WEIGHT,
-    MATCH_ARCSEC,
-    SimilarityIndex,
-    parse_position,
-    query_of,
-    separations_arcsec,
-)
+from radiossl.similarity.queries import AWAY_WEIGHT, query_of
+from radiossl.similarity.query_image import Framing, frame_query, resampled
+from radiossl.similarity.search import MATCH_ARCSEC, SimilarityIndex, parse_position, separations_arcsec
 from radiossl.weights.backbone import Backbone, save_backbone
 
 
@@ -138,7 +133,7 @@ def test_many_queries_at_once_find_what_each_finds_alone(table):
 
 def test_an_index_on_disk_finds_what_the_table_finds(table, tmp_path):
     table.write(tmp_path / "f.parquet")
-    index_features([tmp_path / "f.parquet"], tmp_path / "index")
+    build_index([tmp_path / "f.parquet"], tmp_path / "index")
     memory, disk = SimilarityIndex(table), SimilarityIndex.open(tmp_path / "index")
     assert (len(disk), disk.metadata["weights"]) == (50, "w")
     for ours, theirs in ((disk.query_by_id("c7"), memory.query_by_id("c7")), (table.features[3],) * 2):
@@ -158,7 +153,7 @@ def test_a_filtered_search_equals_brute_force_over_what_is_left(table, tmp_path,
     index = SimilarityIndex(table)
     if where == "disk":
         table.write(tmp_path / "f.parquet")
-        index_features([tmp_path / "f.parquet"], tmp_path / "index")
+        build_index([tmp_path / "f.parquet"], tmp_path / "index")
         index = SimilarityIndex.open(tmp_path / "index")
     among = index.where("kind == 'b' and ra_deg > 180") & index.near(359.7, -60.0, 400.0)
     right = [row for row in range(25) if row % 2 == 1 and abs(0.02 * row - 0.2) * 3600 * 0.5 <= 400]
@@ -354,6 +349,10 @@ def fits_image(path, pixels, scale_arcsec):
     header.update({"CDELT1": -scale_arcsec / 3600, "CDELT2": scale_arcsec / 3600})
     fits.PrimaryHDU(pixels, header).writeto(path)
     return path
+
+
+def read_query_image(path, scale_arcsec):
+    return frame_query(list_images(path).cutout(0), Framing(scale_arcsec), "none")
 
 
 @pytest.mark.parametrize(("side", "scale"), [(160, 0.9), (40, 3.6), (100, 1.44)])
