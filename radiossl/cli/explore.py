@@ -57,10 +57,7 @@ def explore(
 
     if table.suffix not in ARROW and not mosaics:
         table = table_of(table, weights)
-    if is_feature_table(table):
-        pixels = feature_pixels(table, store)
-    else:
-        pixels = open_images(store) if store else None
+    pixels = feature_pixels(table, store) if is_feature_table(table) else open_images(store) if store else None
     explore_table(
         table,
         pixels,

@@ -96,7 +96,8 @@ def pretrain(
             )
             if first:
                 last = str(data[-1]).split(",") if len(stages) > 1 else data
-                report = write_run_report(backbone.parent, last)
+                kept = sorted(out.parent.glob(f"{out.name}.images*"))  # of images that were no store
+                report = write_run_report(backbone.parent, kept[-1:] or last)
         except (KeyboardInterrupt, DiskFullError) as error:
             if first:
                 saved = any(out.rglob(CHECKPOINT.name))
