@@ -34,7 +34,7 @@ demo: .venv/installed
 
 # Minutes instead of hours: small images and batches, and features of one view each (docs/results.md has those of the
 # average over eight too).
-DEMO_RECIPE := --set extent=extent_arcsec --image-size 32 --set preprocessing.views=1 --set batch_size=64 --set schedule.epochs=30 \
+DEMO_RECIPE := --image-size 32 --set preprocessing.views=1 --set batch_size=64 --set schedule.epochs=30 \
 	--set schedule.warmup_epochs=2
 DEMO_QUERIES := --query sim000_00000 --query sim001_00001
 

@@ -134,7 +134,7 @@ class CutoutBatches:
         Side of the central field that views are made of. Pixels that no rotation of it can reach are left out, and
         smaller cutouts padded with blank pixels, so that all have one size. Null for whole cutouts.
     extent
-        Column with the largest angular size of each source, see `box_sides`; null if views need none.
+        Column with the largest angular size of each source, see `box_sides`.
     """
 
     def __init__(
@@ -223,6 +223,15 @@ BOX_FACTOR = 1.5
 SMALLEST_BOX = 9.0
 
 
+#: Columns that hold a source's largest extent where a recipe names none, the first that a store has.
+EXTENTS = ("measured_extent_arcsec", "extent_arcsec", "las_arcsec", "extent_px")
+
+
+def extent_column(store: CutoutStore, extent: str | None) -> str | None:
+    """Return the column of a store with its sources' extents: the recipe's, or one of `EXTENTS`, or none."""
+    return extent or next((name for name in EXTENTS if name in store.columns), None)
+
+
 def box_sides(store: CutoutStore, extent: str | None) -> NDArray[np.float64]:
     """Return the side in pixels of the box around each cutout's source, NaN where its extent is unknown.
 
@@ -231,18 +240,24 @@ def box_sides(store: CutoutStore, extent: str | None) -> NDArray[np.float64]:
     store
         The cutouts.
     extent
-        Column with the source's largest extent; its name ends with its unit, ``_px`` or ``_arcsec``. Null for none.
+        Column with the source's largest extent; its name ends with its unit, ``_px`` or ``_arcsec``. Null for the
+        first of `EXTENTS` that the store has.
 
     Raises
     ------
     RadiosslError
-        If the store has no such column, or the name has no unit.
+        If the store has no such column, its name has no unit, or it holds text.
     """
+    extent = extent_column(store, extent)
     if extent is None:
         return np.full(len(store), np.nan)
     if not extent.endswith(("_px", "_arcsec")):
         raise RadiosslError(f"extent {extent!r}: expected a column whose name ends with its unit, _px or _arcsec")
-    sides = BOX_FACTOR * store.column(extent).astype(float)
+    values = store.column(extent)
+    try:
+        sides = BOX_FACTOR * values.astype(float)
+    except ValueError:
+        raise RadiosslError(f"extent {extent!r}: expected a column of numbers") from None
     if extent.endswith("_arcsec"):
         sides = sides / store.column("pixel_scale_arcsec").astype(float)
     return np.where(sides > 0, np.maximum(sides, SMALLEST_BOX), np.nan)

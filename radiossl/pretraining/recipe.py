@@ -93,7 +93,8 @@ class Recipe(_Section):
         Parts into which a batch is split to save memory; SimCLR sees only the negatives of its own part.
     extent
         Column with the extent of each source, in ``_px`` or ``_arcsec``: `augmentation.zoom` and beams are relative to
-        a box of 1.5 times that. Null if the stores know none: then a whole cutout is its source's box.
+        a box of 1.5 times that. Null for a usual name (`radiossl.pretraining.data.EXTENTS`); where the stores have
+        none, a whole cutout is its source's box.
     where
         Expression over the store's columns that selects the cutouts to train on; null for all.
     precision

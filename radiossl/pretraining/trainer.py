@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,10 +29,12 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import (
+    BOX_FACTOR,
     Batch,
     CutoutBatches,
     Exclusion,
     epoch_batches,
+    extent_column,
     made_ahead,
     step_seed,
     training_data,
@@ -144,6 +147,8 @@ class Trainer:
             training.provenance,
             sky=TrainingSky.from_store(self.store, earlier),
         )
+        if recipe.augmentation.zoom is not None and self.processes.first:
+            print(_boxes_note(extent_column(self.store, recipe.extent)), file=sys.stderr)
         self.losses: list[Tensor] = []  # of the first step and the latest ones
         self.step = self._load_checkpoint() if resume else 0
         self.parallel = self.processes.parallel(self.method, self.device)
@@ -367,6 +372,15 @@ def _load_initial(network: nn.Module, path: Path, recipe: Recipe) -> TrainingSky
     check_tensors(tensors, network.state_dict(), f"--init {path}", recipe.backbone.name)
     network.load_state_dict(tensors)
     return initial.config.sky
+
+
+def _boxes_note(extent: str | None) -> str:
+    if extent is not None:
+        return f"views are zooms of boxes of {BOX_FACTOR:g} x {extent} (another column: --set extent=COLUMN)"
+    return (
+        "no column is known to be the sources' extents, so that views are zooms of whole cutouts; name one that ends"
+        " with _arcsec or _px by --set extent=COLUMN"
+    )
 
 
 def _check_schedule(recipe: Recipe) -> None:
