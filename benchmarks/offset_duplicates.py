@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours
 from radiossl.duplicates.search import find_duplicates
 from radiossl.features.embedding import embed
+from radiossl.features.same_source import pixel_hash, same_pictures
 from radiossl.features.table import FeatureTable
 from radiossl.sky.positions import groups_by_position, match_sky
-from radiossl.store.crossmatch import near_pairs, pixel_hash
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
@@ -189,7 +189,7 @@ def measure(table: FeatureTable, store: CutoutStore, seed: int) -> dict[str, dic
         results[f"{name}, best cosine"] = score(as_pairs(chosen), truth, shifts)
         results[f"{name}, all mutual neighbours"] = score(as_pairs(rows), truth, shifts)
     results["equal pixels"] = score(exact_pairs(pixels), truth, shifts)
-    near = near_pairs(pixels, pixels).pairs
+    near = same_pictures(pixels, pixels)
     results["near pixels (store crossmatch)"] = score(as_pairs(near[near[:, 0] < near[:, 1]]), truth, shifts)
 
     alone = find_duplicates(half, None, positions=False).pairs

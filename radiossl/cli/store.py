@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
+    from radiossl.duplicates.crossmatch import PixelMatch
     from radiossl.report.sheets import Stretch
-    from radiossl.store.crossmatch import PixelMatch
     from radiossl.store.store import CutoutStore
 
 app = typer.Typer(help="Look into cutout stores and make stores from stores.", no_args_is_help=True)
@@ -198,7 +198,7 @@ def crossmatch(
 
 
 def _known_pixels(name: str | None) -> PixelMatch | None:
-    from radiossl.store.crossmatch import PIXEL_MATCHES
+    from radiossl.duplicates.crossmatch import PIXEL_MATCHES
 
     for known in PIXEL_MATCHES:
         if name == known:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours, neighbour_keys
-from radiossl.duplicates.pixels import NOISE_CORRELATION, SOURCE_CORRELATION, Pixels
+from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, Pixels
 from radiossl.features.table import FeatureTable
 from radiossl.images.registration import (
     LARGEST_OFFSET,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.features.same_source import same_pictures
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position, linked_groups
-from radiossl.store.crossmatch import similar_pictures
 from radiossl.store.store import CutoutStore
 
 
@@ -26,14 +26,14 @@ def source_groups(store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> N
     """Number the groups of cutouts that may show one source, shape (n,).
 
     Cutouts are linked whose centres are within the radius. One without a position is linked to those that look like it
-    (`radiossl.store.crossmatch.similar_pictures`): the same picture twice, another bit depth, turned or mirrored.
+    (`radiossl.features.same_source.same_pictures`): the same picture twice, another bit depth, turned or mirrored.
     """
     ra, dec = store.column("ra_deg").astype(float), store.column("dec_deg").astype(float)
     groups = groups_by_position(ra, dec, radius_arcsec)
     lost = np.flatnonzero(~np.isfinite(ra + dec))
     if not lost.size:
         return groups
-    pairs = similar_pictures(store.select(lost), store)
+    pairs = same_pictures(store.select(lost), store, turned=True)
     return linked_groups(len(store), np.stack([lost[pairs[:, 0]], pairs[:, 1]], axis=1), groups)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.features.same_source import shows_picture
 from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
-from radiossl.store.crossmatch import shows_picture
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone
 
@@ -38,7 +38,7 @@ def shared_with_pretraining(
 def shared_sources(store: CutoutStore, other: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> NDArray[np.bool_]:
     """Tell which cutouts of a store show a source of another one: centres within the radius, or similar pictures.
 
-    Pictures are compared where one of the two has no position (`radiossl.store.crossmatch.shows_picture`).
+    Pictures are compared where one of the two has no position (`radiossl.features.same_source.shows_picture`).
     """
     shared = shows_picture(store, other)
     shared[match_sky(*_positions(store), *_positions(other), radius_arcsec).a] = True

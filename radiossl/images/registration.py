@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ SOURCE_SIGMA = 3.0
 _MOST_SIDE = 256
 #: Step of 8-bit images as a fraction of their range.
 _LEVEL = 1 / 255
+#: Pixels along both axes between those whose difference is noise: about a beam.
+_LAG = 3
 #: Waves along each axis of an amplitude spectrum.
 _WAVES = 16
 
@@ -34,7 +37,8 @@ class Registration:
         Of what stands above 3 sigma in either, as arcsinh of the brightness, over the pixels that both show. NaN
         without sources.
     noise_correlation
-        Of the pixels within 3 sigma in both. NaN where either has no noise, as after clipping.
+        Of the pixels within 3 sigma in both, or of the differences between those 3 pixels apart along both axes,
+        whichever is less. NaN where either has no noise, as after clipping.
     offset_x_px, offset_y_px
         From the centre of the first to that of the second, in pixels of the first, or of the second if they are larger.
     """
@@ -186,10 +190,17 @@ def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[flo
     both = first.valid[tuple(cut_a)] & second.valid[tuple(cut_b)]
     limit = np.float32(np.arcsinh(SOURCE_SIGMA))
     quiet = both & (np.abs(a) < limit) & (np.abs(b) < limit)
-    noise = _pearson(a[quiet], b[quiet]) if first.noisy and second.noisy else float("nan")
+    noise = _noise_agreement(a, b, quiet) if first.noisy and second.noisy else float("nan")
     if first.noisy and second.noisy:
         return _pearson(*(np.where(part > limit, part - limit, 0)[both] for part in (a, b))), noise
     return _clipped_agreement(a[both], b[both], first.noisy, second.noisy), noise
+
+
+def _noise_agreement(a: NDArray[np.floating], b: NDArray[np.floating], quiet: NDArray[np.bool_]) -> float:
+    """Correlation of quiet pixels, or of their differences, where wings of broad sources and slopes nearly vanish."""
+    pairs = quiet[_LAG:, _LAG:] & quiet[:-_LAG, :-_LAG]
+    differences = _pearson(*((part[_LAG:, _LAG:] - part[:-_LAG, :-_LAG])[pairs] for part in (a, b)))
+    return float(np.minimum(_pearson(a[quiet], b[quiet]), differences))
 
 
 def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool) -> float:
@@ -228,19 +239,18 @@ def _pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
     return float(np.dot(a, b)) / norm if norm > 0 else float("nan")
 
 
-def amplitude_spectra(
-    store: CutoutStore, turn: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
-) -> NDArray[np.float32]:
-    """Return what does not change when a source is shifted within its cutout, of the images or of turned ones.
+def amplitude_spectra(store: CutoutStore) -> NDArray[np.float32]:
+    """Return what does not change when a source is shifted within its cutout.
 
-    Of the brightness above 3 sigma (arcsinh), the amplitudes of the 16 x 16 longest waves in each of two quadrants: a
-    shift changes the phases of a Fourier transform only. What the edges cut off, or let in, does change it.
+    Of the brightness above 3 sigma (arcsinh), or of all of it where nothing is as bright, the amplitudes of the 16 x 16
+    longest waves in each of two quadrants: a shift changes the phases of a Fourier transform only. What the edges cut
+    off, or let in, does change it.
 
     Returns
     -------
     ndarray
-        Shape (number of cutouts, 512); zeros without a source. Cutouts with pixels finer than the median of the store
-        are brought to it, and all to at most 256 pixels on the longest usual side.
+        Shape (number of cutouts, 512); zeros for blank and constant images. Cutouts with pixels finer than the median
+        of the store are brought to it, and all to at most 256 pixels on the longest usual side.
     """
     from scipy import fft
 
@@ -252,11 +262,32 @@ def amplitude_spectra(
     zooms = zooms * min(1.0, _MOST_SIDE / float(np.quantile(sides, 0.99)))
     length = fft.next_fast_len(int(min((store.shapes.max(axis=1) * zooms).max(), 1.5 * _MOST_SIDE)), real=True)
     limit = np.float32(np.arcsinh(SOURCE_SIGMA))
-    spectra = np.zeros((len(store), 2 * _WAVES**2), dtype=np.float32)
+    spectra = np.zeros((len(store), 2, _WAVES, _WAVES), dtype=np.float32)
+    kept = min(_WAVES, length // 2 + 1)
     for row in track(range(len(store)), "looking at pixels"):
-        prepared = prepare(store.pixels(row) if turn is None else turn(store.pixels(row)), float(zooms[row]))
+        prepared = prepare(store.pixels(row), float(zooms[row]))
         if prepared is not None:
-            waves = np.abs(fft.rfft2(np.maximum(prepared.values - limit, 0), (length, length)))
-            longest = np.concatenate([waves[:_WAVES, :_WAVES], waves[-_WAVES:, :_WAVES]]).ravel()
-            spectra[row, : longest.size] = longest
-    return spectra
+            bright = np.maximum(prepared.values - limit, 0)
+            waves = np.abs(fft.rfft2(bright if bright.any() else prepared.values, (length, length)))
+            spectra[row, 0, :kept, :kept] = waves[:kept, :kept]
+            spectra[row, 1, :kept, :kept] = waves[-np.arange(kept), :kept]  # waves that run the other way
+    return spectra.reshape(len(store), -1)
+
+
+def turned_spectra(spectra: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
+    """Return the `amplitude_spectra` of images turned by one of the eight flips and rotations; see `turn_of`."""
+    waves = spectra.reshape(len(spectra), 2, _WAVES, _WAVES)
+    waves = waves.swapaxes(2, 3) if orientation & 4 else waves
+    waves = waves[:, ::-1] if orientation in (1, 2, 5, 6) else waves  # mirrored once, either way
+    return waves.reshape(spectra.shape)
+
+
+def turn_of(orientation: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """One of the eight flips and rotations of (..., height, width): by bits, transposed, upside down, mirrored."""
+
+    def turn(image: NDArray[Any]) -> NDArray[Any]:
+        image = np.swapaxes(image, -1, -2) if orientation & 4 else image
+        image = image[..., ::-1, :] if orientation & 2 else image
+        return image[..., ::-1] if orientation & 1 else image
+
+    return turn

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from radiossl.features.same_source import repeats
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.positions import RADIUS_ARCSEC
-from radiossl.store.crossmatch import repeats
 from radiossl.store.store import CutoutStore, open_store, store_manifest
 from radiossl.survey.fits_image import Box
 
@@ -44,7 +44,7 @@ class Exclusion:
     stores
         Their folders.
     radius_arcsec
-        How close is the same: see `radiossl.store.crossmatch.repeats`.
+        How close is the same: see `radiossl.features.same_source.repeats`.
     """
 
     stores: Sequence[str | os.PathLike[str]] = ()

@@ -76,7 +76,7 @@ def pretrain(
     exclude
         Folders of cutout stores, such as test sets, whose sources must not be seen in training. Left out is every
         cutout in whose box, widened by the radius, the centre of one of theirs lies, or that has the very pixels of
-        one; `radiossl.store.crossmatch.repeats` has the details. The backbone's `config.json` records them.
+        one; `radiossl.features.same_source.repeats` has the details. The backbone's `config.json` records them.
     exclude_radius_arcsec
         That radius.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from radiossl.sky.moc import boxes_moc
-from radiossl.store.crossmatch import pixel_shapes
+from radiossl.store.boxes import pixel_shapes
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:

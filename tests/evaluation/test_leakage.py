@@ -8,7 +8,7 @@ from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.leakage import shared_sources, shared_with_pretraining
 from radiossl.evaluation.protocols import ProtocolSettings, evaluate
 from radiossl.evaluation.trials import labelled_set
-from radiossl.store.crossmatch import repeats
+from radiossl.features.same_source import repeats
 from radiossl.weights.backbone import save_backbone
 from radiossl.weights.config import BackboneConfig, TrainingSky
 from tests.evaluation.stores import unplaced

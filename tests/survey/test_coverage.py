@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from radiossl import RadiosslError
-from radiossl.store.crossmatch import shows_position
+from radiossl.store.boxes import shows_position
 from radiossl.survey.blind import cut_blind
 from radiossl.survey.catalogue import Catalogue
 from radiossl.survey.islands import detect_sources
