@@ -172,7 +172,8 @@ def _candidates(first: NDArray[np.float32], second: NDArray[np.float32]) -> list
     }
     k = min(wanted[1], len(first))
     cosines, near = VectorIndex.from_features(first).search(second.reshape(ways * total, -1), k)
-    cosines, near = (part.reshape(ways, total, k).swapaxes(0, 1).reshape(total, -1) for part in (cosines, near))
+    cosines = cosines.reshape(ways, total, k).swapaxes(0, 1).reshape(total, -1)
+    near = near.reshape(ways, total, k).swapaxes(0, 1).reshape(total, -1)
     for other, best in enumerate(np.argsort(-cosines, axis=1)[:, :k].tolist()):
         found |= {(int(near[other, place]), other, place // k) for place in best if near[other, place] >= 0}
     return sorted(one for one in found if first[one[0]].any() and second[one[2], one[1]].any())
