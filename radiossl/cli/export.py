@@ -7,19 +7,28 @@ from typing import Annotated
 
 import typer
 
+from radiossl.cli.pixels import Store
+
 
 def export(
     features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, typer.Option(help="File to write, or with --format hats the folder of the catalogue.")],
     form: Annotated[
-        str, typer.Option("--format", help="fits or votable for TOPCAT; csv; hats for LSDB, partitioned by position.")
+        str,
+        typer.Option(
+            "--format",
+            "--for",
+            help="fits or votable for TOPCAT; csv; hats for LSDB, partitioned by position; Parquet with pictures for"
+            " embedding-atlas or spotlight.",
+        ),
     ],
+    store: Store = None,
 ) -> None:
     """Write a feature table in the format of another program."""
     from radiossl.features.exporting import export_table
     from radiossl.features.feature_file import FeatureFile
 
-    left_out = export_table(features, out, form)  # type: ignore[arg-type]  # checked there
+    left_out = export_table(features, out, form, store)  # type: ignore[arg-type]  # checked there
     total = len(FeatureFile(features))
     line = f"{out}: {total - left_out} cutouts as {form}"
     typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)

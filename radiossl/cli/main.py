@@ -22,6 +22,7 @@ from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, recipes, views
 from radiossl.cli.report import report
 from radiossl.cli.search import search
+from radiossl.cli.send import send
 from radiossl.cli.simulate import simulate
 from radiossl.cli.verify import verify
 from radiossl.io.errors import RadiosslError
@@ -61,6 +62,7 @@ app.command()(views)
 app.command()(pretrain)
 app.command()(embed)
 app.command()(export)
+app.command()(send)
 app.add_typer(evaluate.app, name="evaluate")
 app.command()(index)
 app.command()(search)

@@ -41,6 +41,10 @@ def info(
     moc: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the sky that they cover as a coverage map (FITS).")
     ] = None,
+    croissant: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write what a store holds as Croissant metadata (JSON-LD).")
+    ] = None,
+    licence: Annotated[str, typer.Option(help="With --croissant: terms of use, such as CC-BY-4.0.")] = "",
 ) -> None:
     """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
     if moc is not None:
@@ -49,6 +53,12 @@ def info(
         from radiossl.store.store import open_store
 
         write_moc(store_moc(open_store(*stores)), moc)
+    if croissant is not None:
+        from radiossl.store.croissant import write_croissant
+
+        if len(stores) > 1:
+            raise RadiosslError("--croissant: describes one store; join several with radiossl store concat")
+        write_croissant(stores[0], croissant, licence)
     summaries = [_summary(path) for path in stores]
     if as_json:
         typer.echo(json.dumps(summaries, indent=2, ensure_ascii=False))

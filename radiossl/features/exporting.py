@@ -1,29 +1,42 @@
-"""Feature tables for other programs: FITS and VOTable for TOPCAT, CSV for spreadsheets, HATS for LSDB."""
+"""Feature tables for other programs: TOPCAT, spreadsheets, LSDB, Embedding Atlas and Spotlight."""
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.hats import write_hats
 from radiossl.features.other_formats import write_astropy
 from radiossl.features.rows import FEATURES
+from radiossl.features.sources import feature_images
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.io.locks import only_writer
+from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
+from radiossl.store.pictures import thumbnail
 
-Format = Literal["fits", "votable", "csv", "hats"]
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
+
+Format = Literal["fits", "votable", "csv", "hats", "embedding-atlas", "spotlight"]
+#: Side of the pictures beside the features, in pixels.
+_PICTURE_SIDE = 128
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 
-def export_table(features: str | os.PathLike[str], out: str | os.PathLike[str], form: Format) -> int:
+def export_table(
+    features: str | os.PathLike[str], out: str | os.PathLike[str], form: Format, images: Images | None = None
+) -> int:
     """Write a feature table in another format.
 
     Parameters
@@ -35,6 +48,9 @@ def export_table(features: str | os.PathLike[str], out: str | os.PathLike[str], 
     form
         ``fits`` or ``votable``: all columns, the features as a column of vectors; the table is read into memory.
         ``csv``: all columns, then feature_0, feature_1 and so on. ``hats``: partitioned by position.
+        ``embedding-atlas`` and ``spotlight``: Parquet with a column ``image`` of PNG pictures beside the features.
+    images
+        Those pictures' pixels, if the images that the features were made of have moved.
 
     Returns
     -------
@@ -57,6 +73,9 @@ def export_table(features: str | os.PathLike[str], out: str | os.PathLike[str], 
         if form == "csv":
             _write_csv(FeatureFile(features), out)
             return 0
+        if form in ("embedding-atlas", "spotlight"):
+            _write_with_pictures(FeatureFile(features), out, form, images)
+            return 0
         table = FeatureTable.read(features)
         write_astropy(table.columns, out, form, {FEATURES: table.features}, table.metadata)
     return 0
@@ -71,3 +90,30 @@ def _write_csv(features: FeatureFile, out: Path) -> None:
             frame = columns.to_pandas(types_mapper=pd.ArrowDtype)
             whole = pd.concat([frame, pd.DataFrame(vectors, columns=names)], axis=1)
             guarded_frame(whole).to_csv(stream, index=False, header=number == 0)
+
+
+def _write_with_pictures(features: FeatureFile, out: Path, form: str, images: Images | None) -> None:
+    """Write Parquet with pictures: bytes for Spotlight, for Embedding Atlas as Hugging Face stores images."""
+    found = feature_images(features.metadata, features.columns(["cutout_id", "file"]), images)
+    if found is None:
+        raise RadiosslError(f"{features.path}: the images that it was made of are gone; give them with --store")
+    kind = pa.binary() if form == "spotlight" else pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    vectors = pa.list_(pa.float32(), features.dimension)
+    schema = features.schema.append(pa.field("image", kind)).append(pa.field(FEATURES, vectors))
+    with atomic_file(out) as temporary, parquet_writer(temporary, schema) as writer:
+        for columns, values in track(features.batches_with_columns(), "writing", total=features.batch_count):
+            names = [name for name in ("ra_deg", "dec_deg") if name in columns.column_names]
+            ids, *place = (columns.column(name).to_pylist() for name in ("cutout_id", *names))
+            cutouts = found.select_ids(ids, *(np.array(column, float) for column in place))
+            pictures = [_png(cutouts.pixels(row)) for row in range(len(cutouts))]
+            shown = pictures if form == "spotlight" else [{"bytes": picture, "path": None} for picture in pictures]
+            flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
+            table = columns.append_column("image", pa.array(shown, kind))
+            table = table.append_column(FEATURES, pa.FixedSizeListArray.from_arrays(flat, features.dimension))
+            writer.write_table(table.cast(schema))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    thumbnail(pixels, _PICTURE_SIDE).save(stream, "png")
+    return stream.getvalue()

@@ -2,13 +2,16 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import radiossl.features.hats as hats_module
 from radiossl import RadiosslError
+from radiossl.features.embedding import embed
 from radiossl.features.exporting import export_table
 from radiossl.features.hats import _pixels
 from radiossl.features.table import FeatureTable
+from radiossl.store.pictures import thumbnail
 
 COUNT = 300
 
@@ -209,3 +212,27 @@ def test_a_value_for_missing_numbers_is_one_that_is_not_there():
     values = np.arange(-128, 127, dtype=np.int8)
     assert unused_value(values, np.zeros(255, bool)) == 127
     assert unused_value(values[3:], np.zeros(252, bool)) == -128
+
+
+@pytest.mark.parametrize("form", ["embedding-atlas", "spotlight"])
+def test_pictures_stand_beside_the_features(small_store, tiny_backbone, tmp_path, form):
+    import io
+
+    from PIL import Image
+
+    table = embed(tiny_backbone, small_store)
+    table.write(tmp_path / "f.parquet")
+    export_table(tmp_path / "f.parquet", tmp_path / "out.parquet", form)
+    read = pq.read_table(tmp_path / "out.parquet")
+    assert read.column("cutout_id").to_pylist() == table.column("cutout_id").tolist()
+    np.testing.assert_array_equal(np.stack(read.column("features").to_pylist()), table.features)
+    for row in (0, 7):
+        shown = read.column("image")[row].as_py()
+        picture = Image.open(io.BytesIO(shown if form == "spotlight" else shown["bytes"]))
+        expected = thumbnail(small_store.pixels(row), 128)
+        np.testing.assert_array_equal(np.asarray(picture), np.asarray(expected))
+
+
+def test_pictures_need_the_images(table, tmp_path):
+    with pytest.raises(RadiosslError, match="the images that it was made of are gone; give them with --store"):
+        export_table(tmp_path / "f.parquet", tmp_path / "out.parquet", "spotlight")
