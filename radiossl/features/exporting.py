@@ -73,7 +73,7 @@ def export_table(
         if form == "csv":
             _write_csv(FeatureFile(features), out)
             return 0
-        if form in ("embedding-atlas", "spotlight"):
+        if form == "embedding-atlas" or form == "spotlight":
             _write_with_pictures(FeatureFile(features), out, form, images)
             return 0
         table = FeatureTable.read(features)
