@@ -32,6 +32,10 @@ def explore(
     map_folder: Annotated[
         Path | None, typer.Option("--map", help="Result folder of radiossl map; made by the page if there is none.")
     ] = None,
+    second: Annotated[
+        Path | None,
+        typer.Option(help="Feature table of another backbone, or its map, to be shown beside the first map."),
+    ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="CSV with cutout_id and score, such as anomalies.csv; made if not given.")
     ] = None,
@@ -67,6 +71,7 @@ def explore(
         size=size,
         weights=weights,
         map_folder=map_folder,
+        second=second,
         scores=scores,
         ratings=ratings,
         labels=labels,

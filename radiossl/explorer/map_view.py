@@ -14,7 +14,7 @@ from bokeh.plotting import figure
 from numpy.typing import NDArray
 
 from radiossl.explorer.drawing import Colours, Limits, draw_raster, legend_html, point_colours
-from radiossl.explorer.page_state import NO_COLOUR, PageState
+from radiossl.explorer.page_state import NO_COLOUR, ONE_MAP, PageState
 from radiossl.explorer.selection import lasso
 from radiossl.explorer.style import column, html_pane
 from radiossl.io.errors import RadiosslError
@@ -36,12 +36,14 @@ class MapView:
 
     Parameters
     ----------
-    state
+    state : PageState
         Of the page.
+    which, limits : str
+        What of the state says which map is shown, and which part of it.
     """
 
-    def __init__(self, state: PageState) -> None:
-        self.state = state
+    def __init__(self, state: PageState, which: str = "map_name", limits: str = "limits") -> None:
+        self.state, self._which, self._limits_name = state, which, limits
         self._pending: dict[str, Any] = {}
         self._colours: Colours = None
         #: Of the map in pixels.
@@ -56,29 +58,40 @@ class MapView:
         self.card = html_pane(kind="rs-card", visible=False, width=_CARD_PX, sizing_mode=None)
         self.legend = html_pane(min_height=40)
         self._fit()
-        if state.limits is not None:
-            self._show_limits(state.limits)
+        if self._wanted is not None:
+            self._show_limits(self._wanted)
         self._recolour()
         for name, act in (
             ("colour", self._recolour),
             ("selected", self._redraw),
             ("row", self._mark),
-            ("map_name", self._move),
+            (which, self._move),
             ("neighbours", self._mark_neighbours),
         ):
             state.param.watch(partial(self._locked, act), [name])
         self._listen()
 
-    def view(self) -> pn.viewable.Viewable:
+    def view(self) -> pn.Column:
         """Return the part of the page."""
         pane = pn.pane.Bokeh(self.figure, sizing_mode="stretch_both", theme=None)
         frame = column(pane, self.card, kind="rs-map", sizing_mode="stretch_both", min_height=300)
-        return column(frame, self.legend, kind="rs-map-part", sizing_mode="stretch_both")
+        parts = (frame, self.legend) if self._which == "map_name" else (frame,)
+        return column(*parts, kind="rs-map-part", sizing_mode="stretch_both")
+
+    @property
+    def name(self) -> str:
+        """Of the map that is shown."""
+        return getattr(self.state, self._which)
+
+    @property
+    def _wanted(self) -> Limits | None:
+        """The part of the map that the page is to show; None for all of it."""
+        return getattr(self.state, self._limits_name)
 
     @property
     def coordinates(self) -> NDArray[np.float32]:
         """Of the map that is shown, shape (n, 2)."""
-        return self.state.session.maps.coordinates[self.state.map_name]
+        return self.state.session.maps.coordinates[self.name]
 
     # Drawing ----------------------------------------------------------------------------------------------------------
 
@@ -94,7 +107,7 @@ class MapView:
             outline_line_alpha=0,
             output_backend="canvas" if self.dense else "webgl",
             min_border=4,
-            name="map",
+            name=self._which,
             stylesheets=["* { outline: none !important; }"],  # no frame around the map that was clicked
         )
         wheel = WheelZoomTool()
@@ -129,6 +142,8 @@ class MapView:
     def _locked(self, act: Callable[[], None], _: Any) -> None:
         """Act as soon as the document is ours: unlike Panel's parts, those of Bokeh may not be changed at any time."""
         document = self.figure.document
+        if self.name == ONE_MAP:
+            return
         if document is None:
             act()
         else:
@@ -157,8 +172,8 @@ class MapView:
 
     def _move(self) -> None:
         self._fit()
-        self.state.limits = None
-        self._redraw()
+        setattr(self.state, self._limits_name, None)
+        self._recolour()
         self._mark()
         self._mark_neighbours()
 
@@ -188,7 +203,7 @@ class MapView:
         left, right, bottom, top = self._limits
         if shown is None:
             name = "" if self._colours is None else self.state.colour
-            image = self.state.session.raster(self.state.map_name, name, theme, self._limits, (width, height))
+            image = self.state.session.raster(self.name, name, theme, self._limits, (width, height))
         else:
             image = draw_raster(coordinates, self._colours, theme, self._limits, (width, height), shown)
         self._raster.data = {
@@ -240,7 +255,8 @@ class MapView:
 
     def _ranges(self, event: Any) -> None:
         self._limits = (event.x0, event.x1, event.y0, event.y1)
-        self.state.limits = None if np.allclose(self._limits, self._home) else self._limits
+        whole = np.allclose(self._limits, self._home)
+        setattr(self.state, self._limits_name, None if whole else self._limits)
         if self.dense:
             self._redraw()
 
@@ -248,7 +264,7 @@ class MapView:
         self._size = (max(1, self.figure.inner_width), max(1, self.figure.inner_height))
         limits = self._limits
         self._fit()
-        if self.state.limits is not None:
+        if self._wanted is not None:
             self._show_limits(self._equal_axes(limits))
         if self.dense:
             self._redraw()
@@ -260,7 +276,7 @@ class MapView:
         per_px = np.array([(right - left) / width, (top - bottom) / height])
         if x is None or y is None or not np.isfinite([x, y]).all() or not (per_px > 0).all():
             return None
-        tree = self.state.session.maps.tree(self.state.map_name)
+        tree = self.state.session.maps.tree(self.name)
         _, rows = tree.query([x, y], k=min(_CANDIDATES, len(self.coordinates)))
         rows = np.atleast_1d(rows)
         off = np.linalg.norm((self.coordinates[rows] - [x, y]) / per_px, axis=1)
@@ -290,6 +306,6 @@ class MapView:
     def _select(self, event: Any) -> None:
         if not event.final or event.geometry.get("type") != "poly":
             return
-        self.state.chosen_by = lasso(self.state.map_name, event.geometry["x"], event.geometry["y"])
+        self.state.chosen_by = lasso(self.name, event.geometry["x"], event.geometry["y"])
         if self.state.selected is not None and not len(self.state.selected):
             self.state.chosen_by = {}

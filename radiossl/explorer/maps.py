@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
@@ -38,11 +39,13 @@ class Maps:
         Of a UMAP.
     positions
         Right ascension and declination in degrees, each of shape (n,), if all are known: a view of the sky.
+    second
+        Feature table of another backbone, or its result folder of `radiossl map`: a map to be shown beside the first.
 
     Raises
     ------
     RadiosslError
-        If the map in the folder is of other sources.
+        If the map in the folder is of other sources, or `second` lacks some of them.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Maps:
         ids: pa.ChunkedArray,
         seed: int,
         positions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+        second: Path | None = None,
     ) -> None:
         self._file, self._ids, self._seed = file, ids, seed
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -67,6 +71,11 @@ class Maps:
             self.coordinates = {PCA: make_map(file, "pca", seed=seed).coordinates}
         if positions is not None:
             self.coordinates[SKY] = project_sky(*positions)
+        #: Name of the map that is shown below the first one, if there is one from the start.
+        self.second = ""
+        if second is not None:
+            self.second = f"{second.stem} (second)"
+            self.coordinates[self.second] = self._read_second(second)
 
     def names(self) -> list[str]:
         """Return the names of the maps that there are, the first one first."""
@@ -124,6 +133,21 @@ class Maps:
             self._process = None
         if self._temporary is not None:
             self._temporary.cleanup()
+
+    def _read_second(self, path: Path) -> NDArray[np.float32]:
+        """The coordinates of another map, in the order of our sources."""
+        if (path / "map.parquet").is_file():
+            coordinates = existing_coordinates(path)
+            theirs = read_parquet(path / "map.parquet", ["cutout_id"])
+        else:
+            file = FeatureFile(path)
+            coordinates, theirs = make_map(file, "pca", seed=self._seed).coordinates, file.columns(["cutout_id"])
+        rows = pc.index_in(self._ids, value_set=theirs.column("cutout_id").cast(pa.string()))
+        if rows.null_count:
+            raise RadiosslError(
+                f"{path}: lacks {rows.null_count:,} of the sources of {self._file.path}; embed them too"
+            )
+        return coordinates[rows.to_numpy()]
 
     def _read(self, folder: Path) -> NDArray[np.float32]:
         coordinates = existing_coordinates(folder)

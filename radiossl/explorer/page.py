@@ -14,7 +14,7 @@ from radiossl.explorer.drawing import DARK, LIGHT, Theme
 from radiossl.explorer.filter_view import FilterView
 from radiossl.explorer.map_view import MapView
 from radiossl.explorer.maps import MADE
-from radiossl.explorer.page_state import FAILED, IN_ADDRESS, NO_COLOUR, NOT_SAVED, TABS, PageState
+from radiossl.explorer.page_state import FAILED, IN_ADDRESS, NO_COLOUR, NOT_SAVED, ONE_MAP, TABS, PageState
 from radiossl.explorer.pictures import linked_source, notice_html, source_link
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.rating_view import RatingView
@@ -55,6 +55,11 @@ class Page:
         self.browser.param.watch(lambda event: setattr(self.who, "value", event.new), "who")
         self.colour = choice(state, "colour", self._colour_groups(), 170, "colour of the map")
         self.which = choice(state, "map_name", session.maps.names(), 170, "map")
+        self.second = choice(state, "second", [ONE_MAP, *session.maps.names()], 150, "second map")
+        self.maps = column(self.map.view(), kind="rs-map-part", sizing_mode="stretch_both")
+        state.param.watch(state.guarded(lambda _: self._show_second()), ["second"])
+        self._below: pn.Column | None = None
+        self._show_second()
         self.umap = pn.widgets.Button(name="make a UMAP", width=110, on_click=lambda _: self._start_umap())
         self.umap.visible = session.maps.can_make_umap
         self.who = pn.widgets.TextInput(placeholder="your name", value=state.who, width=120)
@@ -80,7 +85,7 @@ class Page:
             kind="rs-head",
             sizing_mode="stretch_width",
         )
-        choices = self.which, self.umap, "coloured by", self.colour, "cutouts", *self._looks()
+        choices = self.which, self.second, self.umap, "coloured by", self.colour, "cutouts", *self._looks()
         tools = side_by_side("map", *choices, kind="rs-tools", sizing_mode="stretch_width")
         neighbours = column(self.source.neighbours, kind="rs-side", sizing_mode="stretch_both", scroll=True)
         parts = (
@@ -92,7 +97,7 @@ class Page:
         self.rating.refresh()
         pn.state.add_periodic_callback(state.guarded(self._poll), _POLL_MS)
         body = side_by_side(
-            self.map.view(), self.source.view(), lists, self.browser, kind="rs-body", sizing_mode="stretch_both"
+            self.maps, self.source.view(), lists, self.browser, kind="rs-body", sizing_mode="stretch_both"
         )
         return column(head, tools, body, kind="rs-page", sizing_mode="stretch_both")
 
@@ -130,6 +135,15 @@ class Page:
         name = str(event.new[0])
         if name.startswith(CHOOSE):
             self.clusters.choose(name.removeprefix(CHOOSE))
+
+    def _show_second(self) -> None:
+        """Show a second map below the first: chosen, hovered and coloured as the first, for the page is the same."""
+        shown = self.state.second != ONE_MAP
+        if shown and self._below is None:
+            self._below = MapView(self.state, "second", "second_limits").view()
+            self.maps.append(self._below)
+        if self._below is not None:
+            self._below.visible = shown
 
     def _colour_groups(self) -> dict[str, list[str]]:
         return {"all sources": [NO_COLOUR], **self.session.shown.groups()}
@@ -194,6 +208,7 @@ class Page:
             self.state.param.trigger("ratings_changed")
         if now[3] != before[3]:
             self.which.options = self.session.maps.names()
+            self.second.options = [ONE_MAP, *self.session.maps.names()]
             self.which.value = MADE
             self.state.message = "the UMAP is there"
 

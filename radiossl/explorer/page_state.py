@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Callable
 from contextlib import suppress
 from html import escape
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+import numpy as np
 import param
 
 from radiossl.explorer.drawing import Theme
@@ -24,8 +24,10 @@ from radiossl.report.sheets import STRETCHES
 
 NO_COLOUR = "number of sources"
 #: What a page's address contains, apart from the source.
-_CHOICES = ("colour", "map_name", "stretch", "colour_map", "tab")
-IN_ADDRESS = (*_CHOICES, "limits", "chosen_by")
+_CHOICES = ("colour", "map_name", "second", "stretch", "colour_map", "tab")
+_LIMITS = ("limits", "second_limits")
+IN_ADDRESS = (*_CHOICES, *_LIMITS, "chosen_by")
+ONE_MAP = "no second map"
 #: How messages begin of what went wrong, and of a rating that was not saved.
 FAILED, NOT_SAVED = "Something went wrong", "NOT SAVED"
 #: The lists on the right.
@@ -49,20 +51,22 @@ class PageState(param.Parameterized):
     selected = param.Array(default=None, allow_None=True, doc="Rows of the chosen sources; None for no choice.")
     colour = param.String(default=NO_COLOUR, doc="Column that colours the map.")
     map_name = param.String(doc="Which map is shown.")
+    second = param.String(default=ONE_MAP, doc="Which map is shown below it.")
     stretch: Any = param.Selector(objects=list(STRETCHES), default="asinh", doc="Of pictures.")
     colour_map: Any = param.Selector(objects=list(COLOUR_MAPS), default=COLOUR_MAPS[0], doc="Of pictures.")
     neighbours = param.Array(default=None, allow_None=True, doc="Rows of the neighbours that are shown.")
     tab: Any = param.Selector(objects=list(TABS), default=NEIGHBOURS_TAB, doc="Which list is open.")
     limits: Any = param.Tuple(default=None, length=4, allow_None=True, doc="Part of the map that is shown; None: all.")
+    second_limits: Any = param.Tuple(default=None, length=4, allow_None=True, doc="The same of the second map.")
     who = param.String(doc="Name of the person at this page.")
     message = param.String(doc="The last thing there was to say.")
     rated = param.Event(doc="This page rated a source.")
     ratings_changed = param.Event(doc="There are other ratings than before, this page's or another's.")
 
     def __init__(self, session: Session, ranking: Ranking, theme: Theme) -> None:
-        super().__init__(map_name=session.maps.names()[0], who=session.files.who)
+        super().__init__(who=session.files.who)
         self.session, self.ranking, self.theme = session, ranking, theme
-        self.colour = session.shown.class_column or NO_COLOUR
+        self.param.update(**self._first())
         #: Colour of an address whose column is still being computed.
         self._awaited = ""
 
@@ -83,15 +87,20 @@ class PageState(param.Parameterized):
         if self.chosen_by:
             self.choose()
 
+    def _first(self) -> dict[str, str]:
+        """What a page shows at first, where that depends on the session."""
+        maps = self.session.maps
+        colour = self.session.shown.class_column or NO_COLOUR
+        return {"colour": colour, "map_name": maps.names()[0], "second": maps.second or ONE_MAP}
+
     def address(self) -> str:
         """Return what of the page goes into its address, beside the source: whatever is not as it was at first."""
-        first = {"colour": self.session.shown.class_column or NO_COLOUR, "map_name": self.session.maps.names()[0]}
-        now = {name: getattr(self, name) for name in _CHOICES}
+        first, now = self._first(), {name: getattr(self, name) for name in _CHOICES}
         said = {name: now[name] for name in _CHOICES if now[name] != first.get(name, self.param[name].default)}
         if self.chosen_by:
             said["chosen_by"] = json.dumps(self.chosen_by, separators=(",", ":"), ensure_ascii=False)
-        if self.limits is not None:
-            said["limits"] = ",".join(f"{limit:.5g}" for limit in self.limits)
+        shown = {name: getattr(self, name) for name in _LIMITS}
+        said |= {name: ",".join(f"{limit:.5g}" for limit in limits) for name, limits in shown.items() if limits}
         return urlencode(said)
 
     def restore(self, address: str) -> None:
@@ -100,18 +109,18 @@ class PageState(param.Parameterized):
         known = {
             "colour": [NO_COLOUR, *self.session.shown.names()],
             "map_name": self.session.maps.names(),
-            **{name: self.param[name].objects for name in _CHOICES[2:]},
+            "second": [ONE_MAP, *self.session.maps.names()],
+            **{name: self.param[name].objects for name in _CHOICES[3:]},
         }
         self.param.update(**{name: said[name] for name in known if said.get(name) in known[name]})
         self._awaited = said.get("colour", "")
         with suppress(ValueError, RecursionError):  # of a damaged address
             self.chosen_by = json.loads(said.get("chosen_by", "{}"))
-        try:
-            limits = tuple(float(limit) for limit in said.get("limits", "").split(","))
-        except ValueError:
-            return
-        if len(limits) == 4 and limits[0] < limits[1] and limits[2] < limits[3] and all(map(math.isfinite, limits)):
-            self.limits = limits
+        for name in _LIMITS:
+            with suppress(ValueError):
+                left, right, bottom, top = map(float, said.get(name, "").split(","))
+                if left < right and bottom < top and np.isfinite([left, right, bottom, top]).all():
+                    setattr(self, name, (left, right, bottom, top))
 
     def guarded(self, act: Callable[..., None]) -> Callable[..., None]:
         """Return a function that says on the page what went wrong in it, instead of failing unseen."""

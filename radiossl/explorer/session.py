@@ -60,6 +60,8 @@ class Files:
         CSV files that ratings and labels are kept in.
     scores
         CSV with starting scores, such as anomalies.csv; None to make them.
+    second
+        Feature table of another backbone, or a map of it, to be shown beside the first map.
     who
         Whose ratings these are.
     seed
@@ -74,6 +76,7 @@ class Files:
     scores: Path | None = None
     who: str = ""
     seed: int = 0
+    second: Path | None = None
 
 
 class Session:
@@ -108,7 +111,7 @@ class Session:
         self.store_rows = _rows_in_store(self._ids, store)
         self.ratings = RatingsFile(files.ratings, files.who)
         self.labels = KeptLabels(files.labels)
-        self.maps = Maps(self.file, files.map_folder, self._ids, files.seed, self._positions())
+        self.maps = Maps(self.file, files.map_folder, self._ids, files.seed, self._positions(), files.second)
         self.index: SimilarityIndex | None = None
         self.vectors: NDArray[np.floating] | None = None
         self.progress = 0.0

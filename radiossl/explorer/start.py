@@ -32,6 +32,7 @@ def explore(
     size: int | None = None,
     weights: PathLike | None = None,
     map_folder: Path | None = None,
+    second: Path | None = None,
     scores: Path | None = None,
     ratings: PathLike = "ratings.csv",
     labels: PathLike = "labels.csv",
@@ -53,7 +54,7 @@ def explore(
         Their pixels; by default those in the table, if there are any.
     vectors, ids, mosaics, size
         See `radiossl.explorer.any_table.open_table`.
-    weights, map_folder, scores, ratings, labels, who, seed
+    weights, map_folder, second, scores, ratings, labels, who, seed
         See `radiossl.explorer.session.Files`.
     export : path-like, optional
         Write a page that needs no server there instead, a folder or one ``.html`` file.
@@ -77,7 +78,7 @@ def explore(
     with tempfile.TemporaryDirectory(prefix="radiossl-table-") as folder:
         features, found = open_table(table, Path(folder), vectors, ids, mosaics, size)
         images = found if images is None else images
-        files = Files(features, weights, map_folder, Path(ratings), Path(labels), scores, who, seed)
+        files = Files(features, weights, map_folder, Path(ratings), Path(labels), scores, who, seed, second)
         if export is not None:
             say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
         else:

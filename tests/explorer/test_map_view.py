@@ -127,3 +127,19 @@ def test_a_damaged_address_chooses_nothing(view, damaged):
     view.state.restore("chosen_by=" + damaged)
     assert view.state.selected is None
     assert view.state.chosen_by == {}
+
+
+def test_a_second_map_shows_the_same_sources_and_choice(view):
+    state = view.state
+    state.second = "sky"
+    below = map_view.MapView(state, "second", "second_limits")
+    np.testing.assert_array_equal(below.coordinates, state.session.maps.coordinates["sky"])
+    before = opaque(below)
+    state.row, state.chosen_by = 7, {"filters": {"flux": ["", "1"]}}
+    assert below._marks.data["x"][0] == below.coordinates[7, 0]
+    assert 0 < opaque(below) < before / 5
+    below._ranges(SimpleNamespace(x0=0.0, x1=0.1, y0=0.0, y1=0.1))
+    assert state.limits is None
+    again = PageState(state.session, state.ranking, DARK)
+    again.restore(state.address())
+    assert (again.second, again.second_limits) == ("sky", (0.0, 0.1, 0.0, 0.1))

@@ -249,3 +249,19 @@ def test_clusters_are_a_column_of_their_own(session):
     frame = session.rows_frame(np.arange(COUNT))
     assert frame["cluster"].tolist() == session.clusters.names.tolist()
     assert session.details(3)["cluster"] == session.clusters.names[3]
+
+
+def test_a_second_backbone_is_a_second_map_of_the_same_sources(survey, files, tmp_path):
+    order = np.random.default_rng(0).permutation(COUNT)
+    table = FeatureTable.read(survey.features)
+    other = FeatureTable(table.columns, table.features[:, ::-1] ** 3, {"weights": "another"})
+    other.select(order).write(tmp_path / "other.parquet")
+    session = Session(replace(files, second=tmp_path / "other.parquet"), survey.store)
+    assert session.maps.second == "other (second)"
+    from radiossl.maps.layout import make_map
+
+    expected = make_map(other, "pca").coordinates
+    np.testing.assert_allclose(session.maps.coordinates["other (second)"], expected, atol=1e-4)
+    table.select(np.arange(COUNT - 3)).write(tmp_path / "fewer.parquet")
+    with pytest.raises(RadiosslError, match="lacks 3 of the sources"):
+        Session(replace(files, second=tmp_path / "fewer.parquet"), survey.store)
