@@ -18,7 +18,7 @@ from radiossl.explorer.page_state import FAILED, IN_ADDRESS, NO_COLOUR, NOT_SAVE
 from radiossl.explorer.pictures import linked_source, notice_html, source_link
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.rating_view import RatingView
-from radiossl.explorer.search_view import SearchView
+from radiossl.explorer.search_view import CROP, SearchView
 from radiossl.explorer.selection_view import SelectionView
 from radiossl.explorer.session import Session
 from radiossl.explorer.source_view import SourceView
@@ -51,7 +51,7 @@ class Page:
         self.browser = Browser(theme=theme.name, who=state.who, query=state.address())
         self.browser.param.watch(state.guarded(self._key), "pressed")
         self.browser.param.watch(state.guarded(lambda event: self._follow(event.new)), "fragment")
-        self.browser.param.watch(state.guarded(self._act), "acted")
+        self.browser.param.watch(self._act, "acted")
         self.browser.param.watch(lambda event: setattr(self.who, "value", event.new), "who")
         self.colour = choice(state, "colour", self._colour_groups(), 170, "colour of the map")
         self.which = choice(state, "map_name", session.maps.names(), 170, "map")
@@ -130,11 +130,16 @@ class Page:
         elif key in ("ArrowRight", "ArrowLeft"):
             self.rating.go(1 if key == "ArrowRight" else -1)
 
-    def _act(self, event: Any) -> None:
-        """Do what a button inside a piece of HTML is for."""
-        name = str(event.new[0])
-        if name.startswith(CHOOSE):
-            self.clusters.choose(name.removeprefix(CHOOSE))
+    async def _act(self, event: Any) -> None:
+        """Do what a button or picture inside a piece of HTML is for."""
+        name, x, y, _ = event.new
+        try:
+            if name.startswith(CHOOSE):
+                self.clusters.choose(name.removeprefix(CHOOSE))
+            elif name.startswith(CROP):
+                await self.search.crop(name.removeprefix(CROP), float(x), float(y))
+        except Exception as error:
+            self.state.fail(error)
 
     def _show_second(self) -> None:
         """Show a second map below the first: chosen, hovered and coloured as the first, for the page is the same."""

@@ -28,6 +28,8 @@ _CHOICES = ("colour", "map_name", "second", "stretch", "colour_map", "tab")
 _LIMITS = ("limits", "second_limits")
 IN_ADDRESS = (*_CHOICES, *_LIMITS, "chosen_by")
 ONE_MAP = "no second map"
+#: Letters of a choice beyond which it is not kept in the address.
+_LONGEST_CHOICE = 2000
 #: How messages begin of what went wrong, and of a rating that was not saved.
 FAILED, NOT_SAVED = "Something went wrong", "NOT SAVED"
 #: The lists on the right.
@@ -97,8 +99,9 @@ class PageState(param.Parameterized):
         """Return what of the page goes into its address, beside the source: whatever is not as it was at first."""
         first, now = self._first(), {name: getattr(self, name) for name in _CHOICES}
         said = {name: now[name] for name in _CHOICES if now[name] != first.get(name, self.param[name].default)}
-        if self.chosen_by:
-            said["chosen_by"] = json.dumps(self.chosen_by, separators=(",", ":"), ensure_ascii=False)
+        chosen_by = json.dumps(self.chosen_by, separators=(",", ":"), ensure_ascii=False)
+        if self.chosen_by and len(chosen_by) <= _LONGEST_CHOICE:
+            said["chosen_by"] = chosen_by
         shown = {name: getattr(self, name) for name in _LIMITS}
         said |= {name: ",".join(f"{limit:.5g}" for limit in limits) for name, limits in shown.items() if limits}
         return urlencode(said)

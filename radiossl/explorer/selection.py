@@ -59,8 +59,9 @@ def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.in
     session : Session
         Whose sources.
     chosen_by : mapping
-        Comes from an address, so it may be anything: empty, what `lasso` returned, or ``{"filters": {column: [low,
-        high]}}`` for columns of numbers, where an empty text is no limit, and ``{column: [class, ...]}`` for classes.
+        Comes from an address, so it may be anything: empty, what `lasso` returned, ``{"ids": [...]}``, or
+        ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty text being no limit, and
+        ``[class, ...]`` for classes.
 
     Raises
     ------
@@ -71,6 +72,8 @@ def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.in
     """
     if not chosen_by:
         return None
+    if "ids" in chosen_by:
+        return session.rows_of([str(name) for name in chosen_by["ids"]])
     if "lasso" in chosen_by:
         corners = np.array(chosen_by["corners"].split(), dtype=float).reshape(-1, 2)
         return rows_in_polygon(session.maps.coordinates[chosen_by["lasso"]], corners[:, 0], corners[:, 1])

@@ -23,15 +23,18 @@ from radiossl.explorer.drawing import Limits, Theme, draw_raster
 from radiossl.explorer.kept import KeptLabels
 from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_url
-from radiossl.explorer.uploads import saved_upload, shown_name, temporary_folder
+from radiossl.explorer.uploads import saved_catalogue, saved_upload, shown_name, temporary_folder
 from radiossl.explorer.vectors import read_vectors
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.journal import RatingsFile
 from radiossl.report.sheets import Stretch, central_pixels
+from radiossl.similarity.query_image import Crop
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
+from radiossl.sky.positions import match_sky
 from radiossl.store.store import CutoutStore
+from radiossl.survey.catalogue import read_catalogue
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
@@ -279,8 +282,46 @@ class Session:
         assert self.index is not None
         return Query(self.cutout_id(row), self.index.vectors.vectors([row])[0], row)
 
-    def search_upload(self, data: bytes, name: str, k: int = NEIGHBOURS) -> tuple[Query, pd.DataFrame]:
+    def match_upload(self, data: bytes, radius_arcsec: float) -> NDArray[np.int64]:
+        """Return the sources nearest to the positions of an uploaded catalogue, no farther away than a radius.
+
+        Raises
+        ------
+        RadiosslError
+            If it cannot be read, or none of the sources is so near.
+        """
+        ours = self._positions()
+        if ours is None:
+            raise RadiosslError("not all sources have positions, so none can be matched")
+        with temporary_folder() as folder:
+            path = saved_catalogue(data, folder)
+            try:
+                catalogue = read_catalogue(path)
+            except RadiosslError as error:  # it speaks of a file of ours
+                raise RadiosslError(str(error).replace(str(path), "the catalogue")) from None
+        matches = match_sky(catalogue.ra_deg, catalogue.dec_deg, *ours, radius_arcsec)
+        order = np.lexsort((matches.separation_arcsec, matches.a))
+        nearest = np.unique(matches.a[order], return_index=True)[1]
+        rows = matches.b[order][nearest]
+        if not len(rows):
+            raise RadiosslError(f"no source within {radius_arcsec:g} arcsec of the {len(catalogue)} positions")
+        return np.unique(rows)
+
+    def search_upload(
+        self, data: bytes, name: str, crop: Crop = "auto", k: int = NEIGHBOURS
+    ) -> tuple[Query, pd.DataFrame]:
         """Search for the sources most like an uploaded image; return the query, and what `neighbours` returns.
+
+        Parameters
+        ----------
+        data : bytes
+            The file.
+        name : str
+            As its sender calls it.
+        crop : str, int or CropBox
+            See `radiossl.similarity.query_image.frame_query`.
+        k : int
+            How many.
 
         Raises
         ------
@@ -294,7 +335,7 @@ class Session:
             path = saved_upload(data, folder)
             backbone = self._loaded_backbone()
             try:
-                query = self.index.query_by_file(path, backbone)
+                query = self.index.query_by_file(path, backbone, crop)
             except RadiosslError as error:  # it speaks of a file of ours
                 raise RadiosslError(str(error).replace(str(path), name)) from None
         query = replace(query, name=name)

@@ -57,8 +57,10 @@ h3 { font-size: .95rem; margin: .7rem 0 .2rem; } button { font: inherit; color: 
   background: var(--rs-raised); border: 1px solid var(--rs-line); border-radius: 4px; }
 .rs-bars { width: 100%; height: 64px; } .rs-bars .rs-all { fill: var(--rs-line); } .rs-bars .rs-left {
   fill: var(--rs-accent); } small { color: var(--rs-soft); }
-.rs-query { display: flex; gap: 12px; align-items: center; margin-bottom: 8px; }
-.rs-query img { width: 150px; border-radius: 4px; flex: none; }
+.rs-query { display: flex; flex-wrap: wrap; gap: 12px; align-items: center; margin-bottom: 8px; }
+.rs-query > div { flex: 1; min-width: 150px; } .rs-query button { min-width: 28px; min-height: 28px; margin: 1px; }
+.rs-frame { position: relative; flex: none; cursor: crosshair; } .rs-frame img { width: 220px; border-radius: 4px; }
+.rs-frame i { position: absolute; border: 2px solid #e8590c; pointer-events: none; }
 :host(.rs-large) img, :host(.rs-large) .rs-none { width: min(350px, 100%); aspect-ratio: 1;
   object-fit: contain; border-radius: 6px; background: var(--rs-raised); }
 :host(.rs-card) { position: absolute !important; z-index: 20; pointer-events: none; background: var(--rs-raised);
@@ -102,7 +104,7 @@ _TABS = """
 
 
 #: A label that is read out, not seen: the words beside a widget say the same.
-_UNSEEN = "label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }"
+UNSEEN = "label { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }"
 
 
 #: Of a list to choose from: names, or names by group.
@@ -112,7 +114,7 @@ Options = list[str] | dict[str, list[str]]
 def select(label: str, options: Options, **more: Any) -> pn.widgets.Select:
     """Return a list to choose from, with a label for screen readers."""
     kind = "groups" if isinstance(options, dict) else "options"
-    return pn.widgets.Select(name=label, stylesheets=[_UNSEEN], **{kind: options}, **more)
+    return pn.widgets.Select(name=label, stylesheets=[UNSEEN], **{kind: options}, **more)
 
 
 def page_style(theme: Theme) -> str:

@@ -1,10 +1,11 @@
-"""Images that somebody sends to the page: known by their content alone, small enough, and forgotten at once."""
+"""What somebody sends to the page, images and catalogues: known by content alone, small enough, and never executed."""
 
 from __future__ import annotations
 
 import io
 import math
 import tempfile
+import zlib
 from pathlib import Path
 
 from radiossl.io.errors import RadiosslError
@@ -14,7 +15,12 @@ MOST_BYTES = 32 * 2**20
 MOST_SIDE = 4096
 _LONGEST_NAME = 80
 
-#: How files of each kind begin. Compressed FITS and archives are not among them: what they unpack to has no limit.
+_GZIP = b"\x1f\x8b"
+#: Bytes that a compressed file may unpack to: those of the largest image, and its headers.
+_MOST_UNPACKED = 8 * MOST_SIDE**2 + 2**20
+#: Compressions of FITS tiles whose tiles have the size that they say.
+_SIZED_TILES = ("RICE_1", "RICE_ONE", "PLIO_1", "HCOMPRESS_1", "GZIP_1", "GZIP_2")
+#: How files of each kind begin. Archives are not among them.
 _BEGINNINGS = {
     b"SIMPLE  =": ".fits",
     b"\x89PNG\r\n\x1a\n": ".png",
@@ -46,11 +52,10 @@ def saved_upload(data: bytes, folder: str | Path) -> Path:
     RadiosslError
         If it is larger than `MOST_BYTES`, is no image of a known kind, or has a side longer than `MOST_SIDE` pixels.
     """
-    if len(data) > MOST_BYTES:
-        raise RadiosslError(f"the file has {len(data) / 2**20:.0f} MB; at most {MOST_BYTES // 2**20} are taken")
-    suffix = next((suffix for beginning, suffix in _BEGINNINGS.items() if data.startswith(beginning)), None)
+    data = _unpacked(data)
+    suffix = _image_suffix(data)
     if suffix is None:
-        raise RadiosslError("not an image: a FITS (not compressed), PNG, JPEG, TIFF or NPY file was expected")
+        raise RadiosslError("not an image: a FITS, PNG, JPEG, TIFF or NPY file was expected")
     path = Path(folder) / f"upload{suffix}"
     path.write_bytes(data)
     sides = _declared_sides(path, data)
@@ -58,6 +63,91 @@ def saved_upload(data: bytes, folder: str | Path) -> Path:
         shown = " x ".join(f"{side:,}" for side in sides)
         raise RadiosslError(f"an image of {shown or 0} pixels; at most {MOST_SIDE:,} x {MOST_SIDE:,} are taken")
     return path
+
+
+def is_catalogue(data: bytes) -> bool:
+    """Return whether an upload is a table rather than an image: text, a VOTable, or FITS without an image."""
+    with temporary_folder() as folder:
+        try:
+            data = _unpacked(data)
+            if _image_suffix(data) == ".fits":
+                path = Path(folder) / "upload.fits"
+                path.write_bytes(data)
+                return not _has_image(path) and b"BINTABLE" in data
+        except RadiosslError:
+            return False
+    head = data[:4096]
+    return bool(head) and b"\0" not in head and _image_suffix(data) is None and head.count(b"\n") > 0
+
+
+def saved_catalogue(data: bytes, folder: str | Path) -> Path:
+    """Write an uploaded table into a folder of ours, under a name of ours that tells its format.
+
+    Raises
+    ------
+    RadiosslError
+        If it is larger than `MOST_BYTES`.
+    """
+    data = _unpacked(data)
+    head = data[:1024].lstrip().lower()
+    kinds = {b"simple": ".fits", b"<": ".vot", b"# %ecsv": ".ecsv"}
+    path = Path(folder) / f"upload{next((end for start, end in kinds.items() if head.startswith(start)), '.csv')}"
+    path.write_bytes(data)
+    return path
+
+
+def _image_suffix(data: bytes) -> str | None:
+    return next((suffix for beginning, suffix in _BEGINNINGS.items() if data.startswith(beginning)), None)
+
+
+def _unpacked(data: bytes) -> bytes:
+    """An upload without gzip around it; refused if it is too large, or would be."""
+    if len(data) > MOST_BYTES:
+        raise RadiosslError(f"the file has {len(data) / 2**20:.0f} MB; at most {MOST_BYTES // 2**20} are taken")
+    return _inflated(data, _MOST_UNPACKED) if data.startswith(_GZIP) else data
+
+
+def _inflated(data: bytes, most: int) -> bytes:
+    """What gzip packed, if it is no more than this many bytes."""
+    packed = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        found = packed.decompress(data, most + 1)
+    except zlib.error:
+        found = b""
+    if len(found) > most:
+        raise _RefusedError(f"a compressed file of more than {most / 2**20:.3g} MB; unpack it, or send a part of it")
+    if not packed.eof:
+        raise _RefusedError("not a readable image: its compression is damaged")
+    return found
+
+
+def _has_image(path: Path) -> bool:
+    from radiossl.survey.fits_image import find_image
+
+    try:
+        find_image(path)
+    except RadiosslError:
+        return False
+    return True
+
+
+def _check_tiles(path: Path, hdu: int) -> None:
+    """Refuse compressed tiles that would unpack to more than a part of an image of the largest size."""
+    from astropy.io import fits
+
+    with fits.open(path, disable_image_compression=True) as hdus:
+        table = hdus[hdu]
+        header, count = table.header, table.header["ZNAXIS"]
+        sides = [(header[f"ZNAXIS{axis}"], header.get(f"ZTILE{axis}", 1)) for axis in range(1, count + 1)]
+        pixels = math.prod(tile for _, tile in sides)
+        tiles = math.prod(-(-side // tile) for side, tile in sides)
+        if pixels > MOST_SIDE**2 or tiles != header["NAXIS2"] or header["ZCMPTYPE"] not in _SIZED_TILES:
+            raise _RefusedError("a compressed FITS image whose tiles are unusual; unpack it first (funpack)")
+        packed = ["GZIP_COMPRESSED_DATA", *(["COMPRESSED_DATA"] if header["ZCMPTYPE"].startswith("GZIP") else [])]
+        for name in set(packed) & set(table.columns.names):
+            for cell in table.data[name]:
+                if len(cell):
+                    _inflated(bytes(cell), 8 * pixels)
 
 
 def shown_name(name: object) -> str:
@@ -79,8 +169,8 @@ def _declared_sides(path: Path, data: bytes) -> tuple[int, ...]:
             from radiossl.survey.fits_image import find_image
 
             image = find_image(path)
-            if image.tiled:  # nobody knows what its tiles unpack to
-                raise _RefusedError("a compressed FITS image; unpack it first (funpack)")
+            if image.tiled:
+                _check_tiles(path, image.hdu)
             return tuple(image.axes)
         if path.suffix == ".npy":
             import numpy as np

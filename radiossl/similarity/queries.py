@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.neighbours import unit
 from radiossl.io.errors import RadiosslError
+from radiossl.similarity.query_image import CropBox
 
 #: How much what is not wanted counts beside what is, in `query_of`.
 AWAY_WEIGHT = 0.5
@@ -38,6 +39,8 @@ class Query:
         Of its image; NaN where unknown.
     examples, away_from
         The queries that it was made of, if it was.
+    whole, box
+        Its image before it was cropped and which part of that it is, if it was cropped.
     """
 
     name: str
@@ -50,6 +53,8 @@ class Query:
     pixel_scale_arcsec: float = math.nan
     examples: tuple[Query, ...] = ()
     away_from: tuple[Query, ...] = ()
+    whole: NDArray[np.float32] | None = None
+    box: CropBox | None = None
 
     @property
     def rows(self) -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,17 @@ from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
 from radiossl.survey.extents import find_source
 
-#: ``auto``, ``none``, or the side in pixels of the box around the source.
-Crop = Literal["auto", "none"] | int
+
+class CropBox(NamedTuple):
+    """A square in an image that has the pixel scale of the cutouts: its centre and its side in pixels."""
+
+    x: float
+    y: float
+    side: int
+
+
+#: ``auto``, ``none``, the side in pixels of the box around the source, or a box.
+Crop = Literal["auto", "none"] | int | CropBox
 
 #: Pixel scales that differ by less are taken for the same: headers round them.
 SAME_SCALE = 0.02
@@ -58,6 +67,10 @@ class QueryImage:
         Side of a pixel; NaN where unknown.
     note
         What was done to it; empty if nothing.
+    whole
+        The image before it was cropped; None if it was not.
+    box
+        Which part of `whole` it is; None if it was not cropped.
     """
 
     name: str
@@ -66,6 +79,8 @@ class QueryImage:
     dec_deg: float
     pixel_scale_arcsec: float
     note: str = ""
+    whole: NDArray[np.float32] | None = None
+    box: CropBox | None = None
 
 
 def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryImage:
@@ -79,7 +94,8 @@ def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryIm
         That of the cutouts.
     crop
         ``auto``: to the field of the cutouts, or where these are boxes to 1.5 times the extent of the source, if the
-        image is much larger than that. A number: to that many pixels around the source. ``none``: not at all.
+        image is much larger than that. A number: to that many pixels around the source. A box: to that. ``none``: not
+        at all.
 
     Raises
     ------
@@ -113,8 +129,10 @@ def _rescaled(image: Cutout, wanted: float) -> QueryImage:
     return replace(query, pixels=resampled(pixels, shape), pixel_scale_arcsec=wanted, note=note)
 
 
-def _cropped(query: QueryImage, image: Cutout, framing: Framing, crop: str | int) -> QueryImage:
+def _cropped(query: QueryImage, image: Cutout, framing: Framing, crop: str | int | CropBox) -> QueryImage:
     height, width = query.pixels.shape
+    if isinstance(crop, CropBox):
+        return _boxed(query, crop, "centre that was chosen")
     source = find_source(query.pixels, query.pixel_scale_arcsec, image.beam.major_arcsec if image.beam else 0.0)
     if isinstance(crop, int):
         side, limit = crop, 1.0
@@ -126,14 +144,21 @@ def _cropped(query: QueryImage, image: Cutout, framing: Framing, crop: str | int
     if (source is None and crop == "auto") or max(height, width) <= limit * side:
         return query
     x, y = ((width - 1) / 2, (height - 1) / 2) if source is None else (source.x, source.y)
+    return _boxed(query, CropBox(x, y, side), "centre" if source is None else "source")
+
+
+def _boxed(query: QueryImage, box: CropBox, around: str) -> QueryImage:
+    """The part of an image in a box, which is moved into the image where it reaches beyond."""
+    (height, width), side = query.pixels.shape, box.side
     x0, y0 = (
-        int(np.clip(math.floor(place - (side - 1) / 2 + 0.5), 0, max(0, length - side)))  # moved into the image
-        for place, length in ((x, width), (y, height))
+        int(np.clip(math.floor(place - (side - 1) / 2 + 0.5), 0, max(0, length - side)))
+        for place, length in ((box.x, width), (box.y, height))
     )
     pixels = np.ascontiguousarray(query.pixels[y0 : y0 + side, x0 : x0 + side])
-    around = "centre" if source is None else "source"
     note = f"cropped to {pixels.shape[1]} x {pixels.shape[0]} of {width} x {height} pixels around its {around}"
-    return replace(query, pixels=pixels, note=", ".join(filter(None, [query.note, note])))
+    inside = CropBox(x0 + (side - 1) / 2, y0 + (side - 1) / 2, side)
+    notes = ", ".join(filter(None, [query.note, note]))
+    return replace(query, pixels=pixels, note=notes, whole=query.pixels, box=inside)
 
 
 def resampled(pixels: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

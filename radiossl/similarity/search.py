@@ -150,8 +150,8 @@ class SimilarityIndex:
         for cutout in iter(found) if isinstance(found, CutoutStore) else found.cutouts():
             image = frame_query(cutout, self.framing, crop)
             vector = backbone.features(image.pixels)[0].cpu().numpy()
-            place = image.ra_deg, image.dec_deg
-            queries.append(Query(image.name, vector, None, image.pixels, *place, image.note, image.pixel_scale_arcsec))
+            about = image.ra_deg, image.dec_deg, image.note, image.pixel_scale_arcsec
+            queries.append(Query(image.name, vector, None, image.pixels, *about, whole=image.whole, box=image.box))
         return queries
 
     def _query_of_row(self, row: int) -> Query:

@@ -182,6 +182,38 @@ def test_an_uploaded_cutout_finds_itself(page, survey, tmp_path):
     page.get_by_role("heading", name=f"s{row}", exact=True).wait_for()
 
 
+def test_the_crop_of_an_upload_is_shown_and_moves(page, survey, tmp_path):
+    large = np.random.default_rng(5).normal(0, 1e-4, (160, 160)).astype(np.float32)
+    large[60:100, 60:100] += survey.store.pixels(4)
+    fits.writeto(tmp_path / "large.fits", large)
+    tab(page, "Search")
+    page.locator("input[type=file]").set_input_files(tmp_path / "large.fits")
+    frame = page.locator(".rs-frame i")
+    frame.wait_for()
+    before, whole = frame.bounding_box(), page.locator(".rs-frame img").bounding_box()
+    assert 0.2 < before["width"] / whole["width"] < 0.3
+    page.get_by_role("button", name="→").click()
+    page.wait_for_function(
+        "x => { const found = []; const look = (root) => { for (const one of root.querySelectorAll('*')) {"
+        " if (one.matches('.rs-frame i')) found.push(one); if (one.shadowRoot) look(one.shadowRoot); } };"
+        " look(document); return found[0] && found[0].getBoundingClientRect().x > x + 5; }",
+        arg=before["x"],
+    )
+    page.locator(".rs-frame img").click(position={"x": 40, "y": 40})
+    page.get_by_text("around its centre that was chosen").first.wait_for()
+    page.get_by_role("button", name="whole image").click()
+    page.get_by_text("searched as it is").wait_for()
+    assert frame.count() == 0
+
+
+def test_a_catalogue_that_is_dropped_chooses_its_sources(page, tmp_path):
+    (tmp_path / "some.csv").write_text("name,ra,dec\na,10.3,-5.0\nb,10.7,-5.0\n")
+    tab(page, "Search")
+    page.locator("input[type=file]").set_input_files(tmp_path / "some.csv")
+    page.get_by_text("2 sources of the catalogue are chosen").wait_for()
+    page.get_by_text("2 sources chosen").first.wait_for()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

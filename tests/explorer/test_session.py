@@ -20,6 +20,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import learn, rated_rows, rating_space
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import last_ratings, read_ratings
+from radiossl.similarity.query_image import CropBox
 from radiossl.similarity.search import SimilarityIndex
 
 from .conftest import COUNT, HOSTILE_ID
@@ -265,3 +266,34 @@ def test_a_second_backbone_is_a_second_map_of_the_same_sources(survey, files, tm
     table.select(np.arange(COUNT - 3)).write(tmp_path / "fewer.parquet")
     with pytest.raises(RadiosslError, match="lacks 3 of the sources"):
         Session(replace(files, second=tmp_path / "fewer.parquet"), survey.store)
+
+
+def test_a_catalogue_of_positions_chooses_the_sources_that_are_there(session):
+    ra = 10.0 + 0.1 * np.array([3, 7, 7])
+    data = pd.DataFrame({"ra": ra + np.array([0, 0, 0.0001]), "dec": -5.0005}).to_csv(index=False).encode()
+    assert session.match_upload(data, 10.0).tolist() == [3, 7]
+    with pytest.raises(RadiosslError, match="no source within 1 arcsec of the 3 positions"):
+        session.match_upload(data, 1.0)
+    with pytest.raises(RadiosslError, match="catalogue"):
+        session.match_upload(b"a,b\n1,2\n", 1.0)
+
+
+def test_an_upload_is_cropped_to_its_source_and_the_crop_can_be_moved(session, survey):
+    large = np.random.default_rng(5).normal(0, 1e-4, (200, 240)).astype(np.float32)
+    cutout = survey.store.pixels(4)
+    large[90:130, 60:100] += cutout
+    stream = io.BytesIO()
+    np.save(stream, large)
+    query, _ = session.search_upload(stream.getvalue(), "large.npy")
+    assert query.image.shape == cutout.shape
+    assert query.whole.shape == large.shape
+    moved = CropBox(79.5, 109.5, 40)
+    query, found = session.search_upload(stream.getvalue(), "large.npy", moved)
+    assert query.box == moved
+    np.testing.assert_array_equal(query.image, large[90:130, 60:100])
+    assert found["row"].iloc[0] == 4
+    query, _ = session.search_upload(stream.getvalue(), "large.npy", CropBox(-50.0, 500.0, 40))
+    assert query.box == CropBox(19.5, 179.5, 40)
+    whole, _ = session.search_upload(stream.getvalue(), "large.npy", "none")
+    assert whole.whole is None
+    assert whole.image.shape == large.shape

@@ -8,10 +8,12 @@ import io
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from PIL import Image
 
-from radiossl.explorer.uploads import MOST_BYTES, saved_upload, shown_name
+from radiossl.explorer.uploads import MOST_BYTES, is_catalogue, saved_catalogue, saved_upload, shown_name
 from radiossl.io.errors import RadiosslError
+from radiossl.survey.catalogue import read_catalogue
 from radiossl.survey.image_file import read_image
 
 
@@ -54,10 +56,72 @@ def test_images_of_every_kind_are_known_by_their_content(tmp_path, data, suffix)
     assert read_image(path).shape == (10, 20)
 
 
-def compressed_fits():
+def compressed_fits(pixels, kind="RICE_1", change=None, **options):
+    """A tile-compressed FITS image, as fpack writes it; `change` may falsify its table."""
     stream = io.BytesIO()
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(np.zeros((64, 64), np.float32))]).writeto(stream)
+    hdus = fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(pixels, compression_type=kind, **options)])
+    hdus.writeto(stream)
+    if change is None:
+        return stream.getvalue()
+    stream.seek(0)
+    with fits.open(stream, disable_image_compression=True) as opened:
+        table = opened[1]
+        change(table)
+        changed = io.BytesIO()
+        fits.HDUList([fits.PrimaryHDU(), table]).writeto(changed, output_verify="ignore")
+    return changed.getvalue()
+
+
+def tile_bomb():
+    """GZIP tiles of which one unpacks to a hundred times what it may."""
+    stream = io.BytesIO(compressed_fits(np.zeros((64, 64), np.int16), "GZIP_1", tile_shape=(1, 64)))
+    hdus = fits.open(stream, disable_image_compression=True)
+    table = hdus[1]
+    cells = [np.frombuffer(bytes(cell), np.uint8) for cell in table.data["COMPRESSED_DATA"]]
+    cells[5] = np.frombuffer(gzip.compress(bytes(64 * 8 * 100)), np.uint8)
+    made = fits.BinTableHDU.from_columns(
+        [fits.Column("COMPRESSED_DATA", "1PB()", array=np.array(cells, dtype=object))], header=table.header
+    )
+    changed = io.BytesIO()
+    fits.HDUList([fits.PrimaryHDU(), made]).writeto(changed)
+    return changed.getvalue()
+
+
+def huge_tiles(table):
+    table.header["ZTILE1"] = table.header["ZTILE2"] = 100_000
+
+
+@pytest.mark.parametrize("kind", ["RICE_1", "GZIP_1", "GZIP_2", "HCOMPRESS_1"])
+def test_compressed_images_are_taken(tmp_path, kind):
+    pixels = np.random.default_rng(0).normal(size=(48, 40)).astype(np.float32)
+    lossless = {} if kind == "HCOMPRESS_1" else {"quantize_level": 0} if kind != "RICE_1" else {}
+    shape = {"tile_shape": (48, 40)} if kind == "HCOMPRESS_1" else {}
+    for data in (compressed_fits(pixels, kind, **lossless, **shape), gzip.compress(fits_bytes(pixels))):
+        read = read_image(saved_upload(data, tmp_path))
+        np.testing.assert_allclose(read, pixels, atol=0.2)
+
+
+TEXT = b"ra,dec\n10.0,-5.0\n"
+
+
+def vot_bytes():
+    stream = io.BytesIO()
+    Table({"ra": [10.0], "dec": [-5.0]}).write(stream, format="votable")
     return stream.getvalue()
+
+
+def table_bytes():
+    stream = io.BytesIO()
+    Table({"ra": [10.0], "dec": [-5.0]}).write(stream, format="fits")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT), vot_bytes(), table_bytes()])
+def test_catalogues_are_told_from_images(tmp_path, data):
+    assert is_catalogue(data)
+    assert read_catalogue(saved_catalogue(data, tmp_path)).ra_deg.tolist() == [10.0]
+    images = fits_bytes(PIXELS), compressed_fits(PIXELS), picture_bytes("PNG"), npy_bytes(PIXELS), b"", bytes(99)
+    assert not any(map(is_catalogue, images))
 
 
 def huge_header(width):
@@ -80,8 +144,11 @@ def endless_header():
     [
         (b"", "not an image"),
         (b"#!/bin/sh\nrm -rf /\n", "not an image"),
-        (gzip.compress(fits_bytes(PIXELS)), "not an image"),
-        (compressed_fits(), "funpack"),
+        (gzip.compress(b"no image"), "not an image"),
+        (gzip.compress(bytes(400 * 2**20), 1), "a compressed file of more than"),
+        (gzip.compress(fits_bytes(PIXELS))[:20] + b"damage", "compression is damaged"),
+        (compressed_fits(np.zeros((64, 64), np.float32), change=huge_tiles), "funpack"),
+        (tile_bomb(), "a compressed file of more than"),
         (fits_bytes(PIXELS)[:3000], "not a readable image"),
         (huge_header(100_000), "not a readable image"),
         (endless_header(), "not a readable image"),
