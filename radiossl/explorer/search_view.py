@@ -104,7 +104,7 @@ class SearchView:
         """Choose the sources at the positions of a catalogue."""
         session = self.state.session
         try:
-            radius = parse_arcsec(self.radius.value, "the radius of a match")
+            radius = parse_arcsec(self.radius.value or "", "the radius of a match")
             rows = await asyncio.to_thread(session.match_upload, data, radius)
         except RadiosslError as error:
             self.found.object = notice_html(str(error), "bad")

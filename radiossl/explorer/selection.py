@@ -60,7 +60,7 @@ def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.in
         Whose sources.
     chosen_by : mapping
         Comes from an address, so it may be anything: empty, what `lasso` returned, ``{"ids": [...]}``, or
-        ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty text being no limit, and
+        ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty text is no limit, and
         ``[class, ...]`` for classes.
 
     Raises
