@@ -95,6 +95,7 @@ def write_anomalies(
         _report_quality(report, search, out)
     if search.ranking is not None:
         _report_ranking(report, search.ranking, out)
+    report.methods(_how(search, table), table.metadata, *(["forest"] if settings.method == "forest" else []))
     return report.link(out / "anomalies.csv").link(out / "metrics.json").write(out / "report.html")
 
 

@@ -284,6 +284,7 @@ def _run(
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
     from radiossl.weights.backbone import load_backbone
+    from radiossl.weights.released import find_backbone
 
     radius = parse_arcsec(common.group_radius, "--group-radius")
     backbone = adapt(load_backbone(common.weights, ProcessGroup().device(common.device)), common.tta, common.field)
@@ -310,12 +311,13 @@ def _run(
     for note in labelled.notes:
         typer.echo(f"note: {note}")
     features = SharedFeatures(cache_folder("features"))
+    about = {"weights": str(find_backbone(common.weights)), "weights_sha256": backbone.sha256}
     for protocol in protocols:
         out = common.out if len(protocols) == 1 else common.out / protocol
         result = evaluate(
             backbone, labelled, protocol, settings, out / "trials", features, keep_shared=common.keep_shared
         )
-        report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or ())
+        report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or (), about)
         for line in summary_lines(result):
             typer.echo(line)
         typer.echo(f"{report}: {len(labelled.tested)} objects")

@@ -79,6 +79,7 @@ def write_duplicates(
         "To leave the repetitions out: radiossl store join STORE keep.csv --on cutout_id --out JOINED, then"
         " radiossl store filter JOINED --where keep --out CLEAN."
     )
+    report.methods("Candidates are mutual nearest neighbours by cosine similarity.", table.metadata)
     for name in ("groups.csv", "pairs.csv", "keep.csv", "metrics.json"):
         report.link(out / name)
     return report.write(out / "report.html")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def write_evaluation(
     out: str | os.PathLike[str],
     title: str,
     columns: Sequence[str] = (),
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write metrics.json, predictions.csv, scores.csv, figures and report.html.
 
@@ -61,6 +62,8 @@ def write_evaluation(
         Of the report.
     columns
         Columns of the store against which F1 is drawn, such as ``las_arcsec``.
+    metadata
+        ``weights`` and ``weights_sha256`` of the backbone, for the methods paragraph.
 
     Returns
     -------
@@ -130,6 +133,7 @@ def write_evaluation(
     _galleries(report, out, tested, evaluation)
     write_json(out / "metrics.json", metrics)
     report.section("Numbers").values(metrics)
+    report.methods(f"{_how(evaluation)} {what}; {evaluation.settings.get(last.name, '')}.", metadata or {})
     for name in ("predictions.csv", "scores.csv", "metrics.json"):
         report.link(out / name)
     return report.write(out / "report.html")

@@ -101,6 +101,7 @@ def write_map(
     metrics = _metrics(made, table, confounders)
     write_json(out / "metrics.json", metrics)
     report.section("Numbers").values(metrics)
+    report.methods(_how(made), table.metadata, *(["umap"] if isinstance(made.reducer, UmapReducer) else []))
     for file_name in ("map.parquet", "map.csv", "metrics.json", REDUCER_FILE):
         report.link(out / file_name)
     return report.write(out / "report.html")

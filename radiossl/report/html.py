@@ -19,6 +19,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, flat_keys, read_json, write_text
 from radiossl.report import gallery
 from radiossl.report.figures import themed
+from radiossl.report.methods import methods_html
 from radiossl.report.sheets import Picture, image_grid
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ p { max-width: 46rem; overflow-wrap: anywhere; } a { color: var(--link); }
 footer, figcaption, caption { color: var(--soft); font-size: .875rem; }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .5rem; }
 figure { margin: 1.25rem 0; } figure.drawn { display: inline-block; vertical-align: top; margin-right: 1.5rem; }
-figcaption { max-width: 46rem; }
+figcaption { max-width: 46rem; } figure.drawn figcaption { contain: inline-size; }
 img { max-width: 100%; border-radius: 4px; } img[src*="image/png"] { background: #fff; }
 .verdict { font-size: 1.2rem; line-height: 1.45; } summary { cursor: pointer; color: var(--link); }
 pre { overflow-x: auto; }
@@ -146,6 +147,11 @@ class Report:
             last = _Links()
             self._parts.append(last)
         last.links.append((Path(path), label or Path(path).name))
+        return self
+
+    def methods(self, how: str, metadata: Mapping[str, Any], *cited: str) -> Report:
+        """Add, folded, what a paper says of the result; see `radiossl.report.methods.methods_html`."""
+        self._parts.append(methods_html(how, metadata, *cited))
         return self
 
     def write(self, path: str | os.PathLike[str]) -> Path:

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from torch import nn
 
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.methods.registry import build_method
@@ -60,7 +61,7 @@ def write_run_report(
             chance = _chance_loss(recipe)
             last = metrics.iloc[-1]
             report.verdict(
-                f"{last['epoch']:g} epochs of {recipe.method}: the loss fell from {metrics['loss'].iloc[0]:.3g} to"
+                f"{last['epoch']:g} epochs of {recipe.method}: the loss went from {metrics['loss'].iloc[0]:.3g} to"
                 f" {metrics['loss'].iloc[-10:].median():.3g}, where features that know nothing have {chance:.3g}; the"
                 f" spread of the features is {last['feature_std']:.2f} (0 collapsed, 1 random directions)."
             )
@@ -88,8 +89,7 @@ def write_run_report(
 
 
 def _chance_loss(recipe: Recipe) -> float:
-    network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
-    method = build_method(network, recipe.backbone.feature_dim(network), recipe)
+    method = build_method(nn.Identity(), 1, recipe)  # it depends on neither the network nor its features
     return method.chance_loss(recipe.batch_size // recipe.accumulate)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -35,6 +35,8 @@ _SHOWN = 50
 #: Circle of a neighbour whose cutout has no size in arcsec.
 _CIRCLE_ARCSEC = 15.0
 _QUERY_NAME_LENGTH = 60
+#: At most so many different captions are counted, as classes.
+_CLASSES = 6
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def write_search_results(
     field_px: int | None = None,
     caption: str | None = None,
     table_format: TableFormat = "csv",
+    metadata: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write neighbours.csv, neighbours.reg, a gallery and report.html; return the report's path.
 
@@ -70,6 +73,8 @@ def write_search_results(
         Column to write under the pictures besides the position.
     table_format
         ``fits`` or ``votable``: also write neighbours.fits or neighbours.vot, for TOPCAT.
+    metadata
+        Of the feature table, for the methods paragraph.
 
     Raises
     ------
@@ -117,21 +122,23 @@ def write_search_results(
         report.sky_table(frame[columns].to_dict("records"), sizes_arcsec(frame))
     for file in [*([out / "gallery.png"] if galleries else []), *tables]:
         report.link(file)
+    report.methods("Neighbours are the cutouts with the highest cosine similarity.", metadata or {})
     return report.write(out / "report.html")
 
 
 def _verdict(searches: Sequence[Found], caption: str | None) -> str:
     """What was found for one query, or how near the nearest neighbours of several are."""
+    searches = [found for found in searches if len(found.neighbours)]
     nearest = [float(found.neighbours["similarity"].max()) for found in searches]
-    if len(searches) > 1:
-        span = f"{min(nearest):.3f} to {max(nearest):.3f}"
+    if len(searches) != 1:
+        span = f"{min(nearest, default=math.nan):.3f} to {max(nearest, default=math.nan):.3f}"
         return f"The nearest neighbours of {len(searches)} queries have similarities of {span}."
     frame = searches[0].neighbours
     found = f"Nearest to {searches[0].query.name}: {frame['cutout_id'].iloc[0]}, similarity {nearest[0]:.3f}"
-    if caption is None:
+    counts = frame[caption].value_counts() if caption else ()
+    if not 0 < len(counts) <= _CLASSES:
         return f"{found}."
-    counts = ", ".join(f"{count} {name}" for name, count in frame[caption].value_counts().items())
-    return f"{found}; its {len(frame)} neighbours: {counts}."
+    return f"{found}; its {len(frame)} neighbours: {', '.join(f'{count} {name}' for name, count in counts.items())}."
 
 
 def readable_angle(arcsec: float) -> str:

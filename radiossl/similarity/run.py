@@ -152,7 +152,8 @@ def search(
         return SearchResult(searches)
     images = feature_images(index.metadata, index.columns, store)
     field_px = index.metadata.get("preprocessing", {}).get("field_px")
-    return SearchResult(searches, write_search_results(searches, images, out, field_px, caption, table_format))
+    report = write_search_results(searches, images, out, field_px, caption, table_format, index.metadata)
+    return SearchResult(searches, report)
 
 
 def _opened(features: FeatureTable | SimilarityIndex | PathLike) -> SimilarityIndex:

@@ -189,3 +189,35 @@ def test_index_refuses_missing_folders_and_damaged_metrics(tmp_path):
     with pytest.raises(RadiosslError, match=r"metrics\.json: not a readable JSON"):
         index_report(tmp_path / "i.html", "t", [("a", tmp_path)])
     assert not (tmp_path / "i.html").exists()
+
+
+def test_index_opens_with_the_verdict_and_the_picture_of_each_part(tmp_path, png):
+    for name in ("knn", "search"):
+        (tmp_path / name).mkdir()
+        for figure in ("a.png", "lead.png"):
+            (tmp_path / name / figure).write_bytes(png.read_bytes())
+        report = Report(name).verdict(f"{name} <answers>.").figure(tmp_path / name / "lead.png")
+        report.write(tmp_path / name / "report.html")
+    index_report(tmp_path / "i.html", "All", [("kNN", tmp_path / "knn"), ("S", tmp_path / "search")])
+    text = (tmp_path / "i.html").read_text()
+    cards = text.partition('<div class="cards">')[2].partition("</div></div>")[0]
+    assert text.index('class="cards"') < text.index("<h2")
+    assert re.findall(r"<strong>(.*?)</strong>: (.*?)</p>", cards) == [
+        ("kNN", "knn &lt;answers&gt;."),
+        ("S", "search &lt;answers&gt;."),
+    ]
+    assert [image["alt"] for image in Outline(text).all("img")] == ["kNN", "S", "lead", "a", "lead", "a"]
+
+
+def test_long_tables_are_folded_and_short_ones_are_not(tmp_path):
+    report = Report("t").table([{"a": 1}] * 12, "short").values(dict.fromkeys(map(str, range(13)), 0), "long")
+    text = report.write(tmp_path / "r.html").read_text()
+    assert text.count("<details>") == 1
+    assert "<details><summary>long: 13 rows</summary>" in text
+    assert "<caption>short</caption>" in text
+
+
+def test_no_script_runs_but_the_page_s_own(tmp_path):
+    text = Report("t").write(tmp_path / "r.html").read_text()
+    assert "default-src 'none'" in text
+    assert "script-src 'none'" in text

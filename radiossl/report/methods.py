@@ -1,0 +1,115 @@
+"""What a paper says of a result: a paragraph on how it was made, and BibTeX of what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import radiossl
+from radiossl.io.errors import RadiosslError
+from radiossl.weights.config import BackboneConfig, read_config
+
+_METHODS = {"simclr": "SimCLR", "byol": "BYOL", "nnclr": "NNCLR", "swav": "SwAV", "vicreg": "VICReg"}
+#: Of long lists of authors the first.
+_BIBTEX = {
+    "radiossl": f"""@software{{radiossl,
+  author = {{{{the radiossl developers}}}},
+  title = {{radiossl: self-supervised learning for radio-astronomical images}},
+  version = {{{radiossl.__version__}}}
+}}""",
+    "simclr": """@inproceedings{simclr,
+  author = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
+  title = {A Simple Framework for Contrastive Learning of Visual Representations},
+  booktitle = {ICML}, year = {2020}, eprint = {2002.05709}, archivePrefix = {arXiv}
+}""",
+    "byol": """@inproceedings{byol,
+  author = {Grill, Jean-Bastien and others},
+  title = {Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning},
+  booktitle = {NeurIPS}, year = {2020}, eprint = {2006.07733}, archivePrefix = {arXiv}
+}""",
+    "nnclr": """@inproceedings{nnclr,
+  author = {Dwibedi, Debidatta and others},
+  title = {With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations},
+  booktitle = {ICCV}, year = {2021}, eprint = {2104.14548}, archivePrefix = {arXiv}
+}""",
+    "swav": """@inproceedings{swav,
+  author = {Caron, Mathilde and others},
+  title = {Unsupervised Learning of Visual Features by Contrasting Cluster Assignments},
+  booktitle = {NeurIPS}, year = {2020}, eprint = {2006.09882}, archivePrefix = {arXiv}
+}""",
+    "vicreg": """@inproceedings{vicreg,
+  author = {Bardes, Adrien and Ponce, Jean and LeCun, Yann},
+  title = {{VICReg}: Variance-Invariance-Covariance Regularization for Self-Supervised Learning},
+  booktitle = {ICLR}, year = {2022}, eprint = {2105.04906}, archivePrefix = {arXiv}
+}""",
+    "umap": """@misc{umap,
+  author = {McInnes, Leland and Healy, John and Melville, James},
+  title = {{UMAP}: Uniform Manifold Approximation and Projection for Dimension Reduction},
+  year = {2018}, eprint = {1802.03426}, archivePrefix = {arXiv}
+}""",
+    "forest": """@inproceedings{forest,
+  author = {Liu, Fei Tony and Ting, Kai Ming and Zhou, Zhi-Hua},
+  title = {Isolation Forest},
+  booktitle = {ICDM}, year = {2008}, doi = {10.1109/ICDM.2008.17}
+}""",
+}
+
+
+def methods_html(how: str, metadata: Mapping[str, Any], *cited: str) -> str:
+    """Return, folded, how a result was made with which versions, weights and data, and what to cite.
+
+    Parameters
+    ----------
+    how
+        Sentences on what was done with the features.
+    metadata
+        Of a feature table: ``weights``, a backbone's folder or name, and ``weights_sha256``; empty for none.
+    cited
+        Further works: ``umap``, ``forest``.
+    """
+    config = _config(metadata)
+    keys = ["radiossl", *([config.recipe["method"]] if config and config.recipe else []), *cited]
+    paragraphs = [f"{_software()} {_backbone(metadata, config)}{how}"]
+    if config and config.about.get("citation"):
+        paragraphs.append(f"To cite with these weights: {config.about['citation'].strip()}")
+    text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
+    bibtex = "\n\n".join(_BIBTEX[key] for key in keys if key in _BIBTEX)
+    return f"<details><summary>For a paper: methods and BibTeX</summary>{text}<pre>{escape(bibtex)}</pre></details>"
+
+
+def _config(metadata: Mapping[str, Any]) -> BackboneConfig | None:
+    """What is known of the weights, if they are still where they were and the same."""
+    try:
+        config, sha256 = read_config(Path(metadata["weights"]))
+    except (KeyError, OSError, RadiosslError):
+        return None
+    return config if sha256 == metadata.get("weights_sha256") else None
+
+
+def _software() -> str:
+    try:
+        return f"This was made with radiossl {radiossl.__version__} (torch {version('torch')})."
+    except PackageNotFoundError:
+        return f"This was made with radiossl {radiossl.__version__}."
+
+
+def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str:
+    if not metadata.get("weights"):
+        return ""
+    path = Path(metadata["weights"])
+    name = path.parent.name if path.name == "backbone" else path.name
+    known = f"SHA-256 {str(metadata.get('weights_sha256', ''))[:16]}"
+    if config is None:
+        return f"Features are those of the backbone {name} ({known}). "
+    seen, recipe = config.preprocessing, config.recipe
+    text = f"Features are those of the backbone {name} ({config.architecture.name}, {known})"
+    if recipe:
+        stores = ", ".join(f"{entry.get('store', '?')} ({entry.get('cutouts', '?')})" for entry in config.data)
+        text += (
+            f", pretrained by {_METHODS[recipe['method']]} with the recipe {recipe['name']} on the cutouts of {stores}"
+        )
+    average = ", and averaged over 8 flips and rotations" if seen.views == 8 else ""
+    return f"{text}; images were preprocessed by {seen.mode} at {seen.size} x {seen.size} pixels{average}. "
