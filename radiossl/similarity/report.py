@@ -135,7 +135,7 @@ def _verdict(searches: Sequence[Found], caption: str | None) -> str:
         return f"The nearest neighbours of {len(searches)} queries have similarities of {span}."
     frame = searches[0].neighbours
     found = f"Nearest to {searches[0].query.name}: {frame['cutout_id'].iloc[0]}, similarity {nearest[0]:.3f}"
-    counts = frame[caption].value_counts() if caption else ()
+    counts = frame[caption].value_counts() if caption else pd.Series(dtype=int)
     if not 0 < len(counts) <= _CLASSES:
         return f"{found}."
     return f"{found}; its {len(frame)} neighbours: {', '.join(f'{count} {name}' for name, count in counts.items())}."
