@@ -5,13 +5,13 @@ BIN := .venv/bin
 RADIOSSL := $(BIN)/radiossl
 TEST_WORKERS ?= auto
 
-.PHONY: demo test test-slow test-all fuzz lint types format bench clean
+.PHONY: demo test test-slow test-all test-lowest lock fuzz lint types format bench clean
 
-.venv/installed: pyproject.toml
+.venv/installed: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "radiossl needs Python 3.11 or newer")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	touch $@
 
 # A small survey is simulated, cut, learnt from without labels, judged against its truth and searched.
@@ -48,6 +48,25 @@ test-slow: .venv/installed
 
 test-all: test test-slow
 
+# The lowest versions that pyproject.toml declares, in an environment of their own (8 GB, removed by make clean).
+LOWEST := .venv-lowest/bin
+.venv-lowest/installed: pyproject.toml
+	$(PYTHON) -m venv --clear .venv-lowest
+	$(LOWEST)/python -m pip install --quiet uv
+	$(LOWEST)/uv pip compile --quiet --extra all --resolution lowest-direct --python $(LOWEST)/python \
+		--output-file .venv-lowest/lowest.txt pyproject.toml
+	$(LOWEST)/uv pip install --quiet --python $(LOWEST)/python --constraints .venv-lowest/lowest.txt \
+		--requirements .venv-lowest/lowest.txt --editable . pytest pytest-timeout pytest-xdist hypothesis onnxruntime
+	touch $@
+
+test-lowest: .venv-lowest/installed
+	$(LOWEST)/python -m pytest -n $(TEST_WORKERS) -m 'not slow'
+
+# Writes requirements.lock: the newest versions of everything, for all platforms.
+lock: .venv-lowest/installed
+	$(LOWEST)/uv pip compile --quiet --extra dev --universal --python-version 3.11.5 --no-header --no-annotate --upgrade \
+		--output-file requirements.lock pyproject.toml
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -67,4 +86,4 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/throughput.py
 
 clean:
-	rm -rf $(DEMO) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(DEMO) .venv-lowest build *.egg-info .mypy_cache .pytest_cache .ruff_cache

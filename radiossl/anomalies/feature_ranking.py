@@ -21,6 +21,7 @@ from radiossl.anomalies.scores import AnomalySettings, anomaly_scores, rank_frac
 from radiossl.evaluation.folds import Split, draw_folds
 from radiossl.features.neighbours import unit
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.progress import track
 
 #: Numbers of best features that Riggi et al. (2024) compare.
@@ -80,6 +81,7 @@ def rank_features(features: NDArray[np.floating], anomalous: NDArray[np.bool_], 
     RadiosslError
         If there are fewer than ten objects of either kind.
     """
+    require("lightgbm")
     import lightgbm
     from sklearn.metrics import balanced_accuracy_score
     from sklearn.model_selection import train_test_split

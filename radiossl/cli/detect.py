@@ -9,6 +9,7 @@ import typer
 
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError
+from radiossl.io.extras import require
 
 if TYPE_CHECKING:
     from radiossl.detection.images import Reader
@@ -25,10 +26,7 @@ Out = Annotated[Path, typer.Option(help="Folder to write.")]
 
 @app.callback()
 def _main() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("pycocotools") is None:
-        raise RadiosslError("detection needs the package pycocotools: pip install 'radiossl[detect]'")
+    require("pycocotools")
 
 
 @app.command()

@@ -26,6 +26,7 @@ from radiossl.cli.send import send
 from radiossl.cli.simulate import simulate
 from radiossl.cli.verify import verify
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import missing_extra
 from radiossl.io.progress import set_verbosity
 from radiossl.io.signals import raising_on_signals, stop_number
 
@@ -113,7 +114,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with raising_on_signals():
             app(arguments, prog_name="radiossl")
-    except (RadiosslError, OSError, _Interrupted) as error:
+    except (RadiosslError, OSError, ModuleNotFoundError, _Interrupted) as error:
         if "--debug" in arguments:
             raise
         if isinstance(error, _Interrupted):
@@ -126,7 +127,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(status)
 
 
-def _one_line(error: RadiosslError | OSError) -> str:
+def _one_line(error: RadiosslError | OSError | ModuleNotFoundError) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        error = missing_extra(error.name or "")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     text = " ".join(str(error).split())

@@ -199,15 +199,21 @@ def export(
     path: Annotated[Path, typer.Argument(help="Backbone folder.")],
     format: Annotated[str, typer.Option(help="torchscript, export (torch.export, .pt2) or onnx.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
+    with_preprocessing: Annotated[
+        bool, typer.Option("--with-preprocessing", help="Take the raw pixels of one image (onnx, export).")
+    ] = False,
 ) -> None:
-    """Write a backbone for use without radiossl: preprocessed images to features. timm reads the folder itself."""
+    """Write a backbone for use without radiossl: images to features. timm reads the folder itself."""
     from radiossl.weights.backbone import load_backbone
     from radiossl.weights.exporting import export_backbone
 
     backbone = load_backbone(path)
-    export_backbone(backbone, format, out)
+    export_backbone(backbone, format, out, with_preprocessing=with_preprocessing)
     seen = backbone.config.preprocessing
-    typer.echo(f"{out}: (n, {seen.channels}, {seen.size}, {seen.size}) to (n, {backbone.feature_dim})")
+    if with_preprocessing:
+        typer.echo(f"{out}: raw pixels (height, width) to (1, {backbone.feature_dim})")
+    else:
+        typer.echo(f"{out}: (n, {seen.channels}, {seen.size}, {seen.size}) to (n, {backbone.feature_dim})")
 
 
 def _values(texts: list[str] | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from radiossl.datasets.download import Download
 from radiossl.datasets.mirabest import parse_name
 from radiossl.datasets.published import Options, PublishedSet
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.files import existing_file
 from radiossl.store.cutout import Cutout
 
@@ -75,6 +76,7 @@ class RadioGalaxyOptions(Options):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
+    require("h5py")
     import h5py
 
     path = existing_file(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.rows import FEATURES
 from radiossl.features.table import METADATA_KEY
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.files import atomic_folder
 from radiossl.io.progress import track
 
@@ -52,8 +52,7 @@ def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
         If `hats` is not installed, no row has a position, or `out` is something else than a catalogue.
     """
     out = Path(out)
-    if find_spec("hats") is None:
-        raise RadiosslError("HATS catalogues need the package hats: pip install 'radiossl[hats]'")
+    require("hats")
     if out.exists() and not (out / "hats.properties").is_file():
         raise RadiosslError(f"{out}: is there already and is no HATS catalogue; choose another --out")
     columns = table.columns()

@@ -86,15 +86,20 @@ class Preprocessing(BaseModel):
             Shape (n, 3, height, width) or (n, 1, height, width), float32 and finite; blank pixels are 0. In [0, 1],
             but for ``floor-stretch``, where it is the signal in units of the rms.
         """
+        low, high = self.limits(statistics)
+        return _rescale(pixels, low, high, clip=self.mode != "floor-stretch")
+
+    def limits(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `prepare` maps to 0 and to 1, from statistics (n, 10): two of (n, channels of `prepare`)."""
         if self.mode == "floor-stretch":
-            background, rms = statistics[:, _BACKGROUND], statistics[:, _RMS]
+            background, rms = statistics[:, _BACKGROUND, None], statistics[:, _RMS, None]
             # Where the noise was cut away, as in most 8-bit sets, all that is brighter than the background is signal.
-            rms = torch.where(rms > 0, rms, (statistics[:, _MAXIMUM] - background) / _NOISELESS_PEAK)
-            return _rescale(pixels, background[:, None], (background + rms)[:, None], clip=False)
+            rms = torch.where(rms > 0, rms, (statistics[:, _MAXIMUM, None] - background) / _NOISELESS_PEAK)
+            return background, background + rms
         if self.mode == "min-max":
-            return _rescale(pixels, statistics[:, _MINIMUM, None], statistics[:, _MAXIMUM, None], clip=True)
+            return statistics[:, _MINIMUM, None], statistics[:, _MAXIMUM, None]
         limits = statistics[:, _CLIPS].unflatten(1, (3, 2))  # (n, channel, low and high)
-        return _rescale(pixels, limits[..., 0], limits[..., 1], clip=True)
+        return limits[..., 0], limits[..., 1]
 
     def finish(
         self, images: Tensor, floor: Tensor | None = None, gain: Tensor | None = None, gamma: Tensor | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.progress import track
 from radiossl.io.signals import on_stop
 
@@ -72,6 +73,8 @@ def _write_missing(
     scheduler: str | None,
 ) -> None:
     count = _worker_count(workers, len(parts))
+    if scheduler is not None or count > 1:
+        require("distributed")
     missing = [(file.absolute(), job) for file, job in parts if not file.exists()]
     if scheduler is not None and missing:
         with _client(scheduler) as client:

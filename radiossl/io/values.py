@@ -98,8 +98,11 @@ def decoded(text: bytes) -> str:
 
 def clean_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a column of strings without white space around them, in one Unicode form (NFC), null where empty."""
-    ascii_only = pc.all(pc.string_is_ascii(column), min_count=0).as_py()
-    trimmed = pc.utf8_trim_whitespace(column if ascii_only else pc.utf8_normalize(column, "NFC"))
+    if not pc.all(pc.string_is_ascii(column), min_count=0).as_py():
+        # Not by pc.utf8_normalize, which decomposes instead of composing in pyarrow before version 26.
+        texts = [text if text is None else unicodedata.normalize("NFC", text) for text in column.to_pylist()]
+        column = pa.chunked_array([pa.array(texts, column.type)])
+    trimmed = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
 
 

@@ -16,6 +16,7 @@ from radiossl.features.neighbours import unit
 from radiossl.features.scatter import Scatter
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.progress import track
 from radiossl.maps.reducers import PcaReducer, Reducer, UmapReducer
 
@@ -100,6 +101,8 @@ def make_map(
         raise RadiosslError(f"features of dimension {dimension} for a map of features of dimension {onto.dimension}")
     rng = np.random.default_rng(seed)
     fits_umap = onto is None and method == "umap"
+    if fits_umap:
+        require("umap", "datashader")
     sampled = np.sort(rng.choice(count, min(count, sample), replace=False)) if fits_umap else np.zeros(0, np.int64)
     checked = np.sort(rng.choice(count, min(count, _CHECKED), replace=False))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from radiossl.datasets.image_files import is_store
 from radiossl.datasets.image_sources import open_images
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.files import remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import StopRequest
@@ -91,6 +92,7 @@ def pretrain(
         If the recipe, the data, the weights or the run folder do not fit, or another process is training in it,
         or the batches cannot be divided among the processes.
     """
+    require("lightly")
     if isinstance(recipe, (str, os.PathLike)):
         stages = read_recipe(recipe)
     else:

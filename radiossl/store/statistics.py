@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Of the noise: three sigma on either side of the median, at most so many times, as everywhere in astronomy.
-_NOISE_CLIP, _CLIP_ROUNDS = (3.0, 3.0), 5
+NOISE_CLIP, CLIP_ROUNDS = (3.0, 3.0), 5
 #: Channel 1: sigma clipping, five sigma below and thirty above the median (Riggi et al. 2024, section 2.3).
 SIGMA_CLIP = (5.0, 30.0)
 #: Channels 2 and 3: the contrasts of the zscale transform (the same section).
@@ -81,9 +81,9 @@ class PixelStatistics:
         minimum, maximum = float(ordered[0]), float(ordered[-1])
         if minimum == maximum:
             return cls(minimum, 0.0, *[minimum] * (len(STATISTICS) - 2))
-        first, last, _, _ = sigma_clip(ordered, *_NOISE_CLIP, _CLIP_ROUNDS)
+        first, last, _, _ = sigma_clip(ordered, *NOISE_CLIP, CLIP_ROUNDS)
         quiet = ordered[first:last]
-        _, _, *bounds = sigma_clip(ordered, *SIGMA_CLIP, _CLIP_ROUNDS)
+        _, _, *bounds = sigma_clip(ordered, *SIGMA_CLIP, CLIP_ROUNDS)
         limits = [bounds, *zscale_limits(finite, ZSCALE_CONTRASTS)]
         effective = [bound for low, high in limits for bound in (max(minimum, low), min(maximum, high))]
         return cls(median_of(quiet), deviation_of(quiet), minimum, maximum, *effective)
@@ -95,7 +95,7 @@ class PixelStatistics:
 
 #: Of zscale as in IRAF and astropy: number of pixels looked at, rounds of rejection, its threshold, and the least part
 #: and number of pixels that must be left for the fit to count.
-_ZSCALE_SAMPLES, _ZSCALE_ROUNDS, _ZSCALE_SIGMA, _ZSCALE_LEAST_PART, _ZSCALE_LEAST = 1000, 5, 2.5, 0.5, 5
+ZSCALE_SAMPLES, ZSCALE_ROUNDS, ZSCALE_SIGMA, ZSCALE_LEAST_PART, ZSCALE_LEAST = 1000, 5, 2.5, 0.5, 5
 
 
 def zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> list[tuple[float, float]]:
@@ -105,11 +105,11 @@ def zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> l
     """
     from radiossl.store.clipping import median_of, zscale_slope
 
-    stride = int(max(1.0, finite.size / _ZSCALE_SAMPLES))
-    sample = np.sort(finite[::stride][:_ZSCALE_SAMPLES]).astype(np.float64)
+    stride = int(max(1.0, finite.size / ZSCALE_SAMPLES))
+    sample = np.sort(finite[::stride][:ZSCALE_SAMPLES]).astype(np.float64)
     count = len(sample)
-    least = max(_ZSCALE_LEAST, int(count * _ZSCALE_LEAST_PART))
-    slope, left = zscale_slope(sample, _ZSCALE_ROUNDS, _ZSCALE_SIGMA, least, reach=max(1, int(count * 0.01)))
+    least = max(ZSCALE_LEAST, int(count * ZSCALE_LEAST_PART))
+    slope, left = zscale_slope(sample, ZSCALE_ROUNDS, ZSCALE_SIGMA, least, reach=max(1, int(count * 0.01)))
     low, high = float(sample[0]), float(sample[-1])
     if left < least:
         return [(low, high)] * len(contrasts)

@@ -108,7 +108,7 @@ def _write_store(
         (path / PARTIAL).unlink()
         path.rmdir()
         raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
-    _write_huggingface_files(path, files, schema, identity)
+    _write_huggingface_files(path, files, identity)
     if beside is not None:
         beside(path, [name for shard in shards for name in shard.table.column("cutout_id").to_pylist()])
     write_json(
@@ -183,11 +183,9 @@ def _write_shard(
             writer.write_batch(batch)
 
 
-def _write_huggingface_files(path: Path, files: Sequence[str], schema: pa.Schema, identity: str) -> None:
+def _write_huggingface_files(path: Path, files: Sequence[str], identity: str) -> None:
     """Write the two files by which `datasets.load_from_disk` knows the folder."""
-    from datasets import Features
-
-    write_json(path / "dataset_info.json", {"features": Features.from_arrow_schema(schema).to_dict()})
+    write_json(path / "dataset_info.json", {})  # the columns' types are read from the shards
     write_json(
         path / "state.json",
         {

@@ -1,8 +1,8 @@
 """Backbones as files that run without radiossl: TorchScript, PyTorch's exported programs, ONNX.
 
-What is exported takes preprocessed images and returns features, the averaging over flips and rotations included. The
-preprocessing is not in it, since it clips by robust statistics of each cutout; its values are stored beside the network
-in the file, as JSON under the name `METADATA`. timm needs no export: it reads a backbone's folder.
+What is exported returns features, the averaging over flips and rotations included, of preprocessed images or of raw
+pixels. What is known of the backbone is stored beside the network in the file, as JSON under the name `METADATA`. timm
+needs no export: it reads a backbone's folder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,8 +19,10 @@ from torch import Tensor, nn
 import radiossl
 from radiossl.images.preprocess import flips_and_rotations
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.files import atomic_file
 from radiossl.weights.backbone import Backbone
+from radiossl.weights.raw_program import RawPreprocessing
 
 Format = Literal["torchscript", "export", "onnx"]
 
@@ -42,11 +43,25 @@ class _Features(nn.Module):
         return torch.stack([self.network(turned).float() for turned in flips_and_rotations(images)]).mean(dim=0)
 
 
-def export_backbone(backbone: Backbone, format: str, out: str | os.PathLike[str]) -> None:
+class _RawFeatures(nn.Module):
+    """From one raw image to its features."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        super().__init__()
+        self.preprocess, self.features = RawPreprocessing(backbone.config.preprocessing), _Features(backbone)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.features(self.preprocess(pixels))
+
+
+def export_backbone(
+    backbone: Backbone, format: str, out: str | os.PathLike[str], *, with_preprocessing: bool = False
+) -> None:
     """Write a backbone to a file that runs without radiossl.
 
     The program takes float32 images (n, channels, size, size) on the CPU, preprocessed as `Backbone.preprocess` does,
-    for any n, and returns features (n, feature_dim).
+    for any n, and returns features (n, feature_dim). With its preprocessing it takes the raw pixels of one image
+    (height, width), not a number where blank, and returns features (1, feature_dim).
 
     Parameters
     ----------
@@ -56,24 +71,33 @@ def export_backbone(backbone: Backbone, format: str, out: str | os.PathLike[str]
         ``torchscript`` for `torch.jit.load`, ``export`` for `torch.export.load`, ``onnx`` for ONNX runtimes.
     out
         File to write, atomically.
+    with_preprocessing
+        Whether the program takes raw pixels; not for ``torchscript``.
 
     Raises
     ------
     RadiosslError
-        If the format is unknown, the packages for ONNX are not installed, or the file's name is not for the format.
+        If the format is unknown or holds no preprocessing, the packages for ONNX are not installed, or the file's name
+        is not for the format.
     """
     if format not in get_args(Format):
         raise RadiosslError(f"--format {format}: expected {', '.join(get_args(Format))}")
-    if format == "onnx" and (missing := [name for name in ("onnx", "onnxscript") if find_spec(name) is None]):
-        raise RadiosslError(f"--format onnx: needs packages that are not installed; pip install {' '.join(missing)}")
+    if with_preprocessing and format == "torchscript":
+        raise RadiosslError("--format torchscript: holds no preprocessing; use onnx or export")
+    if format == "onnx":
+        require("onnx", "onnxscript")
     if format == "export" and Path(out).suffix != ".pt2":
         raise RadiosslError(f"{out}: PyTorch reads exported programs from .pt2 files only; call it so")
     if Path(out).is_dir():
         raise RadiosslError(f"{out}: is a folder, a file to write was expected")
     seen, device, training = backbone.config.preprocessing, backbone.device, backbone.training
-    module = _Features(backbone).cpu().eval()
-    # Two images, since PyTorch takes a single one for a constant.
-    example = torch.rand(2, seen.channels, seen.size, seen.size, generator=torch.Generator().manual_seed(0))
+    random = torch.Generator().manual_seed(0)
+    module: nn.Module
+    if with_preprocessing:
+        module, example = _RawFeatures(backbone), torch.rand(seen.size + 1, seen.size + 3, generator=random)
+    else:  # two images, since PyTorch takes a single one for a constant
+        module, example = _Features(backbone), torch.rand(2, seen.channels, seen.size, seen.size, generator=random)
+    module.cpu().eval()
     write = {"torchscript": _torchscript, "export": _program, "onnx": _onnx}[format]
     try:
         with torch.no_grad(), warnings.catch_warnings(), atomic_file(out) as file:
@@ -107,7 +131,11 @@ def _onnx(module: nn.Module, example: Tensor, file: Path, metadata: str) -> None
     import onnx
 
     program = torch.onnx.export(
-        _traced(module, example), dynamo=True, verbose=False, input_names=["images"], output_names=["features"]
+        _traced(module, example),
+        dynamo=True,
+        verbose=False,
+        input_names=["pixels" if example.ndim == 2 else "images"],
+        output_names=["features"],
     )
     if program is None:
         raise RadiosslError("--format onnx: PyTorch made no program of this network")
@@ -117,4 +145,6 @@ def _onnx(module: nn.Module, example: Tensor, file: Path, metadata: str) -> None
 
 
 def _traced(module: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    return torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("images", min=1)},))
+    names = ("height", "width") if example.ndim == 2 else ("images",)
+    shapes = {axis: torch.export.Dim(name, min=1) for axis, name in enumerate(names)}
+    return torch.export.export(module, (example,), dynamic_shapes=(shapes,))

@@ -11,6 +11,7 @@ from radiossl.features.embedding import embed
 from radiossl.features.exporting import export_table
 from radiossl.features.hats import _pixels
 from radiossl.features.table import FeatureTable
+from radiossl.io import extras
 from radiossl.store.pictures import thumbnail
 
 COUNT = 300
@@ -127,8 +128,8 @@ def test_what_cannot_be_exported_is_refused(table, tmp_path):
 
 
 def test_without_hats_the_extra_is_named(table, tmp_path, monkeypatch):
-    monkeypatch.setattr(hats_module, "find_spec", lambda name: None)
-    with pytest.raises(RadiosslError, match=r"pip install 'radiossl\[hats\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(RadiosslError, match=r'pip install "radiossl\[formats\]"'):
         export_table(tmp_path / "f.parquet", tmp_path / "x", "hats")
 
 

@@ -104,7 +104,10 @@ def gaps(features, tmp_path):
     lists[3] = None
     ids = [f"s{row}" for row in range(COUNT)]
     vectors = pa.array(lists, pa.list_(pa.float32(), DIMENSION))
-    pq.write_table(pa.table({"cutout_id": ids, "features": vectors}), tmp_path / "gaps.parquet")
+    try:
+        pq.write_table(pa.table({"cutout_id": ids, "features": vectors}), tmp_path / "gaps.parquet")
+    except pa.ArrowNotImplementedError:
+        pytest.skip("pyarrow before version 23 writes no missing lists of a fixed length")
     return tmp_path / "gaps.parquet"
 
 

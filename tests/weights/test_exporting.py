@@ -4,15 +4,17 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from radiossl import RadiosslError
 from radiossl.images.preprocess import Preprocessing
-from radiossl.weights import exporting
+from radiossl.io import extras
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
 from radiossl.weights.exporting import METADATA, export_backbone
+from tests.weights.test_raw_program import IMAGES
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +79,30 @@ def test_torchscript_runs_without_radiossl(tmp_path, tiny_backbone):
     torch.testing.assert_close(torch.load(tmp_path / "out.pt").detach(), ours, rtol=0, atol=1e-4)
 
 
+RUN_ONNX = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession("b.onnx")
+images = numpy.load("images.npz")
+numpy.savez("out.npz", **{name: session.run(None, {"pixels": images[name]})[0] for name in images})
+sys.exit(any(name.split(".")[0] in ("torch", "radiossl", "astropy") for name in sys.modules))
+"""
+
+
+@pytest.mark.parametrize("mode", ["floor-stretch", "sigma-zscale"])
+def test_onnx_with_preprocessing_needs_nothing_else_for_raw_pixels(tmp_path, mode):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    views = 8 if mode == "floor-stretch" else 1
+    backbone = Backbone.random(Architecture(name="test_resnet"), Preprocessing(mode=mode, size=32, views=views), seed=0)
+    export_backbone(backbone, "onnx", tmp_path / "b.onnx", with_preprocessing=True)
+    images = {name: image for name, image in IMAGES.items() if np.isfinite(image).any()}
+    np.savez(tmp_path / "images.npz", **images)
+    subprocess.run([sys.executable, "-I", "-c", RUN_ONNX], check=True, cwd=tmp_path)
+    with np.load(tmp_path / "out.npz") as found:
+        for name, image in images.items():
+            np.testing.assert_allclose(found[name], backbone.features(image).numpy(), rtol=0, atol=1e-5, err_msg=name)
+
+
 def test_the_backbone_stays_as_it_was(tmp_path, tiny_backbone):
     backbone = Backbone.random(Architecture(name="test_resnet"), Preprocessing(size=32), 0).train()
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
@@ -94,12 +120,14 @@ def test_what_cannot_be_written_is_refused(tmp_path, tiny_backbone):
     ]:
         with pytest.raises(RadiosslError, match=said):
             export_backbone(tiny_backbone, format, tmp_path / name)
+    with pytest.raises(RadiosslError, match="--format torchscript: holds no preprocessing; use onnx or export"):
+        export_backbone(tiny_backbone, "torchscript", tmp_path / "b.ts", with_preprocessing=True)
     assert [file.name for file in tmp_path.iterdir()] == ["folder.ts"]
 
 
 def test_onnx_without_its_packages_says_what_to_install(tmp_path, monkeypatch, tiny_backbone):
-    monkeypatch.setattr(exporting, "find_spec", lambda name: None)
-    with pytest.raises(RadiosslError, match=r"--format onnx: .* pip install onnx onnxscript"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(RadiosslError, match=r'onnx is not installed: pip install "radiossl\[formats\]"'):
         export_backbone(tiny_backbone, "onnx", tmp_path / "b.onnx")
 
 

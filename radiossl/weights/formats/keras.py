@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 
 if TYPE_CHECKING:
     import h5py
@@ -58,6 +59,7 @@ def read_keras(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     RadiosslError
         If the file is damaged, no Keras 2 file, or of layers that PyTorch's ResNets do not have.
     """
+    require("h5py")
     import h5py
 
     try:
