@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from radiossl.cli.options import Device, Seed, set_option
-from radiossl.io.errors import DiskFullError, RadiosslError
+from radiossl.io.errors import DiskFullError
 from radiossl.io.extras import require
 
 if TYPE_CHECKING:

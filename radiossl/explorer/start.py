@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from radiossl.explorer.any_table import open_table
 from radiossl.explorer.exported import export_page
 from radiossl.explorer.session import Files, Images, Session
-from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,10 +88,7 @@ def explore(
 def _serve(
     files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
 ) -> None:
-    try:
-        import panel  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise RadiosslError(f"the explorer needs {error.name}: pip install 'radiossl[explore]'") from None
+    require("panel", "bokeh")
     from radiossl.explorer.drawing import DARK
     from radiossl.explorer.page import Page, make_page
     from radiossl.explorer.ranking import Ranking
