@@ -26,8 +26,8 @@ from sklearn.model_selection import StratifiedKFold
 from measuring import print_facts
 from radiossl.anomalies.quality import ranking_quality
 from radiossl.anomalies.scores import METHODS, WHITENED, AnomalySettings, anomaly_scores, rank_fractions
-from radiossl.anomalies.size import log_sizes
 from radiossl.evaluation.intervals import ONE_SIGMA
+from radiossl.features.confounders import log_sizes
 from radiossl.features.table import FeatureTable
 from radiossl.io.progress import track
 from radiossl.ratings.active_learning import rating_space

@@ -34,19 +34,23 @@ def walk(arguments: list[str]) -> tuple[dict[str, int], list[str]]:
     counts = dict.fromkeys(("files", "jumps", "returns", "climbs"), 0)
 
     def place(frame: FrameType | None) -> tuple[str, str] | None:
-        while frame is not None:  # past callbacks through other packages
+        """Where a call comes from, past callbacks through other packages; None while a module is imported."""
+        found = None
+        while frame is not None:
             name = frame.f_code.co_filename
             if name.startswith(PACKAGE):
-                return name.removeprefix(PACKAGE), frame.f_code.co_name
+                if frame.f_code.co_name == "<module>":
+                    return None
+                found = found or (name.removeprefix(PACKAGE), frame.f_code.co_name)
             frame = frame.f_back
-        return None
+        return found
 
     def profile(frame: FrameType, event: str, _: Any) -> None:
         name = frame.f_code.co_filename
         if event != "call" or not name.startswith(PACKAGE) or frame.f_code.co_name == "<module>":
             return
         to, origin = (name.removeprefix(PACKAGE), frame.f_code.co_name), place(frame.f_back)
-        if origin is None or origin[0] == to[0] or (*origin, *to) in seen or "<module>" in (origin[1], to[1]):
+        if origin is None or origin[0] == to[0] or (*origin, *to) in seen:
             return
         seen.add((*origin, *to))
         counts["jumps"] += 1

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.anomalies.artefacts import artefact_marks
 from radiossl.anomalies.feature_ranking import FeatureRanking
 from radiossl.anomalies.figures import importance_figure, scan_figure, score_histogram, threshold_figure
 from radiossl.anomalies.quality import AnomalyLabels, threshold_curves
 from radiossl.anomalies.scores import rank_fractions
 from radiossl.anomalies.search import SCORE_TITLES, AnomalyQuality, AnomalySearch
-from radiossl.features.confounders import confounder_table, confounder_warnings
+from radiossl.features.confounders import artefact_marks, confounder_table, confounder_warnings
 from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder

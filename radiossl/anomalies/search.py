@@ -15,7 +15,7 @@ from radiossl.anomalies.complexity import compressed_sizes
 from radiossl.anomalies.feature_ranking import TOP_FEATURES, CrossFit, FeatureRanking, Scan, rank_features, scan_forest
 from radiossl.anomalies.quality import AnomalyLabels, compare_scores, read_anomaly_labels, threshold_curves
 from radiossl.anomalies.scores import AnomalySettings, Method, anomaly_scores
-from radiossl.anomalies.size import size_column
+from radiossl.features.confounders import size_column
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position

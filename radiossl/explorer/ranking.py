@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.anomalies.artefacts import EDGE, LEAST_SNR, NOISE, artefact_marks
 from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.session import Session
+from radiossl.features.confounders import EDGE, LEAST_SNR, NOISE, artefact_marks
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import Prediction, choose, learn, rated_rows, rating_space

@@ -1,4 +1,4 @@
-"""How much of a score is explained by what is not morphology: noise, size, brightness, blank pixels."""
+"""What is not morphology: noise, size, brightness, blank pixels; how much of a score they explain, and artefacts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
+from radiossl.io.errors import RadiosslError
 
 #: Columns of every cutout store that a score should not merely follow.
 CONFOUNDERS = ("rms", "peak_snr", "maximum", "width", "blank_fraction", "las_arcsec")
 #: A rank correlation beyond this is worth a warning.
 NOTABLE = 0.5
+#: Columns of sizes, the first one that a table has is taken.
+SIZE_COLUMNS = ("size_pixels", "las_arcsec", "size_arcsec", "extent_arcsec")
+#: Below this peak signal-to-noise ratio a cutout counts as noise, above this blank fraction as an edge.
+LEAST_SNR, MOST_BLANK = 5.0, 0.1
+NOISE, EDGE = "noise", "edge"
 
 
 def confounder_table(
@@ -82,3 +88,72 @@ def _values(table: FeatureTable, name: str, required: bool) -> NDArray[np.float6
     if name not in names and not required:
         return np.full(len(table), np.nan)
     return pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=float)
+
+
+def size_column(table: FeatureTable) -> str | None:
+    """Return the name of the column of a table that holds the size of the objects, or None.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        A column counts if at least half of its values are known and positive, and they differ.
+    """
+    for name in SIZE_COLUMNS:
+        if name in table.columns.column_names:
+            values = _positive(table, name)
+            known = np.isfinite(values)
+            if known.mean() >= 0.5 and len(np.unique(values[known])) > 1:
+                return name
+    return None
+
+
+def log_sizes(table: FeatureTable, name: str) -> NDArray[np.float64]:
+    """Return the decimal logarithm of a column of sizes, the median where unknown or not positive, shape (n,).
+
+    Raises
+    ------
+    RadiosslError
+        If the column has no positive number.
+    """
+    values = _positive(table, name)
+    known = np.isfinite(values)
+    if not known.any():
+        raise RadiosslError(f"column {name!r}: positive sizes were expected, it has none")
+    return np.log10(np.where(known, values, np.median(values[known])))
+
+
+def _positive(table: FeatureTable, name: str) -> NDArray[np.float64]:
+    values = pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=np.float64)
+    return np.where(values > 0, values, np.nan)
+
+
+def artefact_marks(table: FeatureTable) -> NDArray[np.str_]:
+    """Return what each object is marked as: ``noise``, ``edge``, or empty.
+
+    Parameters
+    ----------
+    table : FeatureTable
+        With the columns that a cutout store keeps of every cutout: ``maximum``, ``background`` and ``rms`` in the
+        mosaic's unit, and ``blank_fraction``. What is missing marks nothing; cutouts of 8-bit images, whose noise was
+        clipped away, are never marked as noise.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pyarrow as pa
+    >>> columns = {"cutout_id": ["a", "b", "c"], "maximum": [9.0, 3.0, 9.0], "background": [0.0, 0.0, 0.0]}
+    >>> columns |= {"rms": [1.0, 1.0, 1.0], "blank_fraction": [0.0, 0.0, 0.4]}
+    >>> artefact_marks(FeatureTable(pa.table(columns), np.ones((3, 2), np.float32))).tolist()
+    ['', 'noise', 'edge']
+    """
+    marks = np.full(len(table), "", dtype="<U5")
+    names = set(table.columns.column_names)
+    if {"maximum", "background", "rms"} <= names:
+        maximum, background, rms = (table.column(name).astype(float) for name in ("maximum", "background", "rms"))
+        noise = (maximum - background < LEAST_SNR * rms) & (rms > 0)
+        if "unit" in names:
+            noise &= table.column("unit").astype(str) != "8-bit"
+        marks[noise] = NOISE
+    if "blank_fraction" in names:
+        marks[table.column("blank_fraction").astype(float) > MOST_BLANK] = EDGE
+    return marks

@@ -15,9 +15,8 @@ from threading import Lock
 from typing import Any
 
 from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed, write_manifest
-from radiossl.io.errors import RadiosslError, UnwritableError
+from radiossl.io.errors import RadiosslError, UnwritableError, naming_full_disk
 from radiossl.io.exchange import exchange
-from radiossl.io.full_disk import naming_full_disk
 from radiossl.io.locks import held_temporary, if_abandoned
 from radiossl.io.progress import logger
 

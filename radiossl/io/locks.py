@@ -21,8 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-from radiossl.io.errors import RadiosslError, UnwritableError
-from radiossl.io.full_disk import naming_full_disk
+from radiossl.io.errors import RadiosslError, UnwritableError, naming_full_disk
 
 #: What the system answers when somebody else holds a lock. Anything else means that it cannot lock there.
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}

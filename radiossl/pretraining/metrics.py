@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
+from radiossl.io.errors import naming_full_disk
 from radiossl.io.files import atomic_file
-from radiossl.io.full_disk import naming_full_disk
 from radiossl.io.progress import hides_bars
 
 COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.anomalies.size import size_column
+from radiossl.features.confounders import size_column
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, read_json, write_json
