@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 #: Endings of tables by the reader that they need; each may be followed by .gz.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq"),
-    "text": (".csv", ".tsv", ".txt", ".dat", ".cat", ".tab", ".tbl", ".gaul", ".srl", ".mrt"),
+    "text": (".csv", ".tsv", ".txt", ".dat", ".cat", ".tab", ".tbl", ".gaul", ".srl", ".mrt", ".skymodel", ".bbs"),
     "ecsv": (".ecsv",),
     "fits": (".fits", ".fit", ".fts"),
     "votable": (".vot", ".votable", ".xml"),

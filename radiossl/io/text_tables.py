@@ -1,4 +1,4 @@
-"""Tables in text files as people and programs write them: CSV and its kin, PyBDSF, Selavy, Aegean, VizieR, CDS."""
+"""Tables in text files as people and programs write them: CSV and its kin, PyBDSF, Selavy, VizieR, WSClean..."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pyarrow import csv as arrow_csv
 
 from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
+from radiossl.io.sky_models import UNITS, is_sky_model, read_sky_model
 from radiossl.io.tables import TableContent, renamed_twins, table_content
 from radiossl.io.values import clean_texts, typed
 
@@ -76,6 +77,10 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
         from astropy.table import Table
 
         return table_content(Table.read(path, format=known))
+    if is_sky_model(head):
+        with _opened(path) as file:
+            model = read_sky_model(path, io.TextIOWrapper(file, encoding=encoding).read().splitlines())
+        return TableContent(model, {name: unit for name, unit in UNITS.items() if name in model.column_names})
     layout = _layout(path, head, _NAMED_DELIMITERS.get(delimiter or "", delimiter))
     texts = _rows(path, layout, encoding)
     columns, written = {}, {}

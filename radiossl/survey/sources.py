@@ -71,8 +71,8 @@ def cut_sources(
 
     Parameters
     ----------
-    mosaics
-        FITS files, folders of them, or glob patterns; see `radiossl.survey.finding.find_mosaics`.
+    mosaics, workers, on_error, scheduler, hdu
+        See `radiossl.survey.blind.cut_blind`.
     catalogue
         The sources, or a file for `read_catalogue`; None finds them in the mosaics, see
         `radiossl.survey.islands.detect_sources`, and cuts each from a mosaic in which it was found. The catalogue's
@@ -89,17 +89,6 @@ def cut_sources(
         Sources of smaller extent are left out (Slijepcevic et al. 2022, section 2).
     max_blank
         Cutouts with a larger fraction of blank pixels, padding included, are left out; from 0 to below 1.
-    workers
-        Processes of this machine, for which Dask is needed if there is more than one; None takes one per core if there
-        are more than a few shards and Dask is installed.
-    on_error
-        ``stop`` at a mosaic that cannot be read, or ``skip`` it: then every mosaic is read once before, those that
-        cannot be read are listed with the reason in the store's `skipped.csv`, and the rest is done.
-    scheduler
-        Address of a running Dask scheduler, whose workers cut instead; they must see the mosaics and `out` under the
-        same names as this process.
-    hdu
-        Name or number of the part of each file that holds the image; see `Mosaic.open`.
     threshold
         Without a catalogue: least brightness of a source in units of the noise.
     measure

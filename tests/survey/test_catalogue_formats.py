@@ -377,3 +377,58 @@ def test_names_of_positions_never_have_24_hours():
 def test_catalogues_in_memory():
     catalogue = read_catalogue(pd.DataFrame({"name": ["007"], "ra": [187.5], "dec": [12.5], "las": [30]}))
     assert (catalogue.ids[0], catalogue.extent_arcsec[0]) == ("007", 30)
+
+
+# Sky models -----------------------------------------------------------------------------------------------------------
+
+WSCLEAN = """Format = Name, Type, Ra, Dec, I, SpectralIndex, LogarithmicSI, ReferenceFrequency='125584411.6', MajorAxis, MinorAxis, Orientation
+s0c0,POINT,08:28:05.152,39.35.08.511,0.000748,[-0.00695,-0.0849],false,125584411.6,,,
+s0c1,GAUSSIAN,08:22:10.4,-00.30.00.5,0.25,[0.1],false,,83.6,75.0,12.5
+"""  # noqa: E501 - as WSClean writes it
+BBS = """# (Name, Type, Patch, Ra, Dec, I, ReferenceFrequency='55.468e6') = format
+# a comment
+
+ , , CygA, 19:59:28.3, +40.44.02
+CygA_1, POINT, CygA, 19:59:29.9, +40.43.57.53, 8.52,
+"""
+AO = """skymodel fileformat 1.1
+# made by hand
+source {
+  name "3C 196"
+  component {
+    type gaussian
+    position 08h13m35.9s 48d13m02s
+    shape 60.5 30 10
+    measurement { frequency 150 MHz fluxdensity Jy 83 0 0 0 }
+    measurement { frequency 200 MHz fluxdensity Jy 63 0 0 0 }
+  }
+  component { type point position 08h13m0s -48d13m02s measurement { frequency 150 MHz fluxdensity Jy 1 0 0 0 } }
+}
+"""
+
+
+def test_source_lists_of_wsclean(tmp_path):
+    catalogue = read(tmp_path, "field-sources.txt", WSCLEAN)
+    assert catalogue.ids.tolist() == ["s0c0", "s0c1"]
+    at(catalogue, 127.021467, 39.585698)
+    at(catalogue, 125.543333, -(0.5 + 0.5 / 3600), 1)
+    np.testing.assert_array_equal(catalogue.extent_arcsec, [np.nan, 83.6])
+    assert catalogue.columns.column("SpectralIndex").to_pylist() == ["[-0.00695,-0.0849]", "[0.1]"]
+    assert catalogue.columns.column("ReferenceFrequency").to_pylist() == [125584411.6] * 2
+
+
+def test_source_lists_of_bbs_name_patches_that_are_no_sources(tmp_path):
+    catalogue = read(tmp_path, "cyg.skymodel", BBS)
+    assert catalogue.ids.tolist() == ["CygA_1"]
+    at(catalogue, 299.874583, 40.732647)
+    assert catalogue.columns.column("ReferenceFrequency").to_pylist() == [55.468e6]
+    with pytest.raises(RadiosslError, match="line 6 has 8 values, its format names 7"):
+        read(tmp_path, "wrong.skymodel", BBS + "a, POINT, CygA, 1:2:3, 1.2.3, 1, 2, 3\n")
+
+
+def test_models_of_aoskymodel(tmp_path):
+    catalogue = read(tmp_path, "model.txt", AO)
+    assert catalogue.ids.tolist() == ["3C 196", "3C 196_2"]
+    at(catalogue, 123.399583, 48.217222)
+    np.testing.assert_array_equal(catalogue.extent_arcsec, [60.5, np.nan])
+    assert catalogue.columns.column("I").to_pylist() == [83.0, 1.0]

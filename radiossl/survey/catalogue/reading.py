@@ -103,7 +103,7 @@ def read_catalogue(
     ----------
     source
         A CSV, TSV or other text file, FITS, VOTable, ECSV or Parquet, also as PyBDSF, Selavy, Aegean and VizieR write
-        them; or a pandas, polars, Arrow or astropy table.
+        them, or a sky model of WSClean, BBS or aoskymodel; or a pandas, polars, Arrow or astropy table.
     ra, dec
         Columns of the position. Degrees unless the column's unit or name says otherwise; text is taken as sexagesimal,
         right ascension in hours unless it is marked with a d. Guessed by their names if not given; columns of hours,
