@@ -6,6 +6,7 @@ from .datasets.fetch import fetch_set as fetch_set
 from .datasets.image_sources import open_images as open_images
 from .datasets.merge import merge_catalogues as merge_catalogues
 from .datasets.published import import_set as import_set
+from .datasets.survey_images import fetch_cutouts as fetch_cutouts
 from .detection.evaluation import evaluate_detectors as evaluate_detectors
 from .detection.prediction import predict_sources as predict_sources
 from .detection.training import train_detector as train_detector

@@ -163,6 +163,25 @@ def sources(
     _report(out, result, threshold)
 
 
+@app.command()
+def fetch(
+    catalogue: Annotated[Path, typer.Argument(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.")],
+    survey: Annotated[str, typer.Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
+    out: Out,
+    size: Annotated[int, typer.Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,
+    service: Annotated[str | None, typer.Option(metavar="URL", help="Another address of the service.")] = None,
+) -> None:
+    """Fetch a cutout of a public survey around every source of a catalogue.
+
+    An interrupted run is completed by the same command. Sources without an image are listed in not_fetched.csv.
+    """
+    from radiossl.datasets.survey_images import NOT_FETCHED, fetch_cutouts
+
+    store = fetch_cutouts(catalogue, survey, out, size=size, service=service)
+    missing = f"; others are listed in {out / NOT_FETCHED}" if (out / NOT_FETCHED).is_file() else ""
+    typer.echo(f"{out}: {_count(len(store), 'cutout')} of {survey}{missing}")
+
+
 def _report(out: Path, result: CuttingResult, threshold: float = 0.0) -> None:
     """Print the notes of a run, and one line on what it made."""
     from radiossl.survey.cutting import NOT_CUT, SKIPPED

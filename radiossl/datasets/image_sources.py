@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -134,11 +134,11 @@ def open_images(
     if isinstance(found, CutoutStore):
         return found if out is None or found.paths else _announced(_kept(found, Path(out)))
     if out is not None:
-        return _announced(_written(found, Path(out)))
+        return _announced(write_images(found, Path(out)))
     if len(found) <= _IN_MEMORY:
         return found.store()
     with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:  # its mapped files stay readable when removed
-        return _written(found, Path(folder) / "store").without_folder()
+        return write_images(found, Path(folder) / "store").without_folder()
 
 
 def _cut(source: Any, mosaics: Any, out: PathLike | None, size: int | None, cutting: dict[str, Any]) -> CutoutStore:
@@ -155,8 +155,8 @@ def _announced(store: CutoutStore) -> CutoutStore:
     return store
 
 
-def _written(files: ImageFiles, out: Path) -> CutoutStore:
-    """Read files into a store, or open the one that they were read into before."""
+def write_images(files: ImageFiles, out: Path, beside: Callable[[Path, list[str]], None] | None = None) -> CutoutStore:
+    """Read files into a store in `out`, or open the one that they were read into before."""
     digest = hashlib.sha256()
     for path in files.paths:
         known = path.stat()
@@ -165,7 +165,9 @@ def _written(files: ImageFiles, out: Path) -> CutoutStore:
     schema = store_schema(files.schema)
     batches = partial(_batches, files=files, schema=schema)
     try:
-        return write_store(out, parts_of(files), batches, schema, provenance, description="reading images")
+        return write_store(
+            out, parts_of(files), batches, schema, provenance, description="reading images", beside=beside
+        )
     except FinishedStoreError:
         return open_store(out)
 

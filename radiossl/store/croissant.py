@@ -19,7 +19,8 @@ _VERSION = "http://mlcommons.org/croissant/1.0"
 #: The context of Croissant 1.0: properties that the standard adds to schema.org, and those that need a type.
 _CROISSANT = (
     "citeAs column extract field fileObject fileProperty fileSet format includes isLiveDataset jsonPath key md5 "
-    "parentField path recordSet references regex repeated replace separator source subField transform excludes"
+    "parentField path recordSet references regex repeated replace samplingRate separator source subField transform "
+    "excludes equivalentProperty"
 )
 _TYPED = {"data": "@json", "examples": "@json", "dataType": "@vocab"}
 _CONTEXT: dict[str, Any] = {
