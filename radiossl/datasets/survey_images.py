@@ -21,6 +21,7 @@ import radiossl
 from radiossl.datasets.image_files import FolderOptions, ImageFiles
 from radiossl.datasets.image_sources import write_images
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.files import atomic_file
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore
@@ -212,12 +213,10 @@ def _image(survey: Survey, service: str | None, ra: float, dec: float, size: int
         asked = {"hips": survey.hips, "ra": ra, "dec": dec, "fov": side_deg, "width": size, "height": size}
         asked |= {"projection": "TAN", "coordsys": "icrs", "format": "fits"}
         return _content(f"{service or _HIPS2FITS}?{urlencode(asked)}")
-    try:
-        from pyvo.dal import SIA2Service, SIAService
-        from pyvo.dal.exceptions import DALServiceError
-    except ModuleNotFoundError:
-        raise RadiosslError("this survey is reached through pyvo: pip install 'radiossl[vo]'") from None
+    require("pyvo")
     from astropy.units import deg
+    from pyvo.dal import SIA2Service, SIAService
+    from pyvo.dal.exceptions import DALServiceError
 
     circle = (ra * deg, dec * deg, side_deg / 2 * deg)
     try:

