@@ -11,9 +11,9 @@ from radiossl.images.augment import chance, uniform
 
 #: Objects of which less than this part is left in the image after a rotation are not trained on.
 _LEAST_PART = 0.5
-#: Objects are trained on from this many pixels of the network's input in width and height on.
+#: Smallest width and height, in pixels of the network's input, of an object to train on.
 LEAST_SIDE = 2.0
-#: Of the preset `radiossl`, for backbones with a noise floor: the floor in sigma and the power of the brightness.
+#: For backbones with a noise floor, as in the recipe `radiossl`: the floor in sigma, and the power of the brightness.
 _FLOOR_SIGMA, _LOG_GAMMA = (2.5, 6.0), 0.3
 
 Target = dict[str, Tensor]
@@ -24,8 +24,8 @@ def training_batch(
 ) -> tuple[Tensor, list[Target]]:
     """Return augmented images and targets.
 
-    Every image is mirrored or not, turned by a right angle, with `rotate` also by any angle (half of them; a rotation
-    blurs), and changed in brightness: random contrast of zscale from 0.25 to 0.4 (Riggi et al. 2024, section 4.3), or
+    Images are mirrored at random and rotated by right angles, with `rotate` half of them also by any angle (which
+    blurs), and changed in brightness: a random contrast of zscale from 0.25 to 0.4 (Riggi et al. 2024, section 4.3), or
     for backbones with a noise floor a random floor and power.
 
     Returns

@@ -1,4 +1,4 @@
-"""COCO's average precision of detections, by its own reference code."""
+"""Average precision as in COCO, computed by its reference code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from radiossl.detection.objects import Detection
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """Average precision, mean over classes that occur; NaN where none does.
+    """Average precision, averaged over the classes that occur; NaN if none does.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class AveragePrecision:
     ap50, ap75
         At overlaps of 0.5 and 0.75.
     by_class
-        The second for each class.
+        `ap50` of each class.
     """
 
     ap: float
@@ -49,8 +49,8 @@ def average_precision(
     boxes
         Overlap of boxes instead of masks.
     one_class
-        Take all classes as one: how well sources are found, whatever they are called, rated by their source score.
-        Otherwise an object is listed under every class that it may be, with its probability.
+        Ignore the classes, and rank objects by their source score. Otherwise an object is listed under every class
+        with its probability.
     """
     from pycocotools import mask as coco
     from pycocotools.cocoeval import COCOeval

@@ -1,4 +1,4 @@
-"""From an image of the sky to what a detector sees, and the way back from its pixels to the image's."""
+"""From an image to the input of a detector, and from its pixels back to those of the image."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from radiossl.io.errors import RadiosslError
 from radiossl.store.statistics import PixelStatistics, zscale_limits
 from radiossl.survey.image_file import PICTURE_SUFFIXES, read_image
 
-#: How the pixels of a file are meant: a plain image, or RadioGalaxyNET's two bytes in two colours.
+#: How the pixels of a file are read: as a plain image, or from RadioGalaxyNET's two bytes in two colours.
 Reader = Literal["plain", "radiogalaxynet"]
 READERS: tuple[Reader, ...] = ("plain", "radiogalaxynet")
 
 #: Contrasts that the zscale augmentation draws from: 0.25 to 0.4 (Riggi et al. 2024, section 4.3).
 CONTRASTS = np.linspace(0.25, 0.4, 16)
-#: Nothing below so many sigma is ever clipped as bright: a field of faint sources must keep them.
+#: Pixels below this many sigma are never clipped, so that faint sources keep their brightness.
 _NEVER_CLIPPED_SIGMA = 10.0
-#: The network gets the infrared as a zscale of this preprocessing's second channel.
+#: The infrared channel is the second channel of this preprocessing.
 _INFRARED = Preprocessing(mode="sigma-zscale")
 
 
 def read_planes(path: Path, reader: Reader, infrared: bool) -> NDArray[np.float32]:
-    """Read the radio image, and with `infrared` RadioGalaxyNET's infrared image behind it, shape (planes, h, w).
+    """Read the radio image, and with `infrared` RadioGalaxyNET's infrared image after it, shape (planes, h, w).
 
     Rows are in the order of the file, as COCO annotations count them: pictures are not turned upside down.
 
@@ -54,7 +54,7 @@ def read_planes(path: Path, reader: Reader, infrared: bool) -> NDArray[np.float3
 
 @dataclass(frozen=True)
 class Frame:
-    """Where an image lies in what the network sees: padded to a square around its centre, then resized.
+    """Where an image lies in the network's input: padded to a square around its centre, then resized.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class FieldPreprocessing:
-    """What is done to an image before a detector sees it: a backbone's own preprocessing on a larger field.
+    """From an image to a detector's input: the backbone's own preprocessing, of a larger field.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class FieldPreprocessing:
         gamma: Tensor | None = None,
         contrast: Tensor | None = None,
     ) -> Tensor:
-        """Turn results of `prepare`, shape (n, k, size, size), into what the network sees.
+        """Turn results of `prepare`, shape (n, k, size, size), into the network's input.
 
         Parameters
         ----------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from radiossl.detection.annotations import AnnotatedImage
 from radiossl.detection.examples import AnnotatedSet
 from radiossl.detection.images import Frame
 from radiossl.detection.network import Detector
-from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
+from radiossl.detection.objects import Detection, as_plain, draw_object, from_plain
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.files import existing_file, read_json, write_json
 from radiossl.io.parts import write_parts
@@ -49,12 +51,21 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
     found = []
     for result, shape in zip(results, shapes, strict=True):
         boxes = Frame(shape, config.preprocessing.size).to_image(result["boxes"].cpu().numpy())
-        heats, rows = result["masks"].cpu().numpy(), result["probabilities"].tolist()
+        heats, features, rows = result["masks"].cpu().numpy(), result["features"].cpu().numpy(), result["probabilities"]
+        scores = np.full(len(boxes), np.nan)
+        if detector.confidence is not None and len(boxes):
+            scores = detector.confidence.novelty.scores(features)
         objects = [
-            drawn(dict(zip(config.classes, row, strict=True)), tuple(box.tolist()), heat, shape)
-            for row, box, heat in zip(rows, boxes, heats, strict=True)
+            draw_object(dict(zip(config.classes, row, strict=True)), tuple(box.tolist()), heat, shape)
+            for row, box, heat in zip(rows.tolist(), boxes, heats, strict=True)
         ]
-        found.append([item for item in objects if item is not None])
+        found.append(
+            [
+                replace(item, features=vector, outlier_score=float(score))
+                for item, vector, score in zip(objects, features, scores, strict=True)
+                if item is not None
+            ]
+        )
     return found
 
 

@@ -17,14 +17,14 @@ from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.islands import extents_arcsec
 from radiossl.survey.mosaic import Box, Mosaic
 
-#: Local background and noise come from the pixels around an object, out to its own half size and at least so far.
+#: Local background and noise are measured around an object, out to half its size and at least this far.
 _LEAST_MARGIN_PX = 15
 #: Fewer pixels give no background or noise.
 _LEAST_PIXELS = 50
 _JANSKY = re.compile(r"(?P<prefix>[mun]?)Jy/(?P<per>beam|pixel)")
 _PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
-#: Columns of the catalogue with their units, as a reader of the FITS file sees them.
+#: Units of the columns in the FITS catalogue.
 UNITS = {
     "ra_deg": "deg",
     "dec_deg": "deg",
@@ -120,7 +120,7 @@ def _one(
     rows, columns = np.nonzero(own & known)
     values = pixels[rows, columns].astype(np.float64) - background
     weights = np.maximum(values, 0)
-    if rows.size == 0 or weights.sum() <= 0:  # nothing but blank or dark pixels: the middle of the outline
+    if rows.size == 0 or weights.sum() <= 0:  # only blank or dark pixels: the centre of the mask
         rows, columns = np.nonzero(own)
         weights = np.ones(rows.size)
     peak = float(values.max()) + background if values.size else math.nan

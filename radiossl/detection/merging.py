@@ -1,4 +1,4 @@
-"""One object out of what several overlapping tiles, or several boxes of one tile, say of it."""
+"""Merging the detections of one source in overlapping tiles, or in several boxes of one tile."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from radiossl.detection.objects import Detection
 
-#: Objects that share this part of the smaller one's pixels are one.
+#: Objects that share this fraction of the smaller one's pixels are the same source.
 SHARED_PART = 0.5
-#: Two pieces, both cut by their tiles, share no more than the overlap of the tiles: less is asked of them.
+#: The same for two pieces that are both cut by their tiles: they share no more than the overlap of the tiles.
 CUT_PART = 0.2
-#: The whole of a source beats a part of it that has at most this many times its score, and lies inside it to this part.
+#: The whole of a source replaces a part of it with at most this many times its score, of which this fraction is inside.
 _WHOLE_SCORE, _INSIDE = 2.0, 0.8
-#: Side in pixels of the cells by which neighbours are found.
+#: Side in pixels of the cells in which neighbours are looked up.
 _CELL = 128
 
 
@@ -51,7 +51,7 @@ def _cells(item: Detection) -> Iterator[tuple[int, int]]:
 
 
 def merge(found: Iterable[Detection]) -> list[Detection]:
-    """Make one object of all that are the same source, and take islands into the source that they belong to.
+    """Merge the detections of each source, and add islands to the source that they belong to.
 
     Objects seen whole come first, the best first; each later one is
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 
 import radiossl
+from radiossl.detection.confidence import DetectorConfidence
 from radiossl.detection.images import FieldPreprocessing, Reader
 from radiossl.detection.objects import is_source
 from radiossl.detection.settings import DetectorDesign
@@ -32,7 +33,7 @@ _SECTION = "radiossl_detector"
 
 #: Features of these strides make up the pyramid; a coarser one is added by pooling.
 _STRIDES = (4, 8, 16, 32)
-#: Anchors on each level of the pyramid, in pixels of the network: radio sources are small (caesar-mrcnn has 4 to 128).
+#: Anchors on each level of the pyramid, in pixels of the input: radio sources are small (caesar-mrcnn has 4 to 128).
 _ANCHORS = ((8, 12), (16, 24), (32, 48), (64, 96), (128, 192))
 _RATIOS = (0.5, 1.0, 2.0)
 #: Boxes of this side in pixels take their features from stride 16, half as large ones from stride 8, and so on;
@@ -162,7 +163,11 @@ class Detector(nn.Module):
         Where it was loaded from.
     sha256
         Hash of its weights file; "" if it was never saved.
+    confidence
+        How far its objects can be trusted; None if it was trained without validation images.
     """
+
+    confidence: DetectorConfidence | None = None
 
     def __init__(
         self, config: DetectorConfig, network: nn.Module | None = None, name: str = "", sha256: str = ""
@@ -238,13 +243,14 @@ class Detector(nn.Module):
     def find(self, images: Tensor) -> list[dict[str, Tensor]]:
         """Find the objects in images (n, channels, size, size); needs evaluation mode.
 
-        torchvision lists an object once for each class that it may be, as COCO's metric wants it. Here every object
-        is listed once, with the probabilities of all classes, and boxes suppress each other whatever their class.
+        torchvision lists an object once for each possible class, as COCO's metric expects. Here every object is listed
+        once, with the probabilities of all classes, and boxes suppress each other whatever their class.
 
         Returns
         -------
         list
-            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes) and ``masks`` (m, 28, 28), the best first.
+            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes), ``features`` (m, box units) from which they
+            were predicted, and ``masks`` (m, 28, 28), the best first.
         """
         from torchvision.ops import clip_boxes_to_image
 
@@ -252,16 +258,19 @@ class Detector(nn.Module):
         features = self.model.backbone(images)
         proposals, _ = self.model.rpn(listed, features)
         heads, sizes = self.model.roi_heads, listed.image_sizes
-        logits, offsets = heads.box_predictor(heads.box_head(heads.box_roi_pool(features, proposals, sizes)))
+        vectors = heads.box_head(heads.box_roi_pool(features, proposals, sizes))
+        logits, offsets = heads.box_predictor(vectors)
         probabilities = logits.softmax(dim=1)[:, 1:]
         labels = probabilities.argmax(dim=1)
         decoded = heads.box_coder.decode(offsets, proposals)  # (regions, 1 + classes, 4)
         boxes = clip_boxes_to_image(decoded[torch.arange(len(labels), device=labels.device), labels + 1], sizes[0])
         counts = [len(part) for part in proposals]
         found = []
-        for own_boxes, own in zip(boxes.split(counts), probabilities.split(counts), strict=True):
+        for own_boxes, own, vector in zip(
+            *(part.split(counts) for part in (boxes, probabilities, vectors)), strict=True
+        ):
             kept = self._kept(own_boxes, own)
-            found.append({"boxes": own_boxes[kept], "probabilities": own[kept]})
+            found.append({"boxes": own_boxes[kept], "probabilities": own[kept], "features": vector[kept]})
         heat = heads.mask_predictor(
             heads.mask_head(heads.mask_roi_pool(features, [part["boxes"] for part in found], sizes))
         ).sigmoid()
@@ -291,6 +300,8 @@ def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
         known = {"version": radiossl.__version__, "sha256": file_sha256(folder / WEIGHTS_FILE)}
         write_json(folder / CONFIG_FILE, {_SECTION: detector.config.model_dump() | known})
+        if detector.confidence is not None:
+            detector.confidence.save(folder)
 
 
 def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
@@ -334,4 +345,5 @@ def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cp
         raise RadiosslError(f"{weights}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
     check_weights(tensors, str(weights))
     detector.load_state_dict(tensors)
+    detector.confidence = DetectorConfidence.load(folder, len(config.classes))
     return detector.to(parse_device(device)).eval()

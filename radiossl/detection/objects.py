@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from radiossl.survey.mosaic import Box
 
-#: Names of classes that are no sources, in small letters.
-_NOT_SOURCES = frozenset({"spurious", "sidelobe", "artefact", "artifact", "flagged"})
+#: Names of classes that are no real sources, in lower case.
+_NOT_SOURCES = frozenset(
+    {"spurious", "flagged"} | {f"{n}{s}" for n in ("sidelobe", "artefact", "artifact") for s in ("", "s")}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +25,21 @@ class Detection:
     Attributes
     ----------
     probabilities
-        Of each class by its name; what is missing to 1 is that there is nothing.
+        Of each class by its name; the rest up to 1 is the probability of background.
     box
-        Left, lower, right and upper edge as the network says, in pixels that are squares from 0 to 1.
+        Left, lower, right and upper edge predicted by the network, in pixels that are squares from 0 to 1.
     x0, y0
         First column and row of `mask`.
     mask
         Its pixels, a rectangle of them; at least one is true.
     cut
-        It touches an edge of the tile in which it was seen, beyond which the mosaic goes on.
+        It touches an edge of its tile that is not an edge of the mosaic.
     merged
-        It was put together from several.
+        It was merged from several.
+    features
+        From which the network predicted its class, shape (box units,); not kept in files.
+    outlier_score
+        Above 1: unlike 99 % of the validation objects; NaN if the detector does not know.
     """
 
     probabilities: Mapping[str, float]
@@ -42,10 +49,12 @@ class Detection:
     mask: NDArray[np.bool_]
     cut: bool = False
     merged: bool = False
+    features: NDArray[np.float32] | None = None
+    outlier_score: float = math.nan
 
     @property
     def label(self) -> str:
-        """Name of the likeliest class."""
+        """Name of the most probable class."""
         return max(self.probabilities, key=self.probabilities.__getitem__)
 
     @property
@@ -57,7 +66,7 @@ class Detection:
     def source_score(self) -> float:
         """Probability of any class of its kind, real sources or artefacts.
 
-        Where a network wavers between two classes of galaxies, it is still sure of a source.
+        A network that cannot decide between two classes of galaxies can still be sure of a source.
         """
         kind = is_source(self.label)
         return sum(part for name, part in self.probabilities.items() if is_source(name) == kind)
@@ -73,7 +82,7 @@ class Detection:
         return Box(self.x0, self.y0, self.mask.shape[1], self.mask.shape[0])
 
     def shifted(self, columns: int, rows: int) -> Detection:
-        """Return the object as seen in an image whose first pixel is so far before this one's."""
+        """Return the object in an image that begins this many pixels earlier."""
         left, low, right, high = self.box
         box = (left + columns, low + rows, right + columns, high + rows)
         return replace(self, box=box, x0=self.x0 + columns, y0=self.y0 + rows)
@@ -102,7 +111,7 @@ class Detection:
         return int(np.count_nonzero(self.mask & other.within(self.extent)))
 
     def united(self, other: Detection) -> Detection:
-        """Return this object with another's pixels added, cut only where both are."""
+        """Return this object with another's pixels added; it is cut if both are."""
         x0, y0 = min(self.x0, other.x0), min(self.y0, other.y0)
         right = max(self.x0 + self.mask.shape[1], other.x0 + other.mask.shape[1])
         high = max(self.y0 + self.mask.shape[0], other.y0 + other.mask.shape[0])
@@ -127,7 +136,7 @@ class Detection:
 
 
 def as_plain(item: Detection) -> dict[str, Any]:
-    """Return an object as what JSON can hold."""
+    """Return an object as JSON can hold it."""
     return {
         "probabilities": dict(item.probabilities),
         "box": item.box,
@@ -136,15 +145,17 @@ def as_plain(item: Detection) -> dict[str, Any]:
         "shape": item.mask.shape,
         "pixels": run_lengths(item.mask)["counts"].decode("ascii"),
         "cut": item.cut,
+        "outlier_score": None if math.isnan(item.outlier_score) else item.outlier_score,
     }
 
 
 def from_plain(entry: dict[str, Any]) -> Detection:
-    """Return the object that `as_plain` made this of."""
+    """Return the object from the result of `as_plain`."""
     from pycocotools import mask as coco
 
     mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
     left, low, right, high = entry["box"]
+    outlier_score = entry.get("outlier_score")
     return Detection(
         entry["probabilities"],
         (left, low, right, high),
@@ -152,10 +163,11 @@ def from_plain(entry: dict[str, Any]) -> Detection:
         entry["y0"],
         mask,
         entry["cut"],
+        outlier_score=math.nan if outlier_score is None else outlier_score,
     )
 
 
-def drawn(
+def draw_object(
     probabilities: Mapping[str, float],
     box: tuple[float, float, float, float],
     heat: NDArray[np.floating],

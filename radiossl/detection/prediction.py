@@ -85,7 +85,7 @@ def predict_sources(
             with Mosaic.open(path) as mosaic:
                 found = detect_mosaic(model, mosaic, window=window, overlap=overlap, score=score, kept=kept)
             searched.append(SearchedMosaic(mosaic, label, found))
-        catalogue = make_catalogue(searched)
+        catalogue = make_catalogue(searched, model)
         write_detections(searched, catalogue, model, out)
         shutil.rmtree(kept, ignore_errors=True)
     return catalogue

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from radiossl.detection.measuring import UNITS, label_image, measure
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection
+from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.files import atomic_file, write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import PALETTE, new_figure, save_figure
@@ -33,7 +34,7 @@ from radiossl.survey.mosaic import Mosaic
 _PICTURE_SIDE = 1400
 _INCHES = 9.0
 _FONT = 9
-#: With more objects their names would hide the picture.
+#: More numbers than this would hide the picture.
 _MOST_NUMBERS = 60
 #: Rows of the catalogue in the report.
 _ROWS = 100
@@ -52,14 +53,16 @@ class SearchedMosaic:
     found: Sequence[Detection]
 
 
-def make_catalogue(searched: Sequence[SearchedMosaic]) -> pd.DataFrame:
+def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd.DataFrame:
     """Measure the objects of all mosaics.
 
     Returns
     -------
     DataFrame
         ``source_id`` (by position, unique), the columns of `radiossl.detection.measuring.measure`, and ``repeated``:
-        an object of another mosaic with a better source score lies within half the smaller one's extent.
+        an object of another mosaic with a better source score lies within half the smaller one's extent. Detectors
+        that were trained with validation images add ``prediction_set``, the classes that cannot be excluded, such as
+        ``FR-I|FR-X`` or ``none``, and ``outlier_score``, above 1 for objects unlike 99 % of the validation images'.
     """
     frames = [measure(one.found, one.mosaic, label_image(one.found, one.mosaic.shape)) for one in searched]
     number = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
@@ -78,7 +81,13 @@ def make_catalogue(searched: Sequence[SearchedMosaic]) -> pd.DataFrame:
             f"{repeated.sum()} of {len(catalogue)} objects were found in another mosaic, too; column repeated",
             stacklevel=2,
         )
-    return catalogue.assign(repeated=repeated)
+    catalogue["repeated"] = repeated
+    if detector.confidence is not None:
+        classes, found = detector.config.classes, [item for one in searched for item in one.found]
+        chances = np.array([[item.probabilities[name] for name in classes] for item in found]).reshape(-1, len(classes))
+        catalogue["prediction_set"] = set_texts(prediction_sets(chances, detector.confidence.thresholds), classes)
+        catalogue["outlier_score"] = [item.outlier_score for item in found]
+    return catalogue
 
 
 @writes_result_folder
@@ -123,6 +132,8 @@ def write_detections(
     metrics: dict[str, Any] = {"objects": len(catalogue), "mosaics": len(searched)}
     metrics |= {f"objects[{name}]": counts[name] for name in detector.config.classes}
     metrics |= {name: int(catalogue[name].sum()) for name in ("at_edge", "near_blank", "cut", "merged", "repeated")}
+    if "outlier_score" in catalogue:
+        metrics["unlike_training"] = int((catalogue["outlier_score"] > 1).sum())
     write_json(out / "metrics.json", metrics)
     report.section("Catalogue").values(metrics)
     report.table(catalogue[list(_SHOWN)].head(_ROWS), f"The first {min(_ROWS, len(catalogue))} rows.")
@@ -139,8 +150,10 @@ def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
     """Write a catalogue as a FITS table with units, atomically."""
     from astropy.table import Table
 
-    table = Table.from_pandas(catalogue.astype({"source_id": object, "class": object, "mosaic": object}))
-    for name in table.colnames:  # columns of text have no width without rows
+    table = Table.from_pandas(
+        catalogue.astype(dict.fromkeys(catalogue.select_dtypes(exclude=["number", "bool"]).columns, object))
+    )
+    for name in table.colnames:  # text columns without rows have no width
         if table[name].dtype.kind == "O":
             table[name] = table[name].astype(str)
     for name, unit in UNITS.items():
@@ -209,6 +222,6 @@ def _thumbnail(mosaic: Mosaic) -> tuple[NDArray[np.float32], int]:
     for y0 in range(0, height, step):
         rows = -(-min(step, height - y0) // factor)
         pixels = mosaic.read(0, y0, columns * factor, rows * factor)  # blank beyond the edges
-        with warnings.catch_warnings(action="ignore"):  # of squares that are blank
+        with warnings.catch_warnings(action="ignore"):  # all-NaN squares
             bands.append(np.nanmean(pixels.reshape(rows, factor, columns, factor), axis=(1, 3)))
     return np.concatenate(bands).astype(np.float32), factor

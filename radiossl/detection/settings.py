@@ -6,6 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 #: Where a run folder has what it was started with.
 SETTINGS_FILE = "settings.json"
+#: How often prediction sets hold the true class of validation objects.
+COVERAGE_FILE = "coverage.csv"
 
 
 class DetectorDesign(BaseModel):

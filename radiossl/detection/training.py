@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from radiossl.detection.annotations import draw_images
 from radiossl.detection.augment import LEAST_SIDE, training_batch
 from radiossl.detection.average_precision import average_precision
+from radiossl.detection.confidence import LEAST_OBJECTS, fit_confidence
 from radiossl.detection.examples import AnnotatedSet, load_examples, open_annotated
 from radiossl.detection.images import Reader
 from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.network import MODES, Detector, DetectorConfig, Mode, load_detector, save_detector
-from radiossl.detection.settings import SETTINGS_FILE, DetectionTraining
+from radiossl.detection.objects import Detection
+from radiossl.detection.settings import COVERAGE_FILE, SETTINGS_FILE, DetectionTraining
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, flat_keys, read_json, remove_strays, write_json
@@ -36,6 +38,7 @@ from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.schedule import warmup_cosine
+from radiossl.report.results import write_table
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
@@ -79,7 +82,8 @@ def train_detector(
         See `radiossl.detection.examples.open_annotated`.
     valid, valid_images
         COCO file of validation images, and their folder. AP is measured on them during training; it is never used to
-        stop or to select.
+        stop or to select. At the end the first `settings.monitor_images` of them teach prediction sets and outlier
+        scores (`radiossl.detection.confidence`).
     infrared
         Use RadioGalaxyNET's infrared image as the third channel.
     settings
@@ -242,8 +246,23 @@ class _Trainer:
                 if stop.requested:
                     raise stop.error()
         self._save_checkpoint()
+        if self.monitor is not None:
+            self._learn_confidence(self.monitor)
         save_detector(self.out / "detector", self.detector)
         return load_detector(self.out / "detector", self.device)
+
+    def _learn_confidence(self, monitor: _Monitor) -> None:
+        found = [[item for item in objects if item.source_score >= 0.5] for objects in monitor.find(self.detector)]
+        fitted = fit_confidence(monitor.annotations, found, self.config.classes)
+        if fitted is None:
+            warnings.warn(
+                f"{self.out}: found fewer than {LEAST_OBJECTS} true objects in the validation images; the detector"
+                " gives no prediction sets and outlier scores",
+                stacklevel=4,
+            )
+            return
+        self.detector.confidence, coverage = fitted
+        write_table(coverage, self.out / COVERAGE_FILE)
 
     def _batches(self) -> Iterator[list[int]]:
         while self.step < self.total_steps:
@@ -343,11 +362,16 @@ class _Monitor:
 
     def scores(self, detector: Detector) -> dict[str, float]:
         """Average precision of masks: mean, at an overlap of 0.5, and the latter with classes ignored."""
+        found = self.find(detector)
+        classes, alone = (average_precision(self.annotations, found, one_class=one) for one in (False, True))
+        return {"ap": classes.ap, "ap50": classes.ap50, "ap50_one_class": alone.ap50}
+
+    def find(self, detector: Detector) -> list[list[Detection]]:
+        """Find the objects of each image."""
         detector.eval()
         shapes = [image.shape for image in self.annotations.images]
         found = []
         for start in range(0, len(shapes), BATCH):
             part = slice(start, start + BATCH)
             found += detect_prepared(detector, self.prepared[part], shapes[part])
-        classes, alone = (average_precision(self.annotations, found, one_class=one) for one in (False, True))
-        return {"ap": classes.ap, "ap50": classes.ap50, "ap50_one_class": alone.ap50}
+        return found

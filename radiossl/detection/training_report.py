@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.detection.settings import SETTINGS_FILE
+from radiossl.detection.confidence import COVERAGE
+from radiossl.detection.settings import COVERAGE_FILE, SETTINGS_FILE
 from radiossl.io.files import read_json
 from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, new_figure, plain_axes, save_figure
 from radiossl.report.html import Report
@@ -32,6 +33,9 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
         }
     report.values({**values, "loss": float(last["loss"]), "images per second": float(last["images_per_s"])})
     report.figure(run / "training.png", "Losses (running medians), average precision of masks, learning rate.")
+    if (run / COVERAGE_FILE).is_file():
+        text = f"How often the prediction set of a validation object holds its class; {COVERAGE:.0%} are wanted."
+        report.section("Prediction sets").table(pd.read_csv(run / COVERAGE_FILE), text)
     report.section("Settings").values(about["objects"], "Objects trained on").values(about["settings"])
     report.link(run / "metrics.csv").link(run / SETTINGS_FILE)
     return report.write(run / "report.html")

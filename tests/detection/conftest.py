@@ -4,11 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from astropy.io import fits
 from PIL import Image
 from pycocotools import mask as coco
 
 from radiossl.detection.examples import open_annotated
+from radiossl.detection.network import Detector, DetectorConfig
 
 SIDE = 64
 
@@ -73,3 +75,17 @@ def blob_set(tmp_path_factory):
 @pytest.fixture(scope="session")
 def blob_source(blob_set):
     return open_annotated(blob_set)
+
+
+@pytest.fixture(scope="session")
+def detector(tiny_backbone):
+    """Untrained: it finds many things, all of them wrong, which is as good for what is tested here."""
+    config = DetectorConfig(
+        backbone=tiny_backbone.config.architecture,
+        preprocessing=tiny_backbone.config.preprocessing.model_copy(update={"size": 64}),
+        classes=("a", "b"),
+        mode="scratch",
+        field_px=64,
+    )
+    torch.manual_seed(0)
+    return Detector(config, sha256="0").eval()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 
-from radiossl.detection.objects import Detection, as_plain, drawn, from_plain
+from radiossl.detection.objects import Detection, as_plain, draw_object, from_plain, is_source
 from radiossl.survey.mosaic import Box
 
 
@@ -28,7 +28,7 @@ def test_masks_are_drawn_as_torchvision_pastes_them():
         heat = 1 / (1 + np.exp(np.hypot(y - cy, x - cx) - rng.uniform(4, 8)))
         low = rng.uniform(0, 40, 2)
         box = np.concatenate([low, low + rng.uniform(25, 60, 2)])
-        item = drawn({"R": 0.5}, tuple(box), heat, (100, 100))
+        item = draw_object({"R": 0.5}, tuple(box), heat, (100, 100))
         pasted = paste_masks_in_image(
             torch.from_numpy(heat)[None, None].float(), torch.from_numpy(box)[None].float(), (100, 100)
         )[0, 0]
@@ -37,11 +37,11 @@ def test_masks_are_drawn_as_torchvision_pastes_them():
 
 
 def test_a_box_is_filled_to_its_edges():
-    item = drawn({"R": 0.5}, (3.0, 4.0, 9.0, 6.0), np.ones((28, 28)), (20, 20))
+    item = draw_object({"R": 0.5}, (3.0, 4.0, 9.0, 6.0), np.ones((28, 28)), (20, 20))
     assert item.extent == Box(3, 4, 6, 2)
     assert item.area == 12
-    assert drawn({"R": 0.5}, (-9.0, 0.0, -1.0, 5.0), np.ones((28, 28)), (20, 20)) is None
-    assert drawn({"R": 0.5}, (0.0, 0.0, 5.0, 5.0), np.zeros((28, 28)), (20, 20)) is None
+    assert draw_object({"R": 0.5}, (-9.0, 0.0, -1.0, 5.0), np.ones((28, 28)), (20, 20)) is None
+    assert draw_object({"R": 0.5}, (0.0, 0.0, 5.0, 5.0), np.zeros((28, 28)), (20, 20)) is None
 
 
 def test_sharing_and_uniting_are_those_of_whole_images():
@@ -61,6 +61,13 @@ def test_outlines_go_around_the_pixels():
     assert len(lines) == 2  # an island each
     x, y = np.concatenate(lines).T
     assert (x.min(), x.max(), y.min(), y.max()) == (4.5, 8.5, 6.5, 8.5)
+
+
+@pytest.mark.parametrize(
+    ("label", "source"), [("Sidelobes", False), ("artifacts", False), ("spurious", False), ("R", True)]
+)
+def test_artefacts_are_no_sources_in_the_plural_either(label, source):
+    assert is_source(label) == source
 
 
 def test_a_source_is_as_sure_as_all_classes_of_its_kind():

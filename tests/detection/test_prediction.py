@@ -2,31 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
 from astropy.io import fits
 
 from radiossl.detection import prediction
-from radiossl.detection.network import Detector, DetectorConfig
 from radiossl.detection.objects import as_plain
 from radiossl.detection.prediction import detect_mosaic
 from radiossl.io.errors import RadiosslError
 from radiossl.survey.mosaic import Mosaic
 
 from .conftest import blobs
-
-
-@pytest.fixture(scope="module")
-def detector(tiny_backbone):
-    """Untrained: it finds many things, all of them wrong, which is as good for what is tested here."""
-    config = DetectorConfig(
-        backbone=tiny_backbone.config.architecture,
-        preprocessing=tiny_backbone.config.preprocessing.model_copy(update={"size": 64}),
-        classes=("a", "b"),
-        mode="scratch",
-        field_px=64,
-    )
-    torch.manual_seed(0)
-    return Detector(config, sha256="0").eval()
 
 
 @pytest.fixture

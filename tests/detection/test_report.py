@@ -8,23 +8,23 @@ from radiossl.detection.report import SearchedMosaic, make_catalogue
 from .test_measuring import disc, mosaic_of, point_sources
 
 
-def test_a_source_in_two_mosaics_is_marked_and_named_once(tmp_path):
+def test_a_source_in_two_mosaics_is_marked_and_named_once(detector, tmp_path):
     searched = []
     for name, found in (("a", [disc(30, 40), disc(70, 30)]), ("b", [disc(31, 40, radius=8), disc(50, 60)])):
         (tmp_path / name).mkdir()
         mosaic = mosaic_of(tmp_path / name, point_sources([(30, 40), (70, 30), (50, 60)], [0.05] * 3))
         searched.append(SearchedMosaic(mosaic, name, found))
     with pytest.warns(UserWarning, match="1 of 4 objects were found in another mosaic, too; column repeated"):
-        catalogue = make_catalogue(searched)
+        catalogue = make_catalogue(searched, detector)
     assert catalogue["repeated"].tolist() == [False, False, True, False]
     assert catalogue["source_id"].is_unique
     assert catalogue["source_id"][0].startswith("J10")
     assert catalogue["label"].tolist() == [1, 2, 1, 2]
 
 
-def test_neighbours_of_one_mosaic_are_not_repeated(tmp_path):
+def test_neighbours_of_one_mosaic_are_not_repeated(detector, tmp_path):
     mosaic = mosaic_of(tmp_path, point_sources([(30, 40)], [0.05]))
-    catalogue = make_catalogue([SearchedMosaic(mosaic, "a", [disc(30, 40), disc(32, 40)])])
+    catalogue = make_catalogue([SearchedMosaic(mosaic, "a", [disc(30, 40), disc(32, 40)])], detector)
     assert not catalogue["repeated"].any()
     assert np.isfinite(catalogue["flux_jy"]).all()
-    assert len(make_catalogue([SearchedMosaic(mosaic, "a", [])])) == 0
+    assert len(make_catalogue([SearchedMosaic(mosaic, "a", [])], detector)) == 0

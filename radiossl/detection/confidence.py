@@ -1,0 +1,114 @@
+"""How far the objects of a detector can be trusted: prediction sets and an out-of-distribution score.
+
+Both are learnt on validation images, which the network was not trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from radiossl.detection.annotations import Annotations
+from radiossl.detection.objects import Detection
+from radiossl.evaluation.conformal import coverage_table, fit_thresholds, held_out_sets
+from radiossl.evaluation.novelty import Novelty, fit_novelty
+from radiossl.io.errors import RadiosslError
+
+CONFIDENCE_FILE = "confidence.safetensors"
+#: Fraction of the objects of each class whose prediction set shall hold their class.
+COVERAGE = 0.9
+#: With fewer true objects found in the validation images there is nothing to learn from.
+LEAST_OBJECTS = 30
+#: A detection shows an annotated object if their masks overlap by this intersection over union.
+_LEAST_IOU = 0.5
+_FOLDS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class DetectorConfidence:
+    """Learnt from true objects that the detector found.
+
+    Attributes
+    ----------
+    thresholds
+        Of the prediction sets, shape (classes,); see `radiossl.evaluation.conformal.fit_thresholds`.
+    novelty
+        Out-of-distribution score of the features from which the network predicts the class.
+    """
+
+    thresholds: NDArray[np.float64]
+    novelty: Novelty
+
+    def save(self, folder: Path) -> None:
+        """Write it into a detector's folder."""
+        from safetensors.numpy import save_file
+
+        arrays = {name: np.asarray(getattr(self.novelty, name)) for name in ("middle", "spread", "whitening", "unit")}
+        save_file({"thresholds": self.thresholds} | arrays, folder / CONFIDENCE_FILE)
+
+    @classmethod
+    def load(cls, folder: Path, classes: int) -> DetectorConfidence | None:
+        """Read it from a detector's folder; None if there is none. Raise `RadiosslError` if it is damaged."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        file = folder / CONFIDENCE_FILE
+        if not file.is_file():
+            return None
+        try:
+            arrays = load_file(file)
+            thresholds, unit = arrays.pop("thresholds"), float(arrays.pop("unit"))
+            novelty = Novelty(**arrays, unit=unit)
+            fits = thresholds.shape == (classes,) and novelty.whitening.shape[:1] == novelty.middle.shape
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise RadiosslError(f"{file}: damaged ({' '.join(str(error).split())})") from None
+        if not fits:
+            raise RadiosslError(f"{file}: damaged, or of another detector")
+        return cls(thresholds, novelty)
+
+
+def fit_confidence(
+    annotations: Annotations, found: Sequence[Sequence[Detection]], classes: Sequence[str]
+) -> tuple[DetectorConfidence, pd.DataFrame] | None:
+    """Learn from the true objects among those found in validation images; None if there are too few.
+
+    Parameters
+    ----------
+    annotations
+        The truth.
+    found
+        Detections in each of its images, with their features.
+    classes
+        Of the detector.
+
+    Returns
+    -------
+    confidence, coverage
+        `DetectorConfidence`, and a `coverage_table` of sets whose thresholds come from other images.
+    """
+    from pycocotools import mask as coco
+
+    features, probabilities, truth, images = [], [], [], []
+    for number, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
+        known = [item for item in image.objects if not item.crowd]
+        if not known or not objects:
+            continue
+        masks = [item.encoded(image.shape) for item in objects]
+        overlaps = np.asarray(coco.iou(masks, [item.pixels for item in known], [0] * len(known)))
+        for item, shared in zip(objects, overlaps, strict=True):
+            if shared.max() >= _LEAST_IOU and item.features is not None:
+                features.append(item.features)
+                probabilities.append([item.probabilities[name] for name in classes])
+                truth.append(classes.index(known[int(shared.argmax())].category))
+                images.append(number)
+    if len(truth) < LEAST_OBJECTS:
+        return None
+    rows, chances, labels, image_of = np.array(features), np.array(probabilities), np.array(truth), np.array(images)
+    confidence = DetectorConfidence(fit_thresholds(chances, labels, COVERAGE), fit_novelty(rows, image_of))
+    sets = held_out_sets(chances, labels, image_of % _FOLDS, COVERAGE)
+    return confidence, coverage_table(sets, labels, classes)
