@@ -5,6 +5,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from radiossl.detection.confidence import CONFIDENCE_FILE, DetectorConfidence, fit_confidence
 from radiossl.detection.inference import detect_prepared, find_in_parts
@@ -72,8 +73,8 @@ def test_it_is_kept_with_the_detector_and_damage_is_noticed(tmp_path):
 
 def test_a_catalogue_tells_what_cannot_be_excluded_and_what_is_strange(detector, tmp_path):
     field = detector.config.field
-    images = [blobs(seed)[0] for seed in range(40)]
-    objects = [detect_prepared(detector, field.prepare(image[None])[None], [image.shape])[0] for image in images]
+    images = [blobs(seed)[0] for seed in range(8)]
+    objects = detect_prepared(detector, torch.stack([field.prepare(image[None]) for image in images]), [(64, 64)] * 8)
     features = np.array([item.features for found in objects for item in found])
     sure = copy.copy(detector)
     sure.confidence = DetectorConfidence(np.array([0.7, np.inf]), fit_novelty(features))
