@@ -18,6 +18,12 @@ Data = Annotated[
 Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
 ImageSize = Annotated[int | None, typer.Option(min=8, help="Side of the backbone's images in pixels.")]
 
+#: What the three channels of each mode are; see docs/preprocessing.md.
+_CHANNELS = {
+    "sigma-zscale": "sigma clip, zscale 0.25, zscale 0.4",
+    "floor-stretch": "noise floor with linear, asinh and square root stretch",
+}
+
 
 def pretrain(
     recipe: Recipe,
@@ -146,7 +152,10 @@ def views(
         for image in (first, *(view[i] for view in random))
     ]
     captions = [caption for i in chosen for caption in (str(store.column("cutout_id")[i]), *[""] * count)]
+    shown = "channels side by side" if channels else "channels as red, green and blue"
     title = f"{stage.name}: without randomness (left) and random views"
+    if stage.preprocessing.channels == 3:
+        title += f"; {shown}: {_CHANNELS[stage.preprocessing.mode]}"
     image_grid(images, captions, out=out, columns=count + 1, title=title, how="minmax", strips=channels)
     typer.echo(f"{out}: {count} views of {len(chosen)} cutouts")
 

@@ -84,7 +84,7 @@ def show(
     import numpy as np
 
     from radiossl.report.html import format_value
-    from radiossl.report.sheets import image_grid
+    from radiossl.report.sheets import cutout_pictures, image_grid
     from radiossl.store.store import open_store
 
     chosen = open_store(store)
@@ -100,9 +100,7 @@ def show(
         "\n".join(format_value(values[row], name) for name, values in columns.items()) for row in range(len(chosen))
     ]
     title = f"{store.name}: {len(chosen)} of {total} cutouts" + (f" with {where}" if where else "")
-    image_grid(
-        [chosen.pixels(row) for row in range(len(chosen))], captions, out=out, title=title, how=_known_stretch(stretch)
-    )
+    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=_known_stretch(stretch))
     typer.echo(f"{out}: {len(chosen)} of {total} cutouts")
 
 

@@ -12,7 +12,7 @@ import radiossl
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.config import BackboneConfig, read_config
 
-_METHODS = {"simclr": "SimCLR", "byol": "BYOL", "nnclr": "NNCLR", "swav": "SwAV", "vicreg": "VICReg"}
+METHOD_NAMES = {"simclr": "SimCLR", "byol": "BYOL", "nnclr": "NNCLR", "swav": "SwAV", "vicreg": "VICReg"}
 #: Of long lists of authors the first.
 _BIBTEX = {
     "radiossl": f"""@software{{radiossl,
@@ -71,7 +71,7 @@ def methods_html(how: str, metadata: Mapping[str, Any], *cited: str) -> str:
         Further works: ``umap``, ``forest``.
     """
     config = _config(metadata)
-    keys = ["radiossl", *([config.recipe["method"]] if config and config.recipe else []), *cited]
+    keys = ["radiossl", config.recipe.get("method", "") if config else "", *cited]
     paragraphs = [f"{_software()} {_backbone(metadata, config)}{how}"]
     if config and config.about.get("citation"):
         paragraphs.append(f"To cite with these weights: {config.about['citation'].strip()}")
@@ -106,10 +106,9 @@ def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str
         return f"Features are those of the backbone {name} ({known}). "
     seen, recipe = config.preprocessing, config.recipe
     text = f"Features are those of the backbone {name} ({config.architecture.name}, {known})"
-    if recipe:
+    if "method" in recipe:
+        method = METHOD_NAMES.get(recipe["method"], recipe["method"])
         stores = ", ".join(f"{entry.get('store', '?')} ({entry.get('cutouts', '?')})" for entry in config.data)
-        text += (
-            f", pretrained by {_METHODS[recipe['method']]} with the recipe {recipe['name']} on the cutouts of {stores}"
-        )
+        text += f", pretrained by {method} with the recipe {recipe.get('name', '?')} on the cutouts of {stores}"
     average = ", and averaged over 8 flips and rotations" if seen.views == 8 else ""
     return f"{text}; images were preprocessed by {seen.mode} at {seen.size} x {seen.size} pixels{average}. "

@@ -19,6 +19,7 @@ from radiossl.pretraining.methods.registry import build_method
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, STYLE, new_figure, plain_axes, save_figure
 from radiossl.report.html import Report
+from radiossl.report.methods import METHOD_NAMES
 from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
@@ -60,10 +61,11 @@ def write_run_report(
         if len(metrics):
             chance = _chance_loss(recipe)
             last = metrics.iloc[-1]
+            before, after = metrics["loss"].iloc[0], metrics["loss"].iloc[-10:].median()
             report.verdict(
-                f"{last['epoch']:g} epochs of {recipe.method}: the loss went from {metrics['loss'].iloc[0]:.3g} to"
-                f" {metrics['loss'].iloc[-10:].median():.3g}, where features that know nothing have {chance:.3g}; the"
-                f" spread of the features is {last['feature_std']:.2f} (0 collapsed, 1 random directions)."
+                f"{last['epoch']:g} epochs of {METHOD_NAMES[recipe.method]}: the loss went from {before:.3g} to"
+                f" {after:.3g}, where features that know nothing have {chance:.3g}; the spread of the features is"
+                f" {last['feature_std']:.2f} (0 collapsed, 1 random directions)."
             )
             warmup = np.interp(recipe.schedule.warmup_epochs, [0, *metrics["epoch"]], [0, *metrics["step"]])
             training_curves(metrics, out=stage / "training.png", chance=chance, warmup=float(warmup))
@@ -149,7 +151,7 @@ def training_curves(
         for number, name in enumerate(curves):
             label, colour = _CURVES[name]
             axes = plain_axes(figure.add_subplot(rows, columns, number + 1))
-            _curve(axes, positions, metrics[name], colour)
+            _curve(axes, positions, metrics[name], colour, smoothed=name != "lr")
             axes.set_title(label)
             axes.set_xlabel(against or "row")
             if warmup > 0:
@@ -167,12 +169,12 @@ def training_curves(
         save_figure(figure, out)
 
 
-def _curve(axes: Axes, positions: pd.Series, values: pd.Series, colour: str) -> None:
-    """Draw a curve; a long noisy one pale, with its running median on top."""
+def _curve(axes: Axes, positions: pd.Series, values: pd.Series, colour: str, smoothed: bool) -> None:
+    """Draw a curve; a long one that is to be smoothed pale, with its running median on top."""
     known = values.notna()
     x, y = positions[known], values[known]
     marker = "o" if len(y) <= 30 else None
-    if len(y) > _SMOOTHED_ABOVE:
+    if smoothed and len(y) > _SMOOTHED_ABOVE:
         axes.plot(x, y, color=colour, alpha=0.3, linewidth=0.6)
         y = y.rolling(max(5, len(y) // 50), center=True, min_periods=1).median()
     axes.plot(x, y, color=colour, linewidth=1.5, marker=marker, markersize=3)

@@ -119,3 +119,11 @@ def test_the_nearest_neighbour_by_trained_weights_comes_first(tiny_backbone, sma
     assert [float(picture.caption.partition(": ")[2]) for picture in after[1:]] == [
         round(float(one), 3) for one in best
     ]
+
+
+def test_the_learning_rate_is_drawn_as_it_was(tmp_path, drawn):
+    rate = np.r_[np.linspace(0, 1, 50), np.linspace(1, 0, 50)]
+    training_curves(metrics(100, lr=rate), out=tmp_path / "a.png")
+    loss, shown = drawn[0].axes
+    assert (len(loss.lines), len(shown.lines)) == (2, 1)
+    np.testing.assert_array_equal(shown.lines[0].get_ydata(), rate)
