@@ -87,9 +87,7 @@ def write_anomalies(
     report.section("Scores").text(_how(search, table), *confounder_warnings(confounders))
     score_histogram(scores, search.labels, out=out / "scores.png", xlabel=f"anomaly score ({settings.method})")
     report.figure(out / "scores.png", "Distribution of the scores.")
-    report.table(
-        confounders, "Rank correlation of the score with what is not morphology; beyond 0.5 it is worth a thought."
-    )
+    report.table(confounders, "Rank correlation of the score with what is not morphology; beyond 0.5 look twice.")
     if search.quality is not None:
         _report_quality(report, search, out)
     if search.ranking is not None:
@@ -202,7 +200,7 @@ def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
         f" % is that of a ranking of the labelled objects alone; it cannot exceed {_most(labels, 0.05):.3f} and"
         f" {_most(labels, 0.1):.3f}. recall_in_all counts them in the ranking of all objects. AUC: mean and standard"
         f" deviation over seeds; auc_low and auc_high are the 68 % interval over labelled objects drawn again. Features"
-        f" were ranked by folds without the objects they are judged on."
+        f" were ranked in folds without the objects that they are tested on."
     )
     bars = [(row["name"], row["auc"], row["auc_std"]) for row in comparison.to_dict("records")]
     score_bars(bars, out=out / "quality.png", xlabel="AUC", highlight=[quality.main])
@@ -236,7 +234,7 @@ def _report_scan(report: Report, quality: AnomalyQuality, out: Path) -> None:
     best = table.sort_values("auc", ascending=False, kind="stable").head(12)
     report.section("Scan of the forest").text(
         f"One seed. The best of {len(table)} settings is best on these labels by chance too: chosen on four fifths of"
-        f" them and judged on the rest its AUC is {chosen['auc']:.3f}. contamination moves the threshold and nothing"
+        f" them and tested on the rest its AUC is {chosen['auc']:.3f}. contamination moves the threshold and nothing"
         " else: recall and precision are those of what it flags, the AUC does not depend on it."
     )
     report.figure(out / "scan.png", "AUC against max_samples.").table(best, "The best settings.")

@@ -179,7 +179,7 @@ def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | N
     probability = against.set_index("name").loc[best, "p_holm"]
     return (
         f"{sentence}, {abs(mean - score):.3f} {'more' if mean >= score else 'less'} than {best}, the best of the others"
-        f" ({probability:.2g}: how probable such a difference is by chance)."
+        f" (p = {probability:.2g})."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,21 +23,17 @@ from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure, score_bars
+from radiossl.report.figures import PALETTE, drawn_panels, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
 from radiossl.report.results import file_stem, write_table
 from radiossl.tables.training import TrainedForest
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 FOREST_FILE = "forest.safetensors"
 _BARS = 20
 #: Fraction of the rows at either end of a column that no bin holds: a few odd values would stretch the axis.
 _TAIL = 0.01
 _BINS = 8
-_FONT = 9
 
 
 @writes_result_folder
@@ -74,15 +70,20 @@ def write_table_result(
     metrics |= {f"importance[{n}]": v for n, v in zip(forest.columns.names, result.importance, strict=True)}
     write_table(_prediction_table(result, kept), out / "predictions.csv")
 
-    report = Report("Random forest").text(
-        f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
-        f" each. Every score is of predictions by forests of {forest.about['folds']} folds, of rows that they had not"
-        " seen; the forest that is kept was then trained on all rows."
+    worst = scores.loc[scores["f1"].idxmin()]
+    report = Report("Random forest").verdict(
+        f"Of {len(predictions)} rows {metrics['accuracy']:.1%} are predicted rightly by forests that had not seen them;"
+        f" the class recognised worst is {worst['class']}, with an F1 score of {worst['f1']:.3f}."
     )
     report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
     counts, _ = confusion_matrix(predictions)
     draw_confusion(counts, predictions.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows).")
+    report.text(
+        f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
+        f" each. Every score is of predictions by forests of {forest.about['folds']} folds, of rows that they had not"
+        " seen; the forest that is kept was then trained on all rows."
+    )
     draw_importance(forest.columns.names, result.importance, out / "importance.png")
     report.figure(out / "importance.png", "Mean decrease of impurity; correlated columns share theirs.")
     reliability_diagram(reliability(predictions), out=out / "reliability.png")
@@ -197,29 +198,25 @@ def draw_against(
     out
         PNG file to write.
     """
-    figure = new_figure(5.4, 5.2)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    plain_axes(upper)
     values = np.asarray(values, float)
     likely = predictions.probabilities.max(axis=1)
     bins = np.linspace(f1.edges[0], f1.edges[-1], 33)
-    for number, name in enumerate(predictions.classes):
-        colour = PALETTE[number % len(PALETTE)]
-        upper.fill_between(f1.centres, f1.low[number], f1.high[number], color=colour, alpha=0.2, linewidth=0)
-        upper.plot(f1.centres, f1.scores[number], color=colour, marker="o", markersize=3, label=name, linewidth=1.5)
-        chosen = predictions.predicted == number
-        mean, spread = _binned_mean(values[chosen], likely[chosen], f1.edges)
-        upper.plot(f1.centres, mean, color=colour, linestyle="--", linewidth=1)
-        upper.plot(f1.centres, mean - spread, color=colour, linestyle=":", linewidth=1)
-        plain_axes(lower).hist(
-            values[predictions.truth == number], list(bins), histtype="step", color=colour, linewidth=1.2
-        )
-    _key(upper)
-    upper.set_ylim(top=1.02)
-    upper.set_ylabel("F1 score; probability", fontsize=_FONT)
-    lower.set_ylabel("rows of the class", fontsize=_FONT)
-    lower.set_xlabel(label, fontsize=_FONT)
-    save_figure(figure, out)
+    ylabels = ["F1 score; probability", "rows of the class"]
+    with drawn_panels(out, 5.4, 5.2, xlabel=label, ylabels=ylabels, ratios=[2.2, 1]) as (upper, lower):
+        for number, name in enumerate(predictions.classes):
+            colour = PALETTE[number % len(PALETTE)]
+            upper.fill_between(f1.centres, f1.low[number], f1.high[number], color=colour, alpha=0.2, linewidth=0)
+            upper.plot(f1.centres, f1.scores[number], color=colour, marker="o", markersize=3, label=name, linewidth=1.5)
+            chosen = predictions.predicted == number
+            mean, spread = _binned_mean(values[chosen], likely[chosen], f1.edges)
+            upper.plot(f1.centres, mean, color=colour, linestyle="--", linewidth=1)
+            upper.plot(f1.centres, mean - spread, color=colour, linestyle=":", linewidth=1)
+            own = values[predictions.truth == number]
+            lower.hist(own, list(bins), histtype="step", color=colour, linewidth=1.2)
+        upper.plot([], [], color="0.3", linestyle="--", linewidth=1, label="mean probability")
+        upper.plot([], [], color="0.3", linestyle=":", linewidth=1, label="less one deviation")
+        upper.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
+        upper.set_ylim(top=1.02)
 
 
 def _edges(values: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
@@ -229,16 +226,6 @@ def _edges(values: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
     if len(edges) < 2:
         raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
     return edges
-
-
-def _key(axes: Axes) -> None:
-    axes.plot([], [], color="0.3", linestyle="--", linewidth=1, label="mean probability")
-    axes.plot([], [], color="0.3", linestyle=":", linewidth=1, label="less one deviation")
-    legend = axes.legend(
-        fontsize=_FONT - 1, frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _binned_mean(
