@@ -38,7 +38,8 @@ class DetectorConfidence:
     thresholds
         Of the prediction sets, shape (classes,); see `radiossl.evaluation.conformal.fit_thresholds`.
     novelty
-        Out-of-distribution score of the features from which the network predicts the class.
+        Out-of-distribution score of the means of the network's pyramid around an object. The features behind the next
+        two layers, from which the class is predicted, tell surveys apart less well.
     """
 
     thresholds: NDArray[np.float64]

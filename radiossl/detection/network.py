@@ -249,8 +249,8 @@ class Detector(nn.Module):
         Returns
         -------
         list
-            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes), ``features`` (m, box units) from which they
-            were predicted, and ``masks`` (m, 28, 28), the best first.
+            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes), ``features`` (m, pyramid channels), the
+            means of the pyramid in the proposals, and ``masks`` (m, 28, 28), the best first.
         """
         from torchvision.ops import clip_boxes_to_image
 
@@ -258,8 +258,9 @@ class Detector(nn.Module):
         features = self.model.backbone(images)
         proposals, _ = self.model.rpn(listed, features)
         heads, sizes = self.model.roi_heads, listed.image_sizes
-        vectors = heads.box_head(heads.box_roi_pool(features, proposals, sizes))
-        logits, offsets = heads.box_predictor(vectors)
+        pooled = heads.box_roi_pool(features, proposals, sizes)
+        logits, offsets = heads.box_predictor(heads.box_head(pooled))
+        vectors = pooled.mean(dim=(2, 3))
         probabilities = logits.softmax(dim=1)[:, 1:]
         labels = probabilities.argmax(dim=1)
         decoded = heads.box_coder.decode(offsets, proposals)  # (regions, 1 + classes, 4)

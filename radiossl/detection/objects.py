@@ -37,7 +37,7 @@ class Detection:
     merged
         It was merged from several.
     features
-        From which the network predicted its class, shape (box units,); not kept in files.
+        Means of the network's pyramid around it, shape (channels,); not kept in files.
     outlier_score
         Above 1: unlike 99 % of the validation objects; NaN if the detector does not know.
     """
