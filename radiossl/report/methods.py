@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import radiossl
 from radiossl.io.errors import RadiosslError
-from radiossl.weights.config import BackboneConfig, read_config
+
+if TYPE_CHECKING:
+    from radiossl.weights.config import BackboneConfig
 
 METHOD_NAMES = {"simclr": "SimCLR", "byol": "BYOL", "nnclr": "NNCLR", "swav": "SwAV", "vicreg": "VICReg"}
 #: Of long lists of authors the first.
@@ -82,9 +84,13 @@ def methods_html(how: str, metadata: Mapping[str, Any], *cited: str) -> str:
 
 def _config(metadata: Mapping[str, Any]) -> BackboneConfig | None:
     """What is known of the weights, if they are still where they were and the same."""
+    if not metadata.get("weights"):
+        return None
+    from radiossl.weights.config import read_config
+
     try:
         config, sha256 = read_config(Path(metadata["weights"]))
-    except (KeyError, OSError, RadiosslError):
+    except (OSError, RadiosslError):
         return None
     return config if sha256 == metadata.get("weights_sha256") else None
 

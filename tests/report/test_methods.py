@@ -1,6 +1,8 @@
 """What a paper says of a result."""
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 from radiossl.report.html import Report
@@ -40,3 +42,11 @@ def test_without_weights_there_are_software_and_method(tmp_path):
     assert "<details><summary>For a paper" in page
     assert "10.1109/ICDM.2008.17" in page
     assert "backbone" not in page.partition("<body>")[2]
+
+
+def test_a_page_without_weights_needs_no_torch(tmp_path):
+    code = "import sys; from radiossl.report.html import Report; Report('t').methods('', {}).write(sys.argv[1])\n"
+    code += "sys.exit(', '.join({'torch', 'matplotlib', 'pandas', 'datasets'} & set(sys.modules)) or 0)"
+    run = [sys.executable, "-c", code, str(tmp_path / "r.html")]
+    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
