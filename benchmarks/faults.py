@@ -261,21 +261,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     import_everything()
-    draw, counts = random.Random(options.seed), {}
+    draw = random.Random(options.seed)
+    counts: dict[str, dict[str, int]] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         commands = make_world(root)
         chosen = {name: commands[name] for name in options.only or commands}
-        for name, attack in {
-            "flips": lambda: attack_by_flips(commands, root, options.flips, draw),
-            "replacing": lambda: attack_replacing(root, options.replacing, draw),
-            "kills": lambda: attack_by_kills(chosen, root, options.kills, draw),
-        }.items():
+        for name, wanted, attack in (
+            ("flips", options.flips, lambda: attack_by_flips(commands, root, options.flips, draw)),
+            ("replacing", options.replacing, lambda: attack_replacing(root, options.replacing, draw)),
+            ("kills", options.kills, lambda: attack_by_kills(chosen, root, options.kills, draw)),
+        ):
+            if not wanted:
+                continue
             counts[name] = attack()
             print(f"{name:10s} " + ", ".join(f"{key} {count}" for key, count in counts[name].items()), flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(counts, indent=2) + "\n")
-    sys.exit(bool(counts["kills"]["losses"] or counts["replacing"]["mixes"] or counts["flips"]["silent"]))
+    sys.exit(any(found.get(bad) for found in counts.values() for bad in ("losses", "mixes", "silent")))
 
 
 if __name__ == "__main__":
