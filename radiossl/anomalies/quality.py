@@ -252,7 +252,7 @@ def threshold_curves(scores: NDArray[np.floating], labels: AnomalyLabels) -> Thr
     scores
         Of all objects of the table, shape (n,).
     labels
-        Of some of them. Where more than six labels are not anomalous, the five most frequent stand for themselves.
+        Of some of them. Where more than six labels are not anomalous, the five most frequent are kept apart.
     """
     negative, codes = np.unique(-scores[labels.rows], return_inverse=True)
     taken = np.cumsum(np.bincount(codes))

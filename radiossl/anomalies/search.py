@@ -70,7 +70,7 @@ class AnomalyQuality:
     Attributes
     ----------
     comparison
-        What `compare_scores` gives for the score and all it stands beside.
+        What `compare_scores` gives for the score and its baselines.
     main
         Name of the score among these.
     crossings

@@ -53,7 +53,7 @@ def neighbour_keys(
     keys
         Smaller row * n + larger row, ascending, shape (m,).
     counts
-        In how many of the two lists of neighbours each stands, 1 or 2.
+        In how many of the two lists of neighbours each is, 1 or 2.
     far
         Distance 1 - similarity of every row to its k-th neighbour, shape (n,).
     """

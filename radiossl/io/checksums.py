@@ -1,4 +1,4 @@
-"""Checksums of what radiossl writes, so that a flipped bit is noticed: where they stand, and checking them.
+"""Checksums of what radiossl writes, so that a flipped bit is noticed: where they are kept, and how they are checked.
 
 A *seal* is a JSON object's own checksum, under the key ``checksum``. Manifests (sealed JSON files) name the other files
 of their folder with their checksums under ``checksums``. Parquet tables have a checksum in every page.

@@ -1,6 +1,6 @@
 """Conditions over the columns of a table, such as ``las_arcsec > 20 and rms < 2e-4``, in a language that runs nothing.
 
-An expression is parsed, checked against a list of what may stand in it, and only then evaluated, column by column.
+An expression is parsed, checked against a list of what is allowed, and only then evaluated, column by column.
 It consists of
 
 - names of columns (in backticks where a name has blanks or signs), numbers, texts in quotes, True, False, null;
@@ -230,7 +230,7 @@ class _Evaluation:
                 )
             case ast.Call(func=ast.Attribute(value=inner, attr=name), args=[], keywords=[]) if name in _NULL_TESTS:
                 return _is_null(self.value(inner, depth)) == _NULL_TESTS[name]
-        raise _Refused(f"{_KINDS.get(type(node), type(node).__name__)} cannot stand in an expression")
+        raise _Refused(f"{_KINDS.get(type(node), type(node).__name__)} is not allowed in an expression")
 
     def compared(self, left: Any, right: Any, sign: ast.cmpop) -> Any:
         """The truth values of one comparison."""
@@ -266,7 +266,7 @@ class _Evaluation:
             column = left if kinds[0] == "text" else right
             name = self.names.get(next((key for key, one in self.columns.items() if one is column), ""), "")
             raise _Refused(
-                f"{f'column {name!r} is text: ' if name else ''}text is compared with a number; text stands in quotes"
+                f"{f'column {name!r} is text: ' if name else ''}text is compared with a number; put text in quotes"
             )
 
 
@@ -279,7 +279,7 @@ def _constant(value: Any) -> Any:
         return np.int64(value) if value < 2**63 else np.uint64(value)
     if isinstance(value, float):
         return np.float64(value)
-    raise _Refused(f"{type(value).__name__} {value!r} cannot stand in an expression")
+    raise _Refused(f"{type(value).__name__} {value!r} is not allowed in an expression")
 
 
 def _kind(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Writing files and folders so that nobody ever sees half of one, and reading those that others wrote."""
+"""Writing files and folders all or nothing, and reading them back."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from radiossl.io.progress import logger
 
 #: How names begin of what is being written, and of a folder that is being replaced; eight random characters follow.
 _NEW, _OLD = ".tmp-", ".old-"
-#: What nobody has touched for so long is left over, where locks cannot tell.
+#: Without locks, temporary files that are older than this are left over from a killed process.
 _ABANDONED_SECONDS = 24 * 3600
 
 #: A file of this name is in a result folder while its files are replaced one by one.

@@ -112,7 +112,7 @@ def _write_on(
             future.result()
     except KilledWorker as error:
         raise RadiosslError(
-            f"one part killed {error.allowed_failures + 1} workers, for want of memory as a rule: give each more"
+            f"one part killed {error.allowed_failures + 1} workers, usually out of memory; give each worker more"
             " (fewer workers, a smaller --batch-size) and run the same command again, it goes on with what is missing"
         ) from None
     except CancelledError:

@@ -218,7 +218,7 @@ def acquisition(prediction: Prediction, rule: str, best: float) -> NDArray[np.fl
     prediction
         What is believed of the objects.
     rule
-        ``top``: what stands highest in the list. ``ucb``: expected rating and its spread, the upper confidence bound.
+        ``top``: the highest scores. ``ucb``: expected rating and its spread, the upper confidence bound.
         ``ei``: expected improvement on the best rating so far, as in Protege. ``uncertain``: the spread alone.
     best
         The highest rating so far.
@@ -264,8 +264,8 @@ def choose(
     rule
         See `acquisition`; ``random`` draws all of them.
     explore
-        Share of them that is drawn at random whatever the rule, 0 to 1: nothing else finds what the features place
-        where nobody has looked, and only these are a fair sample of the list.
+        Share of them that is drawn at random whatever the rule, 0 to 1: nothing else finds objects in parts of the
+        feature space without ratings, and only these are a fair sample of the list.
     seed
         Of the draws.
     allowed

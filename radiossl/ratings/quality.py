@@ -35,7 +35,7 @@ def ranking_quality(
     Returns
     -------
     dict
-        ``auc``: probability that a held-out object rated `INTERESTING` or more stands above one rated less;
+        ``auc``: probability that a held-out object rated `INTERESTING` or more is ranked above one rated less;
         ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
         interesting objects in that part of the list. NaN where not defined.
     """

@@ -83,7 +83,7 @@ def rank(
     columns : sequence of str, optional
         Columns to learn from beside the features; by default the size, if the table has a column for it.
     folds : int
-        Folds of the rated objects by which the method is tested.
+        Folds of the rated objects for testing the method.
     seed : int
         Random seed.
     store : CutoutStore, optional
@@ -192,7 +192,7 @@ def write_ranking(
     if pictures is not None:
         unseen = ranked[ranked["rating"].isna()].head(_GALLERY)
         if len(unseen):
-            what = "The highest of those that nobody has rated, with the rating that is expected."
+            what = "The highest of the unrated objects, with their expected rating."
             report.gallery(pictures(unseen), what, sheet=out / "gallery.png")
         risen = ranked[ranked["rating"].isna() & (ranked["rank"] <= max(_GALLERY, len(ranked) // 20))]
         risen = risen.assign(gain=risen["starting_rank"] - risen["rank"]).nlargest(_GALLERY // 2, "gain")

@@ -2,7 +2,7 @@
 
 Astronomaly (Lochner & Bassett 2021, arXiv:2010.11202, https://github.com/MichelleLochner/astronomaly) keeps its anomaly
 scores and a person's labels in one file, ``ml_scores.csv``: a first column without a name, the object's id; ``score``,
-which its pipelines bring to 0 ... 5; ``human_label``, a whole number from 0 to 5, or -1 for an object that nobody has
+which its pipelines bring to 0 ... 5; ``human_label``, a whole number from 0 to 5, or -1 for an object that has not been
 labelled; and ``trained_score`` once it has been trained (its frontend/interface.py, scripts/galaxy_zoo_example.py).
 """
 
@@ -157,7 +157,7 @@ def read_astronomaly(path: str | os.PathLike[str]) -> AstronomalyTable:
     frame = frame.rename(columns={frame.columns[0]: "cutout_id"})
     scores = pd.to_numeric(frame["score"], errors="coerce")
     labels = pd.to_numeric(frame["human_label"], errors="coerce")
-    _refuse(path, frame, frame["cutout_id"].duplicated(), "cutout_id", "stands there twice")
+    _refuse(path, frame, frame["cutout_id"].duplicated(), "cutout_id", "occurs more than once")
     _refuse(path, frame, ~np.isfinite(scores), "score", "a finite number was expected")
     expected = f"a whole number from 0 to {ASTRONOMALY_HIGHEST}, or {UNLABELLED} for none, was expected"
     valid = labels.between(UNLABELLED, ASTRONOMALY_HIGHEST) & (labels == labels.round())

@@ -26,7 +26,7 @@ def concat_stores(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLik
     unique, counts = np.unique(ids.astype(str), return_counts=True)
     if (counts > 1).any():
         repeated = str(unique[counts > 1][0])
-        raise RadiosslError(f"cutout id {repeated!r} stands in more than one place; ids must be unique")
+        raise RadiosslError(f"cutout id {repeated!r} occurs more than once; ids must be unique")
     return copy_store(store, out, {"command": "store concat", "stores": [str(path) for path in paths]})
 
 
@@ -79,7 +79,7 @@ def join_table(
     store.column(on)  # raises if there is none
     rows = [row_of.get(key) for key in as_texts(store.table.column(on))]
     if not any(row is not None for row in rows):
-        raise RadiosslError(f"{path}: no value of column {on!r} stands in that column of the table")
+        raise RadiosslError(f"{path}: no value of column {on!r} occurs in that column of the table")
     taken = columns.select(new).take(pa.array(rows, pa.int64()))
     table = store.table
     for name in new:

@@ -182,7 +182,7 @@ class CutoutStore:
         return CutoutStore(self.paths, self.table.take(pa.array(rows, pa.int64())), [self._views[i] for i in rows])
 
     def pixel_key(self, rows: Any = slice(None)) -> bytes:
-        """Return what stands for the pixels where they cannot all be read: size and statistics of these rows.
+        """Return size and statistics of these rows, compared in place of pixels where not all can be read.
 
         A source may be cut otherwise in another store, under the same id.
         """

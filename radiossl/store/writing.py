@@ -54,7 +54,7 @@ def write_store(
     path
         The store's folder. It must not exist, be empty, or hold the unfinished store of the same jobs and provenance.
     jobs
-        What makes up each shard; must have a stable `repr`, by which an interrupted store is recognised.
+        What makes up each shard; must have a stable `repr`, which is compared when an interrupted store is resumed.
     batches
         Makes the record batches of a job, of schema `schema`; must be picklable for other processes.
     schema
@@ -184,7 +184,7 @@ def _write_shard(
 
 
 def _write_huggingface_files(path: Path, files: Sequence[str], identity: str) -> None:
-    """Write the two files by which `datasets.load_from_disk` knows the folder."""
+    """Write the two files that `datasets.load_from_disk` reads first."""
     write_json(path / "dataset_info.json", {})  # the columns' types are read from the shards
     write_json(
         path / "state.json",

@@ -33,7 +33,7 @@ _CHANCE, _LOBES_CHANCE = 0.05, 0.01
 _LOBE_ANGLE_DEG, _LOBE_DISTANCE, _LOBE_FLUX = 140.0, 3.0, 8.0
 #: Peaks fainter than this fraction of the brightest do not count.
 _FAINTEST_PEAK = 0.01
-#: No source is said to be smaller than this many beams.
+#: Smallest extent that is reported, in beams.
 _LEAST_BEAMS = 0.5
 #: In a picture: scale in arcsec where it is unknown, how far from the centre its source may be as a fraction of the
 #: side, and the noise of a picture without any as a fraction of its range.

@@ -1,4 +1,4 @@
-"""Telling zeros that stand for "not observed" from zeros that were measured or made on purpose.
+"""Zeros that mean "not observed", as opposed to zeros that were measured or made on purpose.
 
 Many mosaics are padded with exact zeros instead of NaN. A solid region of them is no coverage in an image that has its
 noise: of noise about half is negative. An image without negative pixels has been clipped, as published cutouts are, and
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-#: Least fraction of negative pixels among those that are not 0 by which an image has its noise.
+#: Least fraction of negative pixels among those that are not 0 for an image to have its noise.
 _LEAST_NEGATIVE = 0.05
 #: Side of the smallest solid square of zeros that no noise has: stored exactly, and in steps.
 _SIDE, _SIDE_IN_STEPS = 3, 16

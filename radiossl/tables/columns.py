@@ -38,7 +38,7 @@ class TableColumns:
     dimension
         Of the features of a feature table; 0 to look at none.
     missing
-        Numbers that stand for "not measured", such as -9999.
+        Numbers that mean "not measured", such as -9999.
     """
 
     columns: tuple[str, ...] = ()

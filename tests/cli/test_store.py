@@ -174,7 +174,7 @@ def test_concat(capsys, store, tmp_path):
     assert (status, out) == (0, f"{tmp_path / 'c'}: 8 cutouts\n")
     status, _, err = run(capsys, "store", "concat", store, tmp_path / "c", "--out", tmp_path / "d")
     assert status == 1
-    assert "cutout id 'c0' stands in more than one place" in err
+    assert "cutout id 'c0' occurs more than once" in err
 
 
 TABLE = {"name": ["c5", "c0", "other"], "z": [0.5, 0.25, 9.0], "ra_deg": [1.0, 2.0, 3.0]}

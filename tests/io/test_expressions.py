@@ -194,7 +194,7 @@ def test_the_rest_is_one_line_and_runs_nothing(tmp_path, monkeypatch, expression
         ("sure and `no such`", "'no such' is not defined"),
         ("sure = 1", "invalid syntax"),
         ("(sure", "is not closed"),
-        ("rms.mean() > 1", "a call cannot stand in an expression"),
+        ("rms.mean() > 1", "a call is not allowed in an expression"),
         ("rms.values > 1", "an attribute cannot stand"),
         ("label > 3", "column 'label' is text: text is compared with a number"),
         ("las_arcsec", "must be true or false for every cutout, got float64"),

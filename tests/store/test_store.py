@@ -404,7 +404,7 @@ def test_concat_keeps_everything_in_order(tmp_path):
 def test_concat_with_clashing_ids_is_refused(tmp_path):
     make_store(tmp_path / "a", [(0, 1)])
     make_store(tmp_path / "b", [(1, 2)])
-    with pytest.raises(RadiosslError, match="cutout id 'c1' stands in more than one place"):
+    with pytest.raises(RadiosslError, match="cutout id 'c1' occurs more than once"):
         concat_stores([tmp_path / "a", tmp_path / "b"], tmp_path / "c")
     assert not (tmp_path / "c").exists()
 
@@ -437,7 +437,7 @@ def test_join_on_whole_numbers_stored_as_floats_and_never_on_missing_ones(tmp_pa
         ({"cutout_id": ["c0"], "label": ["a"]}, "cutout_id", "'label' is in the store already"),
         ({"cutout_id": ["c0"], "rms": [1.0]}, "cutout_id", "'rms' is one of the store's own"),
         ({"cutout_id": ["c0", "c0"], "z": [1, 2]}, "cutout_id", "has 'c0' more than once"),
-        ({"cutout_id": ["C0"], "z": [1]}, "cutout_id", "no value of column 'cutout_id' stands in"),
+        ({"cutout_id": ["C0"], "z": [1]}, "cutout_id", "no value of column 'cutout_id' occurs in"),
     ],
 )
 def test_join_refusals(tmp_path, table, on, message):

@@ -206,7 +206,7 @@ def _name(column: str | Parts) -> str:
 
 
 def _maybe_hours(column: str | Parts, ra_deg: NDArray[np.float64], unit: str | None) -> list[str]:
-    """A warning where right ascensions that nobody gave a unit look like hours."""
+    """A warning where right ascensions without a unit look like hours."""
     known = ra_deg[np.isfinite(ra_deg)]
     if unit is not None or isinstance(column, Parts) or len(known) < _HOURS_ROWS:
         return []
