@@ -195,7 +195,7 @@ def test_the_rest_is_one_line_and_runs_nothing(tmp_path, monkeypatch, expression
         ("sure = 1", "invalid syntax"),
         ("(sure", "is not closed"),
         ("rms.mean() > 1", "a call is not allowed in an expression"),
-        ("rms.values > 1", "an attribute cannot stand"),
+        ("rms.values > 1", "an attribute is not allowed"),
         ("label > 3", "column 'label' is text: text is compared with a number"),
         ("las_arcsec", "must be true or false for every cutout, got float64"),
         ("1 > 0", r"of shape \(\)"),
