@@ -3,11 +3,19 @@
 const KEYS = /^([1-5u]|ArrowLeft|ArrowRight)$/;
 const RETRY_MS = 1500;
 
-/** All text fields of the page, those inside shadow roots too. */
-function fields(root = document) {
-  const found = [...root.querySelectorAll("input[type=text], input:not([type]), textarea")];
-  for (const part of root.querySelectorAll("*")) if (part.shadowRoot) found.push(...fields(part.shadowRoot));
-  return found.filter((field) => field.placeholder);
+/** Parts of the page that match, those inside shadow roots too. */
+function parts(selector, root = document) {
+  const found = [...root.querySelectorAll(selector)];
+  for (const part of root.querySelectorAll("*")) if (part.shadowRoot) found.push(...parts(selector, part.shadowRoot));
+  return found;
+}
+
+const fields = () => parts("input[type=text], input:not([type]), textarea").filter((field) => field.placeholder);
+
+/** The landmarks that screen readers jump between. */
+const LANDMARKS = { ".rs-head": "banner", ".rs-tools": "search", ".rs-body": "main" };
+function markLandmarks() {
+  for (const [selector, role] of Object.entries(LANDMARKS)) for (const part of parts(selector)) part.setAttribute("role", role);
 }
 
 function keepTyped() {
@@ -128,7 +136,7 @@ export function render({ model, el }) {
     setTimeout(retry, RETRY_MS);
   };
   window.addEventListener("radiossl-lost", lose);
-  setTimeout(restoreTyped, 300);
+  setTimeout(() => { restoreTyped(); markLandmarks(); }, 300);
 
   model.on("remove", () => {
     window.removeEventListener("keydown", key);

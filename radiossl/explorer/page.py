@@ -56,7 +56,7 @@ class Page:
         self.colour = choice(state, "colour", self._colour_groups(), 170, "colour of the map")
         self.which = choice(state, "map_name", session.maps.names(), 170, "map")
         self.second = choice(state, "second", [ONE_MAP, *session.maps.names()], 150, "second map")
-        self.maps = column(self.map.view(), kind="rs-map-part", sizing_mode="stretch_both")
+        self.maps = column(self.map.view(), kind="rs-maps", sizing_mode="stretch_both")
         state.param.watch(state.guarded(lambda _: self._show_second()), ["second"])
         self._below: pn.Column | None = None
         self._show_second()
@@ -92,7 +92,7 @@ class Page:
             neighbours,
             *(part.view() for part in (self.rating, self.clusters, self.search, self.filter, self.selection)),
         )
-        lists = tabs(*zip(TABS, parts, strict=True), active=TABS.index(state.tab), width=470)
+        lists = tabs(*zip(TABS, parts, strict=True), active=TABS.index(state.tab), width=470, dynamic=True)
         lists.param.watch(lambda event: setattr(state, "tab", TABS[event.new]), "active")
         self.rating.refresh()
         pn.state.add_periodic_callback(state.guarded(self._poll), _POLL_MS)

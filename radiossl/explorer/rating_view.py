@@ -127,7 +127,8 @@ class RatingView:
         thumbs = []
         for place, (row, name) in enumerate(zip(shown.tolist(), session.cutout_ids(shown), strict=True), start + 1):
             rating = session.ratings.of(name)
-            thumbs.append(self.state.thumb(row, f"#{place:,}", "" if rating is None else str(rating)))
+            caption = " · ".join(filter(None, [f"#{place:,}", str(ranking.marks[row])]))
+            thumbs.append(self.state.thumb(row, caption, "" if rating is None else str(rating)))
         self.sheet.object = sheet_html(thumbs)
 
     def _agreed(self) -> str:

@@ -81,7 +81,8 @@ _LAYOUT = """
 @media (max-width: 1180px) {
   :host(.rs-page), :host(.rs-body), :host(.rs-head), :host(.rs-tools), :host(.rs-map) { min-width: 0 !important;
     width: 100% !important; max-width: 100vw; box-sizing: border-box; }
-  :host(.rs-page), :host(.rs-body) { height: auto !important; }
+  :host(.rs-page), :host(.rs-body), :host(.rs-maps) { height: auto !important; flex: none !important; }
+  :host(.rs-maps) { width: 100% !important; min-width: 0 !important; }
   :host(.rs-body) { flex-direction: column; flex: none !important; align-items: stretch; }
   :host(.rs-map-part), :host(.rs-side) { width: 100% !important; min-width: 0 !important; max-width: 100%;
     box-sizing: border-box; }
