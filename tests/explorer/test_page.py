@@ -350,14 +350,14 @@ def test_a_cluster_is_chosen_and_the_address_brings_it_back(page):
 def test_colours_stretches_and_both_themes(page, served, browser):
     for name in ("map", "colour of the map", "stretch of the cutouts", "colours of the cutouts"):
         page.get_by_role("combobox", name=name, exact=True).wait_for()  # as screen readers call them
-    page.get_by_role("combobox").nth(1).select_option("kind")
+    page.get_by_role("combobox", name="colour of the map").select_option("kind")
     page.get_by_text("triple").first.wait_for()
-    page.get_by_role("combobox").nth(1).select_option("flux")
+    page.get_by_role("combobox", name="colour of the map").select_option("flux")
     page.locator(".rs-bar").first.wait_for()
     go_to(page, "s05")
     image = page.locator("img[alt='cutout of s05']").first
     before = image.get_attribute("src")
-    page.get_by_role("combobox").nth(2).select_option("log")
+    page.get_by_role("combobox", name="stretch of the cutouts").select_option("log")
     deadline = time.monotonic() + PATIENCE / 1000
     while page.locator("img[alt='cutout of s05']").first.get_attribute("src") == before:
         assert time.monotonic() < deadline
@@ -407,7 +407,7 @@ def test_the_server_gone_is_said_keys_are_refused_and_the_page_comes_back(browse
     with explorer(survey, tmp_path, port=port) as (address, process):
         page = open_page(browser, address)
         go_to(page, "s03")
-        page.get_by_role("combobox").nth(2).select_option("log")
+        page.get_by_role("combobox", name="stretch of the cutouts").select_option("log")
         page.wait_for_url("**stretch=log**")
         assert "token" not in page.url
         page.locator("h2").first.click()  # out of the field
@@ -423,7 +423,7 @@ def test_the_server_gone_is_said_keys_are_refused_and_the_page_comes_back(browse
     with explorer(survey, tmp_path, port=port):
         banner.wait_for(state="hidden")
         page.get_by_role("heading", name="s03", exact=True).wait_for()
-        assert page.get_by_role("combobox").nth(2).input_value() == "log"
+        assert page.get_by_role("combobox", name="stretch of the cutouts").input_value() == "log"
         assert page.get_by_placeholder("your name").input_value() == "half a na"
         page.locator("h2").first.click()
         page.keyboard.press("5")
