@@ -52,7 +52,7 @@ pre { overflow-x: auto; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; } caption { text-align: left; }
 th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-th { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
+td.links { min-width: 20rem; } th { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
 """
 
 

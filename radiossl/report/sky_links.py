@@ -119,6 +119,6 @@ class SkyReport(Report):
                 f'<a href="{escape(address)}" rel="noopener noreferrer">{escape(name)}</a>'
                 for name, address in links.items()
             )
-            body.append(f"<tr>{cells}<td>{anchors or '–'}</td></tr>")
+            body.append(f'<tr>{cells}<td class="links">{anchors or "–"}</td></tr>')
         self._table(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", "")
         return self
