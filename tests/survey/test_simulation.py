@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,16 @@ def noise_of(spec: SurveySpec) -> np.ndarray:
 def correlation(image: np.ndarray) -> np.ndarray:
     """Autocorrelation with lag 0 at [0, 0]."""
     return np.fft.ifft2(np.abs(np.fft.fft2(image)) ** 2).real / (image**2).sum()
+
+
+def test_the_queries_of_make_demo_are_sources_of_its_survey(tmp_path):
+    simulate_survey(tmp_path, replace(SMALL, seed=0))  # its names do not depend on how large it is
+    ids = set(Table.read(tmp_path / "truth.csv", format="ascii.csv")["source_id"])
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    queries = re.findall(r"--query (\S+)", makefile)
+    assert "--tiles 3 --seed 0" in makefile
+    assert len(queries) == 2
+    assert set(queries) <= ids
 
 
 def test_same_seed_gives_the_same_pixels_and_another_seed_or_tile_does_not(survey):
