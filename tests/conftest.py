@@ -3,6 +3,10 @@
 import os
 from pathlib import Path
 
+# On images this small threads cost far more than they bring, the more so when tests run side by side. Before numpy and
+# torch are imported, which look at it only once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -11,9 +15,6 @@ from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import write_store
-
-# On images this small threads cost far more than they bring, the more so when tests run side by side.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)
