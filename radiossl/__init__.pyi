@@ -29,6 +29,7 @@ from .images.views import ViewMaker as ViewMaker
 from .io.checksums import verify as verify
 from .io.errors import RadiosslError as RadiosslError
 from .maps.layout import make_map as make_map
+from .pipeline.run import run_survey as run_survey
 from .pretraining.recipe import Recipe as Recipe
 from .pretraining.recipe import read_recipe as read_recipe
 from .pretraining.run import pretrain as pretrain

@@ -25,7 +25,7 @@ ROOMS = [
     "report",
 ]
 SUBJECTS = ["evaluation", "similarity", "duplicates", "maps", "anomalies", "ratings", "detection", "tables"]
-DOORS = ["benchmark", "explorer", "cli"]
+DOORS = ["benchmark", "explorer", "pipeline", "cli"]
 #: What one subject may take from another: folds, labels and intervals, and the ratings' starting scores.
 SHARED = {
     **{room: {"evaluation"} for room in SUBJECTS},

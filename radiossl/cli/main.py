@@ -21,6 +21,7 @@ from radiossl.cli.index import index
 from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, recipes, views
 from radiossl.cli.report import report
+from radiossl.cli.run import run
 from radiossl.cli.search import search
 from radiossl.cli.send import send
 from radiossl.cli.simulate import simulate
@@ -54,6 +55,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.command()(run)
 app.command()(simulate)
 app.add_typer(cutouts.app, name="cutouts")
 app.add_typer(datasets.app, name="datasets")

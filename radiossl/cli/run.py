@@ -1,0 +1,26 @@
+"""`radiossl run`: a whole survey by one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from radiossl.cli.options import set_option
+
+
+def run(
+    survey: Annotated[Path, typer.Argument(help="YAML file: mosaics, and what else you know or want.")],
+    changes: Annotated[list[str] | None, set_option("minutes=10")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say the settings, warnings and times, and do nothing.")] = False,
+) -> None:
+    """Take a survey from mosaics to one page: cutouts, backbone, features, map, anomalies, neighbours.
+
+    Settings are proposed from the data, with reasons. An interrupted run is completed by the same command.
+    """
+    from radiossl.pipeline.run import run_survey
+
+    page = run_survey(survey, changes or (), plan_only=plan, say=typer.echo)
+    if page is not None:
+        typer.echo(f"{page}: open it in a browser")

@@ -1,0 +1,208 @@
+"""A survey from mosaics to one page, step by step; a step that is finished is not done again."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
+from radiossl.io.files import read_json, write_json
+from radiossl.io.locks import only_writer
+from radiossl.io.results import writes_result_folder
+from radiossl.pipeline.proposals import Plan, propose, readable
+from radiossl.pipeline.settings import Survey, read_survey
+from radiossl.pipeline.trial import cut, look_at
+from radiossl.survey.catalogue.reading import read_catalogue
+
+#: What was decided when a run was begun, and for which file.
+PLAN = "plan.json"
+#: Boxes for training are so much wider than those for features, so that views can zoom and shift.
+_WIDE = 2
+#: Fewer sources than this are mapped by principal components.
+_FEWEST_FOR_UMAP = 50
+_SHOWN = 5
+
+
+def run_survey(
+    path: str | os.PathLike[str],
+    changes: Sequence[str] = (),
+    *,
+    plan_only: bool = False,
+    say: Callable[[str], Any] = print,
+) -> Path | None:
+    """Take a survey from mosaics to one page, as a file says; complete what an interrupted run left.
+
+    Parameters
+    ----------
+    path
+        YAML file; see `Survey` for its keys.
+    changes
+        ``KEY=VALUE`` that overrule the file.
+    plan_only
+        Say the settings, warnings and times, and do nothing.
+    say
+        Prints a line.
+
+    Returns
+    -------
+    Path or None
+        The page, `report.html` in the folder `out` of the file; None if nothing was done.
+
+    Raises
+    ------
+    RadiosslError
+        If the file is wrong or was changed since the run was begun, or a step fails.
+
+    See Also
+    --------
+    radiossl.cut_sources, radiossl.pretrain, radiossl.write_features, radiossl.find_anomalies : what it calls.
+    """
+    survey = read_survey(path, changes)
+    require("umap", "datashader", *(["lightly"] if survey.pretrains else []))
+    out = Path(survey.out)
+    plan = _begun(out, survey, path) or propose(survey, look_at(survey))
+    for line in plan.lines():
+        say(line)
+    if plan_only:
+        return None
+    with only_writer(out):
+        write_json(out / PLAN, {"file": survey.model_dump(mode="json"), "plan": _stored(plan)})
+        return _do(plan, out, say)
+
+
+def _begun(out: Path, survey: Survey, path: str | os.PathLike[str]) -> Plan | None:
+    """The plan of a run that was begun in a folder, if it was for the same settings."""
+    if not (out / PLAN).is_file():
+        return None
+    stored = read_json(out / PLAN)
+    try:
+        before = Survey.model_validate(stored["file"])
+        plan = Plan(Survey.model_validate(stored["plan"]["survey"]), *(stored["plan"][key] for key in _PLAN_KEYS))
+    except (KeyError, TypeError, ValidationError):
+        raise RadiosslError(f"{out / PLAN}: not the plan of a run; choose another out in {path}") from None
+    now, then = survey.model_dump(), before.model_dump()
+    for key in (key for key in now if now[key] != then[key]):
+        raise RadiosslError(
+            f"{path}: {key} is {now[key]}, but {out} was begun with {then[key]}; choose another out, or remove {out}"
+        )
+    return plan
+
+
+_PLAN_KEYS = ("reasons", "warnings", "seconds")
+
+
+def _stored(plan: Plan) -> dict[str, Any]:
+    return {"survey": plan.survey.model_dump(mode="json"), **{key: getattr(plan, key) for key in _PLAN_KEYS}}
+
+
+def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
+    from radiossl.report.html import index_report
+
+    survey, parts = plan.survey, [("plan", out / "plan")]
+    steps: list[tuple[str, Path, Callable[[], object]]] = [
+        ("plan", out / "plan" / "report.html", lambda: _write_plan(plan, out / "plan")),
+        ("store", out / "store" / "store.json", lambda: _cut(survey, out / "store", 1)),
+    ]
+    if survey.pretrains:
+        steps += [
+            ("wide", out / "wide" / "store.json", lambda: _cut(survey, out / "wide", _WIDE)),
+            ("run", out / "run" / "backbone" / "config.json", lambda: _pretrain(survey, out)),
+        ]
+        parts.append(("pretraining", out / "run"))
+    steps += [
+        ("features", out / "features.parquet", lambda: _embed(survey, out)),
+        ("map", out / "map" / "report.html", lambda: _map(survey, out)),
+        ("anomalies", out / "anomalies" / "report.html", lambda: _anomalies(survey, out)),
+        ("neighbours", out / "neighbours" / "report.html", lambda: _neighbours(survey, out)),
+    ]
+    for name, result, work in steps:
+        if result.exists():
+            say(f"{name}: done before")
+            continue
+        start = time.perf_counter()
+        work()
+        say(f"{name}: {readable(time.perf_counter() - start)}")
+    parts += [(name, out / name) for name in ("map", "anomalies", "neighbours")]
+    return index_report(out / "report.html", Path(survey.out).name, parts)
+
+
+def _cut(survey: Survey, out: Path, wide: int) -> None:
+    catalogue = None if survey.catalogue is None else read_catalogue(survey.catalogue, **survey.columns)
+    cut(survey, catalogue, out, max_blank=survey.max_blank, wide=wide)
+
+
+def _pretrain(survey: Survey, out: Path) -> None:
+    from radiossl.pretraining.checkpoint import CHECKPOINT
+    from radiossl.pretraining.recipe import read_recipe
+    from radiossl.pretraining.run import pretrain
+
+    changes = {
+        "preprocessing.size": survey.image_size,
+        "batch_size": survey.batch_size,
+        "schedule.epochs": survey.epochs,
+        "schedule.warmup_epochs": survey.warmup_epochs,
+        "seed": survey.seed,
+    }
+    recipe = read_recipe(survey.recipe, [f"{key}={value}" for key, value in changes.items()])
+    run = out / "run"
+    pretrain(recipe, out / "wide", run, device=survey.device, resume=(run / CHECKPOINT).exists())
+
+
+def _embed(survey: Survey, out: Path) -> None:
+    from radiossl.features.parts import write_features
+    from radiossl.weights.backbone import load_backbone
+
+    backbone = load_backbone(out / "run" / "backbone" if survey.pretrains else survey.backbone, survey.device)
+    if survey.field is not None:
+        backbone = backbone.adapted(field_px=survey.field)
+    write_features(backbone, [out / "store"], out / "features.parquet")
+
+
+def _map(survey: Survey, out: Path) -> None:
+    from radiossl.features.feature_file import FeatureFile
+    from radiossl.maps.layout import make_map, map_columns
+    from radiossl.maps.report import write_map
+    from radiossl.store.store import open_store
+
+    features = FeatureFile(out / "features.parquet")
+    method = "umap" if len(features) >= _FEWEST_FOR_UMAP else "pca"
+    made = make_map(features, method, seed=survey.seed)  # type: ignore[arg-type]
+    write_map(made, map_columns(features, survey.colour), out / "map", survey.colour, open_store(out / "store"))
+
+
+def _anomalies(survey: Survey, out: Path) -> None:
+    from radiossl.anomalies.scores import AnomalySettings
+    from radiossl.anomalies.search import find_anomalies
+    from radiossl.store.store import open_store
+
+    settings = AnomalySettings(seed=survey.seed)
+    find_anomalies(out / "features.parquet", out / "anomalies", settings=settings, store=open_store(out / "store"))
+
+
+def _neighbours(survey: Survey, out: Path) -> None:
+    from radiossl.io.tables import read_table
+    from radiossl.similarity.run import search
+
+    queries = survey.queries or read_table(out / "anomalies" / "anomalies.csv").column("cutout_id").to_pylist()[:_SHOWN]
+    search(out / "features.parquet", list(queries), out / "neighbours", neighbours=survey.neighbours)
+
+
+@writes_result_folder
+def _write_plan(plan: Plan, out: Path) -> Path:
+    from radiossl.report.html import Report
+
+    out.mkdir(parents=True, exist_ok=True)
+    settings = plan.survey.model_dump()
+    rows = [
+        {"setting": key, "value": str(settings[key]), "because": plan.reasons.get(key, "given")} for key in settings
+    ]
+    report = Report("Plan").text(*(f"Warning: {warning}." for warning in plan.warnings))
+    report.table([row for row in rows if row["value"] not in ("None", "()", "{}")])
+    report.section("Expected time").values({step: readable(seconds) for step, seconds in plan.seconds.items()})
+    return report.write(out / "report.html")

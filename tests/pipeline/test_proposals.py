@@ -1,0 +1,88 @@
+"""Settings proposed from what is known of a survey, and what is warned of."""
+
+import numpy as np
+import pytest
+
+from radiossl import RadiosslError
+from radiossl.pipeline import proposals
+from radiossl.pipeline.proposals import propose
+from radiossl.pipeline.settings import Survey, read_survey
+from radiossl.pipeline.trial import Facts
+
+
+def facts(**changes):
+    known = {"sources": 4000, "has_extents": True, "beam_px": 3.0, "sides_px": np.full(48, 80), "blank": np.zeros(48)}
+    return Facts(**known | {"cut_s": 0.01, "embed_s": 0.02} | changes)
+
+
+@pytest.fixture(autouse=True)
+def _half_a_second_a_step(monkeypatch):
+    monkeypatch.setattr(proposals, "step_seconds", lambda survey, image_size, batch_size: 0.5)
+
+
+def survey(**changes):
+    return Survey(mosaics="tiles", **changes)
+
+
+def test_steps_fill_the_time_that_is_given():
+    plan = propose(survey(backbone="pretrain", minutes=10), facts())
+    known = plan.survey
+    assert (known.image_size, known.batch_size, known.box_factor) == (64, 256, 1.5)  # 500 a step would be the most
+    assert known.epochs == 10 * 60 // (0.5 * (4000 // 256))
+    assert 0 < known.warmup_epochs < 0.1 * known.epochs
+    assert plan.seconds["pretraining"] == pytest.approx(600, rel=0.05)
+    assert set(plan.reasons) == {"box_factor", "image_size", "batch_size", "epochs", "warmup_epochs"}
+    assert plan.warnings == []
+    assert plan.lines()[-1].startswith("about 13 min: store 40 s, pretraining 10 min, features 80 s")
+
+
+def test_what_the_user_wants_stays():
+    wanted = {"image_size": 32, "batch_size": 64, "epochs": 7, "warmup_epochs": 1, "size": 50}
+    plan = propose(survey(backbone="pretrain", **wanted), facts())
+    assert {key: getattr(plan.survey, key) for key in wanted} == wanted
+    assert plan.reasons == {}
+
+
+def test_a_released_backbone_needs_no_training():
+    plan = propose(survey(), facts(has_extents=False))
+    assert "pretraining" not in plan.seconds
+    assert "measured on the mosaics" in plan.reasons["box_factor"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "said"),
+    [
+        ({}, {"beam_px": 1.4}, "the beam is 1.4 pixels wide, undersampled"),
+        ({}, {"blank": np.repeat([0.0, 0.7], 24)}, "50% of the boxes looked at are too blank"),
+        ({"backbone": "pretrain"}, {"sources": 80}, "80 sources are few to train on"),
+        ({"backbone": "pretrain", "epochs": 20, "warmup_epochs": 20}, {}, "the warm-up of 20 epochs is as long as"),
+    ],
+)
+def test_what_speaks_against_a_good_result_is_said(settings, changes, said):
+    (warning,) = propose(survey(**settings), facts(**changes)).warnings
+    assert warning.startswith(said)
+
+
+def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "s.yaml").write_text("mosaics: tiles\ncatalogue: c.csv\n")
+    monkeypatch.chdir(tmp_path)
+    known = read_survey("a/s.yaml", ["seed=3"])
+    assert known.mosaics == (str(tmp_path / "a" / "tiles"),)
+    assert (known.catalogue, known.out) == (str(tmp_path / "a" / "c.csv"), str(tmp_path / "a" / "results"))
+    assert (known.seed, known.backbone) == (3, "simclr-first-zoom")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("catalogue: c.csv", "key 'mosaics' is missing"),
+        ("mosaics: tiles\nminuets: 3", "unknown key 'minuets'; did you mean 'minutes'"),
+        ("mosaics: tiles\nmax_blank: 2", "max_blank: should be less than 1"),
+        ("mosaics: []", "mosaics"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, text, said):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(RadiosslError, match=f"s.yaml: {said}"):
+        read_survey(tmp_path / "s.yaml")
