@@ -199,10 +199,8 @@ def _write_plan(plan: Plan, out: Path) -> Path:
 
     out.mkdir(parents=True, exist_ok=True)
     settings = plan.survey.model_dump()
-    rows = [
-        {"setting": key, "value": str(settings[key]), "because": plan.reasons.get(key, "given")} for key in settings
-    ]
     report = Report("Plan").text(*(f"Warning: {warning}." for warning in plan.warnings))
-    report.table([row for row in rows if row["value"] not in ("None", "()", "{}")])
+    rows = [(key, str(value), plan.reasons.get(key, "given")) for key, value in settings.items() if value]
+    report.table([dict(zip(("setting", "value", "because"), row, strict=True)) for row in rows])
     report.section("Expected time").values({step: readable(seconds) for step, seconds in plan.seconds.items()})
     return report.write(out / "report.html")
