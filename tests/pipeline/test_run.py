@@ -40,7 +40,7 @@ def test_a_plan_is_said_and_nothing_is_done(folder):
 
 
 def test_a_run_goes_on_where_it_was_stopped(folder, monkeypatch):
-    def stop(*arguments):
+    def stop(*arguments, **options):
         raise KeyboardInterrupt
 
     said = []
