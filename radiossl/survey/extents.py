@@ -154,9 +154,10 @@ def find_source(
         return None
     near = [island for island in islands if island.nearest <= _CENTRAL * min(pixels.shape) * scale]
     main = max(near or islands[:1], key=lambda island: island.flux)
-    own = [main, *(other for other in near if other is not main and _are_lobes(main, other))]
     around = sorted(_islands(pixels, middle + np.array(main.centre) / scale, pixel), key=lambda island: island.nearest)
     chance = _Chance(np.sort([island.peak for island in islands if island not in near]), pixels.size * scale**2 / 3600)
+    lobes = [one for one in near if one is not main and chance.expected(one) < math.sqrt(_LOBES_CHANCE)]
+    own = [main, *(one for one in lobes if _are_lobes(main, one))]
     beyond = [island.peaks + np.array([*main.centre, 0.0]) for island in _belonging(around, chance)]
     peaks = np.concatenate([*(island.peaks for island in own), *beyond])
     peaks = peaks[peaks[:, 2] >= _FAINTEST_PEAK * main.peak, :2]

@@ -64,7 +64,7 @@ def survey(tmp_path_factory):
         "cutouts sources survey --catalogue survey/truth.csv --out store",
         "store info store",
         "embed simclr-first-zoom store --out features.parquet",
-        "search features.parquet --query sim000_00000 -k 5 --out found",
+        "search features.parquet --query sim0_000_00000 -k 5 --out found",
         "evaluate knn simclr-first-zoom --train store --label class --folds 3 --keep-shared --out knn",
         "duplicates features.parquet --out twins",
         "anomalies features.parquet --out odd",

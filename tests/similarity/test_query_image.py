@@ -38,6 +38,14 @@ def test_lobes_on_both_sides_are_one_source_with_or_without_noise():
         assert box.extent == pytest.approx(58, abs=3)
 
 
+def test_a_crowded_field_is_not_one_source():
+    places = np.random.default_rng(3).uniform(20, 580, (80, 2))
+    image = field(600, [(360, 305, 2.0), *((x, y, 1.0) for x, y in places)])
+    box = find_source(image, 1.8)
+    assert (box.x, box.y) == (pytest.approx(360, abs=15), pytest.approx(305, abs=15))
+    assert box.extent < 60
+
+
 def test_what_shows_no_source_has_none():
     assert find_source(field(100, [])) is None
     assert find_source(np.zeros((50, 50), np.float32)) is None
