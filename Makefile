@@ -27,7 +27,7 @@ demo: .venv/installed
 	$(RADIOSSL) evaluate knn $(DEMO)/run/backbone --train $(DEMO)/store --label class --seeds 3 \
 		--keep-shared --out $(DEMO)/knn
 	$(RADIOSSL) embed $(DEMO)/run/backbone $(DEMO)/store --out $(DEMO)/features.parquet
-	$(RADIOSSL) search $(DEMO)/features.parquet $(DEMO_QUERIES) -k 7 --caption class --out $(DEMO)/search
+	$(RADIOSSL) search $(DEMO)/features.parquet $(DEMO_QUERIES) -k 5 --caption class --out $(DEMO)/search
 	@$(RADIOSSL) report survey=$(DEMO)/pictures pretraining=$(DEMO)/run 'kNN against the truth=$(DEMO)/knn' \
 		'similarity search=$(DEMO)/search' --title 'radiossl demo' --out $(DEMO)/report.html
 	@echo "Open $(abspath $(DEMO)/report.html)"
