@@ -78,7 +78,7 @@ def tile_bomb():
     hdus = fits.open(stream, disable_image_compression=True)
     table = hdus[1]
     cells = [np.frombuffer(bytes(cell), np.uint8) for cell in table.data["COMPRESSED_DATA"]]
-    cells[5] = np.frombuffer(gzip.compress(bytes(64 * 8 * 100)), np.uint8)
+    cells[5] = np.frombuffer(gzip.compress(bytes(64 * 8 * 100), mtime=0), np.uint8)
     made = fits.BinTableHDU.from_columns(
         [fits.Column("COMPRESSED_DATA", "1PB()", array=np.array(cells, dtype=object))], header=table.header
     )
@@ -96,7 +96,7 @@ def test_compressed_images_are_taken(tmp_path, kind):
     pixels = np.random.default_rng(0).normal(size=(48, 40)).astype(np.float32)
     lossless = {} if kind == "HCOMPRESS_1" else {"quantize_level": 0} if kind != "RICE_1" else {}
     shape = {"tile_shape": (48, 40)} if kind == "HCOMPRESS_1" else {}
-    for data in (compressed_fits(pixels, kind, **lossless, **shape), gzip.compress(fits_bytes(pixels))):
+    for data in (compressed_fits(pixels, kind, **lossless, **shape), gzip.compress(fits_bytes(pixels), mtime=0)):
         read = read_image(saved_upload(data, tmp_path))
         np.testing.assert_allclose(read, pixels, atol=0.2)
 
@@ -116,7 +116,9 @@ def table_bytes():
     return stream.getvalue()
 
 
-@pytest.mark.parametrize("data", [TEXT, gzip.compress(TEXT), vot_bytes(), table_bytes()])
+@pytest.mark.parametrize(
+    "data", [TEXT, gzip.compress(TEXT, mtime=0), vot_bytes(), table_bytes()], ids=["text", "gzip", "votable", "fits"]
+)
 def test_catalogues_are_told_from_images(tmp_path, data):
     assert is_catalogue(data)
     assert read_catalogue(saved_catalogue(data, tmp_path)).ra_deg.tolist() == [10.0]
@@ -144,9 +146,9 @@ def endless_header():
     [
         (b"", "not an image"),
         (b"#!/bin/sh\nrm -rf /\n", "not an image"),
-        (gzip.compress(b"no image"), "not an image"),
-        (gzip.compress(bytes(400 * 2**20), 1), "a compressed file of more than"),
-        (gzip.compress(fits_bytes(PIXELS))[:20] + b"damage", "compression is damaged"),
+        (gzip.compress(b"no image", mtime=0), "not an image"),
+        (gzip.compress(bytes(400 * 2**20), 1, mtime=0), "a compressed file of more than"),
+        (gzip.compress(fits_bytes(PIXELS), mtime=0)[:20] + b"damage", "compression is damaged"),
         (compressed_fits(np.zeros((64, 64), np.float32), change=huge_tiles), "funpack"),
         (tile_bomb(), "a compressed file of more than"),
         (fits_bytes(PIXELS)[:3000], "not a readable image"),
@@ -161,6 +163,7 @@ def endless_header():
         (b"\x93NUMPY\x01\x00\x10\x00" + b"__import__('os')", "not a readable image"),
         (b"GIF89a" + bytes(100), "not an image"),
     ],
+    ids=lambda value: value if isinstance(value, str) else f"{len(value)} bytes",
 )
 def test_all_else_is_refused(tmp_path, data, said):
     with pytest.raises(RadiosslError, match=said):
