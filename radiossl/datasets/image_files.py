@@ -266,7 +266,7 @@ def _files_of_table(
     content: TableContent, name: str, options: FolderOptions, folder: Path = Path(), among: bool = False
 ) -> ImageFiles:
     """The files that a table names; with `among` those of them that are in a folder."""
-    table, column = content.table, _file_column(content.table, options.file_column)
+    table, column = content.table, _file_column(content.table, options.file_column, among)
     if column is None:
         raise RadiosslError(
             f"{name}: not an image, and it names none: it has no column of file names such as file"
@@ -288,13 +288,14 @@ def _files_of_table(
     return ImageFiles(tuple(paths), names, _ids(names, paths), tuple(rows), schema, options)
 
 
-def _file_column(table: pa.Table, given: str | None) -> str | None:
+def _file_column(table: pa.Table, given: str | None, among: bool) -> str | None:
+    """The column that names files; with `among`, where a folder has them, names without an ending will do."""
     if given is not None:
         return given if given in table.column_names else None
     for number, name in enumerate(_FILE_COLUMNS):
         if name in table.column_names:
             first = next((text for text in table.column(name).to_pylist() if text), None)
-            if number < _SURE or (isinstance(first, str) and first.lower().endswith(IMAGE_SUFFIXES)):
+            if among or number < _SURE or (isinstance(first, str) and first.lower().endswith(IMAGE_SUFFIXES)):
                 return name
     return None
 

@@ -217,7 +217,7 @@ def test_search_by_id_position_and_file_find_the_same(capsys, world, tmp_path):
     np.save(tmp_path / "query.npy", store.pixels(3))
     position = f"{row.ra_deg:.6f} {row.dec_deg:+.6f}"
     queries = [part for query in (row.cutout_id, position, tmp_path / "query.npy") for part in ("--query", query)]
-    arguments = [world / "features.parquet", *queries, "-k", 4, "--label", "class", "--out", tmp_path / "found"]
+    arguments = [world / "features.parquet", *queries, "-k", 4, "--caption", "class", "--out", tmp_path / "found"]
     status, _, _ = run(capsys, "search", *arguments)
     assert status == 0
     found = pd.read_csv(tmp_path / "found" / "neighbours.csv")

@@ -27,6 +27,7 @@ from radiossl import RadiosslError
 from radiossl.datasets import transfer, unpacking
 from radiossl.datasets.download import Download
 from radiossl.datasets.fetch import fetch_files as fetch
+from radiossl.io.files import atomic_folder
 
 BLOCK = 4096
 NOISE = random.Random(0).randbytes(300_000)
@@ -319,11 +320,12 @@ def test_two_fetches_into_one_folder_do_not_mix(site, tmp_path):
     fetch([download], tmp_path / "o")
 
 
-def test_the_temporary_folder_of_a_killed_fetch_is_cleared(site, tmp_path):
+def test_the_temporary_folders_of_killed_fetches_are_cleared_and_those_of_living_ones_stay(site, tmp_path):
     for name in (".tmp-abcdefgh-o", ".tmp-abcdefgh-other"):
         (tmp_path / name / "deep").mkdir(parents=True)
-    fetch([Download(site.put("a.csv", b"1"))], tmp_path / "o")
-    assert {path.name for path in tmp_path.iterdir()} == {"o", ".tmp-abcdefgh-other"}
+    with atomic_folder(tmp_path / "living") as living:
+        fetch([Download(site.put("a.csv", b"1"))], tmp_path / "o")
+        assert {path.name for path in tmp_path.iterdir()} == {"o", living.parent.name}
 
 
 # Resuming and retrying ------------------------------------------------------------------------------------------------

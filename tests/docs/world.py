@@ -55,7 +55,7 @@ def make_world(folder: Path) -> None:
         published_sets()
         papers_sets()
         programs()
-        for name in ("checkpoints", "benchmarks", "Makefile", "pyproject.toml"):
+        for name in ("checkpoints", "benchmarks", "Makefile", "pyproject.toml", "requirements.lock"):
             Path(name).symlink_to(ROOT / name)
 
 
