@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pyarrow.csv as pcsv
+import pyarrow.parquet as pq
 import pytest
 import torch
 from astropy.io import fits
@@ -111,6 +112,8 @@ def results():
     run(["embed", "run/backbone", "labelled", "--out", "later.parquet"])
     shutil.copy("features.parquet", "other.parquet")
     shutil.copy("features.parquet", "features_1.parquet")
+    table = pq.read_table("features.parquet", columns=["cutout_id", "ra_deg", "dec_deg", "features"])
+    pq.write_table(table.rename_columns(["name", "ra", "dec", "z"]), "embeddings.parquet")
     run(["anomalies", "features.parquet", "--out", "found"])
     shutil.copy("found/anomalies.csv", "anomalies.csv")
 

@@ -71,13 +71,13 @@ CLOSE = ["loss", "feature_std"]
 @contextmanager
 def _doubles() -> Iterator[None]:
     """Train in float64: in float32 the rounding of sums taken in another order grows within a few steps."""
-    methods, pairs = trainer.build_method, Trainer._pairs
+    methods, views = trainer.build_method, Trainer._views
     trainer.build_method = lambda *arguments: methods(*arguments).double()
-    Trainer._pairs = lambda *arguments: ([view.double() for view in pair] for pair in pairs(*arguments))
+    Trainer._views = lambda *arguments: [view.double() for view in views(*arguments)]
     try:
         yield
     finally:
-        trainer.build_method, Trainer._pairs = methods, pairs
+        trainer.build_method, Trainer._views = methods, views
 
 
 def _recipe(*changes: str) -> Recipe:
