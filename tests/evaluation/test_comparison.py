@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -96,10 +97,19 @@ def rewritten(folder, change):
     frame.to_csv(file, index=False)
 
 
-@pytest.fixture
-def two(small_store, tmp_path):
+@pytest.fixture(scope="module")
+def written(small_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
     for name in ("a", "b"):
-        write_evaluation(evaluation(small_store, [1]), tmp_path / name, name)
+        write_evaluation(evaluation(small_store, [1]), folder / name, name)
+    return folder
+
+
+@pytest.fixture
+def two(written, tmp_path):
+    """Two evaluations that a test may change."""
+    for name in ("a", "b"):
+        shutil.copytree(written / name, tmp_path / name)
     return [(name, tmp_path / name) for name in ("a", "b")], tmp_path
 
 
