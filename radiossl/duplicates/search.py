@@ -195,7 +195,7 @@ def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:
 
     pairs = list(zip(frame["row_a"].tolist(), frame["row_b"].tolist(), strict=True))
     found = [pixels.register(*pair) for pair in track(pairs, "registering pixels")]
-    names = ["source_correlation", "noise_correlation", "offset_x_px", "offset_y_px"]
+    names = ["source_correlation", "noise_correlation", "noise_limit", "offset_x_px", "offset_y_px"]
     measured = pd.DataFrame([[getattr(one, name) for name in names] for one in found], columns=names, dtype=float)
     measured["offset_px"] = np.hypot(measured["offset_x_px"], measured["offset_y_px"])
     return pd.concat([frame, measured], axis=1)
@@ -205,7 +205,7 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
     """The pairs that anything speaks for, with the verdict."""
     frame = frame.copy()
     if has_pixels:
-        same_noise = frame["noise_correlation"] >= NOISE_CORRELATION
+        same_noise = frame["noise_correlation"] >= np.maximum(NOISE_CORRELATION, frame.pop("noise_limit"))
         same_pixels = same_noise | (~frame["far"] & (frame["source_correlation"] >= SOURCE_CORRELATION))
         frame["positions_disagree"] = frame["far"] & same_noise
         frame["duplicate"] = frame["near"] | same_pixels

@@ -151,7 +151,7 @@ def _registered_pairs(a: CutoutStore, b: CutoutStore, turned: bool) -> NDArray[n
             if (row, other) not in found:
                 measured = pixels.register(row, count + other, turn_of(orientation))
                 noise = measured.noise_correlation
-                if noise >= NOISE_CORRELATION or (
+                if noise >= max(NOISE_CORRELATION, measured.noise_limit) or (
                     np.isnan(noise) and measured.source_correlation >= SOURCE_CORRELATION
                 ):
                     found.add((row, other))

@@ -21,6 +21,8 @@ SOURCE_SIGMA = 3.0
 _MOST_SIDE = 256
 #: Step of 8-bit images as a fraction of their range.
 _LEVEL = 1 / 255
+#: Standard deviations by which correlated noise must differ from none: many pairs are tried at many offsets.
+_CHANCE = 5.0
 #: Pixels along both axes between those whose difference is noise: about a beam.
 _LAG = 3
 #: Waves along each axis of an amplitude spectrum.
@@ -39,12 +41,16 @@ class Registration:
     noise_correlation
         Of the pixels within 3 sigma in both, or of the differences between those 3 pixels apart along both axes,
         whichever is less. NaN where either has no noise, as after clipping.
+    noise_limit
+        What chance makes of noise in so few pixels: 5 standard deviations of Fisher's transform, a beam's worth of
+        pixels counted as one. NaN as above.
     offset_x_px, offset_y_px
         From the centre of the first to that of the second, in pixels of the first, or of the second if they are larger.
     """
 
     source_correlation: float
     noise_correlation: float
+    noise_limit: float
     offset_x_px: float
     offset_y_px: float
 
@@ -154,7 +160,7 @@ def register_prepared(first: Prepared | None, second: Prepared | None, shrunk: f
     from scipy import fft
 
     if first is None or second is None:
-        return Registration(*[float("nan")] * 4)
+        return Registration(*[float("nan")] * 5)
     tried = [_tried(a, b) for a, b in zip(first.values.shape, second.values.shape, strict=True)]
     # Long enough that no offset outside the range folds back into it.
     shape = tuple(
@@ -165,12 +171,12 @@ def register_prepared(first: Prepared | None, second: Prepared | None, shrunk: f
     starts = [np.arange(low, high + 1) for low, high in tried]
     y, x = np.unravel_index(int(np.argmax(product[np.ix_(*starts)])), [len(axis) for axis in starts])
     dy, dx = int(starts[0][y]), int(starts[1][x])
-    source, noise = _agreement(first, second, dy, dx)
+    source, (noise, limit) = _agreement(first, second, dy, dx)
     offsets = [
         shrunk * (start + (b - a) / 2)
         for start, a, b in zip((dx, dy), first.values.shape[::-1], second.values.shape[::-1], strict=True)
     ]
-    return Registration(source, noise, *offsets)
+    return Registration(source, noise, limit, *offsets)
 
 
 def _tried(first: int, second: int) -> tuple[int, int]:
@@ -179,7 +185,7 @@ def _tried(first: int, second: int) -> tuple[int, int]:
     return int(np.ceil(centred - reach)), int(np.floor(centred + reach))
 
 
-def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[float, float]:
+def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[float, tuple[float, float]]:
     """Correlations of sources and of noise with the second image's first pixel at (dy, dx) of the first."""
     cut_a, cut_b = [], []
     for a, b, start in zip(first.values.shape, second.values.shape, (dy, dx), strict=True):
@@ -190,17 +196,21 @@ def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[flo
     both = first.valid[tuple(cut_a)] & second.valid[tuple(cut_b)]
     limit = np.float32(np.arcsinh(SOURCE_SIGMA))
     quiet = both & (np.abs(a) < limit) & (np.abs(b) < limit)
-    noise = _noise_agreement(a, b, quiet) if first.noisy and second.noisy else float("nan")
+    noise = _noise_agreement(a, b, quiet) if first.noisy and second.noisy else (float("nan"), float("nan"))
     if first.noisy and second.noisy:
         return _pearson(*(np.where(part > limit, part - limit, 0)[both] for part in (a, b))), noise
     return _clipped_agreement(a[both], b[both], first.noisy, second.noisy), noise
 
 
-def _noise_agreement(a: NDArray[np.floating], b: NDArray[np.floating], quiet: NDArray[np.bool_]) -> float:
-    """Correlation of quiet pixels, or of their differences, where wings of broad sources and slopes nearly vanish."""
+def _noise_agreement(a: NDArray[np.floating], b: NDArray[np.floating], quiet: NDArray[np.bool_]) -> tuple[float, float]:
+    """Correlation of quiet pixels, or of their differences, where wings of broad sources and slopes nearly vanish.
+
+    And what chance makes of it.
+    """
     pairs = quiet[_LAG:, _LAG:] & quiet[:-_LAG, :-_LAG]
     differences = _pearson(*((part[_LAG:, _LAG:] - part[:-_LAG, :-_LAG])[pairs] for part in (a, b)))
-    return float(np.minimum(_pearson(a[quiet], b[quiet]), differences))
+    independent = max(int(pairs.sum()) / _LAG**2 - 3, 0.01)
+    return float(np.minimum(_pearson(a[quiet], b[quiet]), differences)), float(np.tanh(_CHANCE / np.sqrt(independent)))
 
 
 def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool) -> float:

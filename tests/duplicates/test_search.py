@@ -163,6 +163,25 @@ def test_different_fields_share_neither_noise_nor_sources():
     assert max(one.source_correlation for one in found) < SOURCE_CORRELATION
 
 
+def test_so_few_pixels_agree_by_chance():
+    """Tight boxes of compact sources: what correlates to 0.5 in so little noise says nothing, the same noise does."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:18, :18] - 8.5
+    boxes = []
+    for _ in range(40):
+        noise = gaussian_filter(rng.standard_normal((18, 18)), 3 / 2.355)
+        boxes.append(noise / noise.std() + 20 * np.exp(-(np.hypot(x, y) ** 2) / (2 * rng.uniform(1.6, 2.2) ** 2)))
+    found = [register(boxes[i], boxes[j]) for i in range(40) for j in range(i)]
+    noise, limit = np.array([(one.noise_correlation, one.noise_limit) for one in found]).T
+    assert (noise >= NOISE_CORRELATION).sum() > 20
+    assert (noise >= np.maximum(NOISE_CORRELATION, limit)).mean() < 0.01
+    own = [register(box, box[1:, 1:]) for box in boxes]
+    assert all(one.noise_correlation > max(NOISE_CORRELATION, one.noise_limit) for one in own)
+    assert register(cut(field(4), 0, 0), cut(field(54), 0, 0)).noise_limit < NOISE_CORRELATION  # of a whole field
+
+
 def test_noise_of_another_epoch_lowers_the_correlation_as_it_should():
     image = field(5, 256)
     noise = field(6, 256)
