@@ -133,15 +133,19 @@ class CutoutBatches:
     field_px
         Side of the central field that views are made of. Pixels that no rotation of it can reach are left out, and
         smaller cutouts padded with blank pixels, so that all have one size. Null for whole cutouts.
-    extent
-        Column with the largest angular size of each source, see `box_sides`.
+    boxes
+        Side in pixels of the box around each source, see `box_sides`; NaN if none are given.
     """
 
     def __init__(
-        self, store: CutoutStore, device: torch.device, field_px: int | None = None, extent: str | None = None
+        self,
+        store: CutoutStore,
+        device: torch.device,
+        field_px: int | None = None,
+        boxes: NDArray[np.float64] | None = None,
     ) -> None:
         self.store, self.device = store, device
-        self.boxes = torch.from_numpy(box_sides(store, extent))
+        self.boxes = torch.from_numpy(np.full(len(store), np.nan) if boxes is None else boxes)
         self.statistics = torch.from_numpy(store.statistics).to(device)
         # One pixel more on either side for the interpolation.
         self.window = None if field_px is None else math.ceil(field_px * math.sqrt(2)) + 2

@@ -33,6 +33,7 @@ from radiossl.pretraining.data import (
     Batch,
     CutoutBatches,
     Exclusion,
+    box_sides,
     epoch_batches,
     extent_column,
     made_ahead,
@@ -147,6 +148,7 @@ class Trainer:
             training.provenance,
             sky=TrainingSky.from_store(self.store, earlier),
         )
+        self.boxes = box_sides(self.store, recipe.extent)
         if recipe.augmentation.zoom is not None and self.processes.first:
             print(_boxes_note(extent_column(self.store, recipe.extent)), file=sys.stderr)
         self.losses: list[Tensor] = []  # of the first step and the latest ones
@@ -207,7 +209,7 @@ class Trainer:
         return made_ahead(self._parts(self.step), self.device)
 
     def _parts(self, step: int) -> Iterator[list[Tensor]]:
-        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px, self.recipe.extent)
+        source = CutoutBatches(self.store, self.device, self.recipe.preprocessing.field_px, self.boxes)
         while step < self.total_steps:
             epoch, done = divmod(step, self.steps_per_epoch)
             batches = epoch_batches(len(self.store), self.batch_size, self.recipe.seed, epoch)[done:]

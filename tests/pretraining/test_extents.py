@@ -9,6 +9,7 @@ import pytest
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.data import box_sides, extent_column
 from radiossl.pretraining.recipe import read_recipe
+from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import Trainer
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
@@ -66,3 +67,6 @@ def test_what_is_no_extent_is_refused(tmp_path, extent, message):
     store = store_with(tmp_path / "s", size=[1.0, 2.0], name_px=["big", "small"])
     with pytest.raises(RadiosslError, match=message):
         box_sides(store, extent)
+    with pytest.raises(RadiosslError, match=message):
+        pretrain(read_recipe("radiossl", [f"extent={extent}", "batch_size=2"]), tmp_path / "s", tmp_path / "run")
+    assert not list(tmp_path.glob("run/*"))  # before anything is written
