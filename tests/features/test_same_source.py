@@ -6,23 +6,9 @@ import pytest
 from radiossl.duplicates.crossmatch import crossmatch_stores
 from radiossl.features.same_source import pixel_hash, repeats, same_pictures
 from radiossl.images.registration import amplitude_spectra, turn_of, turned_spectra
-from radiossl.store.cutout import Cutout
-from radiossl.store.packing import cutout_batches
-from radiossl.store.schema import store_schema
-from radiossl.store.writing import write_store
+from tests.pictures import eight_bit, field, make_store
 
 ARCSEC = 1 / 3600
-
-
-def make_store(path, images, positions=None, scale=1.8):
-    """A store of images, at positions (degrees) or nowhere."""
-    positions = [(np.nan, np.nan)] * len(images) if positions is None else positions
-    cutouts = [
-        Cutout(f"c{i}", np.asarray(image, np.float32), "m", *map(float, position), 0.0, 0.0, scale)
-        for i, (image, position) in enumerate(zip(images, positions, strict=True))
-    ]
-    schema = store_schema()
-    return write_store(path, [0], lambda _: cutout_batches(cutouts, schema), schema, {"command": str(path)})
 
 
 def test_repeats_are_told_by_place_or_by_pixels(tmp_path, sky):
@@ -52,11 +38,6 @@ def test_blank_and_constant_images_equal_nothing(tmp_path, sky):
     images = [np.full((32, 32), np.nan), np.ones((32, 32)), sky(1)]
     store = make_store(tmp_path / "s", images)
     assert same_pictures(store, store).tolist() == [[2, 2]]
-
-
-def eight_bit(image):
-    image = image - np.nanmin(image)
-    return np.round(255 * image / np.nanmax(image))
 
 
 def clipped(image):
@@ -121,17 +102,6 @@ def test_real_fields_are_known_again(real_data, tmp_path):
     a = make_store(tmp_path / "a", [image[50:250, 50:250] for image in images])
     b = make_store(tmp_path / "b", [image[51:251, 49:249] for image in images])
     assert same_pictures(a, b).tolist() == [[row, row] for row in range(40)]
-
-
-def field(seed, side=140, sources=12):
-    """Noise and compact sources all over the field, by whose places it can be known."""
-    rng = np.random.default_rng(seed)
-    image = rng.normal(0, 1e-4, (side, side))
-    y, x = np.indices(image.shape)
-    for _ in range(sources):
-        (y0, x0), width = rng.uniform(0, side, 2), rng.uniform(1, 3)
-        image += rng.uniform(2e-3, 2e-2) * np.exp(-((y - y0) ** 2 + (x - x0) ** 2) / (2 * width**2))
-    return image.astype(np.float32)
 
 
 @pytest.fixture(scope="module")

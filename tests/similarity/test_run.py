@@ -15,7 +15,6 @@ from radiossl import RadiosslError, search
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
 from radiossl.sky.names import resolve_name
-from radiossl.weights.backbone import load_backbone, save_backbone
 
 #: What Sesame answers in plain text, shortened; the positions are those of SIMBAD.
 M87 = """# M87\t#Q22523669
@@ -52,13 +51,6 @@ def sesame():
     with sesame_url.set([f"http://127.0.0.1:{server.server_port}/Sesame/"]):
         yield asked
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory, tiny_backbone):
-    folder = tmp_path_factory.mktemp("weights") / "b"
-    save_backbone(folder, tiny_backbone.network, tiny_backbone.config)
-    return load_backbone(folder)
 
 
 @pytest.fixture(scope="module")

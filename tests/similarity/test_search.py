@@ -289,13 +289,6 @@ def test_what_is_no_position(text):
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory, tiny_backbone):
-    folder = tmp_path_factory.mktemp("weights") / "b"
-    save_backbone(folder, tiny_backbone.network, tiny_backbone.config)
-    return load_backbone(folder)
-
-
-@pytest.fixture(scope="module")
 def embedded(small_store, weights):
     return SimilarityIndex(radiossl.embed(weights, small_store))
 

@@ -7,23 +7,9 @@ from radiossl import RadiosslError
 from radiossl.sky.angles import parse_arcsec
 from radiossl.sky.positions import groups_by_position, match_sky
 from radiossl.store.boxes import shows_position
-from radiossl.store.cutout import Cutout
-from radiossl.store.packing import cutout_batches
-from radiossl.store.schema import store_schema
-from radiossl.store.writing import write_store
+from tests.pictures import make_store
 
 ARCSEC = 1 / 3600
-
-
-def make_store(path, images, positions=None, scale=1.8):
-    """A store of images, at positions (degrees) or nowhere."""
-    positions = [(np.nan, np.nan)] * len(images) if positions is None else positions
-    cutouts = [
-        Cutout(f"c{i}", np.asarray(image, np.float32), "m", *map(float, position), 0.0, 0.0, scale)
-        for i, (image, position) in enumerate(zip(images, positions, strict=True))
-    ]
-    schema = store_schema()
-    return write_store(path, [0], lambda _: cutout_batches(cutouts, schema), schema, {"command": str(path)})
 
 
 def around(ra, dec, count, seed, spread_deg=0.05):
