@@ -128,8 +128,6 @@ def build(
 
 
 def _description(name: str) -> str:
-    import pyarrow as pa
-
     from radiossl.datasets.published import published_set
 
     dataset = published_set(name)
@@ -138,10 +136,10 @@ def _description(name: str) -> str:
         "terms": dataset.terms,
         "import": f"radiossl datasets import {name} SOURCE --out STORE, where SOURCE is {dataset.source}",
         "published at": ", ".join(download.url for download in dataset.downloads),
-        "columns": ", ".join(dataset.columns.names) if isinstance(dataset.columns, pa.Schema) else "",
+        "columns": ", ".join(dataset.columns.names if dataset.columns else ()),
     }
     text = [f"{name}: {dataset.title}", *[f"  {key + ':':14s}{value}" for key, value in lines.items() if value]]
     text += [f"  --select {key}: {expression}" for key, expression in dataset.selections.items()]
-    options = dataset.options.model_fields.items()
+    options = dataset.reader.options.model_fields.items()
     text += [f"  --set {key}=...: {field.annotation} [{field.default}]" for key, field in options]
     return "\n".join([*text, *[f"  note: {note}" for note in dataset.notes]])

@@ -1,10 +1,11 @@
-"""Batches of a set: sources dealt out evenly, and written in the layout of the official ones."""
+"""Sets that are published as pickled batches: read into cutouts, dealt out evenly, and written in the same layout."""
 
 from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,66 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.datasets.crumb_labels import BASIC_CLASSES
+from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
+from radiossl.datasets.published import Options, Reader
 from radiossl.io.errors import RadiosslError
+from radiossl.store.cutout import Cutout
+
+#: Side in pixels of the images of all these sets.
+SIDE = 150
+FIRST_ARCSEC, TEST = 1.8, "test_batch"
+
+# Reading --------------------------------------------------------------------------------------------------------------
+
+#: Takes the path and the content of a batch, and options; yields of each image its `cutout_id`, `file` (None if it has
+#: no name), `ra_deg`, `dec_deg` and `extra` columns.
+Facts = Callable[[Path, dict[str, Any], Any], Iterable[dict[str, Any]]]
+
+
+def batched_reader(facts: Facts, pixel_scale_arcsec: float = FIRST_ARCSEC, **others: Any) -> Reader:
+    """Return the reader of a set of pickled batches; `others` are further arguments of `Reader`."""
+    read = partial(_read_part, facts=facts, pixel_scale_arcsec=pixel_scale_arcsec)
+    return Reader(**{"parts": batch_files, "read": read, "remarks": missing_batches} | others)
+
+
+def batch_files(source: Path, _: Options) -> list[str]:
+    """Names of the batches in a folder, training batches by number and the test batch last."""
+    if not source.is_dir():
+        raise RadiosslError(f"{source}: is a file, expected the folder of the batches (data_batch_1, ..., test_batch)")
+    numbered = {int(f.name[11:]): f.name for f in source.glob("data_batch_*") if f.name[11:].isdigit()}
+    names = [numbered[number] for number in sorted(numbered)] + [TEST] * (source / TEST).is_file()
+    if not names:
+        raise RadiosslError(f"{source}: no data_batch_1 in there; expected the folder of the batches")
+    return names
+
+
+def missing_batches(source: Path, options: Options) -> list[str]:
+    """Say whether the test batch is missing from a folder."""
+    return [] if TEST in batch_files(source, options) else ["the test batch is not in this folder"]
+
+
+def _read_part(
+    source: Path, part: str, options: Options, *, facts: Facts, pixel_scale_arcsec: float
+) -> Iterator[Cutout]:
+    path = source / part
+    batch = read_batch(path)
+    images = batch_columns(path, batch, "data")[0]
+    where = {"batch": part, "split": "test" if part == TEST else "train"}
+    for number, (image, known) in enumerate(zip(images, facts(path, batch, options), strict=True)):
+        yield Cutout.whole_image(
+            known["cutout_id"],
+            # The images were written from FITS arrays row by row: their first row is the lowest in declination.
+            batch_image(path, image, SIDE, number),
+            (known["file"] or part).replace("\\", "/").rsplit("/", 1)[-1],
+            ra_deg=known["ra_deg"],
+            dec_deg=known["dec_deg"],
+            pixel_scale_arcsec=pixel_scale_arcsec,
+            unit="8-bit",
+            extra=known["extra"] | where,
+        )
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
 
 
 def deal_batches(
@@ -27,10 +87,8 @@ def deal_batches(
     ----------
     labels
         Class of every source.
-    batches
-        How many.
-    seed
-        Of the random order.
+    batches, seed
+        How many, and the seed of the random order.
     last
         Indices of sources that must come into the last batch; they change places with others of their class.
 
@@ -62,7 +120,7 @@ def deal_batches(
 
 def batch_name(number: int, batches: int) -> str:
     """Return the name of a batch by its number from 0 on; the last one is for testing."""
-    return "test_batch" if number == batches - 1 else f"data_batch_{number + 1}"
+    return TEST if number == batches - 1 else f"data_batch_{number + 1}"
 
 
 def write_batches(
@@ -74,18 +132,10 @@ def write_batches(
     file_names: Sequence[str],
     parents: Sequence[str],
 ) -> None:
-    """Write the batches in the layout of the official ones; `batches.meta` also names the parents.
+    """Write batches in the layout of the official ones into a new folder; `batches.meta` also names the parents.
 
-    Parameters
-    ----------
-    folder
-        Where to, a new folder.
-    batch_of
-        Batch of every source from 0 on, shape (n,).
-    labels, complete, pictures, file_names
-        Class, complete label (a row of m whole numbers), image and file name of each.
-    parents
-        Names of the m entries of a complete label.
+    `batch_of` is the batch of every source from 0 on, shape (n,); `complete` are its complete labels, shape (n, m), of
+    which `parents` are the names.
     """
     names = [*BASIC_CLASSES, *sorted(set(labels) - set(BASIC_CLASSES))]
     batches = int(batch_of.max()) + 1

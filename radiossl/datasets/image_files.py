@@ -28,6 +28,8 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 IMAGE_SUFFIXES = (*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES)
 _TABLE_SUFFIXES = tuple(end for ends in ENDINGS.values() for end in ends if end not in (".fits", ".fit", ".fts"))
+#: Files of a shard of a store.
+FILES_PER_PART = 500
 #: Columns that name files; those after the first five may mean something else.
 _FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "name", "objid", "id")
 _SURE = 5
@@ -104,14 +106,13 @@ class ImageFiles:
         pixels = read_image(path)
         if self.options.first_row == "bottom" and path.name.lower().endswith(PICTURE_SUFFIXES):
             pixels = np.ascontiguousarray(pixels[::-1])
-        y, x = (np.array(pixels.shape) - 1) / 2
         extra = {name: row.get(name) for name in self.schema.names}
         facts = sky_facts(path, row, self.options)
-        return Cutout(self.ids[index], pixels, self.names[index], x=x, y=y, extra=extra, **facts)
+        return Cutout.whole_image(self.ids[index], pixels, self.names[index], extra=extra, **facts)
 
-    def cutouts(self, start: int = 0, stop: int | None = None) -> Iterator[Cutout]:
+    def cutouts(self, part: slice = slice(None)) -> Iterator[Cutout]:
         """Read one file after the other."""
-        return map(self.cutout, range(len(self))[start:stop])
+        return map(self.cutout, range(len(self))[part])
 
     def table(self) -> pa.Table:
         """Return what is known of the images before their pixels are read, one row per file.

@@ -15,8 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_files import FolderOptions, ImageFiles, PathLike, is_store, list_images
-from radiossl.datasets.image_folder import cutouts_of, parts_of
+from radiossl.datasets.image_files import (
+    FILES_PER_PART,
+    FolderOptions,
+    ImageFiles,
+    PathLike,
+    is_store,
+    list_images,
+)
+from radiossl.datasets.published import part_ranges, part_slice
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
 from radiossl.store.derive import copy_store
@@ -164,16 +171,15 @@ def write_images(files: ImageFiles, out: Path, beside: Callable[[Path, list[str]
     provenance = {"command": "images", "files": digest.hexdigest(), "options": files.options.model_dump(mode="json")}
     schema = store_schema(files.schema)
     batches = partial(_batches, files=files, schema=schema)
+    jobs = part_ranges(len(files), FILES_PER_PART)
     try:
-        return write_store(
-            out, parts_of(files), batches, schema, provenance, description="reading images", beside=beside
-        )
+        return write_store(out, jobs, batches, schema, provenance, description="reading images", beside=beside)
     except FinishedStoreError:
         return open_store(out)
 
 
 def _batches(part: str, *, files: ImageFiles, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    return cutout_batches(cutouts_of(files, part), schema)
+    return cutout_batches(files.cutouts(part_slice(part)), schema)
 
 
 def _kept(store: CutoutStore, out: Path) -> CutoutStore:
@@ -193,8 +199,6 @@ def _arrays(source: Any) -> list[Any] | None:
 
 
 def _cutouts_of_arrays(arrays: Sequence[Any], options: FolderOptions) -> Iterator[Cutout]:
-    scale = np.nan if options.pixel_scale_arcsec is None else options.pixel_scale_arcsec
+    known = {"pixel_scale_arcsec": options.pixel_scale_arcsec or np.nan, "unit": options.unit}
     for number, array in enumerate(arrays):
-        pixels = image_of_array(array, f"array {number}")
-        y, x = (np.array(pixels.shape) - 1) / 2
-        yield Cutout(f"array_{number}", pixels, "", np.nan, np.nan, x, y, scale, options.unit)
+        yield Cutout.whole_image(f"array_{number}", image_of_array(array, f"array {number}"), "", **known)

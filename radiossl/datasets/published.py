@@ -6,12 +6,14 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from importlib import import_module
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from radiossl.datasets.download import Download
@@ -32,80 +34,106 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True)
+class Reader:
+    """How the files of a set become cutouts. All functions take the source and the options of the set.
+
+    Attributes
+    ----------
+    parts
+        Lists the parts of the source in a fixed order; each becomes a shard of the store.
+    read
+        Takes one of the parts as well, after the source, and makes its cutouts.
+    options
+        The model of the options.
+    columns
+        Schema of the set's own columns, for sets whose columns depend on the source.
+    remarks
+        What a user should know about this copy of the set, such as what it lacks.
+    """
+
+    parts: Callable[[Path, Any], Sequence[str]]
+    read: Callable[[Path, str, Any], Iterable[Cutout]]
+    options: type[Options] = Options
+    columns: Callable[[Path, Any], pa.Schema] | None = None
+    remarks: Callable[[Path, Any], Sequence[str]] = lambda source, options: ()
+
+
+@dataclass(frozen=True)
 class PublishedSet:
-    """A data set as its authors publish it.
+    """A data set as its authors publish it, described in ``sets.yaml``.
 
     Attributes
     ----------
     name
         Its name in commands.
+    reader
+        How its files are read.
     title, reference, terms
         What it is, which paper to cite, and the terms of its use as far as they are published.
     source
         What `import_set` is to be given, in a few words.
     columns
-        Columns of its store beside those that every store has; a function of source and options if they decide.
-    parts
-        Takes the source and the options and lists its parts in a fixed order; each becomes a shard of the store.
-    read
-        Takes the source, one of the parts and the options, and makes the cutouts of that part.
-    options
-        The model of its options.
+        Columns of its store beside those that every store has; None if they depend on the source.
     selections
         Named expressions over the columns, for the subsets that papers use.
     notes
         What a user should know, one sentence each.
-    remarks
-        Takes the source and the options, and says what a user should know about this copy, such as what it lacks.
     downloads
         Where it is published; empty if there is no stable address.
+    checksums
+        MD5 of its parts, for a set without an address.
     """
 
     name: str
+    reader: Reader
     title: str
     reference: str
     terms: str
     source: str
-    columns: pa.Schema | Callable[[Path, Any], pa.Schema]
-    parts: Callable[[Path, Any], Sequence[str]]
-    read: Callable[[Path, str, Any], Iterable[Cutout]]
-    options: type[Options] = Options
+    columns: pa.Schema | None = None
     selections: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    remarks: Callable[[Path, Any], Sequence[str]] | None = None
     downloads: tuple[Download, ...] = ()
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
 
-#: Names of the sets, and the module and attribute that describe each.
-_SETS = {
-    "mirabest-f": ("mirabest", "MIRABEST_F"),
-    "mirabest-n": ("mirabest", "MIRABEST_N"),
-    "mirabest-full": ("mirabest", "MIRABEST_FULL"),
-    "mirabest-basic": ("mirabest", "MIRABEST_BASIC"),
-    "mirabest-fits": ("mirabest", "MIRABEST_FITS"),
-    "crumb": ("crumb", "CRUMB"),
-    "frdeep-f": ("frdeep", "FRDEEP_F"),
-    "frdeep-n": ("frdeep", "FRDEEP_N"),
-    "radiogalaxydataset": ("radiogalaxydataset", "RADIO_GALAXY_DATASET"),
-    "radiogalaxynet": ("radiogalaxynet", "RADIO_GALAXY_NET"),
-    "mgcls": ("mgcls", "MGCLS"),
-    "rgz108k": ("rgz", "RGZ108K"),
-    "images": ("image_folder", "IMAGES"),
-}
+@cache
+def _descriptions() -> dict[str, dict[str, Any]]:
+    text = (files("radiossl.datasets") / "sets.yaml").read_text(encoding="utf-8")
+    described: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return described
 
 
 def set_names() -> list[str]:
     """Names of all sets, in the order in which they are listed."""
-    return list(_SETS)
+    return list(_descriptions())
 
 
 def published_set(name: str) -> PublishedSet:
     """Return a set by name; raise `RadiosslError` if there is none."""
-    if name not in _SETS:
-        raise RadiosslError(f"no data set {name!r}; there are {', '.join(_SETS)}")
-    module, attribute = _SETS[name]
-    found: PublishedSet = getattr(import_module(f"radiossl.datasets.{module}"), attribute)
-    return found
+    if name not in _descriptions():
+        raise RadiosslError(f"no data set {name!r}; there are {', '.join(_descriptions())}")
+    known = dict(_descriptions()[name])
+    module, attribute = known.pop("reader").split(":")
+    columns = known.pop("columns", None)
+    return PublishedSet(
+        name=name,
+        reader=getattr(import_module(f"radiossl.datasets.{module}"), attribute),
+        columns=None if columns is None else pa.schema(list(columns.items())),
+        downloads=tuple(Download(**download) for download in known.pop("downloads", ())),
+        notes=tuple(known.pop("notes", ())),
+        **known,
+    )
+
+
+def part_ranges(count: int, step: int) -> list[str]:
+    """Return parts of a source that has a list of so many images: ``start:stop``, see `part_slice`."""
+    return [f"{start}:{min(start + step, count)}" for start in range(0, count, step)]
+
+
+def part_slice(part: str) -> slice:
+    """Return the images of a part of `part_ranges`."""
+    return slice(*map(int, part.split(":")))
 
 
 @dataclass(frozen=True)
@@ -169,7 +197,8 @@ def import_set(
     radiossl.datasets.fetch.fetch_set : download a set.
     """
     dataset = published_set(name)
-    chosen = apply_settings(dataset.options, options, changes, source=name)
+    reader = dataset.reader
+    chosen = apply_settings(reader.options, options, changes, source=name)
     if select is not None and select not in dataset.selections:
         known = ", ".join(dataset.selections) or "it has none"
         raise RadiosslError(f"{name}: no selection {select!r}; there are {known}")
@@ -177,9 +206,8 @@ def import_set(
     source = Path(source)
     if not source.exists():
         raise RadiosslError(f"{source}: no such file or folder; expected {dataset.source}")
-    jobs = list(dataset.parts(source, chosen))
-    columns = dataset.columns
-    schema = store_schema(columns if isinstance(columns, pa.Schema) else columns(source, chosen))
+    jobs = list(reader.parts(source, chosen))
+    schema = store_schema(reader.columns(source, chosen) if reader.columns else dataset.columns)
     provenance = {
         "command": "datasets import",
         "dataset": dataset.name,
@@ -187,7 +215,7 @@ def import_set(
         "reference": dataset.reference,
         "terms": dataset.terms,
         "source": source.name,
-        "source_sha256": fingerprint(source, jobs),
+        "source_sha256": _fingerprint(source, jobs),
         "options": chosen.model_dump(mode="json"),
         "where": " and ".join(f"({text})" for text in expressions) or None,
     }
@@ -198,17 +226,15 @@ def import_set(
         store = write_store(out, jobs, batches, schema, provenance, workers=workers, description=f"importing {name}")
     except EmptyStoreError:
         raise RadiosslError(f"{source}: no cutout of {name} satisfies {provenance['where']}") from None
-    remarks = dataset.remarks(source, chosen) if dataset.remarks else ()
-    return ImportedSet(store, (*dataset.notes, *remarks))
+    return ImportedSet(store, (*dataset.notes, *reader.remarks(source, chosen)))
 
 
-def fingerprint(source: Path, parts: Sequence[str]) -> str:
-    """Return a hash of the source: of the file, or of names and sizes of the parts' files in a folder."""
+def _fingerprint(source: Path, parts: Sequence[str]) -> str:
+    """A hash of the source: of the file, or of names and sizes of the parts' files in a folder."""
     digest = hashlib.sha256()
     if source.is_file():
         with source.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+            digest = hashlib.file_digest(file, "sha256")
     for part in parts:
         file_of_part = source / part
         digest.update(f"{part}:{file_of_part.stat().st_size if file_of_part.is_file() else ''};".encode())
@@ -218,7 +244,7 @@ def fingerprint(source: Path, parts: Sequence[str]) -> str:
 def _part_batches(
     part: str, *, name: str, source: Path, options: Options, expressions: Sequence[str], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    cutouts: Iterable[Cutout] = published_set(name).read(source, part, options)
+    cutouts: Iterable[Cutout] = published_set(name).reader.read(source, part, options)
     if expressions:
         cutouts = list(cutouts)
         known = _known_columns(cutouts, schema)

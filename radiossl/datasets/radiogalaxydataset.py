@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
-from radiossl.datasets.download import Download
+from radiossl.datasets.batches import FIRST_ARCSEC
 from radiossl.datasets.mirabest import parse_name
-from radiossl.datasets.published import Options, PublishedSet
+from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
+from radiossl.datasets.rgz import degrees_of
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import existing_file
@@ -34,7 +34,6 @@ _IN_FILE = {"literature": "literature", "cdl1": "CDL1"}
 
 #: Sources of the whole set; the test split was published later than the others.
 _ALL = 2158
-_ARCSEC = 1.8
 _PER_PART = 200
 #: RA and DEC are rounded to 0.001 degrees; a finer position farther away than that belongs to something else.
 _ROUNDING_DEG = 0.00051
@@ -42,23 +41,6 @@ _ROUNDING_DEG = 0.00051
 _GROUP = re.compile(r"data_(\d+)")
 # The catalogues come from different journals: some write a real minus sign, some a blank after the sign.
 _SEXAGESIMAL = re.compile(r"(\d+) (\d+) (\d+(?:\.\d*)?) ([+\-−]) ?(\d+) (\d+) (\d+(?:\.\d*)?)")
-
-COLUMNS = pa.schema(
-    [
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("label_literature", pa.string()),
-        ("label_literature_code", pa.int64()),
-        ("split_literature", pa.string()),
-        ("label_cdl1", pa.string()),
-        ("label_cdl1_code", pa.int64()),
-        ("split_cdl1", pa.string()),
-        ("parent", pa.string()),
-        ("number", pa.int64()),
-        ("redshift", pa.float64()),
-        ("las_arcsec", pa.float64()),
-    ]
-)
 
 
 class RadioGalaxyOptions(Options):
@@ -98,13 +80,12 @@ def _parts(source: Path, _: RadioGalaxyOptions) -> list[str]:
         count = len(_groups(file))
     if count == 0:
         raise RadiosslError(f"{source}: no group data_1, data_2, ... in there; expected galaxy_data_h5.h5")
-    return [f"{start}:{min(start + _PER_PART, count)}" for start in range(0, count, _PER_PART)]
+    return part_ranges(count, _PER_PART)
 
 
 def _read(source: Path, part: str, options: RadioGalaxyOptions) -> Iterator[Cutout]:
-    start, stop = map(int, part.split(":"))
     with _opened(source) as file:
-        for name in _groups(file)[start:stop]:
+        for name in _groups(file)[part_slice(part)]:
             try:
                 yield _cutout(name, file[name], options)
             except RadiosslError as error:
@@ -123,17 +104,14 @@ def _cutout(name: str, group: h5py.Group, options: RadioGalaxyOptions) -> Cutout
     # The first row is the lowest in declination already: of 100 sources that are MiraBest's, 93 agree best with their
     # FIRST image as they are (median correlation 0.97) and 7 nearly symmetric ones equally well when turned.
     pixels = np.asarray(group["Img"][()], dtype=np.float32)
-    centre = [(side - 1) / 2 for side in pixels.shape]
     ra_deg, dec_deg = best_position(written, ra, dec)
-    return Cutout(
-        cutout_id=f"{ra:07.3f}{dec:+08.3f}_{number:04d}",
-        pixels=pixels,
-        mosaic=str(attributes["Filepath_literature"]).rsplit("/", 1)[-1],
+    return Cutout.whole_image(
+        f"{ra:07.3f}{dec:+08.3f}_{number:04d}",
+        pixels,
+        str(attributes["Filepath_literature"]).rsplit("/", 1)[-1],
         ra_deg=ra_deg,
         dec_deg=dec_deg,
-        x=centre[1],
-        y=centre[0],
-        pixel_scale_arcsec=_ARCSEC,
+        pixel_scale_arcsec=FIRST_ARCSEC,
         unit="8-bit",
         extra={
             **_labels(group, options),
@@ -158,10 +136,7 @@ def best_position(written: str, ra_deg: float, dec_deg: float) -> tuple[float, f
     match = _SEXAGESIMAL.fullmatch(written.strip())
     if match is None:
         return ra_deg, dec_deg
-    hours, minutes, seconds, sign, degrees, arcminutes, arcseconds = match.groups()
-    fine_ra = 15 * (int(hours) + int(minutes) / 60 + float(seconds) / 3600)
-    fine_dec = int(degrees) + int(arcminutes) / 60 + float(arcseconds) / 3600
-    fine_dec = fine_dec if sign == "+" else -fine_dec
+    fine_ra, fine_dec = degrees_of(*match.groups())
     off = max(abs((fine_ra - ra_deg + 180) % 360 - 180), abs(fine_dec - dec_deg))
     return (fine_ra, fine_dec) if off <= _ROUNDING_DEG else (ra_deg, dec_deg)
 
@@ -188,30 +163,4 @@ def _remarks(source: Path, _: RadioGalaxyOptions) -> list[str]:
     return [f"this file has {count} of the {_ALL} sources that are described in the paper"] if count != _ALL else []
 
 
-RADIO_GALAXY_DATASET = PublishedSet(
-    name="radiogalaxydataset",
-    title="Radio Galaxy Dataset: FIRST images labelled FRI, FRII, compact or bent",
-    reference="Griese et al. 2023, Data in Brief 47, 108974; doi:10.1016/j.dib.2023.108974",
-    terms="FIRST images for scholarly, educational and private non-commercial use",
-    source="the file galaxy_data_h5.h5",
-    columns=COLUMNS,
-    parts=_parts,
-    read=_read,
-    options=RadioGalaxyOptions,
-    selections={
-        "two-class": "label_literature in ('FRI', 'FRII')",
-        "without-mirabest": "parent != 'MiraBest'",
-    },
-    notes=(
-        "pixels below three times the noise were set to that value before the images were scaled to 8 bits each, so "
-        "that fluxes and the noise are lost",
-        "a third of the sources are MiraBest's and more stand in it under another parent: compare sky positions before "
-        "training on one and testing on the other",
-        "the labels of the literature (Label_literature) and the authors' own (Label_CDL1) come with splits of their "
-        "own; a source that one trains on may be tested on by the other",
-        "redshift and las_arcsec are known for the sources from MiraBest only",
-    ),
-    remarks=_remarks,
-    # No checksum: the authors publish none beside this address.
-    downloads=(Download(url="https://zenodo.org/record/7689127/files/galaxy_data_h5.zip?download=1"),),
-)
+READER = Reader(_parts, _read, RadioGalaxyOptions, remarks=_remarks)

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.published import Options, PublishedSet
+from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, read_json
 from radiossl.store.cutout import Cutout
@@ -40,18 +39,6 @@ _NAME = re.compile(r"(\d\d)([0-5]\d)([0-5]\d)_\d+\.png")
 SEVERAL = "several"
 
 Channel = Literal["radio", "blue", "red"]
-
-COLUMNS = pa.schema(
-    [
-        ("label", pa.string()),
-        ("split", pa.string()),
-        ("file_name", pa.string()),
-        ("image_id", pa.int64()),
-        ("centre_dec_deg", pa.float64()),
-        ("n_instances", pa.int64()),
-        ("instances", pa.string()),
-    ]
-)
 
 
 class RadioGalaxyNetOptions(Options):
@@ -127,28 +114,20 @@ def _parts(source: Path, _: RadioGalaxyNetOptions) -> list[str]:
     if not folders:
         raise RadiosslError(f"{source}: no annotations/train.json in there; expected the folder of RadioGalaxyNET")
     counts = {folder: len(_annotations(_annotation_file(source, folder))) for folder in folders}
-    return [
-        f"{folder}:{start}:{min(start + _PER_PART, count)}"
-        for folder, count in counts.items()
-        for start in range(0, count, _PER_PART)
-    ]
+    return [f"{folder}:{part}" for folder, count in counts.items() for part in part_ranges(count, _PER_PART)]
 
 
 def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[Cutout]:
-    folder, start, stop = part.split(":")
-    for image in _annotations(_annotation_file(source, folder))[int(start) : int(stop)]:
+    folder, _, images = part.partition(":")
+    for image in _annotations(_annotation_file(source, folder))[part_slice(images)]:
         path = source / folder / image.file_name
         pixels = read_channel(path, options.channel)
         if pixels.shape != image.shape:
             raise RadiosslError(f"{path}: {pixels.shape} pixels, its annotation says {image.shape}; fetch it again")
-        whole = Cutout(
-            cutout_id=f"{_SPLITS[folder]}_{Path(image.file_name).stem}",
-            pixels=pixels,
-            mosaic=image.file_name,
-            ra_deg=math.nan,
-            dec_deg=math.nan,
-            x=(pixels.shape[1] - 1) / 2,
-            y=(pixels.shape[0] - 1) / 2,
+        whole = Cutout.whole_image(
+            f"{_SPLITS[folder]}_{Path(image.file_name).stem}",
+            pixels,
+            image.file_name,
             pixel_scale_arcsec=_ARCSEC,
             unit="16-bit" if options.channel == "radio" else "8-bit",
             extra={
@@ -221,30 +200,4 @@ def _remarks(source: Path, _: RadioGalaxyNetOptions) -> list[str]:
     return [f"the split {folder} is not in this folder" for folder in missing]
 
 
-RADIO_GALAXY_NET = PublishedSet(
-    name="radiogalaxynet",
-    title="RadioGalaxyNET: radio galaxies of the EMU pilot survey with outlines and infrared hosts",
-    reference="Gupta et al. 2024, PASA, arXiv:2312.00306; data doi:10.25919/btk3-vx79",
-    terms="as stated at doi:10.25919/btk3-vx79",
-    source="the folder with annotations, train, val and test",
-    columns=COLUMNS,
-    parts=_parts,
-    read=_read,
-    options=RadioGalaxyNetOptions,
-    selections={
-        "one-class": f"n_instances > 0 and label != '{SEVERAL}'",
-        "one-object": "n_instances == 1",
-    },
-    notes=(
-        "positions are not published; the file names begin with the declination of the centre (column centre_dec_deg)",
-        "about 97 % of the pixels are clipped to 0 and 0.1 % at the maximum, 65535; the files do not state how images "
-        "were scaled, so values compare within an image only",
-        "column instances is JSON text: the class, bbox (x, y, width, height), area, segmentation (outlines, several "
-        "for sources of several parts) and keypoints (x and y of the host) of every object, in pixels of the stored "
-        "image from its first row on (of the whole image too where cutouts=objects); nothing is turned upside down",
-        f"label is the class of all objects of an image, or {SEVERAL!r} where they differ",
-        "images overlap on the sky: 135 of the 420 validation images show part of a training image",
-        "background sources are not annotated, and one object may have several outlines",
-    ),
-    remarks=_remarks,
-)
+READER = Reader(_parts, _read, RadioGalaxyNetOptions, remarks=_remarks)

@@ -79,6 +79,13 @@ class Cutout:
                 f"cutout {self.cutout_id}: pixels of shape {self.pixels.shape}, expected (height, width)"
             )
 
+    @classmethod
+    def whole_image(cls, cutout_id: str, pixels: NDArray[np.float32], mosaic: str, **known: Any) -> Cutout:
+        """Return a cutout that is all of an image; what is not `known` of its position and pixel scale is NaN."""
+        height, width = pixels.shape if pixels.ndim == 2 else (0, 0)  # refused like any other such cutout
+        unknown = dict.fromkeys(("ra_deg", "dec_deg", "pixel_scale_arcsec"), np.nan)
+        return cls(cutout_id, pixels, mosaic, x=(width - 1) / 2, y=(height - 1) / 2, **unknown | known)
+
 
 def blank_fraction(pixels: NDArray[np.floating]) -> float:
     """Return the fraction of pixels that are NaN."""

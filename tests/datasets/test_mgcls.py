@@ -57,10 +57,12 @@ def test_what_is_missing_is_named(source, tmp_path):
 def cutouts(real_data):
     """All of them, with small pixels."""
     dataset, source = published_set("mgcls"), real_data / "mgcls"
-    parts = dataset.parts(source, Options())
+    parts = dataset.reader.parts(source, Options())
     assert parts[-1] == "6000:6161"
     return [
-        replace(c, pixels=c.pixels.astype(np.uint8)) for part in parts for c in dataset.read(source, part, Options())
+        replace(c, pixels=c.pixels.astype(np.uint8))
+        for part in parts
+        for c in dataset.reader.read(source, part, Options())
     ]
 
 
@@ -68,7 +70,7 @@ def test_counts_of_the_real_catalogue(real_data, cutouts):
     assert len({cutout.cutout_id for cutout in cutouts}) == 6161
     assert sum(cutout.extra["interest_score"] is not None for cutout in cutouts) == 335
     assert {cutout.pixels.shape for cutout in cutouts} == {(105, 105)}
-    assert published_set("mgcls").remarks(real_data / "mgcls", Options()) == []
+    assert published_set("mgcls").reader.remarks(real_data / "mgcls", Options()) == []
 
 
 def test_a_neighbour_is_found_where_its_position_says(cutouts):

@@ -104,7 +104,7 @@ def test_all_sources_of_the_published_file(real_data):
     dataset = published_set("radiogalaxydataset")
     source = real_data / "radiogalaxydataset" / "galaxy_data.h5"
     options = RadioGalaxyOptions()
-    cutouts = [c for part in dataset.parts(source, options) for c in dataset.read(source, part, options)]
+    cutouts = [c for part in dataset.reader.parts(source, options) for c in dataset.reader.read(source, part, options)]
     assert len({cutout.cutout_id for cutout in cutouts}) == 1867
     labels = Counter(cutout.extra["label"] for cutout in cutouts)
     assert labels == {"FRI": 413, "FRII": 821, "Compact": 341, "Bent": 292}
@@ -122,7 +122,7 @@ def test_images_have_the_rows_of_the_first_survey(real_data):
     dataset, options = published_set("radiogalaxydataset"), RadioGalaxyOptions()
     source = real_data / "radiogalaxydataset" / "galaxy_data.h5"
     straight, turned = [], []
-    for cutout in dataset.read(source, "0:200", options):
+    for cutout in dataset.reader.read(source, "0:200", options):
         distance = np.abs(positions - [cutout.ra_deg, cutout.dec_deg]).max(axis=1)
         if cutout.extra["parent"] != "MiraBest" or distance.min() > 0.001:
             continue

@@ -132,10 +132,10 @@ def test_damaged_annotations_are_named(source, tmp_path, content, message):
 def test_counts_of_the_published_set(real_data, tmp_path):
     dataset, options = published_set("radiogalaxynet"), RadioGalaxyNetOptions()
     source = real_data / "radiogalaxynet"
-    parts = dataset.parts(source, options)
+    parts = dataset.reader.parts(source, options)
     assert sum(int(p.split(":")[2]) - int(p.split(":")[1]) for p in parts if p.startswith("train")) == 1959
     assert sum(int(p.split(":")[2]) - int(p.split(":")[1]) for p in parts if p.startswith("val")) == 420
-    validation = [c for p in parts if p.startswith("val") for c in dataset.read(source, p, options)]
+    validation = [c for p in parts if p.startswith("val") for c in dataset.reader.read(source, p, options)]
     assert sum(cutout.extra["n_instances"] for cutout in validation) == 631
     labels = Counter(cutout.extra["label"] for cutout in validation)
     assert labels == {"FR-II": 136, "R": 81, "FR-X": 44, "FR-I": 35, "several": 124}
@@ -144,7 +144,7 @@ def test_counts_of_the_published_set(real_data, tmp_path):
 def test_real_outlines_lie_on_the_sources(real_data):
     dataset, options = published_set("radiogalaxynet"), RadioGalaxyNetOptions()
     inside, mirrored = [], []
-    for cutout in dataset.read(real_data / "radiogalaxynet", "val:0:60", options):
+    for cutout in dataset.reader.read(real_data / "radiogalaxynet", "val:0:60", options):
         bright = cutout.pixels > 0
         for entry in json.loads(cutout.extra["instances"]):
             for outline in entry["segmentation"]:
@@ -161,7 +161,9 @@ def test_sixteen_bits_are_smooth_where_eight_have_steps(real_data):
     rough = {}
     for channel, unit in {"radio": 256, "blue": 1}.items():
         values = []
-        for cutout in dataset.read(real_data / "radiogalaxynet", "val:0:4", RadioGalaxyNetOptions(channel=channel)):
+        for cutout in dataset.reader.read(
+            real_data / "radiogalaxynet", "val:0:4", RadioGalaxyNetOptions(channel=channel)
+        ):
             image = cutout.pixels / unit
             boxes = np.lib.stride_tricks.sliding_window_view(image, (5, 5))
             smooth = (boxes.min(axis=(2, 3)) > 8) & (boxes.max(axis=(2, 3)) < 255)
