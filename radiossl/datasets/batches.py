@@ -29,12 +29,6 @@ FIRST_ARCSEC, TEST = 1.8, "test_batch"
 Facts = Callable[[Path, dict[str, Any], Any], Iterable[dict[str, Any]]]
 
 
-def batched_reader(facts: Facts, pixel_scale_arcsec: float = FIRST_ARCSEC, **others: Any) -> Reader:
-    """Return the reader of a set of pickled batches; `others` are further arguments of `Reader`."""
-    read = partial(_read_part, facts=facts, pixel_scale_arcsec=pixel_scale_arcsec)
-    return Reader(**{"parts": batch_files, "read": read, "remarks": missing_batches} | others)
-
-
 def batch_files(source: Path, _: Options) -> list[str]:
     """Names of the batches in a folder, training batches by number and the test batch last."""
     if not source.is_dir():
@@ -70,6 +64,17 @@ def _read_part(
             unit="8-bit",
             extra=known["extra"] | where,
         )
+
+
+def batched_reader(
+    facts: Facts,
+    pixel_scale_arcsec: float = FIRST_ARCSEC,
+    remarks: Callable[[Path, Any], Sequence[str]] = missing_batches,
+    **others: Any,
+) -> Reader:
+    """Return the reader of a set of pickled batches; `others` are further arguments of `Reader`."""
+    read = partial(_read_part, facts=facts, pixel_scale_arcsec=pixel_scale_arcsec)
+    return Reader(batch_files, read, remarks=remarks, **others)
 
 
 # Writing --------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ central 150 pixels, a circular mask, and the range of brightness to 0 to 255. Se
 
 from __future__ import annotations
 
-import csv
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -18,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.datasets.batches import batch_name, deal_batches, write_batches
+from radiossl.datasets.batches import TEST, batch_name, deal_batches, write_batches
 from radiossl.datasets.crumb_labels import ABSENT, PRIORITY
 from radiossl.datasets.eight_bit import ImageRecipe, NoImageError, image_8bit
-from radiossl.io.csv_cells import guarded_row
+from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
@@ -81,7 +80,7 @@ def build_set(
         FITS files, folders of them, or glob patterns. A source is cut from the one in which it is farthest from an
         edge. Where the field of a source reaches beyond it, the noise is that of what there is.
     catalogue
-        The sources, or a file for `read_catalogue`, such as `write_crumb_catalogue` or `merge_catalogues` writes.
+        The sources, or a file for `read_catalogue`, such as `convert_catalogue` or `merge_catalogues` writes.
     out
         Folder of the set: the images in ``PNG``, ``labels.csv``, ``missing.csv`` with the sources that have no image,
         ``build.json`` and the batches, pickled like the official ones, in ``batches``. Rows of the images are those of
@@ -127,11 +126,11 @@ def build_set(
     with atomic_folder(out) as folder:
         _write_pictures(folder / PNG, catalogue, images)
         _write_labels(folder / LABELS, catalogue, images, batch_of)
-        _write_missing(folder / MISSING, catalogue, reasons)
-        pictures, files = (
-            [images[row].pixels for row in rows],
-            [f"{PNG}/{_file_name(catalogue, row)}" for row in rows],
-        )
+        missing = zip(catalogue.ids, catalogue.ra_deg, catalogue.dec_deg, reasons, strict=True)
+        lost = [source for source in missing if source[-1]]
+        write_csv_rows(folder / MISSING, ("id", "ra_deg", "dec_deg", "reason"), lost)
+        pictures = [images[row].pixels for row in rows]
+        files = [f"{PNG}/{_file_name(catalogue, row)}" for row in rows]
         write_batches(folder / BATCHES, dealt, chosen, complete[rows], pictures, files, names)
         write_json(
             folder / RECORD,
@@ -148,8 +147,7 @@ def build_set(
                 "test_only": sorted(test_only),
             },
         )
-    missing = dict(Counter(reasons[reasons != ""].tolist()))
-    return BuiltSet(Path(out), len(rows), dict(Counter(chosen)), missing)
+    return BuiltSet(Path(out), len(rows), dict(Counter(chosen)), dict(Counter(reasons[reasons != ""].tolist())))
 
 
 @dataclass(frozen=True)
@@ -254,24 +252,11 @@ def _write_labels(path: Path, catalogue: Catalogue, images: dict[int, _Image], b
     columns = catalogue.columns.to_pylist()
     own = ("file", "id", "ra_deg", "dec_deg", "batch", "split", "mosaic", "field_fraction")
     further = [name for name in catalogue.columns.column_names if name not in (*own, "cat_ra_deg", "cat_dec_deg")]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(guarded_row([*own, *further]))
-        for row in sorted(images):
-            image, batch = images[row], batch_of[row]
-            place = (float(catalogue.ra_deg[row]), float(catalogue.dec_deg[row]))
-            facts = (batch, "test" if batch == "test_batch" else "train", image.mosaic, f"{image.field_fraction:.4f}")
-            known = (columns[row][name] for name in further)
-            writer.writerow(
-                guarded_row([f"{PNG}/{_file_name(catalogue, row)}", catalogue.ids[row], *place, *facts, *known])
-            )
 
+    def line(row: int) -> list[Any]:
+        image, batch = images[row], batch_of[row]
+        source = (catalogue.ids[row], float(catalogue.ra_deg[row]), float(catalogue.dec_deg[row]))
+        facts = (batch, "test" if batch == TEST else "train", image.mosaic, f"{image.field_fraction:.4f}")
+        return [f"{PNG}/{_file_name(catalogue, row)}", *source, *facts, *(columns[row][name] for name in further)]
 
-def _write_missing(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(guarded_row(["id", "ra_deg", "dec_deg", "reason"]))
-        for row in np.flatnonzero(reasons != ""):
-            writer.writerow(
-                guarded_row([catalogue.ids[row], catalogue.ra_deg[row], catalogue.dec_deg[row], reasons[row]])
-            )
+    write_csv_rows(path, [*own, *further], map(line, sorted(images)))

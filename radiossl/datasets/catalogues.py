@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from radiossl.io.csv_cells import write_arrow_csv
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings
 
@@ -52,15 +53,18 @@ def convert_catalogue(
         If there is no catalogue of this name, or the file is not that catalogue.
     """
     if name == "crumb":
-        from radiossl.datasets.crumb_catalogue import table_labels, write_crumb_catalogue
+        from radiossl.datasets.crumb_catalogue import read_crumb_catalogue, table_labels
         from radiossl.datasets.crumb_labels import CrumbOptions, explain_totals
 
-        table = write_crumb_catalogue(source, out, apply_settings(CrumbOptions, changes=changes))
-        return ConvertedCatalogue(table, explain_totals(table_labels(table)))
-    if name == "rgz-dr1":
-        from radiossl.datasets.rgz import RgzOptions, write_rgz_catalogue
+        table = read_crumb_catalogue(source, apply_settings(CrumbOptions, changes=changes))
+        summary = explain_totals(table_labels(table))
+    elif name == "rgz-dr1":
+        from radiossl.datasets.rgz import RgzOptions, read_rgz_dr1
 
-        table = write_rgz_catalogue(source, out, apply_settings(RgzOptions, changes=changes))
-        counts = Counter(table.column("label").to_pylist())
-        return ConvertedCatalogue(table, ", ".join(f"{label}: {counts[label]}" for label in sorted(counts)))
-    raise RadiosslError(f"no catalogue {name!r}; there are rgz-dr1 and crumb")
+        chosen = apply_settings(RgzOptions, changes=changes)
+        table = read_rgz_dr1(source, chosen.min_consensus, chosen.draw, (chosen.train, chosen.test), chosen.seed)
+        summary = ", ".join(f"{label}: {count}" for label, count in sorted(Counter(table["label"].to_pylist()).items()))
+    else:
+        raise RadiosslError(f"no catalogue {name!r}; there are rgz-dr1 and crumb")
+    write_arrow_csv(table, out)
+    return ConvertedCatalogue(table, summary)

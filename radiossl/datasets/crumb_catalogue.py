@@ -22,9 +22,8 @@ from radiossl.datasets.crumb_labels import (
     four_class_labels,
     parent_names,
 )
-from radiossl.io.csv_cells import guarded_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import existing_file
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 
 _NAME = re.compile(r"(?P<ra>\d{1,3}\.\d+)_(?P<dec>[+-]\d{1,3}\.\d+)(?:\.png|\.fits(?:\.gz|\.fz)?)?")
@@ -93,18 +92,6 @@ def read_crumb_catalogue(path: str | os.PathLike[str], options: CrumbOptions | N
         "contradiction": contradictions(complete),
     }
     return pa.table({name: pa.array(values) for name, values in columns.items()})
-
-
-def write_crumb_catalogue(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], options: CrumbOptions | None = None
-) -> pa.Table:
-    """Write `read_crumb_catalogue` as a CSV that cutting and building take; return the table."""
-    from pyarrow import csv
-
-    table = read_crumb_catalogue(path, options)
-    with atomic_file(out) as temporary:
-        csv.write_csv(guarded_table(table), temporary)
-    return table
 
 
 def table_labels(table: pa.Table) -> NDArray[np.int64]:

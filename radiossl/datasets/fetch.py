@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 
 import radiossl
 from radiossl.datasets.download import RECORD, Download, check_url, checksums
@@ -26,7 +25,8 @@ from radiossl.datasets.published import PublishedSet, published_set
 from radiossl.datasets.transfer import Part, download_part
 from radiossl.datasets.unpacking import BadArchiveError, new_file, unpack
 from radiossl.io.errors import RadiosslError, UnwritableError
-from radiossl.io.files import atomic_folder, read_json, remove_strays, write_json
+from radiossl.io.files import atomic_folder, read_json, write_json
+from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
 
 FORMAT = "radiossl fetched files"
@@ -104,39 +104,38 @@ def fetch_files(
     _check_set(downloads)
     if base_url is not None:
         check_url(base_url)
+    folder = place.with_name(f".{place.name}.parts")
     try:
-        complete = _is_fetched(place, downloads)
-        folder = place.with_name(f".{place.name}.parts")
-        if not complete:
-            with _claimed(folder):
-                # Another process may have finished the same fetch between the first look and the claim.
+        if not _is_fetched(place, downloads):
+            with only_writer(place):
+                # Another process may have finished the same fetch between the first look and the lock.
                 if not _is_fetched(place, downloads):
-                    parts = [Part.beginning(download, folder, base_url) for download in downloads]
-                    _fetch(list(zip(downloads, parts, strict=True)), place, timeout_s, retries)
+                    folder.mkdir(exist_ok=True)
+                    try:
+                        _fetch(downloads, folder, place, base_url, timeout_s, retries)
+                    finally:
+                        with suppress(OSError):  # what has come is kept
+                            folder.rmdir()
         shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        problem = UnwritableError(out, error.strerror or error)
+    except (OSError, UnwritableError) as error:
+        reason = error.reason if isinstance(error, UnwritableError) else error.strerror or error
+        problem = UnwritableError(out, reason)
         problem.remedy = "make room or choose another folder, then fetch again to go on from what has come"
         raise problem from error
     return out
 
 
-def _fetch(pairs: Sequence[tuple[Download, Part]], place: Path, timeout_s: float, retries: int) -> None:
+def _fetch(
+    downloads: Sequence[Download], parts: Path, place: Path, base_url: str | None, timeout_s: float, retries: int
+) -> None:
+    pairs = [(download, Part.beginning(download, parts, base_url)) for download in downloads]
     received = [{"url": part.url, **download_part(download, part, timeout_s, retries)} for download, part in pairs]
-    remove_strays(place.parent, place.name)
-    downloads = [download for download, _ in pairs]
     with atomic_folder(place, checksums=False) as folder:  # they are in its record
         for download, part in pairs:
             _put(download, part, folder)
-        write_json(
-            folder / RECORD,
-            {
-                "format": FORMAT,
-                "radiossl_version": radiossl.__version__,
-                "downloads": _identity(downloads),
-                "received": received,
-            },
-        )
+        identity = _identity(downloads)
+        record = {"format": FORMAT, "radiossl_version": radiossl.__version__, "downloads": identity}
+        write_json(folder / RECORD, record | {"received": received})
         # Hours may have passed since the first look; what somebody put there meanwhile must not be replaced.
         _is_fetched(place, downloads)
 
@@ -175,36 +174,6 @@ def _is_fetched(out: Path, downloads: Sequence[Download]) -> bool:
     if any(out.iterdir()):
         raise RadiosslError(f"{out}: exists and was not fetched by radiossl; choose another folder or delete it")
     return False
-
-
-@contextmanager
-def _claimed(parts: Path) -> Iterator[None]:
-    """Make the folder `parts` this process's own for a while; drop it afterwards if there is nothing worth keeping."""
-    parts.mkdir(parents=True, exist_ok=True)
-    lock = parts / "lock"
-    with lock.open("ab") as handle:
-        _lock(handle, parts)
-        try:
-            parts.mkdir(exist_ok=True)  # gone if the process that held the lock has just finished
-            yield
-        finally:
-            with suppress(OSError):
-                lock.unlink(missing_ok=True)
-                parts.rmdir()
-
-
-def _lock(handle: IO[bytes], parts: Path) -> None:
-    """Take a lock that the system drops when this process ends in whatever way."""
-    if sys.platform == "win32":
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise RadiosslError(f"{parts}: another process is fetching into it; wait until it is done") from None
-    except OSError:  # some network file systems have no locks; checksums still tell a muddle
-        return
 
 
 def _put(download: Download, part: Part, folder: Path) -> None:

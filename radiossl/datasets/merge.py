@@ -19,13 +19,12 @@ from radiossl.datasets.merge_entries import (
     Pair,
     ParentCatalogue,
     find_pairs,
-    nearest_entries,
+    partners,
     separation_arcsec,
 )
-from radiossl.datasets.merge_review import OPEN, Groups, join_entries, read_review
+from radiossl.datasets.merge_review import OPEN, joined_entries, read_review
 from radiossl.datasets.merge_tables import merged_table, review_table
-from radiossl.io.csv_cells import guarded_table
-from radiossl.io.files import atomic_file
+from radiossl.io.csv_cells import write_arrow_csv
 
 #: Pairs within the width of one of CRUMB's images were looked at (section 2.2).
 RADIUS_ARCSEC = 270.0
@@ -96,26 +95,20 @@ def merge_catalogues(
     RadiosslError
         If the parents or the reviewed list are not what they should be, or a person's answers contradict each other.
     """
-    from pyarrow import csv
-
     entries = Entries.from_parents(parents, classes or {})
     pairs = find_pairs(entries, radius_arcsec)
     decisions = read_review(Path(reviewed), entries) if reviewed is not None else {}
     far = set(decisions) - {(pair.a, pair.b) for pair in pairs}
     pairs += [Pair(a, b, separation_arcsec(entries, a, b)) for a, b in sorted(far)]
     pairs.sort(key=lambda pair: (pair.separation_arcsec, pair.a, pair.b))
-    nearest = nearest_entries(
-        entries, [pair for pair in pairs if decisions.get((pair.a, pair.b), OPEN).same is not False]
-    )
+    possible = [pair for pair in pairs if decisions.get((pair.a, pair.b), OPEN).same is not False]
     limit = radius_arcsec if same_arcsec is None else same_arcsec
-    groups = Groups(len(entries))
-    join_entries(groups, entries, pairs, decisions, nearest, limit)
+    sources = joined_entries(entries, pairs, decisions, partners(entries, possible), limit)
     merged = MergedCatalogue(
-        merged_table(entries, groups, decisions, with_classes=bool(classes)),
-        review_table(entries, pairs, groups, decisions),
+        merged_table(entries, sources, decisions, with_classes=bool(classes)),
+        review_table(entries, pairs, sources, decisions),
     )
     for table, path in ((merged.table, out), (merged.review, review)):
         if path is not None:
-            with atomic_file(path) as temporary:
-                csv.write_csv(guarded_table(table), temporary)
+            write_arrow_csv(table, path)
     return merged

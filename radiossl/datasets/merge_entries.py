@@ -117,7 +117,7 @@ class Entries:
             raise RadiosslError(f"classes of {unknown[0]!r}: no such label column, there are {', '.join(columns)}")
         catalogues = [parent.catalogue for parent in parents]
         rows = sum(map(len, catalogues))
-        labels = {column: _padded(parents, column, rows) for column in columns}
+        labels = {column: _padded(parents, column) for column in columns}
         meaning = [_meant(labels[column], classes.get(column, {}), column) for column in columns]
         return cls(
             parents=parents,
@@ -142,21 +142,14 @@ class Entries:
         return " ".join(f"{column}={label}" for column, label in found if not is_absent(label))
 
 
-def _padded(parents: Sequence[ParentCatalogue], column: str, rows: int) -> pa.Array:
-    """Return a label column for all entries, filled where the entry is of another parent."""
-    start = 0
+def _padded(parents: Sequence[ParentCatalogue], column: str) -> pa.Array:
+    """A label column for all entries, without labels where the entry is of another parent."""
+    tables = []
     for parent in parents:
-        if column in parent.labels:
-            values = parent.catalogue.columns.column(parent.labels[column]).combine_chunks()
-            break
-        start += len(parent.catalogue)
-    if pa.types.is_integer(values.type):
-        values, filler = values.cast(pa.int64()).fill_null(ABSENT), ABSENT
-    else:
-        filler = None
-    before = pa.array([filler] * start, values.type)
-    after = pa.array([filler] * (rows - start - len(values)), values.type)
-    return pa.concat_arrays([before, values, after])
+        labelled, nothing = column in parent.labels, pa.nulls(len(parent.catalogue))
+        tables.append(pa.table({column: parent.catalogue.columns[parent.labels[column]] if labelled else nothing}))
+    values = pa.concat_tables(tables, promote_options="default").column(column).combine_chunks()
+    return values.cast(pa.int64()).fill_null(ABSENT) if pa.types.is_integer(values.type) else values
 
 
 def _meant(values: pa.Array, meaning: Mapping[str, str], column: str) -> list[str | None]:
@@ -201,13 +194,13 @@ def separation_arcsec(entries: Entries, a: int, b: int) -> float:
     return float(found.separation_arcsec[0]) if len(found) else float("nan")
 
 
-def nearest_entries(entries: Entries, pairs: Sequence[Pair]) -> dict[tuple[int, int], int]:
-    """Return, for an entry and a parent, the entry of that parent which is nearest. Pairs come nearest first."""
-    nearest: dict[tuple[int, int], int] = {}
+def partners(entries: Entries, pairs: Sequence[Pair]) -> dict[tuple[int, int], list[int]]:
+    """Return, for an entry and a parent, the entries of that parent it is paired with; nearest first if pairs are."""
+    found: dict[tuple[int, int], list[int]] = {}
     for pair in pairs:
-        nearest.setdefault((pair.a, int(entries.parent[pair.b])), pair.b)
-        nearest.setdefault((pair.b, int(entries.parent[pair.a])), pair.a)
-    return nearest
+        found.setdefault((pair.a, int(entries.parent[pair.b])), []).append(pair.b)
+        found.setdefault((pair.b, int(entries.parent[pair.a])), []).append(pair.a)
+    return found
 
 
 def entry_name(entries: Entries, row: int) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scipy.cluster.hierarchy import DisjointSet
+
 from radiossl.datasets.merge_entries import Entries, Pair, entry_name
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
@@ -62,40 +64,25 @@ def _lines(path: Path) -> Iterator[dict[str, str]]:
         yield {name: value or "" for name, value in zip(names, values, strict=True)}
 
 
-class Groups:
-    """Entries joined to sources, each known by the first of its entries."""
-
-    def __init__(self, count: int) -> None:
-        self.of = list(range(count))
-        self.members = {row: [row] for row in range(count)}
-
-    def join(self, a: int, b: int) -> None:
-        """Make one source of those of two entries."""
-        first, second = sorted((self.of[a], self.of[b]))
-        if first == second:
-            return
-        moved = self.members.pop(second)
-        self.members[first] = sorted([*self.members[first], *moved])
-        for row in moved:
-            self.of[row] = first
-
-
-def join_entries(
-    groups: Groups,
+def joined_entries(
     entries: Entries,
     pairs: Sequence[Pair],
     decisions: Mapping[tuple[int, int], Decision],
-    nearest: Mapping[tuple[int, int], int],
+    nearest: Mapping[tuple[int, int], Sequence[int]],
     limit_arcsec: float,
-) -> None:
-    """Join entries to sources: what a person says, else mutual nearest neighbours within a limit."""
+) -> list[list[int]]:
+    """Return the entries of each source: joined by what a person says, else mutual nearest neighbours within a limit.
+
+    `nearest` are the `partners` of the entries; pairs come nearest first.
+    """
+    groups = DisjointSet(range(len(entries)))
     for (a, b), decision in decisions.items():
         if decision.same:
-            groups.join(a, b)
+            groups.merge(a, b)
     apart: dict[int, set[int]] = {}
     for (a, b), decision in decisions.items():
         if decision.same is False:
-            if groups.of[a] == groups.of[b]:
+            if groups.connected(a, b):
                 raise RadiosslError(
                     f"{entry_name(entries, a)} and {entry_name(entries, b)} are said to be different sources, and by "
                     "way of others to be the same one; mend the reviewed list"
@@ -106,13 +93,14 @@ def join_entries(
         answered = decisions.get((pair.a, pair.b), OPEN).same is not None
         if answered or pair.separation_arcsec > limit_arcsec or not _mutual(entries, pair, nearest):
             continue
-        one, two = (groups.members[groups.of[row]] for row in (pair.a, pair.b))
+        one, two = groups.subset(pair.a), groups.subset(pair.b)
         # A chain of neighbours must not make one source of two that a parent tells apart, nor of two a person does.
         shared = {entries.parent[row] for row in one} & {entries.parent[row] for row in two}
-        if not shared and not any(apart.get(row, set()) & set(two) for row in one):
-            groups.join(pair.a, pair.b)
+        if not shared and not any(apart.get(row, set()) & two for row in one):
+            groups.merge(pair.a, pair.b)
+    return [sorted(group) for group in groups.subsets()]
 
 
-def _mutual(entries: Entries, pair: Pair, nearest: Mapping[tuple[int, int], int]) -> bool:
+def _mutual(entries: Entries, pair: Pair, nearest: Mapping[tuple[int, int], Sequence[int]]) -> bool:
     of_a, of_b = int(entries.parent[pair.a]), int(entries.parent[pair.b])
-    return of_a != of_b and nearest.get((pair.a, of_b)) == pair.b and nearest.get((pair.b, of_a)) == pair.a
+    return of_a != of_b and nearest[pair.a, of_b][0] == pair.b and nearest[pair.b, of_a][0] == pair.a

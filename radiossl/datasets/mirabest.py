@@ -92,8 +92,8 @@ def parse_name(name: str) -> NameFacts:
 
 
 def _facts(path: Path, batch: dict[str, Any], _: Options) -> Iterator[dict[str, Any]]:
-    labels, _, names = batch_columns(path, batch, "labels", "data", "filenames")
-    for number, (label, name) in enumerate(zip(labels, names, strict=True)):
+    columns = batch_columns(path, batch, "labels", "filenames", "data")
+    for number, (label, name, _image) in enumerate(zip(*columns, strict=True)):
         facts = parse_name(name)
         # The number in the batch is that of the class in the name; basic batches know but FRI (0) and FRII (1).
         if not (0 <= label < len(CODES) and CODES[label] == facts.code) and label != facts.code // 100 - 1:

@@ -22,9 +22,8 @@ from radiossl.datasets.batches import TEST, batch_files, batched_reader, missing
 from radiossl.datasets.download import checksums
 from radiossl.datasets.pickles import batch_columns
 from radiossl.datasets.published import Options, published_set
-from radiossl.io.csv_cells import guarded_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import existing_file
 from radiossl.io.tables import read_table
 from radiossl.sky.angles import unit_vectors
 
@@ -55,7 +54,7 @@ def _facts(path: Path, batch: dict[str, Any], _: Options) -> Iterator[dict[str, 
     # Each is one value per image, written as a column or a row.
     batch |= {name: np.ravel(batch[name]).tolist() for name in single if name in batch}
     rows = zip(*batch_columns(path, batch, *single, "data"), strict=True)
-    for number, (name, source_id, overlap, las, _) in enumerate(rows):
+    for number, (name, source_id, overlap, las, _image) in enumerate(rows):
         ra, dec = position_of_name(str(name))
         extra = {
             "source_id": str(source_id),
@@ -111,19 +110,6 @@ class RgzOptions(Options):
     train: int = Field(default=1000, ge=0)
     test: int = Field(default=600, ge=0)
     seed: int = Field(default=0, ge=0)
-
-
-def write_rgz_catalogue(
-    path: str | os.PathLike[str], out: str | os.PathLike[str], options: RgzOptions | None = None
-) -> pa.Table:
-    """Write `read_rgz_dr1` as a CSV that ``radiossl cutouts sources`` takes; return the table."""
-    from pyarrow import csv
-
-    chosen = options or RgzOptions()
-    table = read_rgz_dr1(path, chosen.min_consensus, chosen.draw, (chosen.train, chosen.test), chosen.seed)
-    with atomic_file(out) as temporary:
-        csv.write_csv(guarded_table(table), temporary)
-    return table
 
 
 def read_rgz_dr1(

@@ -20,6 +20,8 @@ import numpy as np
 import radiossl
 from radiossl.datasets.image_files import FolderOptions, ImageFiles
 from radiossl.datasets.image_sources import write_images
+from radiossl.datasets.transfer import is_passing
+from radiossl.io.cache import cache_folder
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import atomic_file
@@ -32,7 +34,6 @@ from radiossl.survey.image_file import read_image
 NOT_FETCHED = "not_fetched.csv"
 _HIPS2FITS = "https://alasky.cds.unistra.fr/hips-image-services/hips2fits"
 _WAIT_S, _TIMEOUT_S, _TRIES = 0.5, 60, 5
-_PASSING = {408, 425, 429, 500, 502, 503, 504}
 _MOST_BYTES = 2**28
 
 
@@ -109,7 +110,7 @@ class _Server:
             try:
                 return ask()
             except HTTPError as error:
-                if error.code not in _PASSING:
+                if not is_passing(error):
                     raise RadiosslError(f"{error.url}: the server refuses ({error.code} {error.reason})") from None
                 trouble, named = f"{error.code} {error.reason}", error.headers.get("Retry-After", "")
             except (URLError, HTTPException, OSError) as error:
@@ -165,8 +166,7 @@ def fetch_cutouts(
     """
     sources = catalogue if isinstance(catalogue, Catalogue) else read_catalogue(catalogue)
     asked, chosen = (str(survey), _survey(survey)) if isinstance(survey, str) else (survey.hips or survey.sia, survey)
-    root = Path(cache or os.environ.get("RADIOSSL_CACHE") or Path.home() / ".cache" / "radiossl")
-    server = _Server(root / "surveys", wait_s)
+    server = _Server(Path(cache) / "surveys" if cache else cache_folder("surveys"), wait_s)
     columns = sources.columns.to_pylist() if sources.columns.num_columns else [{}] * len(sources)
     paths, ids, rows, missing = [], [], [], []
     places = zip(sources.ids.tolist(), sources.ra_deg.tolist(), sources.dec_deg.tolist(), columns, strict=True)

@@ -16,16 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urljoin, urlsplit
-from urllib.request import (
-    HTTPDefaultErrorHandler,
-    HTTPErrorProcessor,
-    HTTPHandler,
-    HTTPRedirectHandler,
-    HTTPSHandler,
-    OpenerDirector,
-    ProxyHandler,
-    Request,
-)
+from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 import radiossl
 from radiossl.datasets.download import SCHEMES, Download, checksums, reason_of
@@ -36,8 +27,6 @@ from radiossl.io.progress import track_bytes
 _BLOCK = 2**20
 _BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
-#: Answers that may be another at the next try, besides all from 500 on.
-_PASSING = (408, 425, 429)
 
 
 class DroppedError(Exception):
@@ -115,7 +104,7 @@ class Part:
 
 def download_part(download: Download, part: Part, timeout_s: float, retries: int) -> dict[str, Any]:
     """Bring the whole file into `part` and verify it; return its length and checksums."""
-    opener = _opener()
+    opener = build_opener(_RedirectHandler)
     furthest, failures = part.bytes, 0
     try:
         while not part.is_complete:
@@ -183,7 +172,7 @@ def _open(request: Request, opener: OpenerDirector, timeout_s: float) -> http.cl
         error.close()
         if error.code == 416 and request.has_header("Range"):
             return None
-        if error.code >= 500 or error.code in _PASSING:
+        if is_passing(error):
             raise DroppedError(reason_of(error)) from None
         raise RadiosslError(
             f"{url}: the server answered {reason_of(error)}; check the address or use a mirror (base_url)"
@@ -195,6 +184,11 @@ def _open(request: Request, opener: OpenerDirector, timeout_s: float) -> http.cl
         if isinstance(reason, (socket.gaierror, ssl.SSLCertVerificationError)):
             raise RadiosslError(f"{url}: cannot be reached ({reason}); check the address and the network") from None
         raise DroppedError(reason_of(reason)) from None
+
+
+def is_passing(error: HTTPError) -> bool:
+    """Return whether a server may answer otherwise at the next try."""
+    return error.code >= 500 or error.code in (408, 425, 429)
 
 
 def _receive(download: Download, part: Part, response: http.client.HTTPResponse, total: int | None) -> None:
@@ -258,23 +252,8 @@ def _content_range(response: http.client.HTTPResponse) -> tuple[int | None, int 
     return first, None if response.length is None else first + response.length
 
 
-def _opener() -> OpenerDirector:
-    """Return what opens http and https and, other than urllib's own choice, nothing else: no file:, ftp: or data:."""
-    opener = OpenerDirector()
-    for handler in (
-        ProxyHandler(),
-        HTTPHandler(),
-        HTTPSHandler(),
-        _RedirectHandler(),
-        HTTPDefaultErrorHandler(),
-        HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)
-    return opener
-
-
 class _RedirectHandler(HTTPRedirectHandler):
-    """Follows redirects to http and https only."""
+    """Follows redirects to http and https only: other than urllib's own, not to ftp:, and says so."""
 
     def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
         target = urljoin(req.full_url, headers.get("Location") or headers.get("URI") or "")

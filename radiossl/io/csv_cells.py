@@ -6,9 +6,13 @@ begin so are given an apostrophe, as spreadsheets mark texts; numbers and coordi
 
 from __future__ import annotations
 
+import csv
+import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from radiossl.io.files import atomic_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,9 +40,10 @@ def unguarded(value: Any) -> Any:
     return value[1:] if isinstance(value, str) and value.startswith("'") and _FORMULA.match(value) else value
 
 
-def guarded_row(cells: Sequence[Any]) -> list[Any]:
-    """Return a row for `csv.writer`."""
-    return [guarded(cell) for cell in cells]
+def write_csv_rows(path: str | os.PathLike[str], head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file, atomically."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([guarded(cell) for cell in row] for row in (head, *rows))
 
 
 def guarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,6 +70,14 @@ def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
 def guarded_table(table: pa.Table) -> pa.Table:
     """Return an Arrow table for `pyarrow.csv.write_csv`."""
     return _mapped_table(table, guarded)
+
+
+def write_arrow_csv(table: pa.Table, path: str | os.PathLike[str]) -> None:
+    """Write an Arrow table as CSV, atomically."""
+    from pyarrow import csv as arrow_csv
+
+    with atomic_file(path) as temporary:
+        arrow_csv.write_csv(guarded_table(table), temporary)
 
 
 def unguarded_table(table: pa.Table) -> pa.Table:

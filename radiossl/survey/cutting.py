@@ -6,7 +6,6 @@ first, from headers alone, and then cut shard by shard with one mosaic open at a
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.io.csv_cells import guarded_row
+from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file
 from radiossl.store.cutout import Cutout, blank_fraction
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import FinishedStoreError, write_store
@@ -214,8 +212,7 @@ def make_store(
 def write_rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Write a CSV file, none if there are no rows."""
     if rows:
-        with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(map(guarded_row, [head, *rows]))
+        write_csv_rows(path, head, rows)
 
 
 def check_limits(*, max_blank: float, **pixels: int | None) -> None:

@@ -8,12 +8,12 @@ import pyarrow as pa
 import pytest
 
 from radiossl import RadiosslError
+from radiossl.datasets.catalogues import convert_catalogue
 from radiossl.datasets.crumb_catalogue import (
     read_crumb_catalogue,
     source_name,
     source_position,
     table_labels,
-    write_crumb_catalogue,
 )
 from radiossl.datasets.crumb_labels import (
     PRIORITY,
@@ -156,7 +156,7 @@ def test_right_ascension_is_in_hours(source_list):
 
 
 def test_the_written_catalogue_is_one_to_cut_from(source_list, tmp_path):
-    written = write_crumb_catalogue(source_list, tmp_path / "out.csv")
+    written = convert_catalogue("crumb", source_list, tmp_path / "out.csv").table
     read = read_catalogue(tmp_path / "out.csv")
     assert read.ids.tolist() == written.column("name").to_pylist()
     np.testing.assert_allclose(read.ra_deg, [0.39543, 150.0, 180.0])

@@ -312,10 +312,9 @@ def test_what_came_into_the_folder_meanwhile_is_not_replaced(site, tmp_path):
 
 def test_two_fetches_into_one_folder_do_not_mix(site, tmp_path):
     download = Download(site.put("a.csv", b"1"))
-    (tmp_path / ".o.parts").mkdir()
-    with (tmp_path / ".o.parts" / "lock").open("wb") as other:
+    with (tmp_path / ".o.lock").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        refused([download], tmp_path / "o", "another process")
+        refused([download], tmp_path / "o", "another radiossl process")
         assert site.requests == []
     fetch([download], tmp_path / "o")
 

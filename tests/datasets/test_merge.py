@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.datasets.crumb_catalogue import read_crumb_catalogue, write_crumb_catalogue
+from radiossl.datasets.catalogues import convert_catalogue
+from radiossl.datasets.crumb_catalogue import read_crumb_catalogue
 from radiossl.datasets.crumb_labels import label_classes
 from radiossl.datasets.merge import merge_catalogues
 from radiossl.datasets.merge_entries import ParentCatalogue, read_classes
@@ -224,7 +225,7 @@ def test_labels_may_be_text_and_positions_missing():
 
 def test_a_new_parent_is_appended_to_the_combined_catalogue(tmp_path):
     (tmp_path / "list.txt").write_text("10.0 2.0 0 -1 2 -1\n10.5 2.0 -1 1 -1 -1\n")
-    write_crumb_catalogue(tmp_path / "list.txt", tmp_path / "crumb.csv")
+    convert_catalogue("crumb", tmp_path / "list.txt", tmp_path / "crumb.csv")
     (tmp_path / "new.csv").write_text("id,ra,dec,class\nn0,150.001,2.0,7\nn1,190.0,2.0,8\n")
     (tmp_path / "new.yaml").write_text("new: {FRI: [7], hybrid: [8]}\n")
     parents = [
