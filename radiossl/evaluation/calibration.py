@@ -17,24 +17,12 @@ TEMPERATURES = (0.02, 50.0)
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence against accuracy in bins of confidence, which is the probability of the predicted class.
+    """Confidence (probability of the predicted class) against accuracy in bins of confidence; an empty bin is NaN."""
 
-    Attributes
-    ----------
-    edges
-        Of the bins, shape (bins + 1,). A bin holds its upper edge, the first one its lower edge too.
-    confidence, accuracy
-        Means over the objects in each bin, NaN in an empty one, shape (bins,).
-    low, high
-        Wilson interval of the accuracy, shape (bins,).
-    counts
-        Objects in each bin, shape (bins,).
-    """
-
-    edges: NDArray[np.float64]
-    confidence: NDArray[np.float64]
+    edges: NDArray[np.float64]  # shape (bins + 1,); a bin holds its upper edge, the first one its lower edge too
+    confidence: NDArray[np.float64]  # means over the objects of each bin, shape (bins,)
     accuracy: NDArray[np.float64]
-    low: NDArray[np.float64]
+    low: NDArray[np.float64]  # Wilson interval of the accuracy
     high: NDArray[np.float64]
     counts: NDArray[np.int64]
 
@@ -46,16 +34,9 @@ class Reliability:
 
 
 def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIGMA) -> Reliability:
-    """Compare confidence and accuracy in bins of equal width (Guo et al. 2017, section 2).
+    """Compare confidence and accuracy in bins of equal width from 0 to 1 (Guo et al. 2017, section 2).
 
-    Parameters
-    ----------
-    predictions
-        What is evaluated.
-    bins
-        Number of bins between confidences 0 and 1.
-    level
-        Of the intervals of the accuracy.
+    The interval of each accuracy holds the true one with probability `level`.
     """
     if bins < 1:
         raise RadiosslError(f"reliability: bins must be at least 1, not {bins}")
@@ -76,20 +57,11 @@ def expected_calibration_error(predictions: Predictions, bins: int = 10) -> floa
 
 
 def log_probabilities(probabilities: NDArray[np.floating], learnt: int) -> NDArray[np.float64]:
-    """Return the logarithms of class probabilities, none of them below 1 / (learnt + classes).
+    """Return the logarithms of class probabilities (n, classes), none of them below 1 / (learnt + classes).
 
     A class that was never seen among n objects is that probable by Laplace's rule, so that no classifier that learnt
     from n objects can know of a smaller probability. Neighbours and forests say 0.
 
-    Parameters
-    ----------
-    probabilities
-        Shape (n, classes).
-    learnt
-        Number of objects that the classifier learnt from.
-
-    Examples
-    --------
     >>> np.exp(log_probabilities(np.array([[1.0, 0.0]]), 8)).round(2)
     array([[1. , 0.1]])
     """
@@ -99,24 +71,10 @@ def log_probabilities(probabilities: NDArray[np.floating], learnt: int) -> NDArr
 def fit_temperature(log_probabilities: NDArray[np.floating], truth: NDArray[np.integer]) -> float:
     """Find the temperature that makes the truth of a validation set most likely (Guo et al. 2017, section 4.2).
 
-    Parameters
-    ----------
-    log_probabilities
-        Logits or logarithms of probabilities, shape (n, classes). To fit on the objects that are then evaluated would
-        flatter; take a validation set.
-    truth
-        Numbers of the true classes, shape (n,).
-
-    Returns
-    -------
-    float
-        Above 1 for a classifier that is too sure of itself. One without a single error on the validation set can never
-        be too sure: its temperature means nothing but that, and is near the lower end of `TEMPERATURES`.
-
-    Raises
-    ------
-    RadiosslError
-        If the shapes do not fit or a value is not finite.
+    It is above 1 for an overconfident classifier. One without a single error on the validation set can never be
+    overconfident: its temperature means nothing but that, and is near the lower end of `TEMPERATURES`. Takes logits or
+    logarithms of probabilities, shape (n, classes), and the numbers of the true classes; fitting on the objects that
+    are evaluated afterwards would flatter.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax

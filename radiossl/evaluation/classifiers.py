@@ -52,29 +52,16 @@ class Majority:
 class NearestNeighbours:
     """Votes of the k neighbours with the highest cosine similarity, each weighted by it.
 
-    Attributes
-    ----------
-    features
-        Of all rows, shape (n, d).
-    truth, classes
-        Class number of each row, and how many there are.
-    k
-        Neighbours (20 in Slijepcevic et al. 2022, section 3); None to choose among `K_GRID` by folds of the training
-        rows.
-    components
-        Compare this many principal components, each scaled to unit variance, instead of the features: otherwise a few
-        directions of large variance outvote all others. The components are those of all rows but the tested ones, and
-        need no labels. None for the features themselves.
-    groups
-        Rows of one source, which are kept on one side of the inner folds, shape (n,).
+    Principal components are those of all rows but the tested ones and need no labels; without them a few directions of
+    large variance outvote all others.
     """
 
-    features: NDArray[np.floating]
-    truth: NDArray[np.int64]
-    classes: int
-    k: int | None = 20
-    components: int | None = None
-    groups: NDArray[np.int64] | None = None
+    features: NDArray[np.floating]  # of all rows, shape (n, d)
+    truth: NDArray[np.int64]  # class number of each row, shape (n,)
+    classes: int  # how many there are
+    k: int | None = 20  # 20 in Slijepcevic et al. 2022, section 3; None: chosen from K_GRID on inner folds
+    components: int | None = None  # compare this many whitened principal components
+    groups: NDArray[np.int64] | None = None  # rows of one source stay together in the inner folds
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         seen = self if self.components is None else self._whitened(test)
@@ -96,24 +83,14 @@ class NearestNeighbours:
 
 @dataclass(frozen=True)
 class LogisticRegression:
-    """Multinomial logistic regression on standardised features.
-
-    Attributes
-    ----------
-    features, truth, classes, groups
-        As for `NearestNeighbours`.
-    strength
-        Inverse of the regularisation; None to choose among `C_GRID` by folds of the training rows.
-    beside
-        How many of the last columns are no features: each counts as much as all features together.
-    """
+    """Multinomial logistic regression on standardised features; other attributes as for `NearestNeighbours`."""
 
     features: NDArray[np.floating]
     truth: NDArray[np.int64]
     classes: int
-    strength: float | None = 0.1
+    strength: float | None = 0.1  # inverse of the regularisation; None: chosen from C_GRID on inner folds
     groups: NDArray[np.int64] | None = None
-    beside: int = 0
+    beside: int = 0  # last columns that are no features; each counts as much as all features together
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         strength = self.strength or _best(C_GRID, self._fitted, self.truth, train, self.groups, seed)
@@ -199,30 +176,17 @@ class LinearLayer:
     """A single layer trained on a frozen backbone, the images rotated and flipped (Riggi et al. 2024, section 3.2).
 
     The backbone is frozen, so the features of the eight right-angle rotations and mirror images of every image are made
-    once, and each epoch takes one of the eight at random.
-
-    Attributes
-    ----------
-    views
-        Features of the eight views of all rows, shape (8, n, d); see `SharedFeatures.views_of`.
-    truth, classes
-        As for `NearestNeighbours`.
-    averaged
-        Whether to average the probabilities of a tested image over its eight views.
-    epochs, lr, batch_size
-        Of Adam.
-    beside
-        As for `LogisticRegression`.
+    once, and each epoch takes one of the eight at random. It is trained by Adam.
     """
 
-    views: NDArray[np.float32]
+    views: NDArray[np.float32]  # of all rows, shape (8, n, d); see `SharedFeatures.views_of`
     truth: NDArray[np.int64]
     classes: int
-    averaged: bool
+    averaged: bool  # average the probabilities of a tested image over its eight views
     epochs: int = 30
     lr: float = 1e-3
     batch_size: int = 32
-    beside: int = 0
+    beside: int = 0  # as for `LogisticRegression`
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         scale = self.views[:, train].reshape(-1, self.views.shape[2])
@@ -254,15 +218,6 @@ class Calibrated:
     It learns from four fifths of the rows that it is given, stratified and with the rows of one source on one side; the
     temperature is fitted on the rest. Where a class has fewer than five sources, it learns from all rows and the
     probabilities stay as they are.
-
-    Attributes
-    ----------
-    estimator
-        What is calibrated.
-    truth
-        Class number of each row, shape (n,).
-    groups
-        As for `NearestNeighbours`.
     """
 
     estimator: Estimator

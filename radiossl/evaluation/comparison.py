@@ -32,29 +32,12 @@ def compare_methods(
 ) -> pd.DataFrame:
     """Compare methods with a reference on the same objects, paired over objects and seeds.
 
-    Parameters
-    ----------
-    correct
-        By name, whether each object was classified correctly with each seed, shape (n, seeds).
-    reference
-        Name of the method that the others are compared with.
-    groups
-        Objects of one source, which are drawn together, shape (n,).
+    `correct` holds by name whether each object was classified correctly with each seed, shape (n, seeds); objects of
+    one of the `groups`, shape (n,), are drawn together. Returns a row for each method: ``name``, ``accuracy``,
+    ``difference`` to the reference with its interval of one standard deviation (``difference_low``,
+    ``difference_high``), ``probability_better`` on test sets drawn anew, ``p_value`` of a sign-flip test and
+    ``p_holm``, the same corrected for the number of comparisons (Holm 1979).
 
-    Returns
-    -------
-    DataFrame
-        One row for each method: ``name``, ``accuracy``, ``difference`` to the reference with its interval of one
-        standard deviation (``difference_low``, ``difference_high``), ``probability_better`` on test sets drawn anew,
-        ``p_value`` of a sign-flip test and ``p_holm``, the same corrected for the number of comparisons (Holm 1979).
-
-    Raises
-    ------
-    RadiosslError
-        If the shapes differ.
-
-    Examples
-    --------
     >>> right = {"raw pixels": np.zeros((9, 2), bool), "backbone": np.ones((9, 2), bool)}
     >>> compare_methods(right, "raw pixels").set_index("name").loc["backbone", "difference"]
     np.float64(1.0)
@@ -92,26 +75,11 @@ class _ReadEvaluation:
 
 @writes_result_folder
 def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], out: str | os.PathLike[str]) -> Path:
-    """Put evaluations side by side, on the objects and seeds that all of them have in common.
+    """Put evaluations side by side, on the objects and seeds that all of them have in common; return the report's path.
 
     Objects are the same if their ids, as text, are the same and their positions, if known, lie within 60 arcsec.
-
-    Parameters
-    ----------
-    folders
-        Name and folder of each, as `write_evaluation` wrote them; the first is the reference.
-    out
-        Folder to write: comparison.csv with the columns of `compare_methods`, metrics.json and report.html.
-
-    Returns
-    -------
-    Path
-        The report.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer than two, one is no evaluation, or they have other classes, labels, objects or seeds.
+    `folders` are names and result folders of `write_evaluation`, the first the reference. `out` gets comparison.csv
+    with the columns of `compare_methods`, metrics.json and report.html.
     """
     if len(folders) < 2:
         raise RadiosslError("compare: two evaluations at least are needed")

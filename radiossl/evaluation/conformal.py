@@ -20,22 +20,10 @@ def fit_thresholds(
 ) -> NDArray[np.float64]:
     """Return how far below 1 the probability of each class may be for it to stay in the set, shape (classes,).
 
-    Parameters
-    ----------
-    probabilities
-        Of objects that the classifier did not learn from, shape (n, classes).
-    truth
-        Numbers of their classes, shape (n,).
-    coverage
-        Fraction of the objects of each class whose set shall hold their class.
+    Fitted on probabilities (n, classes) of objects that the classifier did not learn from, so that the sets of the
+    fraction `coverage` of the objects of each class hold it. Infinite for a class with fewer than coverage / (1 -
+    coverage) objects, which can then never be excluded.
 
-    Returns
-    -------
-    ndarray
-        Infinite for a class with fewer than coverage / (1 - coverage) objects, which can then never be excluded.
-
-    Examples
-    --------
     >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.4, 0.6]])
     >>> fit_thresholds(probabilities, np.array([0, 0, 1, 1]), coverage=0.5).round(2)
     array([0.2, 0.4])
@@ -58,15 +46,7 @@ def prediction_sets(probabilities: NDArray[np.floating], thresholds: NDArray[np.
 def held_out_sets(
     probabilities: NDArray[np.floating], truth: NDArray[np.integer], fold: NDArray[np.integer], coverage: float = 0.9
 ) -> NDArray[np.bool_]:
-    """Return the sets of objects by thresholds that were fitted without them, shape (n, classes).
-
-    Parameters
-    ----------
-    probabilities, truth
-        As for `fit_thresholds`.
-    fold
-        Number of the fold in which each object was tested, shape (n,); its thresholds come from all other folds.
-    """
+    """Return the sets of objects by thresholds fitted on all other folds than theirs, shape (n, classes)."""
     sets = np.zeros(probabilities.shape, dtype=bool)
     for number in np.unique(fold):
         tested = fold == number
@@ -78,8 +58,6 @@ def held_out_sets(
 def set_texts(sets: NDArray[np.bool_], classes: Sequence[str]) -> list[str]:
     """Write sets of classes as text, such as ``FRI|FRII``; an empty set as "none".
 
-    Examples
-    --------
     >>> set_texts(np.array([[True, False], [True, True], [False, False]]), ["FRI", "FRII"])
     ['FRI', 'FRI|FRII', 'none']
     """
@@ -91,10 +69,8 @@ def set_texts(sets: NDArray[np.bool_], classes: Sequence[str]) -> list[str]:
 def coverage_table(sets: NDArray[np.bool_], truth: NDArray[np.integer], classes: Sequence[str]) -> pd.DataFrame:
     """Return, for each class and over all, how often sets hold the true class and how many classes they hold.
 
-    Returns
-    -------
-    DataFrame
-        ``class``, ``objects``, ``coverage``, ``classes_per_set``, ``one_class`` and ``no_class`` (fractions of sets).
+    Columns: ``class``, ``objects``, ``coverage``, ``classes_per_set``, ``one_class`` and ``no_class`` (fractions of
+    sets).
     """
     sizes = sets.sum(axis=1)
     covered = sets[np.arange(len(truth)), truth]

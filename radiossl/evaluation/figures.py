@@ -81,13 +81,7 @@ def reliability_diagram(reliability: Reliability, *, out: _Out) -> None:
 
 
 def metric_against_column(result: MetricByColumn, *, out: _Out, xlabel: str, logarithmic: bool = False) -> None:
-    """Draw scores in bins of a column with their intervals, above the number of objects in each bin.
-
-    Raises
-    ------
-    RadiosslError
-        If a logarithmic axis is asked for and a bin begins at 0 or below.
-    """
+    """Draw scores in bins of a column with their intervals, above the number of objects in each bin."""
     if logarithmic and result.edges[0] <= 0:
         raise RadiosslError(f"{out}: bins from {result.edges[0]:g} cannot have a logarithmic axis")
     left_out = [
@@ -110,21 +104,11 @@ def metric_against_column(result: MetricByColumn, *, out: _Out, xlabel: str, log
 
 @dataclass(frozen=True)
 class BandedCurve:
-    """A score with its uncertainty at each of several places.
-
-    Attributes
-    ----------
-    places
-        Such as fractions of the labels that were used, shape (n,).
-    scores
-        Shape (n,).
-    low, high
-        Ends of the band, shape (n,).
-    """
+    """A score with its uncertainty at each of several places, such as fractions of the labels; all of shape (n,)."""
 
     places: NDArray[np.float64]
     scores: NDArray[np.float64]
-    low: NDArray[np.float64]
+    low: NDArray[np.float64]  # ends of the band
     high: NDArray[np.float64]
 
     def __post_init__(self) -> None:
@@ -144,11 +128,6 @@ def label_fraction_curves(
     """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands.
 
     `baselines` are scores that use no label, or all of them, by name: dashed grey lines.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no curve, or a fraction is not above 0.
     """
     _refuse_nothing(curves, out)
     if not all((np.asarray(curve.places) > 0).all() for curve in curves.values()):

@@ -42,25 +42,9 @@ def draw_folds(
 ) -> list[Split]:
     """Draw stratified folds in which all members of a group are on the same side.
 
-    Parameters
-    ----------
-    names
-        Class of every object, shape (n,).
-    folds, seeds, seed
-        The folds are drawn `seeds` times, from seeds `seed`, `seed` + 1, ...
-    groups
-        Group of every object, shape (n,); None for every object on its own. Where no group has two members, the folds
-        are those of scikit-learn's `StratifiedKFold`, shuffled with the same seed.
-
-    Returns
-    -------
-    list of Split
-        `folds` of the first seed, then of the next; rows in ascending order.
-
-    Raises
-    ------
-    RadiosslError
-        If a class has fewer objects, or is in fewer groups, than there are folds.
+    They are drawn `seeds` times, from seeds `seed`, `seed` + 1, ..., and returned in that order. Where no group has two
+    members, or there are no groups, they are those of scikit-learn's `StratifiedKFold`, shuffled with the same seed. A
+    class with fewer objects, or in fewer groups, than there are folds is refused.
     """
     from sklearn.model_selection import StratifiedKFold
 

@@ -22,17 +22,8 @@ def wilson_interval(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Wilson's score interval of a proportion (Wilson 1927), which stays within 0 and 1 and is never of zero width.
 
-    Parameters
-    ----------
-    successes, trials
-        Counts of any shapes that fit each other; counts may be fractions, such as weights. No trial gives NaN.
-    level
-        Probability that the interval holds the true proportion.
-
-    Returns
-    -------
-    low, high
-        Ends of the interval.
+    Counts may be of any shapes that fit each other, and fractions, such as weights; no trial gives NaN. The interval
+    holds the true proportion with probability `level`.
     """
     from scipy.special import ndtri
 
@@ -55,28 +46,14 @@ def wilson_half_width(proportion: ArrayLike, trials: ArrayLike, z: float) -> NDA
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """How much better classifier B is than A on the same objects.
+    """How much better classifier B is than A on the same objects."""
 
-    Attributes
-    ----------
-    difference
-        Accuracy of B minus accuracy of A.
-    low, high
-        Percentile interval of the difference.
-    probability
-        Fraction of the resampled test sets on which B is better; equal scores count half.
-    draws
-        Number of resampled test sets.
-    p_value
-        Probability of a difference at least as large, either way, if A and B were interchangeable on every object.
-    """
-
-    difference: float
-    low: float
+    difference: float  # accuracy of B minus accuracy of A
+    low: float  # percentile interval of the difference
     high: float
-    probability: float
-    draws: int
-    p_value: float
+    probability: float  # fraction of resampled test sets on which B is better; equal scores count half
+    draws: int  # number of resampled test sets
+    p_value: float  # of a difference at least as large, either way, were A and B interchangeable on every object
 
 
 def paired_bootstrap(
@@ -91,26 +68,10 @@ def paired_bootstrap(
     """Compare two classifiers on one test set, drawn again and again with replacement.
 
     Both are evaluated on the same draw, so that objects which are hard for either do not blur the comparison.
-
-    Parameters
-    ----------
-    correct_a, correct_b
-        Whether each classifier was right about each object, shape (n,); or with each of several seeds, shape
-        (n, seeds), the seeds of A and B paired. An object then counts by the fraction of the seeds.
-    draws
-        Number of resampled test sets.
-    seed
-        Random seed of the draws.
-    groups
-        Objects with equal values, such as numbers of position groups, are drawn together, shape (n,). Needed where
-        objects are not independent: several cutouts of one source, or components of one radio galaxy.
-    level
-        Probability inside the interval.
-
-    Raises
-    ------
-    RadiosslError
-        If the shapes differ, there is no object, or the values are not True and False.
+    `correct_a` and `correct_b` say whether each was right about each object, shape (n,), or with each of several paired
+    seeds, shape (n, seeds): an object then counts by the fraction of the seeds. Objects with equal `groups`, shape
+    (n,), are drawn together, which is needed where objects are not independent: several cutouts of one source, or
+    components of one radio galaxy.
     """
     a, b = np.asarray(correct_a), np.asarray(correct_b)
     if a.ndim not in (1, 2) or a.shape != b.shape or not a.size:
@@ -162,8 +123,6 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     The smallest of m is multiplied by m, the next by m - 1 and so on; none is below one that was smaller. Rejecting
     what is below a level rejects a true hypothesis anywhere no more often than the level says.
 
-    Examples
-    --------
     >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
     [0.03, 0.06, 0.06]
     """

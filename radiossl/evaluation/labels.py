@@ -18,15 +18,7 @@ from radiossl.store.store import CutoutStore
 
 @dataclass(frozen=True)
 class Labels:
-    """Class labels of some of the rows of a table.
-
-    Attributes
-    ----------
-    rows
-        Numbers of the rows that have a label, shape (n,).
-    names
-        Their classes, shape (n,), str.
-    """
+    """Class labels of some of the rows of a table: the numbers of those rows and their classes, both of shape (n,)."""
 
     rows: NDArray[np.int64]
     names: NDArray[np.str_]
@@ -100,13 +92,7 @@ def store_labels(
     grouping: Grouping | str | os.PathLike[str] | None = None,
     where: str | None = None,
 ) -> Labels:
-    """Read the labels of the cutouts of a store for which an expression holds; see `read_labels`.
-
-    Raises
-    ------
-    RadiosslError
-        As `read_labels`, or if there is no such column or the expression leaves fewer than two classes.
-    """
+    """Read the labels of the cutouts of a store for which an expression holds; see `read_labels`."""
     labels = read_labels(store.column(column), column, groups, grouping)
     if where is None:
         return labels

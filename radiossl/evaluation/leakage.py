@@ -14,15 +14,10 @@ from radiossl.weights.backbone import Backbone
 def shared_with_pretraining(
     backbone: Backbone, store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC
 ) -> NDArray[np.bool_] | None:
-    """Tell which cutouts show a source that the backbone was trained on.
+    """Tell which cutouts (n,) show a source that the backbone was trained on; None if its folder does not say.
 
     A source is shared if it lies within the radius of the centre of a training cutout, or within the largest circle in
     one. Cutouts without a position are taken for new.
-
-    Returns
-    -------
-    ndarray or None
-        Shape (n,); None if the backbone's folder does not say where its training images were.
     """
     sky = backbone.config.sky
     if sky is None or not np.isfinite(sky.ra_deg).any():

@@ -19,43 +19,19 @@ F1Interval = Literal["clarke", "exact"]
 
 @dataclass(frozen=True)
 class MetricByColumn:
-    """Scores in bins of a column.
-
-    Attributes
-    ----------
-    metric
-        ``f1``, ``accuracy`` or ``recall``.
-    edges
-        Of the bins, in the column's unit, shape (bins + 1,). A bin holds its lower edge, the last one both.
-    centres
-        Median of the values in each bin, NaN in an empty one, shape (bins,).
-    counts
-        Objects in each bin, shape (bins,).
-    classes
-        Whose scores these are: the classes of the predictions, or ``all`` for the accuracy.
-    scores
-        Shape (classes, bins); NaN where not defined.
-    low, high
-        Interval of the scores, shape (classes, bins).
-    trials
-        Objects that each score rests on, shape (classes, bins).
-    missing
-        Objects left out because the column is NaN or infinite for them.
-    outside
-        Objects left out because they are in none of the bins.
-    """
+    """Scores in bins of a column; NaN where not defined."""
 
     metric: Metric
-    edges: NDArray[np.float64]
-    centres: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    classes: list[str]
-    scores: NDArray[np.float64]
+    edges: NDArray[np.float64]  # in the column's unit, shape (bins + 1,); a bin holds its lower edge, the last one both
+    centres: NDArray[np.float64]  # median of the values in each bin, shape (bins,)
+    counts: NDArray[np.int64]  # objects in each bin, shape (bins,)
+    classes: list[str]  # whose scores these are: those of the predictions, or ``all`` for the accuracy
+    scores: NDArray[np.float64]  # shape (classes, bins), as low, high and trials
     low: NDArray[np.float64]
     high: NDArray[np.float64]
-    trials: NDArray[np.int64]
-    missing: int
-    outside: int
+    trials: NDArray[np.int64]  # objects that each score rests on
+    missing: int  # objects left out because the column is NaN or infinite for them
+    outside: int  # objects left out because they are in none of the bins
 
 
 def metric_by_column(
@@ -73,33 +49,13 @@ def metric_by_column(
     Of the objects in a bin, the F1 score of a class rests on those n = TP + FP + FN that are of the class, or predicted
     to be. Clarke et al. (2020) take TP of n as successes and draw the half width of Wilson's interval of that
     proportion to both sides of F1; their published program (SDSS_ML_analysis.py) shows how. That is ``clarke``, cut off
-    here at 0 and 1; bins with a single true positive, which they leave out, are kept.
-    But the proportion J = TP / n is not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J
-    through this equation: about half as wide where F1 is near 1, and as well founded as the interval of an accuracy.
-    Accuracy and recall are proportions themselves and have Wilson's interval.
+    here at 0 and 1; bins with a single true positive, which they leave out, are kept. But the proportion J = TP / n is
+    not F1: F1 = 2J / (1 + J). ``exact`` takes the ends of Wilson's interval of J through this equation: about half as
+    wide where F1 is near 1, and as well founded as the interval of an accuracy. Accuracy and recall are proportions
+    themselves and have Wilson's interval.
 
-    Parameters
-    ----------
-    predictions
-        What is evaluated, n objects.
-    values
-        The column for the same objects, shape (n,). Values that are NaN or infinite are counted and left out.
-    bins
-        Number of bins with equally many objects; fewer come out where many values are equal.
-    edges
-        Edges of the bins instead, rising.
-    metric
-        ``f1`` or ``recall`` of every class, or ``accuracy`` over all of them.
-    f1_interval
-        How the interval of F1 is made.
-    level
-        Of the intervals.
-
-    Raises
-    ------
-    RadiosslError
-        If the column does not fit the predictions, has no or only one value, the edges do not rise, or a name of a
-        metric or an interval is unknown.
+    `values` is the column for the same objects, shape (n,); what is NaN or infinite is counted and left out. There are
+    `bins` bins with equally many objects, fewer where many values are equal, or those between the rising `edges`.
     """
     if metric not in get_args(Metric) or f1_interval not in get_args(F1Interval):
         raise RadiosslError(

@@ -14,57 +14,32 @@ from radiossl.io.errors import RadiosslError
 
 @dataclass(frozen=True)
 class RocCurve:
-    """Completeness of one class against the contamination let in from the others.
+    """Completeness of one class against the contamination let in from the others."""
 
-    Attributes
-    ----------
-    false_positive_rate
-        Fraction of the objects of all other classes that pass the threshold, shape (m,), rising from 0 to 1.
-    true_positive_rate
-        Fraction of the objects of the class that pass it, shape (m,).
-    thresholds
-        Probability that is needed to pass; infinite for the first point, which nothing passes, shape (m,).
-    area
-        Area under the curve; 0.5 for a classifier that knows nothing.
-    """
-
-    false_positive_rate: NDArray[np.float64]
-    true_positive_rate: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
-    area: float
+    false_positive_rate: NDArray[np.float64]  # of the objects of all other classes, rising from 0 to 1, shape (m,)
+    true_positive_rate: NDArray[np.float64]  # of the objects of the class, shape (m,)
+    thresholds: NDArray[np.float64]  # probability needed to pass; infinite for the first point, which nothing passes
+    area: float  # 0.5 for a classifier that knows nothing
 
 
 @dataclass(frozen=True)
 class PrecisionRecallCurve:
-    """Reliability of one class against its completeness.
+    """Reliability of one class against its completeness, from the lowest threshold to the highest.
 
-    Attributes
-    ----------
-    recall, precision
-        Completeness and reliability of the objects that pass each threshold, shape (m,), from the lowest threshold to
-        the highest; the last point, recall 0 and precision 1, belongs to none.
-    thresholds
-        Probability that is needed to pass, shape (m - 1,).
-    average_precision
-        Sum over the steps of the curve of the gain in recall times the precision.
-    prevalence
-        Fraction of all objects that are of the class: the precision of a classifier that knows nothing.
+    The last point, recall 0 and precision 1, belongs to no threshold.
     """
 
-    recall: NDArray[np.float64]
-    precision: NDArray[np.float64]
-    thresholds: NDArray[np.float64]
-    average_precision: float
-    prevalence: float
+    recall: NDArray[np.float64]  # completeness, shape (m,)
+    precision: NDArray[np.float64]  # reliability, shape (m,)
+    thresholds: NDArray[np.float64]  # probability needed to pass, shape (m - 1,)
+    average_precision: float  # sum over the steps of the gain in recall times the precision
+    prevalence: float  # fraction of all objects that are of the class: precision of a classifier that knows nothing
 
 
 def confusion_matrix(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Count predicted classes (columns) of every true class (rows).
+    """Count predicted classes (columns) of every true class (rows); return the counts, and their fractions of each row.
 
-    Returns
-    -------
-    counts, fractions
-        Both of shape (classes, classes); rows of `fractions` sum to 1, or are NaN for a class that no object has.
+    Both are of shape (classes, classes); fractions are NaN for a class that no object has.
     """
     number = len(predictions.classes)
     flat = np.bincount(predictions.truth * number + predictions.predicted, minlength=number**2)
@@ -73,19 +48,17 @@ def confusion_matrix(predictions: Predictions) -> tuple[NDArray[np.int64], NDArr
 
 
 def classification_metrics(predictions: Predictions) -> dict[str, float]:
-    """Judge a classifier by everything that fits one number.
+    """Return all single-number scores of a classifier.
 
-    Values of a class carry its name, as in ``recall[FRI]``. What is not defined is NaN: everything but the support and
-    the precision for a class without objects, the precision of a class that was never predicted, and the area under
-    the ROC curve where no object is of another class. Means over classes are over those with objects.
+    ``accuracy``; ``balanced_accuracy``, the mean recall; ``macro_f1``; ``macro_roc_auc``; ``ece``, the expected
+    calibration error over 10 bins; ``log_loss``, in nats, of probabilities raised to at least 2.2e-16; ``brier``,
+    summed over the classes as in Brier (1950), so that it goes from 0 to 2; and for each class, as in ``recall[FRI]``,
+    ``precision``, ``recall``, ``f1``, ``support`` (objects), ``roc_auc`` (against all others) and
+    ``average_precision``.
 
-    Returns
-    -------
-    dict
-        ``accuracy``; ``balanced_accuracy``, the mean recall; ``macro_f1``; ``macro_roc_auc``; ``ece``, the expected
-        calibration error over 10 bins; ``log_loss``, in nats, of probabilities raised to at least 2.2e-16; ``brier``,
-        summed over the classes as in Brier (1950), so that it goes from 0 to 2; and for each class ``precision``,
-        ``recall``, ``f1``, ``support`` (objects), ``roc_auc`` (against all others) and ``average_precision``.
+    What is not defined is NaN: everything but the support and the precision for a class without objects, the precision
+    of a class that was never predicted, and the area under the ROC curve where no object is of another class. Means
+    over classes are over those with objects.
     """
     counts, _ = confusion_matrix(predictions)
     right, support = np.diag(counts).astype(np.float64), counts.sum(axis=1)
@@ -145,18 +118,11 @@ def precision_recall_points(predictions: Predictions) -> dict[str, PrecisionReca
 
 
 def smoothed(values: ArrayLike, constant: float = 0.7) -> NDArray[np.float64]:
-    """Exponential moving average of a series, such as validation accuracies of successive epochs.
+    """Exponential moving average of a series, such as validation accuracies of successive epochs; NaN stays NaN.
 
     Slijepcevic et al. (2022) draw their figure 5 "smoothed with an EMA constant of 0.7"; they do not say more. It is
-    taken here, as training dashboards do, for the weight of the past; and the average is divided by the sum of its
-    weights, so that the start of the series is not drawn towards its first value.
-
-    Parameters
-    ----------
-    values
-        Shape (n,). NaN stays NaN and does not enter the average.
-    constant
-        Weight of the average so far beside the new value, from 0 (no smoothing) to below 1.
+    taken here, as training dashboards do, for the weight of the past, from 0 (no smoothing) to below 1; and the average
+    is divided by the sum of its weights, so that the start of the series is not drawn towards its first value.
     """
     from scipy.signal import lfilter
 

@@ -21,22 +21,13 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Novelty:
-    """Distances of objects from those learnt from, in units of what one in a hundred like them exceeds.
+    """Distances of objects from those learnt from, in units of what one in a hundred like them exceeds."""
 
-    Attributes
-    ----------
-    middle, spread
-        Medians of the columns, which stand for missing values, and their standard deviations, shape (d,).
-    whitening
-        Projection of standardised columns after which the rows learnt from have unit covariance, shape (d, components).
-    unit
-        Distance that 1 % of rows like those learnt from exceed.
-    """
-
-    middle: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    middle: NDArray[np.float32]  # medians of the columns, which stand for missing values, shape (d,)
+    spread: NDArray[np.float32]  # standard deviations of the columns, shape (d,)
+    #: of standardised columns: unit covariance of the rows learnt from, shape (d, components)
     whitening: NDArray[np.float32]
-    unit: float
+    unit: float  # distance that 1 % of rows like those learnt from exceed
 
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the out-of-distribution score of each row, shape (n,): above 1 is unusual; NaN if all is missing."""
@@ -49,19 +40,9 @@ def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.int64] | None
     """Learn what is usual: the Mahalanobis distance on standardised columns with shrunken covariance.
 
     Covariances are shrunken as by Ledoit & Wolf (2004). The distance that is usual is measured on held-out folds, since
-    rows that the covariance was estimated from lie nearer than others.
+    rows that the covariance was estimated from lie nearer than others. Features of shape (n, d) may be NaN; rows of one
+    source, with equal `groups`, stay in one fold.
 
-    Parameters
-    ----------
-    features
-        Shape (n, d), NaN where missing.
-    groups
-        Rows of one source, which stay in one fold, shape (n,).
-    seed
-        Random seed of the folds.
-
-    Examples
-    --------
     >>> rng = np.random.default_rng(0)
     >>> novelty = fit_novelty(rng.normal(size=(500, 4)))
     >>> bool((novelty.scores(rng.normal(size=(1000, 4))) > 1).mean() < 0.03)
@@ -81,14 +62,8 @@ def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.int64] | None
 def held_out_scores(features: NDArray[np.floating], splits: Sequence[Split]) -> NDArray[np.float64]:
     """Return the out-of-distribution score of the tested rows of all splits, in the order of the rows.
 
-    Each is seen from the rows that its split learns from; the unit comes from the tested rows of the other splits.
-
-    Parameters
-    ----------
-    features
-        Shape (n, d).
-    splits
-        Folds, by which every row is tested once.
+    The splits test every row once. Each is seen from the rows that its split learns from; the unit comes from the
+    tested rows of the other splits.
     """
     parts = [_fitted(features[split.train]).scores(features[split.test]) for split in splits]
     units = [_unit(np.concatenate([*parts[:place], *parts[place + 1 :]] or parts)) for place in range(len(parts))]

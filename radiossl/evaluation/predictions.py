@@ -16,30 +16,12 @@ _SUM_TOLERANCE = 1e-6
 
 @dataclass(frozen=True)
 class Predictions:
-    """Class probabilities of n objects whose class is known.
+    """Class probabilities of n objects whose class is known; a `RadiosslError` says what does not fit."""
 
-    Attributes
-    ----------
-    classes
-        Names of the classes, sorted; there may be classes that no object has.
-    truth
-        Number of each object's class in `classes`, shape (n,).
-    probabilities
-        Shape (n, classes); every row sums to 1.
-    ids
-        What the objects are called, shape (n,).
-
-    Raises
-    ------
-    RadiosslError
-        If shapes do not agree, there is no object, classes are not sorted and different, a class number does not exist,
-        or a row of probabilities is not finite, not between 0 and 1, or does not sum to 1 within 1e-6.
-    """
-
-    classes: list[str]
-    truth: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    ids: NDArray[Any]
+    classes: list[str]  # sorted; there may be classes that no object has
+    truth: NDArray[np.int64]  # number of each object's class, shape (n,)
+    probabilities: NDArray[np.float64]  # shape (n, classes); every row sums to 1 within 1e-6
+    ids: NDArray[Any]  # what the objects are called, shape (n,)
 
     def __post_init__(self) -> None:
         number = len(self.truth)

@@ -87,31 +87,17 @@ class ProtocolSettings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluated backbone, or architecture, beside its baselines.
-
-    Attributes
-    ----------
-    protocol
-        Which.
-    labelled
-        The set and its trials.
-    results
-        Baselines first.
-    settings
-        As text, for the record.
-    retrieval
-        Precision among the 10 nearest, of all and by class, and mean average precision of the features of each
-        method that has some, over all tested objects, each searched for among the others.
-    novelty
-        Out-of-distribution score of each tested object by the features of the backbone, with the first seed, shape
-        (tested,); None for networks trained on images. See `radiossl.evaluation.novelty`.
-    """
+    """An evaluated backbone, or architecture, beside its baselines."""
 
     protocol: Protocol
-    labelled: LabelledSet
-    results: list[EvaluationResult]
-    settings: dict[str, str]
+    labelled: LabelledSet  # the set and its trials
+    results: list[EvaluationResult]  # baselines first
+    settings: dict[str, str]  # as text, for the record
+    #: precision among the 10 nearest, of all and by class, and mean average precision of the features of each method
+    #: that has some, over all tested objects, each searched for among the others
     retrieval: dict[str, dict[str, float]] = field(default_factory=dict)
+    #: out-of-distribution score of each tested object by the backbone's features, with the first seed, shape
+    #: (tested,); None for networks trained on images (`radiossl.evaluation.novelty`)
     novelty: NDArray[np.float64] | None = None
 
     @property
@@ -212,11 +198,6 @@ def without_pretraining(labelled: LabelledSet, backbone: Backbone, keep_shared: 
     """Leave out the tested cutouts that show a source of the pretraining set, or say that they are kept.
 
     With folds every cutout is tested. A set that was treated before comes back as it is.
-
-    Raises
-    ------
-    RadiosslError
-        If nothing is left.
     """
     shared = shared_with_pretraining(backbone, labelled.store)
     if shared is None:

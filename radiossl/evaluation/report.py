@@ -50,25 +50,10 @@ def write_evaluation(
     columns: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write metrics.json, predictions.csv, scores.csv, figures and report.html.
+    """Write metrics.json, predictions.csv, scores.csv, figures and report.html; return the report's path.
 
-    Parameters
-    ----------
-    evaluation
-        What `radiossl.evaluation.protocols.evaluate` returns.
-    out
-        Folder.
-    title
-        Of the report.
-    columns
-        Columns of the store against which F1 is drawn, such as ``las_arcsec``.
-    metadata
-        ``weights`` and ``weights_sha256`` of the backbone, for the methods paragraph.
-
-    Returns
-    -------
-    Path
-        The report.
+    F1 is drawn against each of the `columns` of the store, such as ``las_arcsec``. `metadata` are ``weights`` and
+    ``weights_sha256`` of the backbone, for the methods paragraph.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -140,13 +125,7 @@ def write_evaluation(
 
 
 def binned_values(labelled: LabelledSet, column: str) -> NDArray[np.float64]:
-    """Return a column of the tested cutouts, to be scored in bins of it.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no such column, or it has fewer than two different numbers.
-    """
+    """Return a column of the tested cutouts, to be scored in bins of it; raise if it has no two different numbers."""
     values = labelled.store.select(labelled.tested).column(column)
     try:
         numbers = values.astype(float)

@@ -25,43 +25,22 @@ _RULES = 2
 
 @dataclass(frozen=True)
 class Method:
-    """A named way of classifying: a backbone with a protocol, or a baseline.
+    """A named way of classifying: a backbone with a protocol, or a baseline."""
 
-    Attributes
-    ----------
-    name
-        In tables and figures.
-    estimator
-        What learns and predicts.
-    identity
-        Everything that its predictions depend on beside the trial, as text.
-    """
-
-    name: str
+    name: str  # in tables and figures
     estimator: Estimator
-    identity: str
+    identity: str  # everything that its predictions depend on beside the trial, as text
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """The predictions of a method in every trial.
-
-    Attributes
-    ----------
-    method
-        What was evaluated.
-    labelled
-        The set and its trials.
-    probabilities
-        One array (tested rows, classes) for each trial.
-    held_out
-        For a separate test set, predictions of the rows learnt from by inner folds, to calibrate prediction sets: their
-        classes and probabilities, for each trial. Empty where there are none.
-    """
+    """The predictions of a method in every trial."""
 
     method: Method
     labelled: LabelledSet
-    probabilities: list[NDArray[np.float64]]
+    probabilities: list[NDArray[np.float64]]  # one array (tested rows, classes) for each trial
+    #: For a separate test set, predictions of the rows learnt from by inner folds, to calibrate prediction sets: their
+    #: classes and probabilities, for each trial. Empty where there are none.
     held_out: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
 
     @property
@@ -129,18 +108,9 @@ def evaluate_method(
 ) -> EvaluationResult:
     """Let a method learn and predict in every trial.
 
-    Parameters
-    ----------
-    method
-        What is evaluated.
-    labelled
-        On what.
-    kept
-        Folder for the predictions of finished trials, with which an interrupted evaluation goes on. They are known by
-        everything that they depend on, so that none is taken for another.
-    inner
-        Whether to predict the rows learnt from by inner folds, too, where there is a separate test set; see
-        `EvaluationResult.held_out`.
+    In the folder `kept` are the predictions of finished trials, with which an interrupted evaluation goes on. They are
+    known by everything that they depend on, so that none is taken for another. With `inner` the rows learnt from are
+    predicted by inner folds, too, where there is a separate test set; see `EvaluationResult.held_out`.
     """
 
     def answer(trial: Trial) -> NDArray[np.float64]:

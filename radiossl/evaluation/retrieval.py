@@ -17,39 +17,18 @@ _ENTRIES = 2**23
 
 @dataclass(frozen=True)
 class RetrievalScore:
-    """A score of searches, one for each object.
+    """A score of searches, one for each object."""
 
-    Attributes
-    ----------
-    mean
-        Over all objects that have another one of their class to be found.
-    per_class
-        The same over the objects of each class; NaN for a class of one.
-    """
-
-    mean: float
-    per_class: dict[str, float]
+    mean: float  # over all objects that have another one of their class to be found
+    per_class: dict[str, float]  # over the objects of each class; NaN for a class of one
 
 
 def precision_at_k(features: NDArray[np.floating], labels: NDArray[Any], k: int) -> RetrievalScore:
     """Fraction of the k nearest neighbours (cosine similarity, the object itself left out) of the object's own class.
 
-    Where the k-th neighbour is as similar as others, the mean over all choices among them is taken: features that
-    have collapsed to a point score like neighbours at random.
-
-    Parameters
-    ----------
-    features
-        Shape (n, d).
-    labels
-        Class of each object, shape (n,).
-    k
-        Number of neighbours, less than n. A class with no more than k objects cannot reach 1.
-
-    Raises
-    ------
-    RadiosslError
-        If shapes do not fit, a feature is not finite or k is out of range.
+    Where the k-th neighbour is as similar as others, the mean over all choices among them is taken: features that have
+    collapsed to a point score like neighbours at random. A class with no more than k objects cannot reach 1. Features
+    are of shape (n, d), labels of shape (n,).
     """
     _check(features, labels)
     if not 1 <= k < len(features):
@@ -70,19 +49,7 @@ def mean_average_precision(features: NDArray[np.floating], labels: NDArray[Any])
     """Mean average precision of searches by cosine similarity, the object itself left out.
 
     The average precision of one search is the mean, over the objects of the query's class, of the precision among all
-    objects that are at least as similar as that one.
-
-    Parameters
-    ----------
-    features
-        Shape (n, d).
-    labels
-        Class of each object, shape (n,).
-
-    Raises
-    ------
-    RadiosslError
-        If shapes do not fit or a feature is not finite.
+    objects that are at least as similar as that one. Features are of shape (n, d), labels of shape (n,).
     """
     _check(features, labels)
     names, codes = np.unique(labels, return_inverse=True)

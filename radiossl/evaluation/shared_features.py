@@ -26,13 +26,7 @@ _LIMIT = 2**31
 
 
 class SharedFeatures:
-    """Features known by the weights and the pixels that they were made of, kept in memory and, if wanted, on disk.
-
-    Parameters
-    ----------
-    folder
-        Where to keep features for later calls; None for memory alone. At most 2 GB are kept there.
-    """
+    """Features known by the weights and pixels they were made of, in memory and, in a folder, for later calls."""
 
     def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)

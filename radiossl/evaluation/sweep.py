@@ -28,19 +28,10 @@ SMOOTHING = 0.7
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of every run of a sweep.
+    """What came of every run of a sweep."""
 
-    Attributes
-    ----------
-    scores
-        One row for each run: ``cut``, ``seed``, ``cutouts`` (trained on) and ``accuracy``.
-    curves
-        One row for each measurement of the online kNN: ``cut``, ``seed``, ``epoch``, ``knn_accuracy`` and the same
-        ``smoothed``.
-    """
-
-    scores: pd.DataFrame
-    curves: pd.DataFrame
+    scores: pd.DataFrame  # a row for each run: ``cut``, ``seed``, ``cutouts`` (trained on) and ``accuracy``
+    curves: pd.DataFrame  # a row for each measurement: ``cut``, ``seed``, ``epoch``, ``knn_accuracy``, ``smoothed``
 
 
 def run_sweep(
@@ -60,33 +51,10 @@ def run_sweep(
 ) -> SweepResult:
     """Pretrain with several cuts of a column and several seeds, and evaluate every backbone by kNN.
 
-    The run folders below `out` are used again: what is finished is not trained anew, what was interrupted goes on.
-
-    Parameters
-    ----------
-    recipe
-        A recipe of a single stage; its seed and selection are replaced.
-    data
-        Training stores, with the column.
-    labelled
-        The store to evaluate on and its labels.
-    out
-        Folder.
-    column, cuts
-        Cutouts are trained on if the column is at least the cut; 0 keeps those too where it is missing.
-    seeds, seed
-        Each cut is trained with `seeds` seeds from `seed` on.
-    k, folds
-        Of the kNN evaluation.
-    device
-        Where to compute.
-    exclude
-        Stores whose sources are not trained on.
-
-    Raises
-    ------
-    RadiosslError
-        If the recipe selects cutouts itself, there is no such column, or a cut leaves too few cutouts.
+    The run folders below `out` are used again: what is finished is not trained anew, what was interrupted goes on. The
+    recipe has a single stage; its seed and selection are replaced. Cutouts of `data` are trained on if the column is at
+    least the cut; 0 keeps those too where it is missing. Each cut is trained with `seeds` seeds from `seed` on, without
+    the sources of the stores in `exclude`.
     """
     if recipe.where:
         raise RadiosslError(f"recipe {recipe.name}: has a selection of its own (where), which the sweep would replace")

@@ -80,19 +80,7 @@ FROM_SCRATCH = TrainingSettings()
 
 
 class Classifier(nn.Module):
-    """A network with a linear head: preprocessed images (n, channels, size, size) to logits (n, classes).
-
-    Parameters
-    ----------
-    network
-        What makes features of images.
-    feature_dim
-        Their length.
-    classes
-        How many classes.
-    preprocessing
-        Of the images.
-    """
+    """A network with a linear head: preprocessed images (n, channels, size, size) to logits (n, classes)."""
 
     def __init__(self, network: nn.Module, feature_dim: int, classes: int, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -120,11 +108,6 @@ def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict
     """Sort the tensors into groups of one learning rate and weight decay each, and freeze those that are not trained.
 
     Weight decay is for the weights of layers: biases and normalisations (tensors of one dimension) are spared.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer stages than are to be trained.
     """
     stage_of = model.stage_of()
     count = max(stage_of.values()) + 1
@@ -162,25 +145,10 @@ def train_classifier(
     settings: TrainingSettings,
     seed: int = 0,
 ) -> Iterator[float]:
-    """Train a classifier in place; yields the mean loss after each epoch.
+    """Train a classifier in place, on its device; yields the mean loss after each epoch.
 
-    Parameters
-    ----------
-    model
-        On the device to train on.
-    store
-        The training cutouts.
-    targets
-        Class number of each.
-    settings
-        How.
-    seed
-        Of the order of the images, their augmentation, and the network's own randomness.
-
-    Raises
-    ------
-    RadiosslError
-        If the loss is no longer finite.
+    `targets` are class numbers of the cutouts. The seed is that of the order of the images, their augmentation, and the
+    network's own randomness.
     """
     device = model.head.weight.device
     groups = parameter_groups(model, settings)
@@ -271,29 +239,15 @@ class SmallCnn(nn.Module):
 
 @dataclass(frozen=True)
 class Trained:
-    """A network trained on the images themselves: fine-tuned, or from scratch.
+    """A network trained on the images themselves: fine-tuned, or from scratch."""
 
-    Attributes
-    ----------
-    store, truth, classes
-        All labelled cutouts, their class numbers, and how many classes there are.
-    start
-        The backbone to start from; null for random weights, other ones for each seed.
-    like
-        The backbone whose architecture and preprocessing are used, and whose device.
-    settings
-        How it is trained.
-    small
-        Whether to train the small network of Negm 2021 instead.
-    """
-
-    store: CutoutStore
-    truth: NDArray[np.int64]
+    store: CutoutStore  # all labelled cutouts
+    truth: NDArray[np.int64]  # their class numbers
     classes: int
-    like: Backbone
-    start: Backbone | None
+    like: Backbone  # whose architecture, preprocessing and device are used
+    start: Backbone | None  # None for random weights, other ones for each seed
     settings: TrainingSettings = field(default_factory=TrainingSettings)
-    small: bool = False
+    small: bool = False  # train the small network of Negm 2021 instead
 
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         model = self._model(seed)

@@ -20,21 +20,11 @@ from radiossl.store.store import CutoutStore, open_store
 
 @dataclass(frozen=True)
 class Trial:
-    """One split with a part of its labels.
+    """One split with a part of its labels."""
 
-    Attributes
-    ----------
-    split
-        Rows to learn from, already reduced to the fraction, and rows to test on.
-    seed
-        Random seed of the split and of the classifier.
-    fraction
-        Fraction of the available labels that is learnt from.
-    """
-
-    split: Split
-    seed: int
-    fraction: float = 1.0
+    split: Split  # rows to learn from, already reduced to the fraction, and rows to test on
+    seed: int  # of the split and of the classifier
+    fraction: float = 1.0  # of the available labels that is learnt from
 
 
 @dataclass(frozen=True)
@@ -50,38 +40,17 @@ class Drawing:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled cutouts, and the trials on which every method is evaluated.
+    """Labelled cutouts, and the trials on which every method is evaluated; made by `labelled_set`."""
 
-    Made by `labelled_set`.
-
-    Attributes
-    ----------
-    store
-        All labelled cutouts, those of a separate test set last.
-    classes
-        Names of the classes, sorted.
-    truth
-        Number of each cutout's class, shape (n,).
-    trials
-        All of them, those of one seed and fraction together.
-    folds
-        How many; 0 for a separate test set.
-    drawing
-        How the trials were drawn.
-    groups
-        Cutouts of one source have the same number, shape (n,); None if every cutout counts on its own.
-    notes
-        Sentences about what was left out.
-    """
-
-    store: CutoutStore
-    classes: list[str]
-    truth: NDArray[np.int64]
-    trials: list[Trial]
-    folds: int
+    store: CutoutStore  # all labelled cutouts, those of a separate test set last
+    classes: list[str]  # sorted
+    truth: NDArray[np.int64]  # number of each cutout's class, shape (n,)
+    trials: list[Trial]  # those of one seed and fraction together
+    folds: int  # 0 for a separate test set
     drawing: Drawing
+    #: equal for cutouts of one source, shape (n,); None: every cutout counts on its own
     groups: NDArray[np.int64] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences about what was left out
 
     @property
     def seeds(self) -> list[int]:
@@ -99,13 +68,7 @@ class LabelledSet:
         return np.unique(np.concatenate([trial.split.test for trial in self.trials]))
 
     def without(self, rows: NDArray[np.int64], note: str) -> LabelledSet:
-        """Return the set without some rows, its trials drawn anew in the same way.
-
-        Raises
-        ------
-        RadiosslError
-            If a class is left with too few objects.
-        """
+        """Return the set without some rows, its trials drawn anew in the same way."""
         tested = np.zeros(len(self.store), dtype=bool)
         if not self.folds:
             tested[self.tested] = True
