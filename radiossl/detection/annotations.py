@@ -23,22 +23,12 @@ _FARTHEST_PX = 1e6
 
 @dataclass(frozen=True)
 class TrueObject:
-    """An annotated object.
-
-    Attributes
-    ----------
-    category
-        Name of its class.
-    pixels
-        Its pixels as a compressed run-length encoding of COCO; there is at least one. Pixels are squares from 0 to 1,
-        the first row of the file is the first.
-    crowd
-        Stands for several objects that nobody separated: neither trained on nor counted.
-    """
+    """An annotated object."""
 
     category: str
+    #: its pixels, at least one, as a compressed run-length encoding of COCO, the first row of the file first
     pixels: dict[str, Any]
-    crowd: bool = False
+    crowd: bool = False  # stands for several objects that nobody separated: neither trained on nor counted
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -50,43 +40,21 @@ class TrueObject:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image and its objects.
+    """An image and its objects."""
 
-    Attributes
-    ----------
-    image_id
-        In the annotation file, as text.
-    file_name
-        Relative to the folder of the images.
-    shape
-        (height, width) in pixels.
-    objects
-        What is annotated in it.
-    """
-
-    image_id: str
-    file_name: str
-    shape: tuple[int, int]
+    image_id: str  # in the annotation file, as text
+    file_name: str  # relative to the folder of the images
+    shape: tuple[int, int]  # (height, width) in pixels
     objects: tuple[TrueObject, ...] = ()
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """The content of an annotation file.
-
-    Attributes
-    ----------
-    path
-        The file.
-    classes
-        Names in the order of their ids in the file.
-    images
-        In the order of the file.
-    """
+    """The content of an annotation file."""
 
     path: Path
-    classes: tuple[str, ...]
-    images: tuple[AnnotatedImage, ...]
+    classes: tuple[str, ...]  # in the order of their ids in the file
+    images: tuple[AnnotatedImage, ...]  # in the order of the file
 
     def select(self, rows: Iterable[int]) -> Annotations:
         """Return some of the images, by their places."""
@@ -133,13 +101,9 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     """Read a COCO file.
 
     Outlines are polygons or run-length encodings; an object without one is the rectangle of its ``bbox``. Objects
-    without a pixel in their image and exact repetitions, which no detector can find, are left out with a warning.
-
-    Raises
-    ------
-    RadiosslError
-        If it is missing or damaged, lists no image, or an object has no outline, an impossible one, or no image or
-        class that is listed.
+    without a pixel in their image and exact repetitions, which no detector can find, are left out with a warning. A
+    file that lists no image, and an object with an impossible outline, or of an image or class that is not listed,
+    raise a `RadiosslError`.
     """
     path = Path(path)
     content = read_json(path)
@@ -289,24 +253,11 @@ def _decompressed(counts: str) -> NDArray[np.int64]:
 
 
 def draw_images(annotations: Annotations, fraction: float, balanced: bool, seed: int) -> Annotations:
-    """Draw part of the images (Riggi et al. 2024, sections 4.2 and 4.4).
+    """Draw part of the images, at least one (Riggi et al. 2024, sections 4.2 and 4.4).
 
-    Parameters
-    ----------
-    annotations
-        What to draw from.
-    fraction
-        Of the images, above 0 and up to 1; at least one is drawn. With one seed, less is always part of more.
-    balanced
-        Draw images of rare classes first: the chance of an image is in proportion to the mean of 1/frequency of the
-        classes of its objects (images without objects as the commonest class), without replacement.
-    seed
-        Of the draw.
-
-    Raises
-    ------
-    RadiosslError
-        If the fraction is out of range, or no object is annotated in the images drawn.
+    With one seed, less is always part of more. With `balanced`, images of rare classes come first: the chance of an
+    image, without replacement, is in proportion to the mean of 1/frequency of the classes of its objects (images
+    without objects as the commonest class).
     """
     if not 0 < fraction <= 1:
         raise RadiosslError(f"--fraction {fraction:g}: expected more than 0 and at most 1")

@@ -22,18 +22,12 @@ Target = dict[str, Tensor]
 def training_batch(
     examples: Examples, rows: list[int], preprocessing: FieldPreprocessing, rotate: bool, generator: torch.Generator
 ) -> tuple[Tensor, list[Target]]:
-    """Return augmented images and targets.
+    """Return augmented images (n, channels, size, size), and targets as torchvision's detectors take them.
 
-    Images are mirrored at random and rotated by right angles, with `rotate` half of them also by any angle (which
-    blurs), and changed in brightness: a random contrast of zscale from 0.25 to 0.4 (Riggi et al. 2024, section 4.3), or
-    for backbones with a noise floor a random floor and power.
-
-    Returns
-    -------
-    images
-        Shape (n, channels, size, size).
-    targets
-        As torchvision's detectors take them: ``boxes`` (m, 4), ``labels`` (m,) and ``masks`` (m, size, size).
+    Those are ``boxes`` (m, 4), ``labels`` (m,) and ``masks`` (m, size, size). Images are mirrored at random and rotated
+    by right angles, with `rotate` half of them also by any angle (which blurs), and changed in brightness: a random
+    contrast of zscale from 0.25 to 0.4 (Riggi et al. 2024, section 4.3), or for backbones with a noise floor a random
+    floor and power.
     """
     n = len(rows)
     mirrored, quarter = chance(n, 0.5, generator), torch.randint(4, (n,), generator=generator)

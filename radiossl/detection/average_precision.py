@@ -17,40 +17,21 @@ from radiossl.detection.objects import Detection
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """Average precision, averaged over the classes that occur; NaN if none does.
+    """Average precision, averaged over the classes that occur; NaN if none does. .ap50 at an overlap of 0.5"""
 
-    Attributes
-    ----------
-    ap
-        Mean over overlaps of 0.5, 0.55, ... 0.95.
-    ap50, ap75
-        At overlaps of 0.5 and 0.75.
-    by_class
-        `ap50` of each class.
-    """
-
-    ap: float
+    ap: float  # mean over overlaps of 0.5, 0.55, ... 0.95
     ap50: float
     ap75: float
-    by_class: dict[str, float]
+    by_class: dict[str, float]  # `ap50` of each class
 
 
 def average_precision(
     annotations: Annotations, found: Sequence[Sequence[Detection]], *, boxes: bool = False, one_class: bool = False
 ) -> AveragePrecision:
-    """Compute COCO's average precision with pycocotools.
+    """Compute COCO's average precision with pycocotools, from the detections in each image down to a low score.
 
-    Parameters
-    ----------
-    annotations
-        The truth.
-    found
-        Detections in each of its images, down to a low score.
-    boxes
-        Overlap of boxes instead of masks.
-    one_class
-        Ignore the classes, and rank objects by their source score. Otherwise an object is listed under every class
-        with its probability.
+    The overlap is that of masks, or with `boxes` of boxes. An object is listed under every class with its probability;
+    with `one_class` classes are ignored, and objects are ranked by their source score.
     """
     from pycocotools import mask as coco
     from pycocotools.cocoeval import COCOeval

@@ -33,16 +33,11 @@ _FOLDS = 5
 class DetectorConfidence:
     """Learnt from true objects that the detector found.
 
-    Attributes
-    ----------
-    thresholds
-        Of the prediction sets, shape (classes,); see `radiossl.evaluation.conformal.fit_thresholds`.
-    novelty
-        Out-of-distribution score of the means of the network's pyramid around an object. The features behind the next
-        two layers, from which the class is predicted, tell surveys apart less well.
+    The outlier score is that of the means of the network's pyramid around an object. The features behind the next two
+    layers, from which the class is predicted, tell surveys apart less well.
     """
 
-    thresholds: NDArray[np.float64]
+    thresholds: NDArray[np.float64]  # of the prediction sets, shape (classes,); see `fit_thresholds`
     novelty: Novelty
 
     def save(self, folder: Path) -> None:
@@ -78,19 +73,7 @@ def fit_confidence(
 ) -> tuple[DetectorConfidence, pd.DataFrame] | None:
     """Learn from the true objects among those found in validation images; None if there are too few.
 
-    Parameters
-    ----------
-    annotations
-        The truth.
-    found
-        Detections in each of its images, with their features.
-    classes
-        Of the detector.
-
-    Returns
-    -------
-    confidence, coverage
-        `DetectorConfidence`, and a `coverage_table` of sets whose thresholds come from other images.
+    Returns the `DetectorConfidence`, and a `coverage_table` of sets whose thresholds come from other images.
     """
     from pycocotools import mask as coco
 

@@ -107,25 +107,13 @@ def evaluate_detectors(
 
 @dataclass(frozen=True)
 class DetectorEvaluation:
-    """The objects that a detector found in annotated images, and its scores.
-
-    Attributes
-    ----------
-    name, config
-        Of the detector.
-    source
-        The images.
-    found
-        Objects in each image, down to a low score.
-    score, iou
-        See `radiossl.detection.metrics.match_objects`.
-    """
+    """The objects that a detector found in annotated images, and its scores."""
 
     name: str
     config: DetectorConfig
     source: AnnotatedSet
-    found: Sequence[Sequence[Detection]]
-    score: float = 0.5
+    found: Sequence[Sequence[Detection]]  # objects in each image, down to a low score
+    score: float = 0.5  # see `match_objects`, also for iou
     iou: float = 0.6
 
     def __post_init__(self) -> None:
@@ -180,20 +168,12 @@ class DetectorEvaluation:
 
 @dataclass(frozen=True, eq=False)
 class ObjectProperties:
-    """Size and brightness of objects in images.
+    """Size and brightness of objects in images, each of shape (n,)."""
 
-    Attributes
-    ----------
-    extent_px
-        Largest extent in any direction, shape (n,).
-    snr
-        Brightest pixel above the background in units of the image's noise; NaN where it has none.
-    brightness
-        Mean above the background as a fraction of the image's range, for images whose noise was cut away.
-    """
-
-    extent_px: NDArray[np.float64]
+    extent_px: NDArray[np.float64]  # largest extent in any direction
+    #: brightest pixel above the background in units of the image's noise; NaN where it has none
     snr: NDArray[np.float64]
+    #: mean above the background as a fraction of the image's range, for images whose noise was cut away
     brightness: NDArray[np.float64]
 
 
@@ -218,15 +198,7 @@ def measure_properties(source: AnnotatedSet, masks: Sequence[Sequence[NDArray[np
 def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.DataFrame]:
     """Return completeness and reliability of SOURCE by size, and by signal-to-noise ratio or else brightness.
 
-    Parameters
-    ----------
-    evaluations
-        Of the same images.
-
-    Returns
-    -------
-    dict
-        By the name of the property a table as of `binned_table`, with a column ``detector``.
+    By the name of the property, a table as of `binned_table` with a column ``detector``; all are of the same images.
     """
     first = evaluations[0]
     source, images = first.source, first.source.annotations.images

@@ -45,14 +45,7 @@ def write_evaluation(
 ) -> Path:
     """Write table.csv, classes.csv, by_PROPERTY.csv, metrics.json, figures and report.html; return the report's path.
 
-    Parameters
-    ----------
-    evaluations
-        Of the same images, at least one.
-    table
-        Their summaries, a row each.
-    out
-        Folder.
+    The evaluations, at least one, are of the same images; `table` has a row with the summary of each.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

@@ -29,17 +29,7 @@ _CHUNK = 8
 
 @dataclass(frozen=True)
 class AnnotatedSet:
-    """A set of annotated images; see `open_annotated`.
-
-    Attributes
-    ----------
-    annotations
-        Which images, and what is in them.
-    folder
-        Where the images are.
-    reader
-        How their pixels are read.
-    """
+    """A set of annotated images, the folder that they are in, and how their pixels are read; see `open_annotated`."""
 
     annotations: Annotations
     folder: Path
@@ -67,21 +57,10 @@ def open_annotated(
     images: str | os.PathLike[str] | None = None,
     reader: Reader = "plain",
 ) -> AnnotatedSet:
-    """Return the images of a COCO file.
+    """Return the images of a COCO file; a set that is open already is returned as it is.
 
-    Parameters
-    ----------
-    annotations
-        The file; a set that is open already is returned as it is.
-    images
-        Folder of the images; that of the file if None.
-    reader
-        ``plain``, or ``radiogalaxynet`` for its radio images in two colours.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no such file, folder or reader, or the file is not as `read_annotations` expects.
+    They are in the folder `images`, by default that of the file. `reader` is ``plain``, or ``radiogalaxynet`` for its
+    radio images in two colours.
     """
     if isinstance(annotations, AnnotatedSet):
         return annotations
@@ -100,27 +79,13 @@ def pixel_hash(planes: NDArray[np.float32]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Preprocessed images with their objects in the network's pixels.
+    """Preprocessed images with their objects in the network's pixels."""
 
-    Attributes
-    ----------
-    prepared
-        Results of `FieldPreprocessing.prepare`, float16, shape (n, k, size, size).
-    contrasts
-        Results of `FieldPreprocessing.contrast_limits`, shape (n, 16, 2), for networks that see zscale; else empty.
-    labels
-        For each image the numbers of its objects' classes, from 1 on, shape (m,).
-    masks
-        For each image the compressed run-length encodings of its objects.
-    hashes
-        For each image its `pixel_hash`.
-    """
-
-    prepared: Tensor
-    contrasts: Tensor
-    labels: list[Tensor]
-    masks: list[list[dict[str, Any]]]
-    hashes: list[str]
+    prepared: Tensor  # of `FieldPreprocessing.prepare`, float16, shape (n, k, size, size)
+    contrasts: Tensor  # of `FieldPreprocessing.contrast_limits`, (n, 16, 2), for networks that see zscale; else empty
+    labels: list[Tensor]  # for each image the numbers of its objects' classes, from 1 on, shape (m,)
+    masks: list[list[dict[str, Any]]]  # for each image the compressed run-length encodings of its objects
+    hashes: list[str]  # for each image its `pixel_hash`
 
     def __len__(self) -> int:
         return len(self.prepared)
@@ -143,22 +108,7 @@ class Examples:
 
 
 def load_examples(source: AnnotatedSet, preprocessing: FieldPreprocessing, classes: tuple[str, ...]) -> Examples:
-    """Read and preprocess all images of a set.
-
-    Parameters
-    ----------
-    source
-        The images.
-    preprocessing
-        From an image to the network's input.
-    classes
-        Names of the detector's classes, number 1 first; objects of other classes are ignored.
-
-    Raises
-    ------
-    RadiosslError
-        If an image is missing, damaged or not the annotated one.
-    """
+    """Read and preprocess all images of a set; objects of other classes than these, number 1 first, are ignored."""
     images = source.annotations.images
     chunks = [images[start : start + _CHUNK] for start in range(0, len(images), _CHUNK)]
     zscale = preprocessing.preprocessing.mode == "sigma-zscale"

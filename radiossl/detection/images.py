@@ -34,11 +34,6 @@ def read_planes(path: Path, reader: Reader, infrared: bool) -> NDArray[np.float3
     """Read the radio image, and with `infrared` RadioGalaxyNET's infrared image after it, shape (planes, h, w).
 
     Rows are in the order of the file, as COCO annotations count them: pictures are not turned upside down.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing or damaged, or has no infrared image.
     """
     if reader == "radiogalaxynet":
         names: tuple[Literal["radio", "red"], ...] = ("radio", "red") if infrared else ("radio",)
@@ -54,18 +49,10 @@ def read_planes(path: Path, reader: Reader, infrared: bool) -> NDArray[np.float3
 
 @dataclass(frozen=True)
 class Frame:
-    """Where an image lies in the network's input: padded to a square around its centre, then resized.
+    """Where an image lies in the network's input: padded to a square around its centre, then resized."""
 
-    Attributes
-    ----------
-    shape
-        (height, width) of the image.
-    size
-        Side of what the network sees.
-    """
-
-    shape: tuple[int, int]
-    size: int
+    shape: tuple[int, int]  # (height, width) of the image
+    size: int  # side of what the network sees
 
     @property
     def zoom(self) -> float:
@@ -95,21 +82,14 @@ class Frame:
 class FieldPreprocessing:
     """From an image to a detector's input: the backbone's own preprocessing, of a larger field.
 
-    Attributes
-    ----------
-    preprocessing
-        The backbone's, with the detector's image size.
-    clip_percentile
-        Brighter pixels than this percentile, and than 10 sigma, are set to it, since a stretch between a floor and the
-        peak would hide everything else in the field of one very bright source. RadioGalaxyNET's images come clipped
-        at about this percentile.
-    infrared
-        The third channel is the infrared image.
+    Brighter pixels than the percentile, and than 10 sigma, are set to it, since a stretch between a floor and the peak
+    would hide everything else in the field of one very bright source. RadioGalaxyNET's images come clipped at about
+    this percentile.
     """
 
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing  # the backbone's, with the detector's image size
     clip_percentile: float = 99.9
-    infrared: bool = False
+    infrared: bool = False  # the third channel is the infrared image
 
     def __post_init__(self) -> None:
         if self.infrared and self.preprocessing.channels != 3:
@@ -129,16 +109,10 @@ class FieldPreprocessing:
         gamma: Tensor | None = None,
         contrast: Tensor | None = None,
     ) -> Tensor:
-        """Turn results of `prepare`, shape (n, k, size, size), into the network's input.
+        """Turn results of `prepare`, float32 of shape (n, k, size, size), into the network's input.
 
-        Parameters
-        ----------
-        prepared
-            Float32.
-        floor, gamma
-            See `Preprocessing.finish`.
-        contrast
-            Limits of another contrast for the zscale channels as `contrast_limits` gives them, shape (n, 2).
+        `floor` and `gamma` are those of `Preprocessing.finish`; `contrast` are limits of another contrast for the
+        zscale channels as `contrast_limits` gives them, shape (n, 2).
         """
         radio = prepared[:, :-1] if self.infrared else prepared
         if contrast is not None:

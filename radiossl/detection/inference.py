@@ -29,21 +29,10 @@ BATCH = 8
 
 @torch.inference_mode()
 def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple[int, int]]) -> list[list[Detection]]:
-    """Find the objects in images.
+    """Find the objects in images, each in its own pixels, best first, down to a score of 0.05.
 
-    Parameters
-    ----------
-    detector
-        In evaluation mode.
-    prepared
-        Results of `FieldPreprocessing.prepare`, shape (n, k, size, size).
-    shapes
-        (height, width) of each image.
-
-    Returns
-    -------
-    list
-        The objects of each image in its own pixels, best first, down to a score of 0.05.
+    The detector is in evaluation mode; `prepared` are results of `FieldPreprocessing.prepare`, shape (n, k, size,
+    size), and `shapes` the (height, width) of each image.
     """
     config = detector.config
     images = config.field.finish(prepared.float()).to(detector.device)
@@ -70,26 +59,9 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
 
 
 def detect_set(detector: Detector, source: AnnotatedSet, kept: Path) -> list[list[Detection]]:
-    """Find the objects in each image of a set.
+    """Find the objects in each image of a set, down to a score of 0.05.
 
-    Parameters
-    ----------
-    detector
-        In evaluation mode.
-    source
-        The images.
-    kept
-        Folder for the objects of finished batches; see `find_in_parts`.
-
-    Returns
-    -------
-    list
-        The objects of each image in its order, down to a score of 0.05.
-
-    Raises
-    ------
-    RadiosslError
-        If an image is missing, damaged or not the annotated one.
+    The folder `kept` holds the objects of finished batches; see `find_in_parts`.
     """
     images, field = source.annotations.images, detector.config.field
     listed = [(image.shape, file_stamp(source.folder / image.file_name)) for image in images]
@@ -115,21 +87,8 @@ def find_in_parts(
 ) -> list[list[Detection]]:
     """Find the objects of several jobs, such as batches of images, so that an interrupted call can go on.
 
-    Parameters
-    ----------
-    jobs, find
-        What to work on, and the function that does, which returns any number of lists of objects.
-    kept
-        Folder for the objects of finished jobs.
-    key
-        All that the result depends on: only what was kept under the same key is used.
-    description
-        Shown before the progress bar.
-
-    Returns
-    -------
-    list
-        The lists of all jobs, one after another.
+    `find` returns any number of lists of objects for a job; those of all jobs are returned one after another. `kept` is
+    the folder for finished jobs; only what was kept under the same key, on which the result depends, is used.
     """
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     parts = [(kept / f"{name}-{number:06d}.json", job) for number, job in enumerate(jobs)]

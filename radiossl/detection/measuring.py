@@ -53,32 +53,19 @@ def beam_area_px(mosaic: Mosaic) -> float:
 
 
 def measure(found: Sequence[Detection], mosaic: Mosaic, labels: NDArray[np.int32]) -> pd.DataFrame:
-    """Measure the objects of a mosaic.
+    """Measure the objects of an open mosaic, a row each; `labels` is their `label_image`.
 
-    Parameters
-    ----------
-    found
-        Objects in pixels of the mosaic.
-    mosaic
-        An open mosaic.
-    labels
-        Their `label_image`: the pixels of other objects are no background.
-
-    Returns
-    -------
-    DataFrame
-        One row for each object, in their order:
-
-        - ``ra_deg``, ``dec_deg`` (ICRS), ``x``, ``y`` (0-based): centroid of the brightness above the background;
-        - ``class``, ``score`` (of the class), ``source_score`` (of any class of sources), ``islands``;
-        - ``x_min``, ``y_min``, ``x_max``, ``y_max``: first and last column and row; ``area_px``; ``extent_arcsec``:
-          largest extent in any direction;
-        - ``peak``, ``background``, ``rms`` in the mosaic's unit; ``snr``: peak above the background in rms;
-        - ``flux_jy``, ``flux_error_jy``: sum above the background over the beam's area, and rms times the square root
-          of the number of beams in it; NaN unless the mosaic is in jansky per beam, with a beam, or per pixel;
-        - ``at_edge``: touches the mosaic's edge; ``near_blank``: has or touches a blank pixel; ``cut``: seen in no tile
-          as a whole; ``merged``: merged from several;
-        - ``mosaic``, ``label`` (number in the label image).
+    - ``ra_deg``, ``dec_deg`` (ICRS), ``x``, ``y`` (0-based): centroid of the brightness above the background, to which
+      pixels of other objects do not belong;
+    - ``class``, ``score`` (of the class), ``source_score`` (of any class of sources), ``islands``;
+    - ``x_min``, ``y_min``, ``x_max``, ``y_max``: first and last column and row; ``area_px``; ``extent_arcsec``: largest
+      extent in any direction;
+    - ``peak``, ``background``, ``rms`` in the mosaic's unit; ``snr``: peak above the background in rms;
+    - ``flux_jy``, ``flux_error_jy``: sum above the background over the beam's area, and rms times the square root of
+      the number of beams in it; NaN unless the mosaic is in jansky per beam, with a beam, or per pixel;
+    - ``at_edge``: touches the mosaic's edge; ``near_blank``: has or touches a blank pixel; ``cut``: seen in no tile as
+      a whole; ``merged``: merged from several;
+    - ``mosaic``, ``label`` (number in the label image).
     """
     order = sorted(range(len(found)), key=lambda number: found[number].y0)
     boxes = [_around(found[number]) for number in order]

@@ -51,27 +51,15 @@ def _cells(item: Detection) -> Iterator[tuple[int, int]]:
 
 
 def merge(found: Iterable[Detection]) -> list[Detection]:
-    """Merge the detections of each source, and add islands to the source that they belong to.
+    """Merge the detections of each source in a mosaic; return them with the best first.
 
-    Objects seen whole come first, the best first; each later one is
-
-    - dropped if it shares half of its pixels, or of the other's, with one seen whole before it;
-    - added, if both were cut by the edges of their tiles, to the other piece;
-    - taken instead of parts that lie inside it, if it scores at least half as much: the whole of a source with two
-      lobes beats its brighter lobe.
+    Objects seen whole come first, the best first. A later one is dropped if it shares half of its pixels, or of the
+    other's, with one seen whole before it; it is added, if both were cut by the edges of their tiles, to the other
+    piece; and it is taken instead of parts that lie inside it, if it scores at least half as much: the whole of a
+    source with two lobes beats its brighter lobe.
 
     Then an object that lies inside the convex hull of another one made of several islands, such as the core between two
     lobes, becomes one more island of it.
-
-    Parameters
-    ----------
-    found
-        Objects in pixels of one mosaic, in any order.
-
-    Returns
-    -------
-    list
-        The best first.
     """
     grid = _Grid()
     for item in sorted(found, key=lambda one: (one.cut, *_best_first(one))):

@@ -22,18 +22,10 @@ SOURCE = "SOURCE"
 
 @dataclass(frozen=True, eq=False)
 class DetectionMatches:
-    """True objects and detections of all images, matched within a group of classes.
+    """True objects and detections of all images, matched within a group of classes."""
 
-    Attributes
-    ----------
-    true
-        The true objects: ``image`` and ``row`` (its place in the image), ``found``.
-    detected
-        The detections: ``image`` and ``row``, ``real`` (it matches a true object).
-    """
-
-    true: pd.DataFrame
-    detected: pd.DataFrame
+    true: pd.DataFrame  # ``image``, ``row`` (its place in the image), ``found``
+    detected: pd.DataFrame  # ``image``, ``row``, ``real`` (it matches a true object)
 
 
 def source_classes(classes: Sequence[str]) -> list[str]:
@@ -52,20 +44,9 @@ def match_objects(
     """Match detections with true objects of the same group of classes.
 
     The score of a detection is the probability of its class if the group has no other, else its source score. In every
-    image the detections of the group choose in the order of their scores, each the object with the largest overlap
-    among those of the group that are left, if it is large enough. Crowds count neither for nor against.
-
-    Parameters
-    ----------
-    annotations
-        The truth.
-    found
-        Detections in each of its images.
-    group
-        Names of classes.
-    score, iou
-        Minimum score of a detection, and minimum intersection over union of the masks (0.5 and 0.6 in Riggi et al.
-        2024).
+    image the detections of the group choose in the order of their scores, each the object with the largest intersection
+    over union of masks among those of the group that are left, if it is large enough. Crowds count neither for nor
+    against. Riggi et al. 2024 have a score of 0.5 and 0.6 of overlap.
     """
     from pycocotools import mask as coco
 
@@ -141,16 +122,10 @@ def class_table(
 def binned_table(
     matches: DetectionMatches, true_values: ArrayLike, detected_values: ArrayLike, edges: Sequence[float]
 ) -> pd.DataFrame:
-    """Return completeness and reliability in bins of a property, such as size.
+    """Return completeness and reliability in bins of a property, such as size; NaN is in no bin.
 
-    Parameters
-    ----------
-    matches
-        Of the group.
-    true_values, detected_values
-        The property of each true object, shape (n,), and of each detection, shape (m,); NaN is in no bin.
-    edges
-        Of the bins, rising; the upper one belongs to the next bin, except for the last.
+    The property is that of each true object, shape (n,), and of each detection, shape (m,). Edges rise; the upper one
+    of a bin belongs to the next bin, except for the last.
     """
     rows = []
     for low, high in pairwise(edges):

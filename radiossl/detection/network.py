@@ -50,40 +50,20 @@ _KEPT_STAGES = 2
 
 
 class DetectorConfig(BaseModel):
-    """What is known of a detector besides its weights; the section ``radiossl_detector`` of its config.json.
-
-    Attributes
-    ----------
-    backbone
-        Architecture of the backbone.
-    preprocessing, clip_percentile, infrared
-        From an image to the network's input; see `FieldPreprocessing`.
-    classes
-        Their names; the network's number 0 is the background.
-    mode
-        Whether the backbone was kept frozen, fine-tuned or trained from scratch.
-    design
-        Sizes of the heads on the backbone.
-    field_px
-        Median side in pixels of the training images: the default size of the tiles of a mosaic.
-    reader
-        How the training images were read.
-    training
-        How it was trained, and on what.
-    """
+    """What is known of a detector besides its weights; the section ``radiossl_detector`` of its config.json."""
 
     model_config = ConfigDict(frozen=True)
 
-    backbone: Architecture
-    preprocessing: Preprocessing
+    backbone: Architecture  # architecture of the backbone
+    preprocessing: Preprocessing  # see `FieldPreprocessing`, also for the next two
     clip_percentile: float = 99.9
     infrared: bool = False
-    classes: tuple[str, ...]
-    mode: Mode
-    design: DetectorDesign = DetectorDesign()
-    field_px: int
-    reader: Reader = "plain"
-    training: dict[str, Any] = {}
+    classes: tuple[str, ...]  # the network's number 0 is the background
+    mode: Mode  # whether the backbone was kept frozen, fine-tuned or trained from scratch
+    design: DetectorDesign = DetectorDesign()  # sizes of the heads on the backbone
+    field_px: int  # median side in pixels of the training images: the default size of the tiles of a mosaic
+    reader: Reader = "plain"  # how the training images were read
+    training: dict[str, Any] = {}  # how it was trained, and on what
 
     @property
     def field(self) -> FieldPreprocessing:
@@ -155,16 +135,8 @@ class _NoTransform(nn.Module):
 class Detector(nn.Module):
     """Mask R-CNN that takes preprocessed images.
 
-    Attributes
-    ----------
-    config
-        Its `DetectorConfig`.
-    name
-        Where it was loaded from.
-    sha256
-        Hash of its weights file; "" if it was never saved.
-    confidence
-        How far its objects can be trusted; None if it was trained without validation images.
+    It has a `config`, a `name` (where it was loaded from) and `sha256`, the hash of its weights file ("" if it was
+    never saved); `confidence` is None if it was trained without validation images.
     """
 
     confidence: DetectorConfidence | None = None
@@ -241,16 +213,12 @@ class Detector(nn.Module):
 
     @torch.inference_mode()
     def find(self, images: Tensor) -> list[dict[str, Tensor]]:
-        """Find the objects in images (n, channels, size, size); needs evaluation mode.
+        """Find the objects in images (n, channels, size, size), the best first; needs evaluation mode.
 
         torchvision lists an object once for each possible class, as COCO's metric expects. Here every object is listed
-        once, with the probabilities of all classes, and boxes suppress each other whatever their class.
-
-        Returns
-        -------
-        list
-            For each image ``boxes`` (m, 4), ``probabilities`` (m, classes), ``features`` (m, pyramid channels), the
-            means of the pyramid in the proposals, and ``masks`` (m, 28, 28), the best first.
+        once, with the probabilities of all classes, and boxes suppress each other whatever their class. For each image
+        there are ``boxes`` (m, 4), ``probabilities`` (m, classes), ``features`` (m, pyramid channels), the means of the
+        pyramid in the proposals, and ``masks`` (m, 28, 28).
         """
         from torchvision.ops import clip_boxes_to_image
 
@@ -306,25 +274,7 @@ def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
 
 
 def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
-    """Load a detector that `train_detector` made, in evaluation mode.
-
-    Parameters
-    ----------
-    path
-        Its folder, or the run folder in which it is ``detector``.
-    device
-        ``auto``, ``cpu`` or ``cuda``.
-
-    Raises
-    ------
-    RadiosslError
-        If the folder is incomplete or damaged.
-
-    See Also
-    --------
-    radiossl.detection.training.train_detector : Trains one.
-    radiossl.detection.prediction.predict_sources : Searches mosaics with it.
-    """
+    """Load a detector that `train_detector` made, in evaluation mode, from its folder or the run folder that it is in."""
     path = Path(path)
     folder = path / "detector" if (path / "detector" / CONFIG_FILE).is_file() else path
     file, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE

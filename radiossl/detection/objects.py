@@ -20,37 +20,19 @@ _NOT_SOURCES = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """An object in an image or mosaic.
+    """An object in an image or mosaic. .x0 first column of `mask` .y0 first row of `mask`"""
 
-    Attributes
-    ----------
-    probabilities
-        Of each class by its name; the rest up to 1 is the probability of background.
-    box
-        Left, lower, right and upper edge predicted by the network, in pixels that are squares from 0 to 1.
-    x0, y0
-        First column and row of `mask`.
-    mask
-        Its pixels, a rectangle of them; at least one is true.
-    cut
-        It touches an edge of its tile that is not an edge of the mosaic.
-    merged
-        It was merged from several.
-    features
-        Means of the network's pyramid around it, shape (channels,); not kept in files.
-    outlier_score
-        Above 1: unlike 99 % of the validation objects; NaN if the detector does not know.
-    """
-
-    probabilities: Mapping[str, float]
+    probabilities: Mapping[str, float]  # of each class by its name; the rest up to 1 is the probability of background
+    #: left, lower, right and upper edge, predicted by the network, in pixels that are squares from 0 to 1
     box: tuple[float, float, float, float]
     x0: int
     y0: int
-    mask: NDArray[np.bool_]
-    cut: bool = False
-    merged: bool = False
+    mask: NDArray[np.bool_]  # a rectangle of pixels, of which at least one is true
+    cut: bool = False  # touches an edge of its tile that is not an edge of the mosaic
+    merged: bool = False  # from several
+    #: means of the network's pyramid around it, (channels,); not kept in files
     features: NDArray[np.float32] | None = None
-    outlier_score: float = math.nan
+    outlier_score: float = math.nan  # above 1: unlike 99 % of the validation objects; NaN if unknown
 
     @property
     def label(self) -> str:
@@ -173,16 +155,10 @@ def draw_object(
     heat: NDArray[np.floating],
     shape: tuple[int, int],
 ) -> Detection | None:
-    """Draw a network's square mask into its box in an image; None if no pixel of it is in the image.
+    """Draw a network's square mask into its box in an image (height, width); None if no pixel of it is in the image.
 
-    Parameters
-    ----------
-    probabilities, box
-        See `Detection`.
-    heat
-        Probability of belonging to the object, shape (m, m), stretched over the box, interpolated linearly.
-    shape
-        (height, width) of the image.
+    `heat`, shape (m, m), is the probability of belonging to the object, stretched over the box and interpolated
+    linearly.
     """
     from scipy.ndimage import map_coordinates
 

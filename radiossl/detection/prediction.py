@@ -100,33 +100,12 @@ def detect_mosaic(
     overlap: float = 0.3,
     score: float = 0.5,
 ) -> list[Detection]:
-    """Find the sources of a mosaic.
+    """Find the sources of an open mosaic, in its pixels, the best first.
 
-    Parameters
-    ----------
-    detector
-        In evaluation mode.
-    mosaic
-        An open mosaic.
-    kept
-        Folder for the objects of finished rows of tiles, from which an interrupted search goes on.
-    window
-        Side of a tile in pixels; the detector's `field_px` if None. The beam should cover as many pixels of the
-        network's input as in the training images, so give a smaller window for a smaller beam.
-    overlap
-        Fraction of a tile's side shared with the next one; larger sources are seen in pieces and merged.
-    score
-        Minimum source score of an object.
-
-    Returns
-    -------
-    list
-        Objects in pixels of the mosaic, the best first.
-
-    Raises
-    ------
-    RadiosslError
-        If an option is out of range, the mosaic is damaged, or the detector needs an infrared image.
+    The folder `kept` holds the objects of finished rows of tiles, from which an interrupted search goes on. `window` is
+    the side of a tile in pixels, by default the detector's `field_px`: the beam should cover as many pixels of the
+    network's input as in the training images, so give a smaller window for a smaller beam. `overlap` is the fraction of
+    a tile's side shared with the next one; larger sources are seen in pieces and merged.
     """
     side = detector.config.field_px if window is None else window
     if detector.config.infrared:

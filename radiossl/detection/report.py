@@ -56,13 +56,10 @@ class SearchedMosaic:
 def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd.DataFrame:
     """Measure the objects of all mosaics.
 
-    Returns
-    -------
-    DataFrame
-        ``source_id`` (by position, unique), the columns of `radiossl.detection.measuring.measure`, and ``repeated``:
-        an object of another mosaic with a better source score lies within half the smaller one's extent. Detectors
-        that were trained with validation images add ``prediction_set``, the classes that cannot be excluded, such as
-        ``FR-I|FR-X`` or ``none``, and ``outlier_score``, above 1 for objects unlike 99 % of the validation images'.
+    Columns are ``source_id`` (by position, unique), those of `radiossl.detection.measuring.measure`, and ``repeated``:
+    an object of another mosaic with a better source score lies within half the smaller one's extent. Detectors that
+    were trained with validation images add ``prediction_set``, the classes that cannot be excluded, such as
+    ``FR-I|FR-X`` or ``none``, and ``outlier_score``, above 1 for objects unlike 99 % of the validation images'.
     """
     frames = [measure(one.found, one.mosaic, label_image(one.found, one.mosaic.shape)) for one in searched]
     number = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])
@@ -94,24 +91,7 @@ def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd
 def write_detections(
     searched: Sequence[SearchedMosaic], catalogue: pd.DataFrame, detector: Detector, out: str | os.PathLike[str]
 ) -> Path:
-    """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html.
-
-    Parameters
-    ----------
-    searched
-        At least one mosaic, open or not.
-    catalogue
-        `make_catalogue` of them.
-    detector
-        What found the objects.
-    out
-        Folder.
-
-    Returns
-    -------
-    Path
-        The report.
-    """
+    """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     colours = class_colours(detector.config.classes)
