@@ -21,24 +21,14 @@ WITHOUT_NOISE = Preprocessing(mode="min-max", size=64)
 
 
 def compressed_sizes(store: CutoutStore, preprocessing: Preprocessing | None = None) -> NDArray[np.float64]:
-    """Measure the complexity of cutouts by the size of the compressed image.
+    """Measure the complexity of cutouts, which may differ in size, by the bytes of the compressed image, shape (n,).
 
     As described in Riggi et al. (2024, section 5) of Segal et al. (2023): frames are smoothed, resized and compressed
     with gzip, and the size of the file approximates their Kolmogorov complexity. Here the resizing, which averages over
-    what it leaves out, is the smoothing; the first channel of the preprocessed image is written with 8 bits.
-
-    Parameters
-    ----------
-    store
-        The cutouts; they may differ in size.
-    preprocessing
-        What is done before; by default, at 64 x 64 pixels, those below 3 rms are set to zero and the others scaled by
-        the peak, or, if the images of the store have 8 bits already, all are scaled from minimum to maximum.
-
-    Returns
-    -------
-    ndarray
-        Bytes of each, shape (n,): DEFLATE at level 9, which is gzip less its header of constant length.
+    what it leaves out, is the smoothing; the first channel of the preprocessed image is written with 8 bits, and
+    compressed with DEFLATE at level 9, which is gzip less its header of constant length. By default, at 64 x 64 pixels,
+    pixels below 3 rms are set to zero and the others scaled by the peak, or, if the images of the store have 8 bits
+    already, all are scaled from minimum to maximum.
     """
     if preprocessing is None:
         preprocessing = WITHOUT_NOISE if set(store.column("unit")) == {EIGHT_BIT} else WITH_NOISE

@@ -42,44 +42,20 @@ _PATIENCE = 10
 
 @dataclass(frozen=True)
 class FeatureRanking:
-    """Features in the order of their importance.
+    """Features in the order of their importance."""
 
-    Attributes
-    ----------
-    order
-        Numbers of all features, the most important first, shape (d,).
-    importance
-        How often the trees split at each feature, in the order of the table, shape (d,).
-    accuracy
-        Balanced accuracy of the classifier on the part of the objects that decided when to stop.
-    """
-
-    order: NDArray[np.int64]
-    importance: NDArray[np.int64]
-    accuracy: float
+    order: NDArray[np.int64]  # numbers of all features, the most important first, shape (d,)
+    importance: NDArray[np.int64]  # how often the trees split at each, in the order of the table, shape (d,)
+    accuracy: float  # balanced accuracy on the part of the objects that decided when to stop
 
 
 def rank_features(features: NDArray[np.floating], anomalous: NDArray[np.bool_], seed: int = 0) -> FeatureRanking:
-    """Rank features by a classifier of labelled objects.
+    """Rank features, shape (n, d), by a classifier of labelled objects, at least ten of either kind.
 
     LightGBM with shallow trees (``max_depth`` 2, ``num_leaves`` 32, ``min_data_in_leaf`` 20, else its defaults),
     stopped early by a part of the objects (Riggi et al. 2024, section 5.2; the size of that part, a fifth, and the 10
     rounds it waits are not in the paper). Features with as many splits, most of them with none, are ranked by how well
-    they separate the objects alone.
-
-    Parameters
-    ----------
-    features
-        Of the labelled objects, shape (n, d); divided by their length as in `anomaly_scores`.
-    anomalous
-        Shape (n,).
-    seed
-        Of the part for early stopping, and of LightGBM.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer than ten objects of either kind.
+    they separate the objects alone. Features are divided by their length as in `anomaly_scores`.
     """
     require("lightgbm")
     import lightgbm
@@ -128,18 +104,8 @@ def _alone(features: NDArray[np.floating], anomalous: NDArray[np.bool_]) -> NDAr
 class CrossFit:
     """Anomaly scores of labelled objects on the best features, ranked without these objects.
 
-    Parameters
-    ----------
-    features
-        Of all objects, shape (n, d).
-    labels
-        Of some of them.
-    folds
-        The ranking for the objects of each fold is made from those of all others.
-    groups
-        Labelled objects of one group are on the same side, shape (labelled,).
-    seed
-        Of the folds and the rankings.
+    The features are those of all objects, shape (n, d). The ranking for the objects of each fold is made from those of
+    all others; labelled objects of one group, shape (labelled,), are on the same side.
     """
 
     def __init__(
@@ -170,14 +136,11 @@ class CrossFit:
         ]
 
     def scores(self, top: int | None, settings: AnomalySettings) -> NDArray[np.float64]:
-        """Score all objects on the `top` features, or on all if None.
+        """Score all objects on the `top` features, or on all if None, shape (n,).
 
-        Returns
-        -------
-        ndarray
-            Shape (n,). A labelled object's place (`rank_fractions`) in the ranking of all objects by the features that
-            were chosen without its fold, since scores on different features cannot be compared; of objects without a
-            label the mean of their places.
+        A labelled object's score is its place (`rank_fractions`) in the ranking of all objects by the features that
+        were chosen without its fold, since scores on different features cannot be compared; that of an object without a
+        label is the mean of its places.
         """
         return self.combined([rank_fractions(scores) for scores in self.fold_scores(top, settings)])
 
@@ -201,15 +164,12 @@ class CrossFit:
 class Scan:
     """What each setting of the Isolation Forest finds.
 
-    Attributes
-    ----------
-    table
-        One row for each number of features, ``max_samples`` and ``contamination``: ``auc``, ``average_precision``,
-        ``recall@5%``, ``recall@10%`` and ``crossing`` of the ranking (`ranking_quality`), which contamination cannot
-        change; and ``recall`` and ``precision`` of what contamination flags, with ``flagged``, its fraction of all.
-    chosen
-        `ranking_quality` of labelled objects each ranked by the setting with the highest AUC on the objects of the
-        other folds: what the best of the table would have found among objects that did not help to choose it.
+    The table has a row for each number of features, ``max_samples`` and ``contamination``: ``auc``,
+    ``average_precision``, ``recall@5%``, ``recall@10%`` and ``crossing`` of the ranking (`ranking_quality`), which
+    contamination cannot change; and ``recall`` and ``precision`` of what contamination flags, with ``flagged``, its
+    fraction of all. `chosen` is the `ranking_quality` of labelled objects each ranked by the setting with the highest
+    AUC on the objects of the other folds: what the best of the table would have found among objects that did not help
+    to choose it.
     """
 
     table: pd.DataFrame
@@ -226,18 +186,8 @@ def scan_forest(
     """Scan the parameters of the Isolation Forest (Riggi et al. 2024, section 5.2).
 
     Contamination is the fraction of all objects that the forest flags: it moves the threshold (with ``auto`` a score of
-    0.5) and nothing else, so that one forest serves all its values.
-
-    Parameters
-    ----------
-    crossfit
-        Of the features and labels.
-    tops
-        Numbers of best features; None for all.
-    settings
-        All that is not scanned.
-    max_samples, contaminations
-        Values to scan, by default those of the paper.
+    0.5) and nothing else, so that one forest serves all its values. `tops` are numbers of best features, None for all;
+    `settings` has all that is not scanned.
     """
     labels, rows, places = crossfit.labels, [], []
     for top, samples in track([(top, samples) for top in tops for samples in max_samples], "scanning"):

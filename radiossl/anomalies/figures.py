@@ -65,14 +65,7 @@ def threshold_figure(curves: ThresholdCurves, *, out: _Out, xlabel: str) -> None
 def scan_figure(table: pd.DataFrame, *, out: _Out, baselines: Mapping[str, float]) -> None:
     """Draw the AUC of every scanned forest: a line for each set of features against ``max_samples``.
 
-    Parameters
-    ----------
-    table
-        `radiossl.anomalies.feature_ranking.Scan.table`.
-    out
-        PNG file to write.
-    baselines
-        AUC of other scores by name: horizontal lines.
+    `table` is that of `Scan`; `baselines` have the AUC of other scores by name: horizontal lines.
     """
     if not len(table):
         raise RadiosslError(f"{out}: no scan to draw")

@@ -25,41 +25,15 @@ _COMPARISONS = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<
 
 @dataclass(frozen=True)
 class AnomalyLabels:
-    """Which of some objects a person calls anomalous.
+    """Which of some objects a person calls anomalous."""
 
-    Attributes
-    ----------
-    rows
-        Rows of the table that have a label, shape (n,).
-    names
-        Their labels as text, shape (n,).
-    anomalous
-        Whether the label counts as anomalous, shape (n,); both answers occur.
-    """
-
-    rows: NDArray[np.int64]
-    names: NDArray[np.str_]
-    anomalous: NDArray[np.bool_]
+    rows: NDArray[np.int64]  # of the table that have a label, shape (n,)
+    names: NDArray[np.str_]  # their labels as text, shape (n,)
+    anomalous: NDArray[np.bool_]  # whether the label counts as anomalous, shape (n,); both answers occur
 
 
 def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[str]) -> AnomalyLabels:
-    """Turn a column into labels.
-
-    Parameters
-    ----------
-    values : array
-        The column; missing values have no label.
-    column : str
-        Its name, for messages.
-    anomalous : sequence of str
-        Values that count as anomalous, or one comparison with a number, such as ``>=4`` for ratings.
-
-    Raises
-    ------
-    RadiosslError
-        If no value or one that does not occur is called anomalous, a comparison meets labels
-        that are no numbers, or all labels or none are anomalous.
-    """
+    """Turn a column into labels; `anomalous` are values that count as such, or one comparison, as ``>=4`` for ratings."""
     if not anomalous:
         raise RadiosslError(f'--label {column}: say which values are anomalous, as in --anomalous ">=4"')
     labels = read_labels(values, column)
@@ -100,15 +74,11 @@ def _number(text: str, sign: str) -> float:
 def ranking_quality(scores: NDArray[np.floating], anomalous: NDArray[np.bool_]) -> dict[str, float]:
     """Measure how well a ranking of labelled objects finds the anomalous ones.
 
-    Objects of equal score are taken in random order: what is given is the mean over such orders.
-
-    Returns
-    -------
-    dict
-        ``auc``: area under the ROC curve. ``average_precision``. ``recall@5%`` and ``recall@10%``: fraction of the
-        anomalous ones among that part of the labelled objects with the highest scores (at least one object); the best
-        that is possible is the part divided by the fraction of anomalous ones, where that is below 1. ``crossing``:
-        recall where it equals precision, which is where as many are taken as are anomalous.
+    ``auc``: area under the ROC curve. ``average_precision``. ``recall@5%`` and ``recall@10%``: fraction of the
+    anomalous ones among that part of the labelled objects with the highest scores (at least one object); the best that
+    is possible is the part divided by the fraction of anomalous ones, where that is below 1. ``crossing``: recall where
+    it equals precision, which is where as many are taken as are anomalous. Objects of equal score are taken in random
+    order: what is given is the mean over such orders.
     """
     codes = np.unique(-np.asarray(scores, dtype=np.float64), return_inverse=True)[1]
     return _quality(codes, anomalous, np.ones(len(codes)))
@@ -167,22 +137,11 @@ def compare_scores(
 ) -> pd.DataFrame:
     """Compare several scores by the same labels.
 
-    Parameters
-    ----------
-    scores
-        By name, scores of all objects of the table, shape (n,), one array for each seed.
-    labels
-        Of some of them.
-    groups
-        Of the labelled objects, for the intervals; see `bootstrap_auc`.
-
-    Returns
-    -------
-    DataFrame
-        One row for each: ``name``, ``seeds``, the means over the seeds of all that `ranking_quality` gives and their
-        standard deviations (``..._std``), ``auc_low`` and ``auc_high`` (objects drawn again, for the first seed), and
-        where the anomalous stand among all objects, labelled or not: ``rank_in_all`` (median of `rank_fractions`) and
-        ``recall_in_all@5%``, ``recall_in_all@10%``.
+    By name there are scores of all objects of the table, shape (n,), one array for each seed. Returns a row for each:
+    ``name``, ``seeds``, the means over the seeds of all that `ranking_quality` gives and their standard deviations
+    (``..._std``), ``auc_low`` and ``auc_high`` (objects drawn again, for the first seed, by the groups of the labelled
+    objects, see `bootstrap_auc`), and where the anomalous stand among all objects, labelled or not: ``rank_in_all``
+    (median of `rank_fractions`) and ``recall_in_all@5%``, ``recall_in_all@10%``.
     """
     rows = []
     for name, seeds in scores.items():
@@ -205,32 +164,17 @@ def compare_scores(
 
 @dataclass(frozen=True)
 class ThresholdCurves:
-    """What is selected by each threshold (Riggi et al. 2024, figure 12).
+    """What is selected by each threshold (Riggi et al. 2024, figure 12); all of shape (m,)."""
 
-    Attributes
-    ----------
-    thresholds
-        Every score of a labelled object, falling, shape (m,); an object is selected from the threshold on.
-    recall
-        Fraction of the anomalous objects that are selected, shape (m,).
-    precision
-        Fraction of the selected labelled objects that are anomalous (reliability), shape (m,).
-    contamination
-        For each other label, the fraction of the selected labelled objects that have it, shape (m,); with the precision
-        they add up to 1, as in table 4 of Riggi et al. (2024).
-    unlabelled
-        Fraction of all selected objects that have no label, shape (m,).
-    crossing
-        Index of the threshold at which recall and precision are equal, or nearest to it: there as many labelled objects
-        are selected as are anomalous.
-    """
-
+    #: every score of a labelled object, falling; an object is selected from the threshold on
     thresholds: NDArray[np.float64]
-    recall: NDArray[np.float64]
-    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]  # fraction of the anomalous objects that are selected
+    precision: NDArray[np.float64]  # fraction of the selected labelled objects that are anomalous (reliability)
+    #: For each other label, the fraction of the selected labelled objects that have it; with the precision they add up
+    #: to 1, as in table 4 of Riggi et al. (2024).
     contamination: dict[str, NDArray[np.float64]]
-    unlabelled: NDArray[np.float64]
-    crossing: int
+    unlabelled: NDArray[np.float64]  # fraction of all selected objects that have no label
+    crossing: int  # index of the threshold at which recall and precision are equal, or nearest to it
 
     def at_crossing(self) -> dict[str, float]:
         """One row of table 4: threshold, recall, precision and contamination where the curves cross."""
@@ -245,14 +189,9 @@ _OTHERS = "all others"
 
 
 def threshold_curves(scores: NDArray[np.floating], labels: AnomalyLabels) -> ThresholdCurves:
-    """Measure recall, precision and contamination by label at every threshold of a score.
+    """Measure recall, precision and contamination by label at every threshold of a score, shape (n,), of all objects.
 
-    Parameters
-    ----------
-    scores
-        Of all objects of the table, shape (n,).
-    labels
-        Of some of them. Where more than six labels are not anomalous, the five most frequent are kept apart.
+    Where more than six labels are not anomalous, the five most frequent are kept apart.
     """
     negative, codes = np.unique(-scores[labels.rows], return_inverse=True)
     taken = np.cumsum(np.bincount(codes))

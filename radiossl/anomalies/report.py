@@ -45,18 +45,7 @@ def write_anomalies(
 ) -> Path:
     """Write metrics.json, anomalies.csv, figures, galleries and report.html; return the report's path.
 
-    Parameters
-    ----------
-    search
-        What `find_anomalies` returns.
-    table
-        The table that was searched.
-    out
-        Folder.
-    store
-        Where the cutouts' pixels are; without it no gallery is drawn.
-    label
-        Column to write under the pictures.
+    Without a store no gallery is drawn; the column `label` is written under its pictures.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

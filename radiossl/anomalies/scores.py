@@ -32,26 +32,15 @@ _QUIET_CHUNKS = 3
 class AnomalySettings:
     """How objects are scored.
 
-    Attributes
-    ----------
-    method
-        ``forest``: Isolation Forest (Liu et al. 2008; Riggi et al. 2024, section 5.2). ``neighbours``: mean
-        distance to the nearest neighbours. ``density``: the same in whitened principal components.
-    trees
-        Of the forest (200 in Riggi et al. 2024).
-    max_samples
-        Objects from which each tree is grown: a fraction of all, or ``auto`` for 256.
-    neighbours
-        How many of them.
-    seed
-        Of every random draw.
+    ``forest``: Isolation Forest (Liu et al. 2008; Riggi et al. 2024, section 5.2). ``neighbours``: mean distance to the
+    nearest neighbours. ``density``: the same in whitened principal components.
     """
 
     method: Method = "forest"
-    trees: int = 200
-    max_samples: float | Literal["auto"] = "auto"
+    trees: int = 200  # of the forest (200 in Riggi et al. 2024)
+    max_samples: float | Literal["auto"] = "auto"  # objects from which each tree is grown: a fraction of all, or 256
     neighbours: int = 20
-    seed: int = 0
+    seed: int = 0  # of every random draw
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -65,10 +54,12 @@ class AnomalySettings:
 def anomaly_scores(
     features: NDArray[np.floating], settings: AnomalySettings | None = None, columns: NDArray[np.int64] | None = None
 ) -> NDArray[np.float64]:
-    """Score objects by how unlike the others they are, without any label.
+    """Score objects by how unlike the others they are, without any label: shape (n,), the highest the most anomalous.
 
-    All features of an object are divided by their length first: a backbone learns by the angles between them (the
-    contrastive loss is one of cosines), and lengths follow brightness. docs/anomalies.md says what that is worth.
+    All features of an object, shape (n, d), are divided by their length first: a backbone learns by the angles between
+    them (the contrastive loss is one of cosines), and lengths follow brightness. docs/anomalies.md says what that is
+    worth. `columns` are the numbers of the features to look at, such as the best of `rank_features`; None for all. They
+    are worked through in chunks, so that beside them little but the scores is held. Scores lie in [0, 1].
 
     ``forest``: s = 2 ** (-E[h] / c), where E[h] is the mean depth at which the trees isolate the object and c the mean
     depth expected for as many objects as each tree was grown from (Liu et al. 2008, equation 2); it is the negative of
@@ -80,25 +71,6 @@ def anomaly_scores(
 
     ``density``: the same among the first `WHITENED` principal components, each divided by its standard deviation, so
     that no direction counts more because the features vary more along it.
-
-    Parameters
-    ----------
-    features
-        Shape (n, d); finite. They are worked through in chunks, so that beside them little but the scores is held.
-    settings
-        How; see `AnomalySettings`.
-    columns
-        Numbers of the features to look at, such as the best of `rank_features`; None for all.
-
-    Returns
-    -------
-    ndarray
-        Shape (n,), in [0, 1], the highest the most anomalous.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer than three objects, or features are not finite.
     """
     settings = settings or AnomalySettings()
     if features.ndim != 2 or len(features) < 3:

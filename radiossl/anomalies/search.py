@@ -37,89 +37,39 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AnomalyOptions:
-    """What is done besides scoring.
+    """What is done besides scoring."""
 
-    Attributes
-    ----------
-    top : int, optional
-        Score on this many best features, ranked with the labels; None for all.
-    rank : bool
-        Compare the numbers of best features of the paper.
-    scan : bool
-        Scan the parameters of the forest.
-    baselines : sequence of str
-        Columns to test as if they were scores; the size is always among them if the table has a column for it.
-    seeds : int
-        How many forests, with consecutive seeds, are tested.
-    folds : int
-        Folds of the labelled objects for ranking features.
-    """
-
-    top: int | None = None
-    rank: bool = False
-    scan: bool = False
-    baselines: Sequence[str] = ()
-    seeds: int = 5
-    folds: int = 5
+    top: int | None = None  # score on this many best features, ranked with the labels; None for all
+    rank: bool = False  # compare the numbers of best features of the paper
+    scan: bool = False  # scan the parameters of the forest
+    baselines: Sequence[str] = ()  # columns to test as if they were scores; the size is always among them
+    seeds: int = 5  # how many forests, with consecutive seeds, are tested
+    folds: int = 5  # of the labelled objects for ranking features
 
 
 @dataclass(frozen=True)
 class AnomalyQuality:
-    """How well scores agree with labels.
+    """How well scores agree with labels."""
 
-    Attributes
-    ----------
-    comparison
-        What `compare_scores` gives for the score and its baselines.
-    main
-        Name of the score among these.
-    crossings
-        Recall, precision and contamination where recall and precision are equal: table 4 of Riggi et al. (2024).
-    scores
-        Of the judged objects by the main score, with their labels.
-    scan
-        If one was made.
-    """
-
-    comparison: pd.DataFrame
-    main: str
-    crossings: pd.DataFrame
-    scores: tuple[Scores, AnomalyLabels]
-    scan: Scan | None = None
+    comparison: pd.DataFrame  # `compare_scores` of the score and its baselines
+    main: str  # name of the score among these
+    crossings: pd.DataFrame  # recall, precision and contamination where recall and precision are equal
+    scores: tuple[Scores, AnomalyLabels]  # of the judged objects by the main score, with their labels
+    scan: Scan | None = None  # if one was made
 
 
 @dataclass(frozen=True)
 class AnomalySearch:
-    """Scores of all objects, and how good they are where labels tell.
+    """Scores of all objects, and how good they are where labels tell."""
 
-    Attributes
-    ----------
-    scores : array, shape (n,)
-        Of every row of the table, the highest the most anomalous.
-    settings : AnomalySettings
-        How they were made.
-    labels : AnomalyLabels, optional
-        If there are any.
-    ranking : FeatureRanking, optional
-        Of the features by all labels, if one was asked for.
-    quality : AnomalyQuality, optional
-        If there are labels.
-    options : AnomalyOptions
-        What was done besides scoring.
-    size : str, optional
-        Column with the size of the objects, if the table has one: it is the baseline of every score.
-    report : Path, optional
-        Of the result folder, if one was written.
-    """
-
-    scores: Scores
+    scores: Scores  # of every row of the table, shape (n,), the highest the most anomalous
     settings: AnomalySettings
     labels: AnomalyLabels | None = None
-    ranking: FeatureRanking | None = None
-    quality: AnomalyQuality | None = None
-    options: AnomalyOptions = field(default_factory=AnomalyOptions)
-    size: str | None = None
-    report: Path | None = None
+    ranking: FeatureRanking | None = None  # of the features by all labels, if one was asked for
+    quality: AnomalyQuality | None = None  # if there are labels
+    options: AnomalyOptions = field(default_factory=AnomalyOptions)  # what was done besides scoring
+    size: str | None = None  # column with the size of the objects, if the table has one: the baseline of every score
+    report: Path | None = None  # of the result folder, if one was written
 
 
 def find_anomalies(

@@ -47,33 +47,17 @@ _BATCH = 50_000
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was learnt from the ratings.
+    """What was learnt from the ratings, of every object, shape (n,)."""
 
-    Attributes
-    ----------
-    rating
-        Expected rating of every object, about 1 to 5, shape (n,).
-    spread
-        Its standard deviation: how little is known, in points of rating, shape (n,).
-    score
-        What the list is ordered by, highest first, shape (n,).
-    """
-
-    rating: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    score: NDArray[np.float64]
+    rating: NDArray[np.float64]  # expected rating, about 1 to 5
+    spread: NDArray[np.float64]  # its standard deviation: how little is known, in points of rating
+    score: NDArray[np.float64]  # what the list is ordered by, highest first
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to rate next.
-
-    Attributes
-    ----------
-    rows
-        Of the table, in the order in which they are to be looked at, shape (k,).
-    why
-        The rule that chose each, shape (k,).
+    """What to rate next: rows of the table in the order in which to look at them, and the rule that chose each, shape
+    (k,).
     """
 
     rows: NDArray[np.int64]
@@ -81,32 +65,12 @@ class Proposal:
 
 
 def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: int = DIMENSIONS) -> NDArray[np.float32]:
-    """Return the coordinates in which ratings are learnt.
+    """Return the coordinates in which ratings are learnt, shape (n, dimensions + columns).
 
     The features are brought to unit length and to their first principal components, scaled together so that the
-    variances of the components sum to 1. Each further column is scaled to variance 1, and so counts as much as all
-    features together; of a column without zero or negative values the logarithm is taken; an unknown value becomes the
-    mean.
-
-    Parameters
-    ----------
-    table
-        The features.
-    columns
-        Names of columns of numbers, such as ``size_pixels`` where the cutouts are zoomed to their objects.
-    dimensions
-        How many components to keep, or all there are if fewer.
-
-    Returns
-    -------
-    array
-        Shape (n, dimensions + columns).
-
-    Raises
-    ------
-    RadiosslError
-        If the table is empty, its features are all the same or not finite, or a column is missing, constant or not of
-        numbers.
+    variances of the components sum to 1. Each further column, such as ``size_pixels`` where the cutouts are zoomed to
+    their objects, is scaled to variance 1, and so counts as much as all features together; of a column without zero or
+    negative values the logarithm is taken; an unknown value becomes the mean.
     """
     extra = [standard_column(table.column(name), name) for name in columns]
     components = _principal_components(table.features, dimensions)
@@ -114,13 +78,7 @@ def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: i
 
 
 def rated_rows(table: FeatureTable, ratings: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows of the table that have a rating, in ascending order, and their ratings.
-
-    Raises
-    ------
-    RadiosslError
-        If there are ratings, and none is of an object of the table.
-    """
+    """Return the rows of the table that have a rating, in ascending order, and their ratings."""
     found = ratings.reindex(table.column("cutout_id").astype(str)).to_numpy(dtype=np.float64)
     rows = np.flatnonzero(~np.isnan(found))
     if len(ratings) and not len(rows):
@@ -139,27 +97,11 @@ def learn(
     method: str = "linear",
     seed: int = 0,
 ) -> Prediction:
-    """Learn what is interesting from ratings of a few objects.
+    """Learn what is interesting from ratings, 1 to 5, of a few objects.
 
-    Parameters
-    ----------
-    space
-        Coordinates of all objects, from `rating_space`, shape (n, d).
-    rows
-        Which objects are rated, shape (m,), at least one.
-    ratings
-        Their ratings, 1 to 5, shape (m,).
-    starting
-        Starting scores of all objects, higher for what is more anomalous, shape (n,); only ``blend`` uses them.
-    method
-        ``blend``, ``gp`` or ``linear``, see the head of this module.
-    seed
-        Of the forest of ``blend``; the others draw nothing.
-
-    Raises
-    ------
-    RadiosslError
-        If the method is unknown, nothing is rated, or there are more ratings than a Gaussian process can take.
+    `space`, from `rating_space`, and the starting scores, higher for what is more anomalous, are of all objects; only
+    ``blend`` uses the latter. The methods are explained at the head of this module; only the forest of ``blend`` draws
+    anything at random.
     """
     if method not in METHODS:
         raise RadiosslError(f"method {method!r} is unknown; there are {', '.join(METHODS)}")
@@ -180,18 +122,9 @@ def blended_score(
     """Weight a starting score by the expected rating, the more the nearer a rated object is (Lochner & Bassett 2021).
 
     ``S tanh(delta - 1 + arctanh(U))`` with ``delta = exp(alpha d / d0)`` and ``U = 0.1 + 0.85 u / 5``: far from all
-    rated objects the score S stays, on top of one it is multiplied by U.
-
-    Parameters
-    ----------
-    starting
-        S, at least 0, shape (n,).
-    rating
-        u, expected rating, shape (n,).
-    distance
-        d, to the nearest rated object, in any unit: d0 is its mean, shape (n,).
-    alpha
-        Above 1 less is believed of the ratings, below 1 more.
+    rated objects the starting score S, at least 0, stays; on top of one it is multiplied by U. Here u is the expected
+    rating, d the distance to the nearest rated object in any unit, and d0 its mean, all of shape (n,). With alpha above
+    1 less is believed of the ratings, below 1 more.
     """
     believed = OFFSET + SLOPE * np.clip(rating, 0, HIGHEST) / HIGHEST
     mean = distance.mean()
@@ -211,17 +144,10 @@ def nearest_distance(space: NDArray[np.float32], rated: NDArray[np.float32]) -> 
 
 
 def acquisition(prediction: Prediction, rule: str, best: float) -> NDArray[np.float64]:
-    """Return how much it would help to have each object rated, shape (n,).
+    """Return how much it would help to have each object rated, shape (n,); `best` is the highest rating so far.
 
-    Parameters
-    ----------
-    prediction
-        What is believed of the objects.
-    rule
-        ``top``: the highest scores. ``ucb``: expected rating and its spread, the upper confidence bound.
-        ``ei``: expected improvement on the best rating so far, as in Protege. ``uncertain``: the spread alone.
-    best
-        The highest rating so far.
+    ``top``: the highest scores. ``ucb``: expected rating and its spread, the upper confidence bound. ``ei``: expected
+    improvement on the best rating so far, as in Protege. ``uncertain``: the spread alone.
     """
     if rule == "top":
         return prediction.score
@@ -249,32 +175,12 @@ def choose(
     seed: int = 0,
     allowed: NDArray[np.bool_] | None = None,
 ) -> Proposal:
-    """Choose the objects to rate next, none of which is rated.
+    """Choose the objects to rate next, at most `count`, none of which is rated.
 
-    Parameters
-    ----------
-    prediction
-        From `learn`; None while nothing is rated: the highest starting scores are chosen then.
-    starting
-        Starting scores, shape (n,).
-    rated, ratings
-        Rows that are rated, shape (m,), and their ratings.
-    count
-        How many to choose; fewer if fewer are left.
-    rule
-        See `acquisition`; ``random`` draws all of them.
-    explore
-        Share of them that is drawn at random whatever the rule, 0 to 1: nothing else finds objects in parts of the
-        feature space without ratings, and only these are a fair sample of the list.
-    seed
-        Of the draws.
-    allowed
-        True where an object may be proposed, shape (n,); by default everywhere.
-
-    Raises
-    ------
-    RadiosslError
-        If the rule is unknown, the share is outside 0 ... 1, `count` is below 1 or no object is left.
+    They are the highest by the rule, see `acquisition`, or by the starting scores while there is no prediction. The
+    share `explore` is drawn at random whatever the rule (``random`` draws all): nothing else finds objects in parts of
+    the feature space without ratings, and only these are a fair sample of the list. `allowed`, shape (n,), tells which
+    objects may be proposed, by default all.
     """
     if rule not in RULES:
         raise RadiosslError(f"rule {rule!r} is unknown; there are {', '.join(RULES)}")

@@ -82,13 +82,7 @@ class RatingsFile:
         self.refresh()
 
     def add(self, cutout_id: str, rating: int, who: str | None = None) -> None:
-        """Save a rating.
-
-        Raises
-        ------
-        RadiosslError
-            If the rating is not from 1 to 5, or the file cannot be read or written.
-        """
+        """Save a rating, from 1 to 5."""
         if not LOWEST <= rating <= HIGHEST:
             raise RadiosslError(f"rating {rating}: a whole number from {LOWEST} to {HIGHEST} was expected")
         self._append(cutout_id, str(rating), self.who if who is None else who)

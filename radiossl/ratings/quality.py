@@ -20,24 +20,13 @@ def ranking_quality(
 ) -> dict[str, float]:
     """Judge a ranking by ratings that it has not seen.
 
-    Parameters
-    ----------
-    score
-        Of all objects, highest first, shape (n,).
-    held_out
-        Rows whose ratings were kept back, shape (m,).
-    ratings
-        Their ratings, shape (m,).
-    listed
-        Rows of the list in which the held-out ones are looked for, themselves among them: usually all that nobody was
-        asked about.
+    `score` is of all objects, highest first, shape (n,); `held_out` are the rows whose ratings were kept back, and
+    `listed` those of the list in which they are looked for, themselves among them: usually all that nobody was asked
+    about.
 
-    Returns
-    -------
-    dict
-        ``auc``: probability that a held-out object rated `INTERESTING` or more is ranked above one rated less;
-        ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
-        interesting objects in that part of the list. NaN where not defined.
+    Returns ``auc``: probability that a held-out object rated `INTERESTING` or more is ranked above one rated less;
+    ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
+    interesting objects in that part of the list. NaN where not defined.
     """
     good = ratings >= INTERESTING
     measured = {"auc": _auc(score[held_out], good)}
@@ -63,17 +52,9 @@ def crossvalidated_quality(
 ) -> dict[str, float]:
     """Estimate how well the ratings at hand predict others, by folds of the rated objects.
 
-    Returns
-    -------
-    dict
-        ``auc`` and ``spearman`` of the expected rating of held-out objects, and of the starting scores on the same
-        objects as ``starting_auc`` and ``starting_spearman``: means over the folds, NaN where not defined. Proposed
-        objects are no fair sample, so neither is the list's own.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer rated objects than folds.
+    Returns ``auc`` and ``spearman`` of the expected rating of held-out objects, and of the starting scores on the same
+    objects as ``starting_auc`` and ``starting_spearman``: means over the folds, NaN where not defined. Proposed objects
+    are no fair sample, so neither is the list's own.
     """
     if len(rows) < folds:
         raise RadiosslError(f"{len(rows)} rated objects: too few for {folds} folds")
@@ -97,19 +78,11 @@ def crossvalidated_quality(
 
 
 def agreement(ratings: pd.DataFrame) -> dict[str, float]:
-    """Measure how far people agree on the objects that several of them have rated.
+    """Measure how far people agree on the objects that several have rated; of each person the last rating counts.
 
-    Parameters
-    ----------
-    ratings : DataFrame
-        As `radiossl.ratings.records.read_ratings` returns them; of each person the last rating of an object counts.
-
-    Returns
-    -------
-    dict
-        ``people``: how many have rated. ``pairs``: two people's ratings of one object. ``within_one``: fraction of the
-        pairs that differ by at most 1. ``kappa``: Cohen's kappa with quadratic weights (Cohen 1968), 1 for full
-        agreement, 0 for that of chance; NaN where not defined.
+    Returns ``people``: how many have rated; ``pairs``: two people's ratings of one object; ``within_one``: fraction of
+    the pairs that differ by at most 1; ``kappa``: Cohen's kappa with quadratic weights (Cohen 1968), 1 for full
+    agreement, 0 for that of chance; NaN where not defined.
     """
     own = ratings.drop_duplicates(["cutout_id", "who"], keep="last")
     both = own.merge(own, on="cutout_id")

@@ -31,27 +31,13 @@ _IN_REPORT = 100
 
 @dataclass(frozen=True)
 class RankedList:
-    """What `rank` made.
-
-    Attributes
-    ----------
-    report : Path
-        The report of the result folder.
-    table : DataFrame
-        See `ranked_table`.
-    rated : int
-        Objects that were learnt from.
-    columns : tuple of str
-        Columns that were learnt from beside the features.
-    quality : dict
-        See `radiossl.ratings.quality.crossvalidated_quality`; empty with fewer than two ratings a fold.
-    """
+    """What `rank` made."""
 
     report: Path
-    table: pd.DataFrame
-    rated: int
-    columns: tuple[str, ...]
-    quality: dict[str, float]
+    table: pd.DataFrame  # see `ranked_table`
+    rated: int  # objects that were learnt from
+    columns: tuple[str, ...]  # learnt from beside the features
+    quality: dict[str, float]  # see `crossvalidated_quality`; empty with fewer than two ratings a fold
 
 
 def rank(
@@ -143,12 +129,9 @@ def ranked_table(
 ) -> pd.DataFrame:
     """Return the list ordered by the ratings.
 
-    Returns
-    -------
-    DataFrame
-        Columns ``rank`` (from 1), ``cutout_id``, ``ra_deg`` and ``dec_deg`` if known, ``score`` (what the order
-        follows; of equal ones the starting score), ``expected_rating`` and its ``spread``, ``starting_score``,
-        ``starting_rank``, and ``rating`` where there is one.
+    Columns ``rank`` (from 1), ``cutout_id``, ``ra_deg`` and ``dec_deg`` if known, ``score`` (what the order follows; of
+    equal ones the starting score), ``expected_rating`` and its ``spread``, ``starting_score``, ``starting_rank``, and
+    ``rating`` where there is one.
     """
     frame = named(table)
     frame["score"] = prediction.score
@@ -171,18 +154,7 @@ def write_ranking(
 ) -> Path:
     """Write ranked.csv, metrics.json, galleries, a figure and report.html; return the report's path.
 
-    Parameters
-    ----------
-    out
-        Folder.
-    ranked
-        From `ranked_table`.
-    metrics
-        Numbers for metrics.json and the report.
-    notes
-        Sentences for the top of the report.
-    pictures
-        Returns the pictures of rows of `ranked`; None for no galleries.
+    The last of the notes is the verdict. `pictures` returns the pictures of rows of `ranked`; None for no galleries.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)

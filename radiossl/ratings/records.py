@@ -32,42 +32,20 @@ UNLABELLED, ASTRONOMALY_HIGHEST = -1, 5
 
 @dataclass(frozen=True)
 class AstronomalyTable:
-    """What a file of Astronomaly's holds.
+    """What a file of Astronomaly's holds."""
 
-    Attributes
-    ----------
-    scores
-        Columns ``cutout_id`` and ``score``, one row for each object, as `radiossl rate` takes starting scores.
-    ratings
-        Columns `COLUMNS`, one row for each labelled object.
-    raised
-        How many labels of 0, which is below our scale, became 1.
-    """
-
-    scores: pd.DataFrame
-    ratings: pd.DataFrame
-    raised: int
+    scores: pd.DataFrame  # ``cutout_id`` and ``score``, as `radiossl rate` takes starting scores
+    ratings: pd.DataFrame  # columns `COLUMNS`, one row for each labelled object
+    raised: int  # how many labels of 0, which is below our scale, became 1
 
 
 def read_ratings(*paths: str | os.PathLike[str]) -> pd.DataFrame:
     """Read ratings from CSV files, the later ones last.
 
-    Parameters
-    ----------
-    paths
-        CSV files with columns ``cutout_id`` and ``rating``, and ``who``, ``when`` and ``round`` if you like; other
-        columns are passed over, and so are rows without a rating, so that half-filled proposals can be given.
-
-    Returns
-    -------
-    DataFrame
-        Columns `COLUMNS`; ``rating`` is int64, all others are text, empty if not known. Rows in the order of the files.
-
-    Raises
-    ------
-    RadiosslError
-        If a file is missing or damaged, lacks a column, or has a row without an id or with a rating that is no whole
-        number from 1 to 5; the message names the file and the line in it.
+    They have columns ``cutout_id`` and ``rating``, and ``who``, ``when`` and ``round`` if you like; other columns are
+    passed over, and so are rows without a rating, so that half-filled proposals can be given. Returns columns
+    `COLUMNS`; ``rating`` is int64, all others are text, empty if not known. A row without an id, or with a rating that
+    is no whole number from 1 to 5, is named with the file and its line.
     """
     frames = [read_table(existing_file(path)) for path in paths]
     if not frames:
@@ -98,25 +76,11 @@ def last_ratings(ratings: pd.DataFrame) -> pd.Series:
 
 
 def read_scores(path: str | os.PathLike[str], ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.float64]:
-    """Read the starting scores of these objects from a CSV, such as the anomalies.csv of `radiossl anomalies`.
+    """Read the starting scores of these objects, shape (n,), from a CSV such as the anomalies.csv of `radiossl
+    anomalies`.
 
-    Parameters
-    ----------
-    path
-        CSV with columns ``cutout_id`` and ``score``, higher for what is more anomalous; other columns and objects are
-        passed over.
-    ids
-        Whose scores are wanted.
-
-    Returns
-    -------
-    array
-        Shape (len(ids),).
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing or damaged, has an object twice or a score that is no finite number, or lacks an object.
+    It has columns ``cutout_id`` and ``score``, finite and higher for what is more anomalous, for each of the objects
+    once; other columns and objects are passed over.
     """
     everything = read_all_scores(path)
     found = everything.reindex([str(name) for name in ids])
@@ -140,14 +104,7 @@ def read_all_scores(path: str | os.PathLike[str]) -> pd.Series:
 
 
 def read_astronomaly(path: str | os.PathLike[str]) -> AstronomalyTable:
-    """Read Astronomaly's ``ml_scores.csv``.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing or damaged, has no column ``score`` or ``human_label``, has an object twice, a score that
-        is no finite number or a label that is no whole number from -1 to 5.
-    """
+    """Read Astronomaly's ``ml_scores.csv``; what is wrong with it is named with the row."""
     path = existing_file(path)
     frame = _read_csv(path, ("score", "human_label"))
     if frame.columns[0] in ("score", "human_label"):
@@ -182,22 +139,9 @@ def astronomaly_table(
 ) -> pd.DataFrame:
     """Return the table that Astronomaly keeps as ``ml_scores.csv``; write it with its index, which is the id.
 
-    Parameters
-    ----------
-    ids
-        Of the objects, shape (n,).
-    scores
-        Starting scores, shape (n,); they are brought to 0 ... 5, as its `ScoreConverter` does.
-    ratings
-        By id, as `last_ratings` returns them.
-    trained
-        Scores after training, shape (n,), if there are any.
-
-    Returns
-    -------
-    DataFrame
-        Columns ``score``, ``human_label`` (-1 without a rating) and, if given, ``trained_score``; the highest starting
-        score first.
+    Starting scores, shape (n,), are brought to 0 ... 5, as its `ScoreConverter` does, and come as ``score``, the
+    highest first; ratings by id, as `last_ratings` returns them, as ``human_label`` (-1 without one); and scores after
+    training, if given, as ``trained_score``.
     """
     columns = {
         "score": ASTRONOMALY_HIGHEST * unit_range(scores),
@@ -216,16 +160,8 @@ def write_astronomaly(
 ) -> pd.DataFrame:
     """Write scores and ratings as Astronomaly's ``ml_scores.csv``; return its table, see `astronomaly_table`.
 
-    Parameters
-    ----------
-    out : path-like
-        File to write.
-    scores : path-like
-        CSV with ``cutout_id`` and ``score``.
-    ratings : sequence of path-like
-        Ratings files.
-    ranked : path-like, optional
-        ranked.csv of `radiossl rate rank`, for the scores after training.
+    `scores` is a CSV with ``cutout_id`` and ``score``, `ratings` are ratings files; scores after training come from
+    `ranked`, the ranked.csv of `radiossl rate rank`.
     """
     starting = read_all_scores(scores)
     ids = starting.index.to_numpy()

@@ -31,19 +31,11 @@ from radiossl.store.store import CutoutStore
 
 @dataclass(frozen=True)
 class RoundSettings:
-    """How a round was made: together with the files, all that is needed to make it again.
-
-    Attributes
-    ----------
-    features, scores : str
-        Files, as they were given.
-    weights_sha256 : str
-        Of the backbone that made the features, empty if not known.
-    method, rule, explore, columns, seed, count
-        See `propose`.
+    """How a round was made: together with the files, all that is needed to make it again; see `propose`.
+    .weights_sha256 of the backbone that made the features, empty if not known
     """
 
-    features: str
+    features: str  # file, as it was given
     scores: str
     weights_sha256: str
     method: str
@@ -61,25 +53,13 @@ class RoundSettings:
 
 @dataclass(frozen=True)
 class Round:
-    """A round of proposals.
+    """A round of proposals."""
 
-    Attributes
-    ----------
-    path : Path
-        Its propose.csv.
-    proposed, rated : int
-        How many objects are proposed, and how many ratings they were chosen by.
-    columns : tuple of str
-        Columns that were learnt from beside the features.
-    new : bool
-        False if the same round was there already, and nothing was written.
-    """
-
-    path: Path
+    path: Path  # its propose.csv
     proposed: int
-    rated: int
-    columns: tuple[str, ...]
-    new: bool
+    rated: int  # how many ratings they were chosen by
+    columns: tuple[str, ...]  # learnt from beside the features
+    new: bool  # False if the same round was there already, and nothing was written
 
 
 def propose(
@@ -171,22 +151,9 @@ def write_round(
     """Write the next round of a folder of rounds; return the path of its propose.csv, and whether it is new.
 
     The round is a folder ``round_001``, ``round_002``, ...: propose.csv with an empty column ``rating`` to fill in,
-    gallery.png, report.html, ratings.csv (what was known) and round.json (what was proposed, when, and with what).
-    rounds.csv beside them lists the proposals of all rounds; it is made from their round.json each time, so that an
-    interrupted command leaves nothing that the next one does not mend.
-
-    Parameters
-    ----------
-    out
-        The folder of rounds.
-    table, prediction, starting, proposal
-        What was asked of `radiossl.ratings.active_learning.choose`, and its answer.
-    ratings
-        All ratings that were known, as `read_ratings` returns them.
-    settings
-        To be recorded.
-    store
-        For the gallery; None for no pictures.
+    gallery.png if there is a store, report.html, ratings.csv (what was known) and round.json (what was proposed, when,
+    and with what). rounds.csv beside them lists the proposals of all rounds; it is made from their round.json each
+    time, so that an interrupted command leaves nothing that the next one does not mend.
     """
     with only_writer(out, wait_s=PATIENCE_S):  # two at once would take the same number
         last = max((_number(folder) for folder in _rounds(out)), default=0)

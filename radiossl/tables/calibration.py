@@ -17,25 +17,13 @@ _ARRAYS = ("thresholds", "novelty_middle", "novelty_spread", "novelty_whitening"
 
 @dataclass(frozen=True)
 class ForestCalibration:
-    """Learnt on held-out folds, applied to a forest of all rows.
+    """Learnt on held-out folds, applied to a forest of all rows."""
 
-    Attributes
-    ----------
-    temperature
-        Of the probabilities (Guo et al. 2017).
-    learnt
-        Rows that a forest of the folds learnt from; see `radiossl.evaluation.calibration.log_probabilities`.
-    coverage, thresholds
-        Of the prediction sets; see `radiossl.evaluation.conformal.fit_thresholds`.
-    novelty
-        The out-of-distribution score.
-    """
-
-    temperature: float
-    learnt: int
-    coverage: float
-    thresholds: NDArray[np.float64]
-    novelty: Novelty
+    temperature: float  # of the probabilities (Guo et al. 2017)
+    learnt: int  # rows that a forest of the folds learnt from; see `log_probabilities`
+    coverage: float  # of the prediction sets
+    thresholds: NDArray[np.float64]  # of the prediction sets; see `fit_thresholds`
+    novelty: Novelty  # the out-of-distribution score
 
     def probabilities(self, raw: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return calibrated probabilities of a forest's raw ones, shape (n, classes)."""
@@ -64,23 +52,10 @@ class ForestCalibration:
 def calibrate(
     raw: NDArray[np.float64], truth: NDArray[np.int64], fold: NDArray[np.int64], coverage: float, novelty: Novelty
 ) -> tuple[ForestCalibration, NDArray[np.float64], NDArray[np.bool_]]:
-    """Fit a calibration on probabilities of held-out folds.
+    """Fit a calibration on probabilities (n, classes) by forests that did not see the rows; `fold` is that of each row.
 
-    Parameters
-    ----------
-    raw, truth
-        Probabilities by forests that did not see the rows, shape (n, classes), and the classes of these rows.
-    fold
-        Fold in which each row was tested, shape (n,).
-    coverage, novelty
-        See `ForestCalibration`.
-
-    Returns
-    -------
-    calibration
-        Fitted on all rows.
-    probabilities, sets
-        Of each row by a calibration fitted on the other folds, both of shape (n, classes): what scores may be made of.
+    Returns the calibration, fitted on all rows, and what scores may be made of: the probabilities and sets of each row
+    by a calibration fitted on the other folds, both of shape (n, classes).
     """
     learnt = len(truth) - int(np.bincount(fold).max())
     logarithms = log_probabilities(raw, learnt)

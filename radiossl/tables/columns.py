@@ -25,27 +25,14 @@ _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The numbers that describe a source, in order.
+    """The numbers that describe a source, in order."""
 
-    Attributes
-    ----------
-    columns
-        Taken as they are, such as magnitudes. A missing one is NaN, and the forest knows what to do with it.
-    colours
-        Differences of two columns; missing where either is.
-    resolved
-        PSF and model magnitude, whose absolute difference says how resolved a source is (Clarke et al. 2020).
-    dimension
-        Of the features of a feature table; 0 to look at none.
-    missing
-        Numbers that mean "not measured", such as -9999.
-    """
-
-    columns: tuple[str, ...] = ()
-    colours: tuple[tuple[str, str], ...] = ()
+    columns: tuple[str, ...] = ()  # taken as they are, such as magnitudes; a missing one is NaN, which the forest takes
+    colours: tuple[tuple[str, str], ...] = ()  # differences of two columns; missing where either is
+    #: PSF and model magnitude, whose absolute difference says how resolved a source is (Clarke et al. 2020)
     resolved: tuple[str, str] | None = None
-    dimension: int = 0
-    missing: tuple[float, ...] = ()
+    dimension: int = 0  # of the features of a feature table; 0 to look at none
+    missing: tuple[float, ...] = ()  # numbers that mean "not measured", such as -9999
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -75,13 +62,7 @@ class TableColumns:
                 raise RadiosslError(f"{where}: no column {name!r}; there are {_some(available)}")
 
     def matrix(self, table: pa.Table) -> NDArray[np.float32]:
-        """Return the numbers of each row, shape (n, d), NaN where not measured or beyond float32.
-
-        Raises
-        ------
-        RadiosslError
-            If a column holds something else than numbers.
-        """
+        """Return the numbers of each row, shape (n, d), NaN where not measured or beyond float32."""
         values = {name: self._numbers(table, name) for name in self.needed if name != FEATURES}
         parts = [values[name] for name in self.columns]
         parts += [values[first] - values[second] for first, second in self.colours]
@@ -155,11 +136,6 @@ class TableFile:
     """A Parquet, CSV or FITS table that is read piece by piece, in memory that does not grow with it.
 
     A feature table may be a folder of Parquet files.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing, damaged or of another kind.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

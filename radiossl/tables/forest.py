@@ -30,50 +30,22 @@ _ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "roots", "le
 
 @dataclass(frozen=True)
 class Forest:
-    """A trained forest.
+    """A trained forest; refused if its arrays do not fit each other, or following them would not end at a leaf.
 
     A child that is 0 or above is the number of a node, one below 0 is leaf -1 - child.
-
-    Attributes
-    ----------
-    feature
-        Number of the column that each node looks at, shape (nodes,), int32.
-    threshold
-        A value up to which a row goes left, shape (nodes,), float32.
-    left, right
-        Children, shape (nodes,), int32.
-    missing_left
-        Whether a row goes left where the value is missing, shape (nodes,), uint8.
-    roots
-        Where each tree begins, shape (trees,), int32; a child like the others.
-    leaves
-        Class probabilities, shape (leaves, classes), float32.
-    columns
-        What the columns are.
-    classes
-        Names of the classes, sorted.
-    about
-        How it was trained.
-    calibration
-        Of its probabilities, with prediction sets and an out-of-distribution score; None for a forest of version 0.1.
-
-    Raises
-    ------
-    RadiosslError
-        If the arrays do not fit each other, or following them would not end at a leaf.
     """
 
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float32]
-    left: NDArray[np.int32]
-    right: NDArray[np.int32]
-    missing_left: NDArray[np.uint8]
-    roots: NDArray[np.int32]
-    leaves: NDArray[np.float32]
+    feature: NDArray[np.int32]  # column that each node looks at, shape (nodes,)
+    threshold: NDArray[np.float32]  # value up to which a row goes left, shape (nodes,)
+    left: NDArray[np.int32]  # child, shape (nodes,)
+    right: NDArray[np.int32]  # child, shape (nodes,)
+    missing_left: NDArray[np.uint8]  # whether a row goes left where the value is missing, shape (nodes,)
+    roots: NDArray[np.int32]  # where each tree begins, a child like the others, shape (trees,)
+    leaves: NDArray[np.float32]  # class probabilities, shape (leaves, classes)
     columns: TableColumns
-    classes: list[str]
-    about: dict[str, Any] = field(default_factory=dict)
-    calibration: ForestCalibration | None = None
+    classes: list[str]  # sorted
+    about: dict[str, Any] = field(default_factory=dict)  # how it was trained
+    calibration: ForestCalibration | None = None  # None for a forest of version 0.1
 
     def __post_init__(self) -> None:
         # The kernel follows the arrays without looking where it steps: what comes from a file is looked at here.
@@ -106,10 +78,7 @@ class Forest:
     def probabilities(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the mean of the class probabilities of the trees, as scikit-learn has it, shape (n, classes).
 
-        Parameters
-        ----------
-        values
-            Shape (n, columns), as `TableColumns.matrix` returns it; NaN where missing.
+        `values`, shape (n, columns), are as `TableColumns.matrix` returns them; NaN where missing.
         """
         from radiossl.images.parallel import map_on_cores
 
@@ -194,27 +163,12 @@ def fit_forest(
     balanced: bool = True,
     seed: int = 0,
 ) -> tuple[Forest, NDArray[np.float64]]:
-    """Train a random forest with the parameters of Clarke et al. 2020.
+    """Train a random forest with the parameters of Clarke et al. 2020; return it with the importance of the columns.
 
-    Parameters
-    ----------
-    values
-        Shape (n, d), NaN where missing.
-    truth
-        Class numbers, shape (n,); every class occurs.
-    columns, classes
-        What the columns and the numbers of the classes are.
-    trees, min_leaf
-        Number of trees, and of the rows that a leaf holds at least. The published program (SDSS_ML.py) has 200 and 1.
-    balanced
-        Whether classes count the same however many rows they have, as in the published program.
-    seed
-        Of the rows and columns that each tree sees.
-
-    Returns
-    -------
-    forest, importance
-        Importance is the mean decrease of the Gini impurity by each column, shape (d,), summing to 1.
+    That is the mean decrease of the Gini impurity by each column, shape (d,), summing to 1. Values are of shape (n, d),
+    NaN where missing; every class occurs among the class numbers `truth`, shape (n,). The published program
+    (SDSS_ML.py) has 200 trees, leaves of at least 1 row, and classes that count the same however many rows they have
+    (`balanced`).
     """
     import sklearn
     from sklearn.ensemble import RandomForestClassifier

@@ -46,18 +46,8 @@ def write_table_result(
 ) -> Path:
     """Write the forest, metrics.json, predictions.csv, figures and report.html; return the report's path.
 
-    Parameters
-    ----------
-    result
-        What `radiossl.tables.training.fit_and_test` returns.
-    out
-        Folder.
-    against
-        By name, numbers of the labelled rows to draw the scores against, such as a magnitude, shape (n,).
-    kept
-        Columns of the labelled rows to write beside their probabilities.
-    comparison
-        What `compare_inputs` returns.
+    Scores are drawn against the numbers in `against`, such as a magnitude of each labelled row, shape (n,). The columns
+    `kept` are written beside the probabilities; `comparison` is what `compare_inputs` returns.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -128,14 +118,7 @@ def write_table_result(
 def column_table(result: TrainedForest, values: NDArray[np.float32], kept: pd.DataFrame) -> FeatureTable:
     """Return the labelled rows as a feature table of their standardised columns, to be mapped.
 
-    Parameters
-    ----------
-    result
-        What was trained.
-    values
-        Of the labelled rows, shape (n, d); what is missing is replaced by the column's median.
-    kept
-        Further columns of these rows.
+    `values`, shape (n, d), are theirs; what is missing is replaced by the column's median. `kept` are further columns.
     """
     predictions = result.predictions
     middle = np.nanmedian(values, axis=0)
@@ -183,21 +166,7 @@ def draw_importance(names: list[str], importance: NDArray[np.float64], out: Path
 def draw_against(
     predictions: Predictions, values: NDArray[np.floating], f1: MetricByColumn, label: str, out: str | os.PathLike[str]
 ) -> None:
-    """Draw F1 with intervals, mean probability and a histogram of each class against a column.
-
-    Parameters
-    ----------
-    predictions
-        Of n rows.
-    values
-        Shape (n,).
-    f1
-        Their F1 scores in bins of `values`.
-    label
-        What the column is.
-    out
-        PNG file to write.
-    """
+    """Draw F1 with intervals, mean probability and a histogram of each class against a column, shape (n,)."""
     values = np.asarray(values, float)
     likely = predictions.probabilities.max(axis=1)
     bins = np.linspace(f1.edges[0], f1.edges[-1], 33)

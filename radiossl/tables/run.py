@@ -22,26 +22,12 @@ from radiossl.tables.training import TrainedForest, compare_inputs, fit_and_test
 
 @dataclass(frozen=True)
 class TableTraining:
-    """A forest that was trained on a table.
+    """A forest that was trained on a table."""
 
-    Attributes
-    ----------
-    result
-        The forest, its importances and its held-out predictions.
-    comparison
-        What `radiossl.tables.training.compare_inputs` returns, if it was asked for.
-    values
-        What the forest looked at, of the labelled rows, shape (n, d).
-    kept
-        Ids and positions of the labelled rows.
-    report
-        The report.
-    """
-
-    result: TrainedForest
-    comparison: pd.DataFrame | None
-    values: NDArray[np.float32]
-    kept: pd.DataFrame
+    result: TrainedForest  # the forest, its importances and its held-out predictions
+    comparison: pd.DataFrame | None  # see `compare_inputs`
+    values: NDArray[np.float32]  # what the forest looked at, of the labelled rows, shape (n, d)
+    kept: pd.DataFrame  # ids and positions of the labelled rows
     report: Path
 
 

@@ -26,25 +26,13 @@ from radiossl.tables.forest import TREES, Forest, fit_forest
 
 @dataclass(frozen=True)
 class TrainedForest:
-    """A forest of all labelled rows, and what is known of it from held-out folds.
+    """A forest of all labelled rows, and what is known of it from held-out folds."""
 
-    Attributes
-    ----------
-    forest
-        Trained on all labelled rows, calibrated on the folds.
-    importance
-        Of each column, shape (d,); sums to 1.
-    predictions
-        Of every labelled row, by a forest and a calibration of the folds that the row is not in; their ids are numbers
-        of rows of the values.
-    sets
-        Classes in the prediction set of each of these rows, shape (n, classes).
-    """
-
-    forest: Forest
-    importance: NDArray[np.float64]
+    forest: Forest  # calibrated on the folds
+    importance: NDArray[np.float64]  # of each column, shape (d,); sums to 1
+    #: of every labelled row by the folds that it is not in; ids are numbers of rows of the values
     predictions: Predictions
-    sets: NDArray[np.bool_]
+    sets: NDArray[np.bool_]  # classes in the prediction set of each of these rows, shape (n, classes)
 
 
 def fit_and_test(
@@ -63,38 +51,11 @@ def fit_and_test(
     """Test a forest by folds, and train it on all labelled rows.
 
     Each row is predicted once by a forest of the other folds. From these predictions come all scores, the temperature
-    of the probabilities, and the thresholds of the prediction sets; the forest that is kept has learnt from all rows.
+    of the probabilities, and the thresholds of the prediction sets, which shall hold the class of the fraction
+    `coverage` of the rows of each class; the forest that is kept has learnt from all rows. `values`, shape (n, d), are
+    those of all rows of the table; rows of one group stay in one fold. Two folds train on half of the rows, as Clarke
+    et al. 2020 did. For `trees`, `min_leaf` and `balanced` see `fit_forest`.
 
-    Parameters
-    ----------
-    values
-        Shape (n, d), all rows of the table.
-    labels
-        Of some of its rows.
-    columns
-        What `values` are.
-    folds
-        Number of stratified folds; 2 trains on half of the rows, as Clarke et al. 2020 did.
-    groups
-        Group of each row, shape (n,); the rows of a group stay in one fold. None for each row on its own.
-    trees, min_leaf, balanced
-        See `radiossl.tables.forest.fit_forest`.
-    coverage
-        Fraction of the rows of each class whose prediction set shall hold their class.
-    seed
-        Random seed of folds and forests.
-
-    Raises
-    ------
-    RadiosslError
-        If a class has fewer rows or groups than there are folds, or the coverage is out of range.
-
-    See Also
-    --------
-    radiossl.tables.run.train_forest : The same for a file, with a result folder.
-
-    Examples
-    --------
     >>> rng = np.random.default_rng(0)
     >>> values = rng.normal(size=(90, 1)).astype(np.float32)
     >>> labels = Labels(np.arange(90), np.where(values[:, 0] > 0, "QSO", "STAR"))
@@ -125,13 +86,7 @@ def fit_and_test(
 
 
 def row_groups(table: pa.Table, radius_arcsec: float) -> NDArray[np.int64] | None:
-    """Number the groups of rows linked by steps within a radius; None where the radius is 0.
-
-    Raises
-    ------
-    RadiosslError
-        If the table has no columns ra_deg and dec_deg.
-    """
+    """Number the groups of rows linked by steps within a radius; None where the radius is 0."""
     if not radius_arcsec:
         return None
     if not {"ra_deg", "dec_deg"} <= set(table.column_names):
@@ -172,23 +127,8 @@ def compare_inputs(
 ) -> pd.DataFrame:
     """Evaluate features alone, columns alone and both, by a random forest and a logistic regression, on the same folds.
 
-    Parameters
-    ----------
-    values, labels, columns, groups
-        As for `fit_and_test`; `columns` has both features and others.
-    folds, seeds, seed
-        Stratified folds, drawn `seeds` times.
-
-    Returns
-    -------
-    DataFrame
-        ``inputs``, ``model``, ``seed`` and the scores of all tested rows of that seed (`classification_metrics`):
-        each row of the table is predicted once per seed, by the folds that it is not in.
-
-    Raises
-    ------
-    RadiosslError
-        If there are no features, nothing but features, or a class is too small for the folds.
+    `columns` has both features and others. Returns ``inputs``, ``model``, ``seed`` and the scores of all tested rows of
+    that seed (`classification_metrics`): each row is predicted once per seed, by the folds that it is not in.
     """
     width = len(columns.names)
     if not 0 < columns.dimension < width:
