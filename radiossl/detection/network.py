@@ -274,7 +274,7 @@ def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
 
 
 def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
-    """Load a detector that `train_detector` made, in evaluation mode, from its folder or the run folder that it is in."""
+    """Load a detector that `train_detector` made, in evaluation mode, from its folder or that of its run."""
     path = Path(path)
     folder = path / "detector" if (path / "detector" / CONFIG_FILE).is_file() else path
     file, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE

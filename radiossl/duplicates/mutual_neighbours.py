@@ -19,20 +19,10 @@ _ROUNDING = 1e-6
 def mutual_neighbours(features: NDArray[np.floating], k: int = 10) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the pairs of rows of which each is among the k nearest of the other by cosine similarity.
 
-    Parameters
-    ----------
-    features
-        Shape (n, d). Search is exact up to 100,000 rows; above, in the nearest clusters (`VectorIndex`).
-    k
-        Neighbours of each row, itself not counted.
-
-    Returns
-    -------
-    rows
-        Shape (m, 2), the smaller row first, in order.
-    ratios
-        Shape (m,): the distance 1 - similarity, divided by the geometric mean of the two rows' distances to their
-        k-th neighbours (local scaling, Zelnik-Manor & Perona 2004). The scale of a backbone's similarities drops out.
+    The search is exact up to 100,000 rows; above, it is in the nearest clusters (`VectorIndex`). Rows are of shape (m,
+    2), the smaller one first, in order. Beside them are ratios, shape (m,): the distance 1 - similarity, divided by the
+    geometric mean of the two rows' distances to their k-th neighbours (local scaling, Zelnik-Manor & Perona 2004). The
+    scale of a backbone's similarities drops out.
     """
     total = len(features)
     keys, counts, far = neighbour_keys(features, k)
@@ -48,14 +38,8 @@ def neighbour_keys(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Return all pairs in which one is among the k nearest of the other by cosine similarity.
 
-    Returns
-    -------
-    keys
-        Smaller row * n + larger row, ascending, shape (m,).
-    counts
-        In how many of the two lists of neighbours each is, 1 or 2.
-    far
-        Distance 1 - similarity of every row to its k-th neighbour, shape (n,).
+    As keys, smaller row * n + larger row, ascending, shape (m,); with counts, in how many of the two lists of
+    neighbours each is, 1 or 2; and the distance 1 - similarity of every row to its k-th neighbour, shape (n,).
     """
     total = len(features)
     k = min(k, total - 1)

@@ -31,19 +31,7 @@ _SHOWN = 40
 def write_duplicates(
     found: Duplicates, table: FeatureTable, store: CutoutStore | None, out: str | os.PathLike[str]
 ) -> Path:
-    """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path.
-
-    Parameters
-    ----------
-    found
-        What `radiossl.duplicates.search.find_duplicates` returns.
-    table
-        The features it was found in.
-    store
-        Where the pixels are; without it no gallery is drawn.
-    out
-        Folder.
-    """
+    """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path."""
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     pairs = found.pairs.drop(columns=["row_a", "row_b"])

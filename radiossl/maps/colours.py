@@ -26,63 +26,30 @@ CLASS_COLOURS = (*PALETTE, "#F0E442", "#8B5A2B")
 
 @dataclass(frozen=True)
 class NumberColours:
-    """How a column of numbers is coloured.
+    """How a column of numbers is coloured."""
 
-    Attributes
-    ----------
-    values
-        Shape (n,), NaN where unknown.
-    low, high
-        What the ends of the colours stand for.
-    logarithmic
-        Whether the colours go by the logarithm; only if all values are positive.
-    """
-
-    values: NDArray[np.float64]
-    low: float
+    values: NDArray[np.float64]  # shape (n,), NaN where unknown
+    low: float  # what the lower end of the colours stands for
     high: float
-    logarithmic: bool
+    logarithmic: bool  # only if all values are positive
 
 
 @dataclass(frozen=True)
 class ClassColours:
-    """How a column of classes is coloured.
+    """How a column of classes is coloured."""
 
-    Attributes
-    ----------
-    codes
-        Index into `names`, shape (n,); -1 where unknown.
-    names
-        Of the classes; the last may gather the rarest ones.
-    colours
-        One for each name.
-    """
-
-    codes: NDArray[np.int64]
-    names: tuple[str, ...]
-    colours: tuple[str, ...]
+    codes: NDArray[np.int64]  # index into `names`, shape (n,); -1 where unknown
+    names: tuple[str, ...]  # the last may gather the rarest classes
+    colours: tuple[str, ...]  # one for each name
 
 
 def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColours | ClassColours:
     """Decide how a column is coloured.
 
     Text, truth values and integers with at most 12 different values are classes: colours by Okabe & Ito (2008), or
-    shades in order if they are consecutive integers such as a score. Everything else is numbers: from the 1st to the
-    99th percentile, logarithmic if all are positive and these differ by more than a factor of 5.
-
-    Parameters
-    ----------
-    table
-        With the column.
-    name
-        Of the column.
-    most
-        Classes that get a colour of their own, the most frequent ones; all rarer ones share grey.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no such column, or no value in it.
+    shades in order if they are consecutive integers such as a score. The `most` most frequent classes get a colour of
+    their own; all rarer ones share grey. Everything else is numbers: from the 1st to the 99th percentile, logarithmic
+    if all are positive and these differ by more than a factor of 5.
     """
     series = pd.Series(table.column(name))
     kind = table.columns.schema.field(name).type

@@ -44,20 +44,9 @@ def draw_map(
 ) -> None:
     """Draw a map as PNG: points, or beyond `raster_above` sources the mean (or blend of classes) in each pixel.
 
-    Parameters
-    ----------
-    coordinates
-        Shape (n, 2).
-    colours
-        See `column_colours`; None draws the number of sources, as Clarke et al. (2020) do.
-    out
-        PNG file to write.
-    label
-        Of the colour bar or legend.
-    backdrop
-        Coordinates of the sources of an existing map, drawn in pale grey below; shape (m, 2).
-    raster_above
-        See above.
+    Coordinates have shape (n, 2); without colours the number of sources is drawn, as Clarke et al. (2020) do. `label`
+    is that of the colour bar or legend; `backdrop`, shape (m, 2), has the sources of an existing map, drawn in pale
+    grey below.
     """
     limits = map_limits(coordinates if backdrop is None else np.concatenate([coordinates, backdrop]))
     dense = len(coordinates) > raster_above
@@ -91,10 +80,7 @@ def thumbnail_cells(
 ) -> dict[tuple[int, int], int]:
     """Choose the sources whose cutouts are drawn: in each cell of a grid over the map the one nearest to its centre.
 
-    Returns
-    -------
-    dict
-        From (row, column) of the cell, counted from the lower left, to the index of the source.
+    Returns the source by the (row, column) of the cell, counted from the lower left.
     """
     left, right, bottom, top = limits
     place = (coordinates - [left, bottom]) / [(right - left) / columns, (top - bottom) / rows]
@@ -116,23 +102,7 @@ def draw_thumbnails(
 ) -> None:
     """Draw cutouts where they lie on the map, at most half a cell of the grid away from their place, none over another.
 
-    Parameters
-    ----------
-    coordinates
-        Shape (n, 2).
-    cutout_ids
-        Of the n sources.
-    store
-        Where their pixels are.
-    out
-        PNG file to write.
-    field_px
-        Side of the central field that is shown, as the backbone saw it.
-
-    Raises
-    ------
-    RadiosslError
-        If the store lacks one of the cutouts to draw.
+    Of each the central `field_px` pixels are shown, as the backbone saw them.
     """
     limits = map_limits(coordinates)
     chosen = thumbnail_cells(coordinates, limits, _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS)

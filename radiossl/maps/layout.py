@@ -33,30 +33,16 @@ _CHECKED = 2000
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """Where sources lie on a map.
+    """Where sources lie on a map."""
 
-    Attributes
-    ----------
-    coordinates
-        Shape (n, 2).
-    principal
-        Coordinates along the first principal components of these features, shape (n, `COMPONENTS`).
-    explained
-        Fraction of the variance along each of these.
-    fitted
-        Shape (n,): whether the map was made from this source; the others were placed on it later.
-    reducer
-        Places further sources.
-    quality
-        ``trustworthiness`` of the map and ``trustworthiness_pca``, that of the first two principal components
-        (Venna & Kaski 2001; 1 is best, 0.5 is chance), on ``checked`` sources with ``trustworthiness_neighbours``.
-    """
-
-    coordinates: NDArray[np.float32]
+    coordinates: NDArray[np.float32]  # shape (n, 2)
+    #: coordinates along the first principal components of these features, shape (n, `COMPONENTS`)
     principal: NDArray[np.float32]
-    explained: NDArray[np.float64]
-    fitted: NDArray[np.bool_]
-    reducer: Reducer
+    explained: NDArray[np.float64]  # fraction of the variance along each of these
+    fitted: NDArray[np.bool_]  # whether the map was made from this source, shape (n,); others were placed on it later
+    reducer: Reducer  # places further sources
+    #: ``trustworthiness`` of the map and ``trustworthiness_pca``, that of the first two principal components (Venna &
+    #: Kaski 2001; 1 is best, 0.5 is chance), on ``checked`` sources with ``trustworthiness_neighbours``
     quality: dict[str, float]
 
 
@@ -137,15 +123,7 @@ def make_map(
 def map_columns(features: FeatureFile, wanted: Sequence[str] = ()) -> FeatureTable:
     """Read of a feature file what the results of a map need: ids, positions, confounders and the `wanted` columns.
 
-    Returns
-    -------
-    FeatureTable
-        With features of dimension 0.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no such column.
+    The features of the returned table have dimension 0.
     """
     for name in wanted:
         if name not in features.schema.names:

@@ -30,21 +30,12 @@ _ITERATIONS = 30
 
 @dataclass(frozen=True)
 class PcaReducer:
-    """Projection of unit vectors on their first principal components.
+    """Projection of unit vectors on their first principal components."""
 
-    Attributes
-    ----------
-    mean
-        Shape (feature_dim,).
-    components
-        Shape (k, feature_dim), orthonormal; of each, the entry that is largest in size is positive.
-    explained
-        Fraction of the variance along each, shape (k,).
-    """
-
-    mean: NDArray[np.float64]
+    mean: NDArray[np.float64]  # shape (feature_dim,)
+    #: shape (k, feature_dim), orthonormal; of each, the largest entry in size is positive
     components: NDArray[np.float64]
-    explained: NDArray[np.float64]
+    explained: NDArray[np.float64]  # fraction of the variance along each, shape (k,)
     method = "pca"
 
     @property
@@ -65,30 +56,17 @@ class PcaReducer:
 class UmapReducer:
     """The sources that a UMAP was fitted to and where they lie on it; others are placed among them.
 
-    A source comes to lie at the geometric median of its nearest training sources, each weighted by
-    ``exp(-(d - d_1) / s)``, with d the cosine distance, d_1 that of the nearest and s the mean of ``d - d_1`` (the
-    shape of UMAP's memberships, McInnes et al. 2018, section 3.1). The mean, with which UMAP's own ``transform``
-    begins, may lie in the void between two groups; the median goes to the larger. Unlike with ``transform`` the place
-    of a source does not depend on which others are placed with it.
-
-    Attributes
-    ----------
-    training
-        Unit vectors, shape (n, feature_dim), float16.
-    coordinates
-        Shape (n, 2).
-    neighbours
-        How many of the nearest decide.
-    min_dist
-        Of the fit; for the record.
-    seed
-        Of the fit; for the record.
+    A source comes to lie at the geometric median of its nearest training sources, each weighted by ``exp(-(d - d_1) /
+    s)``, with d the cosine distance, d_1 that of the nearest and s the mean of ``d - d_1`` (the shape of UMAP's
+    memberships, McInnes et al. 2018, section 3.1). The mean, with which UMAP's own ``transform`` begins, may lie in the
+    void between two groups; the median goes to the larger. Unlike with ``transform`` the place of a source does not
+    depend on which others are placed with it.
     """
 
-    training: NDArray[np.float16]
-    coordinates: NDArray[np.float32]
-    neighbours: int
-    min_dist: float
+    training: NDArray[np.float16]  # unit vectors, shape (n, feature_dim)
+    coordinates: NDArray[np.float32]  # shape (n, 2)
+    neighbours: int  # how many of the nearest decide
+    min_dist: float  # of the fit, as the seed; for the record
     seed: int
     method = "umap"
     _index: list[VectorIndex] = field(default_factory=list, repr=False, compare=False)
@@ -135,20 +113,7 @@ def save_reducer(reducer: Reducer, path: str | os.PathLike[str], metadata: dict[
 
 
 def load_reducer(folder: str | os.PathLike[str], metadata: dict[str, Any] | None = None) -> Reducer:
-    """Read the reducer of a map.
-
-    Parameters
-    ----------
-    folder
-        Of the map.
-    metadata
-        Of the features that are to be placed.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no readable reducer, or `metadata` names other weights or preprocessing than those of the map.
-    """
+    """Read the reducer in a map's folder; refuse it for features of other weights or preprocessing, by their metadata."""
     from safetensors import SafetensorError, safe_open
 
     path = existing_file(Path(folder) / REDUCER_FILE)
@@ -184,20 +149,7 @@ def neighbour_weights(distances: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def geometric_median(points: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weighted geometric medians of n sets of k points by Weiszfeld's iteration.
-
-    Parameters
-    ----------
-    points
-        Shape (n, k, 2).
-    weights
-        Shape (n, k).
-
-    Returns
-    -------
-    array
-        Shape (n, 2).
-    """
+    """Return the weighted geometric medians (n, 2) of n sets of k points (n, k, 2) by Weiszfeld's iteration."""
     total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     found = np.einsum("nk,nkc->nc", weights / total, points)
     for _ in range(_ITERATIONS):

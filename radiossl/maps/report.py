@@ -43,22 +43,9 @@ def write_map(
 ) -> Path:
     """Write map.parquet, map.csv, reducer.safetensors, metrics.json, figures and report.html; return the report's path.
 
-    Parameters
-    ----------
-    made
-        What `radiossl.maps.layout.make_map` returns.
-    table
-        Columns of the sources; its features are not looked at.
-    out
-        Folder.
-    colours
-        Columns to colour the map by, one figure each; they are written beside the coordinates.
-    store
-        Where the cutouts' pixels are; without it no cutout is drawn.
-    backdrop
-        Coordinates of the sources of the map onto which these were placed.
-    notes
-        Sentences for the top of the report.
+    The columns in `colours` are written beside the coordinates, and drawn in a figure each; without a store no cutout
+    is drawn. `backdrop` are the coordinates of the map onto which these sources were placed; `notes` are sentences for
+    the top of the report.
     """
     out = Path(out)
     scales = colour_scales(table, colours)

@@ -22,23 +22,12 @@ _MAP_S, _MAP_SOURCE_S = 15.0, 0.004
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done.
+    """What will be done."""
 
-    Attributes
-    ----------
-    survey
-        All settings, those that were proposed too.
-    reasons
-        Why each proposed setting is as it is.
-    warnings
-        What speaks against a good result, one sentence each.
-    seconds
-        How long each step will take, in the order in which they are done.
-    """
-
-    survey: Survey
-    reasons: dict[str, str] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    survey: Survey  # all settings, those that were proposed too
+    reasons: dict[str, str] = field(default_factory=dict)  # why each proposed setting is as it is
+    warnings: list[str] = field(default_factory=list)  # what speaks against a good result, one sentence each
+    #: how long each step will take, in the order in which they are done
     seconds: dict[str, float] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
@@ -51,15 +40,7 @@ class Plan:
 
 
 def propose(survey: Survey, facts: Facts) -> Plan:
-    """Complete the settings of a survey from what is known of it.
-
-    Parameters
-    ----------
-    survey
-        What the user wants; values that are not None stay.
-    facts
-        See `radiossl.pipeline.trial.look_at`.
-    """
+    """Complete the settings of a survey from what is known of it; values that are not None stay."""
     reasons: dict[str, str] = {}
     values: dict[str, Any] = {}
 
@@ -125,8 +106,6 @@ def _warnings(survey: Survey, facts: Facts) -> list[str]:
 def readable(seconds: float) -> str:
     """Return a duration as a person says it.
 
-    Examples
-    --------
     >>> readable(42), readable(600), readable(9000)
     ('42 s', '10 min', '2.5 h')
     """

@@ -29,28 +29,14 @@ _AROUND = 1.5
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """What is known of a survey before it is cut.
+    """What is known of a survey before it is cut."""
 
-    Attributes
-    ----------
-    sources
-        How many are on the mosaics; estimated from the first mosaic where there is no catalogue.
-    has_extents
-        Whether the catalogue knows the sizes of its sources, or they come with their detection.
-    beam_px
-        Minor axis of the smallest beam in pixels, infinite if none is known.
-    sides_px, blank
-        Of boxes of some sources: their longer sides, and their blank fractions.
-    cut_s, embed_s
-        Seconds for a source.
-    """
-
-    sources: int
-    has_extents: bool
-    beam_px: float
-    sides_px: NDArray[np.int64]
-    blank: NDArray[np.float64]
-    cut_s: float
+    sources: int  # on the mosaics; estimated from the first one without a catalogue
+    has_extents: bool  # the catalogue knows the sizes of its sources, or they come with their detection
+    beam_px: float  # minor axis of the smallest beam, infinite if none is known
+    sides_px: NDArray[np.int64]  # longer sides of boxes of some sources
+    blank: NDArray[np.float64]  # their blank fractions
+    cut_s: float  # seconds for a source, as embed_s
     embed_s: float
 
 

@@ -56,12 +56,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to rate next: rows of the table in the order in which to look at them, and the rule that chose each, shape
-    (k,).
-    """
+    """What to rate next."""
 
-    rows: NDArray[np.int64]
-    why: NDArray[np.str_]
+    rows: NDArray[np.int64]  # of the table, in the order in which they are to be looked at, shape (k,)
+    why: NDArray[np.str_]  # the rule that chose each, shape (k,)
 
 
 def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: int = DIMENSIONS) -> NDArray[np.float32]:

@@ -76,8 +76,7 @@ def last_ratings(ratings: pd.DataFrame) -> pd.Series:
 
 
 def read_scores(path: str | os.PathLike[str], ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.float64]:
-    """Read the starting scores of these objects, shape (n,), from a CSV such as the anomalies.csv of `radiossl
-    anomalies`.
+    """Read the starting scores of these objects, shape (n,), from a CSV such as anomalies.csv.
 
     It has columns ``cutout_id`` and ``score``, finite and higher for what is more anomalous, for each of the objects
     once; other columns and objects are passed over.

@@ -31,9 +31,7 @@ from radiossl.store.store import CutoutStore
 
 @dataclass(frozen=True)
 class RoundSettings:
-    """How a round was made: together with the files, all that is needed to make it again; see `propose`.
-    .weights_sha256 of the backbone that made the features, empty if not known
-    """
+    """How a round was made: with the files, all that is needed to make it again; see `propose`."""
 
     features: str  # file, as it was given
     scores: str

@@ -105,16 +105,7 @@ def drawn_panels(
 ) -> Iterator[list[Axes]]:
     """Yield axes above each other that share x, in the look of this package; write the figure when the body ends.
 
-    Parameters
-    ----------
-    out
-        PNG file to write; see `save_figure`.
-    width, height
-        In inches.
-    xlabel, ylabels
-        What the axes are, with units.
-    ratios
-        Of the heights of the panels.
+    Sizes are in inches, labels with units; `ratios` are those of the heights of the panels.
     """
     import matplotlib
 
@@ -176,16 +167,9 @@ def legend_beside(axes: Axes, **options: Any) -> None:
 
 
 def confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], *, out: str | os.PathLike[str]) -> None:
-    """Draw a confusion matrix: counts and their fraction of the row, which is also the colour.
+    """Draw a confusion matrix (n, n): counts and their fraction of the row, which is also the colour.
 
-    Parameters
-    ----------
-    matrix
-        Counts, shape (n, n); rows are true classes, columns predicted ones.
-    class_names
-        The n names, in order. Beyond 15 classes there is a colour bar instead of numbers.
-    out
-        PNG file to write.
+    Rows are true classes, columns predicted ones. Beyond 15 classes there is a colour bar instead of numbers.
     """
     counts = np.asarray(matrix)
     number = len(class_names)
@@ -224,17 +208,8 @@ def score_bars(
 ) -> None:
     """Draw scores as horizontal bars from 0, first row on top, such as a backbone's beside its baselines.
 
-    Parameters
-    ----------
-    rows
-        Name, mean and spread (one standard deviation; None or NaN if unknown) of each. A mean that is NaN is written
-        as "none", without a bar.
-    out
-        PNG file to write.
-    xlabel
-        What the score is.
-    highlight
-        Names of the bars that are not baselines: blue, the others grey.
+    Each has a name, a mean and a spread (one standard deviation; None or NaN if unknown). A mean that is NaN is written
+    as "none", without a bar. Names in `highlight` are no baselines: blue, the others grey.
     """
     if not rows:
         raise RadiosslError(f"{out}: no score to draw")

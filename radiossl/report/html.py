@@ -60,11 +60,6 @@ class Report:
     """A report, built piece by piece; every method but `write` returns the report itself.
 
     All text is escaped: names and labels come from catalogues, which are not to be trusted.
-
-    Parameters
-    ----------
-    title
-        Heading of the page.
     """
 
     def __init__(self, title: str) -> None:
@@ -205,22 +200,10 @@ class _Links:
 
 
 def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[str, str | os.PathLike[str]]]) -> Path:
-    """Tie several result folders together on one page.
+    """Tie several result folders, each with a name, together on one page.
 
-    Parameters
-    ----------
-    out
-        HTML file to write.
-    title
-        Heading of the page.
-    parts
-        Name and folder of each. From a folder come the numbers in its metrics.json, up to four of its PNG figures in
-        the order of their names, and links to its report.html and to everything else in it.
-
-    Raises
-    ------
-    RadiosslError
-        If a folder does not exist or its metrics.json is damaged.
+    From a folder come the numbers in its metrics.json, up to four of its PNG figures in the order of their names, and
+    links to its report.html and to everything else in it.
     """
     folders = [(name, Path(place)) for name, place in parts]
     for _, folder in folders:

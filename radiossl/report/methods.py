@@ -63,14 +63,8 @@ _BIBTEX = {
 def methods_html(how: str, metadata: Mapping[str, Any], *cited: str) -> str:
     """Return, folded, how a result was made with which versions, weights and data, and what to cite.
 
-    Parameters
-    ----------
-    how
-        Sentences on what was done with the features.
-    metadata
-        Of a feature table: ``weights``, a backbone's folder or name, and ``weights_sha256``; empty for none.
-    cited
-        Further works: ``umap``, ``forest``.
+    `how` says what was done with the features; `metadata` is that of a feature table: ``weights``, a backbone's folder
+    or name, and ``weights_sha256``, or nothing. `cited` are further works: ``umap``, ``forest``.
     """
     config = _config(metadata)
     keys = ["radiossl", config.recipe.get("method", "") if config else "", *cited]

@@ -24,30 +24,10 @@ def write_regions(
     radius_arcsec: ArrayLike = 15.0,
     colour: str = "green",
 ) -> int:
-    """Write circles on the sky as a DS9 region file, atomically.
+    """Write circles on the sky (ICRS) as a DS9 region file, atomically; return how many there are.
 
-    Parameters
-    ----------
-    ra_deg, dec_deg
-        ICRS, shape (n,); what has no position is left out.
-    labels
-        One for each; braces and control characters are replaced by spaces.
-    path
-        File to write, by custom ending in ``.reg``.
-    radius_arcsec
-        One for all, or shape (n,).
-    colour
-        A colour that DS9 knows.
-
-    Returns
-    -------
-    int
-        How many circles there are.
-
-    Raises
-    ------
-    RadiosslError
-        If the lengths differ, or a radius is not above zero.
+    What has no position is left out; braces and control characters in labels are replaced by spaces. There is one
+    radius for all, or one for each.
     """
     from astropy import units as u
     from astropy.coordinates import SkyCoord
@@ -80,22 +60,10 @@ def write_outline_regions(
     colours: Sequence[str],
     path: str | os.PathLike[str],
 ) -> int:
-    """Write polygons on the sky as a DS9 region file, atomically.
+    """Write polygons on the sky as a DS9 region file, atomically; return how many there are.
 
-    Parameters
-    ----------
-    outlines
-        For each object its closed lines, each of ICRS positions in degrees, shape (n, 2). A line that leaves the
-        projection (NaN) is left out.
-    labels, colours
-        One for each object; its first line bears the label.
-    path
-        File to write, by custom ending in ``.reg``.
-
-    Returns
-    -------
-    int
-        How many polygons there are.
+    Each object has closed lines of ICRS positions in degrees, shape (n, 2), of which the first bears the label. A line
+    that leaves the projection (NaN) is left out.
     """
     from astropy.coordinates import SkyCoord
     from regions import PolygonSkyRegion, RegionMeta, Regions, RegionVisual

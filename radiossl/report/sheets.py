@@ -50,27 +50,13 @@ _UNITS = ((3600.0, "°"), (60.0, "′"), (1.0, "″"))
 
 @dataclass(frozen=True)
 class Picture:
-    """An image to show, with what is known of it.
+    """An image to show, with what is known of it."""
 
-    Attributes
-    ----------
-    image
-        See `as_rgb`.
-    caption
-        What to write under it; the first line is what counts most, such as rank and similarity.
-    pixel_arcsec
-        Side of a pixel on the sky, for the scale bar; NaN if unknown.
-    beam
-        Restoring beam, if known.
-    framed
-        Whether it gets a frame, as a query does; a framed picture after others begins a new row.
-    """
-
-    image: ArrayLike
-    caption: str = ""
-    pixel_arcsec: float = math.nan
-    beam: Beam | None = None
-    framed: bool = False
+    image: ArrayLike  # see `as_rgb`
+    caption: str = ""  # its first line is what counts most, such as rank and similarity
+    pixel_arcsec: float = math.nan  # for the scale bar; NaN if unknown
+    beam: Beam | None = None  # for its ellipse, if known
+    framed: bool = False  # as a query is; a framed picture after others begins a new row
 
     @property
     def scale_text(self) -> str:
@@ -116,22 +102,11 @@ def begins_row(pictures: Sequence[Picture], number: int) -> bool:
 
 
 def stretch(pixels: ArrayLike, how: Stretch = STRETCH) -> NDArray[np.float64]:
-    """Map brightness to [0, 1] for display.
+    """Map the brightness of an image of any shape to [0, 1] for display; blank pixels are NaN, a constant image is 0.
 
-    Parameters
-    ----------
-    pixels
-        Image of any shape; non-finite pixels are blank.
-    how
-        ``zscale``: linear between the limits of astropy's `ZScaleInterval`, for noise and faint emission.
-        ``asinh``: from one sigma below the background to the maximum, linear near the noise, logarithmic above.
-        ``log``: logarithmic over a factor of 1000 from the background to the maximum.
-        ``minmax``: linear between the extremes.
-
-    Returns
-    -------
-    array of the same shape
-        Blank pixels stay NaN. A constant image is 0.
+    ``zscale``: linear between the limits of astropy's `ZScaleInterval`, for noise and faint emission. ``asinh``: from
+    one sigma below the background to the maximum, linear near the noise, logarithmic above. ``log``: logarithmic over a
+    factor of 1000 from the background to the maximum. ``minmax``: linear between the extremes.
     """
     if how not in STRETCHES:
         raise RadiosslError(f"stretch {how!r} is unknown; there are {', '.join(STRETCHES)}")
@@ -179,23 +154,11 @@ def _noise(finite: NDArray[np.float64]) -> float:
 def as_rgb(
     image: ArrayLike, *, how: Stretch = STRETCH, colour_map: str = COLOUR_MAP, strips: bool = False
 ) -> NDArray[np.uint8]:
-    """Colour an image for display.
+    """Colour an image for display, shape (H, W, 3); blank pixels are grey, and the order of rows is kept.
 
-    Parameters
-    ----------
-    image
-        Shape (H, W) or (1, H, W) in brightness units, which is stretched; or (3, H, W) in [0, 1], which is not.
-    how
-        See `stretch`.
-    colour_map
-        Matplotlib name.
-    strips
-        Show the three channels side by side through the colour map instead of as red, green and blue.
-
-    Returns
-    -------
-    array
-        Shape (H, W, 3), or (H, 3 W + gaps, 3) with `strips`; blank pixels are grey. Row order is kept.
+    One of shape (H, W) or (1, H, W) in brightness units is stretched; one of (3, H, W) in [0, 1] is not. With `strips`
+    the three channels stand side by side through the colour map, shape (H, 3 W + gaps, 3), instead of as red, green and
+    blue.
     """
     array = np.asarray(image, dtype=np.float64)
     if array.ndim == 3 and array.shape[0] == 1:
@@ -239,27 +202,8 @@ def image_grid(
 ) -> None:
     """Draw a contact sheet as PNG, first row of pixels at the bottom (FITS row order), with scale bars and beams.
 
-    Parameters
-    ----------
-    images
-        Pictures, or images as in `as_rgb`; they may differ in size, each is fitted into its cell with square pixels.
-    captions
-        One per image, where these are no pictures; long ones are wrapped, then shortened.
-    out
-        PNG file to write.
-    columns
-        Images in a row.
-    title
-        Above the sheet.
-    how, colour_map, strips
-        See `as_rgb`.
-    cell_inches
-        Side of a cell, at 150 dots per inch.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no image, or not a caption for each.
+    Images, as in `as_rgb`, may differ in size: each is fitted into its cell with square pixels. They have one caption
+    each unless they are pictures; long ones are wrapped, then shortened. A cell is drawn at 150 dots per inch.
     """
     if len(images) == 0:
         raise RadiosslError(f"{out}: no image to draw")

@@ -30,25 +30,11 @@ _LEGACY = (-89.0, 84.0)
 
 
 def sky_links(ra_deg: float, dec_deg: float, size_arcsec: float = 300.0) -> dict[str, str]:
-    """Return addresses of pages and pictures of a place on the sky, by name of the service or survey.
+    """Return addresses of pages and pictures of a place on the sky (ICRS), by name of the service or survey.
 
-    Parameters
-    ----------
-    ra_deg, dec_deg
-        ICRS.
-    size_arcsec
-        Side of the cutout; the pictures show half as much again.
-
-    Returns
-    -------
-    dict
-        Aladin Lite, pictures of NVSS and RACS (radio) and Pan-STARRS (optical) by hips2fits of the CDS, FIRST by
-        SkyView, the Legacy Surveys' viewer, NED and SIMBAD; without the surveys that do not reach this declination.
-
-    Raises
-    ------
-    RadiosslError
-        If it is no position.
+    Aladin Lite, pictures of NVSS and RACS (radio) and Pan-STARRS (optical) by hips2fits of the CDS, FIRST by SkyView,
+    the Legacy Surveys' viewer, NED and SIMBAD; without the surveys that do not reach this declination. The pictures
+    show half as much again as the side of the cutout.
     """
     if not (math.isfinite(ra_deg) and math.isfinite(dec_deg) and abs(dec_deg) <= 90):
         raise RadiosslError(f"right ascension {ra_deg}, declination {dec_deg}: not a position in degrees")
@@ -95,14 +81,8 @@ class SkyReport(Report):
     """A report whose tables can end with links by sky position."""
 
     def sky_table(self, rows: Sequence[dict[str, Any]], sizes_arcsec: Sequence[float]) -> SkyReport:
-        """Add a table, each row with links to its place on the sky.
-
-        Parameters
-        ----------
-        rows
-            With ``ra_deg`` and ``dec_deg``; a row without a position gets no links.
-        sizes_arcsec
-            Side of the cutout of each row; NaN where unknown.
+        """Add a table, each row with links to its ``ra_deg`` and ``dec_deg``, if known; sizes are the sides of the
+        cutouts.
         """
         if not rows:
             self.text("No rows.")

@@ -42,14 +42,7 @@ def write_run_report(
 ) -> Path:
     """Write `report.html` and the training curves into a run folder, finished or not; return the report's path.
 
-    Parameters
-    ----------
-    run
-        The run folder.
-    data
-        The stores trained on, to draw neighbours from; none for no such pictures.
-    title
-        Of the page, before the name of the run.
+    `data` are the stores trained on, to draw neighbours from; none for no such pictures.
     """
     run = Path(run)
     report = Report(f"{title}: {run.name}")
@@ -122,22 +115,9 @@ def training_curves(
 ) -> None:
     """Draw what a training run recorded, one panel each for loss, learning rate, feature spread and kNN accuracy.
 
-    Parameters
-    ----------
-    metrics
-        The run's metrics.csv: column ``step`` or ``epoch``, and any of ``loss``, ``lr``, ``feature_std`` and
-        ``knn_accuracy``. Columns that are absent or empty have no panel; empty cells are passed over.
-    out
-        PNG file to write.
-    chance
-        Loss of features that know nothing.
-    warmup
-        Step until which the learning rate rose.
-
-    Raises
-    ------
-    RadiosslError
-        If there is nothing to draw.
+    `metrics` is the run's metrics.csv: column ``step`` or ``epoch``, and any of ``loss``, ``lr``, ``feature_std`` and
+    ``knn_accuracy``. Columns that are absent or empty have no panel; empty cells are passed over. `chance` is the loss
+    of features that know nothing, `warmup` the step until which the learning rate rose.
     """
     curves = [name for name in _CURVES if name in metrics and metrics[name].notna().any()]
     if not curves:

@@ -19,42 +19,20 @@ AWAY_WEIGHT = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """What is searched for.
+    """What is searched for."""
 
-    Attributes
-    ----------
-    name
-        Its id or file name.
-    vector
-        Its features, shape (feature_dim,).
-    row
-        Its row in the index, if it is one of the cutouts.
-    image
-        Its pixels, if it came from a file.
-    ra_deg, dec_deg
-        Where it is (ICRS); NaN where unknown.
-    note
-        What was done to its image, for the report.
-    pixel_scale_arcsec
-        Of its image; NaN where unknown.
-    examples, away_from
-        The queries that it was made of, if it was.
-    whole, box
-        Its image before it was cropped and which part of that it is, if it was cropped.
-    """
-
-    name: str
-    vector: NDArray[np.float32]
-    row: int | None = None
-    image: NDArray[np.float32] | None = None
-    ra_deg: float = math.nan
+    name: str  # its id or file name
+    vector: NDArray[np.float32]  # its features, shape (feature_dim,)
+    row: int | None = None  # in the index, if it is one of the cutouts
+    image: NDArray[np.float32] | None = None  # its pixels, if it came from a file
+    ra_deg: float = math.nan  # ICRS; NaN where unknown
     dec_deg: float = math.nan
-    note: str = ""
-    pixel_scale_arcsec: float = math.nan
-    examples: tuple[Query, ...] = ()
+    note: str = ""  # what was done to its image, for the report
+    pixel_scale_arcsec: float = math.nan  # of its image; NaN where unknown
+    examples: tuple[Query, ...] = ()  # the queries that it was made of, if it was
     away_from: tuple[Query, ...] = ()
-    whole: NDArray[np.float32] | None = None
-    box: CropBox | None = None
+    whole: NDArray[np.float32] | None = None  # its image before it was cropped, if it was
+    box: CropBox | None = None  # which part of `whole` its image is
 
     @property
     def rows(self) -> list[int]:
@@ -70,11 +48,6 @@ def query_of(examples: Sequence[Query], away_from: Sequence[Query] = ()) -> Quer
     relevance feedback (Manning, Raghavan & Schütze 2008, Introduction to Information Retrieval, section 9.1.1) on
     cosines. The similarities of what is found are cosines with this vector: with `away_from` they are lower than to any
     one example, and only their order means something.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no example, or nothing is left of the examples because they equal what is not wanted.
     """
     if not examples:
         raise RadiosslError("a query of several needs at least one example")

@@ -37,74 +37,32 @@ _BOX_FACTOR, _LEAST_BOX = 1.5, 32
 
 @dataclass(frozen=True)
 class Framing:
-    """How cutouts show their sources.
+    """How cutouts show their sources."""
 
-    Attributes
-    ----------
-    pixel_scale_arcsec
-        Median; NaN where unknown.
-    field_px
-        Side of all of them; None if they are boxes of several sizes, or nothing is known.
-    """
-
-    pixel_scale_arcsec: float = math.nan
-    field_px: int | None = None
+    pixel_scale_arcsec: float = math.nan  # median; NaN where unknown
+    field_px: int | None = None  # side of all of them; None if they are boxes of several sizes, or nothing is known
 
 
 @dataclass(frozen=True, eq=False)
 class QueryImage:
-    """An image with its place on the sky.
+    """An image with its place on the sky."""
 
-    Attributes
-    ----------
-    name
-        Its id.
-    pixels
-        Shape (height, width), NaN where blank.
-    ra_deg, dec_deg
-        Its centre before it was cropped (ICRS); NaN where unknown.
-    pixel_scale_arcsec
-        Side of a pixel; NaN where unknown.
-    note
-        What was done to it; empty if nothing.
-    whole
-        The image before it was cropped; None if it was not.
-    box
-        Which part of `whole` it is; None if it was not cropped.
-    """
-
-    name: str
-    pixels: NDArray[np.float32]
-    ra_deg: float
+    name: str  # its id
+    pixels: NDArray[np.float32]  # shape (height, width), NaN where blank
+    ra_deg: float  # centre before it was cropped (ICRS); NaN where unknown
     dec_deg: float
-    pixel_scale_arcsec: float
-    note: str = ""
-    whole: NDArray[np.float32] | None = None
-    box: CropBox | None = None
+    pixel_scale_arcsec: float  # NaN where unknown
+    note: str = ""  # what was done to it; empty if nothing
+    whole: NDArray[np.float32] | None = None  # the image before it was cropped, if it was
+    box: CropBox | None = None  # which part of `whole` it is
 
 
 def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryImage:
     """Bring an image to the pixel scale of cutouts where its own is known and another, and crop it to its source.
 
-    Parameters
-    ----------
-    image
-        The image.
-    framing
-        That of the cutouts.
-    crop
-        ``auto``: to the field of the cutouts, or where these are boxes to 1.5 times the extent of the source, if the
-        image is much larger than that. A number: to that many pixels around the source. A box: to that. ``none``: not
-        at all.
-
-    Raises
-    ------
-    RadiosslError
-        If the image is blank, or would be of no useful size at that scale.
-
-    See Also
-    --------
-    radiossl.survey.extents.find_source : what the source of a picture is.
+    With crop ``auto``, to the field of the cutouts, or where these are boxes to 1.5 times the extent of the source, if
+    the image is much larger than that; a number: to that many pixels around the source (`find_source`); a box: to that;
+    ``none``: not at all.
     """
     if not np.isfinite(image.pixels).any():
         raise RadiosslError(f"{image.cutout_id}: every pixel is blank")

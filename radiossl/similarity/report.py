@@ -59,27 +59,10 @@ def write_search_results(
 ) -> Path:
     """Write neighbours.csv, neighbours.reg, a gallery and report.html; return the report's path.
 
-    Parameters
-    ----------
-    searches
-        What was found.
-    store
-        Where the cutouts' pixels are; without it no gallery is drawn.
-    out
-        Folder.
-    field_px
-        Side of the central field that is shown, as the backbone saw it.
-    caption
-        Column to write under the pictures besides the position.
-    table_format
-        ``fits`` or ``votable``: also write neighbours.fits or neighbours.vot, for TOPCAT.
-    metadata
-        Of the feature table, for the methods paragraph.
-
-    Raises
-    ------
-    RadiosslError
-        If the store lacks a cutout that was found.
+    Without a store no gallery is drawn; it shows the central `field_px` pixels, as the backbone saw them, and the
+    column `caption` under the pictures besides the position. With the table format ``fits`` or ``votable``
+    neighbours.fits or neighbours.vot is written too, for TOPCAT. `metadata` is that of the feature table, for the
+    methods paragraph.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -144,8 +127,6 @@ def _verdict(searches: Sequence[Found], caption: str | None) -> str:
 def readable_angle(arcsec: float) -> str:
     """Return an angle in the unit in which a person says it: arcsec, arcmin or degrees.
 
-    Examples
-    --------
     >>> readable_angle(12.34), readable_angle(300.0), readable_angle(462415.0)
     ('12.3 arcsec', '5.0 arcmin', '128.4 deg')
     """

@@ -37,18 +37,10 @@ _FIELD = 150
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What `search` found.
+    """What `search` found."""
 
-    Attributes
-    ----------
-    searches
-        Each query with its neighbours.
-    report
-        The page that shows them; None if no folder was written.
-    """
-
-    searches: tuple[Found, ...]
-    report: Path | None = None
+    searches: tuple[Found, ...]  # each query with its neighbours
+    report: Path | None = None  # None if no folder was written
 
     @property
     def neighbours(self) -> pd.DataFrame:

@@ -287,12 +287,8 @@ def separations_arcsec(ra_deg: float, dec_deg: float, ra: ArrayLike, dec: ArrayL
 
 
 def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
-    """Return the row of the smallest separation in arcsec; NaN where there is no position.
-
-    Raises
-    ------
-    RadiosslError
-        If none is at most `MATCH_ARCSEC`; `asked` is named.
+    """Return the row of the smallest separation in arcsec, which must be at most `MATCH_ARCSEC`; `asked` is for
+    messages.
     """
     if np.isnan(separations).all():
         raise RadiosslError(f"{asked}: no cutout of the features has a position")
@@ -305,13 +301,7 @@ def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
 
 
 def place_of(text: str) -> tuple[float, float]:
-    """Return the ICRS position in degrees that a text is, or that of the object that it names.
-
-    Raises
-    ------
-    RadiosslError
-        If it is neither.
-    """
+    """Return the ICRS position in degrees that a text is, or that of the object that it names."""
     position = parse_position(text)
     try:
         return position or resolve_name(text)
