@@ -33,7 +33,7 @@ class AnomalyLabels:
 
 
 def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[str]) -> AnomalyLabels:
-    """Turn a column into labels; `anomalous` are values that count as such, or one comparison, as ``>=4`` for ratings."""
+    """Turn a column into labels; `anomalous` are values that count as such, or one comparison, as ``>=4``."""
     if not anomalous:
         raise RadiosslError(f'--label {column}: say which values are anomalous, as in --anomalous ">=4"')
     labels = read_labels(values, column)

@@ -81,9 +81,7 @@ class SkyReport(Report):
     """A report whose tables can end with links by sky position."""
 
     def sky_table(self, rows: Sequence[dict[str, Any]], sizes_arcsec: Sequence[float]) -> SkyReport:
-        """Add a table, each row with links to its ``ra_deg`` and ``dec_deg``, if known; sizes are the sides of the
-        cutouts.
-        """
+        """Add a table, each row with links to its ``ra_deg`` and ``dec_deg``, if known; sizes are those of cutouts."""
         if not rows:
             self.text("No rows.")
             return self

@@ -287,9 +287,7 @@ def separations_arcsec(ra_deg: float, dec_deg: float, ra: ArrayLike, dec: ArrayL
 
 
 def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
-    """Return the row of the smallest separation in arcsec, which must be at most `MATCH_ARCSEC`; `asked` is for
-    messages.
-    """
+    """Return the row of the smallest separation in arcsec, which must be at most `MATCH_ARCSEC`."""
     if np.isnan(separations).all():
         raise RadiosslError(f"{asked}: no cutout of the features has a position")
     nearest = int(np.nanargmin(separations))
