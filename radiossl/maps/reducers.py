@@ -113,7 +113,7 @@ def save_reducer(reducer: Reducer, path: str | os.PathLike[str], metadata: dict[
 
 
 def load_reducer(folder: str | os.PathLike[str], metadata: dict[str, Any] | None = None) -> Reducer:
-    """Read the reducer in a map's folder; refuse it for features of other weights or preprocessing, by their metadata."""
+    """Read the reducer in a map's folder; refuse it for features of other weights or preprocessing."""
     from safetensors import SafetensorError, safe_open
 
     path = existing_file(Path(folder) / REDUCER_FILE)
