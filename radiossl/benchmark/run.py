@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from radiossl.benchmark import measures
 from radiossl.benchmark.changes import changed_store, fitting_sources
 from radiossl.benchmark.measures import Score
-from radiossl.benchmark.methods import RANDOM, FeatureCache, Method, backbone_method, baselines, digest, random_weights
+from radiossl.benchmark.methods import (
+    RANDOM,
+    FeatureCache,
+    Method,
+    SameReadout,
+    backbone_method,
+    baselines,
+    digest,
+    random_weights,
+)
 from radiossl.benchmark.statistics import summarise
 from radiossl.benchmark.tasks import Change, ClassifyTask, FindTask, RateTask, Task, read_tasks
 from radiossl.evaluation.folds import Split, draw_folds, source_groups
@@ -71,6 +80,8 @@ def run_benchmark(
     initialisations: int = 5,
     seed: int = 0,
     readout: str | None = None,
+    whiten: int | None = None,
+    unlabelled: Sequence[str | os.PathLike[str]] = (),
     device: str = "auto",
 ) -> BenchmarkResult:
     """Measure backbones by hard tasks, beside random weights and everything else that costs no training.
@@ -91,8 +102,10 @@ def run_benchmark(
         Of the random weights.
     seed
         The first random seed.
-    readout
-        ``last`` or ``wide`` for all networks; None for each backbone's own.
+    readout, whiten
+        For all networks, see `Backbone.with_readout`; None for each backbone's own.
+    unlabelled
+        Stores of the training images, on which networks that are baselines get a whitening where the backbone has one.
     device
         Where backbones given as folders compute.
 
@@ -111,13 +124,14 @@ def run_benchmark(
     if not backbones:
         raise RadiosslError("no weights to measure were given")
     names = _names(backbones)
-    backbones = [one.with_readout(readout) for one in backbones]
+    backbones = [one.with_readout(readout, whiten) for one in backbones]
     missing = {name: lacking for name, task in file.tasks.items() if (lacking := _missing_store(task, folder))}
     if len(missing) == len(file.tasks):
         raise RadiosslError(f"{tasks}: none of its stores is there, such as {next(iter(missing.values()))}")
     methods = [backbone_method(name, one, True) for name, one in zip(names, backbones, strict=True)]
     if not quick:
-        methods += _baselines(backbones, names, initialisations, seed)
+        same_readout = SameReadout([open_store(path) for path in unlabelled], Path(cache) / "whitenings")
+        methods += _baselines(backbones, names, same_readout, initialisations, seed)
     bench = _Bench(folder, Path(cache), 1 if quick else seeds, seed, quick)
     found: dict[tuple[str, str], dict[str, list[Score]]] = {}
     jobs = [(name, method) for name in file.tasks if name not in missing for method in methods]
@@ -154,12 +168,14 @@ def _missing_store(task: Task, folder: Path) -> str:
     return next((str(folder / name) for name in stores if name and not (folder / name).is_dir()), "")
 
 
-def _baselines(backbones: Sequence[Backbone], names: Sequence[str], initialisations: int, seed: int) -> list[Method]:
+def _baselines(
+    backbones: Sequence[Backbone], names: Sequence[str], same_readout: SameReadout, initialisations: int, seed: int
+) -> list[Method]:
     """All baselines under the first backbone's preprocessing, and random weights under every other one's too."""
-    methods = baselines(backbones[0], initialisations, seed)
+    methods = baselines(backbones[0], same_readout, initialisations, seed)
     seen = {method.identity for method in methods}
     for name, other in zip(names[1:], backbones[1:], strict=True):
-        drawn = random_weights(other, initialisations, seed, f"{RANDOM} as {name}")
+        drawn = random_weights(other, same_readout, initialisations, seed, f"{RANDOM} as {name}")
         methods += [method for method in drawn if method.identity not in seen]
         seen |= {method.identity for method in drawn}
     return methods

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.adapt import Readout
+from radiossl.cli.adapt import Readout, Whiten
 from radiossl.cli.options import Device, Seed
 
 
@@ -25,6 +25,11 @@ def benchmark(
     seeds: Annotated[int, typer.Option(min=1, help="How often folds are drawn.")] = 3,
     initialisations: Annotated[int, typer.Option(min=1, help="How many random weights to average over.")] = 5,
     readout: Readout = None,
+    whiten: Whiten = None,
+    unlabelled: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="STORE", help="Training images: baselines get a whitening learnt on them; repeatable."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -44,6 +49,8 @@ def benchmark(
         initialisations=initialisations,
         seed=seed,
         readout=readout,
+        whiten=whiten,
+        unlabelled=unlabelled or [],
         device=device,
     )
     report = write_benchmark(result, out)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from radiossl.cli.options import Device
+from radiossl.cli.options import Device, Seed
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import key_values
 
@@ -131,16 +131,18 @@ def whiten(
     out: Annotated[Path, typer.Option(help="Backbone folder to write; may be WEIGHTS.")],
     readout: Annotated[str, typer.Option(help="last: the network's own pooled output; wide: all stages.")] = "wide",
     components: Annotated[int, typer.Option(min=1, help="How many components to store.")] = 256,
+    views: Annotated[int, typer.Option(min=2, help="Random views of each image.")] = 8,
     default: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Make this read-out the default, cut to N components (0: not whitened)."),
     ] = None,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Learn a whitening of the features from unlabelled images and store it with the weights."""
-    from radiossl.features.whitening import store_whitening
+    """Learn a whitening of the features from random views of unlabelled images and store it with the weights."""
+    from radiossl.pretraining.whitening import store_whitening
 
-    stored = store_whitening(path, stores, out, readout, components, default, device)
+    stored = store_whitening(path, stores, out, readout, components, views, default, seed, device)
     kept, dimension = stored.components.shape
     typer.echo(f"{out}: {kept} components of {dimension} numbers; radiossl embed --readout {readout} --whiten N")
 

@@ -108,7 +108,7 @@ class Backbone(nn.Module):
         return FeatureNetwork(self.network, embedding.readout, whitening).train(self.training)
 
     def _whitening(self, embedding: Embedding) -> Whitening:
-        """The first components of the stored whitening; raise if there is none for this read-out."""
+        """What is left of the stored whitening; raise if there is none for this read-out."""
         whitening = self.config.whitening
         if whitening is None or whitening.readout != embedding.readout:
             raise RadiosslError(
@@ -117,7 +117,7 @@ class Backbone(nn.Module):
         most = len(whitening.components)
         if embedding.whiten is None or embedding.whiten > most:
             raise RadiosslError(f"--whiten {embedding.whiten}: {self.name or 'the backbone'} has {most} components")
-        return Whitening(whitening.mean, whitening.components[: embedding.whiten], whitening.readout)
+        return whitening.first(embedding.whiten)
 
     @property
     def device(self) -> torch.device:

@@ -1,8 +1,8 @@
 """How features are read out of a network: which stages are pooled how, and the whitening of what comes out.
 
 The plain read-out is the network's own pooled output, for a ResNet the mean of its last stage. A wide one pools several
-stages (mean, standard deviation and maximum of each), as texture descriptors do; whitening then decorrelates the
-numbers and keeps those that vary most, so that neighbours are not found by one loud axis.
+stages (mean, standard deviation and maximum of each), as texture descriptors do; whitening then keeps the directions
+that tell sources apart whatever their zoom, centre, beam and noise (`radiossl.pretraining.whitening`).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def embedding_from(settings: dict[str, Any], where: str) -> Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Features to components of equal variance, those of the largest variance first.
+    """Features to uncorrelated components, those that tell sources apart best first.
 
     Attributes
     ----------
@@ -117,6 +117,17 @@ class Whitening:
     mean: NDArray[np.float32]
     components: NDArray[np.float32]
     readout: Readout | None = None
+
+    def first(self, number: int) -> Whitening:
+        """The first components, as features are made of them.
+
+        They are turned by an orthonormal cosine transform. Similarities stay as they are, but all numbers vary alike:
+        a classifier that brings each to unit variance leaves the components the weights that they were given.
+        """
+        from scipy.fft import dct
+
+        turned = dct(self.components[:number], norm="ortho", axis=0).astype(np.float32)
+        return Whitening(self.mean, turned, self.readout)
 
     @property
     def sha256(self) -> str:

@@ -1,23 +1,23 @@
-"""Read-outs against pooling written out, whitening against scikit-learn's, and both through a released folder."""
+"""Read-outs against pooling written out, whitening against scikit-learn's discriminants, through a released folder."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 import torch
-from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from radiossl import RadiosslError, load_backbone
 from radiossl.features.embedding import adapted_to_table, embed, embed_store
 from radiossl.features.parts import write_features
 from radiossl.features.table import FeatureTable
-from radiossl.features.whitening import fit_whitening, store_whitening
 from radiossl.images.preprocess import Preprocessing
+from radiossl.pretraining.whitening import fit_whitening, repeatable_components, store_whitening
 from radiossl.store.store import open_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
-from radiossl.weights.readout import WIDE, Readout
+from radiossl.weights.readout import WIDE, Readout, Whitening
 
 WIDTHS = (64, 128, 256, 512)  # of the stages of a ResNet18
 
@@ -95,14 +95,61 @@ def test_the_quick_network_reads_out_alike(backbone, small_store):
 # Whitening ------------------------------------------------------------------------------------------------------------
 
 
-def test_whitening_is_that_of_scikit_learn(small, small_store):
-    whitening = fit_whitening(small, [small_store], "wide", components=6)
-    features = embed_store(small.with_readout("wide"), small_store).astype(np.float64)
-    scaled = StandardScaler().fit_transform(features)
-    expected = PCA(6, whiten=True, svd_solver="full").fit_transform(scaled)
-    ours = (features - whitening.mean) @ whitening.components.T
-    signs = np.sign((expected * ours).sum(axis=0))
-    np.testing.assert_allclose(ours * signs * np.sqrt(23 / 24), expected, rtol=1e-2, atol=1e-3)
+def test_components_are_the_discriminants_of_scikit_learn():
+    generator = np.random.default_rng(0)
+    mixing = generator.normal(size=(6, 6))
+    centres = generator.normal(size=(400, 1, 6)) * np.array([4, 2, 1, 0.5, 0.2, 0.1])
+    views = (centres + generator.normal(size=(400, 8, 6))) @ mixing
+    means = views.mean(axis=1, keepdims=True)
+    within = np.einsum("svi,svj->ij", views - means, views - means) / views.shape[0] / views.shape[1]
+    between = np.cov(means[:, 0].T, bias=True)
+    found = repeatable_components(within, between, 3, shrinkage=0.0)
+    learner = LinearDiscriminantAnalysis(solver="eigen").fit(views.reshape(-1, 6), np.repeat(np.arange(400), 8))
+    expected = learner.scalings_[:, :3].T
+    cosine = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    np.testing.assert_allclose(np.abs(cosine), 1, atol=1e-6)
+    ratios = np.array([found[k] @ between @ found[k] / (found[k] @ within @ found[k]) for k in range(3)])
+    np.testing.assert_allclose([row @ within @ row for row in found], ratios / (1 + ratios), rtol=1e-6)
+    np.testing.assert_allclose(ratios / [16, 4, 1], 1, atol=0.45)  # and an eighth: the mean of the views' noise
+
+
+def test_what_varies_in_no_image_and_noise_alone_are_left_out():
+    within, between = np.diag([1.0, 1.0, 0.0]), np.diag([4.0, -0.1, 0.0])
+    (only,) = repeatable_components(within, between, 3)
+    assert only[0] > 0
+    assert np.all(only[1:] == 0)
+
+
+def test_whitened_features_find_another_view_of_their_source(store_of, sky):
+    boxes = [sky(seed, (40, 40), sources=1 + seed % 3) for seed in range(120)]
+    store = store_of(boxes)
+    seen = Preprocessing(mode="floor-stretch", size=32, views=8)
+    backbone = Backbone.random(Architecture(name="test_resnet"), seen, seed=0)
+    whitening = fit_whitening(backbone, [store], "last", components=12, views=4)
+    config = dataclasses.replace(backbone.config, whitening=whitening)
+    white = Backbone(backbone.network, config).with_readout("last", 12)
+    closer = [image[4:-4, 4:-4] for image in boxes]
+
+    def first(seeing):
+        cosine = torch.nn.functional.cosine_similarity(
+            seeing.features(closer)[:, None], seeing.features(boxes)[None], dim=2
+        )
+        return int((cosine.argmax(dim=1) == torch.arange(len(boxes))).sum())
+
+    assert first(white) > first(backbone)
+    again = fit_whitening(backbone, [store], "last", components=12, views=4)
+    np.testing.assert_array_equal(again.components, whitening.components)
+    other = fit_whitening(backbone, [store], "last", components=12, views=4, seed=1)
+    assert not np.allclose(other.components, whitening.components)
+
+
+def test_turned_components_keep_similarities_and_vary_alike():
+    whitening = Whitening(np.zeros(64, np.float32), np.diag(np.geomspace(10, 0.1, 64)).astype(np.float32))
+    rows = np.random.default_rng(0).normal(size=(500, 64))
+    given, turned = rows @ whitening.components[:48].T, rows @ whitening.first(48).components.T
+    np.testing.assert_allclose(given @ given.T, turned @ turned.T, rtol=1e-4, atol=1e-3)
+    spread = lambda numbers: np.ptp(numbers.std(axis=0)) / numbers.std(axis=0).mean()  # noqa: E731
+    assert spread(given) > 2 > 0.6 > spread(turned)
 
 
 def test_whitened_features_come_from_the_folder(folder, small_store, tmp_path):
@@ -113,7 +160,6 @@ def test_whitened_features_come_from_the_folder(folder, small_store, tmp_path):
     white = loaded.with_readout("wide", 4)
     features = embed_store(white, small_store)
     assert features.shape == (24, 4)
-    np.testing.assert_allclose(np.cov(features.T, bias=True), np.eye(4), atol=1e-2)
     np.testing.assert_allclose(
         loaded.features(small_store.pixels(3), readout="wide", whiten=4)[0], features[3], rtol=1e-3, atol=1e-3
     )
@@ -168,7 +214,7 @@ def test_a_damaged_whitening_is_refused(folder, small_store, damage):
 
 
 def test_what_cannot_be_whitened(small, small_store):
-    with pytest.raises(RadiosslError, match="24 cutouts for 24 components: more cutouts than components are needed"):
+    with pytest.raises(RadiosslError, match="24 cutouts for 24 components: more than one for each are needed"):
         fit_whitening(small, [small_store], "wide", 24)
     with pytest.raises(RadiosslError, match="--readout odd: expected last or wide"):
         small.with_readout("odd")
