@@ -1,8 +1,9 @@
 """Extents of sources whose catalogue gives positions only, from the islands that a mosaic shows around them.
 
 A radio galaxy is often several islands. To the one at the position belong others so near and so bright that chance
-would hardly have put them there, and pairs on opposite sides that look like lobes. The extent is the distance between
-the outermost peaks of all of them, or what is left of the width of a single peak without the beam.
+would hardly have put them there, and pairs on opposite sides that look like lobes; not those at which the catalogue
+has another source, with which one island is shared as a mountain with a higher summit: down to the saddle. Sizes are published as separations of the outermost peaks and as lengths of the lowest contour: the
+extent is the mean of both, without the beam.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.islands import longest_extent
+from radiossl.survey.islands import DIRECTIONS
 from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places
 
@@ -31,6 +32,8 @@ _UNRELATED = 150.0
 _CHANCE, _LOBES_CHANCE = 0.05, 0.01
 #: Lobes lie at this angle from each other at least, and differ at most by these factors in distance and flux.
 _LOBE_ANGLE_DEG, _LOBE_DISTANCE, _LOBE_FLUX = 140.0, 3.0, 8.0
+#: Levels of brightness that differ by less than this fraction are the same.
+_SAME_LEVEL = 0.02
 #: Peaks fainter than this fraction of the brightest do not count.
 _FAINTEST_PEAK = 0.01
 #: Smallest extent that is reported, in beams.
@@ -45,15 +48,31 @@ class _Island:
     """An island near a position: offsets (x, y) in arcsec from it, brightness in units of the noise.
 
     `nearest` is the distance of its nearest pixel, `width` that of its part above half its peak, `peaks` are its local
-    maxima as rows of x, y, brightness.
+    maxima as rows of x, y, brightness; `first` and `last` are its ends in all directions of `DIRECTIONS`, where it falls
+    below `level`.
     """
 
     nearest: float
-    centre: tuple[float, float]
+    centre: NDArray[np.float64]
     peak: float
     flux: float
     width: float
     peaks: NDArray[np.float64]
+    first: NDArray[np.float64]
+    last: NDArray[np.float64]
+    level: float
+
+    def shifted(self, by: NDArray[np.float64]) -> _Island:
+        """Return the island as seen from a position that lies `by` on the other side, without `nearest`."""
+        along = DIRECTIONS @ by
+        return replace(
+            self,
+            nearest=math.nan,
+            centre=self.centre + by,
+            peaks=self.peaks + np.array([*by, 0.0]),
+            first=self.first + along,
+            last=self.last + along,
+        )
 
 
 def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[np.float64]:
@@ -62,7 +81,7 @@ def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[n
     Parameters
     ----------
     places
-        Where the sources are; one that is on several mosaics is measured where it is farthest from an edge.
+        Where the catalogue's sources are; one that is on several mosaics is measured where it is farthest from an edge.
     mosaics
         The mosaics.
     sources
@@ -76,7 +95,7 @@ def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[n
     Notes
     -----
     On 1,099 FIRST sources, whose catalogue gives the separation of the outermost components, the rank correlation is
-    0.76 and 80 % are within a factor 1.5 (`benchmarks/extents.py`).
+    0.78 and 81 % are within a factor 1.5 (`benchmarks/extents.py`).
     """
     order = np.lexsort((-places.edge_arcsec, places.source))
     _, first = np.unique(places.source[order], return_index=True)
@@ -88,12 +107,14 @@ def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[n
         here = np.flatnonzero(chosen.mosaic == index)
         here = here[np.argsort(chosen.y[here])]
         with mosaics.open(index) as mosaic:
+            beam = 0.0 if mosaic.beam is None else mosaic.beam.major_arcsec
+            others = places.take(places.mosaic == index)
             for source, (islands, seen) in zip(
-                chosen.source[here].tolist(), _fields(mosaic, chosen.take(here)), strict=True
+                chosen.source[here].tolist(), _fields(mosaic, chosen.take(here), others, beam), strict=True
             ):
                 fields[source] = islands
                 area_arcmin2 += seen
-                beams[source] = 0.0 if mosaic.beam is None else mosaic.beam.major_arcsec
+                beams[source] = beam
     chance = _Chance(
         np.sort([island.peak for islands in fields.values() for island in islands if island.nearest > _UNRELATED]),
         area_arcmin2,
@@ -158,12 +179,11 @@ def find_source(
     chance = _Chance(np.sort([island.peak for island in islands if island not in near]), pixels.size * scale**2 / 3600)
     lobes = [one for one in near if one is not main and chance.expected(one) < math.sqrt(_LOBES_CHANCE)]
     own = [main, *(one for one in lobes if _are_lobes(main, one))]
-    beyond = [island.peaks + np.array([*main.centre, 0.0]) for island in _belonging(around, chance)]
-    peaks = np.concatenate([*(island.peaks for island in own), *beyond])
+    own += [one.shifted(main.centre) for one in _belonging(around, chance)]
+    peaks = np.concatenate([one.peaks for one in own])
     peaks = peaks[peaks[:, 2] >= _FAINTEST_PEAK * main.peak, :2]
     x, y = middle + (peaks.min(axis=0) + peaks.max(axis=0)) / 2 / scale
-    together = [main, *own[1:], *(replace(main, peaks=part) for part in beyond)]
-    return SourceBox(float(x), float(y), _extent(together, beam_arcsec) / scale)
+    return SourceBox(float(x), float(y), _extent(own, beam_arcsec) / scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,22 +199,43 @@ class _Chance:
         return math.pi * (island.nearest / 60) ** 2 * brighter / max(self.area_arcmin2, 1.0)
 
 
-def _fields(mosaic: Mosaic, places: Places) -> Iterator[tuple[list[_Island], float]]:
-    """Yield the islands around each place, nearest first, and the area in arcmin2 that is too far to be related."""
+def _fields(
+    mosaic: Mosaic, places: Places, others: Places, beam_arcsec: float
+) -> Iterator[tuple[list[_Island], float]]:
+    """Yield the islands around each place, nearest first, and the area in arcmin2 that is too far to be related.
+
+    Islands at which there are `others`, all places of the mosaic, but not this one are left out.
+    """
+    from scipy.spatial import cKDTree
+
     pixel = np.stack([places.pixel_width_arcsec, places.pixel_height_arcsec], axis=1)
     half = np.clip(np.ceil((_LOBE_REACH + _NEAREST) / pixel), 16, 1024).astype(int)
     corners = np.floor(np.stack([places.x, places.y], axis=1)).astype(int) - half
     boxes = [Box(*corner, *side) for corner, side in zip(corners.tolist(), (2 * half + 1).tolist(), strict=True)]
+    positions = np.stack([others.x, others.y], axis=1)
+    near = cKDTree(positions).query_ball_point(corners + half, half.max(axis=1), p=np.inf)
     for row, pixels in enumerate(mosaic.read_boxes(boxes)):
-        centre = np.array([places.x[row], places.y[row]]) - corners[row]
+        centre = np.array([places.x[row], places.y[row]])
+        elsewhere = positions[[at for at in near[row] if others.source[at] != places.source[row]]] - centre
         y, x = np.nonzero(np.isfinite(pixels))
+        centre -= corners[row]
         distance = np.hypot((x - centre[0]) * pixel[row, 0], (y - centre[1]) * pixel[row, 1])
         seen = np.count_nonzero(distance > _UNRELATED) * math.prod(pixel[row]) / 3600
-        yield sorted(_islands(pixels, centre, pixel[row]), key=lambda island: island.nearest), seen
+        reach = max(beam_arcsec, 2 * float(pixel[row].max()))
+        islands = _islands(pixels, centre, pixel[row], elsewhere * pixel[row], reach)
+        yield sorted(islands, key=lambda island: island.nearest), seen
 
 
-def _islands(pixels: NDArray[np.float32], centre: NDArray[np.float64], pixel: NDArray[np.float64]) -> Iterator[_Island]:
+def _islands(
+    pixels: NDArray[np.float32],
+    centre: NDArray[np.float64],
+    pixel: NDArray[np.float64],
+    others: NDArray[np.float64] | tuple[()] = (),
+    reach: float = 0.0,
+) -> Iterator[_Island]:
+    """Yield the islands of a field but those within `reach` of `others`, offsets in arcsec, and not of the centre."""
     from scipy.ndimage import find_objects, label, maximum_filter
+    from scipy.spatial import cKDTree
 
     noise = PixelStatistics.of(pixels)
     if not noise.rms > 0:
@@ -202,22 +243,77 @@ def _islands(pixels: NDArray[np.float32], centre: NDArray[np.float64], pixel: ND
     signal = np.nan_to_num((pixels - noise.background) / noise.rms)
     labels, _ = label(signal > _THRESHOLD, np.ones((3, 3)))
     is_peak = (maximum_filter(signal, 3) == signal) & (signal >= _PEAK)
+    other = cKDTree(others) if len(others) else None
     for number, where in enumerate(find_objects(labels), start=1):
         rows, columns = np.nonzero(labels[where] == number)
         rows, columns = rows + where[0].start, columns + where[1].start
         bright = signal[rows, columns].astype(float)
         if len(rows) < _LEAST_PIXELS or bright.max() < _PEAK:
             continue
-        x, y = (columns - centre[0]) * pixel[0], (rows - centre[1]) * pixel[1]
+        at = np.stack([columns - centre[0], rows - centre[1]], axis=1) * pixel
+        nearest = float(np.hypot(*at.T).min())
+        level = _THRESHOLD
+        if other is not None:
+            distance, of = other.query(at)
+            if nearest > reach and distance.min() <= reach:
+                continue
+            if nearest <= reach and distance.min() <= reach:
+                own, level = _own_part(
+                    rows, columns, bright, np.hypot(*at.T) <= reach, np.where(distance <= reach, of, -1)
+                )
+                rows, columns, bright, at = rows[own], columns[own], bright[own], at[own]
         half, top = bright >= bright.max() / 2, is_peak[rows, columns]
+        along = DIRECTIONS @ at.T
         yield _Island(
-            nearest=float(np.hypot(x, y).min()),
-            centre=(float(np.average(x, weights=bright)), float(np.average(y, weights=bright))),
+            nearest=nearest,
+            centre=np.average(at, axis=0, weights=bright),
             peak=float(bright.max()),
             flux=float(bright.sum()),
-            width=longest_extent(rows[half], columns[half], *pixel) - float(pixel.max()),
-            peaks=np.stack([x[top], y[top], bright[top]], axis=1),
+            width=float(np.ptp(along[:, half], axis=1).max()),
+            peaks=np.column_stack([at[top], bright[top]]),
+            first=along.min(axis=1),
+            last=along.max(axis=1),
+            level=level,
         )
+
+
+def _own_part(
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    bright: NDArray[np.float64],
+    near: NDArray[np.bool_],
+    other: NDArray[np.int64],
+) -> tuple[NDArray[np.bool_], float]:
+    """Return the part of an island that is a position's own: down to where it joins that of a brighter one.
+
+    Parameters
+    ----------
+    rows, columns, bright
+        Pixels of the island.
+    near
+        Which of them are near the position.
+    other
+        Which other position each is near, -1 for none.
+    """
+    from scipy.ndimage import label
+
+    peak = int(np.argmax(np.where(near, bright, -np.inf)))
+    rivals = [int(np.argmax(np.where(other == of, bright, -np.inf))) for of in np.unique(other[other >= 0])]
+    rivals = [rival for rival in rivals if bright[rival] > bright[peak]]
+    if not rivals:
+        return np.ones(len(rows), dtype=bool), _THRESHOLD
+    image = np.zeros((np.ptp(rows) + 1, np.ptp(columns) + 1))
+    place = rows - rows.min(), columns - columns.min()
+    image[place] = bright
+    low, high, own = _THRESHOLD, float(bright[peak]), np.arange(len(rows)) == peak
+    while high - low > _SAME_LEVEL * low:
+        level = (low + high) / 2
+        parts = label(image >= level, np.ones((3, 3)))[0][place]
+        if np.isin(parts[rivals], parts[peak]).any():
+            low = level
+        else:
+            high, own = level, parts == parts[peak]
+    return own, high
 
 
 def _belonging(islands: Sequence[_Island], chance: _Chance) -> list[_Island]:
@@ -243,11 +339,22 @@ def _are_lobes(one: _Island, other: _Island) -> bool:
 
 
 def _extent(islands: Sequence[_Island], beam_arcsec: float) -> float:
-    """Return the distance between the outermost peaks, or the width of the brightest island less the beam."""
+    """Return the mean of the distance between the outermost peaks and the length of the whole, less the beam.
+
+    A peak has at least the width that is left of it without the beam. Of an unknown beam (0) only the peaks are free.
+    """
     from scipy.spatial.distance import pdist
 
     brightest = max(islands, key=lambda island: island.peak)
-    width = max(brightest.width - beam_arcsec, _LEAST_BEAMS * beam_arcsec)
+    islands = [island for island in islands if island.peak >= _FAINTEST_PEAK * brightest.peak]
     peaks = np.concatenate([island.peaks for island in islands])
     peaks = peaks[peaks[:, 2] >= _FAINTEST_PEAK * brightest.peak, :2]
-    return float(max(width, pdist(peaks).max() if len(peaks) > 1 else 0.0))
+    between = max(brightest.width - beam_arcsec, float(pdist(peaks).max()) if len(peaks) > 1 else 0.0)
+    if not beam_arcsec:
+        return between
+    # A point source reaches so far above the threshold.
+    blur = [beam_arcsec / 2 * math.sqrt(math.log2(island.peak / island.level)) for island in islands]
+    last = np.max([island.last - more for island, more in zip(islands, blur, strict=True)], axis=0)
+    first = np.min([island.first + more for island, more in zip(islands, blur, strict=True)], axis=0)
+    least = _LEAST_BEAMS * beam_arcsec
+    return (max(between, least) + max(float((last - first).max()), least)) / 2

@@ -30,6 +30,8 @@ _MARGIN = 128
 #: Meshes with a larger percentage of blank pixels take the values of their neighbours.
 _MESH_BLANK_PERCENT = 80
 _ANGLES = np.radians(np.arange(0, 180, 5))
+#: Unit vectors (x, y) of the directions in which extents are measured.
+DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +298,7 @@ def longest_extent(
 
     Oblong pixels have a width and a height of their own; the length is then in the unit of these.
     """
-    across, up = np.cos(_ANGLES) * pixel_width, np.sin(_ANGLES) * pixel_height
+    across, up = (DIRECTIONS * (pixel_width, pixel_height)).T
     along = np.outer(across, columns) + np.outer(up, rows)
     return float((np.ptp(along, axis=1) + np.hypot(across, up)).max())
 
