@@ -2,8 +2,9 @@
 
 A radio galaxy is often several islands. To the one at the position belong others so near and so bright that chance
 would hardly have put them there, and pairs on opposite sides that look like lobes; not those at which the catalogue
-has another source, with which one island is shared as a mountain with a higher summit: down to the saddle. Sizes are published as separations of the outermost peaks and as lengths of the lowest contour: the
-extent is the mean of both, without the beam.
+has another source. Of one island with several sources, a fainter one owns its summit, down to the saddle. Sizes are
+published as separations of the outermost peaks and as lengths of the lowest contour: the extent is the mean of both,
+without the beam.
 """
 
 from __future__ import annotations
@@ -48,8 +49,7 @@ class _Island:
     """An island near a position: offsets (x, y) in arcsec from it, brightness in units of the noise.
 
     `nearest` is the distance of its nearest pixel, `width` that of its part above half its peak, `peaks` are its local
-    maxima as rows of x, y, brightness; `first` and `last` are its ends in all directions of `DIRECTIONS`, where it falls
-    below `level`.
+    maxima as rows of x, y, brightness; `first` and `last` are its ends in all `DIRECTIONS`, where it falls to `level`.
     """
 
     nearest: float
@@ -255,12 +255,12 @@ def _islands(
         level = _THRESHOLD
         if other is not None:
             distance, of = other.query(at)
-            if nearest > reach and distance.min() <= reach:
+            of[distance > reach] = -1
+            shared = bool((of >= 0).any())
+            if shared and nearest > reach:
                 continue
-            if nearest <= reach and distance.min() <= reach:
-                own, level = _own_part(
-                    rows, columns, bright, np.hypot(*at.T) <= reach, np.where(distance <= reach, of, -1)
-                )
+            if shared:
+                own, level = _own_part(rows, columns, bright, np.hypot(*at.T) <= reach, of)
                 rows, columns, bright, at = rows[own], columns[own], bright[own], at[own]
         half, top = bright >= bright.max() / 2, is_peak[rows, columns]
         along = DIRECTIONS @ at.T
