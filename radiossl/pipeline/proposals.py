@@ -61,6 +61,7 @@ def propose(survey: Survey, facts: Facts) -> Plan:
         set_to("box_factor", BOX_FACTOR, f"boxes of {side} pixels in the median, from {sizes}")
     seconds = {"store": facts.sources * facts.cut_s}
     if survey.pretrains:
+        seconds["wide"] = seconds["store"]
         seconds["pretraining"] = _propose_training(survey, facts, side, set_to)
     seconds |= {
         "features": facts.sources * facts.embed_s,
@@ -78,7 +79,7 @@ def _propose_training(survey: Survey, facts: Facts, side: int, set_to: Any) -> f
     power = int(2 ** np.clip(np.floor(np.log2(max(facts.sources, 1) / 8)), 4, 10))
     batch = set_to("batch_size", power, f"at least eight steps in a pass over {facts.sources:,} sources, at most 1,024")
     steps = max(1, facts.sources // batch)
-    step_s = step_seconds(survey, image_size, batch)
+    step_s = step_seconds(survey, facts.store, image_size, batch)
     fits = max(1, int(60 * survey.minutes / (step_s * steps)))
     epochs = set_to("epochs", fits, f"{survey.minutes:g} minutes, {steps} steps of {step_s:.2g} s each")
     set_to("warmup_epochs", round(_WARMUP * epochs, 2), f"{_WARMUP:.0%} of the epochs, as in the recipe")

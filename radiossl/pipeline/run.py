@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,7 +67,8 @@ def run_survey(
     survey = read_survey(path, changes)
     require("umap", "datashader", *(["lightly"] if survey.pretrains else []))
     out = Path(survey.out)
-    plan = _begun(out, survey, path) or propose(survey, look_at(survey))
+    with tempfile.TemporaryDirectory() as scratch:
+        plan = _begun(out, survey, path) or propose(survey, look_at(survey, Path(scratch)))
     for line in plan.lines():
         say(line)
     if plan_only:

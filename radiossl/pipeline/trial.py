@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,16 +23,15 @@ from radiossl.survey.mosaic import Mosaic
 from radiossl.survey.placement import locate_sources
 from radiossl.survey.sources import cut_sources
 
-#: Sources that are looked at, and images with which training is timed.
-_LOOKED_AT, _TIMED = 48, 16
-#: A training step costs so much more than the passes through the network: making views, the loss, the optimiser.
-_AROUND = 1.5
+#: Sources that are looked at.
+_LOOKED_AT = 48
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
     """What is known of a survey before it is cut."""
 
+    store: CutoutStore  # of the sources that were looked at
     sources: int  # on the mosaics; estimated from the first one without a catalogue
     has_extents: bool  # the catalogue knows the sizes of its sources, or they come with their detection
     beam_px: float  # minor axis of the smallest beam, infinite if none is known
@@ -40,8 +41,8 @@ class Facts:
     embed_s: float
 
 
-def look_at(survey: Survey) -> Facts:
-    """Cut some sources of a survey and measure what its settings are proposed from.
+def look_at(survey: Survey, scratch: Path) -> Facts:
+    """Cut some sources of a survey into a store in `scratch` and measure what its settings are proposed from.
 
     Raises
     ------
@@ -63,19 +64,18 @@ def look_at(survey: Survey) -> Facts:
         placed = np.flatnonzero(np.isfinite(catalogue.ra_deg) & np.isfinite(catalogue.dec_deg))
         inside = np.unique(locate_sources(catalogue, placed, mosaics, note_beam).source)
         some, sources = _some(catalogue, inside), len(inside)
-    with tempfile.TemporaryDirectory() as scratch:
-        start = time.perf_counter()
-        store = cut(survey, some, Path(scratch) / "store", max_blank=0.99, all_mosaics=some is not None)
-        seconds = time.perf_counter() - start
-        sources = sources or len(store) * len(mosaics)
-        name = "simclr-first-zoom" if survey.pretrains else survey.backbone
-        backbone = load_backbone(name, survey.device)
-        embed_s = _seconds(lambda: backbone.features(store)) / len(store)
-        heights, widths, blank = (np.asarray(store.column(name)) for name in ("height", "width", "blank_fraction"))
+    start = time.perf_counter()
+    store = cut(survey, some, scratch / "store", max_blank=0.99, all_mosaics=some is not None)
+    seconds = time.perf_counter() - start
+    sources = sources or len(store) * len(mosaics)
+    name = "simclr-first-zoom" if survey.pretrains else survey.backbone
+    backbone = load_backbone(name, survey.device)
+    embed_s = _seconds(lambda: backbone.features(store)) / len(store)
+    heights, widths, blank = (np.asarray(store.column(name)) for name in ("height", "width", "blank_fraction"))
     has_extents = catalogue is None or catalogue.extent_arcsec is not None
     beam_px = float(np.nanmin([*beams_px, np.inf]))
     sides_px = np.maximum(heights, widths)
-    return Facts(sources, has_extents, beam_px, sides_px, blank, seconds / len(sides_px), embed_s)
+    return Facts(store, sources, has_extents, beam_px, sides_px, blank, seconds / len(sides_px), embed_s)
 
 
 def cut(
@@ -93,18 +93,17 @@ def cut(
 BOX_FACTOR = 1.5
 
 
-def step_seconds(survey: Survey, image_size: int, batch_size: int) -> float:
-    """Measure how long a training step takes, from forward and backward passes of a few images."""
-    import torch
-
+def step_seconds(survey: Survey, store: CutoutStore, image_size: int, batch_size: int) -> float:
+    """Measure how long a training step takes, by steps of a training on the sources that were looked at."""
     from radiossl.pretraining.recipe import read_recipe
-    from radiossl.weights.device import parse_device
+    from radiossl.pretraining.trainer import Trainer
 
-    recipe, device = read_recipe(survey.recipe)[-1], parse_device(survey.device)
-    network = recipe.backbone.build(recipe.preprocessing.channels, image_size).to(device)
-    images = torch.rand(_TIMED, recipe.preprocessing.channels, image_size, image_size, device=device)
-    seconds = _seconds(lambda: network(images).square().mean().backward())
-    return _AROUND * 2 * batch_size * seconds / _TIMED
+    changes = {"preprocessing.size": image_size, "batch_size": min(batch_size, len(store)), "seed": survey.seed}
+    recipe = read_recipe(survey.recipe, [f"{key}={value}" for key, value in changes.items()])[-1]
+    with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):
+        trainer = Trainer(recipe, store.paths, Path(scratch) / "run", device=survey.device)
+        parts = trainer.parts()
+        return _seconds(lambda: trainer.train_step(parts)) * batch_size / trainer.batch_size
 
 
 def _some(catalogue: Catalogue, inside: NDArray[np.int64]) -> Catalogue:

@@ -7,17 +7,17 @@ from radiossl import RadiosslError
 from radiossl.pipeline import proposals
 from radiossl.pipeline.proposals import propose
 from radiossl.pipeline.settings import Survey, read_survey
-from radiossl.pipeline.trial import Facts
+from radiossl.pipeline.trial import Facts, step_seconds
 
 
 def facts(**changes):
-    known = {"sources": 4000, "has_extents": True, "beam_px": 3.0, "sides_px": np.full(48, 80), "blank": np.zeros(48)}
-    return Facts(**known | {"cut_s": 0.01, "embed_s": 0.02} | changes)
+    known = {"store": None, "sources": 4000, "has_extents": True, "beam_px": 3.0, "cut_s": 0.01, "embed_s": 0.02}
+    return Facts(**known | {"sides_px": np.full(48, 80), "blank": np.zeros(48)} | changes)
 
 
 @pytest.fixture(autouse=True)
 def _half_a_second_a_step(monkeypatch):
-    monkeypatch.setattr(proposals, "step_seconds", lambda survey, image_size, batch_size: 0.5)
+    monkeypatch.setattr(proposals, "step_seconds", lambda survey, store, image_size, batch_size: 0.5)
 
 
 def survey(**changes):
@@ -33,7 +33,13 @@ def test_steps_fill_the_time_that_is_given():
     assert plan.seconds["pretraining"] == pytest.approx(600, rel=0.05)
     assert set(plan.reasons) == {"box_factor", "image_size", "batch_size", "epochs", "warmup_epochs"}
     assert plan.warnings == []
-    assert plan.lines()[-1].startswith("about 13 min: store 40 s, pretraining 10 min, features 80 s")
+    assert plan.lines()[-1].startswith("about 13 min: store 40 s, wide 40 s, pretraining 10 min, features 80 s")
+
+
+def test_a_step_is_timed_by_training(small_store):
+    settings = survey(backbone="pretrain", device="cpu")
+    few = step_seconds(settings, small_store, 32, 24)
+    assert step_seconds(settings, small_store, 32, 2400) > 10 * few > 0
 
 
 def test_what_the_user_wants_stays():
