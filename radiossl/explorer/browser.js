@@ -101,7 +101,10 @@ export function render({ model, el }) {
       say(`Key ${event.key} NOT SAVED: the server does not answer. This page comes back by itself.`);
       return;
     }
-    model.pressed = [event.key, model.pressed[1] + 1];
+    // A rating presses the button on the page, which names the source that is seen with it.
+    const button = parts(`[data-act^="rate ${event.key} "]`)[0];
+    if (button) button.click();
+    else model.send_msg([event.key, 0, 0]);
   };
   window.addEventListener("keydown", key);
 
@@ -109,9 +112,12 @@ export function render({ model, el }) {
   const act = (event) => {
     const part = event.composedPath().find((one) => one.dataset?.act);
     if (!part) return;
+    if (lost) {
+      say("NOT SAVED: the server does not answer. This page comes back by itself.");
+      return;
+    }
     const box = part.getBoundingClientRect();
-    const place = [(event.clientX - box.x) / box.width, (event.clientY - box.y) / box.height];
-    model.acted = [part.dataset.act, ...place, model.acted[3] + 1];
+    model.send_msg([part.dataset.act, (event.clientX - box.x) / box.width, (event.clientY - box.y) / box.height]);
   };
   window.addEventListener("click", act);
 

@@ -13,8 +13,6 @@ from radiossl.explorer.session import CLUSTER
 from radiossl.explorer.style import column, html_pane
 from radiossl.maps.colours import ClassColours
 
-#: What the browser sends when a cluster's button is pressed, followed by the cluster's name.
-CHOOSE = "cluster "
 _WAITING = "Clusters are computed as soon as the features are read."
 _EXPLAINED = "k-means on the features, largest cluster first, each with the members nearest to its centre."
 
@@ -49,7 +47,7 @@ class ClusterView:
             members = clusters.codes == code
             parts.append(
                 f"<h3>cluster {name} · {int(members.sum()):,} sources{self._classes(members)}"
-                f' <button data-act="{escape(CHOOSE + name)}">choose them</button></h3>'
+                f' <button data-act="{escape("cluster " + name)}">choose them</button></h3>'
             )
             parts.append(sheet_html([state.thumb(row) for row in rows.tolist()]))
         self.sheets.object = "".join(parts)

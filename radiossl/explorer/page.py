@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 import panel as pn
 
 from radiossl.explorer.browser import Browser, announce_loss
-from radiossl.explorer.cluster_view import CHOOSE, ClusterView
+from radiossl.explorer.cluster_view import ClusterView
 from radiossl.explorer.drawing import DARK, LIGHT, Theme
 from radiossl.explorer.filter_view import FilterView
 from radiossl.explorer.map_view import MapView
@@ -18,7 +19,7 @@ from radiossl.explorer.page_state import FAILED, IN_ADDRESS, NO_COLOUR, NOT_SAVE
 from radiossl.explorer.pictures import linked_source, notice_html, source_link
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.rating_view import RatingView
-from radiossl.explorer.search_view import CROP, SearchView
+from radiossl.explorer.search_view import SearchView
 from radiossl.explorer.selection_view import SelectionView
 from radiossl.explorer.session import Session
 from radiossl.explorer.source_view import SourceView
@@ -48,10 +49,8 @@ class Page:
         self.rating, self.filter, self.selection = RatingView(state), FilterView(state), SelectionView(state)
         self.clusters = ClusterView(state)
         self.source.place = self.rating.place
-        self.browser = Browser(theme=theme.name, who=state.who, query=state.address())
-        self.browser.param.watch(state.guarded(self._key), "pressed")
+        self.browser = Browser(state.guarded(self._act), theme=theme.name, who=state.who, query=state.address())
         self.browser.param.watch(state.guarded(lambda event: self._follow(event.new)), "fragment")
-        self.browser.param.watch(self._act, "acted")
         self.browser.param.watch(lambda event: setattr(self.who, "value", event.new), "who")
         self.colour = choice(state, "colour", self._colour_groups(), 170, "colour of the map")
         self.which = choice(state, "map_name", session.maps.names(), 170, "map")
@@ -121,25 +120,22 @@ class Page:
         self.state.who = self.browser.who = name
         self.state.message = f"ratings are saved as {name}'s" if name else "ratings are saved without a name"
 
-    def _key(self, event: Any) -> None:
-        key = str(event.new[0])
-        if key.isdigit():
-            self.state.rate(int(key))
-        elif key == "u":
+    def _act(self, name: str, x: float, y: float) -> None:
+        """Do what a key, or a button or picture inside a piece of HTML, is for."""
+        what, _, rest = name.partition(" ")
+        if what == "crop":
+            pn.state.execute(partial(self.search.crop, rest, x, y))
+        elif what == "rate":
+            rating, _, name = rest.partition(" ")
+            self.state.rate(int(rating), name)
+        elif what == "cluster":
+            self.clusters.choose(rest)
+        elif what == "u":
             self.state.undo()
-        elif key in ("ArrowRight", "ArrowLeft"):
-            self.rating.go(1 if key == "ArrowRight" else -1)
-
-    async def _act(self, event: Any) -> None:
-        """Do what a button or picture inside a piece of HTML is for."""
-        name, x, y, _ = event.new
-        try:
-            if name.startswith(CHOOSE):
-                self.clusters.choose(name.removeprefix(CHOOSE))
-            elif name.startswith(CROP):
-                await self.search.crop(name.removeprefix(CROP), float(x), float(y))
-        except Exception as error:
-            self.state.fail(error)
+        elif what in ("ArrowRight", "ArrowLeft"):
+            self.rating.go(1 if what == "ArrowRight" else -1)
+        elif what.isdigit():
+            self.state.message = "choose a source first, then rate it"
 
     def _show_second(self) -> None:
         """Show a second map below the first: chosen, hovered and coloured as the first, for the page is the same."""

@@ -164,19 +164,18 @@ class PageState(param.Parameterized):
         text += f"<small> · rated {rating}</small>" if rating else ""
         return f'{self.image(row, HOVER)}<div class="rs-named">{text}</div>'
 
-    def rate(self, rating: int) -> None:
-        """Save a rating of the source that the page is at, and say so."""
-        if self.row is None:
-            self.message = "choose a source first, then rate it"
-            return
-        name = self.session.cutout_id(self.row)
+    def rate(self, rating: int, name: str) -> None:
+        """Save a rating of the source of that id, which the page shows or has just shown, and say so."""
+        if self.session.row_of(name) is None:
+            raise RadiosslError(f"no source has the id {name[:80]!r}")
         try:
             self.session.ratings.add(name, rating, self.who)
         except (RadiosslError, OSError) as error:
             self.message = f"{NOT_SAVED}: {error}"
             return
         self.message = f"{name}: rated {rating}, saved (U takes it back)"
-        self.param.trigger("rated")
+        here = self.row is not None and name == self.session.cutout_id(self.row)
+        self.param.trigger("rated" if here else "ratings_changed")
 
     def undo(self) -> None:
         """Withdraw the last rating of the person at this page, and go to its source."""

@@ -22,8 +22,7 @@ _EXPLAINED = (
     " sources that are there. It goes to the computer that radiossl explore runs on, no farther, and is forgotten with"
     " this page."
 )
-#: What the browser sends when a crop is to be changed, and the words of its buttons.
-CROP = "crop "
+#: How a crop can be changed, and the words of its buttons.
 CROPS = {"left": "←", "up": "↑", "down": "↓", "right": "→", "smaller": "−", "larger": "+", "all": "whole image"}
 _STEPS = {"left": (-1, 0), "up": (0, 1), "down": (0, -1), "right": (1, 0)}
 _LEAST_SIDE = 8

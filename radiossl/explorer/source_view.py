@@ -11,9 +11,8 @@ import panel as pn
 
 from radiossl.explorer.page_state import NEIGHBOURS_TAB, PageState
 from radiossl.explorer.pictures import notice_html, rows_html, sheet_html
-from radiossl.explorer.style import column, html_pane, side_by_side
+from radiossl.explorer.style import column, html_pane
 from radiossl.io.errors import RadiosslError
-from radiossl.ratings.records import HIGHEST, LOWEST
 from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
 from radiossl.store.schema import BASE_SCHEMA
@@ -40,36 +39,17 @@ class SourceView:
 
     def __init__(self, state: PageState) -> None:
         self.state = state
-        self.picture = html_pane(notice_html(_WELCOME), "rs-large")
-        self.context = html_pane()
-        self.values = html_pane()
+        #: One piece, so that a rating belongs to the source whose picture is seen, however late the page is.
+        self.source = html_pane(notice_html(_WELCOME), "rs-large")
         #: Says where a source is in the list that is rated.
         self.place: Callable[[int], str] = lambda _: ""
         self.neighbours = html_pane(notice_html(_WELCOME))
-        self.buttons = [
-            pn.widgets.Button(
-                name=str(rating), width=42, margin=(4, 2), on_click=self._press(rating), description=_MEANING[rating]
-            )
-            for rating in range(LOWEST, HIGHEST + 1)
-        ]
-        state.param.watch(lambda _: self._show(), ["row"])
-        state.param.watch(lambda _: self._show_pictures(), ["stretch", "colour_map"])
-        state.param.watch(lambda _: self.show_neighbours(), ["tab"])
-        state.param.watch(lambda _: self._show_rating(), ["rated", "ratings_changed"])
+        state.param.watch(lambda _: self._show(), ["row", "stretch", "colour_map", "rated", "ratings_changed"])
+        state.param.watch(lambda _: self.show_neighbours(), ["row", "stretch", "colour_map", "tab"])
 
     def view(self) -> pn.viewable.Viewable:
         """Return the part of the page that is always there."""
-        rating = side_by_side("dull", *self.buttons, "remarkable")
-        return column(
-            self.picture,
-            rating,
-            self.context,
-            self.values,
-            kind="rs-side",
-            width=380,
-            sizing_mode="stretch_height",
-            scroll=True,
-        )
+        return column(self.source, kind="rs-side", width=380, sizing_mode="stretch_height", scroll=True)
 
     def show_neighbours(self) -> None:
         """Look for the neighbours of the source and show them, if their list is open."""
@@ -87,36 +67,20 @@ class SourceView:
         name = self.state.session.cutout_id(row)
         self.neighbours.object = notice_html(f"most like {name}, cosine similarity") + sheet_html(thumbs)
 
-    def _press(self, rating: int) -> Any:
-        return lambda _: self.state.rate(rating)
-
     def _show(self) -> None:
-        self._show_pictures()
-        self._show_rating()
-        row = self.state.row
-        if row is not None:
-            known = self.state.session.details(row)
-            # What a catalogue says comes before what was measured when the cutout was made.
-            names = sorted(known, key=lambda name: name in BASE_SCHEMA.names)
-            texts = {name: format_value(known[name], name) for name in names if known[name] is not None}
-            self.values.object = _links(known) + rows_html(texts)
-
-    def _show_pictures(self) -> None:
         row = self.state.row
         if row is None:
             return
         session = self.state.session
-        name = escape(session.cutout_id(row))
-        place = escape(_position(session.details(row)))
-        self.picture.object = f"{self.state.image(row)}<h2>{name}</h2><p>{place}</p>"
-        self.show_neighbours()
-
-    def _show_rating(self) -> None:
-        row = self.state.row
-        rating = None if row is None else self.state.session.ratings.of(self.state.session.cutout_id(row))
-        for number, button in enumerate(self.buttons, LOWEST):
-            button.button_type = "primary" if number == rating else "default"
-        self.context.object = "" if row is None else notice_html(self._context(row))
+        name, known = session.cutout_id(row), session.details(row)
+        # What a catalogue says comes before what was measured when the cutout was made.
+        names = sorted(known, key=lambda name: name in BASE_SCHEMA.names)
+        texts = {name: format_value(known[name], name) for name in names if known[name] is not None}
+        self.source.object = (
+            f"{self.state.image(row)}<h2>{escape(name)}</h2><p>{escape(_position(known))}</p>"
+            f"{_rating_buttons(name, session.ratings.of(name))}{notice_html(self._context(row))}"
+            f"{_links(known)}{rows_html(texts)}"
+        )
 
     def _context(self, row: int) -> str:
         """Who rated the source, where it is in the list, and why."""
@@ -124,6 +88,16 @@ class SourceView:
         who = ", ".join(f"{one['who'] or 'somebody'} {one['rating']} ({one['when'][:16]})" for one in given)
         parts = [f"rated by {who}" if who else "", self.place(row), self.state.ranking.why(row)]
         return "\n".join(part for part in parts if part)
+
+
+def _rating_buttons(name: str, given: int | None) -> str:
+    """A button for each rating, that names the source; the keys 1 to 5 press them."""
+    buttons = "".join(
+        f'<button data-act="{escape(f"rate {rating} {name}")}" aria-pressed="{str(rating == given).lower()}"'
+        f' title="{meaning}">{rating}</button>'
+        for rating, meaning in _MEANING.items()
+    )
+    return f'<div class="rs-rating">dull {buttons} remarkable</div>'
 
 
 def _place(known: dict[str, Any]) -> tuple[float, float]:

@@ -55,6 +55,9 @@ img { display: block; image-rendering: pixelated; }
   justify-content: space-between; font-variant-numeric: tabular-nums; } .rs-legend .rs-scale i { width: 100%; }
 h3 { font-size: .95rem; margin: .7rem 0 .2rem; } button { font: inherit; color: var(--rs-accent); cursor: pointer;
   background: var(--rs-raised); border: 1px solid var(--rs-line); border-radius: 4px; }
+.rs-rating { display: flex; align-items: center; gap: 8px; color: var(--rs-soft); margin: .4rem 0; }
+.rs-rating button { width: 40px; height: 32px; } button[aria-pressed=true] { background: var(--rs-accent);
+  color: var(--rs-paper); border-color: var(--rs-accent); }
 .rs-bars { width: 100%; height: 64px; } .rs-bars .rs-all { fill: var(--rs-line); } .rs-bars .rs-left {
   fill: var(--rs-accent); } small { color: var(--rs-soft); }
 .rs-query { display: flex; flex-wrap: wrap; gap: 12px; align-items: center; margin-bottom: 8px; }
@@ -74,7 +77,7 @@ _LAYOUT = """
 :host(.rs-page) { padding: 0; } :host(.rs-map) { position: relative; }
 :host(.rs-head) { align-items: center; gap: 14px; padding: 4px 12px; border-bottom: 1px solid var(--rs-line);
   background: var(--rs-raised); min-height: 48px; }
-:host(.rs-bar), :host(.rs-rating) { align-items: center; gap: 4px; color: var(--rs-soft); }
+:host(.rs-bar) { align-items: center; gap: 4px; color: var(--rs-soft); }
 :host(.rs-tools) { align-items: center; gap: 4px; padding: 2px 12px; color: var(--rs-soft); }
 :host(.rs-body) { gap: 12px; padding: 4px 12px 8px; } :host(.rs-side) { padding-right: 6px; }
 :host(.rs-head), :host(.rs-tools), :host(.rs-bar) { flex-wrap: wrap; height: auto !important; }
