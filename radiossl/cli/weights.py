@@ -131,7 +131,7 @@ def whiten(
     out: Annotated[Path, typer.Option(help="Backbone folder to write; may be WEIGHTS.")],
     readout: Annotated[str, typer.Option(help="last: the network's own pooled output; wide: all stages.")] = "wide",
     components: Annotated[int, typer.Option(min=1, help="How many components to store.")] = 256,
-    views: Annotated[int, typer.Option(min=2, help="Random views of each image.")] = 8,
+    views: Annotated[int, typer.Option(min=2, help="Random views of each image.")] = 4,
     default: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Make this read-out the default, cut to N components (0: not whitened)."),

@@ -31,7 +31,7 @@ def fit_whitening(
     stores: Sequence[CutoutStore],
     readout: Readout | str | None = "wide",
     components: int = 256,
-    views: int = 8,
+    views: int = 4,
     batch_size: int = 128,
     seed: int = 0,
 ) -> Whitening:
@@ -133,7 +133,7 @@ def store_whitening(
     out: str | os.PathLike[str],
     readout: str = "wide",
     components: int = 256,
-    views: int = 8,
+    views: int = 4,
     default: int | None = None,
     seed: int = 0,
     device: str = "auto",
