@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from radiossl.datasets.image_sources import open_images
 from radiossl.explorer.uploads import saved_upload
 from radiossl.features.rows import FEATURES
+from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 from radiossl.io.parquet import open_parquet, read_parquet, write_parquet
 from radiossl.io.tables import table_content
-from radiossl.store.store import CutoutStore
+from radiossl.store.store import CutoutStore, open_store
 from radiossl.survey.catalogue import read_catalogue, unique_ids
 from radiossl.survey.catalogue.columns import find_id, has_position
 from radiossl.survey.image_file import read_image
@@ -67,7 +68,7 @@ def is_feature_table(path: Path) -> bool:
 
 
 def open_table(
-    source: str | os.PathLike[str] | pd.DataFrame | pa.Table,
+    source: str | os.PathLike[str] | FeatureTable | pd.DataFrame | pa.Table,
     folder: Path,
     vectors: str | None = None,
     ids: str | None = None,
@@ -78,7 +79,7 @@ def open_table(
 
     Parameters
     ----------
-    source : path-like, pandas.DataFrame or pyarrow.Table
+    source : path-like, FeatureTable, pandas.DataFrame or pyarrow.Table
         A file may be Parquet, Arrow or Feather. Images may be a column of encoded files (FITS, PNG, JPEG, TIFF, NPY),
         also as Hugging Face `datasets` has them, of arrays, or of paths, relative to the table or the working folder.
     folder : Path
@@ -97,6 +98,11 @@ def open_table(
     """
     if isinstance(source, (str, os.PathLike)) and not (vectors or ids or mosaics) and is_feature_table(Path(source)):
         return Path(source), None
+    if isinstance(source, FeatureTable):
+        source.write(folder / "features.parquet")
+        stores = source.metadata.get("stores", [])
+        there = bool(stores) and all(Path(store).is_dir() for store in stores)
+        return folder / "features.parquet", open_store(*stores) if there else None
     table, name, beside = _read(source)
     vectors = _vector_column(table, name, vectors)
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or _is_bytes(field.type)]

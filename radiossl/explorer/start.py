@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from radiossl.explorer.any_table import open_table
 from radiossl.explorer.exported import export_page
+from radiossl.explorer.notebook import Embedded, in_notebook
 from radiossl.explorer.session import Files, Images, Session
 from radiossl.io.extras import require
 
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from radiossl.features.table import FeatureTable
+
     PathLike = str | os.PathLike[str]
 
 
 def explore(
-    table: PathLike | pd.DataFrame | pa.Table,
+    table: PathLike | FeatureTable | pd.DataFrame | pa.Table,
     images: Images | None = None,
     *,
     vectors: str | None = None,
@@ -43,15 +46,15 @@ def explore(
     browser: bool = True,
     seed: int = 0,
     say: Callable[[str], Any] = print,
-) -> None:
+) -> Embedded | None:
     """Serve a page with a map, neighbours, search by image, clusters and anomalies of sources, until Ctrl-C.
 
     Parameters
     ----------
-    table : path-like, pandas.DataFrame or pyarrow.Table
+    table : path-like, FeatureTable, pandas.DataFrame or pyarrow.Table
         A feature table, or any table with a column of vectors; see `radiossl.explorer.any_table.open_table`.
     images : CutoutStore or ImageColumn, optional
-        Their pixels; by default those in the table, if there are any.
+        Their pixels; by default those in the table, or of the stores that a `FeatureTable` was made of.
     vectors, ids, mosaics, size
         See `radiossl.explorer.any_table.open_table`.
     weights, map_folder, second, scores, ratings, labels, who, seed
@@ -65,6 +68,11 @@ def explore(
     say : callable
         Prints a line.
 
+    Returns
+    -------
+    Embedded or None
+        In a notebook what shows the page below the cell and has a method ``stop``; nothing elsewhere.
+
     Raises
     ------
     RadiosslError
@@ -75,6 +83,8 @@ def explore(
     >>> explore("features.parquet", radiossl.open_store("store"))  # doctest: +SKIP
     >>> explore(pandas.DataFrame({"name": names, "embedding": vectors, "image": pngs}))  # doctest: +SKIP
     """
+    if export is None and in_notebook():
+        return Embedded({name: value for name, value in locals().items() if name not in ("browser", "say")})
     with tempfile.TemporaryDirectory(prefix="radiossl-table-") as folder:
         features, found = open_table(table, Path(folder), vectors, ids, mosaics, size)
         images = found if images is None else images
@@ -83,6 +93,7 @@ def explore(
             say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
         else:
             _serve(files, images, address, port, browser, say)
+    return None
 
 
 def _serve(

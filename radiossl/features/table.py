@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+import radiossl
 from radiossl.features.rows import FEATURES, conformed, feature_dimension, has_features, vectors_of, warn_left_out
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
@@ -65,6 +66,22 @@ class FeatureTable:
         """Return the table of these rows only: indices or a mask."""
         rows = np.flatnonzero(rows) if np.asarray(rows).dtype == bool else np.asarray(rows)
         return FeatureTable(self.columns.take(pa.array(rows, pa.int64())), self.features[rows], self.metadata)
+
+    def explore(self, images: Any = None, **options: Any) -> Any:
+        """Open the explorer: in a notebook below the cell, elsewhere in a browser until Ctrl-C.
+
+        Parameters
+        ----------
+        images
+            A `CutoutStore`; by default the stores that the features are of.
+        options
+            See `radiossl.explore`.
+
+        Examples
+        --------
+        >>> radiossl.embed("simclr-first-zoom", "store").explore()  # doctest: +SKIP
+        """
+        return radiossl.explore(self, images, **options)
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write the table as Parquet, atomically."""

@@ -1,0 +1,83 @@
+"""The explorer below a cell of a notebook, served by a process of its own: it answers while cells run."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from multiprocessing.connection import Connection
+from typing import Any
+
+from radiossl.io.errors import RadiosslError
+
+
+class Embedded:
+    """An explorer that a notebook shows, until `stop` is called or the kernel ends.
+
+    Parameters
+    ----------
+    arguments : dict
+        Of `radiossl.explore`.
+    height : int
+        Of the frame in pixels.
+
+    Raises
+    ------
+    RadiosslError
+        As `radiossl.explore` raises it.
+    """
+
+    def __init__(self, arguments: dict[str, Any], height: int = 900) -> None:
+        context = multiprocessing.get_context("spawn")
+        told, tell = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(tell, arguments), daemon=True)
+        self._process.start()
+        tell.close()
+        self.url, self._height = _address(told), height
+
+    def stop(self) -> None:
+        """End the explorer; what was rated is kept."""
+        self._process.terminate()
+        self._process.join()
+
+    def __repr__(self) -> str:
+        return f"<Explorer at {self.url}>"
+
+    def _repr_html_(self) -> str:
+        # The name of the notebook's own page: to a browser localhost and 127.0.0.1 are two sites, and the frame of
+        # another site keeps no cookie. Where the notebook is on another computer the port must be forwarded.
+        path = self.url.removeprefix("http://").split(":", 1)[1]
+        name = f"radiossl-explorer-{path.split('/')[0]}"
+        return (
+            f'<iframe id="{name}" title="radiossl explorer" style="width: 100%; height: {self._height}px; border: 0">'
+            f'</iframe><script>document.getElementById("{name}").src = "http://" + location.hostname + ":{path}"'
+            f'</script><p><a href="{self.url}" target="_blank">open in a tab of its own</a></p>'
+        )
+
+
+def in_notebook() -> bool:
+    """Whether this is a kernel of Jupyter."""
+    return "ipykernel" in sys.modules
+
+
+def _serve(tell: Connection, arguments: dict[str, Any]) -> None:
+    from radiossl.explorer.start import explore
+
+    try:
+        explore(**arguments, browser=False, say=tell.send)
+    except RadiosslError as error:
+        tell.send(error)
+
+
+def _address(told: Connection) -> str:
+    """What to open, once it can be."""
+    try:
+        while True:
+            said = told.recv()
+            if isinstance(said, RadiosslError):
+                raise said
+            line = said.splitlines()[0]
+            if line.startswith("http://"):
+                return str(line)
+            print(line)
+    except EOFError:
+        raise RadiosslError("the explorer ended before its page could be opened") from None
