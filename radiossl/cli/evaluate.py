@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from radiossl.cli.adapt import Field, Tta, adapt
+from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import RadiosslError
 
@@ -32,8 +32,8 @@ Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
 Neighbours = Annotated[
     int, typer.Option("--neighbours", "-k", min=0, help="How many neighbours vote; 0 chooses by inner folds.")
 ]
-Whiten = Annotated[
-    int, typer.Option(min=0, help="Run kNN on this many whitened principal components; 0 for the raw features.")
+Components = Annotated[
+    int, typer.Option(min=0, help="Compare by so many principal components of equal variance; 0: by the features.")
 ]
 Layer = Annotated[
     bool, typer.Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")
@@ -67,6 +67,8 @@ class Common:
     by: Annotated[list[str] | None, typer.Option(help="Column to draw F1 against; repeatable.")] = None
     tta: Tta = None
     field: Field = None
+    readout: Readout = None
+    whiten: Whiten = None
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of the labels.")
     ] = False
@@ -113,7 +115,7 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
 def knn(
     common: Common,
     neighbours: Neighbours = 20,
-    whiten: Whiten = 0,
+    components: Components = 0,
     columns: Columns = "",
     seeds: Seeds = 5,
     imagenet: Imagenet = None,
@@ -121,7 +123,7 @@ def knn(
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(k=neighbours or None, components=whiten or None, columns=_names(columns))
+    settings = ProtocolSettings(k=neighbours or None, components=components or None, columns=_names(columns))
     _run(common, ["knn"], settings, seeds, imagenet)
 
 
@@ -148,7 +150,7 @@ def linear(
 def frozen(
     common: Common,
     neighbours: Neighbours = 20,
-    whiten: Whiten = 0,
+    components: Components = 0,
     layer: Layer = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
@@ -159,7 +161,9 @@ def frozen(
     """Nearest neighbours and linear probe on features made once, in a folder each."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(neighbours or None, whiten or None, strength or None, epochs, columns=_names(columns))
+    settings = ProtocolSettings(
+        neighbours or None, components or None, strength or None, epochs, columns=_names(columns)
+    )
     # The layer needs the features of every view; the others take their average.
     _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet)
 
@@ -287,7 +291,8 @@ def _run(
     from radiossl.weights.released import find_backbone
 
     radius = parse_arcsec(common.group_radius, "--group-radius")
-    backbone = adapt(load_backbone(common.weights, ProcessGroup().device(common.device)), common.tta, common.field)
+    loaded = load_backbone(common.weights, ProcessGroup().device(common.device))
+    backbone = adapt(loaded, common.tta, common.field, common.readout, common.whiten)
     labelled = labelled_set(
         common.train,
         common.label,

@@ -321,7 +321,8 @@ class _BySeed:
 
 def _random(backbone: Backbone, seed: int) -> Backbone:
     config = backbone.config
-    return Backbone.random(config.architecture, config.preprocessing, seed).to(backbone.device)
+    drawn = Backbone.random(config.architecture, config.preprocessing, seed).to(backbone.device)
+    return drawn.with_readout(config.embedding.readout or "last")
 
 
 # Networks trained on the images ---------------------------------------------------------------------------------------
