@@ -15,8 +15,6 @@ from radiossl.io.values import clean_texts, typed
 _FORMAT = re.compile(r"\s*#?\s*format\s*=\s*(?P<names>.+)|\s*#\s*\((?P<other>.+)\)\s*=\s*format\s*", re.IGNORECASE)
 _AO = re.compile(r"\s*skymodel\s+fileformat\s+[\d.]+\s*")
 _COMMA = re.compile(r",(?![^\[]*\])")  # lists of spectral terms are in brackets
-#: Declinations have dots where others have colons.
-_DOTTED = re.compile(r"([+-]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)")
 _TOKEN = re.compile(r'"[^"]*"|[{}]|[^\s{}"]+')
 #: Keyword in a component of aoskymodel -> the columns that its values are; a dash is left out.
 _AO_COLUMNS = {
@@ -79,7 +77,7 @@ def _sources(path: object, lines: Sequence[str], fields: Sequence[str]) -> Itera
             raise RadiosslError(f"{path}: line {number} has {len(values)} values, its format names {len(names)}")
         row = defaults | {name: value for name, value in zip(names, values, strict=False) if value}
         if "Name" in row:  # or it is where a patch of sources is
-            yield row | {"Dec": _DOTTED.sub(r"\1:\2:\3", row.get("Dec", ""))}
+            yield row
 
 
 def _components(text: str) -> Iterator[dict[str, str]]:

@@ -52,6 +52,8 @@ class TableContent:
         Lines of a text file's head.
     notes
         What a user should know about the reading, one sentence each.
+    tables
+        How many tables the file has.
     """
 
     table: pa.Table
@@ -61,6 +63,7 @@ class TableContent:
     written: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
     comments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    tables: int = 1
 
 
 def read_table(
@@ -203,7 +206,7 @@ def _read_fits(path: Path, wanted: str | None) -> TableContent:
 
     with fits.open(path) as parts:
         tables = [part for part in parts if isinstance(part, (fits.BinTableHDU, fits.TableHDU))]
-        tables = [part for part in tables if not part.header.get("ZIMAGE", False)]
+        tables = [part for part in tables if not part.header.get("ZIMAGE", False) and part.name != "LDAC_IMHEAD"]
         if not tables:
             raise RadiosslError(f"{path}: the FITS file has no table; is it a mosaic?")
         part, notes = _chosen(path, tables, [str(part.name) for part in tables], wanted)
@@ -213,7 +216,8 @@ def _read_fits(path: Path, wanted: str | None) -> TableContent:
         primary = parts[0].header if parts[0].data is None else None
         frame = _frame_of_header(part.header) or (primary and _frame_of_header(primary))
     frames = {"": frame} if frame else {}
-    return replace(content, frames={**content.frames, **frames}, ucds=ucds, notes=(*notes, *content.notes))
+    notes = (*notes, *content.notes)
+    return replace(content, frames={**content.frames, **frames}, ucds=ucds, notes=notes, tables=len(tables))
 
 
 def _frame_of_header(header: Header) -> str | None:
@@ -249,7 +253,7 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
     if len(set(systems.values())) == 1:
         frames[""] = next(iter(systems.values()))
     ucds = {name: str(entry.ucd) for name, entry in fields if entry.ucd}
-    return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes))
+    return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes), tables=len(tables))
 
 
 def _frame_of_system(system: Any) -> str:
@@ -282,6 +286,9 @@ def _from_astropy(table: Table) -> TableContent:
             position = column.icrs
             arrays |= {f"{name}.ra": pa.array(position.ra.deg), f"{name}.dec": pa.array(position.dec.deg)}
             frames |= {f"{name}.ra": "icrs", f"{name}.dec": "icrs"}
+            continue
+        if hasattr(column, "isot"):  # times
+            arrays[name] = pa.array(np.asarray(column.isot).tolist(), mask=np.broadcast_to(column.mask, len(column)))
             continue
         values = np.ma.asarray(getattr(column, "value", column)) if hasattr(column, "dtype") else None
         if values is None or values.ndim != 1:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from radiossl.io.csv_cells import unguarded_table
@@ -23,6 +24,10 @@ from radiossl.io.values import clean_texts, typed
 _HEAD_ROWS = 100
 _NAMED_DELIMITERS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "\\t": "\t"}
 _NUMERIC = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eEdD][+-]?\d+)?|nan", re.IGNORECASE)
+_SEXAGESIMAL = re.compile(r"[+-]?\d+[:hd°]\d+.*")
+_DECIMAL_COMMA = r"^[+-]?\d+(,\d+)?$"
+#: A column in the head of SExtractor's catalogues: number, name, description, unit.
+_NUMBERED = re.compile(r"#\s*(\d+)\s+(\w+)\b.*?(?:\[(.+)\])?\s*")
 _DASHES = re.compile(r"-+|=+|:?-+:?")
 _UNIT = re.compile(
     r'\[.*\]|--|""?|\'\'?|deg|degrees?|"?[hd]:m:s"?|h|hours?|rad|arc(sec|min)|mas|u?m?jy(/beam)?|[mk]?pc|mag|[mkg]?hz',
@@ -86,6 +91,8 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
     columns, written = {}, {}
     for name in texts.column_names:
         text = clean_texts(texts.column(name))
+        if layout.delimiter == ";" and pc.all(pc.match_substring_regex(text, _DECIMAL_COMMA), min_count=1).as_py():
+            text = pc.replace_substring(text, ",", ".")
         if name in layout.nameless and text.null_count == len(text):  # rows that end in a delimiter
             continue
         columns[name] = typed(text)
@@ -198,7 +205,12 @@ def _commented_header(
     """Names and units of columns that stand in comments, where the first line that is none holds numbers."""
     if comments and any(line.startswith(_AEGEAN) for line in comments):
         return [*_AEGEAN_COLUMNS, *(f"column_{n}" for n in range(len(_AEGEAN_COLUMNS) + 1, len(first) + 1))], []
-    if not any(_NUMERIC.fullmatch(value) for value in first):
+    numbered = [match for line in comments if (match := _NUMBERED.fullmatch(line))]
+    if numbered and [int(match[1]) for match in numbered[:1]] == [1] and int(numbered[-1][1]) <= len(first):
+        names = {int(match[1]): (match[2], match[3] or "") for match in numbered}
+        ordered = [names.get(number, ("", "")) for number in range(1, len(first) + 1)]  # vectors have one line
+        return [name for name, _ in ordered], [unit for _, unit in ordered]
+    if not any(_NUMERIC.fullmatch(value) or _SEXAGESIMAL.fullmatch(value) for value in first):
         return None, []
     below = ""
     for line in reversed(comments):

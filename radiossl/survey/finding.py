@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.survey.mosaic import Mosaic
-from radiossl.survey.names import AUXILIARY, NEUTRAL, name_words
+from radiossl.survey.names import AUXILIARY, NEUTRAL, better_versions, is_auxiliary, name_words
 
 OnError = Literal["stop", "skip"]
 
@@ -26,7 +26,9 @@ def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """List the FITS files among files, folders (all FITS in them, not deeper) and glob patterns, each once.
 
     What imaging programs write beside an image (WSClean's ``-dirty`` and ``-psf``, ``-rms``, ``-weight`` and the like)
-    is left out where the image is there too, and a warning says so. The ``._`` files of macOS are left out.
+    is left out where the image is there too, and so are other versions of it: Stokes Q, U and V, single channels,
+    Taylor terms above 0, images before the correction for the primary beam. A warning says so. The ``._`` files of
+    macOS are left out.
 
     Raises
     ------
@@ -48,18 +50,23 @@ def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _beside_images(paths: Sequence[Path]) -> set[Path]:
-    """Return the files that were made beside a science image of the same folder, by their names."""
+    """Return the files that by their names were made beside a science image of the same folder, or show less of it."""
     words = {path: name_words(mosaic_stem(path.name)) for path in paths}
-    science: dict[Path, list[frozenset[str]]] = {}
+    science: dict[Path, set[frozenset[str]]] = {}
     for path in paths:
-        if not words[path] & AUXILIARY:
-            science.setdefault(path.parent, []).append(words[path])
-    return {
-        path
-        for path in paths
-        if words[path] & AUXILIARY
-        and any(words[path] - AUXILIARY - NEUTRAL <= image for image in science.get(path.parent, []))
-    }
+        if not is_auxiliary(words[path]):
+            science.setdefault(path.parent, set()).add(words[path])
+
+    def left_out(path: Path) -> bool:
+        images = science.get(path.parent, set())
+        if not is_auxiliary(words[path]):
+            return any(version in images for version in better_versions(words[path]))
+        rest = words[path] - AUXILIARY - NEUTRAL - {"pb"}
+        if "beam" in words[path]:  # WSClean numbers the parts of a beam
+            rest = frozenset(word for word in rest if not re.fullmatch(r"\d{1,2}", word))
+        return any(rest <= image for image in images)
+
+    return {path for path in paths if left_out(path)}
 
 
 def _expand(source: str | os.PathLike[str]) -> list[Path]:

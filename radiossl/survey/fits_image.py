@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.survey.header import celestial_axes
-from radiossl.survey.names import AUXILIARY, SCIENCE, name_words
+from radiossl.survey.names import SCIENCE, is_auxiliary, name_words
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -84,7 +84,7 @@ class FitsImage:
         planes = all(length == 1 for axis, length in enumerate(self.axes, start=1) if axis not in sky)
         words = name_words(self.name)
         measured = self.is_floating or self.header.get("BSCALE", 1) != 1  # a mask holds whole numbers
-        return len(sky) == 2 and planes, not words & AUXILIARY, measured, bool(words & SCIENCE), self.hdu == 0
+        return len(sky) == 2 and planes, not is_auxiliary(words), measured, bool(words & SCIENCE), self.hdu == 0
 
 
 def find_image(path: Path, hdu: str | int | None = None) -> FitsImage:

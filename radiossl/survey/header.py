@@ -26,9 +26,13 @@ _WCS_KEYWORD = re.compile(
     r"EQUINOX|EPOCH|(A|B|AP|BP)_(ORDER|\d+_\d+)"
 )
 _CLEAN_BEAM = re.compile(r"BMAJ=\s*(\S+)\s+BMIN=\s*(\S+)(?:\s+BPA=\s*(\S+))?")
+_PER = r"(?P<{}>beam|bm|pixel|px|pix|sr)"
 _UNIT = re.compile(
-    r"(?P<prefix>[munµ]?)jy\s*(?:/\s*(?P<per>beam|pixel|px|pix|sr)|(?P<inverse>beam|pixel|sr)\s*\^?-1)?", re.I
+    rf"(?:{_PER.format('first')}\s*(?:\^|\*\*)?\(?-1\)?[\s.*]+)?(?P<prefix>[munµ]?)jy"
+    rf"\s*(?:/\s*{_PER.format('per')}|[\s.*]*{_PER.format('inverse')}\s*(?:\^|\*\*)?\(?-1\)?)?",
+    re.I,
 )
+_DEGREES = re.compile(r"d(eg(ree)?s?)?\.?", re.I)
 #: Systems and equinoxes as some writers spell them.
 _SYSTEMS = {"J2000": "FK5", "B1950": "FK4", "ICRF": "ICRS"}
 _EQUINOX = re.compile(r"\s*[BJ]?\s*(\d{4}(?:\.\d*)?)\s*", re.I)
@@ -74,9 +78,15 @@ def _mend(header: Header) -> None:
         if not isinstance(value, str):
             continue
         if keyword.startswith("CTYPE"):
-            value = value.upper()
+            value = value.upper().strip()
+            if value.endswith("-TAB"):  # the axis is a table's; of a single plane nobody asks where
+                if _CELESTIAL.match(value):
+                    raise ValueError("they are in a look-up table, -TAB; regrid the image")
+                value = "LINEAR"
             # astropy applies the distortion either way, but complains at length about a name that hides it.
             header[keyword] = f"{value}-SIP" if "A_ORDER" in header and value.endswith("-TAN") else value
+        elif keyword.startswith("CUNIT") and _DEGREES.fullmatch(value.strip()):
+            header[keyword] = "deg"
         elif keyword in ("RADESYS", "RADECSYS"):
             header[keyword] = _SYSTEMS.get(value.strip().upper(), value.strip().upper())
         elif keyword in ("EQUINOX", "EPOCH") and (match := _EQUINOX.fullmatch(value)):
@@ -103,7 +113,7 @@ def convert_frame(
     from astropy.coordinates import ICRS, SkyCoord
 
     if frame.name == "icrs":
-        return lon, lat
+        return np.mod(lon, 360), lat
     if frame.name in ("fk5", "galactic"):
         equinox = float(frame.equinox.jyear) if frame.name == "fk5" else None
         rotation = _rotation_to_icrs(frame.name, equinox)
@@ -173,7 +183,7 @@ def normalise_unit(unit: str) -> str:
     match = _UNIT.fullmatch(unit)
     if match is None or unit.startswith("MJy"):  # megajansky, properly spelt
         return unit
-    per = (match["per"] or match["inverse"] or "").lower()
-    per = {"px": "pixel", "pix": "pixel"}.get(per, per)
+    per = (match["first"] or match["per"] or match["inverse"] or "").lower()
+    per = {"px": "pixel", "pix": "pixel", "bm": "beam"}.get(per, per)
     prefix = match["prefix"].lower().replace("µ", "u")
     return f"{prefix}Jy/{per}" if per else f"{prefix}Jy"

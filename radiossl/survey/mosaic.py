@@ -142,12 +142,16 @@ class Mosaic:
                     f"{path}: axis {axis} ({name}) has {length} planes, expected one; extract one first"
                 )
         width, height = (image.axes[axis - 1] for axis in celestial)
+        wcs = celestial_wcs(path, header)
+        beam = header_beam(header) or table_beam(path, header)
+        if beam and beam.major_arcsec > max(width, height) * 3600 * np.abs(wcs.pixel_scale_matrix).max():
+            beam = None  # larger than the image: not in degrees
         return cls(
             path=path,
             shape=(height, width),
-            wcs=celestial_wcs(path, header),
+            wcs=wcs,
             unit=normalise_unit(str(header.get("BUNIT", ""))),
-            beam=header_beam(header) or table_beam(path, header),
+            beam=beam,
             survey=str(header.get("SURVEY") or header.get("TELESCOP") or "").strip(),
             _pixels=pixels_of(path, image, (height, width), celestial),
             _floating=image.is_floating,

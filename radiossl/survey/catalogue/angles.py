@@ -37,6 +37,10 @@ _SEXAGESIMAL = re.compile(
 )
 
 
+#: As in CASA, BBS and DP3, whose declinations have dots where others have colons.
+_DOTTED = re.compile(r"([+\-−–]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)")
+
+
 def unit_of(path: str, content: TableContent, name: str, default: str, given: str | None, flag: str) -> str:
     """Return the unit of a column of angles, a key of degrees, hours and the like; `given` is a user's word.
 
@@ -89,7 +93,8 @@ def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: s
     hours = is_ra and ("hour" in name.lower() or plain(name) in ("rah", "rahms"))
     if unit is not None and not is_ra and unit_of(path, content, name, "deg", unit, "--position-unit") == "hourangle":
         unit = "deg"  # hours are those of the right ascension
-    per = _DEGREES_PER[unit_of(path, content, name, "hourangle" if hours else "deg", unit, "--position-unit")]
+    by_name = "hourangle" if hours else "rad" if plain(name).endswith(("rad", "radians")) else "deg"
+    per = _DEGREES_PER[unit_of(path, content, name, by_name, unit, "--position-unit")]
     values = numbers(column)
     if values is not None:
         return values * per
@@ -107,7 +112,7 @@ def _parsed(
     for row, text in enumerate(found):
         if text is None:
             continue
-        match = _SEXAGESIMAL.fullmatch(text.strip())
+        match = _SEXAGESIMAL.fullmatch(_DOTTED.sub(r"\1:\2:\3", text.strip()))
         sign, whole, mark, minutes, seconds = match.groups() if match else ("",) * 5
         if match and (mark != "h" or is_ra) and ("." not in minutes or seconds is None):
             # Right ascensions are in hours, unless they say that they are not.

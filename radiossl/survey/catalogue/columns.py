@@ -7,20 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.tables import TableContent
 from radiossl.io.values import numbers
 
 # Names are compared in lower case and without punctuation.
-_SYSTEM = r"(deg|degrees|hms|dms|str|h|hours?|rad|radians|j2000|b1950|2000|1950|icrs|fk[45]|[bj])"
-#: Bare Greek letters are not known: alpha is a spectral index more often than not.
-_RA = re.compile(rf"(ra|rightascension){_SYSTEM}*|alpha{_SYSTEM}+")
-_DEC = re.compile(rf"(dec|de|declination){_SYSTEM}*|delta{_SYSTEM}+")
+_SYSTEM = r"(deg|degrees|hms|dms|hhmmss|ddmmss|str|h|hours?|rad|radians|sky|j2000|b1950|2000|1950|icrs|fk[45]|[bj])"
+#: Bare Greek letters are not known: alpha is a spectral index more often than not. SExtractor writes ALPHAWIN_J2000.
+_RA = re.compile(rf"(ra|rightascension){_SYSTEM}*|alpha(win|peak)?{_SYSTEM}+")
+_DEC = re.compile(rf"(dec|de|declination){_SYSTEM}*|delta(win|peak)?{_SYSTEM}+")
 #: What follows the name of a position in the catalogues of Selavy (cont), GLEAM (wide), Pan-STARRS (mean) and others.
 _SUFFIX = re.compile(r"(cont|wide|mean|w|cen|center|centre|centroid|src|source|obj)$")
 _GALACTIC = (("glon", "gallon", "l", "ldeg", "galacticlongitude"), ("glat", "gallat", "b", "bdeg", "galacticlatitude"))
-_SEXAGESIMAL = re.compile(r"hms|dms|str$")
+_SEXAGESIMAL = re.compile(r"hms|dms|mmss|str$")
 #: In the order of preference: a largest angular size, any size, the major axis of a fitted Gaussian.
 _EXTENTS = (
     ("las", "lasarcsec", "lasarcmin", "lasdeg", "largestangularsize"),
@@ -66,7 +67,8 @@ class Author:
 #: PyBDSF, https://pybdsf.readthedocs.io (write_catalog); Aegean, Hancock et al. 2018; Selavy, Whiting & Humphreys 2012.
 _AUTHORS = (
     Author("PyBDSF", frozenset({"islid", "era", "edec", "maj", "scode"}), ("gausid", "sourceid"), "maj", "deg"),
-    Author("Aegean", frozenset({"a", "b", "erra", "errdec", "localrms", "flags"}), ("uuid",), "a", "arcsec"),
+    Author("Aegean", frozenset({"a", "b", "localrms", "flags"}), ("uuid",), "a", "arcsec"),
+    Author("Aegean", frozenset({"maxangularsize", "eta", "localrms"}), ("uuid",), "maxangularsize", "deg"),
     Author("Selavy", frozenset({"islandid", "radegcont", "majaxis"}), ("componentid", "islandid"), "majaxis", "arcsec"),
 )
 #: Fitted axes beyond this many degrees are not in degrees, whoever wrote them.
@@ -166,9 +168,15 @@ def _coordinate(
     # VizieR adds _RAJ2000 in degrees to the RAJ2000 of the authors; degrees are finer than text beside them.
     found = [name for name in found if name.startswith("_")] or found
     found = [name for name in found if not _SEXAGESIMAL.search(plain(name))] or found
+    found = [name for name in found if _is_numeric(content, name)] or found
     if len(found) > 1:
         raise RadiosslError(f"{path}: {', '.join(found)} could all be the {flag} column; choose one with --{flag}")
     return found[0] if found else None
+
+
+def _is_numeric(content: TableContent, name: str) -> bool:
+    kind = content.table.column(name).type
+    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def _parts(names: Sequence[str], flag: str) -> Parts | None:

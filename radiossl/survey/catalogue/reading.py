@@ -147,6 +147,8 @@ def read_catalogue(
     """
     if isinstance(source, (str, os.PathLike)):
         content, name, path = read_table_content(source, delimiter, encoding, table), Path(source).name, str(source)
+        if table is None and ra is None and dec is None:
+            content = _table_with_positions(path, content)
     else:
         content, name = table_content(source), "table"
         path = name
@@ -171,6 +173,16 @@ def read_catalogue(
     return Catalogue(
         name, ids, ra_deg, dec_deg, sizes, without_clashes(_as_written(content, chosen).table), tuple(notes)
     )
+
+
+def _table_with_positions(path: str, first: TableContent) -> TableContent:
+    """Return the first table of a file that has positions, the very first if none has."""
+    for number in range(1, first.tables + 1):
+        content = first if number == 1 else read_table_content(path, table=str(number))
+        if has_position(content):
+            more = (f"table {number} of {first.tables} is read, the first with positions; see --table",)
+            return content if number == 1 else replace(content, notes=(*more, *content.notes))
+    return first
 
 
 @dataclass(frozen=True, eq=False)

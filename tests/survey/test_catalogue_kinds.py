@@ -1,0 +1,110 @@
+"""More catalogues as programs write them, each of a kind that once came out wrong or not at all."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
+
+from radiossl.survey.catalogue import read_catalogue
+
+
+def read(folder, name, text, **options):
+    (folder / name).write_text(text, encoding="utf-8")
+    return read_catalogue(folder / name, **options)
+
+
+def places(catalogue):
+    return np.stack([catalogue.ra_deg, catalogue.dec_deg], axis=1).tolist()
+
+
+def test_the_numbered_head_of_sextractor(tmp_path):
+    text = (
+        "#   1 NUMBER                 Running object number\n"
+        "#   2 ALPHA_J2000            Right ascension of barycenter (J2000)  [deg]\n"
+        "#   3 DELTA_J2000            Declination of barycenter (J2000)      [deg]\n"
+        "#   4 VIGNET                 Two values                             [count]\n"
+        "#   6 FLAGS                  Extraction flags\n"
+        "  1  187.5 12.5  17.1  1.0  0\n  2  187.6 12.6  18.1  3.0  4\n"
+    )
+    catalogue = read(tmp_path, "c.cat", text)
+    assert places(catalogue) == [[187.5, 12.5], [187.6, 12.6]]
+    assert catalogue.columns.column("FLAGS").to_pylist() == [0, 4]
+
+
+@pytest.mark.parametrize("first", ["LDAC_IMHEAD", "GTI"])
+def test_the_table_with_positions_is_read_of_several(tmp_path, first):
+    parts = [
+        fits.PrimaryHDU(),
+        fits.BinTableHDU(Table({"START": [1.0, 2.0, 3.0]}), name=first),
+        fits.BinTableHDU(Table({"ALPHA_J2000": [187.5], "DELTA_J2000": [12.5]}), name="OBJECTS"),
+    ]
+    fits.HDUList(parts).writeto(tmp_path / "c.fits")
+    catalogue = read_catalogue(tmp_path / "c.fits")
+    assert places(catalogue) == [[187.5, 12.5]]
+    assert (" ".join(catalogue.notes) != "") == (first == "GTI")  # what was guessed is said
+
+
+@pytest.mark.parametrize("delimiter", [" ", ","])
+def test_a_commented_header_above_rows_without_a_plain_number(tmp_path, delimiter):
+    text = "#name ra dec\nA 12:30:00 +12:30:00\nB 12:31:00 -12:31:00\n".replace(" ", delimiter)
+    catalogue = read(tmp_path, "c.txt", text)
+    assert catalogue.ids.tolist() == ["A", "B"]
+    assert catalogue.ra_deg[0] == 187.5
+
+
+@pytest.mark.parametrize(
+    ("head", "row"),
+    [
+        ("RA,Dec,RA_deg,Dec_deg", "12:30:00,+12:30:00,187.5,12.5"),  # numbers before text
+        ("RA(hh:mm:ss),Dec(dd:mm:ss)", "12:30:00,+12:30:00"),
+        ("ALPHAWIN_J2000,DELTAWIN_J2000", "187.5,12.5"),
+        ("ALPHA_SKY,DELTA_SKY", "187.5,12.5"),
+        ("ra_rad,dec_rad", f"{np.radians(187.5)},{np.radians(12.5)}"),
+        ("ra,dec", "12:30:00.0,+12.30.00.0"),  # CASA's declinations
+        ("ra;dec", "187,5;12,5"),  # decimal commas
+    ],
+)
+def test_positions_are_known_by_name_and_notation(tmp_path, head, row):
+    assert places(read(tmp_path, "c.csv", f"{head}\n{row}\n")) == [pytest.approx([187.5, 12.5])]
+
+
+def test_commas_in_text_beside_semicolons_stay(tmp_path):
+    catalogue = read(tmp_path, "c.csv", "name;ra;dec;list\nA,1;187,5;12,5;1,2\nB;187;12;x\n")
+    assert catalogue.ids.tolist() == ["A,1", "B"]
+    assert catalogue.columns.column("list").to_pylist() == ["1,2", "x"]
+    assert catalogue.ra_deg.tolist() == [187.5, 187]
+
+
+@pytest.mark.parametrize(
+    ("names", "extent"),
+    [("local_rms,ra,dec,a,b,flags,uuid", 30.0), ("eta,ra,dec,max_angular_size,local_rms,flags,uuid", 108.0)],
+)
+def test_the_short_tables_and_islands_of_aegean(tmp_path, names, extent):
+    row = "1e-5,187.5,12.5,30,20,0,u1" if extent == 30 else "1,187.5,12.5,0.03,1e-5,0,u1"
+    catalogue = read(tmp_path, "c.csv", f"{names}\n{row}\n")
+    assert catalogue.ids.tolist() == ["u1"]
+    assert catalogue.extent_arcsec[0] == pytest.approx(extent)
+
+
+def test_times_are_kept_as_text(tmp_path):
+    table = Table({"name": ["a", "b"], "ra": [1.0, 2.0], "dec": [3.0, 4.0], "seen": Time(["2020-01-01", "2021-02-03"])})
+    table.write(tmp_path / "c.ecsv")
+    column = read_catalogue(tmp_path / "c.ecsv").columns.column("seen").to_pylist()
+    assert column == ["2020-01-01T00:00:00.000", "2021-02-03T00:00:00.000"]
+
+
+def test_scaled_columns_and_their_gaps(tmp_path):
+    columns = [
+        fits.Column("Name", "5A", array=["00123", "NA"]),
+        fits.Column("RA", "J", unit="deg", array=[175, 174]),
+        fits.Column("DEC", "D", unit="degrees", array=[12.5, 12.6]),
+        fits.Column("LAS", "I", null=-1, unit="arcsec", array=[30, -1]),
+    ]
+    table = fits.BinTableHDU.from_columns(columns)
+    table.header["TSCAL2"], table.header["TZERO2"] = 0.5, 100.0
+    table.writeto(tmp_path / "c.fits")
+    catalogue = read_catalogue(tmp_path / "c.fits")
+    assert places(catalogue) == [[187.5, 12.5], [187, 12.6]]
+    assert catalogue.ids.tolist() == ["00123", "NA"]
+    np.testing.assert_array_equal(catalogue.extent_arcsec, [30, np.nan])

@@ -1,0 +1,114 @@
+"""More mosaics as programs write them: versions of one image, odd headers, compressed whole numbers with gaps."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from radiossl import RadiosslError
+from radiossl.survey.finding import find_mosaics
+from radiossl.survey.header import normalise_unit
+from radiossl.survey.mosaic import Mosaic
+
+
+def header(projection="SIN", **cards):
+    head = fits.Header()
+    head["CTYPE1"], head["CTYPE2"], head["CRVAL1"], head["CRVAL2"] = (
+        f"RA---{projection}",
+        f"DEC--{projection}",
+        187.5,
+        12.5,
+    )
+    head["CRPIX1"] = head["CRPIX2"] = 25.5
+    head["CDELT1"], head["CDELT2"] = -1 / 3600, 1 / 3600
+    for key, value in cards.items():
+        head[key] = value
+    return head
+
+
+def noise(*shape):
+    return np.random.default_rng(0).normal(0, 1, shape or (50, 50)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kept", "left_out"),
+    [
+        (["a.image"], ["a.mask", "a.residual", "a.model", "a.pb", "a.psf", "a.sumwt"]),  # CASA
+        (["a.image.tt0"], ["a.image.tt1", "a.alpha", "a.psf.tt0"]),
+        (["a.image.pbcor"], ["a.image"]),
+        (
+            ["o-MFS-image-pb"],
+            ["o-MFS-image", "o-0000-image", "o-0001-image-pb", "o-MFS-beam-0", "o-MFS-beam-15"],
+        ),  # WSClean
+        (["a-I-image"], ["a-Q-image", "a-U-image", "a-V-image"]),
+        (["a"], ["a.pb", "a-pb", "a.wt", "a_rms", "a-model", "a-residual", "a_curve", "a_snr", "a_comp"]),
+        (["a"], ["a.pybdsf.rms", "a.pybdsf.gaus_resid", "a_bkg"]),
+        (
+            ["image.i.SB1.cont.taylor.0.restored"],
+            [
+                "image.i.SB1.cont.taylor.1.restored",
+                "weights.i.SB1.cont.taylor.0",
+                "meanMap.image.i.SB1.cont.taylor.0.restored",
+            ],
+        ),
+        (["mosaic-blanked"], ["mosaic", "mosaic-weights"]),  # LoTSS
+        (["f_1", "f_2", "g_pb", "field-v"], []),  # nothing beside which they would be
+        (["epoch1_image", "epoch2_image", "tile_0001", "tile_0002"], []),
+    ],
+)
+def test_of_the_versions_of_an_image_one_is_taken(tmp_path, kept, left_out):
+    for name in [*kept, *left_out]:
+        (tmp_path / f"{name}.fits").touch()
+    assert sorted(path.name for path in find_mosaics([tmp_path])) == sorted(f"{name}.fits" for name in kept)
+
+
+@pytest.mark.parametrize(
+    "unit", ["beam-1 Jy", "Jy.beam-1", "beam^-1 Jy", "Jy/bm", "Jy*beam^-1", "JY/BEAM", "Jy beam**-1", "beam**(-1) Jy"]
+)
+def test_units_in_any_order(unit):
+    assert normalise_unit(unit) == "Jy/beam"
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CUNIT1": "degs", "CUNIT2": "degs"},
+        {"CUNIT1": "deg.", "CUNIT2": "deg."},
+        {"CRVAL1": -172.5},
+        {"CTYPE3": "FREQ-TAB", "PS3_0": "WCS-TABLE", "PS3_1": "FREQ"},
+        {"CTYPE3": "FREQ", "CDELT3": 0.0, "CRVAL3": 1.4e9},
+        {"CTYPE1": "ra---sin ", "CTYPE2": "dec--sin "},
+    ],
+)
+def test_odd_headers_are_read_as_they_are_meant(tmp_path, cards):
+    fits.writeto(tmp_path / "m.fits", noise(1, 50, 50), header(**cards))
+    with Mosaic.open(tmp_path / "m.fits") as mosaic:
+        assert np.ravel(mosaic.pixel_to_sky([24.5], [24.5])).tolist() == pytest.approx([187.5, 12.5])
+        assert mosaic.pixel_scale_arcsec == pytest.approx(1)
+
+
+def test_positions_in_a_look_up_table_are_refused(tmp_path):
+    fits.writeto(tmp_path / "m.fits", noise(), header("TAB", PS1_0="T", PS1_1="RA"))
+    with pytest.raises(RadiosslError, match="look-up table, -TAB"):
+        Mosaic.open(tmp_path / "m.fits")
+
+
+@pytest.mark.parametrize(("major", "known"), [(6.0, False), (6 / 3600, True)])
+def test_a_beam_larger_than_its_image_is_none(tmp_path, major, known):
+    fits.writeto(tmp_path / "m.fits", noise(), header(BMAJ=major, BMIN=major, BPA=0.0))
+    with Mosaic.open(tmp_path / "m.fits") as mosaic:
+        assert (mosaic.beam is not None) == known
+
+
+@pytest.mark.parametrize("name", ["m.fits", "m.fits.fz"])
+def test_scaled_whole_numbers_with_gaps(tmp_path, name):
+    stored = np.random.default_rng(0).integers(-100, 100, (50, 50)).astype("i2")
+    stored[:5] = -32768
+    part = fits.PrimaryHDU(stored, header()) if name == "m.fits" else fits.CompImageHDU(stored, header())
+    part.writeto(tmp_path / name)
+    as_stored = {"disable_image_compression": True, "do_not_scale_image_data": True}
+    with fits.open(tmp_path / name, mode="update", **as_stored) as parts:
+        parts[-1].header.update(BSCALE=0.5, BZERO=10.0, BLANK=-32768)
+    with Mosaic.open(tmp_path / name) as mosaic:
+        found = mosaic.read(0, 0, 50, 50)
+    expected = np.where(stored == -32768, np.nan, stored * 0.5 + 10)
+    np.testing.assert_array_equal(found, expected.astype(np.float32))
