@@ -2,39 +2,45 @@
 
     python benchmarks/fsync_cost.py [--tiles 2] [--json FILE]
 
-Mosaics of 2,048 x 2,048 pixels are simulated, cut, embedded and searched for anomalies. The commands run in one
-process, in which everything is imported already: with the imports the shares would be smaller.
+Mosaics of 2,048 x 2,048 pixels are simulated, cut, embedded and searched for anomalies, each by a command in a process
+of its own, imports included.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
+import json
+import subprocess
+import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from measuring import print_facts
-from radiossl.cli.main import main as radiossl
 
-_fsync = os.fsync
-_waits: list[float] = []
-
-
-def _timed(handle: int) -> None:
+#: Runs a command, with a clock around `os.fsync`; its last line says how long each call of it was.
+PROGRAM = """
+import atexit, os, sys, time
+waits, fsync = [], os.fsync
+def timed(handle):
     begin = time.perf_counter()
-    _fsync(handle)
-    _waits.append(time.perf_counter() - begin)
+    fsync(handle)
+    waits.append(time.perf_counter() - begin)
+os.fsync = timed
+atexit.register(lambda: print(waits))
+from radiossl.cli.main import main
+main(sys.argv[1:])
+"""
 
 
-def measured(*arguments: object) -> tuple[float, float, int]:
-    """Run a command; return its seconds, those of them in `fsync`, and how often that was called."""
-    _waits.clear()
+def measured(*arguments: object) -> str:
+    """Run a command; return its seconds, the share of them in `fsync`, and how often that was called."""
     begin = time.perf_counter()
-    with suppress(SystemExit):
-        radiossl(list(map(str, arguments)))
-    return time.perf_counter() - begin, sum(_waits), len(_waits)
+    command = [sys.executable, "-c", PROGRAM, *map(str, arguments)]
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds = time.perf_counter() - begin
+    waits = json.loads(output.splitlines()[-1])
+    return f"{100 * sum(waits) / seconds:.2f} % of {seconds:.1f} s, {len(waits)} calls, {1000 * sum(waits):.0f} ms"
 
 
 def main() -> None:
@@ -42,8 +48,6 @@ def main() -> None:
     parser.add_argument("--tiles", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    os.fsync = _timed
-    facts: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         sky, store, table = root / "sky", root / "store", root / "features.parquet"
@@ -54,10 +58,7 @@ def main() -> None:
             "embed": ["embed", "simclr-first-zoom", store, "--device", "cpu", "--out", table],
             "anomalies": ["anomalies", table, "--out", root / "anomalies"],
         }
-        for name, arguments in commands.items():
-            seconds, waited, calls = measured(*arguments)
-            facts[name] = f"{100 * waited / seconds:.2f} % of {seconds:.1f} s, {calls} calls"
-    print_facts(facts, options.json)
+        print_facts({name: measured(*arguments) for name, arguments in commands.items()}, options.json)
 
 
 if __name__ == "__main__":

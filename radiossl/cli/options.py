@@ -19,7 +19,7 @@ def set_option(example: str) -> Any:
     return typer.Option("--set", metavar="KEY=VALUE", help=f"Change a setting, such as {example}; repeatable.")
 
 
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Neighbours = Annotated[int, typer.Option("--neighbours", "-k", min=1, help="How many neighbours.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes of this machine that share the work.")]

@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from radiossl.cli.options import Device, Seed
-from radiossl.io.errors import RadiosslError
-from radiossl.io.settings import key_values
+from radiossl.io.settings import key_values, parse_yaml
 
 app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
 
@@ -219,15 +218,7 @@ def export(
 
 
 def _values(texts: list[str] | None) -> dict[str, Any]:
-    import yaml
-
-    settings = {}
-    for key, value in key_values(texts).items():
-        try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise RadiosslError(f"--set {key}={value}: {value!r} is not a value") from None
-    return settings
+    return {key: parse_yaml(value, f"--set {key}") for key, value in key_values(texts).items()}
 
 
 def _plain(value: object) -> str:

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import read_yaml
 
 _SHIPPED = files("radiossl.datasets") / "groupings"
 
@@ -73,19 +72,12 @@ def read_grouping(name: str | os.PathLike[str]) -> Grouping:
     """
     name = str(name)
     if name in grouping_names():
-        text = (_SHIPPED / f"{name}.yaml").read_text(encoding="utf-8")
+        file = Path(str(_SHIPPED / f"{name}.yaml"))
     elif name.endswith((".yaml", ".yml")):
-        try:
-            text = Path(name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise RadiosslError(f"{name}: cannot be read ({error})") from None
+        file = Path(name)
     else:
         raise RadiosslError(f"no grouping {name!r}; there are {', '.join(grouping_names())}, or a file ending in .yaml")
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RadiosslError(f"{name}: not valid YAML ({error})") from None
-    return _checked(name, content)
+    return _checked(name, read_yaml(file))
 
 
 def _checked(name: str, content: object) -> Grouping:

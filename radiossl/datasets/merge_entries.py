@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.crumb_labels import label_classes
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import existing_file
+from radiossl.io.settings import read_yaml
 from radiossl.sky.positions import match_sky
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 
@@ -72,18 +72,15 @@ def read_classes(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
 
     ``at17: {FRI: [0, 2], FRII: [1]}`` is one column of such a file. The word ``crumb`` gives those of CRUMB's parents.
     """
-    import yaml
-
     if str(path) == "crumb":
         return label_classes()
-    path = existing_file(path)
+    content = read_yaml(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         found = {
             str(column): {str(value): str(name) for name, values in groups.items() for value in values}
             for column, groups in content.items()
         }
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, TypeError) as error:
+    except (AttributeError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise RadiosslError(f"{path}: expected lines such as 'at17: {{FRI: [0, 2], FRII: [1]}}' ({reason})") from None
     return found

@@ -109,7 +109,7 @@ class RgzOptions(Options):
     draw: int | None = Field(default=None, ge=0)
     train: int = Field(default=1000, ge=0)
     test: int = Field(default=600, ge=0)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
 
 def read_rgz_dr1(

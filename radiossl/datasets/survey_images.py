@@ -12,12 +12,13 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 import numpy as np
 
 import radiossl
+from radiossl.datasets.download import SCHEMES
 from radiossl.datasets.image_files import FolderOptions, ImageFiles
 from radiossl.datasets.image_sources import write_images
 from radiossl.datasets.transfer import is_passing
@@ -230,6 +231,8 @@ def _image(survey: Survey, service: str | None, ra: float, dec: float, size: int
 
 
 def _content(url: str) -> bytes | None:
+    if urlsplit(url).scheme not in SCHEMES:  # `urlopen` would read this machine's files, too
+        raise RadiosslError(f"{url}: the survey's server names an address that is not of the web")
     request = Request(url, headers={"User-Agent": f"radiossl/{radiossl.__version__}"})
     try:
         with urlopen(request, timeout=_TIMEOUT_S) as answer:

@@ -43,5 +43,5 @@ class DetectionTraining(BaseModel):
     monitor_epochs: int = Field(default=4, ge=1)  # AP is measured after this many, and at the end
     monitor_images: int = Field(default=150, ge=1)  # on at most this many validation images, the first ones
     checkpoint_minutes: float = Field(default=5.0, gt=0)  # between checkpoints: what a killed run can lose
-    seed: int = Field(default=0, ge=0)  # of the initial weights, the draw, the order and the augmentation
+    seed: int = Field(default=0, ge=0, lt=2**32)  # of the initial weights, the draw, the order and the augmentation
     design: DetectorDesign = DetectorDesign()

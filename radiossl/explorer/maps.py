@@ -93,7 +93,7 @@ class Maps:
         if self._folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="radiossl-map-")
             self._folder = Path(self._temporary.name) / "map"
-        command = [sys.executable, "-m", "radiossl.cli.main", "map", str(self._file.path.absolute())]
+        command = [sys.executable, "-P", "-m", "radiossl.cli.main", "map", str(self._file.path.absolute())]
         command += ["--out", str(self._folder.absolute()), "--seed", str(self._seed)]
         self._started = time.monotonic()
         self._process = subprocess.Popen(

@@ -22,7 +22,7 @@ from radiossl.features.embedding import features_of_file, preprocessed, table_me
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, part_name, regrouped
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file, remove_strays
+from radiossl.io.files import atomic_file, existing_file, put_in_place, remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.parts import write_parts
@@ -239,7 +239,7 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
         _held.clear()
     if partitioned:
         remove_strays(folder)  # of workers that were killed
-        folder.rename(out)
+        put_in_place(folder, out)
     else:
         _join(FeatureFile(folder), out)
     shutil.rmtree(unfinished)

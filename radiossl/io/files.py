@@ -40,11 +40,18 @@ def _umask() -> int:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_file(path: str | os.PathLike[str], part: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
     The temporary name keeps the suffixes of `path`, for writers that choose the format by them. After a loss of power
-    there is the old file or the new one.
+    there is the old file or the new one. Files in a folder of `staged_folder` are brought to the disk with the folder.
+
+    Parameters
+    ----------
+    path
+        Its folder is made, if needed.
+    part
+        One of several files of a folder, which the caller brings to the disk (`sync`) when all of them are there.
 
     Raises
     ------
@@ -66,9 +73,12 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             with naming_full_disk(path, probe=temporary):
                 yield temporary
                 temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files; results are for sharing
-                sync(temporary)
+                staged = any(map(is_temporary, path.parents))
+                if not staged:
+                    sync(temporary)
                 temporary.replace(path)
-                sync(path.parent)
+                if not (staged or part):
+                    sync(path.parent)
                 logger.info("wrote %s", path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -86,7 +96,6 @@ def atomic_folder(path: str | os.PathLike[str], checksums: bool = True) -> Itera
         yield temporary
         if checksums:
             write_manifest(temporary)
-        settle(temporary)
         put_in_place(temporary, Path(path))
 
 
@@ -109,7 +118,8 @@ def staged_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Let a folder of `staged_folder` take the place of `path`, be there a folder or none."""
+    """Bring a folder of `staged_folder` to the disk and let it take the place of `path`, be there a folder or none."""
+    settle(staged)
     if not path.exists():
         staged.replace(path)
     elif not exchange(staged, path):
@@ -123,12 +133,11 @@ def put_in_place(staged: Path, path: Path) -> None:
 def settle(folder: Path) -> None:
     """Give all that is in a folder the usual permissions, and see to it that it is on the disk."""
     mask = _umask()
-    for file in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
-        if not file.is_symlink():
-            file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)  # some writers make private files
-            sync(file)
-    folder.chmod(0o777 & ~mask)
-    sync(folder)
+    files = [*sorted((file for file in folder.rglob("*") if not file.is_symlink()), reverse=True), folder]
+    for file in files:
+        file.chmod((0o777 if file.is_dir() else 0o666) & ~mask)  # some writers make private files
+    for file in files:  # what is in a folder before the folder; after all changes, so that the first wait is for all
+        sync(file)
 
 
 def sync(path: Path) -> None:
@@ -208,19 +217,19 @@ def _remove(path: Path) -> None:
 # Text and JSON --------------------------------------------------------------------------------------------------------
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a UTF-8 text file atomically."""
-    with atomic_file(path) as temporary:
+def write_text(path: str | os.PathLike[str], text: str, part: bool = False) -> None:
+    """Write a UTF-8 text file atomically; `part` as in `atomic_file`."""
+    with atomic_file(path, part) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path: str | os.PathLike[str], value: Any, seal: bool = False) -> None:
+def write_json(path: str | os.PathLike[str], value: Any, seal: bool = False, part: bool = False) -> None:
     """Write `value` as indented JSON, atomically; NaN and infinity become null, which every reader takes.
 
-    With `seal`, a JSON object gets its own checksum, which `read_json` checks.
+    With `seal`, a JSON object gets its own checksum, which `read_json` checks; `part` as in `atomic_file`.
     """
     plain = _plain(value)
-    write_text(path, json.dumps(sealed(plain) if seal else plain, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(sealed(plain) if seal else plain, indent=2, ensure_ascii=False) + "\n", part)
 
 
 def flat_keys(value: Any, name: str = "") -> dict[str, Any]:

@@ -73,7 +73,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
         total = len(items)
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -35,7 +35,6 @@ def result_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
     with staged_folder(out) as folder:
         yield folder
         write_manifest(folder)
-        settle(folder)
         if _holds_nothing_else(out):
             put_in_place(folder, out)
         else:
@@ -56,6 +55,7 @@ def _move_in(folder: Path, out: Path) -> None:
     """Move all files into a folder that holds others too, the manifest last, under the mark of incompleteness."""
     if not out.is_dir():
         raise RadiosslError(f"{out}: is a file, a folder was expected; choose another --out")
+    settle(folder)
     files = [file for file in folder.rglob("*") if file.is_file()]
     names = {file.relative_to(folder).as_posix() for file in files}
     mark = out / INCOMPLETE  # with the names of what is moved, which the manifest says only at the end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ MISSING_NUMBERS = (
 )
 #: Texts that programs write for a missing value and that nobody chooses as a name.
 _MISSING_TEXTS = frozenset(("", "nan", "NaN", "NaT", "<NA>", "--"))
+#: What is taken off both ends of a text: white space, and letters that nobody sees.
+_AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\0\u200b\u2060\ufeff"
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eEdD][+-]?[0-9]+)?$|^[+-]?(inf|Inf|INF|Infinity|infinity)$"
 #: Looks like a number but is somebody's name: 00123, 1E0657.
@@ -45,9 +48,9 @@ def as_text(value: Any) -> str | None:
     if not isinstance(value, str):
         if str(value) in _MISSING_TEXTS:  # NaN, NaT, pandas' NA
             return None
-        whole = isinstance(value, (float, np.floating)) and float(value).is_integer()
+        whole = isinstance(value, (float, np.floating, Decimal)) and float(value).is_integer()
         return str(int(value)) if whole else str(value)
-    text = unicodedata.normalize("NFC", value).strip().strip("\0")
+    text = unicodedata.normalize("NFC", value).strip(_AROUND)
     return None if text in _MISSING_TEXTS else text
 
 
@@ -102,7 +105,7 @@ def clean_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
         # Not by pc.utf8_normalize, which decomposes instead of composing in pyarrow before version 26.
         texts = [text if text is None else unicodedata.normalize("NFC", text) for text in column.to_pylist()]
         column = pa.chunked_array([pa.array(texts, column.type)])
-    trimmed = pc.utf8_trim_whitespace(column)
+    trimmed = pc.utf8_trim(column, _AROUND)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, trimmed.type), trimmed)
 
 

@@ -75,7 +75,7 @@ class Survey(BaseModel):
     queries: Texts = ()
     neighbours: int = Field(default=10, ge=1)
     device: str = "auto"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
 
     @property
     def pretrains(self) -> bool:

@@ -130,7 +130,7 @@ class Recipe(_Section):
     where: str | None = None
     precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = "auto"
     compile: bool = False
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**32)
     checkpoint_minutes: float = Field(default=5.0, gt=0)
     checkpoint_steps: int | None = Field(default=None, ge=1)
     monitor_epochs: int = Field(default=5, ge=1)

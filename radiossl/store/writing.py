@@ -15,7 +15,7 @@ import pyarrow as pa
 import radiossl
 from radiossl.io.checksums import FILES, folder_checksums
 from radiossl.io.errors import RadiosslError, UnwritableError
-from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, write_json
+from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, sync, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import GOES_ON, write_parts
 from radiossl.io.signals import on_stop
@@ -111,6 +111,7 @@ def _write_store(
     _write_huggingface_files(path, files, identity)
     if beside is not None:
         beside(path, [name for shard in shards for name in shard.table.column("cutout_id").to_pylist()])
+    sync(path)  # all of them, before the file that says so
     write_json(
         path / "store.json",
         {
@@ -162,7 +163,7 @@ def _claim(path: Path, identity: str) -> None:
         raise RadiosslError(f"{path}: is not empty and not a cutout store; choose another --out")
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_json(path / PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity})
+        write_json(path / PARTIAL, {"format": FORMAT, "version": VERSION, "identity": identity}, part=True)
     except (OSError, RadiosslError) as error:
         with suppress(OSError):
             path.rmdir()
@@ -175,7 +176,7 @@ def _write_shard(
     file: Path, job: Job, *, batches: Callable[[Job], Iterable[pa.RecordBatch]], schema: pa.Schema
 ) -> None:
     with (
-        atomic_file(file) as temporary,
+        atomic_file(file, part=True) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_stream(sink, schema) as writer,
     ):
@@ -185,7 +186,7 @@ def _write_shard(
 
 def _write_huggingface_files(path: Path, files: Sequence[str], identity: str) -> None:
     """Write the two files that `datasets.load_from_disk` reads first."""
-    write_json(path / "dataset_info.json", {})  # the columns' types are read from the shards
+    write_json(path / "dataset_info.json", {}, part=True)  # the columns' types are read from the shards
     write_json(
         path / "state.json",
         {
@@ -197,6 +198,7 @@ def _write_huggingface_files(path: Path, files: Sequence[str], identity: str) ->
             "_output_all_columns": False,
             "_split": None,
         },
+        part=True,
     )
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _BLOCK = 2880
 _CARD = 80
+#: Lines of a header; a gzipped file of a megabyte could hold a gigabyte of them.
+_MOST_CARDS = 200_000
 _PRINTABLE = re.compile(rb"[ -~]*")
 _GZIP_MAGIC = b"\x1f\x8b"
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
@@ -177,6 +179,8 @@ def _read_header(path: Path, file: IO[bytes], hdu: int) -> Header | None:
             raise RadiosslError(f"{path}: {'not a FITS file' if block else 'an empty file, FITS was expected'}")
         if len(block) < _BLOCK:
             raise RadiosslError(f"{path}: cut short inside a header; fetch it again")
+        if len(cards) > _MOST_CARDS:
+            raise RadiosslError(f"{path}: a header of more than {_MOST_CARDS:,} lines; fetch it again")
         cards += [block[start : start + _CARD] for start in range(0, _BLOCK, _CARD)]
         if any(card.rstrip() == b"END" for card in cards[-_BLOCK // _CARD :]):
             break

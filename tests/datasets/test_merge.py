@@ -267,7 +267,7 @@ def test_parents_that_cannot_be_merged_are_refused():
 @pytest.mark.parametrize("text", ["a: [", "a: 3", "- a", "a: {FRI: 3}"])
 def test_damaged_class_files_are_refused(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(RadiosslError, match="expected lines such as"):
+    with pytest.raises(RadiosslError, match=r"c\.yaml: (expected lines such as|not valid YAML)"):
         read_classes(tmp_path / "c.yaml")
 
 

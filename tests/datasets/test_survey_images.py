@@ -74,6 +74,9 @@ def server():
                 )
             if url.path == "/image":
                 return self.answer(200, image(float(asked["RA"]), 10.0, 20, 5e-4))
+            if url.path == "/evil":
+                row = "<TR><TD>t</TD><TD>10</TD><TD>10</TD><TD>image/fits</TD><TD>file:///etc/passwd</TD></TR>"
+                return self.answer(200, SIA1.format(rows=row).encode())
             if url.path == "/sia":
                 ra = asked["POS"].split(",")[0]
                 row = f"<TR><TD>t</TD><TD>{ra}</TD><TD>10</TD><TD>image/fits</TD><TD>{here.url}/image?ra={ra}</TD></TR>"
@@ -169,6 +172,11 @@ def test_sia_version_1(catalogue, server, tmp_path):
     assert store.column("beam_major_arcsec").tolist() == [5.4] * 3
     assert [path for path, _ in server.asked[:2]] == ["/sia", "/image"]
     np.testing.assert_allclose(float(server.asked[0][1]["SIZE"]), 150 * 1.8 / 3600)
+
+
+def test_a_server_s_answer_reads_no_file_of_this_machine(catalogue, server, tmp_path):
+    with pytest.raises(RadiosslError, match="file:///etc/passwd: the survey's server names an address that is not"):
+        fetch(catalogue, "first", tmp_path, server, "/evil?")
 
 
 def test_sia_version_2_with_soda(catalogue, server, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -139,6 +140,17 @@ def test_a_umap_that_is_not_finished_ends_with_the_session(survey, files):
     assert "being made" in session.maps.poll()
     session.maps.close()
     assert process.poll() is not None
+
+
+def test_modules_in_the_folder_that_one_explores_from_are_not_run(session, tmp_path, monkeypatch):
+    (tmp_path / "radiossl").mkdir()
+    (tmp_path / "radiossl" / "__init__.py").write_text("raise SystemExit('run')")
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    session.maps.start_umap()
+    python = started[0][: started[0].index("-m")]
+    monkeypatch.undo()
+    assert subprocess.run([*python, "-m", "radiossl.cli.main", "--version"], cwd=tmp_path).returncode == 0
 
 
 def test_the_ranking_is_that_of_radiossl_rate(session, survey):

@@ -180,11 +180,17 @@ def test_an_incomplete_folder_is_refused_by_every_reader(tmp_path):
     assert tmp_path / "out" in verify(tmp_path / "out").damaged
 
 
-def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+@pytest.fixture
+def steps(monkeypatch, tmp_path):
+    """What is brought to the disk, and renamed, in its order."""
     steps = []
     monkeypatch.setattr(os, "fsync", lambda handle: steps.append(Path(f"/proc/self/fd/{handle}").readlink().name))
     replace = type(tmp_path).replace
     monkeypatch.setattr(type(tmp_path), "replace", lambda a, b: (steps.append("rename"), replace(a, b))[1])
+    return steps
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, steps):
     write_json(tmp_path / "a.json", 1)
     assert steps[0].endswith("-a.json")
     assert steps[1:] == ["rename", tmp_path.name]
@@ -193,3 +199,21 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
         (folder / "inner").mkdir()
         (folder / "inner" / "b").write_text("b")
     assert steps == ["b", "inner", "out", "rename", tmp_path.name]
+
+
+def test_a_result_s_files_wait_for_the_disk_once_and_together(tmp_path, steps):
+    write_result(tmp_path / "out", 1)
+    names = ["more.json", "metrics.json", "only-1.png", "figures", ".checksums.json"]
+    assert steps == ["rename"] * 3 + [*names, "out", "rename", tmp_path.name]
+
+
+def test_a_store_s_files_are_on_the_disk_before_the_one_that_says_so(tmp_path, steps, store_of, sky):
+    store_of([sky(0)])
+    waited = [step.split("-", 2)[-1] if step.startswith(".tmp-") else step for step in steps]
+    before = ["store.partial.json", "data-00000-of-00001.arrow", "dataset_info.json", "state.json"]
+    assert waited == [step for name in before for step in (name, "rename")] + [
+        "store0",
+        "store.json",
+        "rename",
+        "store0",
+    ]

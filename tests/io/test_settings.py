@@ -3,8 +3,11 @@
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from radiossl.datasets.grouping import read_grouping
+from radiossl.datasets.merge_entries import read_classes
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings, key_values, read_yaml
+from radiossl.pretraining.recipe import read_recipe
 
 
 class Section(BaseModel):
@@ -122,6 +125,14 @@ def test_hostile_yaml_is_one_short_line(tmp_path, text):
         read_yaml(tmp_path / "bad.yaml")
     assert "\n" not in str(failed.value)
     assert len(str(failed.value)) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("read", [read_grouping, read_classes, read_recipe])
+@pytest.mark.parametrize("text", [BOMB, "a: &a {b: *a}", "a: " + "9" * 10_000, "[" * 5000])
+def test_every_reader_of_yaml_refuses_what_is_hostile(tmp_path, read, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(RadiosslError, match=r"bad\.yaml: not valid YAML"):
+        read(tmp_path / "bad.yaml")
 
 
 def test_ordinary_references_are_followed(tmp_path):

@@ -1,5 +1,7 @@
 """One reading of names, labels and missing values."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -16,6 +18,9 @@ def column(*texts):
     ("value", "text"),
     [
         ("FRI ", "FRI"),
+        ("FRI \0\0", "FRI"),
+        ("\ufeffFRI\u00a0\u200b", "FRI"),
+        (Decimal("2.00"), "2"),
         (b"FRI", "FRI"),
         (b"M\xe4dler", "Mädler"),
         ("Ma\u0308dler", "M\u00e4dler"),
@@ -49,6 +54,10 @@ def test_labels_of_every_kind_of_column():
     assert as_texts(pd.Series(["FRI", None])).tolist() == expected
     assert as_texts(pd.array(["FRI", None], dtype="string")).tolist() == expected
     assert as_texts(pa.array(["FRI ", ""])).tolist() == expected
+    assert as_texts(pa.array(["\ufeffFRI \0", "\u200b"])).tolist() == expected
+    assert as_texts(pa.array(["FRI", None]).dictionary_encode()).tolist() == expected
+    assert as_texts(pd.Categorical(["FRI", None])).tolist() == expected
+    assert as_texts(pa.array([Decimal("7.0"), None])).tolist() == ["7", None]
     assert as_texts(pa.chunked_array([["FRI"], [None]])).tolist() == expected
     assert as_texts(pd.array([1, None], dtype="Int64")).tolist() == ["1", None]
 

@@ -1,6 +1,7 @@
 """Reading one image of any kind, and one clear line for everything that is none."""
 
 import contextlib
+import gzip
 import math
 import pickle
 import struct
@@ -354,6 +355,13 @@ def test_damage_gives_an_image_or_a_radiossl_error(tmp_path, name, capfd):
         with contextlib.suppress(RadiosslError):
             assert read_image(path).ndim == 2
     capfd.readouterr()  # libtiff complains on its own
+
+
+def test_an_endless_header_is_not_read_to_its_end(tmp_path):
+    lines = b"".join(card.ljust(80) for card in (b"SIMPLE  =                    T", b"NAXIS   =                    0"))
+    with gzip.open(tmp_path / "a.fits.gz", "wb", 1) as file:
+        file.write(lines + b" " * 80 * 250_000)
+    refused(tmp_path / "a.fits.gz", "a header of more than 200,000 lines")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "npy", "fits", "fits.fz"])
