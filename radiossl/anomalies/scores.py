@@ -75,10 +75,15 @@ def anomaly_scores(
     settings = settings or AnomalySettings()
     if features.ndim != 2 or len(features) < 3:
         raise RadiosslError(f"anomalies among features of shape {features.shape}: three objects at least are needed")
-    for start in range(0, len(features), _CHUNK):
-        if not np.isfinite(features[start : start + _CHUNK]).all():
-            raise RadiosslError("anomalies: features that are not finite; embed the cutouts again")
     chosen: _Columns = slice(None) if columns is None else np.asarray(columns)
+    first, same = unit(features[:1])[:, chosen], True
+    for start in range(0, len(features), _CHUNK):
+        chunk = features[start : start + _CHUNK]
+        if not np.isfinite(chunk).all():
+            raise RadiosslError("anomalies: features that are not finite; embed the cutouts again")
+        same = same and np.allclose(unit(chunk)[:, chosen], first, rtol=0, atol=1e-6)
+    if same:
+        raise RadiosslError("anomalies: the features of all objects are the same")
     if settings.method == "forest":
         return _forest_scores(features, chosen, settings)
     if settings.method == "density":
@@ -113,8 +118,6 @@ def _whitened(features: NDArray[np.floating], columns: _Columns) -> NDArray[np.f
     mean, axes, variances = scatter.principal_axes()
     kept = variances[:WHITENED] > 1e-9 * max(float(variances[0]), 1e-12)
     axes = axes[:WHITENED][kept].T / np.sqrt(variances[:WHITENED][kept])
-    if not axes.shape[1]:
-        raise RadiosslError("anomalies: the features of all objects are the same")
     return np.concatenate(
         [((unit(features[chunk])[:, columns] - mean) @ axes).astype(np.float32) for chunk in _chunks(len(features))]
     )

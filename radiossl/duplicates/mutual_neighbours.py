@@ -19,6 +19,8 @@ _ROUNDING = 1e-6
 def mutual_neighbours(features: NDArray[np.floating], k: int = 10) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Return the pairs of rows of which each is among the k nearest of the other by cosine similarity.
 
+    Rows that are equal in every bit are linked in a chain, however many there are.
+
     The search is exact up to 100,000 rows; above, it is in the nearest clusters (`VectorIndex`). Rows are of shape (m,
     2), the smaller one first, in order. Beside them are ratios, shape (m,): the distance 1 - similarity, divided by the
     geometric mean of the two rows' distances to their k-th neighbours (local scaling, Zelnik-Manor & Perona 2004). The
@@ -26,7 +28,10 @@ def mutual_neighbours(features: NDArray[np.floating], k: int = 10) -> tuple[NDAr
     """
     total = len(features)
     keys, counts, far = neighbour_keys(features, k)
-    rows = np.stack(np.divmod(keys[counts == 2], total), axis=1)
+    marks = np.array([hash(row.tobytes()) for row in features])
+    order = np.argsort(marks, kind="stable")  # of copies, the smaller row first
+    chained = (order[:-1] * total + order[1:])[marks[order[1:]] == marks[order[:-1]]]
+    rows = np.stack(np.divmod(np.union1d(keys[counts == 2], chained), total), axis=1)
     distance = np.maximum(1 - cosine_of_pairs(features, rows), 0)
     scale = np.sqrt(np.maximum(far[rows[:, 0]], 0) * np.maximum(far[rows[:, 1]], 0))
     # Where all k neighbours are copies there is no scale, and a copy is as close as can be.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.grouping import Grouping, read_grouping
 from radiossl.io.errors import RadiosslError
-from radiossl.io.values import as_text, as_texts
+from radiossl.io.values import MISSING_NUMBERS, as_text, as_texts
 from radiossl.store.store import CutoutStore
 
 
@@ -40,7 +41,8 @@ def read_labels(
     Parameters
     ----------
     values
-        The column, text as `radiossl.io.values.as_text` reads it; missing values have no label.
+        The column, text as `radiossl.io.values.as_text` reads it; missing values have no label. A class that is called
+        as some programs write missing values (None, NA, -) is kept, with a warning.
     column
         Its name, for messages.
     groups
@@ -80,6 +82,9 @@ def read_labels(
         present &= np.isin(texts, list(class_of))
         texts = np.array([class_of.get(text, "") for text in texts], dtype=str)
     labels = Labels(np.flatnonzero(present), texts[present])
+    for name in () if class_of else sorted(set(labels.classes) & set(MISSING_NUMBERS)):
+        count = int((labels.names == name).sum())
+        warnings.warn(f"column {column!r}: {name!r} is taken for a class ({count} rows)", stacklevel=2)
     if len(labels.classes) < 2:
         raise RadiosslError(f"column {column!r}: {len(labels.classes)} class is left, at least two are needed")
     return labels

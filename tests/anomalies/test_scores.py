@@ -42,8 +42,13 @@ def test_density_counts_every_direction_alike(monkeypatch):
     found = {method: anomaly_scores(features, AnomalySettings(method)).argmax() for method in ("neighbours", "density")}
     assert found["density"] == 7
     assert found["neighbours"] != 7
+
+
+@pytest.mark.parametrize("method", ["forest", "neighbours", "density"])
+def test_features_that_are_all_the_same_are_no_ranking(method):
+    same = np.arange(1, 10)[:, None] * np.array([[0.1, 0.3, 0.7]])
     with pytest.raises(RadiosslError, match="are the same"):
-        anomaly_scores(np.ones((9, 3)), AnomalySettings("density"))
+        anomaly_scores(same, AnomalySettings(method))
 
 
 def test_the_forest_is_that_of_scikit_learn_on_directions(crowd):
@@ -85,7 +90,9 @@ def test_copies_of_one_object_are_not_anomalous():
     scores = anomaly_scores(features, AnomalySettings("neighbours", neighbours=3))
     assert (scores[:30] < 0.01).all()
     assert np.isfinite(scores).all()
-    assert np.isfinite(anomaly_scores(np.ones((5, 2), np.float32), AnomalySettings("neighbours"))).all()
+    nearly = np.ones((5, 2), np.float32)
+    nearly[4, 1] = 2
+    assert np.isfinite(anomaly_scores(nearly, AnomalySettings("neighbours"))).all()
 
 
 def test_a_seed_gives_the_same_forest_and_another_one_another(crowd):

@@ -74,6 +74,12 @@ def test_many_copies_are_neighbours_without_a_scale():
     assert (ratios[copies] == 0).all()
 
 
+def test_all_copies_of_an_image_are_one_group_however_many_there_are():
+    features = np.concatenate([np.tile([[1.0, 2, 3]], (40, 1)), np.eye(3)]).astype(np.float32)
+    table = FeatureTable(pa.table({"cutout_id": [f"c{row}" for row in range(43)]}), features)
+    assert find_duplicates(table).groups["row"].tolist() == list(range(40))
+
+
 def test_the_search_in_cells_finds_close_pairs_too(monkeypatch):
     rng = np.random.default_rng(0)
     features = rng.normal(size=(2000, 16)).astype(np.float32)

@@ -97,3 +97,9 @@ def test_masked_text_of_a_table_has_no_label(tmp_path, form):
     labels = read_labels(Table.read(tmp_path / "t", format=form)["label"].data, "label")
     assert labels.classes == ["FRI", "FRII"]
     assert labels.rows.tolist() == [0, 1, 3, 4]
+
+
+def test_a_class_that_may_be_a_missing_value_is_said():
+    with pytest.warns(UserWarning, match=r"column 'kind': 'None' is taken for a class \(2 rows\)"):
+        labels = read_labels(np.array(["FRI", "None", "FRI", "None", None], dtype=object), "kind")
+    assert labels.classes == ["FRI", "None"]
