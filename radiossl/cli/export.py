@@ -23,12 +23,18 @@ def export(
         ),
     ],
     store: Store = None,
+    margin: Annotated[
+        str, typer.Option(help="Of hats: a margin cache that reaches so far beyond every pixel, such as 10arcsec.")
+    ] = "0",
+    images: Annotated[bool, typer.Option("--images", help="Of hats: a column of the cutouts' pixels.")] = False,
 ) -> None:
     """Write a feature table in the format of another program."""
     from radiossl.features.exporting import export_table
     from radiossl.features.feature_file import FeatureFile
+    from radiossl.sky.angles import parse_arcsec
 
-    left_out = export_table(features, out, form, store)  # type: ignore[arg-type]  # checked there
+    width = parse_arcsec(margin, "--margin")
+    left_out = export_table(features, out, form, store, width, images)  # type: ignore[arg-type]  # checked there
     total = len(FeatureFile(features))
     line = f"{out}: {total - left_out} cutouts as {form}"
     typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)

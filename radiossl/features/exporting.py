@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from radiossl.datasets.image_sources import open_images
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.hats import write_hats
 from radiossl.features.other_formats import write_astropy
@@ -26,7 +27,9 @@ from radiossl.io.progress import track
 from radiossl.store.pictures import thumbnail
 
 if TYPE_CHECKING:
+    from radiossl.datasets.image_files import ImageFiles
     from radiossl.datasets.image_sources import Images
+    from radiossl.store.store import CutoutStore
 
 Format = Literal["fits", "votable", "csv", "hats", "embedding-atlas", "spotlight"]
 #: Side of the pictures beside the features, in pixels.
@@ -35,7 +38,12 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def export_table(
-    features: str | os.PathLike[str], out: str | os.PathLike[str], form: Format, images: Images | None = None
+    features: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    form: Format,
+    images: Images | None = None,
+    margin_arcsec: float = 0.0,
+    with_images: bool = False,
 ) -> int:
     """Write a feature table in another format.
 
@@ -51,6 +59,8 @@ def export_table(
         ``embedding-atlas`` and ``spotlight``: Parquet with a column ``image`` of PNG pictures beside the features.
     images
         Those pictures' pixels, if the images that the features were made of have moved.
+    margin_arcsec, with_images
+        Of a HATS catalogue: a margin cache so wide, and a column of images; see `write_hats`.
 
     Returns
     -------
@@ -67,7 +77,11 @@ def export_table(
     out = Path(out)
     with only_writer(out):
         if form == "hats":
-            return write_hats(FeatureFile(features), out)
+            table = FeatureFile(features)
+            cutouts = open_images(_images_of(table, images)) if with_images else None
+            return write_hats(table, out, margin_arcsec, cutouts)
+        if margin_arcsec or with_images:
+            raise RadiosslError(f"--margin and --images are of HATS catalogues, not of {form}")
         if out.is_dir():
             raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
         if form == "csv":
@@ -76,8 +90,8 @@ def export_table(
         if form == "embedding-atlas" or form == "spotlight":
             _write_with_pictures(FeatureFile(features), out, form, images)
             return 0
-        table = FeatureTable.read(features)
-        write_astropy(table.columns, out, form, {FEATURES: table.features}, table.metadata)
+        whole = FeatureTable.read(features)
+        write_astropy(whole.columns, out, form, {FEATURES: whole.features}, whole.metadata)
     return 0
 
 
@@ -94,9 +108,7 @@ def _write_csv(features: FeatureFile, out: Path) -> None:
 
 def _write_with_pictures(features: FeatureFile, out: Path, form: str, images: Images | None) -> None:
     """Write Parquet with pictures: bytes for Spotlight, for Embedding Atlas as Hugging Face stores images."""
-    found = feature_images(features.metadata, features.columns(["cutout_id", "file"]), images)
-    if found is None:
-        raise RadiosslError(f"{features.path}: the images that it was made of are gone; give them with --store")
+    found = _images_of(features, images)
     kind = pa.binary() if form == "spotlight" else pa.struct({"bytes": pa.binary(), "path": pa.string()})
     vectors = pa.list_(pa.float32(), features.dimension)
     schema = features.schema.append(pa.field("image", kind)).append(pa.field(FEATURES, vectors))
@@ -111,6 +123,13 @@ def _write_with_pictures(features: FeatureFile, out: Path, form: str, images: Im
             table = columns.append_column("image", pa.array(shown, kind))
             table = table.append_column(FEATURES, pa.FixedSizeListArray.from_arrays(flat, features.dimension))
             writer.write_table(table.cast(schema))
+
+
+def _images_of(features: FeatureFile, images: Images | None) -> CutoutStore | ImageFiles:
+    found = feature_images(features.metadata, features.columns(["cutout_id", "file"]), images)
+    if found is None:
+        raise RadiosslError(f"{features.path}: the images that it was made of are gone; give them with --store")
+    return found
 
 
 def _png(pixels: np.ndarray) -> bytes:

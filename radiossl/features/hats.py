@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,23 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import atomic_folder
 from radiossl.io.progress import track
+from radiossl.store.store import CutoutStore
 
+#: A pixel's order and number, and which sources.
+Part = tuple[int, int, NDArray[np.int64]]
+#: What tells a folder of HATS from any other.
+_OURS = ("hats.properties", "collection.properties")
+_MAP = pa.list_(pa.list_(pa.list_(pa.float32())))
+_IMAGE = pa.struct(
+    {
+        "band": pa.list_(pa.string()),
+        "flux": _MAP,
+        "ivar": _MAP,
+        "mask": pa.list_(pa.list_(pa.list_(pa.bool_()))),
+        "psf_fwhm": pa.list_(pa.float32()),
+        "scale": pa.list_(pa.float32()),
+    }
+)
 #: Bytes of features in a partition: what a worker of LSDB holds comfortably several times.
 _PARTITION_BYTES = 2**28
 #: Pixels of this order are 26 arcsec wide; sources that are still too many in one are left together.
@@ -29,7 +45,9 @@ _FINEST_ORDER = 13
 _INDEX_ORDER = 29
 
 
-def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
+def write_hats(
+    table: FeatureFile, out: str | os.PathLike[str], margin_arcsec: float = 0.0, images: CutoutStore | None = None
+) -> int:
     """Write a feature table as a HATS catalogue: Parquet files by HEALPix pixel, smaller where sources are dense.
 
     Features go through a file that is mapped into memory, so that memory grows with the other columns alone.
@@ -40,6 +58,12 @@ def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
         With columns ``ra_deg`` and ``dec_deg``; rows without a position are left out.
     out
         Folder of the new catalogue; its name is the catalogue's. An older catalogue there is replaced.
+    margin_arcsec
+        How far beyond its pixel each file's margin reaches at least, so that LSDB misses no neighbour at an edge; the
+        folder is a collection then, of the catalogue and its margin cache. 0 for none.
+    images
+        Cutouts for a column ``image`` as the datasets of the Multimodal Universe have it: lists of one band each with
+        its name, ``flux``, ``ivar``, ``mask`` (true where there is no datum), ``psf_fwhm`` and ``scale`` in arcsec.
 
     Returns
     -------
@@ -49,33 +73,46 @@ def write_hats(table: FeatureFile, out: str | os.PathLike[str]) -> int:
     Raises
     ------
     RadiosslError
-        If `hats` is not installed, no row has a position, or `out` is something else than a catalogue.
+        If `hats` is not installed, no row has a position, a cutout is missing, the margin is wider than the smallest
+        pixel, or `out` is something else than a catalogue.
     """
     out = Path(out)
     require("hats")
-    if out.exists() and not (out / "hats.properties").is_file():
+    if out.exists() and not any((out / name).is_file() for name in _OURS):
         raise RadiosslError(f"{out}: is there already and is no HATS catalogue; choose another --out")
     columns = table.columns()
     index, rows = _spatial_index(columns, str(table.path))
-    limit = max(1, _PARTITION_BYTES // (4 * table.dimension))
-    pixels = [pixel for top in range(12) for pixel in _pixels(index, 0, top, limit)]
+    pixels_bytes = 0 if images is None else 9 * int(images.shapes.prod(axis=1).mean())
+    limit = max(1, _PARTITION_BYTES // (4 * table.dimension + pixels_bytes))
+    parts = [part for top in range(12) for part in _pixels(index, 0, top, limit)]
     with atomic_folder(out, checksums=False) as folder:  # a catalogue of others' format
         scratch = folder / "features.raw"
         with scratch.open("wb") as stream:  # mapped only when it is whole: on a full disk a mapping kills
             for batch in track(table.batches(), "reading", total=table.batch_count):
                 stream.write(np.ascontiguousarray(batch, np.float32).tobytes())
         features = np.memmap(scratch, np.float32, mode="r", shape=(len(table), table.dimension))
-        schema_metadata = {METADATA_KEY: json.dumps(table.metadata).encode()}
-        for order, pixel, part in track(pixels, "writing"):
-            chosen = rows[part]
-            flat = pa.array(np.ascontiguousarray(features[chosen]).ravel())
-            piece = columns.take(pa.array(chosen, pa.int64()))
-            piece = piece.add_column(0, "_healpix_29", pa.array(index[part], pa.int64()))
-            piece = piece.append_column(FEATURES, pa.FixedSizeListArray.from_arrays(flat, table.dimension))
-            _write_partition(piece.replace_schema_metadata(schema_metadata), folder, order, pixel)
-        del features
+        metadata = {METADATA_KEY: json.dumps(table.metadata).encode()}
+
+        def piece(chosen: NDArray[np.int64]) -> pa.Table:
+            """These rows of `index` and `rows`."""
+            taken = rows[chosen]
+            flat = pa.array(np.ascontiguousarray(features[taken]).ravel())
+            found = columns.take(pa.array(taken, pa.int64()))
+            if images is not None:
+                found = found.append_column("image", _bands(images, found))
+            found = found.add_column(0, "_healpix_29", pa.array(index[chosen], pa.int64()))
+            found = found.append_column(FEATURES, pa.FixedSizeListArray.from_arrays(flat, table.dimension))
+            return found.replace_schema_metadata(metadata)
+
+        name = out.name
+        home = folder / name if margin_arcsec else folder
+        _write_catalogue(home, name, parts, piece, {"catalog_type": "object"})
+        if margin_arcsec:
+            beside = _margins(index, parts, margin_arcsec)
+            facts = {"catalog_type": "margin", "primary_catalog": name, "margin_threshold": margin_arcsec}
+            _write_catalogue(folder / f"{name}_margin", f"{name}_margin", beside, piece, facts)
+            _write_collection(folder, name)
         scratch.unlink()
-        _write_catalogue_files(folder, out.name, [(order, pixel) for order, pixel, _ in pixels], len(rows))
     return len(table) - len(rows)
 
 
@@ -95,41 +132,89 @@ def _spatial_index(columns: pa.Table, path: str) -> tuple[NDArray[np.int64], NDA
     return index[order], rows[order]
 
 
-def _pixels(index: NDArray[np.int64], order: int, pixel: int, limit: int) -> Iterator[tuple[int, int, slice]]:
-    """Yield the largest pixels inside a pixel with at most `limit` sources: order, number, their place in `index`."""
+def _pixels(index: NDArray[np.int64], order: int, pixel: int, limit: int) -> Iterator[Part]:
+    """Yield the largest pixels inside a pixel with at most `limit` sources, and where these are in `index`."""
     width = 2 * (_INDEX_ORDER - order)
     start, stop = np.searchsorted(index, [pixel << width, (pixel + 1) << width])
     if stop == start:
         return
     if stop - start <= limit or order == _FINEST_ORDER:
-        yield order, pixel, slice(int(start), int(stop))
+        yield order, pixel, np.arange(start, stop)
         return
     for child in range(4 * pixel, 4 * pixel + 4):
         yield from _pixels(index, order + 1, child, limit)
 
 
-def _write_partition(table: pa.Table, folder: Path, order: int, pixel: int) -> None:
+def _margins(index: NDArray[np.int64], parts: Sequence[Part], margin_arcsec: float) -> list[Part]:
+    """Which sources lie just outside each pixel, those without sources too: in fine pixels that border on it.
+
+    As LSDB makes margins: the fine pixels are the smallest that are nowhere narrower than the margin.
+    """
+    from hats.pixel_math import HealpixPixel, get_margin
+    from hats.pixel_math.healpix_shim import margin2order
+    from hats.pixel_tree.negative_tree import compute_negative_tree_pixels
+    from hats.pixel_tree.pixel_tree import PixelTree
+
+    fine = int(margin2order(np.array([margin_arcsec / 60]))[0])
+    full = [HealpixPixel(order, pixel) for order, pixel, _ in parts]
+    if fine <= max(pixel.order for pixel in full):
+        raise RadiosslError(
+            f"--margin {margin_arcsec:g}arcsec: is wider than the smallest pixel of the catalogue; choose less"
+        )
+    width = 2 * (_INDEX_ORDER - fine)
+    found = []
+    for pixel in (*full, *compute_negative_tree_pixels(PixelTree.from_healpix(full))):
+        border = np.array(get_margin(pixel.order, pixel.pixel, fine - pixel.order), np.int64)
+        first, last = np.searchsorted(index, border << width), np.searchsorted(index, (border + 1) << width)
+        inside = [np.arange(start, stop) for start, stop in zip(first, last, strict=True) if stop > start]
+        if inside:
+            found.append((pixel.order, pixel.pixel, np.concatenate(inside)))
+    return found
+
+
+def _bands(images: CutoutStore, rows: pa.Table) -> pa.Array:
+    """The pixels of rows as the Multimodal Universe has images, of one band each."""
+    places = (rows.column(name).to_numpy() for name in ("ra_deg", "dec_deg"))
+    cutouts = images.select_ids(rows.column("cutout_id").to_pylist(), *places)
+    beams, scales, rms = (
+        cutouts.column(name).astype(float) for name in ("beam_major_arcsec", "pixel_scale_arcsec", "rms")
+    )
+    values = []
+    for row in range(len(cutouts)):
+        flux = np.asarray(cutouts.pixels(row), np.float32)
+        known = np.isfinite(flux)
+        ivar = np.where(known & (rms[row] > 0), 1 / np.float64(rms[row] or np.inf) ** 2, 0).astype(np.float32)
+        band = {"band": ["radio"], "flux": [flux.tolist()], "ivar": [ivar.tolist()], "mask": [(~known).tolist()]}
+        values.append(band | {"psf_fwhm": [beams[row]], "scale": [scales[row]]})
+    return pa.array(values, _IMAGE)
+
+
+def _write_catalogue(
+    folder: Path,
+    name: str,
+    parts: Sequence[Part],
+    piece: Callable[[NDArray[np.int64]], pa.Table],
+    facts: dict[str, Any],
+) -> None:
+    """Write the partitions of a catalogue and what describes them."""
+    from hats.catalog import PartitionInfo, TableProperties
+    from hats.io.parquet_metadata import write_parquet_metadata
     from hats.io.paths import pixel_catalog_file
     from hats.pixel_math import HealpixPixel
 
-    file = Path(str(pixel_catalog_file(folder, HealpixPixel(order, pixel))))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table, file)
-
-
-def _write_catalogue_files(folder: Path, name: str, pixels: list[tuple[int, int]], rows: int) -> None:
-    """Write what describes the partitions."""
-    from hats.catalog import PartitionInfo, TableProperties
-    from hats.io.parquet_metadata import write_parquet_metadata
-    from hats.pixel_math import HealpixPixel
-
-    write_parquet_metadata(folder)
-    partitions = PartitionInfo([HealpixPixel(order, pixel) for order, pixel in pixels])
+    pixels = [HealpixPixel(order, pixel) for order, pixel, _ in parts]
+    for pixel, (_, _, chosen) in zip(track(pixels, "writing"), parts, strict=True):
+        file = Path(str(pixel_catalog_file(folder, pixel)))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(piece(chosen), file)
+    folder.mkdir(exist_ok=True)
+    partitions = PartitionInfo(pixels)
+    if pixels:
+        write_parquet_metadata(folder)
     partitions.write_to_file(folder / "partition_info.csv")
-    facts: dict[str, Any] = {
+    facts |= {
         "catalog_name": name,
-        "catalog_type": "object",
-        "total_rows": rows,
+        "total_rows": sum(len(chosen) for _, _, chosen in parts),
         "ra_column": "ra_deg",
         "dec_column": "dec_deg",
         "healpix_column": "_healpix_29",
@@ -139,3 +224,11 @@ def _write_catalogue_files(folder: Path, name: str, pixels: list[tuple[int, int]
         "hats_order": partitions.get_highest_order(),
     }
     TableProperties(**facts).to_properties_file(folder)
+
+
+def _write_collection(folder: Path, name: str) -> None:
+    from hats.catalog import CollectionProperties
+
+    margin = f"{name}_margin"
+    about = {"obs_collection": name, "hats_primary_table_url": name, "all_margins": margin, "default_margin": margin}
+    CollectionProperties.model_validate(about).to_properties_file(folder)

@@ -58,7 +58,7 @@ def test_astropy_reads_what_topcat_reads(table, tmp_path, form):
 def test_pixels_hold_every_source_once_and_few_enough():
     index = np.sort(np.random.default_rng(0).integers(0, 12 << 58, 500) >> np.random.default_rng(1).integers(0, 9, 500))
     pixels = [pixel for top in range(12) for pixel in _pixels(index, 0, top, 20)]
-    rows = np.concatenate([np.arange(part.start, part.stop) for _, _, part in pixels])
+    rows = np.concatenate([part for _, _, part in pixels])
     np.testing.assert_array_equal(rows, np.arange(500))
     for order, pixel, part in pixels:
         inside = index[part]
@@ -95,6 +95,47 @@ def test_lsdb_opens_and_crossmatches_the_catalogue(table, tmp_path, monkeypatch)
         assert same.all()
         assert len(found) >= COUNT - 3  # without margins a source beside a pixel's edge may miss its other half
         np.testing.assert_allclose(found["_dist_arcsec"][away], distance, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_margin_lets_lsdb_find_every_neighbour(table, tmp_path, monkeypatch):
+    lsdb = pytest.importorskip("lsdb")
+    monkeypatch.setattr(hats_module, "_PARTITION_BYTES", 50 * 4 * 6)
+    dec = np.clip(table.column("dec_deg") + 0.4 / 3600, -90, 90)
+    table_of(table.column("ra_deg"), dec, tmp_path / "g.parquet")
+    export_table(tmp_path / "f.parquet", tmp_path / "cat", "hats")
+    for _ in range(2):  # an older collection is replaced
+        export_table(tmp_path / "g.parquet", tmp_path / "other", "hats", margin_arcsec=10)
+    other = lsdb.open_catalog(tmp_path / "other")
+    assert other.margin is not None
+    found = lsdb.open_catalog(tmp_path / "cat").crossmatch(other, radius_arcsec=1, suffixes=("_a", "_b")).compute()
+    assert (found["cutout_id_a"] == found["cutout_id_b"]).all()
+    assert len(found) == COUNT
+    np.testing.assert_array_equal(np.sort(other.compute()["cutout_id"]), np.sort(table.column("cutout_id")))
+    with pytest.raises(RadiosslError, match=r"--margin 40000arcsec: is wider than the smallest pixel"):
+        export_table(tmp_path / "f.parquet", tmp_path / "wide", "hats", margin_arcsec=40000)
+    with pytest.raises(RadiosslError, match="--margin and --images are of HATS catalogues, not of csv"):
+        export_table(tmp_path / "f.parquet", tmp_path / "f.csv", "csv", margin_arcsec=10)
+
+
+@pytest.mark.slow
+def test_images_are_those_of_the_multimodal_universe(small_store, tmp_path):
+    lsdb = pytest.importorskip("lsdb")
+    features = np.arange(48, dtype=np.float32).reshape(24, 2) + 1
+    FeatureTable(small_store.table, features, {"stores": [str(small_store.paths[0])]}).write(tmp_path / "f.parquet")
+    export_table(tmp_path / "f.parquet", tmp_path / "cat", "hats", with_images=True)
+    (file,) = (tmp_path / "cat" / "dataset").rglob("Npix=*.parquet")
+    row = pq.read_table(file).to_pylist()[3]
+    number = small_store.column("cutout_id").tolist().index(row["cutout_id"])
+    pixels, image = small_store.pixels(number), row["image"]
+    assert set(image) == {"band", "flux", "ivar", "mask", "psf_fwhm", "scale"}
+    np.testing.assert_array_equal(np.array(image["flux"][0], np.float32), pixels)
+    np.testing.assert_array_equal(np.array(image["mask"][0]), ~np.isfinite(pixels))
+    rms = small_store.column("rms")[number]
+    expected = np.where(np.isfinite(pixels), 1 / rms**2, 0)
+    np.testing.assert_allclose(np.array(image["ivar"][0]), expected, rtol=1e-6)
+    assert image["scale"] == [pytest.approx(1.8)]
+    assert len(lsdb.open_catalog(tmp_path / "cat").compute()) == 24
 
 
 def test_sources_without_a_position_are_left_out_and_counted(tmp_path):
