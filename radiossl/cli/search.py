@@ -46,6 +46,10 @@ def search(
     store: Store = None,
     neighbours: Neighbours = 10,
     caption: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column to write under the pictures.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Class column: say how often neighbours of such a similarity are alike."),
+    ] = None,
     table_format: Annotated[
         str, typer.Option("--format", help="csv; fits or votable to write the neighbours so too.")
     ] = "csv",
@@ -72,6 +76,7 @@ def search(
         neighbours=neighbours,
         store=store,
         caption=caption,
+        label=label,
         table_format=cast("TableFormat", table_format),
         device=device,
     )

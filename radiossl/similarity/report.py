@@ -18,11 +18,12 @@ from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.other_formats import write_astropy
 from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import shorten
+from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
 from radiossl.report.regions import write_regions
 from radiossl.report.results import write_table
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
 from radiossl.report.sky_links import SkyReport
+from radiossl.similarity.calibration import Calibration
 from radiossl.similarity.queries import Query
 from radiossl.store.store import CutoutStore
 
@@ -56,13 +57,14 @@ def write_search_results(
     caption: str | None = None,
     table_format: TableFormat = "csv",
     metadata: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> Path:
     """Write neighbours.csv, neighbours.reg, a gallery and report.html; return the report's path.
 
     Without a store no gallery is drawn; it shows the central `field_px` pixels, as the backbone saw them, and the
     column `caption` under the pictures besides the position. With the table format ``fits`` or ``votable``
     neighbours.fits or neighbours.vot is written too, for TOPCAT. `metadata` is that of the feature table, for the
-    methods paragraph.
+    methods paragraph. A `calibration` is drawn and put into words.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,8 @@ def write_search_results(
     if store is not None:
         galleries = search_pictures(searches, store, field_px, caption)
         image_grid([picture for gallery in galleries for picture in gallery], out=out / "gallery.png")
-    shown = ["rank", "similarity", "cutout_id", "ra_deg", "dec_deg", "separation", *([caption] if caption else [])]
+    shown = ["rank", "similarity", "same_class", "cutout_id", "ra_deg", "dec_deg", "separation"]
+    shown += [caption] if caption else []
     for number, found in enumerate(searches):
         report.section(shorten(found.query.name, _QUERY_NAME_LENGTH))
         if found.query.note:
@@ -103,6 +106,9 @@ def write_search_results(
         if len(frame) < len(found.neighbours):
             report.text(f"The first {len(frame)} of {len(found.neighbours)}.")
         report.sky_table(frame[columns].to_dict("records"), sizes_arcsec(frame))
+    if calibration is not None:
+        _calibration_figure(calibration, out / "calibration.png")
+        report.section("What a similarity means").figure(out / "calibration.png", calibration.sentence)
     for file in [*([out / "gallery.png"] if galleries else []), *tables]:
         report.link(file)
     report.methods("Neighbours are the cutouts with the highest cosine similarity.", metadata or {})
@@ -122,6 +128,20 @@ def _verdict(searches: Sequence[Found], caption: str | None) -> str:
     if not 0 < len(counts) <= _CLASSES:
         return f"{found}."
     return f"{found}; its {len(frame)} neighbours: {', '.join(f'{count} {name}' for name, count in counts.items())}."
+
+
+def _calibration_figure(calibration: Calibration, out: Path) -> None:
+    """Draw the measured shares of the query's class against the similarity, and the fitted curve."""
+    label = f"neighbours with the query's {calibration.label}"
+    with drawn_axes(out, 5.2, 3.4, xlabel="cosine similarity", ylabel=label) as axes:
+        low, high, share, error = calibration.steps.T
+        axes.axhline(calibration.chance, color=GREY, linestyle=":", linewidth=1)
+        axes.annotate("any two", (low[0], calibration.chance), color=GREY, fontsize=FONT - 1, va="bottom")
+        axes.plot(calibration.similarity, calibration.share, color=BLUE, linewidth=1.2)
+        middle = (low + high) / 2
+        lengths = (middle - low, high - middle)
+        axes.errorbar(middle, share, yerr=error, xerr=lengths, fmt="o", color=ORANGE, markersize=4, elinewidth=1)
+        axes.set_ylim(0, 1.02)
 
 
 def readable_angle(arcsec: float) -> str:
@@ -200,7 +220,11 @@ def search_pictures(
         located = "ra_deg" in row and not pd.isna(row["ra_deg"])
         position = f"{row['ra_deg']:.4f} {row['dec_deg']:+.4f}" if located else row["cutout_id"]
         label = row[caption] if caption else None
-        lines = [f"#{row['rank']}: {row['similarity']:.3f}", "" if label is None or pd.isna(label) else str(label)]
+        sure = f" ({row['same_class']:.0%})" if "same_class" in row else ""
+        lines = [
+            f"#{row['rank']}: {row['similarity']:.3f}{sure}",
+            "" if label is None or pd.isna(label) else str(label),
+        ]
         return replace(pictures[_place_of(row)], caption="\n".join([*filter(None, lines), position]))
 
     def own(query: Query) -> Picture:

@@ -20,6 +20,7 @@ from radiossl.features.sources import feature_images
 from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
+from radiossl.similarity.calibration import calibrate_similarity
 from radiossl.similarity.queries import Query, query_of
 from radiossl.similarity.query_image import Crop
 from radiossl.similarity.report import TABLE_FORMATS, Found, TableFormat, neighbour_table, write_search_results
@@ -67,6 +68,7 @@ def search(
     neighbours: int = 10,
     store: Images | None = None,
     caption: str | None = None,
+    label: str | None = None,
     table_format: TableFormat = "csv",
     device: str = "auto",
 ) -> SearchResult:
@@ -104,6 +106,9 @@ def search(
         Images to show, if those that the features were made of have moved.
     caption
         Column to write under the pictures.
+    label
+        Column of classes, which some cutouts have at least: neighbours get a column ``same_class``, how often one of
+        such a similarity is of the query's class; see `radiossl.similarity.calibration.calibrate_similarity`.
     table_format
         ``fits`` or ``votable``: write the neighbours so too.
     device
@@ -131,6 +136,7 @@ def search(
     index = _opened(features)
     if caption is not None and caption not in index.columns.column_names:
         index.column(caption)  # raises, naming those that there are
+    calibration = None if label is None else calibrate_similarity(index, label)
     backbone = cache(partial(_backbone, index, weights, device))
     ask = partial(_queries, index, backbone=backbone, mosaics=mosaics, size=size, crop=crop)
     queries, unwanted = ([one for item in _listed(asked) for one in ask(item)] for asked in (query, unlike))
@@ -139,12 +145,17 @@ def search(
     frames = index.search_many(queries, neighbours, _among(index, where, near))
     if all(frame.empty for frame in frames):
         raise RadiosslError("nothing was found: besides the query there is no cutout to search in")
+    if calibration is not None:
+        for frame in frames:
+            frame.insert(2, "same_class", calibration(frame["similarity"].to_numpy()))
     searches = tuple(Found(*pair) for pair in zip(queries, frames, strict=True))
     if out is None:
         return SearchResult(searches)
     images = feature_images(index.metadata, index.columns, store)
     field_px = index.metadata.get("preprocessing", {}).get("field_px")
-    report = write_search_results(searches, images, out, field_px, caption, table_format, index.metadata)
+    report = write_search_results(
+        searches, images, out, field_px, caption or label, table_format, index.metadata, calibration
+    )
     return SearchResult(searches, report)
 
 

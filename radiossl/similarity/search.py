@@ -98,7 +98,7 @@ class SimilarityIndex:
         row = self._row_of(cutout_id)
         if row is None:
             raise RadiosslError(f"--query {cutout_id}: no such file, cutout id or position")
-        return self._query_of_row(row)
+        return self.query_by_row(row)
 
     def query_by_text(self, text: str) -> Query:
         """Return the query for a cutout's id, for a position as `parse_position` reads it, or for an object's name.
@@ -121,7 +121,7 @@ class SimilarityIndex:
     def query_by_position(self, ra_deg: float, dec_deg: float) -> Query:
         """Return the query for the cutout nearest to an ICRS position, at most `MATCH_ARCSEC` away."""
         asked = f"--query {ra_deg:.5f} {dec_deg:.5f}"
-        return self._query_of_row(nearest_row(self._separations(ra_deg, dec_deg), asked))
+        return self.query_by_row(nearest_row(self._separations(ra_deg, dec_deg), asked))
 
     def query_by_file(self, path: str | Path, backbone: Backbone, crop: Crop = "auto") -> Query:
         """Return the query for an image file; see `queries_by_images`."""
@@ -154,7 +154,8 @@ class SimilarityIndex:
             queries.append(Query(image.name, vector, None, image.pixels, *about, whole=image.whole, box=image.box))
         return queries
 
-    def _query_of_row(self, row: int) -> Query:
+    def query_by_row(self, row: int) -> Query:
+        """Return the query for one of the cutouts by its row."""
         vector = self.vectors.vectors([row])[0] if self._features is None else self._features[row]
         known = self.columns.take(pa.array([row])).to_pylist()[0]
         ra, dec = (math.nan if known.get(name) is None else float(known[name]) for name in ("ra_deg", "dec_deg"))
