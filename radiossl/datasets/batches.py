@@ -86,26 +86,9 @@ def deal_batches(
     """Deal sources out to batches that are alike in size and in the number of each class, to within one.
 
     The classes are dealt one after the other, the rarest first (section 2.5), each in a random order, and always to
-    the batch that is next in turn.
-
-    Parameters
-    ----------
-    labels
-        Class of every source.
-    batches, seed
-        How many, and the seed of the random order.
-    last
-        Indices of sources that must come into the last batch; they change places with others of their class.
-
-    Returns
-    -------
-    ndarray
-        Batch of every source, from 0.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer sources than batches.
+    the batch that is next in turn. Sources whose indices are in `last` come into the last batch and change places with
+    others of their class. Returns the batch of every source, from 0; raises `RadiosslError` if there are fewer sources
+    than batches.
     """
     if not 1 <= batches <= len(labels):
         raise RadiosslError(f"{batches} batches of {len(labels)} sources: expected from 1 to one per source")

@@ -16,15 +16,7 @@ from radiossl.io.settings import apply_settings
 
 @dataclass(frozen=True)
 class ConvertedCatalogue:
-    """A published catalogue in the form that the package takes.
-
-    Attributes
-    ----------
-    table
-        Its sources.
-    summary
-        How many there are of each class, and what to know about it.
-    """
+    """The sources of a published catalogue, and how many there are of each class."""
 
     table: pa.Table
     summary: str

@@ -9,9 +9,10 @@ include them; corrected they are 977, 1,026 and 97. Labels are corrected here un
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,29 +31,14 @@ Labels = Literal["corrected", "published"]
 
 @dataclass(frozen=True)
 class LabelParent:
-    """One of the data sets that CRUMB combines (table 1 of the paper).
-
-    Attributes
-    ----------
-    column
-        Its column in stores and catalogues.
-    title
-        Its name in the paper.
-    classes
-        For each of its label numbers, which of `FOUR_CLASSES` that is.
-    aliases
-        Names of its column in other files, in lower case and without punctuation.
-    """
+    """One of the data sets that CRUMB combines (table 1 of the paper)."""
 
     column: str
     title: str
+    #: For each of its label numbers, which of `FOUR_CLASSES` that is.
     classes: tuple[str, ...]
+    #: Names of its column in other files, in lower case and without punctuation.
     aliases: tuple[str, ...] = ()
-
-    @property
-    def knows_bent(self) -> bool:
-        """Whether it tells bent sources from other FRI."""
-        return "bent" in self.classes
 
 
 #: In the order of the complete label, which is also the order in which the authors let them decide the basic label.
@@ -118,21 +104,9 @@ def complete_labels(values: ArrayLike, where: str | os.PathLike[str] = "complete
 def basic_labels(
     complete: ArrayLike, labels: Labels = "corrected", priority: Sequence[str] = PRIORITY
 ) -> NDArray[np.object_]:
-    """Derive basic labels from complete ones.
+    """Derive basic labels from complete ones, shape (n, 4): of `BASIC_CLASSES`, None where no parent has a label.
 
-    Parameters
-    ----------
-    complete
-        Shape (n, 4).
-    labels
-        ``published`` repeats the mistake described at the top of this module.
-    priority
-        Which parent decides where several have a label, see `CrumbOptions`.
-
-    Returns
-    -------
-    ndarray
-        Shape (n,), of `BASIC_CLASSES`; None where no parent has a label.
+    ``published`` repeats the mistake described at the top of this module; `priority` is as in `CrumbOptions`.
     """
     rows = _classes(complete, priority, published=labels == "published")
     return np.array([_family(classes[0][1]) if classes else None for classes in rows], dtype=object)
@@ -189,18 +163,14 @@ def _four_class(classes: Sequence[tuple[LabelParent, str]]) -> str | None:
     if not classes:
         return None
     decided = _family(classes[0][1])
-    fine = (name for parent, name in classes if parent.knows_bent and _family(name) == "FRI")
+    fine = (name for parent, name in classes if "bent" in parent.classes and _family(name) == "FRI")
     return next(fine, decided) if decided == "FRI" else decided
 
 
-def label_totals(complete: ArrayLike, priority: Sequence[str] = PRIORITY) -> dict[str, dict[str, int]]:
+def label_totals(complete: ArrayLike) -> dict[str, dict[str, int]]:
     """Count the basic classes, as ``published`` and ``corrected``."""
-    kinds: tuple[Labels, ...] = ("published", "corrected")
-    totals: dict[str, dict[str, int]] = {}
-    for kind in kinds:
-        found = basic_labels(complete, kind, priority)
-        totals[kind] = {name: int((found == name).sum()) for name in BASIC_CLASSES}
-    return totals
+    counts = {kind: Counter(basic_labels(complete, kind)) for kind in get_args(Labels)[::-1]}
+    return {kind: {name: found[name] for name in BASIC_CLASSES} for kind, found in counts.items()}
 
 
 def explain_totals(complete: ArrayLike) -> str:

@@ -113,11 +113,6 @@ def checksums(path: Path, kinds: Sequence[str], advance: Callable[[int], None] |
     return {kind: digest.hexdigest() for kind, digest in digests.items()}
 
 
-def reason_of(error: object) -> str:
-    """Return what an error says, in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def path_parts(name: str) -> tuple[str, ...] | None:
     """Split a path inside an archive; None if it is absolute, goes up anywhere, or is no sensible path."""
     # Windows' reading is the strictest: it splits at both slashes and knows drives.

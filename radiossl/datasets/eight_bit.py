@@ -70,26 +70,10 @@ class ImageRecipe:
 def image_8bit(
     field: NDArray[np.float32], recipe: ImageRecipe | None = None, radius_px: float | None = None
 ) -> NDArray[np.uint8]:
-    """Turn the surroundings of a source into its 8-bit image.
+    """Turn the surroundings of a source, NaN where blank, into its 8-bit image, in the same order of rows.
 
-    Parameters
-    ----------
-    field
-        Shape (field_px, field_px), NaN where blank.
-    recipe
-        The steps' numbers; the paper's by default.
-    radius_px
-        Radius of the mask; that of the recipe's circle by default.
-
-    Returns
-    -------
-    ndarray
-        Shape (side_px, side_px), in the row order of `field`.
-
-    Raises
-    ------
-    NoImageError
-        If too many pixels inside the mask are blank, or none is above the noise.
+    The shapes are (field_px, field_px) and (side_px, side_px); `radius_px` is that of the mask, by default that of the
+    recipe's circle. Raises `NoImageError` if too many pixels inside the mask are blank, or none is above the noise.
     """
     from astropy.stats import sigma_clipped_stats
 

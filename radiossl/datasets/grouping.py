@@ -16,17 +16,7 @@ _SHIPPED = files("radiossl.datasets") / "groupings"
 
 @dataclass(frozen=True)
 class Grouping:
-    """Classes made of values of a column.
-
-    Attributes
-    ----------
-    name
-        Of the grouping.
-    title
-        What it is, and where it comes from.
-    groups
-        Values, as text, of each class. Values in no class have no label.
-    """
+    """Classes made of values of a column, as text; values in no class have no label."""
 
     name: str
     title: str
@@ -77,10 +67,7 @@ def read_grouping(name: str | os.PathLike[str]) -> Grouping:
         file = Path(name)
     else:
         raise RadiosslError(f"no grouping {name!r}; there are {', '.join(grouping_names())}, or a file ending in .yaml")
-    return _checked(name, read_yaml(file))
-
-
-def _checked(name: str, content: object) -> Grouping:
+    content = read_yaml(file)
     if not isinstance(content, dict) or not isinstance(content.get("groups"), dict):
         raise RadiosslError(f"{name}: expected a mapping with 'title' and 'groups' (class names to lists of values)")
     unknown = [str(key) for key in content if key not in ("title", "groups")]

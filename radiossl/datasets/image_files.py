@@ -350,15 +350,8 @@ def _chosen_of_folder(
 def sky_facts(path: Path, row: Mapping[str, Any], options: FolderOptions) -> dict[str, Any]:
     """Return position, pixel sizes, unit and beam of an image as `Cutout` takes them, without reading its pixels.
 
-    Parameters
-    ----------
-    path
-        The file.
-    row
-        What else is known of it; ``pixel_scale_arcsec``, ``cat_pixel_scale_arcsec`` and the like hold where its header
-        does not say better, ``ra_deg`` and ``dec_deg`` in any case.
-    options
-        What holds where neither says it.
+    The position of a row holds in any case, its ``pixel_scale_arcsec``, ``cat_pixel_scale_arcsec`` and the like where
+    the file's header does not say better, and the options where neither says it.
     """
     ra, dec, scale, major, minor, pa_deg = (_number(row, key) for key in _SKY)
     facts: dict[str, Any] = {

@@ -81,8 +81,7 @@ def read_classes(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
             for column, groups in content.items()
         }
     except (AttributeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise RadiosslError(f"{path}: expected lines such as 'at17: {{FRI: [0, 2], FRII: [1]}}' ({reason})") from None
+        raise RadiosslError(f"{path}: expected lines such as 'at17: {{FRI: [0, 2], FRII: [1]}}' ({error})") from None
     return found
 
 

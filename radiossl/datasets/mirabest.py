@@ -34,19 +34,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class NameFacts:
-    """What the name of a MiraBest file says of its source.
-
-    Attributes
-    ----------
-    code
-        Class, one of `CODES`.
-    ra_deg, dec_deg
-        ICRS position, rounded to 0.001 degrees in the name.
-    redshift
-        As in the parent catalogue.
-    las_arcsec
-        Largest angular size.
-    """
+    """What the name of a MiraBest file says of its source: class (one of `CODES`), position, redshift and size."""
 
     code: int
     ra_deg: float
@@ -109,13 +97,7 @@ _FILES_PER_PART = 200
 
 
 class FitsOptions(Options):
-    """Options of the folder of original images.
-
-    Attributes
-    ----------
-    pixel_scale_arcsec
-        Of images whose header has none.
-    """
+    """Options of the folder of original images: the pixels of those whose header has none."""
 
     pixel_scale_arcsec: float = FIRST_ARCSEC
 

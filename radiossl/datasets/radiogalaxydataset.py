@@ -124,15 +124,7 @@ def _cutout(name: str, group: h5py.Group, options: RadioGalaxyOptions) -> Cutout
 
 
 def best_position(written: str, ra_deg: float, dec_deg: float) -> tuple[float, float]:
-    """Return the position of the parent catalogue where it agrees with the rounded one, else the rounded one.
-
-    Parameters
-    ----------
-    written
-        As the parent catalogue has it, such as ``14 09 56.27 −02 46 05.10``.
-    ra_deg, dec_deg
-        Rounded to 0.001 degrees.
-    """
+    """Return a position such as ``14 09 56.27 −02 46 05.10`` where it agrees with the rounded one, else the latter."""
     match = _SEXAGESIMAL.fullmatch(written.strip())
     if match is None:
         return ra_deg, dec_deg

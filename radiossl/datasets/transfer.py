@@ -19,8 +19,8 @@ from urllib.parse import quote, urljoin, urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 import radiossl
-from radiossl.datasets.download import SCHEMES, Download, checksums, reason_of
-from radiossl.io.errors import RadiosslError
+from radiossl.datasets.download import SCHEMES, Download, checksums
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.files import read_json, write_json
 from radiossl.io.progress import track_bytes
 

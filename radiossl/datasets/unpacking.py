@@ -11,8 +11,8 @@ from gzip import GzipFile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Literal, cast
 
-from radiossl.datasets.download import RECORD, Download, path_parts, reason_of
-from radiossl.io.errors import RadiosslError
+from radiossl.datasets.download import RECORD, Download, path_parts
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.progress import track_bytes
 
 #: Far above any published set, far below what fills a file system with empty files.

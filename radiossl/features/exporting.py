@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -24,7 +23,7 @@ from radiossl.io.files import atomic_file
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
-from radiossl.store.pictures import thumbnail
+from radiossl.store.pictures import png_thumbnail
 
 if TYPE_CHECKING:
     from radiossl.datasets.image_files import ImageFiles
@@ -117,7 +116,7 @@ def _write_with_pictures(features: FeatureFile, out: Path, form: str, images: Im
             names = [name for name in ("ra_deg", "dec_deg") if name in columns.column_names]
             ids, *place = (columns.column(name).to_pylist() for name in ("cutout_id", *names))
             cutouts = found.select_ids(ids, *(np.array(column, float) for column in place))
-            pictures = [_png(cutouts.pixels(row)) for row in range(len(cutouts))]
+            pictures = [png_thumbnail(cutouts.pixels(row), _PICTURE_SIDE) for row in range(len(cutouts))]
             shown = pictures if form == "spotlight" else [{"bytes": picture, "path": None} for picture in pictures]
             flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
             table = columns.append_column("image", pa.array(shown, kind))
@@ -130,9 +129,3 @@ def _images_of(features: FeatureFile, images: Images | None) -> CutoutStore | Im
     if found is None:
         raise RadiosslError(f"{features.path}: the images that it was made of are gone; give them with --store")
     return found
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    thumbnail(pixels, _PICTURE_SIDE).save(stream, "png")
-    return stream.getvalue()

@@ -20,6 +20,11 @@ class RadiosslError(ValueError):
         super().__init__(*(" ".join(part.splitlines()) if isinstance(part, str) else part for part in parts))
 
 
+def reason_of(error: object) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class UnwritableError(RadiosslError):
     """A file or folder cannot be written; nothing half-written of it is left.
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,7 +130,7 @@ def rows_where(table: Columns, expression: str, option: str = "--where") -> NDAr
     except _Refused as error:
         reason = str(error)
     except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, on odd types
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
     shown = expression if len(expression) <= 200 else f"{expression[:199]}…"
     raise RadiosslError(f"{option} {shown!r}: {reason}; columns are {', '.join(names)}")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.extras import require
 from radiossl.io.progress import track
 from radiossl.io.signals import on_stop
@@ -136,7 +136,7 @@ def _client(scheduler: str) -> Iterator[Client]:
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise RadiosslError(
             f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}); `dask scheduler` starts one"
         ) from None

@@ -8,7 +8,7 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.files import existing_file
 
 if TYPE_CHECKING:  # imported where they are needed: every command line reads this file
@@ -113,7 +113,7 @@ def parse_yaml(text: str, source: str) -> Any:
             loader.dispose()
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError, TypeError) as error:
         # Besides YAML's own: dates that do not exist, numbers of thousands of digits, depth, sections as keys.
-        reason = "too deeply nested" if isinstance(error, RecursionError) else " ".join(str(error).split())
+        reason = "too deeply nested" if isinstance(error, RecursionError) else reason_of(error)
         raise RadiosslError(f"{source}: not valid YAML ({_clipped(reason, 200)})") from None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.files import existing_file
 from radiossl.io.values import clean_texts, decoded
 
@@ -125,8 +125,7 @@ def read_table_content(
     except RadiosslError:
         raise
     except Exception as error:  # each reader has exceptions of its own, all mean that the file is not right
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RadiosslError(f"{path}: not a readable {ENDINGS[kind][0][1:]} table ({reason})") from None
+        raise RadiosslError(f"{path}: not a readable {ENDINGS[kind][0][1:]} table ({reason_of(error)})") from None
 
 
 def table_content(source: Any) -> TableContent:

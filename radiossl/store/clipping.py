@@ -38,13 +38,7 @@ def deviation_of(ordered: NDArray[np.floating]) -> float:
 
 @reduction
 def sigma_clip(ordered: NDArray[np.floating], below: float, above: float, rounds: int) -> tuple[int, int, float, float]:
-    """Clip sorted values around their median.
-
-    Returns
-    -------
-    tuple
-        Where those that are left begin and end, and the bounds of the last round.
-    """
+    """Clip sorted values around their median: where those left begin and end, and the bounds of the last round."""
     first, last, low, high = 0, len(ordered), 0.0, 0.0
     for _ in range(rounds):
         kept = ordered[first:last]
@@ -59,23 +53,10 @@ def sigma_clip(ordered: NDArray[np.floating], below: float, above: float, rounds
 
 @reduction
 def zscale_slope(sample: NDArray[np.float64], rounds: int, sigmas: float, least: int, reach: int) -> tuple[float, int]:
-    """Slope of the line through a sorted sample, fitted again without what is far from it.
+    """Slope of the line through a sorted sample, fitted again without what is far from it, and how many are left.
 
-    Parameters
-    ----------
-    sample
-        Sorted pixels.
-    rounds, sigmas
-        How often pixels are rejected, and beyond how many standard deviations from the line.
-    least
-        With fewer pixels left, no further line is fitted.
-    reach
-        As many neighbours, one of them the pixel itself, are rejected with it.
-
-    Returns
-    -------
-    tuple
-        The slope per pixel of the sample, and how many pixels are left.
+    Pixels beyond `sigmas` standard deviations from the line are rejected up to `rounds` times, each with `reach`
+    neighbours (one of them itself); with fewer than `least` pixels left, no further line is fitted.
     """
     count = len(sample)
     # Weights instead of a mask, so that the sums run without branches.

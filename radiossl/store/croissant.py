@@ -105,12 +105,7 @@ def _description(folder: Path, store: CutoutStore, manifest: dict[str, Any], lic
 
 
 def _field(name: str, kind: pa.DataType) -> dict[str, Any]:
-    if pa.types.is_boolean(kind):
-        data_type = "sc:Boolean"
-    elif pa.types.is_integer(kind):
-        data_type = "sc:Integer"
-    else:
-        data_type = "sc:Float" if pa.types.is_floating(kind) else "sc:Text"
+    kinds = {"Boolean": pa.types.is_boolean, "Integer": pa.types.is_integer, "Float": pa.types.is_floating}
+    data_type = next((f"sc:{known}" for known, test in kinds.items() if test(kind)), "sc:Text")
     source = {"fileSet": {"@id": "shards"}, "extract": {"column": name}}
-    field = {"@type": "cr:Field", "@id": f"cutouts/{name}", "name": name, "dataType": data_type}
-    return field | {"source": source}
+    return {"@type": "cr:Field", "@id": f"cutouts/{name}", "name": name, "dataType": data_type, "source": source}

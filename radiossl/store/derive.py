@@ -101,22 +101,10 @@ def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict
     jobs = [(start, min(start + step, len(store))) for start in range(0, len(store), step)]
 
     def batches(job: tuple[int, int]) -> Iterator[pa.RecordBatch]:
-        for start in range(job[0], job[1], packing.BATCH_ROWS):
-            stop = min(start + packing.BATCH_ROWS, job[1])
-            part = store.table.slice(start, stop - start).combine_chunks()
-            views = store._views[start:stop]
-            offsets = np.cumsum([0] + [view.size for view in views], dtype=np.int32)
-            pixels = pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(views)))
-            columns = [
-                pixels if name == PIXELS else _one_chunk(part.column(name)).cast(schema.field(name).type)
-                for name in schema.names
-            ]
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+        for start in range(*job, packing.BATCH_ROWS):
+            part = store.select(np.arange(start, min(start + packing.BATCH_ROWS, job[1])))
+            table = part.table.append_column(PIXELS, packing.pixel_column(part._views))
+            yield from table.select(schema.names).cast(schema).combine_chunks().to_batches()
 
     provenance = {**provenance, "parents": json.loads(json.dumps(parents))}
     return write_store(out, jobs, batches, schema, provenance, description="copying")
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    combined = column.combine_chunks()
-    return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined

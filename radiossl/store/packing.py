@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, fields
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from radiossl.store.cutout import Cutout, blank_fraction
 from radiossl.store.schema import PIXELS
-from radiossl.store.statistics import STATISTICS, PixelStatistics
+from radiossl.store.statistics import PixelStatistics
 
 BATCH_ROWS = 64
 _BATCH_BYTES = 64 * 2**20
@@ -33,39 +36,40 @@ def cutout_batches(cutouts: Iterable[Cutout], schema: pa.Schema) -> Iterator[pa.
 def _row(cutout: Cutout) -> dict[str, Any]:
     pixels = np.asarray(cutout.pixels, dtype=np.float32)
     pixels = np.where(np.isfinite(pixels), pixels, np.float32(np.nan))
-    beam = cutout.beam
+    known = {part.name: getattr(cutout, part.name) for part in fields(Cutout) if part.name not in ("beam", "extra")}
+    beam = {} if cutout.beam is None else {f"beam_{name}": value for name, value in asdict(cutout.beam).items()}
     return {
-        "cutout_id": cutout.cutout_id,
+        **known,
         PIXELS: pixels,
         "height": pixels.shape[0],
         "width": pixels.shape[1],
-        "mosaic": cutout.mosaic,
-        "ra_deg": cutout.ra_deg,
-        "dec_deg": cutout.dec_deg,
-        "x": cutout.x,
-        "y": cutout.y,
-        "pixel_scale_arcsec": cutout.pixel_scale_arcsec,
-        "pixel_width_arcsec": cutout.pixel_width_arcsec,
-        "pixel_height_arcsec": cutout.pixel_height_arcsec,
-        "pixel_pa_deg": cutout.pixel_pa_deg,
         "blank_fraction": blank_fraction(pixels),
-        "unit": cutout.unit,
-        "beam_major_arcsec": beam.major_arcsec if beam else None,
-        "beam_minor_arcsec": beam.minor_arcsec if beam else None,
-        "beam_pa_deg": beam.pa_deg if beam else None,
-        **dict(zip(STATISTICS, PixelStatistics.of(pixels).as_array().tolist(), strict=True)),
+        **beam,
+        **asdict(PixelStatistics.of(pixels)),
         **cutout.extra,
     }
 
 
 def _batch(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
-    columns = []
-    for column in schema:
-        if column.name == PIXELS:
-            offsets = np.cumsum([0] + [row[PIXELS].size for row in rows], dtype=np.int32)
-            flat = np.concatenate([row[PIXELS].ravel() for row in rows])
-            columns.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat)))
-        else:
-            values = [row.get(column.name) for row in rows]
-            columns.append(pa.array(values, type=column.type, from_pandas=False))
+    columns = [
+        pixel_column([row[PIXELS] for row in rows])
+        if column.name == PIXELS
+        else pa.array([row.get(column.name) for row in rows], type=column.type, from_pandas=False)
+        for column in schema
+    ]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def pixel_column(images: Sequence[NDArray[np.float32]]) -> pa.ListArray:
+    """Return images as a column of a store: lists of their pixels."""
+    offsets = np.cumsum([0] + [image.size for image in images], dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate([image.ravel() for image in images])))
+
+
+def pixel_views(column: pa.ChunkedArray) -> list[NDArray[np.float32]]:
+    """Return the flat pixels of every row of such a column, as views of its memory or mapped file."""
+    views: list[NDArray[np.float32]] = []
+    for chunk in column.chunks:
+        flat = chunk.values.to_numpy(zero_copy_only=True)
+        views += [flat[start:stop] for start, stop in pairwise(chunk.offsets.to_numpy())]
+    return views

@@ -39,6 +39,13 @@ def thumbnail(pixels: NDArray[np.floating], side: int) -> Image.Image:
     return square
 
 
+def png_thumbnail(pixels: NDArray[np.floating], side: int) -> bytes:
+    """Return `thumbnail` as the content of a PNG file."""
+    stream = io.BytesIO()
+    thumbnail(pixels, side).save(stream, "png")
+    return stream.getvalue()
+
+
 def contact_sheet(store: CutoutStore, number: int, seed: int, side: int) -> Image.Image:
     """Return a picture of some cutouts, drawn at random, in rows of six."""
     from PIL import Image
@@ -55,10 +62,8 @@ def store_html(store: CutoutStore) -> str:
     """Return what Jupyter shows of a store: its first cutouts and a table of all columns' first values."""
     pictures = []
     for row in range(min(_IN_HTML, len(store))):
-        stream = io.BytesIO()
-        thumbnail(store.pixels(row), _HTML_SIDE).save(stream, "png")
         name = html.escape(str(store.table.column("cutout_id")[row].as_py()), quote=True)
-        data = base64.b64encode(stream.getvalue()).decode()
+        data = base64.b64encode(png_thumbnail(store.pixels(row), _HTML_SIDE)).decode()
         pictures.append(f'<img src="data:image/png;base64,{data}" title="{name}" alt="{name}">')
     head = store.table.slice(0, _IN_HTML).to_pandas().to_html(max_cols=12, border=0)
     return f"<p>{html.escape(repr(store))}</p><p>{' '.join(pictures)}</p>{head}"

@@ -13,25 +13,13 @@ PIXELS = "pixels"
 PARTIAL = "store.partial.json"
 #: The columns that every store has.
 BASE_SCHEMA = pa.schema(
-    [
-        ("cutout_id", pa.string()),
-        (PIXELS, pa.list_(pa.float32())),
-        ("height", pa.int32()),
-        ("width", pa.int32()),
-        ("mosaic", pa.string()),
-        ("ra_deg", pa.float64()),
-        ("dec_deg", pa.float64()),
-        ("x", pa.float64()),
-        ("y", pa.float64()),
-        ("pixel_scale_arcsec", pa.float64()),
-        ("blank_fraction", pa.float64()),
-        ("unit", pa.string()),
-        ("beam_major_arcsec", pa.float64()),
-        ("beam_minor_arcsec", pa.float64()),
-        ("beam_pa_deg", pa.float64()),
-        *[(name, pa.float64()) for name in STATISTICS],
-        *[(name, pa.float64()) for name in ("pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg")],
-    ]
+    {
+        **{"cutout_id": "string", PIXELS: pa.list_(pa.float32()), "height": "int32", "width": "int32"},
+        **{"mosaic": "string", "ra_deg": "double", "dec_deg": "double", "x": "double", "y": "double"},
+        **{"pixel_scale_arcsec": "double", "blank_fraction": "double", "unit": "string"},
+        **dict.fromkeys(("beam_major_arcsec", "beam_minor_arcsec", "beam_pa_deg", *STATISTICS), "double"),
+        **dict.fromkeys(("pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg"), "double"),
+    }
 )
 #: Names that a store's columns may not have, since feature tables need them.
 RESERVED = ("features",)

@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -25,7 +24,7 @@ from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
 from radiossl.sky.angles import unit_vectors
 from radiossl.store.cutout import Beam, Cutout
-from radiossl.store.packing import cutout_batches
+from radiossl.store.packing import cutout_batches, pixel_views
 from radiossl.store.pictures import contact_sheet, store_html
 from radiossl.store.schema import BASE_SCHEMA, FORMAT, PARTIAL, PIXELS, VERSION, store_schema
 from radiossl.store.statistics import STATISTICS
@@ -33,34 +32,6 @@ from radiossl.store.statistics import STATISTICS
 if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One Arrow file: its table without pixels, and the pixels as one memory-mapped array per record batch."""
-
-    file: Path
-    table: pa.Table
-
-    @classmethod
-    def open(cls, file: Path) -> Shard:
-        """Map a file; raise `RadiosslError` if it is missing or damaged."""
-        try:
-            with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
-                return cls(file, reader.read_all())
-        except FileNotFoundError:
-            raise RadiosslError(f"{file}: missing from the store; make the store again") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise RadiosslError(f"{file}: damaged shard, make the store again ({error})") from None
-
-    def pixel_views(self) -> list[NDArray[np.float32]]:
-        """Flat pixels of every row, as views of the mapped file."""
-        views: list[NDArray[np.float32]] = []
-        for chunk in self.table.column(PIXELS).chunks:
-            flat = chunk.values.to_numpy(zero_copy_only=True)
-            edges = chunk.offsets.to_numpy()
-            views += [flat[start:stop] for start, stop in pairwise(edges)]
-        return views
 
 
 class CutoutStore:
@@ -278,15 +249,10 @@ class CutoutStore:
         (4, 5)
         """
         schema = store_schema(extra)
-        batches = list(cutout_batches(cutouts, schema))
-        if not batches:
+        table = pa.Table.from_batches(cutout_batches(cutouts, schema), schema)
+        if not len(table):
             raise RadiosslError("no cutout was given")
-        views = []
-        for batch in batches:
-            pixels = batch.column(PIXELS)
-            flat, offsets = pixels.values.to_numpy(), pixels.offsets.to_numpy()
-            views += [flat[start:stop] for start, stop in pairwise(offsets.tolist())]
-        store = cls((), pa.Table.from_batches(batches, schema).drop_columns([PIXELS]), views)
+        store = cls((), table.drop_columns([PIXELS]), pixel_views(table.column(PIXELS)))
         if len(set(store.column("cutout_id"))) != len(store):
             raise RadiosslError("two of the cutouts have the same id")
         return store
@@ -352,7 +318,7 @@ def open_store(*paths: str | os.PathLike[str]) -> CutoutStore:
         raise RadiosslError("no cutout store was given")
     return CutoutStore.joined(
         *[
-            CutoutStore([folder], shard.table.drop_columns([PIXELS]), shard.pixel_views())
+            CutoutStore([folder], shard.drop_columns([PIXELS]), pixel_views(shard.column(PIXELS)))
             for folder in folders
             for shard in _open_shards(folder)
         ]
@@ -378,13 +344,22 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     return manifest
 
 
-def _open_shards(folder: Path) -> list[Shard]:
-    shards = []
+def _open_shards(folder: Path) -> Iterator[pa.Table]:
     for entry in store_manifest(folder)["shards"]:
         file = folder / entry["file"]
         if file.exists() and file.stat().st_size != entry["bytes"]:
             raise RadiosslError(
                 f"{file}: {file.stat().st_size} bytes, expected {entry['bytes']}: the store is cut short, make it again"
             )
-        shards.append(Shard.open(file))
-    return shards
+        yield read_shard(file)
+
+
+def read_shard(file: Path) -> pa.Table:
+    """Map an Arrow file of a store into memory; raise `RadiosslError` if it is missing or damaged."""
+    try:
+        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
+            return reader.read_all()
+    except FileNotFoundError:
+        raise RadiosslError(f"{file}: missing from the store; make the store again") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RadiosslError(f"{file}: damaged shard, make the store again ({error})") from None

@@ -20,7 +20,7 @@ from radiossl.io.locks import only_writer
 from radiossl.io.parts import GOES_ON, write_parts
 from radiossl.io.signals import on_stop
 from radiossl.store.schema import FORMAT, PARTIAL, VERSION
-from radiossl.store.store import CutoutStore, Shard, open_store
+from radiossl.store.store import CutoutStore, open_store, read_shard
 
 #: Uncompressed pixels per shard: large enough for sequential reads, small enough to lose little on interruption.
 SHARD_BYTES = 256 * 2**20
@@ -75,63 +75,48 @@ def write_store(
     RadiosslError
         If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
     """
+    path = Path(path)
     with only_writer(path), on_stop(GOES_ON):
-        write = partial(write_parts, description=description, workers=workers, scheduler=scheduler)
-        return _write_store(Path(path), jobs, batches, schema, provenance, write, beside)
-
-
-def _write_store(
-    path: Path,
-    jobs: Sequence[Job],
-    batches: Callable[[Job], Iterable[pa.RecordBatch]],
-    schema: pa.Schema,
-    provenance: dict[str, Any],
-    write_shards: Callable[[Sequence[tuple[Path, Job]], Callable[[Path, Job], None]], None],
-    beside: Callable[[Path, list[str]], None] | None,
-) -> CutoutStore:
-    identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
-    _claim(path, identity)
-    remove_strays(path)
-    files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
-    parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
-    try:
-        write_shards(parts, partial(_write_shard, batches=batches, schema=schema))
-    except BaseException:
-        _withdraw(path)
-        raise
-    remove_strays(path)  # of workers that were killed
-    shards = [Shard.open(path / file) for file in files]
-    rows = [shard.table.num_rows for shard in shards]
-    if sum(rows) == 0:
-        for file in files:
-            (path / file).unlink()
-        (path / PARTIAL).unlink()
-        path.rmdir()
-        raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
-    _write_huggingface_files(path, files, identity)
-    if beside is not None:
-        beside(path, [name for shard in shards for name in shard.table.column("cutout_id").to_pylist()])
-    sync(path)  # all of them, before the file that says so
-    write_json(
-        path / "store.json",
-        {
-            "format": FORMAT,
-            "version": VERSION,
-            "radiossl_version": radiossl.__version__,
-            "count": sum(rows),
-            "columns": schema.names,
-            "shards": [
-                {"file": file, "rows": count, "bytes": (path / file).stat().st_size}
-                for file, count in zip(files, rows, strict=True)
-            ],
-            "identity": identity,
-            "provenance": provenance,
-            FILES: folder_checksums(path, skip=("store.json", PARTIAL)),
-        },
-        seal=True,
-    )
-    (path / PARTIAL).unlink(missing_ok=True)
-    return open_store(path)
+        identity = hashlib.sha256(repr((provenance, list(jobs), schema.names)).encode()).hexdigest()
+        _claim(path, identity)
+        remove_strays(path)
+        files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
+        parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
+        try:
+            write_parts(parts, partial(_write_shard, batches=batches, schema=schema), description, workers, scheduler)
+        except BaseException:
+            _withdraw(path)
+            raise
+        remove_strays(path)  # of workers that were killed
+        shards = [read_shard(path / file) for file in files]
+        rows = [len(shard) for shard in shards]
+        if sum(rows) == 0:
+            for file in (*files, PARTIAL):
+                (path / file).unlink()
+            path.rmdir()
+            raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
+        _write_huggingface_files(path, files, identity)
+        if beside is not None:
+            beside(path, [name for shard in shards for name in shard.column("cutout_id").to_pylist()])
+        sync(path)  # all of them, before the file that says so
+        known = zip(files, rows, strict=True)
+        write_json(
+            path / "store.json",
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "radiossl_version": radiossl.__version__,
+                "count": sum(rows),
+                "columns": schema.names,
+                "shards": [{"file": f, "rows": n, "bytes": (path / f).stat().st_size} for f, n in known],
+                "identity": identity,
+                "provenance": provenance,
+                FILES: folder_checksums(path, skip=("store.json", PARTIAL)),
+            },
+            seal=True,
+        )
+        (path / PARTIAL).unlink(missing_ok=True)
+        return open_store(path)
 
 
 def _withdraw(path: Path) -> None:
@@ -187,19 +172,9 @@ def _write_shard(
 def _write_huggingface_files(path: Path, files: Sequence[str], identity: str) -> None:
     """Write the two files that `datasets.load_from_disk` reads first."""
     write_json(path / "dataset_info.json", {}, part=True)  # the columns' types are read from the shards
-    write_json(
-        path / "state.json",
-        {
-            "_data_files": [{"filename": file} for file in files],
-            "_fingerprint": identity[:16],
-            "_format_columns": None,
-            "_format_kwargs": {},
-            "_format_type": None,
-            "_output_all_columns": False,
-            "_split": None,
-        },
-        part=True,
-    )
+    known = {"_data_files": [{"filename": file} for file in files], "_fingerprint": identity[:16], "_format_kwargs": {}}
+    nothing = dict.fromkeys(("_format_columns", "_format_type", "_split"))
+    write_json(path / "state.json", known | nothing | {"_output_all_columns": False}, part=True)
 
 
 def shard_jobs(sizes: Sequence[tuple[Job, int]]) -> list[list[Job]]:

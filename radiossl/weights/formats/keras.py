@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.extras import require
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def read_keras(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 other["model_config"] = _network(file, opened.attrs["model_config"])
             return dict(_tensors(file, root)), other
     except (OSError, KeyError, RuntimeError) as error:
-        raise RadiosslError(f"{file}: damaged HDF5 file ({' '.join(str(error).split())})") from None
+        raise RadiosslError(f"{file}: damaged HDF5 file ({reason_of(error)})") from None
 
 
 def _tensors(file: Path, root: h5py.Group) -> Iterator[tuple[str, Tensor]]:
