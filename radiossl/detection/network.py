@@ -18,6 +18,7 @@ from radiossl.detection.images import FieldPreprocessing, Reader
 from radiossl.detection.objects import is_source
 from radiossl.detection.settings import DetectorDesign
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.weights.architecture import Architecture, stage_numbers
@@ -25,7 +26,7 @@ from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
 from radiossl.weights.health import check_weights
-from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
+from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, load_tensors
 
 Mode = Literal["frozen", "finetune", "scratch"]
 MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")

@@ -21,10 +21,15 @@ MANIFEST = ".checksums.json"
 SEAL, FILES = "checksum", "checksums"
 
 
-def file_checksum(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file, as ``sha256:`` and 64 hexadecimal digits."""
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     with Path(path).open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_checksum(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file as manifests have it, after ``sha256:``."""
+    return f"sha256:{file_sha256(path)}"
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:

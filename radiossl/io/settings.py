@@ -85,6 +85,12 @@ def key_values(texts: Sequence[str] | None, option: str = "--set", form: str = "
     return dict(_split(text, option, form) for text in texts or ())
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return the first complaint of a schema: the key, and what is wrong with it."""
+    first = error.errors()[0]
+    return f"{_joined(first['loc'])}: {first['msg']}"
+
+
 def read_yaml(path: str | os.PathLike[str]) -> Any:
     """Read a YAML file of settings; raise `RadiosslError` if it is missing, damaged or of an absurd size."""
     with existing_file(path).open(encoding="utf-8", errors="replace") as file:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 import radiossl
+from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json, write_json
 from radiossl.pretraining.data import Exclusion
@@ -20,7 +21,7 @@ from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.formats.imagenet import imagenet_file, is_imagenet
 from radiossl.weights.released import find_backbone
-from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
+from radiossl.weights.tensors import WEIGHTS_FILE
 
 RECIPE_FILE = "recipe.yaml"
 RECORD_FILE = "run.json"

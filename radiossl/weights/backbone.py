@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import radiossl
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
+from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json, write_text
 from radiossl.store.store import CutoutStore, open_store
@@ -48,7 +49,7 @@ from radiossl.weights.readout import (
     readout_dim,
 )
 from radiossl.weights.released import find_backbone
-from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, file_sha256, load_tensors
+from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, load_tensors
 
 #: Forward passes of one image each from which `Backbone.inference_network` saves more than it costs.
 _WORTH_FREEZING = 2000
@@ -151,9 +152,11 @@ class Backbone(nn.Module):
         RadiosslError
             If a change is none of `Preprocessing`.
         """
-        config = dataclasses.replace(
-            self.config, preprocessing=change_preprocessing(self.config.preprocessing, changes)
-        )
+        return self._with(preprocessing=change_preprocessing(self.config.preprocessing, changes))
+
+    def _with(self, **changes: Any) -> Backbone:
+        """The same weights with another configuration."""
+        config = dataclasses.replace(self.config, **changes)
         return Backbone(self.network, config, self.name, self.sha256).train(self.training)
 
     def with_readout(self, readout: Readout | str | None = None, whiten: int | None = None) -> Backbone:
@@ -176,10 +179,7 @@ class Backbone(nn.Module):
         usual = self.config.embedding
         chosen = usual.readout if readout is None else parse_readout(readout)
         kept = (usual.whiten if chosen == usual.readout else None) if whiten is None else whiten or None
-        embedding = Embedding(readout=chosen, whiten=kept)
-        changed = Backbone(
-            self.network, dataclasses.replace(self.config, embedding=embedding), self.name, self.sha256
-        ).train(self.training)
+        changed = self._with(embedding=Embedding(readout=chosen, whiten=kept))
         _ = changed.feature_dim, changed.feature_network  # refused here rather than at the first image
         return changed
 
@@ -286,18 +286,14 @@ class Backbone(nn.Module):
             return self.with_readout(readout, whiten).features(cutouts, batch_size=batch_size)
         if isinstance(cutouts, (str, os.PathLike)) and Path(cutouts).is_dir():
             cutouts = open_store(cutouts)
-        batches = [cutouts]
+        batches: Iterable[Any] = [cutouts]
         if isinstance(cutouts, CutoutStore):
-            rows = range(len(cutouts))
-            batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
+            rows = (range(len(cutouts))[start : start + batch_size] for start in range(0, len(cutouts), batch_size))
+            batches = ([cutouts.pixels(row) for row in batch] for batch in rows)
         was_training = self.training
         self.eval()
         try:
-            parts = []
-            for batch in batches:
-                images = [cutouts.pixels(row) for row in batch] if isinstance(cutouts, CutoutStore) else batch
-                parts.append(self(self.preprocess(images)))
-            features = torch.cat(parts)
+            features = torch.cat([self(self.preprocess(batch)) for batch in batches])
         finally:
             self.train(was_training)
         check_features(features, self.name or "backbone")

@@ -12,17 +12,7 @@ CARD_FILE = "README.md"
 
 
 def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
-    """Write the card of a backbone as Markdown.
-
-    Parameters
-    ----------
-    name
-        Of the backbone, which is that of its folder.
-    config
-        What is known of it.
-    feature_dim
-        Length of its features.
-    """
+    """Return the card of a backbone as Markdown; `name` is that of its folder."""
     recipe, imported = config.recipe, config.imported
     origin = f" with the recipe `{recipe['name']}` ({recipe['method']})" if recipe else ""
     if imported:
@@ -73,11 +63,11 @@ def _training_images(config: BackboneConfig) -> list[str]:
     lines = []
     for entry in config.data:
         lines.append(f"- {entry.get('store', '?')}: {entry.get('cutouts', '?')} cutouts")
-        for other in entry.get("excluded", []):
-            lines.append(
-                f"  - without {other['removed']} that show a source of {other['store']} (within"
-                f" {other['radius_arcsec']:g} arcsec) or have the pixels of one"
-            )
+        lines += [
+            f"  - without {other['removed']} that show a source of {other['store']} (within"
+            f" {other['radius_arcsec']:g} arcsec) or have the pixels of one"
+            for other in entry.get("excluded", [])
+        ]
     return lines or ["Those of the imported weights." if config.imported else "None: the weights are random."]
 
 
@@ -106,9 +96,9 @@ def _scores(scores: dict[str, Any]) -> list[str]:
             "| | " + " | ".join(f"{100 * float(fraction):.3g} % of the labels" for fraction in fractions) + " |",
             "|---" * (len(fractions) + 1) + "|",
         ]
-        for contender in value["accuracy"][fractions[0]]:
-            cells = [_mean_spread(*value["accuracy"][fraction][contender]) for fraction in fractions]
-            lines.append(f"| {contender} | " + " | ".join(cells) + " |")
+        for method in value["accuracy"][fractions[0]]:
+            cells = [_mean_spread(*value["accuracy"][fraction][method]) for fraction in fractions]
+            lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
 
 

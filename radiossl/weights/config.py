@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json
+from radiossl.io.settings import first_problem
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening, embedding_from
@@ -27,15 +28,7 @@ COVERAGE_FILE = "training_sky.moc.fits"
 
 @dataclass(frozen=True, eq=False)
 class TrainingSky:
-    """Where on the sky the cutouts were that a backbone was trained on.
-
-    Attributes
-    ----------
-    ra_deg, dec_deg
-        ICRS positions of their centres, shape (n,); NaN where unknown.
-    reach_arcsec
-        Half the shorter side of each, shape (n,); NaN where unknown.
-    """
+    """Where the cutouts were that a backbone was trained on: centres and half the shorter sides, NaN where unknown."""
 
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
@@ -112,8 +105,7 @@ def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) 
     try:
         return Preprocessing.model_validate(preprocessing.model_dump() | changes)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RadiosslError(f"preprocessing {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RadiosslError(f"preprocessing {first_problem(error)}") from None
 
 
 def read_config(path: Path) -> tuple[BackboneConfig, str]:
@@ -135,11 +127,8 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             embedding_from(ours.get("embedding", {}), str(path / CONFIG_FILE)),
             Whitening.load(path / WHITENING_FILE),
         )
-    except KeyError as error:
-        raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({error} is missing)") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except (KeyError, ValidationError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else first_problem(error)
         raise RadiosslError(f"{path / CONFIG_FILE}: damaged or from a newer radiossl ({problem})") from None
     return config, ours.get("sha256", "")
 

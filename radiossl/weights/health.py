@@ -56,16 +56,9 @@ _DIVERGED = "the training diverged"
 def check_features(
     features: Tensor | NDArray[np.floating], source: str, names: Sequence[Any] | NDArray[Any] | None = None
 ) -> None:
-    """Raise `RadiosslError` if features are not finite.
+    """Raise `RadiosslError` if features, shape (n, feature_dim), are not finite.
 
-    Parameters
-    ----------
-    features
-        Shape (n, feature_dim).
-    source
-        What the message begins with, such as the name of the backbone.
-    names
-        What the rows are called, for the message; their numbers by default.
+    The message begins with `source` and names the row by its number, or as `names` has it.
     """
     values = torch.as_tensor(features)
     if bool(values.isfinite().all()):
@@ -76,13 +69,7 @@ def check_features(
 
 
 def check_network(network: nn.Module, channels: int, size: int, source: str) -> None:
-    """Check the weights of a network, and the features that it makes of noise of this size.
-
-    Raises
-    ------
-    RadiosslError
-        If either is not finite or absurd.
-    """
+    """Raise `RadiosslError` if weights, or the features that a network makes of noise, are not finite or absurd."""
     check_weights(network.state_dict(), source)
     tensor = next(network.parameters())
     noise = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))

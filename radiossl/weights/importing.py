@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
@@ -41,26 +41,15 @@ _SAME_TENSORS = {"resnet18": ("resnetblur18",), "resnet50": ("resnetblur50", "re
 
 @dataclass(frozen=True, eq=False)
 class ImportedBackbone:
-    """A backbone out of another code's checkpoint, and the account of its tensors.
-
-    Attributes
-    ----------
-    backbone
-        In evaluation mode.
-    format
-        Whose checkpoint it was.
-    used
-        Number of tensors that became the backbone.
-    left_out
-        What else the file holds: name or beginning of names to what it is.
-    guess
-        What was taken for granted of the architecture, for the user to check; "" if nothing was.
-    """
+    """A backbone out of another code's checkpoint, in evaluation mode, and the account of its tensors."""
 
     backbone: Backbone
+    #: Whose checkpoint it was, and how many of its tensors became the backbone.
     format: str
     used: int
+    #: What else the file holds: name or beginning of names to what it is.
     left_out: Mapping[str, str]
+    #: What was taken for granted of the architecture, for the user to check; "" if nothing was.
     guess: str = ""
 
 
@@ -106,15 +95,11 @@ def import_backbone(
     """
     checkpoint = read_checkpoint(Path(path), entry)
     layout = _layout(checkpoint, format)
-    network_of: Architecture | None = None
-    if layout.name == "timm":
-        layout, network_of = _of_timm(checkpoint, layout)
+    layout, network_of = _of_timm(checkpoint, layout) if layout.name == "timm" else (layout, None)
     tensors, left_out = encoder_of(checkpoint, layout, ignore)
     if not tensors:
         raise RadiosslError(f"{checkpoint.file}: every tensor in it is left out")
-    guess = ""
-    if architecture is not None:
-        network_of = Architecture(name=architecture)
+    network_of, guess = Architecture(name=architecture) if architecture else network_of, ""
     if network_of is None:
         network_of, guess = _named_like(checkpoint, resnet_of(checkpoint.file, tensors, layout))
     told = told_by(checkpoint, layout.name) if preprocessing is None else {}
@@ -129,10 +114,8 @@ def import_backbone(
         )
     network = network_with(network_of, seen, tensors, checkpoint.file)
     check_network(network, seen.channels, seen.size, str(checkpoint.file))
-    with checkpoint.file.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    imported = {"file": checkpoint.file.name, "format": layout.name, "sha256": sha256, "left_out": left_out}
-    config = BackboneConfig(network_of, seen, imported=imported)
+    imported = {"file": checkpoint.file.name, "format": layout.name, "sha256": file_sha256(checkpoint.file)}
+    config = BackboneConfig(network_of, seen, imported=imported | {"left_out": left_out})
     backbone = Backbone(network, config, name=str(checkpoint.file)).eval()
     return ImportedBackbone(backbone, layout.name, len(tensors), left_out, guess)
 

@@ -16,11 +16,6 @@ from radiossl.store import statistics as constants
 class RawPreprocessing(nn.Module):
     """Turn a raw image into what a backbone sees, as `Preprocessing.of_arrays` does.
 
-    Parameters
-    ----------
-    preprocessing
-        The preprocessing of a backbone.
-
     Examples
     --------
     >>> RawPreprocessing(Preprocessing(size=32))(torch.eye(40, 50)).shape
@@ -32,18 +27,7 @@ class RawPreprocessing(nn.Module):
         self.preprocessing = preprocessing
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Preprocess an image.
-
-        Parameters
-        ----------
-        pixels
-            Shape (height, width), float32; non-finite where blank.
-
-        Returns
-        -------
-        Tensor
-            Shape (1, channels, size, size), float32.
-        """
+        """Preprocess an image (height, width), non-finite where blank, into (1, channels, size, size), both float32."""
         seen = self.preprocessing
         known = torch.isfinite(pixels)
         values = torch.where(known, pixels, 0.0).double()
@@ -82,19 +66,10 @@ def _resampling(line: Tensor, other: Tensor, seen: Preprocessing) -> Tensor:
 
 
 def image_statistics(values: Tensor, known: Tensor, clip_limits: bool) -> Tensor:
-    """Measure an image, as `radiossl.store.statistics.PixelStatistics.of` does.
+    """Measure an image, as `radiossl.store.statistics.PixelStatistics.of` does: shape (10,), NaN if all is blank.
 
-    Parameters
-    ----------
-    values, known
-        Pixels, shape (n,), float64 and finite, and which of them are not blank.
-    clip_limits
-        Whether the limits of clipping and zscale are wanted too; they are NaN otherwise.
-
-    Returns
-    -------
-    Tensor
-        Shape (10,), float64, NaN for an image that is all blank.
+    `values` are its pixels, shape (n,), float64 and finite, and `known` those that are not blank. Without `clip_limits`
+    the limits of clipping and zscale are NaN.
     """
     count = known.sum()
     ordered = torch.sort(torch.where(known, values, torch.inf)).values
@@ -181,11 +156,8 @@ def _zscale(values: Tensor, known: Tensor) -> list[tuple[Tensor, Tensor]]:
     middle = torch.floor((count - 1.0) / 2)
     limits = []
     for contrast in constants.ZSCALE_CONTRASTS:
-        steep = slope / contrast
-        bounds = (
-            torch.maximum(low, median - (middle - 1) * steep),
-            torch.minimum(high, median + (count - middle) * steep),
-        )
-        enough = left >= least
-        limits.append((torch.where(enough, bounds[0], low), torch.where(enough, bounds[1], high)))
+        steep, enough = slope / contrast, left >= least
+        below = torch.maximum(low, median - (middle - 1) * steep)
+        above = torch.minimum(high, median + (count - middle) * steep)
+        limits.append((torch.where(enough, below, low), torch.where(enough, above, high)))
     return limits

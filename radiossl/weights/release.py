@@ -30,10 +30,8 @@ def release(
 
     Parameters
     ----------
-    backbone
-        Folder of the backbone.
-    out
-        Folder to write; may be the same.
+    backbone, out
+        Folder of the backbone, and the one to write, which may be the same.
     half
         Whether to store the weights in float16. They are computed with in float32 all the same, and features differ by
         about a thousandth of their length: what is on the card should be measured on the released weights.
@@ -48,11 +46,6 @@ def release(
     -------
     Backbone
         As loaded from `out`.
-
-    Raises
-    ------
-    RadiosslError
-        If the backbone or an evaluation cannot be read.
     """
     loaded = load_backbone(backbone)
     scores = dict(loaded.config.scores)
@@ -68,18 +61,10 @@ def release(
 
 
 def evaluation_scores(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the accuracies of an evaluation as a card shows them.
+    """Return what a card shows of a result folder of `radiossl evaluate`.
 
-    Parameters
-    ----------
-    folder
-        Result folder of `radiossl evaluate`.
-
-    Returns
-    -------
-    dict
-        ``protocol``, ``objects``, ``classes``, ``folds``, ``seeds``, and ``accuracy``: for each label fraction (as
-        text) mean and standard deviation by contender.
+    The facts are ``protocol``, ``objects``, ``classes``, ``folds``, ``seeds`` and ``accuracy``: for each label fraction
+    (as text) mean and standard deviation by method.
     """
     file = Path(folder) / "metrics.json"
     metrics = read_json(file)
@@ -87,31 +72,20 @@ def evaluation_scores(folder: str | os.PathLike[str]) -> dict[str, Any]:
     missing = [name for name in wanted if not isinstance(metrics, dict) or name not in metrics]
     if missing:
         raise RadiosslError(f"{file}: has no {missing[0]!r}; a result folder of radiossl evaluate was expected")
-    contenders = [name.removesuffix(_SETTINGS) for name in metrics if name.endswith(_SETTINGS)]
+    methods = [name.removesuffix(_SETTINGS) for name in metrics if name.endswith(_SETTINGS)]
     fractions = metrics["label_fractions"]
     accuracy: dict[str, Any] = {}
     for fraction in fractions:
         suffix = "" if fraction == fractions[0] else f"@{fraction:g}"
         accuracy[f"{fraction:g}"] = {
             name.replace("_", " "): [metrics[f"{name}_accuracy{suffix}"], metrics.get(f"{name}_accuracy_std{suffix}")]
-            for name in contenders
+            for name in methods
         }
     return {name: metrics[name] for name in wanted[:-1]} | {"accuracy": accuracy}
 
 
 def run_compute(backbone: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what the run cost that a backbone stands in; empty where there is none.
-
-    Parameters
-    ----------
-    backbone
-        The `backbone` folder of a run.
-
-    Returns
-    -------
-    dict
-        ``steps``, and with a recipe ``hours``.
-    """
+    """Return ``steps`` and, with a recipe, ``hours`` of the run that a backbone's folder is in; nothing without one."""
     import pandas as pd
 
     file = Path(backbone).parent / "metrics.csv"

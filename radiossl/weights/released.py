@@ -12,45 +12,32 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from radiossl.datasets.download import Download
 from radiossl.datasets.fetch import fetch_files
 from radiossl.io.cache import cache_folder, optional_cache, temporary_folder
 from radiossl.io.errors import RadiosslError, UnwritableError
+from radiossl.io.settings import first_problem
 from radiossl.weights.config import CONFIG_FILE
-from radiossl.weights.tensors import WEIGHTS_FILE, file_sha256
+from radiossl.weights.tensors import WEIGHTS_FILE
 
 _PACKAGE = resources.files("radiossl.weights")
 
 
-class ReleasedFile(BaseModel):
+class ReleasedFile(BaseModel, extra="forbid", frozen=True):
     """Size in bytes and SHA-256 of a file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
 
 
-class Released(BaseModel):
-    """A backbone that others can have by its name.
+class Released(BaseModel, extra="forbid", frozen=True):
+    """A backbone that others can have by its name: what it is, its terms of use, and its files by their names.
 
-    Attributes
-    ----------
-    version
-        Of the weights; another version has a folder of its own in the cache.
-    about
-        What it is, in a sentence.
-    licence
-        Terms of use.
-    mirrors
-        Addresses of folders that hold the files, tried in this order.
-    files
-        By their names.
+    Another version of the weights has a folder of its own in the cache. Mirrors are addresses of folders that hold the
+    files, tried in this order.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: str = Field(pattern=r"^[0-9A-Za-z.]+$")
     about: str = ""
@@ -83,41 +70,7 @@ def read_registry(path: str | os.PathLike[str] | None = None) -> dict[str, Relea
     except FileNotFoundError:
         raise RadiosslError(f"{file}: no such file") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RadiosslError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-
-
-def describe_release(
-    folder: str | os.PathLike[str],
-    version: str,
-    *,
-    about: str = "",
-    licence: str = "",
-    mirrors: Sequence[str] = (),
-) -> Released:
-    """Return the entry of a backbone folder for a registry.
-
-    Parameters
-    ----------
-    folder
-        The backbone's.
-    version, about, licence, mirrors
-        See `Released`.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no backbone.
-    """
-    path = Path(folder)
-    if not (path / WEIGHTS_FILE).is_file():
-        raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} was expected")
-    files = {
-        file.name: ReleasedFile(sha256=file_sha256(file), size=file.stat().st_size)
-        for file in sorted(path.iterdir())
-        if file.is_file() and not file.name.startswith(".")
-    }
-    return Released(version=version, about=about, licence=licence, mirrors=tuple(mirrors), files=files)
+        raise RadiosslError(f"{file}: {first_problem(error)}") from None
 
 
 def bundled_backbones() -> dict[str, Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from torch import Tensor
@@ -37,9 +36,3 @@ def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: s
         else:
             continue
         raise RadiosslError(f"{file}: weights of another architecture than {architecture}: {problem}")
-
-
-def file_sha256(file: Path) -> str:
-    """Return the hash of a file."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -15,11 +15,12 @@ import yaml
 from typer.testing import CliRunner
 
 from radiossl.cli.weights import app
+from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.weights import released
 from radiossl.weights.backbone import load_backbone, save_backbone
 from radiossl.weights.hub import push_backbone
-from radiossl.weights.released import describe_release, fetch_backbone, find_backbone, read_registry
+from radiossl.weights.released import Released, ReleasedFile, fetch_backbone, find_backbone, read_registry
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -51,7 +52,12 @@ def site(tmp_path, tiny_backbone, monkeypatch):
 @pytest.fixture
 def registry(site, tmp_path, monkeypatch):
     """A registry with that backbone, in place of the package's."""
-    entry = describe_release(site.folder, "1.0", about="A test.", licence="CC0", mirrors=[site.url])
+    files = {
+        file.name: ReleasedFile(sha256=file_sha256(file), size=file.stat().st_size)
+        for file in sorted(site.folder.iterdir())
+        if not file.name.startswith(".")
+    }
+    entry = Released(version="1.0", about="A test.", licence="CC0", mirrors=(site.url,), files=files)
     file = tmp_path / "released.json"
     file.write_text(json.dumps({"small": entry.model_dump()}))
     known = read_registry(file)

@@ -36,43 +36,23 @@ _WRAPPERS = ("model.", "net.", "network.", "learner.")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a file of another code holds.
-
-    Attributes
-    ----------
-    file
-        Where it was read from.
-    tensors
-        The weights by the names that the file gives them; for Keras already in PyTorch's names and axes.
-    keras
-        Whether it is a Keras HDF5 file.
-    other
-        What stands beside the weights in the file, such as the state of the optimiser.
-    beside
-        `config.json` and `args.json` from the file's folder, where they are.
-    """
+    """What a file of another code holds."""
 
     file: Path
+    #: By the names that the file gives them; for Keras HDF5 files already in PyTorch's names and axes.
     tensors: dict[str, Tensor]
     keras: bool = False
+    #: What else is in the file, such as the state of the optimiser.
     other: Mapping[str, Any] = field(default_factory=dict)
+    #: `config.json` and `args.json` from the file's folder, where they are.
     beside: Mapping[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
-    """Read a checkpoint.
+    """Read a PyTorch, safetensors or Keras 2 HDF5 file, or a folder in timm's layout.
 
-    Parameters
-    ----------
-    path
-        A PyTorch, safetensors or Keras 2 HDF5 file, or a folder in timm's layout.
-    entry
-        Key of the dictionary of tensors that is wanted, where a PyTorch file holds several.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing, damaged, holds no weights, or asks for more than tensors and plain values.
+    `entry` is the key of the wanted dictionary of tensors, where a PyTorch file holds several. Raises `RadiosslError`
+    if the file is missing, damaged, holds no weights, or asks for more than tensors and plain values.
     """
     file = existing_file(path / WEIGHTS_FILE if path.is_dir() else path)
     beside = {}

@@ -44,20 +44,10 @@ def is_hdf5(file: Path) -> bool:
 
 
 def read_keras(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read a file of ``save_weights`` or ``save``.
+    """Read a file of ``save_weights`` or ``save``: tensors by PyTorch's names, and what else is in the file.
 
-    Returns
-    -------
-    dict
-        Tensors by PyTorch's names, kernels as (out, in, height, width).
-    dict
-        What else is in the file: ``model_config``, of which only ``size`` is taken, the side in pixels of the images;
-        ``optimizer_weights``.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is damaged, no Keras 2 file, or of layers that PyTorch's ResNets do not have.
+    Kernels are (out, in, height, width). Of ``model_config`` only ``size`` is taken, the side in pixels of the images.
+    Raises `RadiosslError` if the file is damaged, no Keras 2 file, or of layers that PyTorch's ResNets do not have.
     """
     require("h5py")
     import h5py

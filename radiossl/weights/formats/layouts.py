@@ -18,159 +18,107 @@ from radiossl.io.errors import RadiosslError
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
-#: Where an encoder may still have its last layer.
-_CLASSIFIED = ["", "encoder.", "backbone.", "model.", "net.", "model.backbone.", "model.encoder."]
-_HEAD, _TWIN, _CLASSIFIER, _QUEUE = "head", "momentum twin", "classifier", "queue of the training"
+#: Where an encoder of a file without its author's name may be.
+_ENCODERS = (
+    *("encoder_q.", "base_encoder.", "online_encoder.net.", "online_encoder.", "model.backbone.", "model.encoder."),
+    *("backbone.", "encoder.", "model.", "net.", ""),
+)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The checkpoints of one code.
+    """The checkpoints of one code."""
 
-    Attributes
-    ----------
-    name
-        What `--format` calls it.
-    prefixes
-        Where the names of the encoder's tensors may begin; the first that occurs counts, so that the empty one, which
-        fits everything, stands last.
-    left_out
-        Beginnings of the names of other parts, and what those are.
-    preset
-        Preprocessing, by its name in `radiossl.weights.formats.presets`.
-    small_stem
-        Whether a 3x3 first convolution has no stride and the pooling after it, as `Architecture.stem` ``small``.
-        Elsewhere such a stem comes without the pooling, and is refused.
-    """
-
+    #: What `--format` calls it.
     name: str
+    #: Where the names of the encoder's tensors may begin; the first that occurs counts, so the empty one, which fits
+    #: everything, comes last.
     prefixes: tuple[str, ...]
+    #: Beginnings of the names of other parts, and what those are.
     left_out: dict[str, str] = field(default_factory=dict)
+    #: Preprocessing, by its name in `radiossl.weights.formats.presets`.
     preset: str = "imagenet"
+    #: Whether a 3x3 first convolution has no stride and the pooling after it, as `Architecture.stem` ``small``.
+    #: Elsewhere such a stem comes without the pooling, and is refused.
     small_stem: bool = False
+
+
+def _parts(start: str = "", **named: str) -> dict[str, str]:
+    """What the parts with these names are, given as lists of names by what they are."""
+    kinds = {"twin": "momentum twin", "queue": "queue of the training"}
+    return {start + name: kinds.get(kind, kind) for kind, names in named.items() for name in names.split()}
 
 
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("torchvision", ("",), {"fc.": _CLASSIFIER}),
-        Layout("timm", ("",), {"fc.": _CLASSIFIER}),
+        Layout("torchvision", ("",), _parts(classifier="fc.")),
+        Layout("timm", ("",), _parts(classifier="fc.")),
         Layout(
             "lightly",
             ("backbone.", "student_backbone.", ""),
-            {
-                "backbone_momentum.": _TWIN,
-                "teacher_backbone.": _TWIN,
-                "projection_head_momentum.": _TWIN,
-                "teacher_head.": _TWIN,
-                "teacher_projection_head.": _TWIN,
-                "projection_head.": _HEAD,
-                "prediction_head.": _HEAD,
-                "student_projection_head.": _HEAD,
-                "student_prediction_head.": _HEAD,
-                "student_head.": _HEAD,
-                "prototypes.": _HEAD,
-                "online_classifier.": _CLASSIFIER,
-                "backbone.fc.": _CLASSIFIER,
-                "criterion.": "loss",
-            },
+            _parts(
+                twin="backbone_momentum. teacher_backbone. projection_head_momentum. teacher_head."
+                " teacher_projection_head.",
+                head="projection_head. prediction_head. student_projection_head. student_prediction_head. student_head."
+                " prototypes.",
+                classifier="online_classifier. backbone.fc.",
+                loss="criterion.",
+            ),
         ),
         Layout(
             "solo-learn",
             ("backbone.",),
-            {
-                "momentum_": _TWIN,
-                "projector.": _HEAD,
-                "projector2.": _HEAD,
-                "predictor.": _HEAD,
-                "predictor2.": _HEAD,
-                "head.": _HEAD,
-                "prototypes.": _HEAD,
-                "transformer_encoder.": _HEAD,
-                "pos_enc.": _HEAD,
-                "classifier.": _CLASSIFIER,
-                "backbone.fc.": _CLASSIFIER,
-                "dino_loss_func.": "loss",
-                "queue": _QUEUE,
-            },
+            _parts(
+                twin="momentum_",
+                head="projector. projector2. predictor. predictor2. head. prototypes. transformer_encoder. pos_enc.",
+                classifier="classifier. backbone.fc.",
+                loss="dino_loss_func.",
+                queue="queue",
+            ),
             preset="solo-learn",
         ),
         Layout(
             "byol-rgz",
             ("encoder.", "backbone."),
-            {
-                "encoder_momentum.": _TWIN,
-                "m_encoder.": _TWIN,
-                "backbone_momentum.": _TWIN,
-                "momentum_backbone.": _TWIN,
-                "projection_head_momentum.": _TWIN,
-                "projection_head.": _HEAD,
-                "prediction_head.": _HEAD,
-                "dummy_param": "placeholder",
-            },
+            _parts(
+                twin="encoder_momentum. m_encoder. backbone_momentum. momentum_backbone. projection_head_momentum.",
+                head="projection_head. prediction_head.",
+                placeholder="dummy_param",
+            ),
             preset="slijepcevic2024",
             small_stem=True,
         ),
         Layout("sclassifier", ("",), preset="riggi2024"),
         Layout(
             "torch-hub",
-            (
-                *(
-                    f"{start}{name}"
-                    for start in ("module.", "")
-                    for name in (
-                        *("encoder_q.", "base_encoder.", "online_encoder.net.", "online_encoder.", "model.backbone."),
-                        *("model.encoder.", "backbone.", "encoder.", "model.", "net.", ""),
-                    )
-                ),
-            ),
+            tuple(start + name for start in ("module.", "") for name in _ENCODERS),
             {
-                f"{start}{name}": what
+                name: what
                 for start in ("module.", "")
-                for name, what in {
-                    "encoder_k.": _TWIN,
-                    "momentum_encoder.": _TWIN,
-                    "target_encoder.": _TWIN,
-                    "queue": _QUEUE,
-                    "online_encoder.projector.": _HEAD,
-                    "online_encoder.net.fc.": _CLASSIFIER,
-                    "online_predictor.": _HEAD,
-                    "projection_head.": _HEAD,
-                    "prototypes.": _HEAD,
-                    "projector.": _HEAD,
-                    "predictor.": _HEAD,
-                    "head.": _HEAD,
-                    "bn.": _HEAD,
-                    "encoder_q.fc.": _HEAD,
-                    "base_encoder.fc.": _HEAD,
-                    "model.projection_head.": _HEAD,
-                    **{f"{name}fc.": _CLASSIFIER for name in _CLASSIFIED},
-                }.items()
+                for name, what in _parts(
+                    start,
+                    twin="encoder_k. momentum_encoder. target_encoder.",
+                    queue="queue",
+                    head="online_encoder.projector. online_predictor. projection_head. prototypes. projector."
+                    " predictor. head. bn. encoder_q.fc. base_encoder.fc. model.projection_head.",
+                    classifier="fc. encoder.fc. backbone.fc. model.fc. net.fc. model.backbone.fc. model.encoder.fc."
+                    " online_encoder.net.fc.",
+                ).items()
             },
         ),
     )
 }
 
 _LIGHTLY_HEADS = (
-    "projection_head",
-    "prediction_head",
-    "backbone_momentum",
-    "online_classifier",
-    "student_",
-    "teacher_",
+    *("projection_head", "prediction_head", "backbone_momentum", "online_classifier", "student_", "teacher_"),
 )
 #: The children of torchvision's ResNets, which lightly's tutorials take without their names.
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
 def detect(checkpoint: Checkpoint) -> Layout:
-    """Tell whose checkpoint it is by the names of its tensors.
-
-    Raises
-    ------
-    RadiosslError
-        If it is of none of the known codes.
-    """
+    """Tell whose checkpoint it is by the names of its tensors; raise `RadiosslError` if it is of no known code."""
     return LAYOUTS[_format_of(checkpoint)]
 
 
@@ -199,26 +147,10 @@ def _format_of(checkpoint: Checkpoint) -> str:
 def encoder_of(
     checkpoint: Checkpoint, layout: Layout, ignore: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Take the encoder's tensors out of a checkpoint, under torchvision's names.
+    """Take the encoder's tensors out of a checkpoint, under torchvision's names; also say what is left out and why.
 
-    Parameters
-    ----------
-    checkpoint, layout
-        What was read, and whose it is.
-    ignore
-        Beginnings of names that are to be left out besides those that the layout knows.
-
-    Returns
-    -------
-    dict
-        The tensors.
-    dict
-        What was left out and why: name or beginning of names to text.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no encoder, or a tensor belongs to nothing that is known.
+    `ignore` are beginnings of names to leave out besides those that the layout knows. Raises `RadiosslError` if there
+    is no encoder, or a tensor belongs to nothing that is known.
     """
     names = checkpoint.tensors.keys()
     prefix = next((p for p in layout.prefixes if any(name.startswith(p) for name in names)), None)

@@ -14,21 +14,10 @@ from radiossl.weights.importing import network_with
 
 
 def load_torchvision(path: str | os.PathLike[str], like: BackboneConfig) -> Backbone:
-    """Load a state dictionary of torchvision's ResNets, whose names timm shares.
+    """Load a state dictionary of torchvision's ResNets, whose names timm shares, to compare it with another backbone.
 
-    Parameters
-    ----------
-    path
-        A ``.pth`` or ``.safetensors`` file. Its classifier is left out; where the backbone that it is compared with
-        sees a single channel, the first convolution is summed over its three.
-    like
-        The backbone to be compared with: the preprocessing is its, and the architecture but for a small stem or a
-        further layer.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing, damaged, no dictionary of tensors, or of another network.
+    The preprocessing is that of the other, and so is the architecture, but for a small stem or a further layer. The
+    classifier is left out. Raises `RadiosslError` as `read_checkpoint`, and for weights of another network.
     """
     checkpoint = read_checkpoint(Path(path))
     tensors, _ = encoder_of(checkpoint, LAYOUTS["torchvision"])
