@@ -27,7 +27,6 @@ from measuring import print_facts
 from radiossl.anomalies.quality import ranking_quality
 from radiossl.anomalies.scores import METHODS, WHITENED, AnomalySettings, anomaly_scores, rank_fractions
 from radiossl.evaluation.intervals import ONE_SIGMA
-from radiossl.features.confounders import log_sizes
 from radiossl.features.table import FeatureTable
 from radiossl.io.progress import track
 from radiossl.ratings.active_learning import rating_space
@@ -136,7 +135,8 @@ def main() -> None:
     tables = [FeatureTable.read(path) for path in given.features]
     values = tables[0].column(given.ratings_column).astype(float)
     rows = np.flatnonzero(~np.isnan(values))
-    ratings, every_size = values[rows], log_sizes(tables[0], given.size)
+    sizes = tables[0].column(given.size).astype(float)
+    ratings, every_size = values[rows], np.log10(np.where(sizes > 0, sizes, np.median(sizes[sizes > 0])))
     good, size = ratings >= INTERESTING, every_size[rows]
     facts: dict[str, Any] = {"objects": len(values), "rated": len(rows), "interesting": int(good.sum())}
     facts["size alone"] = auc(size, good)

@@ -39,15 +39,9 @@ def standard_column(values: Any, name: str, option: str = "--columns") -> NDArra
 def with_columns(features: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return features followed by columns that are scaled alike, shape (..., n, d + columns).
 
-    Features are centred and scaled together so that their variances sum to 1: each column of variance 1 counts as much
-    as all features together. Without columns the features come back as they are.
-
-    Parameters
-    ----------
-    features
-        Shape (..., n, d).
-    columns
-        Shape (n, columns), each of mean 0 and variance 1 (`standard_column`).
+    Features, shape (..., n, d), are centred and scaled together so that their variances sum to 1: each of the columns,
+    shape (n, columns), which have variance 1 (`standard_column`), counts as much as all features together. Without
+    columns the features come back as they are.
     """
     if not columns.shape[1]:
         return features.astype(np.float32, copy=False)

@@ -9,7 +9,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError
 
 #: Columns of every cutout store that a score should not merely follow.
 CONFOUNDERS = ("rms", "peak_snr", "maximum", "width", "blank_fraction", "las_arcsec")
@@ -25,27 +24,11 @@ NOISE, EDGE = "noise", "edge"
 def confounder_table(
     scores: Mapping[str, NDArray[np.floating]], table: FeatureTable, also: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Correlate scores with the physical properties of their cutouts, by rank.
+    """Correlate scores, such as anomaly scores or the axes of a map, with the properties of their cutouts, by rank.
 
-    Parameters
-    ----------
-    scores
-        By name, one number for each row of `table`, such as anomaly scores or the axes of a map.
-    table
-        With the columns of the cutouts' stores.
-    also
-        Further columns of numbers to correlate with, beside those of `CONFOUNDERS` that the table has.
-
-    Returns
-    -------
-    DataFrame
-        One row for each property that is not constant: ``property``, ``objects`` (where it is known) and, for each
-        score, Spearman's rank correlation with it under the score's name. The strongest comes first.
-
-    Raises
-    ------
-    RadiosslError
-        If a column of `also` does not exist.
+    The properties are those of `CONFOUNDERS` that the table has and the columns of `also`, which must be there. Each
+    that is not constant has a row, the strongest first: ``property``, ``objects`` (where it is known) and, under the
+    name of each score, Spearman's rank correlation.
     """
     rows = []
     for name in dict.fromkeys([*CONFOUNDERS, *also]):
@@ -87,44 +70,22 @@ def _values(table: FeatureTable, name: str, required: bool) -> NDArray[np.float6
         return np.divide(signal, rms, out=np.full(len(rms), np.nan), where=rms > 0)
     if name not in names and not required:
         return np.full(len(table), np.nan)
-    return pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=float)
+    return _numbers(table, name)
+
+
+def _numbers(table: FeatureTable, name: str) -> NDArray[np.float64]:
+    return pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=np.float64)
 
 
 def size_column(table: FeatureTable) -> str | None:
-    """Return the name of the column of a table that holds the size of the objects, or None.
-
-    Parameters
-    ----------
-    table : FeatureTable
-        A column counts if at least half of its values are known and positive, and they differ.
-    """
+    """Return the name of the column with the sizes of objects, at least half of them known and positive, or None."""
     for name in SIZE_COLUMNS:
         if name in table.columns.column_names:
-            values = _positive(table, name)
-            known = np.isfinite(values)
+            values = _numbers(table, name)
+            known = np.isfinite(values) & (values > 0)
             if known.mean() >= 0.5 and len(np.unique(values[known])) > 1:
                 return name
     return None
-
-
-def log_sizes(table: FeatureTable, name: str) -> NDArray[np.float64]:
-    """Return the decimal logarithm of a column of sizes, the median where unknown or not positive, shape (n,).
-
-    Raises
-    ------
-    RadiosslError
-        If the column has no positive number.
-    """
-    values = _positive(table, name)
-    known = np.isfinite(values)
-    if not known.any():
-        raise RadiosslError(f"column {name!r}: positive sizes were expected, it has none")
-    return np.log10(np.where(known, values, np.median(values[known])))
-
-
-def _positive(table: FeatureTable, name: str) -> NDArray[np.float64]:
-    values = pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=np.float64)
-    return np.where(values > 0, values, np.nan)
 
 
 def artefact_marks(table: FeatureTable) -> NDArray[np.str_]:

@@ -45,7 +45,7 @@ class FeatureFile:
     dimension
         Of the features.
     schema
-        Of the other columns, as every command takes them (`radiossl.features.rows.conformed`).
+        Of the other columns, as every command takes them (`radiossl.features.rows.conformed_schema`).
 
     Rows without features (missing, not finite, all zero) are left out everywhere; a warning says how many there are.
 
@@ -63,8 +63,6 @@ class FeatureFile:
         plain = FEATURES in schema.names and not pa.types.is_fixed_size_list(schema.field(FEATURES).type)
         first = next(iter(self._raw([FEATURES])), None) if plain else None
         self.dimension = feature_dimension(schema, self.path, None if first is None else first.column(FEATURES))
-        if "cutout_id" not in schema.names:
-            raise RadiosslError(f"{self.path}: a feature table needs a column cutout_id")
         columns = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
         self.schema: pa.Schema = conformed_schema(columns, self.path)
         self.metadata: dict[str, Any] = json_metadata(schema, METADATA_KEY, self.path)

@@ -50,31 +50,19 @@ def write_hats(
 ) -> int:
     """Write a feature table as a HATS catalogue: Parquet files by HEALPix pixel, smaller where sources are dense.
 
-    Features go through a file that is mapped into memory, so that memory grows with the other columns alone.
+    Features go through a file that is mapped into memory, so that memory grows with the other columns alone. Rows
+    without ``ra_deg`` and ``dec_deg`` are left out; returns how many. The name of the folder `out` is the catalogue's;
+    an older catalogue there is replaced. Raises `RadiosslError` if `hats` is not installed, no row has a position, a
+    cutout is missing, the margin is wider than the smallest pixel, or `out` is something else than a catalogue.
 
     Parameters
     ----------
-    table
-        With columns ``ra_deg`` and ``dec_deg``; rows without a position are left out.
-    out
-        Folder of the new catalogue; its name is the catalogue's. An older catalogue there is replaced.
     margin_arcsec
         How far beyond its pixel each file's margin reaches at least, so that LSDB misses no neighbour at an edge; the
         folder is a collection then, of the catalogue and its margin cache. 0 for none.
     images
         Cutouts for a column ``image`` as the datasets of the Multimodal Universe have it: lists of one band each with
         its name, ``flux``, ``ivar``, ``mask`` (true where there is no datum), ``psf_fwhm`` and ``scale`` in arcsec.
-
-    Returns
-    -------
-    int
-        How many rows were left out for want of a position.
-
-    Raises
-    ------
-    RadiosslError
-        If `hats` is not installed, no row has a position, a cutout is missing, the margin is wider than the smallest
-        pixel, or `out` is something else than a catalogue.
     """
     out = Path(out)
     require("hats")

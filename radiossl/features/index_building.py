@@ -51,17 +51,7 @@ _VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
 
 @dataclass(frozen=True)
 class Indexed:
-    """What `build_index` did.
-
-    Attributes
-    ----------
-    kind
-        Of the index.
-    added, skipped
-        Cutouts that were added, and that were left out because the index has them already (id and position).
-    total
-        Cutouts in the index now.
-    """
+    """The cutouts that `build_index` added, those that the index had already (id and position), and all it has now."""
 
     kind: StoredKind
     added: int
@@ -98,11 +88,6 @@ def build_index(
         If a file is no feature table, was made with other weights or preprocessing, the folder is something else, or
         another process is adding to it.
     """
-    with only_writer(folder):
-        return _build_index(tables, Path(folder), kind, seed)
-
-
-def _build_index(tables: Sequence[str | os.PathLike[str]], folder: Path, kind: StoredKind | None, seed: int) -> Indexed:
     if kind is not None and kind not in STORED_KINDS:
         raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(STORED_KINDS)}")
     sources = [FeatureFile(path) for path in tables]
@@ -110,6 +95,11 @@ def _build_index(tables: Sequence[str | os.PathLike[str]], folder: Path, kind: S
         raise RadiosslError("no feature table was given")
     for source in sources[1:]:
         _same_features(source, sources[0].dimension, sources[0].metadata, str(sources[0].path))
+    with only_writer(folder):
+        return _make_or_extend(sources, Path(folder), kind, seed)
+
+
+def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKind | None, seed: int) -> Indexed:
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         if kind not in (None, manifest["kind"]):

@@ -14,21 +14,10 @@ if TYPE_CHECKING:
 def knn_predict(
     train: NDArray[np.floating], labels: NDArray[Any], test: NDArray[np.floating], k: int = 20
 ) -> NDArray[Any]:
-    """Predict labels by a vote of the k neighbours with the highest cosine similarity, each weighted by it.
+    """Predict the labels of features by a vote of the k nearest training features, each weighted by cosine similarity.
 
-    Parameters
-    ----------
-    train, test
-        Features, shapes (n, d) and (m, d).
-    labels
-        Of the training features, shape (n,).
-    k
-        Number of neighbours (20 in Slijepcevic et al. 2022, section 3); all of them if there are fewer.
-
-    Returns
-    -------
-    ndarray
-        Shape (m,).
+    The shapes are (n, d), (n,), (m, d) and (m,). By default k is that of Slijepcevic et al. 2022, section 3; all
+    features vote if there are fewer.
     """
     return nearest_neighbours(train, labels, k).predict(test)
 

@@ -38,20 +38,9 @@ def write_astropy(
     vectors: Mapping[str, NDArray[Any]] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a table for TOPCAT, astropy and their kind, atomically.
+    """Write columns of scalars, and of vectors (n, length), for TOPCAT, astropy and their kind, atomically.
 
-    Parameters
-    ----------
-    columns
-        Scalars of any type of Arrow; missing values are null there.
-    path
-        File to write; an older one is replaced.
-    form
-        ``fits`` or ``votable``.
-    vectors
-        Further columns, arrays (n, length).
-    metadata
-        Written as JSON into the header, under RADIOSSL.
+    Metadata go as JSON into the header, under RADIOSSL.
     """
     from astropy.table import Column, MaskedColumn, Table
 

@@ -21,6 +21,7 @@ from radiossl.datasets.image_sources import find_images, open_images
 from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, part_name, regrouped
+from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file, put_in_place, remove_strays
 from radiossl.io.locks import only_writer
@@ -44,18 +45,7 @@ _ROW_GROUP = 65536
 
 @dataclass(frozen=True)
 class Embedded:
-    """What `write_features` did.
-
-    Attributes
-    ----------
-    table
-        The finished table.
-    parts
-        Of how many parts it was made.
-    made
-        How many of them were made now; the others were there from a run that was interrupted, or, if 0, the whole
-        table.
-    """
+    """The finished table, and how many of its parts `write_features` made now: the others were there before."""
 
     table: FeatureFile
     parts: int
@@ -67,8 +57,8 @@ class _Work:
     """What every process needs to know to make any part; the same in all of them, so that it names what it opened."""
 
     weights: str
-    preprocessing: str
-    embedding: str
+    preprocessing: Preprocessing
+    embedding: Embedding
     images: tuple[str, ...] | ImageFiles
     batch_size: int
     device: str
@@ -79,10 +69,8 @@ class _Opened:
     """The backbone and the images of a piece of work."""
 
     def __init__(self, work: _Work) -> None:
-        backbone = load_backbone(work.weights, work.device)
-        self.work = work
-        embedding = Embedding.model_validate_json(work.embedding)
-        adapted = backbone.adapted(**json.loads(work.preprocessing))
+        self.work, embedding = work, work.embedding
+        adapted = load_backbone(work.weights, work.device).adapted(**work.preprocessing.model_dump())
         self.backbone = adapted.with_readout(embedding.readout or "last", embedding.whiten or 0)
         self.images = work.images if isinstance(work.images, ImageFiles) else open_store(*work.images)
         self.columns: pa.Table = self.images.table() if isinstance(self.images, ImageFiles) else self.images.table
@@ -96,8 +84,10 @@ class _Opened:
         """Stands for everything that the table depends on."""
         digest = hashlib.sha256(json.dumps([self.metadata, self.backbone.identity]).encode())
         # The columns hold shapes and statistics of the pixels, which stand for the pixels themselves.
-        with pa.ipc.new_stream(pa.PythonFile(_Sink(digest.update), "w"), self.columns.schema) as stream:
+        columns = pa.BufferOutputStream()
+        with pa.ipc.new_stream(columns, self.columns.schema) as stream:
             stream.write_table(self.columns.combine_chunks())
+        digest.update(columns.getvalue())
         for path in self.images.paths if isinstance(self.images, ImageFiles) else ():
             file = existing_file(path).stat()
             digest.update(f"{file.st_size} {file.st_mtime_ns}".encode())
@@ -126,23 +116,6 @@ class _Opened:
         columns = self.columns.slice(start, stop - start)
         check_features(features, self.backbone.name, columns.column("cutout_id").to_pylist())
         return FeatureTable(columns, features, self.metadata | {"identity": self.identity})
-
-
-class _Sink:
-    """A file to write to that keeps nothing."""
-
-    closed = False
-
-    def __init__(self, write: Callable[[bytes], object]) -> None:
-        self._write = write
-
-    def write(self, data: bytes) -> int:
-        self._write(data)
-        return len(data)
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def write_features(
@@ -205,8 +178,8 @@ def write_features(
         found = replace(found, paths=tuple(path.absolute() for path in found.paths))
     work = _Work(
         weights=str(Path(backbone.name).absolute()),
-        preprocessing=backbone.config.preprocessing.model_dump_json(),
-        embedding=backbone.config.embedding.model_dump_json(),
+        preprocessing=backbone.config.preprocessing,
+        embedding=backbone.config.embedding,
         images=found if isinstance(found, ImageFiles) else tuple(str(path.resolve()) for path in found.paths),
         batch_size=batch_size,
         device=str(backbone.device),

@@ -16,21 +16,9 @@ FEATURES = "features"
 
 
 def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str], column: pa.ChunkedArray | None = None) -> int:
-    """Return the length of the vectors of a feature table's file.
+    """Return the length of the vectors of a feature table's file; raise `RadiosslError` if there are none.
 
-    Parameters
-    ----------
-    schema
-        Of the file.
-    path
-        Named in errors.
-    column
-        The first vectors, for files whose lists have no fixed length, as pandas and polars write them.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no column of vectors.
+    `column` has the first vectors, for files whose lists have no fixed length, as pandas and polars write them.
     """
     kind = schema.field(FEATURES).type if FEATURES in schema.names else None
     if kind is not None and pa.types.is_fixed_size_list(kind):
@@ -56,10 +44,7 @@ def vectors_of(
 ) -> NDArray[np.float32]:
     """Return a column of vectors as an array of shape (n, dimension), NaN where one is missing.
 
-    Raises
-    ------
-    RadiosslError
-        If a vector has another length; `start` is the row of the first.
+    Raises `RadiosslError` if a vector has another length, naming its row; `start` is that of the first.
     """
     array = column.combine_chunks()
     known = array.is_valid().to_numpy(zero_copy_only=False)
@@ -88,21 +73,13 @@ def has_features(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
 _TEXT_LIKE = (pa.types.is_integer, pa.types.is_binary, pa.types.is_string_view, pa.types.is_null)
 
 
-def conformed(columns: pa.Table, path: str | os.PathLike[str]) -> pa.Table:
-    """Return columns in the types that every command takes: ids as text, decimals as float64, categories as values.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no column ``cutout_id``, or it holds neither text nor whole numbers.
-    """
-    if "cutout_id" not in columns.column_names:
-        raise RadiosslError(f"{path}: a feature table needs a column cutout_id")
-    return columns.cast(conformed_schema(columns.schema, path))
-
-
 def conformed_schema(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Schema:
-    """Return the types of `conformed`."""
+    """Return the types that every command takes: ids as text, decimals as float64, categories as values.
+
+    Raises `RadiosslError` if there is no column ``cutout_id``, or it holds neither text nor whole numbers.
+    """
+    if "cutout_id" not in schema.names:
+        raise RadiosslError(f"{path}: a feature table needs a column cutout_id")
     fields = []
     for field in schema:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
@@ -117,13 +94,7 @@ def conformed_schema(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Sche
 
 
 def warn_left_out(path: str | os.PathLike[str], kept: NDArray[np.bool_]) -> None:
-    """Say how many rows have no features.
-
-    Raises
-    ------
-    RadiosslError
-        If none has.
-    """
+    """Say how many rows have no features; raise `RadiosslError` if none has."""
     if kept.all():
         return
     problem = "no features (missing, not finite or all zero)"

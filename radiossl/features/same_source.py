@@ -179,11 +179,6 @@ def _candidates(first: NDArray[np.float32], second: NDArray[np.float32]) -> list
     return sorted(one for one in found if first[one[0]].any() and second[one[2], one[1]].any())
 
 
-def _listed(near: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Queries and what was found for them, as pairs; an inexact search may come back with fewer."""
-    return [(row, int(near[row, place])) for row, place in np.argwhere(near >= 0).tolist()]
-
-
 def shows_picture(store: CutoutStore, other: CutoutStore) -> NDArray[np.bool_]:
     """Tell which cutouts look like one of another store (`same_pictures`), compared where one has no position."""
     shown = np.zeros(len(store), dtype=bool)

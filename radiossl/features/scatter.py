@@ -36,13 +36,9 @@ class Scatter:
         return self._origin + offset, self._products / self.count - np.outer(offset, offset)
 
     def principal_axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Return what the rows so far have in common.
+        """Return mean and principal axes of the rows so far, and the variances along them, the largest first.
 
-        Returns
-        -------
-        tuple
-            The mean; the axes, one a row, that of the largest variance first, of each the entry that is largest in
-            size positive; the variances along them.
+        Each axis is a row, whose entry of the largest size is positive.
         """
         mean, covariance = self.mean_and_covariance()
         variances, axes = np.linalg.eigh(covariance)

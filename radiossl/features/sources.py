@@ -4,37 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import find_images
+from radiossl.io.expressions import Columns
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
     from radiossl.datasets.image_sources import Images
 
 
-class _Columns(Protocol):
-    @property
-    def column_names(self) -> list[str]: ...
-
-    def column(self, name: str) -> pa.ChunkedArray: ...
-
-
 def feature_images(
-    metadata: Mapping[str, Any], columns: _Columns, given: Images | None = None
+    metadata: Mapping[str, Any], columns: Columns, given: Images | None = None
 ) -> CutoutStore | ImageFiles | None:
-    """Return the images that are given, else those that features were made of; None if these are gone.
-
-    Parameters
-    ----------
-    metadata, columns
-        Of the features.
-    given
-        As `radiossl.open_images` takes images.
-    """
+    """Return the images that are given, else those that features were made of; None if these are gone."""
     stores = [path for path in metadata.get("stores", []) if Path(path).is_dir()]
     if given or stores:
         return find_images(given or stores)

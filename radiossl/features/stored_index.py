@@ -34,13 +34,7 @@ TRAINED = "trained.faiss"
 
 
 class ParquetColumns:
-    """The scalar columns of an index on disk, read as they are needed; speaks like a `pyarrow.Table`.
-
-    Parameters
-    ----------
-    files
-        One for each block, in order.
-    """
+    """The scalar columns of an index on disk, a file for each block, read as needed; speaks like a `pyarrow.Table`."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)
@@ -49,6 +43,10 @@ class ParquetColumns:
     @cached_property
     def _opened(self) -> list[pq.ParquetFile]:
         return [open_parquet(file, memory_map=True) for file in self._files]
+
+    @cached_property
+    def _groups(self) -> list[tuple[pq.ParquetFile, int]]:
+        return [(file, group) for file in self._opened for group in range(file.metadata.num_row_groups)]
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -62,12 +60,7 @@ class ParquetColumns:
 
     @cached_property
     def _group_starts(self) -> NDArray[np.int64]:
-        lengths = [
-            file.metadata.row_group(group).num_rows
-            for file in self._opened
-            for group in range(file.metadata.num_row_groups)
-        ]
-        return np.cumsum([0, *lengths])
+        return np.cumsum([0, *(file.metadata.row_group(group).num_rows for file, group in self._groups)])
 
     @property
     def num_rows(self) -> int:
@@ -90,10 +83,7 @@ class ParquetColumns:
     def take(self, rows: NDArray[np.integer] | pa.Array) -> pa.Table:
         """Return rows with all their columns, in the given order; only the row groups that hold them are read."""
         rows = np.asarray(rows, dtype=np.int64)
-        starts, places = (
-            self._group_starts,
-            [(file, group) for file in self._opened for group in range(file.metadata.num_row_groups)],
-        )
+        starts, places = self._group_starts, self._groups
         groups = np.searchsorted(starts, rows, side="right") - 1
         parts, order = [self.schema.empty_table()], []
         for number in np.unique(groups):
@@ -114,17 +104,7 @@ def promoted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 @dataclass(frozen=True)
 class StoredIndex:
-    """What `open_index` returns.
-
-    Attributes
-    ----------
-    vectors
-        The index, mapped from its files rather than read.
-    columns
-        What is known of each row.
-    metadata
-        As of a `FeatureTable`: ``weights``, ``weights_sha256``, ``preprocessing``, ``stores``.
-    """
+    """An index that is mapped from its files, with the columns of its rows and the metadata of a `FeatureTable`."""
 
     vectors: VectorIndex
     columns: ParquetColumns

@@ -15,10 +15,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.features.rows import FEATURES, conformed, feature_dimension, has_features, vectors_of, warn_left_out
+from radiossl.features.rows import FEATURES, has_features
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
-from radiossl.io.parquet import json_metadata, read_parquet, write_parquet
+from radiossl.io.parquet import write_parquet
 
 METADATA_KEY = b"radiossl"
 #: Set in files of which every row has features, so that they need not be looked through first.
@@ -106,17 +106,11 @@ class FeatureTable:
         RadiosslError
             If the table is missing, incomplete, damaged, other Parquet, or has no row with features.
         """
-        table = pa.concat_tables([read_parquet(file) for file in table_files(path)])
-        names = table.column_names
-        dimension = feature_dimension(table.schema, path, table.column(FEATURES) if FEATURES in names else None)
-        features = vectors_of(table.column(FEATURES), dimension, path)
-        metadata = json_metadata(table.schema, METADATA_KEY, path)
-        columns = conformed(table.drop_columns([FEATURES]), path)
-        kept = has_features(features)
-        warn_left_out(path, kept)
-        if not kept.all():
-            columns, features = columns.filter(pa.array(kept)), features[kept]
-        return cls(columns, features, metadata)
+        from radiossl.features.feature_file import FeatureFile
+
+        file = FeatureFile(path)
+        nothing = np.empty((0, file.dimension), np.float32)
+        return cls(file.columns(), np.concatenate([nothing, *file.batches()]), file.metadata)
 
 
 def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

@@ -222,16 +222,7 @@ def train_clusters(
 ) -> Any:
     """Learn clusters, and the ranges of the quantiser, from a sample of unit vectors; return the index without vectors.
 
-    Parameters
-    ----------
-    sample
-        Shape (m, feature_dim).
-    count
-        How many vectors the index is for.
-    seed
-        For the vectors that k-means starts from.
-    kind
-        See `VectorIndex`.
+    The index is for `count` vectors; k-means starts from vectors drawn by `seed`.
     """
     import faiss
 

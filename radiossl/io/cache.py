@@ -15,16 +15,8 @@ from radiossl.io.errors import UnwritableError
 
 
 def cache_folder(name: str) -> Path:
-    """Return a folder in `RADIOSSL_CACHE`, by default ``radiossl`` in `XDG_CACHE_HOME` or
-    ``~/.cache``.
-
-    Parameters
-    ----------
-    name
-        Of the folder, which need not exist.
-    """
-    folder = os.environ.get("RADIOSSL_CACHE")
-    if folder:
+    """Return a folder, which need not exist, in `RADIOSSL_CACHE` or in ``radiossl`` in `XDG_CACHE_HOME` or ~/.cache."""
+    if folder := os.environ.get("RADIOSSL_CACHE"):
         return Path(folder) / name
     return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "radiossl" / name
 
@@ -46,13 +38,7 @@ def temporary_folder() -> Path:
 
 @contextmanager
 def optional_cache(place: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn a failure to use a cache into a warning of one line, and go on after the body.
-
-    Parameters
-    ----------
-    place
-        Folder of the cache, which the warning names.
-    """
+    """Turn a failure to use a cache into a warning of one line that names its folder, and go on after the body."""
     try:
         yield
     except (OSError, RuntimeError, UnwritableError) as error:

@@ -40,9 +40,11 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
 
 def has_broken_seal(content: Any) -> bool:
     """Return whether a JSON object has a checksum that is not its own, or is a manifest without one."""
-    if not isinstance(content, dict) or not {SEAL, FILES} & content.keys():
-        return False
-    return sealed(content)[SEAL] != content.get(SEAL)
+    return _has_seal(content) and sealed(content)[SEAL] != content.get(SEAL)
+
+
+def _has_seal(content: Any) -> bool:
+    return isinstance(content, dict) and bool({SEAL, FILES} & content.keys())
 
 
 def _canonical(content: Any) -> bytes:
@@ -65,12 +67,20 @@ def write_manifest(folder: Path) -> None:
 
 def manifest_files(folder: Path) -> dict[str, str]:
     """Return what a folder's own manifest says of its files; nothing without one, or with a damaged one."""
-    try:
-        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
+    return _named_files(_read(folder / MANIFEST))
+
+
+def _named_files(content: Any) -> dict[str, str]:
+    """The checksums of other files in a sealed JSON object; none in a damaged one."""
     files = content.get(FILES) if isinstance(content, dict) and not has_broken_seal(content) else None
     return {str(name): str(value) for name, value in files.items()} if isinstance(files, dict) else {}
+
+
+def _read(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 # Verifying ------------------------------------------------------------------------------------------------------------
@@ -137,7 +147,8 @@ def _verify_folder(folder: Path, found: Verification, known: frozenset[Path] = f
 
     if (folder / INCOMPLETE).exists():
         found.damaged[folder] = "a command was interrupted while it replaced the results here"
-    listed = {folder / name: checksum for name, checksum in _listed(folder).items()}
+    manifests = sorted(folder.glob("*.json")) + sorted(folder.glob(".*.json"))
+    listed = {folder / name: value for file in manifests for name, value in _named_files(_read(file)).items()}
     for file, checksum in listed.items():
         if not file.resolve().is_relative_to(folder.resolve()):
             found.damaged[file] = "is outside of the folder whose manifest names it"
@@ -153,47 +164,21 @@ def _verify_folder(folder: Path, found: Verification, known: frozenset[Path] = f
             _verify_file(entry, None, found)
 
 
-def _listed(folder: Path) -> dict[str, str]:
-    """Checksums that the JSON files of a folder name for its other files."""
-    listed: dict[str, str] = {}
-    for file in sorted(folder.glob("*.json")) + sorted(folder.glob(".*.json")):
-        content = _read(file)
-        files = content.get(FILES) if isinstance(content, dict) else None
-        if isinstance(files, dict) and not has_broken_seal(content):
-            listed |= {str(name): str(value) for name, value in files.items()}
-    return listed
-
-
-def _read(file: Path) -> Any:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-
-
-def _has_seal(content: Any) -> bool:
-    return isinstance(content, dict) and bool({SEAL, FILES} & content.keys())
-
-
 def _verify_file(file: Path, checksum: str | None, found: Verification) -> None:
+    right = None  # nothing to compare it with
     if checksum is not None:
         right = file_checksum(file) == checksum
-    elif file.suffix == ".json" and ((content := _read(file)) is None or file.name == MANIFEST or _has_seal(content)):
-        right = content is not None and _has_seal(content) and not has_broken_seal(content)
+    elif file.suffix == ".json":
+        content = _read(file)
+        if content is None or file.name == MANIFEST or _has_seal(content):
+            right = _has_seal(content) and not has_broken_seal(content)
     elif file.suffix == ".parquet":
         from radiossl.io.parquet import verify_parquet
 
-        state = verify_parquet(file)
-        if state is None:
-            found.without.append(file)
-            return
-        right = state
-    else:
-        if file.name.startswith("."):  # locks
-            return
-        found.without.append(file)
-        return
+        right = verify_parquet(file)
     if right:
         found.whole.append(file)
-    else:
+    elif right is False:
         found.damaged[file] = "is not as it was written"
+    elif not file.name.startswith("."):  # locks
+        found.without.append(file)

@@ -26,15 +26,7 @@ def reason_of(error: object) -> str:
 
 
 class UnwritableError(RadiosslError):
-    """A file or folder cannot be written; nothing half-written of it is left.
-
-    Parameters
-    ----------
-    path
-        What was being written.
-    reason
-        Why it cannot be.
-    """
+    """A file or folder cannot be written; nothing half-written of it is left."""
 
     remedy = "choose another --out"
 
@@ -69,13 +61,8 @@ _PROBE_BYTES = 2**20
 def naming_full_disk(path: str | os.PathLike[str], probe: Path | None = None) -> Iterator[None]:
     """Turn an error of the body that comes from a full disk into a `DiskFullError` that names `path`.
 
-    Parameters
-    ----------
-    path
-        What the body writes.
-    probe
-        File that may be lengthened to find out whether the disk is full, where an error does not tell: libraries in
-        other languages often say no more than that they could not write.
+    The file `probe` may be lengthened to find out whether the disk is full, where an error does not tell: libraries in
+    other languages often say no more than that they could not write.
     """
     try:
         yield

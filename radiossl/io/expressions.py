@@ -53,7 +53,7 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     # Of floats: powers of whole numbers grow without limit.
-    ast.Pow: lambda base, exponent: _as_float(base) ** _as_float(exponent),
+    ast.Pow: lambda base, exponent: base.astype(np.float64) ** exponent.astype(np.float64),
 }
 _NULL_TESTS = {"isnull": True, "isna": True, "notnull": False, "notna": False}
 _WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
@@ -286,8 +286,7 @@ def _kind(value: Any) -> str:
     """``text``, ``number`` or ``other``."""
     if isinstance(value, str):
         return "text"
-    dtype = np.asarray(value).dtype if not hasattr(value, "dtype") else value.dtype
-    kind = getattr(dtype, "kind", "O")
+    kind = _dtype_kind(value) or "O"
     if kind in "iuf":
         return "number"
     if kind == "O" and np.ndim(value):
@@ -301,20 +300,16 @@ def _number(value: Any) -> Any:
     """A value to calculate with: numbers and truth values only."""
     if isinstance(value, bool):
         return np.int64(value)
-    if getattr(getattr(value, "dtype", None), "kind", "") in "biuf" and not isinstance(value, str | list):
+    if _dtype_kind(value) in tuple("biuf"):
         return value if value.dtype.kind != "b" else value.astype(np.int64)
     raise _Refused("calculating needs numbers")
-
-
-def _as_float(value: Any) -> Any:
-    return value.astype(np.float64)
 
 
 def _truth(value: Any) -> Any:
     """Truth values to combine; of objects, those that may be missing, as pandas' own type, which knows "unknown"."""
     import pandas as pd
 
-    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    kind = _dtype_kind(value)
     if isinstance(value, bool) or (kind == "b" and np.ndim(value) == 0):
         return np.bool_(value)
     if kind == "b":

@@ -20,17 +20,9 @@ EXTRAS = {
 
 
 def require(*modules: str) -> None:
-    """Check that packages of an extra are installed, before any work is done that would be lost without them.
+    """Check that modules of `EXTRAS` are installed, before any work is done that would be lost without them.
 
-    Parameters
-    ----------
-    modules
-        Names of modules, of those in `EXTRAS`.
-
-    Raises
-    ------
-    RadiosslError
-        If one is missing; the message names the extra that brings it.
+    If one is missing, the error names the extra that brings it.
 
     Examples
     --------

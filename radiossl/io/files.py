@@ -174,13 +174,7 @@ def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> No
     """Remove what `atomic_file` and `atomic_folder` left in a folder when their process was killed.
 
     What a living process is writing stays. A folder that was being replaced when nothing was in its place is put back.
-
-    Parameters
-    ----------
-    folder
-        Need not exist.
-    name
-        Of the file or folder that was being written; None for all.
+    Only the file or folder called `name` is looked for, if it is given.
     """
     wanted = "*" if name is None else glob.escape(name)
     for prefix in (_NEW, _OLD):
@@ -204,14 +198,10 @@ def _remove_if_abandoned(stray: Path) -> None:
     with suppress(FileNotFoundError), if_abandoned(stray) as state:
         old = time.time() - stray.stat().st_mtime > _ABANDONED_SECONDS
         if state == "ours" or (state == "unknown" and old):
-            _remove(stray)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
+            if stray.is_dir():
+                shutil.rmtree(stray, ignore_errors=True)
+            else:
+                stray.unlink(missing_ok=True)
 
 
 # Text and JSON --------------------------------------------------------------------------------------------------------

@@ -35,19 +35,8 @@ def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[N
     """Keep every other process of radiossl from writing `path`, a file or folder, at the same time.
 
     The lock is a hidden file beside `path`. What a holder that was killed left half-written beside `path` is removed.
-    Where the file system has no locks, a warning says so and the body runs without one.
-
-    Parameters
-    ----------
-    path
-        What the body writes.
-    wait_s
-        Seconds to wait for another process that is writing it.
-
-    Raises
-    ------
-    RadiosslError
-        If another process still holds it, or nothing can be written there.
+    Where the file system has no locks, a warning says so and the body runs without one. Raises `RadiosslError` if
+    another process still holds it after `wait_s` seconds, or nothing can be written there.
     """
     from radiossl.io.files import remove_strays
 

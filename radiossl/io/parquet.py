@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,15 +85,11 @@ def _place_of(path: Path, value: bytes) -> int | None:
 
 def _file_digest(path: Path, place: int) -> bytes:
     """The checksum of a file in which `_BLANK` is at some place."""
-    digest, position = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            start, stop = max(place - position, 0), min(place + len(_BLANK) - position, len(block))
-            if start < stop:
-                offset = position + start - place
-                block = block[:start] + _BLANK[offset : offset + stop - start] + block[stop:]
-            digest.update(block)
-            position += len(block)
+    digest = hashlib.sha256()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        for part in (memoryview(mapped)[:place], _BLANK, memoryview(mapped)[place + len(_BLANK) :]):
+            digest.update(part)
+            del part  # a mapping that is looked at cannot be closed
     return digest.hexdigest().encode()
 
 

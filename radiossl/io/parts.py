@@ -61,43 +61,25 @@ def write_parts(
         If the cluster cannot be reached, or a part kills every worker it is given to. What is finished then stays; and
         whatever `write` raises.
     """
-    with on_stop(GOES_ON):
-        _write_missing(parts, write, description, workers, scheduler)
-
-
-def _write_missing(
-    parts: Sequence[tuple[Path, Job]],
-    write: Callable[[Path, Job], None],
-    description: str,
-    workers: int | None,
-    scheduler: str | None,
-) -> None:
-    count = _worker_count(workers, len(parts))
+    if workers is not None and workers < 1:
+        raise RadiosslError(f"{workers} workers: expected at least 1")
+    count = workers or (os.cpu_count() or 1 if len(parts) > _FEW_PARTS else 1)
     if scheduler is not None or count > 1:
         require("distributed")
     missing = [(file.absolute(), job) for file, job in parts if not file.exists()]
-    if scheduler is not None and missing:
-        with _client(scheduler) as client:
-            _write_on(client, missing, write, description)
-    elif min(count, len(missing)) > 1:
-        with _local_client(min(count, len(missing))) as client:
-            _write_on(client, missing, write, description)
-    else:
-        for file, job in track(missing, description):
-            write(file, job)
+    count = min(count, len(missing))
+    with on_stop(GOES_ON):
+        if missing and (scheduler is not None or count > 1):
+            with _local_client(count) if scheduler is None else _client(scheduler) as client:
+                _write_on(client, missing, write, description)
+        else:
+            for file, job in track(missing, description):
+                write(file, job)
     lost = [file for file, _ in missing if not file.exists()]
     if lost:
         raise RadiosslError(
             f"{lost[0]}: a worker has written it, but it is not here; the workers must share this folder's file system"
         )
-
-
-def _worker_count(workers: int | None, parts: int) -> int:
-    if workers is not None:
-        if workers < 1:
-            raise RadiosslError(f"{workers} workers: expected at least 1")
-        return workers
-    return os.cpu_count() or 1 if parts > _FEW_PARTS else 1
 
 
 def _write_on(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
 Item = TypeVar("Item")
 Verbosity = Literal["quiet", "normal", "verbose"]
@@ -48,38 +49,12 @@ def hides_bars(console: Console) -> bool:
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items` behind a progress bar with rate and time left.
-
-    Parameters
-    ----------
-    items
-        What to go through.
-    description
-        A few words shown before the bar.
-    total
-        How many there are, if `items` has no length.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    """Yield `items` behind a progress bar; `total` says how many there are, if they have no length."""
+    from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
     if total is None and isinstance(items, Sized):
         total = len(items)
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=hides_bars(console)) as progress:
+    with _bar(MofNCompleteColumn(), TimeElapsedColumn()) as progress:
         begin = time.monotonic()
         logger.info("%s%s", description, "" if total is None else f": {total}")
         yield from progress.track(items, total=total, description=description)
@@ -88,35 +63,18 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
 @contextmanager
 def track_bytes(description: str, total: int | None = None, start: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar in bytes, with rate and time left; yield the function that moves it on by so many bytes.
+    """Show a progress bar in bytes, `start` of them there before; yield the function that moves it on by so many."""
+    from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    Parameters
-    ----------
-    description
-        A few words shown before the bar.
-    total
-        How many bytes there are; None if nobody knows.
-    start
-        How many of them were there before.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=hides_bars(console)) as progress:
+    with _bar(DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task(description, total=total, completed=start)
         yield lambda count: progress.advance(task, count)
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """A bar with its description before it, and these columns and the time left behind it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, text = Console(stderr=True), TextColumn("{task.description}", markup=False)
+    return Progress(text, BarColumn(), *columns, TimeRemainingColumn(), console=console, disable=hides_bars(console))

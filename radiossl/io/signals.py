@@ -18,13 +18,7 @@ STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "S
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has asked for a stop.
-
-    Parameters
-    ----------
-    number
-        Of the signal.
-    """
+    """A signal, known by its number, has asked for a stop."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
         super().__init__(number)

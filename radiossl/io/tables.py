@@ -34,35 +34,23 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class TableContent:
-    """A table and what its file says of the columns.
+    """A table and what its file says of the columns, by their names."""
 
-    Attributes
-    ----------
-    table
-        Columns of one value per row: numbers, truth values and text.
-    units
-        Column -> unit as written, where there is one.
-    frames
-        Column -> coordinate frame such as ``fk4 B1950``; that of all other columns under "".
-    ucds
-        Column -> unified content descriptor (IVOA UCD), where there is one.
-    written
-        Column -> the text of a column of numbers in a text file, as it was written.
-    comments
-        Lines of a text file's head.
-    notes
-        What a user should know about the reading, one sentence each.
-    tables
-        How many tables the file has.
-    """
-
+    #: Columns of one value per row: numbers, truth values and text.
     table: pa.Table
+    #: As they are written.
     units: Mapping[str, str] = field(default_factory=dict)
+    #: Coordinate frames such as ``fk4 B1950``; that of all other columns under "".
     frames: Mapping[str, str] = field(default_factory=dict)
+    #: Unified content descriptors (IVOA UCD).
     ucds: Mapping[str, str] = field(default_factory=dict)
+    #: The text of columns of numbers in a text file, as it was written.
     written: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
+    #: Lines of a text file's head.
     comments: tuple[str, ...] = ()
+    #: What a user should know about the reading, one sentence each.
     notes: tuple[str, ...] = ()
+    #: How many tables the file has.
     tables: int = 1
 
 
@@ -246,19 +234,16 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
         raise RadiosslError(f"{path}: the VOTable has no table")
     chosen, notes = _chosen(path, tables, [str(table.name or table.ID or "") for table in tables], wanted)
     content = _from_astropy(chosen.to_table(use_names_over_ids=True))
-    systems = {system.ID: _frame_of_system(system) for system in document.iter_coosys()}
+    systems = {
+        known.ID: f"{str(known.system or 'icrs').lower()} {str(known.equinox or '').strip()}".strip()
+        for known in document.iter_coosys()
+    }
     fields = [(str(entry.name), entry) for entry in chosen.fields]
     frames = {name: systems[entry.ref] for name, entry in fields if entry.ref in systems}
     if len(set(systems.values())) == 1:
         frames[""] = next(iter(systems.values()))
     ucds = {name: str(entry.ucd) for name, entry in fields if entry.ucd}
     return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes), tables=len(tables))
-
-
-def _frame_of_system(system: Any) -> str:
-    name = str(system.system or "icrs").lower()
-    equinox = str(system.equinox or "").strip()
-    return f"{name} {equinox}".strip()
 
 
 def _chosen(path: Path, tables: Sequence[Any], names: Sequence[str], wanted: str | None) -> tuple[Any, tuple[str, ...]]:

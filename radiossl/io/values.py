@@ -132,10 +132,13 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         pass
     else:
-        return column if _any(_starting_with_zero(present), _LEADING_ZERO) else found
+        # The first letter is quicker to look at than a pattern.
+        signed = pc.or_(pc.starts_with(present, "-"), pc.starts_with(present, "+"))
+        return column if _any(present.filter(pc.or_(pc.starts_with(present, "0"), signed)), _LEADING_ZERO) else found
     if _all(sample, _WHOLE) and _all(present, _WHOLE):  # with a plus sign, or beyond 64 bits: the name of something
         try:
-            return column if _any(present, _LEADING_ZERO) else _unsigned(values).cast(pa.int64())
+            unsigned = pc.replace_substring_regex(values, r"^\+", "")
+            return column if _any(present, _LEADING_ZERO) else unsigned.cast(pa.int64())
         except pa.ArrowInvalid:
             return column
     try:
@@ -150,15 +153,6 @@ def typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return column
     infinite = values.filter(pc.is_inf(found))
     return column if len(infinite) and not _all(infinite, "(?i)inf") else found
-
-
-def _starting_with_zero(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    signed = pc.or_(pc.starts_with(column, "-"), pc.starts_with(column, "+"))
-    return column.filter(pc.or_(pc.starts_with(column, "0"), signed))
-
-
-def _unsigned(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.replace_substring_regex(column, r"^\+", "")
 
 
 def numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:

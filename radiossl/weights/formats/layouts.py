@@ -110,9 +110,7 @@ LAYOUTS = {
     )
 }
 
-_LIGHTLY_HEADS = (
-    *("projection_head", "prediction_head", "backbone_momentum", "online_classifier", "student_", "teacher_"),
-)
+_LIGHTLY = ("projection_head", "prediction_head", "backbone_momentum", "online_classifier", "student_", "teacher_")
 #: The children of torchvision's ResNets, which lightly's tutorials take without their names.
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
@@ -131,7 +129,7 @@ def _format_of(checkpoint: Checkpoint) -> str:
     if any(f"{prefix}0.weight" in names for prefix in LAYOUTS["lightly"].prefixes):
         return "lightly"
     if "backbone.conv1.weight" in names or "student_backbone.conv1.weight" in names:
-        return "lightly" if any(name.startswith(_LIGHTLY_HEADS) for name in names) else "solo-learn"
+        return "lightly" if any(name.startswith(_LIGHTLY) for name in names) else "solo-learn"
     if "architecture" in checkpoint.beside.get(CONFIG_FILE, {}):
         return "timm"
     if "conv1.weight" in names:
