@@ -27,6 +27,8 @@ def convert_catalogue(
 ) -> ConvertedCatalogue:
     """Write a published catalogue as a CSV with positions in degrees and labels as names.
 
+    Raises `RadiosslError` if there is no catalogue of this name, or the file is not that catalogue.
+
     Parameters
     ----------
     name
@@ -38,11 +40,6 @@ def convert_catalogue(
     changes
         Options such as ``draw=0``: those of `radiossl.datasets.rgz.RgzOptions` or
         `radiossl.datasets.crumb_labels.CrumbOptions`.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no catalogue of this name, or the file is not that catalogue.
     """
     if name == "crumb":
         from radiossl.datasets.crumb_catalogue import read_crumb_catalogue, table_labels

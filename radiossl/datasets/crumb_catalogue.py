@@ -37,10 +37,7 @@ def source_name(ra_deg: float, dec_deg: float) -> str:
 def source_position(name: str) -> tuple[float, float]:
     """Read right ascension and declination in degrees from a file name or path such as ``222.036_+016.578.png``.
 
-    Raises
-    ------
-    RadiosslError
-        If it is not of this form.
+    Raises `RadiosslError` if it is not of this form.
     """
     match = _NAME.fullmatch(str(name).replace("\\", "/").rsplit("/", 1)[-1])
     ra, dec = (float(match["ra"]), float(match["dec"])) if match else (np.nan, np.nan)
@@ -51,6 +48,9 @@ def source_position(name: str) -> tuple[float, float]:
 
 def read_crumb_catalogue(path: str | os.PathLike[str], options: CrumbOptions | None = None) -> pa.Table:
     """Read the list of sources that CRUMB was built from, with positions in degrees and all labels.
+
+    Raises `RadiosslError` if the file cannot be read, a parent's column is missing or holds a number that is no label
+    of it.
 
     Parameters
     ----------
@@ -66,11 +66,6 @@ def read_crumb_catalogue(path: str | os.PathLike[str], options: CrumbOptions | N
     pyarrow.Table
         Columns ``name``, ``ra_deg``, ``dec_deg``, the four parents, ``basic_label``, ``published_label`` (what the
         authors published), ``four_class``, ``parents`` and ``contradiction``.
-
-    Raises
-    ------
-    RadiosslError
-        If the file cannot be read, a parent's column is missing or holds a number that is no label of it.
     """
     options = options or CrumbOptions()
     path = existing_file(path)

@@ -72,7 +72,9 @@ def fetch_files(
     """Download files, verify them and unpack them together into a new folder.
 
     A call that was interrupted, even killed, goes on where it stopped when it is repeated. If `out` is the complete
-    fetch of the same downloads already, nothing is requested.
+    fetch of the same downloads already, nothing is requested. Raises `RadiosslError` if a file cannot be had, differs
+    from its checksum, or is an archive that is damaged, unsafe or too large; if `out` holds something else or cannot be
+    written. `out` is then as it was before.
 
     Parameters
     ----------
@@ -92,12 +94,6 @@ def fetch_files(
     -------
     Path
         `out`. Besides the files it holds `fetched.json`: addresses, checksums and the version of radiossl.
-
-    Raises
-    ------
-    RadiosslError
-        If a file cannot be had, differs from its checksum, or is an archive that is damaged, unsafe or too large; if
-        `out` holds something else or cannot be written. `out` is then as it was before.
     """
     out = Path(out)
     place = out.resolve()

@@ -55,10 +55,7 @@ def read_grouping(name: str | os.PathLike[str]) -> Grouping:
           FRII: [1]
           bent: [3, 4]
 
-    Raises
-    ------
-    RadiosslError
-        If there is no such grouping or file, or it is of another form.
+    Raises `RadiosslError` if there is no such grouping or file, or it is of another form.
     """
     name = str(name)
     if name in grouping_names():

@@ -156,6 +156,8 @@ def is_store(source: Any) -> bool:
 def list_images(source: Any, options: FolderOptions | None = None) -> ImageFiles:
     """Return the image files that something names.
 
+    Raises `RadiosslError` if there is none, or a file that is named is missing.
+
     Parameters
     ----------
     source
@@ -163,11 +165,6 @@ def list_images(source: Any, options: FolderOptions | None = None) -> ImageFiles
         or a table that names files, relative to itself or to the working folder, with or without their endings.
     options
         What the files do not say themselves; with `FolderOptions.table` those of a folder that the table names.
-
-    Raises
-    ------
-    RadiosslError
-        If there is none, or a file that is named is missing.
 
     Examples
     --------

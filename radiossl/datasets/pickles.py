@@ -40,10 +40,8 @@ class _Restricted(pickle.Unpickler):
 def read_batch(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a pickled batch as published: a dictionary of lists, texts, numbers and numpy arrays.
 
-    Raises
-    ------
-    RadiosslError
-        If the file is missing, damaged, no dictionary, or asks for anything but numpy arrays of plain numbers or text.
+    Raises `RadiosslError` if the file is missing, damaged, no dictionary, or asks for anything but numpy arrays of
+    plain numbers or text.
     """
     path = existing_file(path)
     if path.stat().st_size > _LARGEST:

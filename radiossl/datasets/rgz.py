@@ -123,7 +123,8 @@ def read_rgz_dr1(
 
     Riggi et al. 2024 (section 3.1) use a consensus of at least 0.6, six classes, and five random draws of 1,000 sources
     of every class to train on and 600 others to test on: ``draw=0`` to ``draw=4``. Written with
-    `pyarrow.csv.write_csv`, the table is a catalogue for ``radiossl cutouts sources``.
+    `pyarrow.csv.write_csv`, the table is a catalogue for ``radiossl cutouts sources``. Raises `RadiosslError` if the
+    file is not that catalogue, or a class has too few sources for a draw.
 
     Parameters
     ----------
@@ -145,11 +146,6 @@ def read_rgz_dr1(
     pyarrow.Table
         In the order of the file: catalog_id, first_id, ra_deg, dec_deg (mean of the components), las_arcsec, label,
         n_components, n_peaks, consensus; and split (train, test) if there is a draw.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is not that catalogue, or a class has too few sources for a draw.
 
     Notes
     -----

@@ -16,10 +16,7 @@ def standard_column(values: Any, name: str, option: str = "--columns") -> NDArra
 
     Of a column without zero or negative values, such as a size or a flux, the logarithm is taken.
 
-    Raises
-    ------
-    RadiosslError
-        If the column has fewer than two different numbers.
+    Raises `RadiosslError` if the column has fewer than two different numbers.
 
     Examples
     --------

@@ -126,10 +126,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def open_index(folder: str | os.PathLike[str]) -> StoredIndex:
     """Open an index on disk; its vectors are mapped into memory, not read.
 
-    Raises
-    ------
-    RadiosslError
-        If the folder is no index, or a file of it is missing or has been cut short.
+    Raises `RadiosslError` if the folder is no index, or a file of it is missing or has been cut short.
     """
     import faiss
 

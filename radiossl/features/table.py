@@ -137,10 +137,7 @@ def part_name(number: int, count: int) -> str:
 def table_files(path: str | os.PathLike[str]) -> list[Path]:
     """Return the Parquet files of a feature table in order: itself, or the parts of a folder.
 
-    Raises
-    ------
-    RadiosslError
-        If there is none, or a part is missing.
+    Raises `RadiosslError` if there is none, or a part is missing.
     """
     path = Path(path)
     if not path.is_dir():

@@ -89,7 +89,8 @@ def rows_where(table: Columns, expression: str, option: str = "--where") -> NDAr
     """Return for which rows of a table an expression holds.
 
     A comparison with a missing value is false, but for ``!=``, which is true. A missing truth value does not hold, nor
-    does ``not`` of it.
+    does ``not`` of it. Raises `RadiosslError` if the expression is not one of this language, names an unknown column,
+    compares text with numbers, or is not true or false for every row.
 
     Parameters
     ----------
@@ -104,12 +105,6 @@ def rows_where(table: Columns, expression: str, option: str = "--where") -> NDAr
     -------
     numpy.ndarray
         Truth values, shape (n,).
-
-    Raises
-    ------
-    RadiosslError
-        If the expression is not one of this language, names an unknown column, compares text with numbers, or is not
-        true or false for every row.
 
     Examples
     --------

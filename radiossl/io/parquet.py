@@ -141,11 +141,8 @@ def _checking_file() -> type[pq.ParquetFile]:
 def open_parquet(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile:
     """Open a Parquet file whose pages are checked as they are read, if they have checksums.
 
-    Raises
-    ------
-    RadiosslError
-        If it is missing, no Parquet file, or its metadata are not as they were written; and whenever something is read
-        of it that is not.
+    Raises `RadiosslError` if it is missing, no Parquet file, or its metadata are not as they were written; and whenever
+    something is read of it that is not.
     """
     with _naming(path, "not a readable Parquet file"):
         file = _checking_file()(path, **options)

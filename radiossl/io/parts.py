@@ -37,7 +37,8 @@ def write_parts(
     """Write the files that are not there yet.
 
     Dask runs a task again whose worker was killed, and now and then one whose worker only seemed dead. That makes no
-    double, since the name of a part's file says which part it is.
+    double, since the name of a part's file says which part it is. Raises `RadiosslError` if the cluster cannot be
+    reached, or a part kills every worker it is given to. What is finished then stays; and whatever `write` raises.
 
     Parameters
     ----------
@@ -54,12 +55,6 @@ def write_parts(
     scheduler
         Address of a running Dask scheduler, whose workers see the same files under the same names. They do the work
         then, however many they are.
-
-    Raises
-    ------
-    RadiosslError
-        If the cluster cannot be reached, or a part kills every worker it is given to. What is finished then stays; and
-        whatever `write` raises.
     """
     if workers is not None and workers < 1:
         raise RadiosslError(f"{workers} workers: expected at least 1")

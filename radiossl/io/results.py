@@ -26,10 +26,7 @@ def result_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
     change places in one step. Otherwise files are moved one by one, and meanwhile a file `.incomplete` lets all readers
     refuse the folder; the same command again completes it.
 
-    Raises
-    ------
-    RadiosslError
-        If nothing can be written there, or there is no room.
+    Raises `RadiosslError` if nothing can be written there, or there is no room.
     """
     out = Path(os.path.realpath(out)) if Path(out).is_symlink() else Path(out)
     with staged_folder(out) as folder:

@@ -30,6 +30,9 @@ def apply_settings(
 ) -> Schema:
     """Return `base` with changes such as ``optimizer.lr=0.1``, checked against a schema.
 
+    Raises `RadiosslError` if a key is unknown (the message says what was probably meant) or a value is not what the
+    schema expects.
+
     Parameters
     ----------
     schema
@@ -42,11 +45,6 @@ def apply_settings(
         Option of the command line that the changes come from, for messages.
     source
         File that `base` was read from, for messages.
-
-    Raises
-    ------
-    RadiosslError
-        If a key is unknown (the message says what was probably meant) or a value is not what the schema expects.
 
     Examples
     --------
@@ -100,10 +98,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
 def parse_yaml(text: str, source: str) -> Any:
     """Return what YAML says: plain values only, without self-reference, and no more than a person would write.
 
-    Raises
-    ------
-    RadiosslError
-        If it cannot be read; the message begins with `source`.
+    Raises `RadiosslError` if it cannot be read; the message begins with `source`.
     """
     import yaml
 

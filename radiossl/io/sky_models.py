@@ -37,10 +37,7 @@ def is_sky_model(head: Sequence[str]) -> bool:
 def read_sky_model(path: object, lines: Iterable[str]) -> pa.Table:
     """Return the sources of a sky model as a table, one row for each component, columns as BBS calls them.
 
-    Raises
-    ------
-    RadiosslError
-        If a line is not what the format says.
+    Raises `RadiosslError` if a line is not what the format says.
     """
     lines = list(lines)
     names = _names(lines)

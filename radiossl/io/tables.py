@@ -59,10 +59,7 @@ def read_table(
 ) -> pa.Table:
     """Read a table in any format that `read_table_content` knows.
 
-    Raises
-    ------
-    RadiosslError
-        If it is missing or damaged.
+    Raises `RadiosslError` if it is missing or damaged.
 
     See Also
     --------
@@ -79,6 +76,8 @@ def read_table_content(
 ) -> TableContent:
     """Read a CSV, TSV or other text table, FITS, VOTable, ECSV or Parquet, with units and frames.
 
+    Raises `RadiosslError` if it is missing or damaged, or has no such table.
+
     Parameters
     ----------
     path
@@ -90,11 +89,6 @@ def read_table_content(
         Of text, such as ``latin-1``. UTF-8 if not given, and Latin-1 for what is not.
     table
         Name or number, from 1 on, of the table in a FITS file or VOTable that has several; the first if not given.
-
-    Raises
-    ------
-    RadiosslError
-        If it is missing or damaged, or has no such table.
     """
     from radiossl.io.text_tables import read_text_table
 
@@ -119,10 +113,7 @@ def read_table_content(
 def table_content(source: Any) -> TableContent:
     """Return a table in memory as `read_table_content` does a file: a pandas, polars, Arrow or astropy table.
 
-    Raises
-    ------
-    RadiosslError
-        If it is none of these.
+    Raises `RadiosslError` if it is none of these.
     """
     if isinstance(source, pa.Table):
         return storable(source)

@@ -40,6 +40,8 @@ _FORMAT = "application/vnd.apache.arrow.stream"
 def write_croissant(store: str | os.PathLike[str], out: str | os.PathLike[str], licence: str = "") -> None:
     """Write what a cutout store holds as Croissant 1.0 (JSON-LD): its files with checksums, and its columns.
 
+    Raises `RadiosslError` if the folder is no store.
+
     Parameters
     ----------
     store
@@ -48,11 +50,6 @@ def write_croissant(store: str | os.PathLike[str], out: str | os.PathLike[str], 
         File to write, such as ``croissant.json`` in that folder; addresses of files are relative to the store.
     licence
         Terms of use, as an address or a name of SPDX.
-
-    Raises
-    ------
-    RadiosslError
-        If the folder is no store.
     """
     folder = Path(store)
     write_json(out, _description(folder, open_store(folder), store_manifest(folder), licence))

@@ -35,6 +35,9 @@ class Architecture(BaseModel):
     def build(self, channels: int, size: int = 64) -> nn.Module:
         """Build the network with random weights, and try it.
 
+        Raises `RadiosslError` if timm knows no such network, its stem cannot be made small, or it makes no features of
+        such images.
+
         Parameters
         ----------
         channels
@@ -47,11 +50,6 @@ class Architecture(BaseModel):
         -------
         nn.Module
             Takes (n, channels, size, size), returns features (n, `feature_dim` of the network).
-
-        Raises
-        ------
-        RadiosslError
-            If timm knows no such network, its stem cannot be made small, or it makes no features of such images.
 
         Examples
         --------

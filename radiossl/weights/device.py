@@ -10,10 +10,7 @@ from radiossl.io.errors import RadiosslError
 def parse_device(name: str | torch.device) -> torch.device:
     """Return the device of a name: ``auto`` for CUDA where there is any, ``cpu``, ``cuda`` or ``cuda:1``.
 
-    Raises
-    ------
-    RadiosslError
-        If there is no such device.
+    Raises `RadiosslError` if there is no such device.
     """
     if isinstance(name, torch.device):
         return name

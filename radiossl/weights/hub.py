@@ -26,6 +26,8 @@ def push_backbone(
 ) -> str:
     """Upload a backbone folder to the Hugging Face hub, with the header of its format on the card.
 
+    Raises `RadiosslError` if the folder is no backbone, or the hub refuses it.
+
     Parameters
     ----------
     backbone
@@ -45,11 +47,6 @@ def push_backbone(
     -------
     str
         Address of the repository.
-
-    Raises
-    ------
-    RadiosslError
-        If the folder is no backbone, or the hub refuses it.
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise RadiosslError(f"{repo}: expected OWNER/NAME of a repository on the hub")

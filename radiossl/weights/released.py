@@ -54,10 +54,7 @@ class Released(BaseModel, extra="forbid", frozen=True):
 def read_registry(path: str | os.PathLike[str] | None = None) -> dict[str, Released]:
     """Read a registry of released backbones, by default that of the package.
 
-    Raises
-    ------
-    RadiosslError
-        If it is missing or damaged.
+    Raises `RadiosslError` if it is missing or damaged.
 
     Examples
     --------
@@ -89,6 +86,9 @@ def fetch_backbone(
 ) -> Path:
     """Return the folder of a released backbone, fetched into the cache if it is not there yet.
 
+    Raises `RadiosslError` if there is none of this name, it cannot be fetched, or what came is not what the registry
+    describes.
+
     Parameters
     ----------
     name
@@ -99,11 +99,6 @@ def fetch_backbone(
         See `read_registry`; by default the package's.
     timeout_s
         Seconds without an answer after which a connection counts as dropped.
-
-    Raises
-    ------
-    RadiosslError
-        If there is none of this name, it cannot be fetched, or what came is not what the registry describes.
     """
     if name in bundled_backbones():
         return bundled_backbones()[name]
@@ -144,10 +139,7 @@ def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path,
 def find_backbone(source: str | os.PathLike[str]) -> Path:
     """Return the folder of a backbone that is named by its folder or, if it is released, by its name.
 
-    Raises
-    ------
-    RadiosslError
-        If there is none; the message says what was probably meant.
+    Raises `RadiosslError` if there is none; the message says what was probably meant.
     """
     path = Path(source)
     if (path / WEIGHTS_FILE).is_file() or (path / CONFIG_FILE).is_file():

@@ -28,10 +28,7 @@ _HEAD = 2
 def imagenet_backbone(preprocessing: Preprocessing) -> Backbone:
     """Return the network behind a preprocessing of radio images, at its own size and with its own mean and std.
 
-    Raises
-    ------
-    RadiosslError
-        If the package with its weights is not installed, or holds other weights.
+    Raises `RadiosslError` if the package with its weights is not installed, or holds other weights.
     """
     seen = preprocessing.model_copy(update={"size": SIZE, "mean": MEAN, "std": STD})
     network = ARCHITECTURE.build(seen.channels)

@@ -38,10 +38,7 @@ def preset(name: str) -> Preprocessing:
 def told_by(checkpoint: Checkpoint, layout: str) -> dict[str, Any]:
     """Return what a checkpoint, or a file that its code wrote beside it, says of its preprocessing.
 
-    Raises
-    ------
-    RadiosslError
-        If the description is there but not as the code writes it.
+    Raises `RadiosslError` if the description is there but not as the code writes it.
     """
     readers = {"byol-rgz": _of_byol, "sclassifier": _of_keras, "solo-learn": _of_solo, "timm": _of_timm}
     if layout not in readers:
