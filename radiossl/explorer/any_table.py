@@ -20,7 +20,7 @@ from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 from radiossl.io.parquet import open_parquet, read_parquet, write_parquet
-from radiossl.io.tables import table_content
+from radiossl.io.tables import ENDINGS, read_arrow, table_content
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.survey.catalogue import read_catalogue, unique_ids
 from radiossl.survey.catalogue.columns import find_id, has_position
@@ -29,7 +29,7 @@ from radiossl.survey.image_file import read_image
 if TYPE_CHECKING:
     import pandas as pd
 
-PARQUET, ARROW = (".parquet", ".pq"), (".arrow", ".feather", ".ipc")
+PARQUET, ARROW = ENDINGS["parquet"], ENDINGS["arrow"]
 _LONGEST_PATH = 1024
 _log = logging.getLogger(__name__)
 
@@ -142,19 +142,9 @@ def _read(source: Any) -> tuple[pa.Table, str, Path]:
         table = pa.Table.from_pandas(source.assign(**texts), preserve_index=False)
         return table.replace_schema_metadata(), "table", Path()
     path = existing_file(source)
-    if path.suffix in PARQUET:
-        return read_parquet(path).replace_schema_metadata(), path.name, path.parent
-    if path.suffix not in ARROW:
+    if path.suffix not in (*PARQUET, *ARROW):
         raise RadiosslError(f"{path}: a table named *{', *'.join((*PARQUET, *ARROW))} was expected")
-    try:
-        with pa.memory_map(os.fspath(path)) as stream:
-            try:
-                table = pa.ipc.open_file(stream).read_all()
-            except pa.ArrowInvalid:
-                stream.seek(0)
-                table = pa.ipc.open_stream(stream).read_all()
-    except (pa.ArrowException, OSError) as error:
-        raise RadiosslError(f"{path}: not a readable Arrow table ({error})") from None
+    table = read_parquet(path) if path.suffix in PARQUET else read_arrow(path)
     return table.replace_schema_metadata(), path.name, path.parent
 
 

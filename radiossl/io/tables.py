@@ -25,6 +25,7 @@ _log = logging.getLogger(__name__)
 #: Endings of tables by the reader that they need; each may be followed by .gz.
 ENDINGS: Mapping[str, tuple[str, ...]] = {
     "parquet": (".parquet", ".pq"),
+    "arrow": (".arrow", ".feather", ".ipc"),
     "text": (".csv", ".tsv", ".txt", ".dat", ".cat", ".tab", ".tbl", ".gaul", ".srl", ".mrt", ".skymodel", ".bbs"),
     "ecsv": (".ecsv",),
     "fits": (".fits", ".fit", ".fts"),
@@ -74,7 +75,7 @@ def read_table(
 def read_table_content(
     path: str | os.PathLike[str], delimiter: str | None = None, encoding: str | None = None, table: str | None = None
 ) -> TableContent:
-    """Read a CSV, TSV or other text table, FITS, VOTable, ECSV or Parquet, with units and frames.
+    """Read a CSV, TSV or other text table, FITS, VOTable, ECSV, Parquet or Arrow, with units and frames.
 
     Raises `RadiosslError` if it is missing or damaged, or has no such table.
 
@@ -90,6 +91,8 @@ def read_table_content(
     table
         Name or number, from 1 on, of the table in a FITS file or VOTable that has several; the first if not given.
     """
+    from pyarrow import parquet
+
     from radiossl.io.text_tables import read_text_table
 
     path = existing_file(path)
@@ -100,7 +103,9 @@ def read_table_content(
         raise RadiosslError(f"{path}: a table's name must tell its format by one of the endings {known}")
     try:
         if kind == "parquet":
-            return _read_parquet(path)
+            return storable(parquet.read_table(path))
+        if kind == "arrow":
+            return storable(read_arrow(path))
         if kind == "text":
             return read_text_table(path, delimiter, encoding)
         return _read_astropy(path, kind, table)
@@ -129,10 +134,17 @@ def table_content(source: Any) -> TableContent:
 # Parquet and Arrow ----------------------------------------------------------------------------------------------------
 
 
-def _read_parquet(path: Path) -> TableContent:
-    from pyarrow import parquet
-
-    return storable(parquet.read_table(path))
+def read_arrow(path: Path) -> pa.Table:
+    """Read an Arrow or Feather file, with columns of lists and structures; raise `RadiosslError` if it is damaged."""
+    try:
+        with pa.memory_map(os.fspath(path)) as stream:
+            try:
+                return pa.ipc.open_file(stream).read_all()
+            except pa.ArrowInvalid:
+                stream.seek(0)
+                return pa.ipc.open_stream(stream).read_all()
+    except (pa.ArrowException, OSError) as error:
+        raise RadiosslError(f"{path}: not a readable Arrow table ({error})") from None
 
 
 def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequence[str] = ()) -> TableContent:

@@ -181,3 +181,17 @@ def test_decimals_are_numbers():
 
     content = table_content(pa.table({"a": [Decimal("1.5")], "b": pa.array([Decimal(7)], pa.decimal128(9, 0))}))
     assert values(content.table) == {"a": [1.5], "b": [7]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_arrow_and_feather_are_read_without_their_columns_of_lists(tmp_path, stream):
+    table = pa.table({"name": ["a", "b"], "flux": [1.0, None], "vector": [[1.0], [2.0]]})
+    path = tmp_path / "a.arrow"
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(path, table.schema) as writer:
+        writer.write_table(table)
+    content = read_table_content(path)
+    assert values(content.table) == {"name": ["a", "b"], "flux": [1.0, None]}
+    assert content.notes == ("columns with several values per row were left out: vector",)
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(RadiosslError, match=r"a\.arrow: not a readable Arrow table"):
+        read_table(path)
