@@ -39,19 +39,7 @@ TEST_ONLY = ("222.036_+016.578",)
 
 @dataclass(frozen=True)
 class BuiltSet:
-    """A set that was built.
-
-    Attributes
-    ----------
-    path
-        Its folder.
-    images
-        How many images it has.
-    classes
-        How many of each class.
-    missing
-        How many sources have no image, by reason.
-    """
+    """A set that was built: its folder, its images, those of each class, and those missing for each reason."""
 
     path: Path
     images: int

@@ -138,15 +138,7 @@ def part_slice(part: str) -> slice:
 
 @dataclass(frozen=True)
 class ImportedSet:
-    """A store made of a published set.
-
-    Attributes
-    ----------
-    store
-        The finished store.
-    remarks
-        What its maker should know about the set and this copy of it, one sentence each.
-    """
+    """A store made of a published set, and sentences on what to know about the set and this copy of it."""
 
     store: CutoutStore
     remarks: tuple[str, ...]

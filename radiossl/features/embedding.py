@@ -29,15 +29,7 @@ if TYPE_CHECKING:
 
 @torch.inference_mode()
 def embed_store(backbone: Backbone, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
-    """Return the features of all cutouts of a store, shape (n, feature_dim), on the backbone's device.
-
-    Parameters
-    ----------
-    backbone, store
-        What makes features, and of what.
-    batch_size
-        Images at a time.
-    """
+    """Return the features of all cutouts of a store, shape (n, feature_dim), made on the backbone's device."""
     backbone.eval()
     features = np.empty((len(store), backbone.feature_dim), dtype=np.float32)
     preprocessing = backbone.config.preprocessing

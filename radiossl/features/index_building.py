@@ -24,6 +24,7 @@ from radiossl.features.stored_index import (
     STORED_KINDS,
     TRAINED,
     VERSION,
+    ParquetColumns,
     StoredKind,
     promoted,
     read_faiss,
@@ -35,7 +36,7 @@ from radiossl.io.checksums import FILES, file_checksum
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, atomic_folder, remove_strays, write_json
 from radiossl.io.locks import only_writer
-from radiossl.io.parquet import open_parquet, parquet_writer, read_parquet
+from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 
@@ -151,7 +152,7 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     catalogues that are numbered from 0 in every field have the same ids for other sources.
     """
     new = pa.concat_tables([_identities(source.columns(list(_IDENTITY))) for source in sources])
-    there = [_identities(_read_present(path)) for path in known]
+    there = [_identities(ParquetColumns([path])) for path in known]
     ids = new.column("cutout_id")
     shared = ids.to_pandas().duplicated(keep=False).to_numpy()
     for table in there:
@@ -173,11 +174,7 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     return fresh
 
 
-def _read_present(path: Path) -> pa.Table:
-    return read_parquet(path, [name for name in _IDENTITY if name in open_parquet(path).schema_arrow.names])
-
-
-def _identities(columns: pa.Table) -> pa.Table:
+def _identities(columns: pa.Table | ParquetColumns) -> pa.Table:
     """What tells cutouts apart: id and position, null where unknown."""
     missing = pa.nulls(columns.num_rows, pa.float64())
     named = {n: columns.column(n).cast(kind) if n in columns.column_names else missing for n, kind in _IDENTITY.items()}
@@ -233,15 +230,11 @@ def _fresh_batches(
 ) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
     batches = (batch for source in sources for batch in source.batches_with_columns())
     row = 0
-    for columns, vectors in track(batches, "indexing", total=_batch_count(sources)):
+    for columns, vectors in track(batches, "indexing", total=sum(source.batch_count for source in sources)):
         kept = fresh[row : row + len(vectors)]
         row += len(vectors)
         if kept.any():
             yield promoted(columns, schema).filter(pa.array(kept)), unit(vectors[kept])
-
-
-def _batch_count(sources: Sequence[FeatureFile]) -> int:
-    return sum(source.batch_count for source in sources)
 
 
 def _write_block(
@@ -283,7 +276,7 @@ def _sample(sources: Sequence[FeatureFile], size: int, seed: int) -> NDArray[np.
     sample = np.empty((len(rows), sources[0].dimension), np.float32)
     start = 0
     batches = (vectors for source in sources for vectors in source.batches())
-    for vectors in track(batches, "drawing a sample", total=_batch_count(sources)):
+    for vectors in track(batches, "drawing a sample", total=sum(source.batch_count for source in sources)):
         low, high = np.searchsorted(rows, [start, start + len(vectors)])
         sample[low:high] = unit(vectors[rows[low:high] - start])
         start += len(vectors)

@@ -111,19 +111,8 @@ def same_pictures(a: CutoutStore, b: CutoutStore, turned: bool = False) -> NDArr
 
     Besides cutouts with equal pixels, the nearest by `amplitude_spectra`, which a shift leaves as they are, are
     registered: two that have their noise are one source if it correlates (`NOISE_CORRELATION`), others if their sources
-    do (`SOURCE_CORRELATION`). Cutouts of less than 32 pixels must be equal.
-
-    Parameters
-    ----------
-    a, b
-        The stores.
-    turned
-        Whether to find mirror images and those turned by right angles too.
-
-    Returns
-    -------
-    ndarray
-        Rows of the first and the second store, shape (n, 2), in order.
+    do (`SOURCE_CORRELATION`). Cutouts of less than 32 pixels must be equal. With `turned`, mirror images and those
+    turned by right angles are found too. Returns rows of the first and the second store, shape (n, 2), in order.
 
     Notes
     -----

@@ -146,9 +146,8 @@ def open_index(folder: str | os.PathLike[str]) -> StoredIndex:
             lists.prefetch_nthread = 0
         blocks.append(block)
         files.append(folder / entry["columns"])
-    for file in files:
-        if not file.is_file():
-            raise RadiosslError(f"{file}: missing from the index; make it again")
+        if not files[-1].is_file():
+            raise RadiosslError(f"{files[-1]}: missing from the index; make it again")
     return StoredIndex(VectorIndex(blocks, kind, trained), ParquetColumns(files), manifest["metadata"])
 
 

@@ -55,12 +55,7 @@ def as_text(value: Any) -> str | None:
 
 
 def as_texts(values: Iterable[Any] | pa.Array | pa.ChunkedArray) -> NDArray[np.object_]:
-    """Return names or labels as `as_text` does, shape (n,), dtype object.
-
-    Parameters
-    ----------
-    values
-        A column of any kind: a list, a NumPy array (masked ones too), an Arrow or pandas column.
+    """Return names or labels, a column of any kind, as `as_text` does, shape (n,), dtype object.
 
     Examples
     --------

@@ -42,14 +42,8 @@ def write_croissant(store: str | os.PathLike[str], out: str | os.PathLike[str], 
 
     Raises `RadiosslError` if the folder is no store.
 
-    Parameters
-    ----------
-    store
-        Folder of the store.
-    out
-        File to write, such as ``croissant.json`` in that folder; addresses of files are relative to the store.
-    licence
-        Terms of use, as an address or a name of SPDX.
+    Addresses of files are relative to the store's folder, in which `out` may be, such as ``croissant.json``. The
+    licence is an address or a name of SPDX.
     """
     folder = Path(store)
     write_json(out, _description(folder, open_store(folder), store_manifest(folder), licence))

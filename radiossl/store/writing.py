@@ -56,15 +56,11 @@ def write_store(
     jobs
         What makes up each shard; must have a stable `repr`, which is compared when an interrupted store is resumed.
     batches
-        Makes the record batches of a job, of schema `schema`; must be picklable for other processes.
-    schema
-        See `store_schema`.
+        Makes the record batches of a job, of schema `schema` (`store_schema`); must be picklable for other processes.
     provenance
         JSON-able record of where the cutouts come from (command, mosaics, parameters).
-    workers, scheduler
-        Who writes shards side by side; see `write_parts`.
-    description
-        Shown before the progress bar.
+    workers, scheduler, description
+        See `write_parts`.
     beside
         Writes further files into the folder, given it and the ids of the cutouts, before the store counts as finished.
 

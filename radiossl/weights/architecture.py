@@ -38,18 +38,8 @@ class Architecture(BaseModel):
         Raises `RadiosslError` if timm knows no such network, its stem cannot be made small, or it makes no features of
         such images.
 
-        Parameters
-        ----------
-        channels
-            Number of input channels.
-        size
-            Side in pixels of the images. Networks that are built for one size only, such as most transformers, are
-            built for this one.
-
-        Returns
-        -------
-        nn.Module
-            Takes (n, channels, size, size), returns features (n, `feature_dim` of the network).
+        It takes (n, channels, size, size) and returns features (n, `feature_dim` of the network). Networks that are
+        built for one size only, such as most transformers, are built for this one.
 
         Examples
         --------

@@ -62,41 +62,26 @@ class TrainingSky:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """What is known of a backbone besides its weights.
-
-    Attributes
-    ----------
-    architecture
-        The network.
-    preprocessing
-        Everything that is done to a raw cutout before the network sees it.
-    recipe
-        The resolved training recipe; empty for random weights.
-    data
-        Provenance of the training images, one entry per store.
-    scores
-        Measured scores by name: numbers, or whole evaluations (`radiossl.weights.release.evaluation_scores`).
-    sky
-        Where the training images were, for those who test on others; None if that is not known.
-    imported
-        For weights of another code: the file they come from, its format and hash, and what of it was left out.
-    about
-        For people: ``limits``, ``terms`` and ``citation`` as Markdown, and ``compute``; see `radiossl.weights.release`.
-    embedding
-        How features are read out of the network unless asked for otherwise.
-    whitening
-        Learnt on the training images, for those who ask for whitened features.
-    """
+    """What is known of a backbone besides its weights."""
 
     architecture: Architecture
+    #: Everything that is done to a raw cutout before the network sees it.
     preprocessing: Preprocessing
+    #: The resolved training recipe; empty for random weights.
     recipe: dict[str, Any] = field(default_factory=dict)
+    #: Provenance of the training images, one entry per store.
     data: Sequence[dict[str, Any]] = ()
+    #: Measured scores by name: numbers, or whole evaluations (`radiossl.weights.release.evaluation_scores`).
     scores: dict[str, Any] = field(default_factory=dict)
+    #: Where the training images were, for those who test on others; None if that is not known.
     sky: TrainingSky | None = field(default=None, compare=False)
+    #: For weights of another code: the file they come from, its format and hash, and what of it was left out.
     imported: dict[str, Any] = field(default_factory=dict)
+    #: For people: ``limits``, ``terms`` and ``citation`` as Markdown, and ``compute``; see `radiossl.weights.release`.
     about: dict[str, Any] = field(default_factory=dict)
+    #: How features are read out of the network unless asked for otherwise.
     embedding: Embedding = PLAIN
+    #: Learnt on the training images, for those who ask for whitened features.
     whitening: Whitening | None = field(default=None, compare=False)
 
 

@@ -28,25 +28,9 @@ def push_backbone(
 
     Raises `RadiosslError` if the folder is no backbone, or the hub refuses it.
 
-    Parameters
-    ----------
-    backbone
-        Its folder, which stays as it is.
-    repo
-        ``OWNER/NAME`` on the hub; made if it does not exist.
-    licence
-        The hub's name of a licence, such as ``cc-by-4.0`` or ``other``.
-    private
-        Whether only the owner sees a repository that is made.
-    token
-        Of the owner; by default what `huggingface_hub` finds (``hf auth login`` or HF_TOKEN).
-    endpoint
-        Address of the hub; by default HF_ENDPOINT or the public one.
-
-    Returns
-    -------
-    str
-        Address of the repository.
+    The folder stays as it is. The repository ``OWNER/NAME`` is made if it does not exist, and its address returned.
+    `licence` is the hub's name of one, such as ``cc-by-4.0``. Token and endpoint are by default those that
+    `huggingface_hub` finds (``hf auth login``, HF_TOKEN, HF_ENDPOINT).
     """
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise RadiosslError(f"{repo}: expected OWNER/NAME of a repository on the hub")

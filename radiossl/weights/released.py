@@ -89,16 +89,8 @@ def fetch_backbone(
     Raises `RadiosslError` if there is none of this name, it cannot be fetched, or what came is not what the registry
     describes.
 
-    Parameters
-    ----------
-    name
-        Of the backbone; `radiossl weights list` prints them.
-    mirror
-        Address of a folder with the files, tried before the registry's.
-    registry
-        See `read_registry`; by default the package's.
-    timeout_s
-        Seconds without an answer after which a connection counts as dropped.
+    A mirror, the address of a folder with the files, is tried before those of the registry, by default the package's.
+    After `timeout_s` without an answer a connection counts as dropped.
     """
     if name in bundled_backbones():
         return bundled_backbones()[name]
