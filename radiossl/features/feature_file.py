@@ -58,8 +58,11 @@ class FeatureFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.files = table_files(path)
-        self.file_schema: pa.Schema = self._open(self.files[0]).schema_arrow
-        schema = self.file_schema
+        first_file = self._open(self.files[0])
+        # The schema's own metadata may come from a copy of the file's, which no checksum covers.
+        metadata = {k: v for k, v in (first_file.metadata.metadata or {}).items() if k != b"ARROW:schema"}
+        schema: pa.Schema = first_file.schema_arrow.with_metadata(metadata)
+        self.file_schema = schema
         plain = FEATURES in schema.names and not pa.types.is_fixed_size_list(schema.field(FEATURES).type)
         first = next(iter(self._raw([FEATURES])), None) if plain else None
         self.dimension = feature_dimension(schema, self.path, None if first is None else first.column(FEATURES))
