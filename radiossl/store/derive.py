@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.values import as_texts
@@ -70,23 +72,21 @@ def join_table(
     clash = [name for name in new if name in store.columns]
     if clash:
         raise RadiosslError(f"column {clash[0]!r} is in the store already; rename it in the table")
-    row_of: dict[str | None, int] = {}
-    for row, key in enumerate(as_texts(columns.column(on))):
-        if key in row_of:
-            raise RadiosslError(f"column {on!r} of the table has {key!r} more than once; it must name every row once")
-        if key is not None:
-            row_of[key] = row
     store.column(on)  # raises if there is none
-    rows = [row_of.get(key) for key in as_texts(store.table.column(on))]
-    if not any(row is not None for row in rows):
+    keys, asked = (pa.array(as_texts(one.column(on)), pa.string()) for one in (columns, store.table))
+    twice = next((key for key, count in Counter(keys.drop_null().to_pylist()).items() if count > 1), None)
+    if twice is not None:
+        raise RadiosslError(f"column {on!r} of the table has {twice!r} more than once; it must name every row once")
+    rows = pc.index_in(asked, value_set=keys, skip_nulls=True)
+    if rows.null_count == len(rows):
         raise RadiosslError(f"{path}: no value of column {on!r} occurs in that column of the table")
-    taken = columns.select(new).take(pa.array(rows, pa.int64()))
+    taken = columns.select(new).take(rows)
     table = store.table
     for name in new:
         table = table.append_column(name, taken.column(name))
     joined = CutoutStore(store.paths, table, store._views)
     provenance = {"command": "store join", "stores": [str(path)], "table": table_name, "on": on, "columns": new}
-    return copy_store(joined, out, provenance), sum(row is not None for row in rows)
+    return copy_store(joined, out, provenance), len(rows) - rows.null_count
 
 
 def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:

@@ -43,17 +43,6 @@ class _Features(nn.Module):
         return torch.stack([self.network(turned).float() for turned in flips_and_rotations(images)]).mean(dim=0)
 
 
-class _RawFeatures(nn.Module):
-    """From one raw image to its features."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.preprocess, self.features = RawPreprocessing(backbone.config.preprocessing), _Features(backbone)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.features(self.preprocess(pixels))
-
-
 def export_backbone(
     backbone: Backbone, format: str, out: str | os.PathLike[str], *, with_preprocessing: bool = False
 ) -> None:
@@ -94,7 +83,8 @@ def export_backbone(
     random = torch.Generator().manual_seed(0)
     module: nn.Module
     if with_preprocessing:
-        module, example = _RawFeatures(backbone), torch.rand(seen.size + 1, seen.size + 3, generator=random)
+        module = nn.Sequential(RawPreprocessing(seen), _Features(backbone))
+        example = torch.rand(seen.size + 1, seen.size + 3, generator=random)
     else:  # two images, since PyTorch takes a single one for a constant
         module, example = _Features(backbone), torch.rand(2, seen.channels, seen.size, seen.size, generator=random)
     module.cpu().eval()
