@@ -16,11 +16,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import io
 import keyword
 import operator
 import re
-import tokenize
 import warnings
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -58,8 +56,12 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 _NULL_TESTS = {"isnull": True, "isna": True, "notnull": False, "notna": False}
 _WORDS = {"and", "or", "not", "in", "is", "True", "False", "None"}
 _NULL_NAMES = {"null", "NULL"}
-#: Texts in quotes, and as its group a name in backticks.
-_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|`([^`]*)`""")
+#: What is renamed in an expression; texts in quotes and comments stay as they are.
+_PIECES = re.compile(
+    r"""(?P<text>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\#.*)|`(?P<name>[^`]*)`|(?P<open>['"`])|(?P<sign>[&|])"""
+    r"""|(?<![\w.])(?P<word>[^\W\d]\w*)"""
+)
+_NOT_CLOSED = "invalid syntax: a bracket or quote is not closed"
 #: What is refused, in words.
 _KINDS: dict[type[ast.AST], str] = {
     ast.Call: "a call",
@@ -145,9 +147,9 @@ def _parse(expression: str, columns: Sequence[str]) -> tuple[ast.expr, dict[str,
     try:
         text, meant = _with_own_names(expression, columns)
         return ast.parse(text.strip(), mode="eval").body, meant
-    except tokenize.TokenError:
-        raise _Refused("invalid syntax: a bracket or quote is not closed") from None
     except SyntaxError as error:
+        if "never closed" in error.msg:
+            raise _Refused(_NOT_CLOSED) from None
         raise _Refused(f"invalid syntax ({error.msg[:80]})" if error.msg != "invalid syntax" else error.msg) from None
     except (ValueError, MemoryError, RecursionError):  # null characters, depth
         raise _Refused("invalid syntax: not readable, or too deeply nested") from None
@@ -168,22 +170,18 @@ def _with_own_names(expression: str, columns: Sequence[str]) -> tuple[str, dict[
         meant[key] = name
         return key
 
-    expression = re.sub(r"[\r\n]+", " ", expression.strip())
-    expression = _QUOTED.sub(lambda found: found[0] if found[1] is None else f" {own(found[1])} ", expression)
-    words: list[str] = []
-    for token in tokenize.generate_tokens(io.StringIO(expression).readline):
-        text = token.string
-        if token.type == tokenize.NAME and text not in meant and words[-1:] != ["."]:
-            if text in numbers and text not in _WORDS:
-                text = own(text)
-            elif text not in _WORDS and text not in _NULL_NAMES:
-                raise _Refused(f"name {text!r} is not defined")
-        elif token.type == tokenize.OP:
-            text = {"&": "and", "|": "or"}.get(text, text)
-        elif token.type == tokenize.ERRORTOKEN and text.strip():
-            raise _Refused(f"invalid syntax: {text!r}")
-        words.append(text)
-    return " ".join(words), meant
+    def piece(found: re.Match[str]) -> str:
+        if found.lastgroup == "open":
+            raise _Refused(_NOT_CLOSED)
+        if found.lastgroup == "sign":
+            return " and " if found[0] == "&" else " or "
+        if found.lastgroup == "name":
+            return f" {own(found['name'])} "
+        text = found[0]
+        known = found.lastgroup == "text" or text in _WORDS or (text in _NULL_NAMES and text not in numbers)
+        return text if known else own(text)
+
+    return _PIECES.sub(piece, re.sub(r"[\r\n]+", " ", expression)), meant
 
 
 # Evaluation -----------------------------------------------------------------------------------------------------------
