@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,14 @@ from radiossl.anomalies.feature_ranking import TOP_FEATURES, CrossFit, FeatureRa
 from radiossl.anomalies.quality import AnomalyLabels, compare_scores, read_anomaly_labels, threshold_curves
 from radiossl.anomalies.scores import AnomalySettings, Method, anomaly_scores
 from radiossl.features.confounders import size_column
+from radiossl.features.sources import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
 
 #: Objects without a label beside which the labelled ones are judged: a random part of larger tables.
 _EVALUATED_OBJECTS = 20_000
@@ -80,7 +85,7 @@ def find_anomalies(
     anomalous: Sequence[str] = (),
     settings: AnomalySettings | None = None,
     options: AnomalyOptions | None = None,
-    store: CutoutStore | None = None,
+    store: Images | None = None,
 ) -> AnomalySearch:
     """Rank the objects of a table by how unlike the others they are; with labels, test the ranking beside baselines.
 
@@ -98,8 +103,9 @@ def find_anomalies(
         How objects are scored.
     options : AnomalyOptions, optional
         What is done besides scoring.
-    store : CutoutStore, optional
-        The pixels, for galleries and for the complexity of the images as a baseline.
+    store : images, optional
+        The pixels, for galleries and for the complexity of the images as a baseline; by default those that the features
+        were made of, if they are still there.
 
     Returns
     -------
@@ -128,6 +134,7 @@ def find_anomalies(
     """
     table = features if isinstance(features, FeatureTable) else FeatureTable.read(features)
     settings, options = settings or AnomalySettings(), options or AnomalyOptions()
+    cutouts = feature_cutouts(table.metadata, table.columns, store)
     size = size_column(table)
     for column in options.baselines:
         table.column(column)
@@ -145,13 +152,13 @@ def find_anomalies(
         ranking = rank_features(table.features[labels.rows], labels.anomalous, settings.seed)
     columns = ranking.order[: options.top] if ranking is not None and options.top else None
     scores = anomaly_scores(table.features, settings, columns)
-    quality = None if labels is None else _evaluate(table, settings, labels, options, store)
+    quality = None if labels is None else _evaluate(table, settings, labels, options, cutouts)
     search = AnomalySearch(scores, settings, labels, ranking, quality, options, size)
     if out is None:
         return search
     from radiossl.anomalies.report import write_anomalies
 
-    return replace(search, report=write_anomalies(search, table, out, store, label))
+    return replace(search, report=write_anomalies(search, table, out, cutouts, label))
 
 
 def summary_lines(search: AnomalySearch) -> list[str]:

@@ -10,10 +10,10 @@ import pandas as pd
 
 from radiossl.benchmark.methods import RANDOM
 from radiossl.benchmark.run import BenchmarkResult
+from radiossl.io.csv_cells import write_table
 from radiossl.io.files import write_json, write_text
-from radiossl.report.figures import PALETTE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import PALETTE, drawn_axes
 from radiossl.report.html import Report
-from radiossl.report.results import write_table
 
 #: Differences less probable than this by chance are marked.
 SIGNIFICANT = 0.05
@@ -32,18 +32,32 @@ def write_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> Pat
         Folder.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     write_table(result.scores, out / "scores.csv")
     write_json(out / "metrics.json", _metrics(result))
     write_text(out / "table.md", f"{markdown_table(result)}\n\n{_legend(result)}\n")
     draw_benchmark(result, out / "benchmark.png")
-    report = Report(result.title).text(_legend(result))
+    report = Report(result.title).verdict(_verdict(result)).text(_legend(result))
     report.table(_cells(result)).figure(out / "benchmark.png", "Every measure of every method.")
     report.section("Sources that were in the pretraining images")
     report.table(result.shared.pivot(index="task", columns="method", values="shared").reset_index())
     for task, store in result.missing.items():
         report.text(f"Left out: {task} ({store} is not there).")
     return report.link(out / "scores.csv").link(out / "table.md").write(out / "report.html")
+
+
+def _verdict(result: BenchmarkResult) -> str:
+    """The mean of the best backbone beside that of the reference, and on how many measures it differs beyond chance."""
+    means = result.scores.groupby("method", sort=False)["score"].mean()
+    best = means[result.backbones].idxmax()
+    rows = result.scores[result.scores["method"] == best]
+    sure = rows[rows["probability"] < SIGNIFICANT]
+    sentence = f"{best}: mean {means[best]:.3f} over {len(rows)} measures"
+    if best == result.reference or result.reference not in means:
+        return f"{sentence}."
+    return (
+        f"{sentence}, {result.reference} {means[result.reference]:.3f}; beyond chance it is better on"
+        f" {(sure['difference'] > 0).sum()} of them and worse on {(sure['difference'] < 0).sum()}."
+    )
 
 
 def markdown_table(result: BenchmarkResult) -> str:
@@ -104,23 +118,21 @@ def draw_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> None
     """Draw the scores of all measures: backbones in colour, baselines in grey."""
     frame = result.scores
     measures = list(dict.fromkeys(zip(frame["task"], frame["measure"], strict=True)))
-    figure = new_figure(8.0, 0.9 + 0.21 * len(measures))
-    axes = plain_axes(figure.add_subplot())
     place = {measure: number for number, measure in enumerate(measures)}
     others = [name for name in dict.fromkeys(frame["method"]) if name not in result.backbones]
-    for number, name in enumerate([*others, *result.backbones]):
-        part = frame[frame["method"] == name]
-        y = [place[key] for key in zip(part["task"], part["measure"], strict=True)]
-        if name in result.backbones:
-            colour = PALETTE[result.backbones.index(name) % len(PALETTE)]
-            axes.errorbar(part["score"], y, xerr=part["standard_error"], fmt="o", color=colour, label=name, zorder=3)
-        else:
-            shade = "black" if name == RANDOM else "0.6"
-            axes.scatter(part["score"], y, s=22, marker=_MARKERS[number % len(_MARKERS)], color=shade, label=name)
-    axes.set_yticks(range(len(measures)), [f"{task}: {measure}" for task, measure in measures])
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("score")
-    axes.grid(axis="y", color="0.92")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.5, 1.0), ncols=4, frameon=False)
-    save_figure(figure, out)
+    with drawn_axes(out, 8.0, 0.9 + 0.21 * len(measures), xlabel="score") as axes:
+        for number, name in enumerate([*others, *result.backbones]):
+            part = frame[frame["method"] == name]
+            y = [place[key] for key in zip(part["task"], part["measure"], strict=True)]
+            if name in result.backbones:
+                colour = PALETTE[result.backbones.index(name) % len(PALETTE)]
+                style = {"fmt": "o", "color": colour, "label": name, "zorder": 3}
+                axes.errorbar(part["score"], y, xerr=part["standard_error"], **style)
+            else:
+                shade = "black" if name == RANDOM else "0.6"
+                axes.scatter(part["score"], y, s=22, marker=_MARKERS[number % len(_MARKERS)], color=shade, label=name)
+        axes.set_yticks(range(len(measures)), [f"{task}: {measure}" for task, measure in measures])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1)
+        axes.grid(axis="y", color="0.92")
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.5, 1.0), ncols=4)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from radiossl.cli.options import Neighbours, Seed
-from radiossl.cli.pixels import Store, feature_pixels
+from radiossl.cli.options import Neighbours, Seed, Store
 from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def anomalies(
             cast("Method", method), max_samples=_fraction(max_samples), neighbours=neighbours, seed=seed
         ),
         options=AnomalyOptions(_count(top_features), rank_features, scan, baseline or (), seeds, folds),
-        store=feature_pixels(features, store),
+        store=store,
     )
     if search.size is not None:
         typer.echo(f"size of the objects: column {search.size}, shown beside every score")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from radiossl.cli.cluster import Scheduler
-from radiossl.cli.options import Delimiter, Encoding, TableOption
+from radiossl.cli.options import Delimiter, Encoding, Scheduler, TableOption
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.angles import parse_arcsec
 

@@ -11,6 +11,8 @@ from radiossl.cli.options import Label, Seed, Where, Workers, set_option
 
 app = typer.Typer(help="Published data sets as cutout stores and catalogues.", no_args_is_help=True)
 
+SetChanges = Annotated[list[str] | None, set_option("labels=cdl1")]
+CatalogueChanges = Annotated[list[str] | None, set_option("min_consensus=0.8")]
 Name = Annotated[str, typer.Argument(help="A set of `radiossl datasets list`.")]
 
 
@@ -35,7 +37,7 @@ def import_command(
     out: Annotated[Path, typer.Option(help="Folder of the new store.")],
     select: Annotated[str | None, typer.Option(help="One of the set's named selections.")] = None,
     where: Where = None,
-    changes: Annotated[list[str] | None, set_option("labels=cdl1")] = None,
+    changes: SetChanges = None,
     workers: Workers = 1,
 ) -> None:
     """Turn a published set into a cutout store with labels, positions, splits and provenance."""
@@ -65,7 +67,7 @@ def catalogue(
     name: Annotated[str, typer.Argument(help="rgz-dr1 or crumb.")],
     source: Annotated[Path, typer.Argument(help="Catalogue as published.")],
     out: Annotated[Path, typer.Option(help="CSV to write, for `cutouts sources`, `merge` and `build`.")],
-    changes: Annotated[list[str] | None, set_option("min_consensus=0.8")] = None,
+    changes: CatalogueChanges = None,
 ) -> None:
     """Turn a published catalogue into one with positions in degrees and labels as names.
 

@@ -21,6 +21,7 @@ Images = Annotated[Path | None, typer.Option(help="Folder of the images; by defa
 ReaderName = Annotated[
     str, typer.Option("--reader", help="plain, or radiogalaxynet: radio in green and blue, infrared in red.")
 ]
+Changes = Annotated[list[str] | None, set_option("lr=0.0005 or design.rois=128")]
 Out = Annotated[Path, typer.Option(help="Folder to write.")]
 
 
@@ -50,7 +51,7 @@ def train(
         bool, typer.Option("--balanced", help="With --fraction, draw images of rare classes first.")
     ] = False,
     seed: Seed = 0,
-    changes: Annotated[list[str] | None, set_option("lr=0.0005 or design.rois=128")] = None,
+    changes: Changes = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Device = "auto",
 ) -> None:

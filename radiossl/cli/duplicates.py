@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.pixels import Store, feature_pixels
+from radiossl.cli.options import Neighbours, Store
 
 
 def duplicates(
@@ -18,7 +18,7 @@ def duplicates(
     similarity: Annotated[
         float | None, typer.Option(help="Least cosine similarity of features, instead of the neighbour ratio.")
     ] = None,
-    neighbours: Annotated[int, typer.Option("-k", "--neighbours", min=1, help="Nearest neighbours to compare.")] = 10,
+    neighbours: Neighbours = 10,
     ignore_positions: Annotated[
         bool, typer.Option("--ignore-positions", help="Disregard positions, if they are wrong.")
     ] = False,
@@ -29,12 +29,12 @@ def duplicates(
     """Find the cutouts that show the same source, and which of each group to keep."""
     from radiossl.duplicates.report import write_duplicates
     from radiossl.duplicates.search import find_duplicates
+    from radiossl.features.sources import feature_cutouts
     from radiossl.features.table import FeatureTable
     from radiossl.sky.angles import parse_arcsec
 
-    radius_arcsec = parse_arcsec(radius)
-    table = FeatureTable.read(features)
-    pixels = None if ignore_pixels else feature_pixels(features, store)
+    radius_arcsec, table = parse_arcsec(radius), FeatureTable.read(features)
+    pixels = None if ignore_pixels else feature_cutouts(table.metadata, table.columns, store)
     found = find_duplicates(table, pixels, radius_arcsec, similarity, neighbours, positions=not ignore_positions)
     report = write_duplicates(found, table, pixels, out)
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())

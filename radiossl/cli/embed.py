@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
-from radiossl.cli.cluster import Scheduler
-from radiossl.cli.options import BoxSize, Device, Mosaics
+from radiossl.cli.options import BoxSize, Device, Mosaics, Scheduler
 
 if TYPE_CHECKING:
     from radiossl.features.parts import Embedded

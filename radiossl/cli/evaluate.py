@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
-from radiossl.cli.options import Device, Seed, set_option
+from radiossl.cli.options import Device, Group, GroupingName, Seed, set_option
 from radiossl.io.errors import RadiosslError
 
 if TYPE_CHECKING:
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
 
 Label = Annotated[str, typer.Option(metavar="COLUMN", help="Column with the classes.")]
-Group = Annotated[list[str] | None, typer.Option(help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")]
-GroupingName = Annotated[str | None, typer.Option(help="The same from a YAML file, or one of the package's groupings.")]
 Where = Annotated[str | None, typer.Option(help="Only labelled cutouts for which this holds, e.g. 'las_arcsec > 20'.")]
 Folds = Annotated[int, typer.Option(min=2, help="Number of stratified folds.")]
 Seeds = Annotated[int, typer.Option(min=1, help="How many times folds, label fractions and random weights are drawn.")]
 Imagenet = Annotated[Path | None, typer.Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
+RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
 Neighbours = Annotated[
     int, typer.Option("--neighbours", "-k", min=0, help="How many neighbours vote; 0 chooses by inner folds.")
@@ -219,7 +218,7 @@ def sweep(
     epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side in pixels of what the backbone sees.")] = None,
-    changes: Annotated[list[str] | None, set_option("optimizer.lr=0.1")] = None,
+    changes: RecipeChanges = None,
     keep_shared: Annotated[
         bool, typer.Option("--keep-shared", help="Train on the sources that are evaluated, too.")
     ] = False,

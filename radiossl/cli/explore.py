@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.options import BoxSize, Mosaics, Seed
-from radiossl.cli.pixels import Store, feature_pixels, table_of
+from radiossl.cli.options import BoxSize, Mosaics, Seed, Store
+
+#: Of images that are explored without --weights.
+_WEIGHTS = "simclr-first-zoom"
 
 
 def explore(
@@ -58,10 +60,16 @@ def explore(
     from radiossl.datasets.image_sources import open_images
     from radiossl.explorer.any_table import ARROW, is_feature_table
     from radiossl.explorer.start import explore as explore_table
+    from radiossl.features.feature_file import FeatureFile
+    from radiossl.features.sources import feature_cutouts
 
     if table.suffix not in ARROW and not mosaics:
-        table = table_of(table, weights)
-    pixels = feature_pixels(table, store) if is_feature_table(table) else open_images(store) if store else None
+        table = _table_of(table, weights)
+    if is_feature_table(table):
+        file = FeatureFile(table)
+        pixels = feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), store)
+    else:
+        pixels = open_images(store) if store else None
     explore_table(
         table,
         pixels,
@@ -83,3 +91,16 @@ def explore(
         seed=seed,
         say=typer.echo,
     )
+
+
+def _table_of(images: Path, weights: Path | None) -> Path:
+    """Return a feature table as it is; of images the table that is made of them in the working folder."""
+    from radiossl.features.parts import write_features
+    from radiossl.weights.backbone import load_backbone
+
+    if images.suffix in (".parquet", ".pq") or (images.is_dir() and any(images.glob("part-*.parquet"))):
+        return images
+    backbone = load_backbone(weights or _WEIGHTS)
+    done = write_features(backbone, images, "explored.parquet")
+    typer.echo(f"explored.parquet: {len(done.table)} images embedded with {Path(backbone.name).name}")
+    return Path("explored.parquet")

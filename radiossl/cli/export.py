@@ -1,13 +1,13 @@
-"""`radiossl export`: feature tables for other programs."""
+"""`radiossl export` and `send`: tables for other programs, as files or at once."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from radiossl.cli.pixels import Store
+from radiossl.cli.options import Store
 
 
 def export(
@@ -38,3 +38,13 @@ def export(
     total = len(FeatureFile(features))
     line = f"{out}: {total - left_out} cutouts as {form}"
     typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)
+
+
+def send(
+    table: Annotated[Path, typer.Argument(help="Feature table, or a result such as neighbours.csv or anomalies.csv.")],
+    to: Annotated[str, typer.Option("--to", help="topcat, ds9 or aladin.")],
+) -> None:
+    """Send a table to TOPCAT, DS9 or Aladin through SAMP; the program must be open."""
+    from radiossl.features.sending import Program, send_table
+
+    typer.echo(f"{table}: loaded by {send_table(table, cast('Program', to))}")

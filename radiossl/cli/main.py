@@ -16,14 +16,12 @@ from radiossl.cli.benchmark import benchmark
 from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed
 from radiossl.cli.explore import explore
-from radiossl.cli.export import export
-from radiossl.cli.index import index
+from radiossl.cli.export import export, send
 from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, recipes, views
 from radiossl.cli.report import report
 from radiossl.cli.run import run
-from radiossl.cli.search import search
-from radiossl.cli.send import send
+from radiossl.cli.search import index, search
 from radiossl.cli.simulate import simulate
 from radiossl.cli.verify import verify
 from radiossl.io.errors import RadiosslError

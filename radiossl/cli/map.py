@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from radiossl.cli.options import Seed
-from radiossl.cli.pixels import Store, feature_pixels
+from radiossl.cli.options import Seed, Store
 from radiossl.io.errors import RadiosslError
 
 
@@ -32,6 +31,7 @@ def feature_map(
         raise RadiosslError(f"{', '.join(given)}: of UMAP only; --method is pca")
 
     from radiossl.features.feature_file import FeatureFile
+    from radiossl.features.sources import feature_cutouts
     from radiossl.maps.colours import colour_scales
     from radiossl.maps.layout import SAMPLE, make_map, map_columns
     from radiossl.maps.reducers import load_reducer
@@ -40,7 +40,7 @@ def feature_map(
     file = FeatureFile(features)
     table = map_columns(file, colour or [])
     colour_scales(table, colour or [])  # a column that cannot be drawn is found before the long part
-    pixels = feature_pixels(features, store)
+    pixels = feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), store)
     made = make_map(
         file,
         method or "umap",

@@ -28,6 +28,12 @@ Where = Annotated[
     str | None,
     typer.Option("--where", metavar="EXPRESSION", help="Only rows for which this holds, e.g. 'las_arcsec > 20'."),
 ]
+Group = Annotated[
+    list[str] | None, typer.Option("--group", help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")
+]
+GroupingName = Annotated[
+    str | None, typer.Option("--grouping", help="The same from a YAML file, or one of the package's groupings.")
+]
 Delimiter = Annotated[
     str | None,
     typer.Option("--delimiter", help="What separates the columns of a text file: one character, tab or space."),
@@ -39,6 +45,13 @@ TableOption = Annotated[
 Mosaics = Annotated[
     list[Path] | None,
     typer.Option("--mosaics", help="FITS files, folders or patterns that show the sources of a catalogue; repeatable."),
+]
+Store = Annotated[
+    list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved; or the images' folder.")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Running Dask scheduler whose workers do the work, such as tcp://node1:8786."),
 ]
 BoxSize = Annotated[
     int | None,

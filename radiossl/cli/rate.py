@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.pixels import Store, feature_pixels
+from radiossl.cli.options import Seed, Store
 
 app = typer.Typer(no_args_is_help=True, help="Rank a long list by a few ratings, and propose what to rate next.")
 
@@ -25,7 +25,6 @@ Columns = Annotated[
         help="Columns to learn from besides the features, or none; default: the size, if there is a column for it.",
     ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 
 
 @app.callback()
@@ -63,7 +62,7 @@ def propose(
         explore=explore,
         columns=_columns(columns),
         seed=seed,
-        store=feature_pixels(features, store),
+        store=store,
     )
     _say_columns(columns, made.columns)
     done = "fill in its column rating" if made.new else "proposed already; fill in its column rating"
@@ -85,7 +84,6 @@ def rank(
     """Rank the list by the ratings: a table, galleries and a report."""
     from radiossl.ratings import ranking
 
-    pixels = feature_pixels(features, store)
     made = ranking.rank(
         features,
         scores,
@@ -95,7 +93,7 @@ def rank(
         columns=_columns(columns),
         folds=folds,
         seed=seed,
-        store=pixels,
+        store=store,
     )
     _say_columns(columns, made.columns)
     unrated = made.table.loc[made.table["rating"].isna(), "cutout_id"]
@@ -126,9 +124,9 @@ def import_astronomaly(
     scores: Annotated[Path | None, typer.Option(help="CSV to write the starting scores to.")] = None,
 ) -> None:
     """Add the ratings, and write the scores, of an Astronomaly file."""
+    from radiossl.io.csv_cells import write_table
     from radiossl.ratings.journal import add_table
     from radiossl.ratings.records import read_astronomaly
-    from radiossl.report.results import write_table
 
     table = read_astronomaly(file)
     add_table(out, table.ratings)

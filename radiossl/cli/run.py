@@ -9,10 +9,12 @@ import typer
 
 from radiossl.cli.options import set_option
 
+Changes = Annotated[list[str] | None, set_option("minutes=10")]
+
 
 def run(
     survey: Annotated[Path, typer.Argument(help="YAML file: mosaics, and what else you know or want.")],
-    changes: Annotated[list[str] | None, set_option("minutes=10")] = None,
+    changes: Changes = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say the settings, warnings and times, and do nothing.")] = False,
 ) -> None:
     """Take a survey from mosaics to one page: cutouts, backbone, features, map, anomalies, neighbours.

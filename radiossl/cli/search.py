@@ -1,4 +1,4 @@
-"""`radiossl search`: cutouts like this one."""
+"""`radiossl search`: cutouts like this one; `radiossl index`: tables made ready for it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Annotated, cast
 
 import typer
 
-from radiossl.cli.options import Device, Mosaics, Neighbours, Where
-from radiossl.cli.pixels import Store
+from radiossl.cli.options import Device, Mosaics, Neighbours, Seed, Store, Where
 from radiossl.io.errors import RadiosslError
 
 
@@ -85,3 +84,20 @@ def search(
             typer.echo(f"{one.query.name}: {one.query.note}")
     best = found.neighbours.sort_values("rank", kind="stable").iloc[0]
     typer.echo(f"{found.report}: best match {best.cutout_id}, similarity {best.similarity:.3f}")
+
+
+def index(
+    features: Annotated[list[Path], typer.Argument(help="Feature tables from radiossl embed, of the same weights.")],
+    out: Annotated[Path, typer.Option(help="Index folder; added to if it is there.")],
+    kind: Annotated[
+        str | None, typer.Option(help="flat (exact) or ivf-sq8 (for millions); by default what their number asks for.")
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
+    from radiossl.features.index_building import build_index
+    from radiossl.features.stored_index import StoredKind
+
+    done = build_index(features, out, cast("StoredKind | None", kind), seed)
+    skipped = f", {done.skipped} skipped that it has already" if done.skipped else ""
+    typer.echo(f"{out}: {done.added} cutouts added{skipped}; {done.total} in an index of kind {done.kind}")

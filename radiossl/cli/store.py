@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -84,9 +84,11 @@ def show(
     import numpy as np
 
     from radiossl.report.html import format_value
-    from radiossl.report.sheets import cutout_pictures, image_grid
+    from radiossl.report.sheets import STRETCHES, cutout_pictures, image_grid
     from radiossl.store.store import open_store
 
+    if stretch not in STRETCHES:
+        raise RadiosslError(f"--stretch {stretch!r}: expected one of {', '.join(STRETCHES)}")
     chosen = open_store(store)
     if where is not None:
         chosen = chosen.where(where)
@@ -100,7 +102,7 @@ def show(
         "\n".join(format_value(values[row], name) for name, values in columns.items()) for row in range(len(chosen))
     ]
     title = f"{store.name}: {len(chosen)} of {total} cutouts" + (f" with {where}" if where else "")
-    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=_known_stretch(stretch))
+    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=cast("Stretch", stretch))
     typer.echo(f"{out}: {len(chosen)} of {total} cutouts")
 
 
@@ -163,15 +165,18 @@ def crossmatch(
     remove_to: Annotated[Path | None, typer.Option(help="Copy A without its matches into this new store.")] = None,
 ) -> None:
     """Find the sources that two stores share, by position and by pixels; a store with itself: its duplicates."""
-    from radiossl.duplicates.crossmatch import crossmatch_stores
-    from radiossl.report.results import write_table
+    import numpy as np
+
+    from radiossl.duplicates.crossmatch import PIXEL_MATCHES, crossmatch_stores
+    from radiossl.io.csv_cells import write_table
     from radiossl.sky.angles import parse_arcsec
     from radiossl.store.derive import copy_store
     from radiossl.store.store import open_store, store_manifest
 
     radius_arcsec = parse_arcsec(radius)
-    how = _known_pixels(pixels)
-    if turned and how != "near":
+    if pixels not in (None, *PIXEL_MATCHES):
+        raise RadiosslError(f"--pixels {pixels!r}: expected {' or '.join(PIXEL_MATCHES)}")
+    if turned and pixels != "near":
         raise RadiosslError("--turned: only goes with --pixels near")
     if out is not None and out.suffix.lower() != ".csv":
         raise RadiosslError(f"--out {out}: the pairs are written as CSV; give a name that ends in .csv")
@@ -179,7 +184,7 @@ def crossmatch(
     same = manifest["identity"] == store_manifest(a)["identity"]
     if same and remove_to is not None:
         raise RadiosslError(f"--remove-to {remove_to}: {a} and {b} are the same store, so nothing would be left")
-    matches = crossmatch_stores(first, second, radius_arcsec, how, turned)
+    matches = crossmatch_stores(first, second, radius_arcsec, cast("PixelMatch | None", pixels), turned)
     if same:
         matches = matches[matches["row_a"] != matches["row_b"]]
     found, others = matches["row_a"].nunique(), matches["row_b"].nunique()
@@ -189,39 +194,11 @@ def crossmatch(
         write_table(matches.drop(columns=["row_a", "row_b"]), out)
         typer.echo(f"{out}: {len(matches)} pairs")
     if remove_to is not None:
-        left = first.select(~_mask_of(matches["row_a"].to_numpy(), len(first)))
-        provenance = {
-            "command": "store crossmatch",
-            "stores": [str(a)],
-            "removed": {
-                "store": b.name,
-                "identity": manifest["identity"],
-                "radius_arcsec": radius_arcsec,
-                "pixels": how,
-                "turned": turned,
-                "count": found,
-            },
-        }
+        left = first.select(np.setdiff1d(np.arange(len(first)), matches["row_a"]))
+        removed = {"store": b.name, "identity": manifest["identity"], "radius_arcsec": radius_arcsec}
+        removed |= {"pixels": pixels, "turned": turned, "count": found}
+        provenance = {"command": "store crossmatch", "stores": [str(a)], "removed": removed}
         typer.echo(f"{remove_to}: {len(copy_store(left, remove_to, provenance))} of {len(first)} cutouts")
-
-
-def _known_pixels(name: str | None) -> PixelMatch | None:
-    from radiossl.duplicates.crossmatch import PIXEL_MATCHES
-
-    for known in PIXEL_MATCHES:
-        if name == known:
-            return known
-    if name is None:
-        return None
-    raise RadiosslError(f"--pixels {name!r}: expected exact or near")
-
-
-def _mask_of(rows: NDArray[np.int64], length: int) -> NDArray[np.bool_]:
-    import numpy as np
-
-    mask = np.zeros(length, dtype=bool)
-    mask[rows] = True
-    return mask
 
 
 def _table_columns(
@@ -240,15 +217,6 @@ def _table_columns(
     return table.select([key, *others]).rename_columns([key_in_store, *names])
 
 
-def _known_stretch(name: str) -> Stretch:
-    from radiossl.report.sheets import STRETCHES
-
-    for known in STRETCHES:
-        if name == known:
-            return known
-    raise RadiosslError(f"--stretch {name!r}: expected one of {', '.join(STRETCHES)}")
-
-
 # What `info` tells ----------------------------------------------------------------------------------------------------
 
 
@@ -259,8 +227,7 @@ def _summary(path: Path) -> dict[str, Any]:
     from radiossl.store.store import open_store, store_manifest
 
     store, manifest = open_store(path), store_manifest(path)
-    rms = store.column("rms")
-    blank = store.column("blank_fraction")
+    rms, blank = store.column("rms"), store.column("blank_fraction")
     extra = [name for name in store.columns if name not in BASE_SCHEMA.names]
     return {
         "store": str(path),
@@ -294,23 +261,18 @@ def _range(values: NDArray[np.generic]) -> list[Any] | None:
 
 def _is_label(store: CutoutStore, name: str) -> bool:
     """Text, truth values or whole numbers, with few values and at least one of them twice."""
+    import numpy as np
+    import pyarrow as pa
     import pyarrow.compute as pc
 
     column = store.table.column(name)
     distinct = pc.count_distinct(column).as_py()
     if not 0 < distinct <= _MOST_LABELS or distinct == len(column) - column.null_count:
         return False
-    return not _is_fractional(column)
-
-
-def _is_fractional(column: pa.ChunkedArray) -> bool:
-    import numpy as np
-    import pyarrow as pa
-
     if not pa.types.is_floating(column.type):
-        return pa.types.is_nested(column.type)
+        return not pa.types.is_nested(column.type)
     values = column.to_numpy()
-    return bool((values[np.isfinite(values)] % 1 != 0).any())
+    return bool((values[np.isfinite(values)] % 1 == 0).all())
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
@@ -325,11 +287,8 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 
 def _as_text(summary: dict[str, Any]) -> str:
-    unit = next(iter(summary["units"]))
-    rms = summary["rms_median"]
-    blank = (
-        f"{summary['blank_fraction_mean']:.2%} of the pixels on average, at most {summary['blank_fraction_max']:.2%}"
-    )
+    unit, rms = next(iter(summary["units"])), summary["rms_median"]
+    blank = "{blank_fraction_mean:.2%} of the pixels on average, at most {blank_fraction_max:.2%}".format(**summary)
     lines = {
         "size": f"{_span(summary['width_px'])} x {_span(summary['height_px'])} px (width x height)",
         "unit": _listed(summary["units"]),

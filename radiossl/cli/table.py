@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from radiossl.cli.options import Seed
+from radiossl.cli.options import Group, GroupingName, Seed
 from radiossl.io.errors import RadiosslError
 
 app = typer.Typer(no_args_is_help=True, help="Random forest on catalogue columns and/or features.")
@@ -23,12 +23,8 @@ def train(
     resolved: Annotated[str, typer.Option(help="PSF,MODEL magnitudes: their absolute difference is a column.")] = "",
     features: Annotated[bool, typer.Option("--features", help="Learn from the features, too.")] = False,
     missing: Annotated[list[float] | None, typer.Option(help="Number that means not measured; repeatable.")] = None,
-    group: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")
-    ] = None,
-    grouping: Annotated[
-        str | None, typer.Option(help="The same from a YAML file, or one of the package's groupings.")
-    ] = None,
+    group: Group = None,
+    grouping: GroupingName = None,
     by: Annotated[list[str] | None, typer.Option(help="Column to draw the scores against; repeatable.")] = None,
     folds: Annotated[int, typer.Option(min=2, help="Number of stratified folds for testing.")] = 5,
     group_radius: Annotated[

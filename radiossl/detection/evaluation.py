@@ -22,6 +22,7 @@ from radiossl.detection.merging import merge
 from radiossl.detection.metrics import DetectionMatches, binned_table, class_table, match_objects, source_classes
 from radiossl.detection.network import DetectorConfig, load_detector
 from radiossl.detection.objects import Detection
+from radiossl.evaluation.metric_by_column import quantile_edges
 from radiossl.io.errors import RadiosslError
 from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
@@ -216,8 +217,7 @@ def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.Dat
     tables = {}
     for name in ("extent_px", "snr" if noisy else "brightness"):
         values = getattr(true, name)
-        known = values[np.isfinite(values)]
-        edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1))).tolist() if known.size else []
+        edges = quantile_edges(values, BINS).tolist()
         if len(edges) < 2:
             continue
         # The outermost bins take what is detected beyond the true objects too.

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.objects import Detection, is_source
-from radiossl.evaluation.intervals import wilson_interval
+from radiossl.evaluation.intervals import f1_scores, proportion_scores
 
 #: Name of the group of all classes that are real sources.
 SOURCE = "SOURCE"
@@ -80,25 +80,16 @@ def _frame(rows: list[tuple[int, int, bool]], matched: str) -> pd.DataFrame:
 
 
 def scores(matches: DetectionMatches) -> dict[str, Any]:
-    """Return completeness, reliability and F1 with the numbers and Wilson's intervals of one standard deviation.
-
-    F1 = 2 J / (1 + J) with J = TP / (TP + FP + FN), a proportion, from whose interval that of F1 follows.
-    """
+    """Return completeness, reliability and F1 with the numbers and Wilson's intervals of one standard deviation."""
     found, real = matches.true["found"], matches.detected["real"]
-    hits, union = int(found.sum()), len(found) + len(real) - int(found.sum())
-    jaccard = np.array([hits / max(union, 1), *wilson_interval(hits, union)], dtype=float)
-    f1 = 2 * jaccard / (1 + jaccard) if union else np.full(3, np.nan)
-    return {
-        **{"true": len(found), "detected": len(real), "matched": hits},
-        **_proportion("completeness", found),
-        **_proportion("reliability", real),
-        **dict(zip(("f1", "f1_low", "f1_high"), f1.tolist(), strict=True)),
-    }
+    hits = int(found.sum())
+    counts = {"true": len(found), "detected": len(real), "matched": hits}
+    return counts | _rates(found, real) | f1_scores(hits, len(found) + len(real) - hits)
 
 
-def _proportion(name: str, hits: pd.Series) -> dict[str, float]:
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return {name: float(hits.mean()) if len(hits) else np.nan, f"{name}_low": float(low), f"{name}_high": float(high)}
+def _rates(found: pd.Series, real: pd.Series) -> dict[str, float]:
+    completeness = proportion_scores("completeness", int(found.sum()), len(found))
+    return completeness | proportion_scores("reliability", int(real.sum()), len(real))
 
 
 def class_table(
@@ -132,7 +123,7 @@ def binned_table(
         true = matches.true["found"][_within(true_values, low, high, edges[-1])]
         detected = matches.detected["real"][_within(detected_values, low, high, edges[-1])]
         row = {"low": low, "high": high, "true": len(true), "detected": len(detected)}
-        rows.append(row | _proportion("completeness", true) | _proportion("reliability", detected))
+        rows.append(row | _rates(true, detected))
     return pd.DataFrame(rows)
 
 

@@ -18,12 +18,12 @@ from radiossl.detection.measuring import UNITS, label_image, measure
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection
 from radiossl.evaluation.conformal import prediction_sets, set_texts
-from radiossl.io.files import atomic_file, write_json
+from radiossl.io.csv_cells import write_table
+from radiossl.io.files import atomic_file
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import PALETTE, new_figure, save_figure
+from radiossl.report.figures import FONT, PALETTE, drawn_axes
 from radiossl.report.html import Report
 from radiossl.report.regions import write_outline_regions
-from radiossl.report.results import write_table
 from radiossl.report.sheets import as_rgb
 from radiossl.sky.positions import match_sky
 from radiossl.survey.catalogue import position_ids, unique_ids
@@ -33,7 +33,6 @@ from radiossl.survey.mosaic import Mosaic
 #: Longest side in pixels of the picture of a mosaic: larger ones are averaged.
 _PICTURE_SIDE = 1400
 _INCHES = 9.0
-_FONT = 9
 #: More numbers than this would hide the picture.
 _MOST_NUMBERS = 60
 #: Rows of the catalogue in the report.
@@ -93,10 +92,11 @@ def write_detections(
 ) -> Path:
     """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html."""
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     colours = class_colours(detector.config.classes)
-    report = Report("Detected sources").text(
-        f"Found by {detector.name}, with {detector.config.preprocessing.size} pixels on a side of a tile."
+    report = (
+        Report("Detected sources")
+        .verdict(_verdict(catalogue, len(searched)))
+        .text(f"Found by {detector.name}, with {detector.config.preprocessing.size} pixels on a side of a tile.")
     )
     for one in searched:
         stem = mosaic_stem(one.label)
@@ -114,11 +114,16 @@ def write_detections(
     metrics |= {name: int(catalogue[name].sum()) for name in ("at_edge", "near_blank", "cut", "merged", "repeated")}
     if "outlier_score" in catalogue:
         metrics["unlike_training"] = int((catalogue["outlier_score"] > 1).sum())
-    write_json(out / "metrics.json", metrics)
-    report.section("Catalogue").values(metrics)
+    report.section("Catalogue")
     report.table(catalogue[list(_SHOWN)].head(_ROWS), f"The first {min(_ROWS, len(catalogue))} rows.")
-    report.link(out / "catalogue.csv").link(out / "catalogue.fits")
-    return report.write(out / "report.html")
+    return report.finish(out, metrics, ["catalogue.csv", "catalogue.fits"])
+
+
+def _verdict(catalogue: pd.DataFrame, mosaics: int) -> str:
+    """How many objects there are, of which classes."""
+    found = f"{len(catalogue)} objects in {mosaics} mosaic{'s' if mosaics > 1 else ''}"
+    counts = catalogue["class"].value_counts()
+    return f"{found}: {', '.join(f'{count} {name}' for name, count in counts.items())}." if len(counts) else f"{found}."
 
 
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
@@ -167,29 +172,24 @@ def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: str | os.Pa
 
     image, factor = _thumbnail(one.mosaic)
     height, width = image.shape
-    figure = new_figure(_INCHES, max(2.0, _INCHES * height / width) + 0.5)
-    axes = figure.add_subplot()
-    shown = (-0.5, one.mosaic.shape[1] - 0.5, -0.5, one.mosaic.shape[0] - 0.5)
+    inches = max(2.0, _INCHES * height / width) + 0.5
     extent = (-0.5, factor * width - 0.5, -0.5, factor * height - 0.5)
-    axes.imshow(as_rgb(image, how="asinh", colour_map="gray_r"), origin="lower", extent=extent, interpolation="nearest")
-    for name, colour in colours.items():
-        lines = [line for item in one.found if item.label == name for line in item.outlines()]
-        axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.0))
-    if len(one.found) <= _MOST_NUMBERS:
-        for number, item in enumerate(one.found, start=1):
+    with drawn_axes(out, _INCHES, inches, xlabel="x (pixels)", ylabel="y (pixels)") as axes:
+        axes.spines[:].set_visible(True)
+        shown = as_rgb(image, how="asinh", colour_map="gray_r")
+        axes.imshow(shown, origin="lower", extent=extent, interpolation="nearest")
+        for name, colour in colours.items():
+            lines = [line for item in one.found if item.label == name for line in item.outlines()]
+            axes.add_collection(LineCollection(lines, colors=colour, linewidths=1.0))
+        for number, item in enumerate(one.found if len(one.found) <= _MOST_NUMBERS else (), start=1):
             x0, y0, across, along = item.extent
-            style: dict[str, Any] = {"fontsize": _FONT - 3, "color": colours[item.label], "clip_on": True}
+            style: dict[str, Any] = {"fontsize": FONT - 3, "color": colours[item.label], "clip_on": True}
             axes.annotate(f"{number}", (x0 + across, y0 + along), (1, 1), textcoords="offset points", **style)
-    axes.set_xlim(shown[:2])
-    axes.set_ylim(shown[2:])
-    axes.set_xlabel("x (pixels)", fontsize=_FONT)
-    axes.set_ylabel("y (pixels)", fontsize=_FONT)
-    axes.tick_params(labelsize=_FONT - 1)
-    counts = Counter(item.label for item in one.found)
-    handles = [Line2D([], [], color=colour, label=f"{name} ({counts[name]})") for name, colour in colours.items()]
-    style = {"ncols": 6, "frameon": False, "fontsize": _FONT, "title_fontsize": _FONT, "alignment": "left"}
-    figure.legend(handles=handles, loc="outside upper left", title=one.label, **style)
-    save_figure(figure, out)
+        axes.set(xlim=(-0.5, one.mosaic.shape[1] - 0.5), ylim=(-0.5, one.mosaic.shape[0] - 0.5))
+        counts = Counter(item.label for item in one.found)
+        handles = [Line2D([], [], color=colour, label=f"{name} ({counts[name]})") for name, colour in colours.items()]
+        where = {"loc": "outside upper left", "title": one.label, "ncols": 6, "alignment": "left"}
+        axes.figure.legend(handles=handles, **where)
 
 
 def _thumbnail(mosaic: Mosaic) -> tuple[NDArray[np.float32], int]:

@@ -30,6 +30,7 @@ from radiossl.detection.network import MODES, Detector, DetectorConfig, Mode, lo
 from radiossl.detection.objects import Detection
 from radiossl.detection.settings import COVERAGE_FILE, SETTINGS_FILE, DetectionTraining
 from radiossl.detection.training_report import write_training_report
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
@@ -38,7 +39,6 @@ from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.schedule import warmup_cosine
-from radiossl.report.results import write_table
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device

@@ -10,11 +10,11 @@ import pandas as pd
 from radiossl.detection.confidence import COVERAGE
 from radiossl.detection.settings import COVERAGE_FILE, SETTINGS_FILE
 from radiossl.io.files import read_json
-from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import Report
 
-_FONT = 9
 _MEDIAN_ROWS = 9
+_LOSSES = {"loss_objectness": "objectness", "loss_classifier": "class", "loss_box_reg": "box", "loss_mask": "mask"}
 
 
 def write_training_report(run: str | os.PathLike[str]) -> Path:
@@ -23,14 +23,18 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
     metrics, about = pd.read_csv(run / "metrics.csv"), read_json(run / SETTINGS_FILE)
     draw_training(metrics, run / "training.png")
     last = metrics.iloc[-1]
-    report = Report(f"Training of a detector: {run.name}").section("Result")
+    report = Report(f"Training of a detector: {run.name}")
     values = {"backbone": about["mode"], "images": about["images"], "epochs": float(last["epoch"])}
     monitored = metrics.dropna(subset="ap50")
+    sentence = f"{last['epoch']:g} epochs on {about['images']} images: the loss fell from {metrics['loss'].iloc[0]:.3g}"
+    sentence += f" to {last['loss']:.3g}"
     if len(monitored):
+        sentence += f"; AP50 on the validation images is {monitored.iloc[-1]['ap50']:.3f}"
         names = {"ap50": "AP50", "ap50_one_class": "AP50, classes ignored", "ap": "AP"}
         values |= {
             f"{label} on the validation images": float(monitored.iloc[-1][name]) for name, label in names.items()
         }
+    report.verdict(f"{sentence}.").section("Result")
     report.values({**values, "loss": float(last["loss"]), "images per second": float(last["images_per_s"])})
     report.figure(run / "training.png", "Losses (running medians), average precision of masks, learning rate.")
     if (run / COVERAGE_FILE).is_file():
@@ -44,26 +48,17 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
 def draw_training(metrics: pd.DataFrame, out: str | os.PathLike[str]) -> None:
     """Draw the losses, and average precision if it was measured, against the epoch."""
     monitored = metrics.dropna(subset="ap50")
-    panels = 3 if len(monitored) else 2
-    figure = new_figure(3.4 * panels, 2.8)
-    losses = plain_axes(figure.add_subplot(1, panels, 1))
-    named = {"loss_objectness": "objectness", "loss_classifier": "class", "loss_box_reg": "box", "loss_mask": "mask"}
-    for (name, label), colour in zip(named.items(), (GREY, BLUE, GREEN, ORANGE), strict=True):
-        smooth = metrics[name].rolling(_MEDIAN_ROWS, center=True, min_periods=1).median()
-        losses.plot(metrics["epoch"], smooth, color=colour, label=label, linewidth=1.3)
-    losses.set_ylim(0, None)
-    losses.set_title("loss", fontsize=_FONT, loc="left")
-    losses.legend(fontsize=_FONT - 2, frameon=False)
-    if len(monitored):
-        axes = plain_axes(figure.add_subplot(1, panels, 2))
-        for name, label, colour in (("ap50_one_class", "AP50, classes ignored", GREEN), ("ap50", "AP50", BLUE)):
-            axes.plot(monitored["epoch"], monitored[name], color=colour, label=label, marker="o", markersize=3)
-        axes.set_ylim(0, 1)
-        axes.set_title("average precision, validation", fontsize=_FONT, loc="left")
-        axes.legend(fontsize=_FONT - 2, frameon=False)
-    rate = plain_axes(figure.add_subplot(1, panels, panels))
-    rate.plot(metrics["epoch"], metrics["lr"], color=GREY)
-    rate.set_title("learning rate", fontsize=_FONT, loc="left")
-    for axes in figure.axes:
-        axes.set_xlabel("epoch", fontsize=_FONT)
-    save_figure(figure, out)
+    titles = ["loss", *(["average precision, validation"] if len(monitored) else []), "learning rate"]
+    with drawn_row(out, 3.4 * len(titles), 2.8, titles, xlabel="epoch") as panels:
+        for (name, label), colour in zip(_LOSSES.items(), (GREY, BLUE, GREEN, ORANGE), strict=True):
+            smooth = metrics[name].rolling(_MEDIAN_ROWS, center=True, min_periods=1).median()
+            panels[0].plot(metrics["epoch"], smooth, color=colour, label=label, linewidth=1.3)
+        panels[0].set_ylim(0, None)
+        panels[0].legend()
+        if len(monitored):
+            for name, label, colour in (("ap50_one_class", "AP50, classes ignored", GREEN), ("ap50", "AP50", BLUE)):
+                style = {"color": colour, "label": label, "marker": "o", "markersize": 3}
+                panels[1].plot(monitored["epoch"], monitored[name], **style)
+            panels[1].set_ylim(0, 1)
+            panels[1].legend()
+        panels[-1].plot(metrics["epoch"], metrics["lr"], color=GREY)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.same_source import exact_pairs, same_pictures
@@ -13,9 +13,6 @@ from radiossl.io.errors import RadiosslError
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
 from radiossl.store.store import CutoutStore
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PixelMatch = Literal["exact", "near"]
 
@@ -55,8 +52,6 @@ def crossmatch_stores(
     RadiosslError
         If the radius is not an angle or `pixels` is something else.
     """
-    import pandas as pd
-
     if pixels is not None and pixels not in PIXEL_MATCHES:
         raise RadiosslError(f"--pixels {pixels}: expected one of {', '.join(PIXEL_MATCHES)}")
     ra_a, dec_a, ra_b, dec_b = (store.column(name).astype(float) for store in (a, b) for name in ("ra_deg", "dec_deg"))
@@ -78,9 +73,5 @@ def crossmatch_stores(
     frame["separation_arcsec"] = angles_arcsec(
         unit_vectors(ra_a[rows[:, 0]], dec_a[rows[:, 0]]), unit_vectors(ra_b[rows[:, 1]], dec_b[rows[:, 1]])
     )
-    frame["matched_by"] = _joined(matched, rows)
+    frame["matched_by"] = ["+".join(matched[row, other]) for row, other in rows.tolist()]
     return pd.DataFrame(frame)
-
-
-def _joined(matched: dict[tuple[int, int], list[str]], rows: NDArray[np.int64]) -> Sequence[str]:
-    return ["+".join(matched[row, other]) for row, other in rows.tolist()]

@@ -5,22 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from radiossl.duplicates.search import Duplicates, keep_table
-from radiossl.io.files import write_json
+from radiossl.features.table import FeatureTable
+from radiossl.io.csv_cells import write_table
 from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
-from radiossl.report.results import write_table
 from radiossl.report.sheets import Picture, cutout_pictures
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from radiossl.features.table import FeatureTable
-    from radiossl.store.store import CutoutStore
+from radiossl.store.store import CutoutStore
 
 _MOST_GROUPS = 24
 _MOST_MEMBERS = 6
@@ -33,10 +29,8 @@ def write_duplicates(
 ) -> Path:
     """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path."""
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     pairs = found.pairs.drop(columns=["row_a", "row_b"])
     metrics = _metrics(found, table)
-    write_json(out / "metrics.json", metrics)
     write_table(pairs, out / "pairs.csv")
     write_table(found.groups.drop(columns="row"), out / "groups.csv")
     write_table(keep_table(table, found), out / "keep.csv")
@@ -62,15 +56,12 @@ def write_duplicates(
     refused = pairs[~pairs["duplicate"]].drop(columns="duplicate")
     if len(refused):
         report.section("Look-alikes").table(_shown(refused), "Alike in features, but not one source")
-    report.section("Numbers").values(metrics)
     report.text(
         "To leave the repetitions out: radiossl store join STORE keep.csv --on cutout_id --out JOINED, then"
         " radiossl store filter JOINED --where keep --out CLEAN."
     )
-    report.methods("Candidates are mutual nearest neighbours by cosine similarity.", table.metadata)
-    for name in ("groups.csv", "pairs.csv", "keep.csv", "metrics.json"):
-        report.link(out / name)
-    return report.write(out / "report.html")
+    how = "Candidates are mutual nearest neighbours by cosine similarity."
+    return report.finish(out, metrics, ["groups.csv", "pairs.csv", "keep.csv"], how, table.metadata)
 
 
 def _metrics(found: Duplicates, table: FeatureTable) -> dict[str, Any]:

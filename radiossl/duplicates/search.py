@@ -8,26 +8,20 @@ So where the pixels are at hand features only propose, together with amplitude s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours, neighbour_keys
 from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, Pixels
 from radiossl.features.table import FeatureTable
-from radiossl.images.registration import (
-    LARGEST_OFFSET,
-    amplitude_spectra,
-)
+from radiossl.images.registration import LARGEST_OFFSET, amplitude_spectra
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import linked_groups, match_sky
 from radiossl.store.store import CutoutStore
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 #: Centres closer than this show one source whatever they look like; two FIRST beams.
 RADIUS_ARCSEC = 10.0
@@ -126,8 +120,6 @@ def keep_table(table: FeatureTable, duplicates: Duplicates) -> pd.DataFrame:
 
     The group is -1 where there is none. Made for ``radiossl store join``, then ``store filter --where keep``.
     """
-    import pandas as pd
-
     groups = duplicates.groups
     frame = pd.DataFrame({"cutout_id": table.column("cutout_id"), "keep": True, "duplicate_group": -1})
     frame.loc[groups.loc[~groups["keeper"], "row"], "keep"] = False
@@ -147,8 +139,6 @@ def _candidates(
     positions: bool,
 ) -> pd.DataFrame:
     """All pairs to look at, with what features and positions say."""
-    import pandas as pd
-
     total = len(table)
     rows, ratios = mutual_neighbours(table.features, k)
     ratio_of = pd.Series(ratios, index=rows[:, 0] * total + rows[:, 1], dtype=float)
@@ -191,8 +181,6 @@ def _numbers(table: FeatureTable, name: str) -> NDArray[np.float64]:
 
 
 def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:
-    import pandas as pd
-
     pairs = list(zip(frame["row_a"].tolist(), frame["row_b"].tolist(), strict=True))
     found = [pixels.register(*pair) for pair in track(pairs, "registering pixels")]
     names = ["source_correlation", "noise_correlation", "noise_limit", "offset_x_px", "offset_y_px"]
@@ -228,8 +216,6 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
 
 def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> pd.DataFrame:
     """Number the connected components of the duplicates and choose the keeper of each."""
-    import pandas as pd
-
     linked = pairs.loc[pairs["duplicate"], ["row_a", "row_b"]].to_numpy(dtype=np.int64)
     rows = np.unique(linked)
     frame = pd.DataFrame({"row": rows, "cutout_id": table.column("cutout_id")[rows]})
@@ -239,16 +225,9 @@ def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> 
     distances = [np.nan if pixels is None else pixels.source_distance_px(row) for row in rows.tolist()]
     frame["source_distance_px"] = np.array(distances, dtype=float)
     # Rounded, so that a difference that nobody would mind does not outweigh what comes next.
-    order = pd.DataFrame(
-        {
-            "group": frame["group"],
-            "blank": frame["blank_fraction"].round(2),
-            "distance": frame["source_distance_px"].round(),
-            "rms": frame["rms"],
-            "row": frame["row"],
-        }
-    ).sort_values(["group", "blank", "distance", "rms", "row"], na_position="last")
-    frame = frame.loc[order.index].reset_index(drop=True)
+    rounded = {"blank": frame["blank_fraction"].round(2), "distance": frame["source_distance_px"].round()}
+    order = frame.assign(**rounded).sort_values(["group", "blank", "distance", "rms", "row"], na_position="last").index
+    frame = frame.loc[order].reset_index(drop=True)
     frame.insert(0, "keeper", ~frame["group"].duplicated())
     frame.insert(0, "group", frame.pop("group"))
     return frame

@@ -14,13 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.evaluation.intervals import holm, paired_bootstrap
-from radiossl.io.csv_cells import unguarded_frame
+from radiossl.io.csv_cells import unguarded_frame, write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json, write_json
+from radiossl.io.files import read_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
-from radiossl.report.html import Report, format_value
-from radiossl.report.results import write_table
+from radiossl.report.html import Report
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 
@@ -105,15 +104,10 @@ def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], o
     for score in ("accuracy_std", *_OTHER_SCORES):
         table[score] = [one.metrics.get(f"{one.winner}_{score}") for one in evaluated]
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     write_table(table, out / "comparison.csv")
     written = [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
-    write_json(
-        out / "metrics.json", {f"{row['name']}_{key}": row[key] for row in written for key in row if key != "name"}
-    )
     bars = [(row["name"], row["accuracy"], row["accuracy_std"]) for row in written]
     score_bars(bars, out=out / "comparison.png", xlabel="accuracy", highlight=[one.name for one in evaluated])
-    shown = [{key: format_value(value, key) for key, value in row.items()} for row in written]
     best = max(written, key=lambda row: row["accuracy"])
     report = Report("Comparison").verdict(
         f"{best['name']} is the best of {len(written)}, with an accuracy of {best['accuracy']:.3f} on {len(common)}"
@@ -127,7 +121,8 @@ def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], o
         " between interchangeable methods, corrected for the number of comparisons (Holm 1979). The other scores are of"
         " each evaluation's own objects."
     )
-    return report.table(shown).link(out / "comparison.csv").write(out / "report.html")
+    metrics = {f"{row['name']}_{key}": row[key] for row in written for key in row if key != "name"}
+    return report.table(table).finish(out, metrics, ["comparison.csv"])
 
 
 def _read(name: str, folder: Path) -> _ReadEvaluation:

@@ -44,6 +44,22 @@ def wilson_half_width(proportion: ArrayLike, trials: ArrayLike, z: float) -> NDA
     return z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
 
 
+def proportion_scores(name: str, hits: int, trials: int) -> dict[str, float]:
+    """Return a proportion with its interval of one standard deviation: ``NAME``, ``NAME_low``, ``NAME_high``."""
+    ends = wilson_interval(hits, trials)
+    values = (hits / trials if trials else float("nan"), *map(float, ends))
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
+def f1_scores(hits: int, union: int) -> dict[str, float]:
+    """Return the F1 score of TP hits among the union TP + FP + FN; see `proportion_scores`.
+
+    F1 = 2J / (1 + J) rises with the proportion J = TP / (TP + FP + FN), so that the ends of its interval are those of
+    the interval of J.
+    """
+    return {name: 2 * value / (1 + value) for name, value in proportion_scores("f1", hits, union).items()}
+
+
 @dataclass(frozen=True)
 class PairedComparison:
     """How much better classifier B is than A on the same objects."""

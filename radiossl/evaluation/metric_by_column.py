@@ -66,7 +66,11 @@ def metric_by_column(
     if column.shape != (len(predictions),):
         raise RadiosslError(f"{len(predictions)} predictions, but a column of shape {column.shape}")
     known = np.isfinite(column)
-    borders = _quantiles(column[known], bins) if edges is None else np.asarray(edges, dtype=np.float64)
+    if bins < 1:
+        raise RadiosslError(f"bins must be at least 1, not {bins}")
+    borders = quantile_edges(column, bins) if edges is None else np.asarray(edges, dtype=np.float64)
+    if edges is None and len(borders) < 2:
+        raise RadiosslError("a column needs at least two different values to be divided into bins")
     if borders.ndim != 1 or len(borders) < 2 or not (np.diff(borders) > 0).all():
         raise RadiosslError(f"edges of bins must be two or more rising numbers, not {borders}")
     number = len(borders) - 1
@@ -113,13 +117,10 @@ def metric_by_column(
     )
 
 
-def _quantiles(values: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """Edges of bins with equally many values."""
-    if bins < 1:
-        raise RadiosslError(f"bins must be at least 1, not {bins}")
-    if not values.size or values.min() == values.max():
-        raise RadiosslError("a column needs at least two different values to be divided into bins")
-    return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+def quantile_edges(values: NDArray[np.float64], bins: int, tail: float = 0.0) -> NDArray[np.float64]:
+    """Return edges of bins with equally many finite values, without this fraction at either end; fewer if equal."""
+    known = values[np.isfinite(values)]
+    return np.unique(np.quantile(known, np.linspace(tail, 1 - tail, bins + 1))) if known.size else known
 
 
 def _f1(jaccard: NDArray[np.float64]) -> NDArray[np.float64]:

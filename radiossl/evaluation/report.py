@@ -28,13 +28,12 @@ from radiossl.evaluation.metrics import confusion_matrix, precision_recall_point
 from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.results import EvaluationResult
 from radiossl.evaluation.trials import LabelledSet
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import confusion_matrix as draw_confusion
-from radiossl.report.figures import score_bars
-from radiossl.report.html import Report, format_value
-from radiossl.report.results import file_stem, write_table
+from radiossl.report.figures import file_stem, score_bars
+from radiossl.report.html import Report
 from radiossl.report.sheets import cutout_pictures
 from radiossl.store.store import CutoutStore
 
@@ -56,17 +55,13 @@ def write_evaluation(
     ``weights_sha256`` of the backbone, for the methods paragraph.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     labelled, evaluated = evaluation.labelled, evaluation.results
     last = evaluated[-1]
     predictions = last.predictions()
     metrics = _metrics(evaluation)
     tested = labelled.store.select(labelled.tested)
-    frame = _prediction_table(tested, evaluation)
-    write_table(frame, out / "predictions.csv")
-    scores = _score_table(evaluated)
-    write_table(scores, out / "scores.csv")
-
+    write_table(_prediction_table(tested, evaluation), out / "predictions.csv")
+    write_table(_score_table(evaluated), out / "scores.csv")
     whole = labelled.fractions[0]
     bars = [(one.name, *_mean_spread(one.accuracies(whole))) for one in evaluated]
     against = None
@@ -82,7 +77,7 @@ def write_evaluation(
     if against is not None:
         write_table(against, out / "comparison.csv")
         report.table(
-            [{key: format_value(value, key) for key, value in row.items()} for row in against.to_dict("records")],
+            against,
             f"Differences to {last.name} on the same objects and seeds, intervals of one standard deviation; p_holm is"
             " corrected for the number of comparisons.",
         )
@@ -102,12 +97,11 @@ def write_evaluation(
     draw_confusion(counts, labelled.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows), with the first seed.")
     roc_curves(roc_points(predictions), out=out / "roc.png")
-    precision_recall_curves(precision_recall_points(predictions), out=out / "precision_recall.png")
-    reliability_diagram(reliability(predictions), out=out / "reliability.png")
     report.figure(out / "roc.png", "Each class against all others.")
-    report.figure(
-        out / "precision_recall.png", "Precision (reliability) of each class against its recall (completeness)."
-    )
+    file = out / "precision_recall.png"
+    precision_recall_curves(precision_recall_points(predictions), out=file)
+    report.figure(file, "Precision (reliability) of each class against its recall (completeness).")
+    reliability_diagram(reliability(predictions), out=out / "reliability.png")
     report.figure(out / "reliability.png", "Accuracy against predicted confidence.")
     for column in columns:
         file = out / f"by_{file_stem(column)}.png"
@@ -116,12 +110,8 @@ def write_evaluation(
         report.figure(file, f"F1 in bins of {column}, with Wilson intervals as in Clarke et al. 2020.")
     _coverage(report, evaluation, metrics)
     _galleries(report, out, tested, evaluation)
-    write_json(out / "metrics.json", metrics)
-    report.section("Numbers").values(metrics)
-    report.methods(f"{_how(evaluation)} {what}; {evaluation.settings.get(last.name, '')}.", metadata or {})
-    for name in ("predictions.csv", "scores.csv", "metrics.json"):
-        report.link(out / name)
-    return report.write(out / "report.html")
+    how = f"{_how(evaluation)} {what}; {evaluation.settings.get(last.name, '')}."
+    return report.finish(out, metrics, ["predictions.csv", "scores.csv"], how, metadata)
 
 
 def binned_values(labelled: LabelledSet, column: str) -> NDArray[np.float64]:
@@ -234,11 +224,8 @@ def _score_table(evaluated: Sequence[EvaluationResult]) -> pd.DataFrame:
 
 
 def _summary(evaluated: Sequence[EvaluationResult], fraction: float) -> list[dict[str, Any]]:
-    rows = []
-    for result in evaluated:
-        scores = pd.DataFrame(result.scores(fraction))
-        rows.append({"name": result.name, **{name: f"{scores[name].mean():.3f}" for name in _IN_TABLE}})
-    return rows
+    means = {result.name: pd.DataFrame(result.scores(fraction))[[*_IN_TABLE]].mean() for result in evaluated}
+    return [{"name": name, **{key: f"{value:.3f}" for key, value in mean.items()}} for name, mean in means.items()]
 
 
 def _draw_fractions(evaluated: Sequence[EvaluationResult], out: Path) -> None:
@@ -263,7 +250,7 @@ def _coverage(report: Report, evaluation: Evaluation, metrics: dict[str, Any]) -
             metrics[f"{key}_classes_per_set"] = float(sets.sum(axis=1).mean())
     if rows:
         report.section("Prediction sets").table(
-            [{str(key): format_value(value, str(key)) for key, value in row.items()} for row in rows],
+            rows,
             "Sets of classes that cannot be excluded, made to hold the true class of 90 % of the objects of every"
             " class, by thresholds from other folds (conformal prediction).",
         )

@@ -9,10 +9,9 @@ import numpy as np
 
 from radiossl.evaluation.figures import BandedCurve, banded_curves
 from radiossl.evaluation.sweep import SweepResult
-from radiossl.io.files import write_json
+from radiossl.io.csv_cells import write_table
 from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
-from radiossl.report.results import write_table
 
 
 @writes_result_folder
@@ -23,11 +22,6 @@ def write_sweep(result: SweepResult, out: str | os.PathLike[str], column: str) -
     write_table(result.curves, out / "curves.csv")
     grouped = result.scores.groupby("cut")["accuracy"]
     mean, error = grouped.mean(), grouped.sem().fillna(0.0)
-    write_json(
-        out / "metrics.json",
-        {f"accuracy@{cut:g}": value for cut, value in mean.items()}
-        | {f"accuracy_error@{cut:g}": value for cut, value in error.items()},
-    )
     seeds = result.scores["seed"].nunique()
     curve = BandedCurve(*(np.asarray(part, float) for part in (mean.index, mean, mean - error, mean + error)))
     label = f"smallest {column} trained on"
@@ -43,6 +37,6 @@ def write_sweep(result: SweepResult, out: str | os.PathLike[str], column: str) -
     if curves:
         banded_curves(curves, out=out / "curves.png", xlabel="epoch", ylabel="online kNN accuracy, smoothed")
         report.figure(out / "curves.png", "As figure 5: exponential moving average with constant 0.7.")
-    for name in ("scores.csv", "curves.csv", "metrics.json"):
-        report.link(out / name)
-    return report.write(out / "report.html")
+    metrics = {f"accuracy@{cut:g}": value for cut, value in mean.items()}
+    metrics |= {f"accuracy_error@{cut:g}": value for cut, value in error.items()}
+    return report.finish(out, metrics, ["scores.csv", "curves.csv"])

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.io.csv_cells import unguarded_frame
+from radiossl.io.csv_cells import unguarded_frame, write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.locks import only_writer
 from radiossl.ratings.journal import PATIENCE_S
-from radiossl.report.results import write_table
 
 LABEL_COLUMNS = ("cutout_id", "label")
 _LONGEST_LABEL = 60

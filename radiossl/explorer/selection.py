@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.maps.colours import ClassColours, NumberColours
 from radiossl.report.regions import write_regions
-from radiossl.report.results import write_table
 from radiossl.similarity.report import circle_radii, write_astropy_table
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiossl.datasets.image_files import ImageFiles
-from radiossl.datasets.image_sources import find_images
+from radiossl.datasets.image_sources import find_images, open_images
 from radiossl.io.expressions import Columns
 from radiossl.store.store import CutoutStore
 
@@ -29,3 +29,9 @@ def feature_images(
         return None
     files = tuple(map(Path, paths))
     return ImageFiles(files, tuple(file.name for file in files), tuple(ids), tuple({} for _ in files))
+
+
+def feature_cutouts(metadata: Mapping[str, Any], columns: Columns, given: Images | None = None) -> CutoutStore | None:
+    """Return the images of `feature_images` as a store."""
+    images = feature_images(metadata, columns, given)
+    return None if images is None else open_images(images)

@@ -51,6 +51,12 @@ def guarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
     return _mapped(frame, guarded)
 
 
+def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a data frame as CSV, atomically, without its index."""
+    with atomic_file(path) as temporary:
+        guarded_frame(frame).to_csv(temporary, index=False)
+
+
 def unguarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a data frame of `read_csv` as it was before `guarded_frame`."""
     return _mapped(frame, unguarded)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 
 from radiossl.features.confounders import CONFOUNDERS, confounder_table, confounder_warnings
 from radiossl.features.table import METADATA_KEY, FeatureTable
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file, write_json
+from radiossl.io.files import atomic_file, existing_file
 from radiossl.io.parquet import read_parquet, write_parquet
 from radiossl.io.results import writes_result_folder
 from radiossl.maps.colours import CLASS_COLOURS, ClassColours, NumberColours, colour_scales, column_colours
 from radiossl.maps.figures import RASTER_ABOVE, draw_map, draw_thumbnails
 from radiossl.maps.layout import FeatureMap
 from radiossl.maps.reducers import REDUCER_FILE, UmapReducer, save_reducer
+from radiossl.report.figures import file_stem
 from radiossl.report.html import Report
-from radiossl.report.results import file_stem, write_table
 from radiossl.store.store import CutoutStore
-
-if TYPE_CHECKING:
-    pass
 
 
 @writes_result_folder
@@ -50,7 +48,6 @@ def write_map(
     out = Path(out)
     scales = colour_scales(table, colours)
     dense = len(table) > RASTER_ABOVE
-    out.mkdir(parents=True, exist_ok=True)
     frame = _coordinate_table(made, table, list(scales))
     with atomic_file(out / "map.parquet") as temporary:
         write_parquet(frame.replace_schema_metadata({METADATA_KEY: json.dumps(table.metadata).encode()}), temporary)
@@ -85,13 +82,9 @@ def write_map(
         *(f"Warning: {sentence}." for sentence in found),
     )
     report.table(confounders)
-    metrics = _metrics(made, table, confounders)
-    write_json(out / "metrics.json", metrics)
-    report.section("Numbers").values(metrics)
-    report.methods(_how(made), table.metadata, *(["umap"] if isinstance(made.reducer, UmapReducer) else []))
-    for file_name in ("map.parquet", "map.csv", "metrics.json", REDUCER_FILE):
-        report.link(out / file_name)
-    return report.write(out / "report.html")
+    cited = ["umap"] if isinstance(made.reducer, UmapReducer) else []
+    metrics, files = _metrics(made, table, confounders), ["map.parquet", "map.csv", REDUCER_FILE]
+    return report.finish(out, metrics, files, _how(made), table.metadata, cited)
 
 
 def existing_coordinates(folder: str | os.PathLike[str]) -> NDArray[np.float32]:

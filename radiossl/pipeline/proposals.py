@@ -53,11 +53,8 @@ def propose(survey: Survey, facts: Facts) -> Plan:
 
     side = int(np.median(facts.sides_px))
     if survey.size is None:
-        sizes = (
-            "the catalogue's extents"
-            if facts.has_extents
-            else "extents measured on the mosaics, the catalogue has none"
-        )
+        measured = "extents measured on the mosaics, the catalogue has none"
+        sizes = "the catalogue's extents" if facts.has_extents else measured
         set_to("box_factor", BOX_FACTOR, f"boxes of {side} pixels in the median, from {sizes}")
     seconds = {"store": facts.sources * facts.cut_s}
     if survey.pretrains:
@@ -68,8 +65,8 @@ def propose(survey: Survey, facts: Facts) -> Plan:
         "map": _MAP_S + facts.sources * _MAP_SOURCE_S,
         "anomalies, neighbours and page": 10 + 0.001 * facts.sources,
     }
-    plan = Plan(survey.model_copy(update=values), reasons, [], seconds)
-    return Plan(plan.survey, reasons, _warnings(plan.survey, facts), seconds)
+    complete = survey.model_copy(update=values)
+    return Plan(complete, reasons, _warnings(complete, facts), seconds)
 
 
 def _propose_training(survey: Survey, facts: Facts, side: int, set_to: Any) -> float:

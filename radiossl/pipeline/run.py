@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
@@ -28,6 +28,7 @@ _WIDE = 2
 #: Fewer sources than this are mapped by principal components.
 _FEWEST_FOR_UMAP = 50
 _SHOWN = 5
+_PLANS = TypeAdapter(Plan)
 
 
 def run_survey(
@@ -74,7 +75,7 @@ def run_survey(
     if plan_only:
         return None
     with only_writer(out):
-        write_json(out / PLAN, {"file": survey.model_dump(mode="json"), "plan": _stored(plan)})
+        write_json(out / PLAN, {"file": survey.model_dump(mode="json"), "plan": _PLANS.dump_python(plan, mode="json")})
         return _do(plan, out, say)
 
 
@@ -84,8 +85,7 @@ def _begun(out: Path, survey: Survey, path: str | os.PathLike[str]) -> Plan | No
         return None
     stored = read_json(out / PLAN)
     try:
-        before = Survey.model_validate(stored["file"])
-        plan = Plan(Survey.model_validate(stored["plan"]["survey"]), *(stored["plan"][key] for key in _PLAN_KEYS))
+        before, plan = Survey.model_validate(stored["file"]), _PLANS.validate_python(stored["plan"])
     except (KeyError, TypeError, ValidationError):
         raise RadiosslError(f"{out / PLAN}: not the plan of a run; choose another out in {path}") from None
     now, then = survey.model_dump(), before.model_dump()
@@ -94,13 +94,6 @@ def _begun(out: Path, survey: Survey, path: str | os.PathLike[str]) -> Plan | No
             f"{path}: {key} is {now[key]}, but {out} was begun with {then[key]}; choose another out, or remove {out}"
         )
     return plan
-
-
-_PLAN_KEYS = ("reasons", "warnings", "seconds")
-
-
-def _stored(plan: Plan) -> dict[str, Any]:
-    return {"survey": plan.survey.model_dump(mode="json"), **{key: getattr(plan, key) for key in _PLAN_KEYS}}
 
 
 def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
@@ -181,10 +174,9 @@ def _map(survey: Survey, out: Path) -> None:
 def _anomalies(survey: Survey, out: Path) -> None:
     from radiossl.anomalies.scores import AnomalySettings
     from radiossl.anomalies.search import find_anomalies
-    from radiossl.store.store import open_store
 
     settings = AnomalySettings(seed=survey.seed)
-    find_anomalies(out / "features.parquet", out / "anomalies", settings=settings, store=open_store(out / "store"))
+    find_anomalies(out / "features.parquet", out / "anomalies", settings=settings, store=out / "store")
 
 
 def _neighbours(survey: Survey, out: Path) -> None:
@@ -199,7 +191,6 @@ def _neighbours(survey: Survey, out: Path) -> None:
 def _write_plan(plan: Plan, out: Path) -> Path:
     from radiossl.report.html import Report
 
-    out.mkdir(parents=True, exist_ok=True)
     settings = plan.survey.model_dump()
     report = Report("Plan").text(*(f"Warning: {warning}." for warning in plan.warnings))
     rows = [(key, str(value), plan.reasons.get(key, "given")) for key, value in settings.items() if value]

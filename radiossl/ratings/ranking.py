@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.features.sources import feature_cutouts
 from radiossl.features.table import FeatureTable
-from radiossl.io.files import write_json
+from radiossl.io.csv_cells import write_table
 from radiossl.io.results import writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.quality import crossvalidated_quality
@@ -21,9 +22,10 @@ from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings
 from radiossl.ratings.rounds import learnt_columns, named, rating_pictures
 from radiossl.report.figures import BLUE, FONT, GREY, drawn_axes
 from radiossl.report.html import Report
-from radiossl.report.results import write_table
 from radiossl.report.sheets import Picture
-from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
 
 _GALLERY = 30
 _IN_REPORT = 100
@@ -50,7 +52,7 @@ def rank(
     columns: Sequence[str] | None = None,
     folds: int = 5,
     seed: int = 0,
-    store: CutoutStore | None = None,
+    store: Images | None = None,
 ) -> RankedList:
     """Rank a list by what ratings of some of its objects teach; write a table, galleries and a report.
 
@@ -72,8 +74,8 @@ def rank(
         Folds of the rated objects for testing the method.
     seed : int
         Random seed.
-    store : CutoutStore, optional
-        The pixels, for the galleries.
+    store : images, optional
+        The pixels, for the galleries; by default those that the features were made of, if they are still there.
 
     Raises
     ------
@@ -85,6 +87,7 @@ def rank(
     radiossl.ratings.rounds.propose : choose what to rate.
     """
     table = FeatureTable.read(features)
+    cutouts = feature_cutouts(table.metadata, table.columns, store)
     rated, values = rated_rows(table, last_ratings(read_ratings(*ratings)))
     starting = read_scores(scores, table.column("cutout_id"))
     columns = learnt_columns(table, columns)
@@ -113,10 +116,10 @@ def rank(
     ranked = ranked_table(table, prediction, starting, rated, values)
 
     def pictures(rows: pd.DataFrame) -> list[Picture]:
-        assert store is not None
-        return rating_pictures(store, table.metadata, rows["cutout_id"], _captions(rows))
+        assert cutouts is not None
+        return rating_pictures(cutouts, table.metadata, rows["cutout_id"], _captions(rows))
 
-    report = write_ranking(out, ranked, metrics, notes, None if store is None else pictures)
+    report = write_ranking(out, ranked, metrics, notes, None if cutouts is None else pictures)
     return RankedList(report, ranked, len(rated), columns, quality)
 
 
@@ -157,9 +160,7 @@ def write_ranking(
     The last of the notes is the verdict. `pictures` returns the pictures of rows of `ranked`; None for no galleries.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     write_table(ranked, out / "ranked.csv")
-    write_json(out / "metrics.json", metrics)
     report = Report("The list, re-ranked by ratings").verdict(notes[-1])
     if pictures is not None:
         unseen = ranked[ranked["rating"].isna()].head(_GALLERY)
@@ -177,10 +178,9 @@ def write_ranking(
         out / "ratings.png",
         "Expected rating of the rated objects, which were learnt from, and of all others.",
     )
-    report.section("Numbers").text(*notes[:-1]).values(metrics)
+    report.text(*notes[:-1])
     report.section(f"The first {min(_IN_REPORT, len(ranked))}").table(ranked.head(_IN_REPORT))
-    report.link(out / "ranked.csv").link(out / "metrics.json")
-    return report.write(out / "report.html")
+    return report.finish(out, metrics, ["ranked.csv"])
 
 
 def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:

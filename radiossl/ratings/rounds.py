@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.features.confounders import size_column
+from radiossl.features.sources import feature_cutouts
 from radiossl.features.table import FeatureTable
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.io.locks import only_writer
@@ -24,9 +26,11 @@ from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choo
 from radiossl.ratings.journal import PATIENCE_S
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
 from radiossl.report.html import Report
-from radiossl.report.results import write_table
 from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def propose(
     explore: float = 0.5,
     columns: Sequence[str] | None = None,
     seed: int = 0,
-    store: CutoutStore | None = None,
+    store: Images | None = None,
 ) -> Round:
     """Propose objects to rate: add a round with a table to fill in, a gallery and a report to a folder.
 
@@ -100,8 +104,8 @@ def propose(
         Columns to learn from beside the features; by default the size, if the table has a column for it.
     seed : int
         Random seed.
-    store : CutoutStore, optional
-        The pixels, for the gallery.
+    store : images, optional
+        The pixels, for the gallery; by default those that the features were made of, if they are still there.
 
     Raises
     ------
@@ -114,6 +118,7 @@ def propose(
     radiossl.ratings.ranking.rank : order the list by them.
     """
     table = FeatureTable.read(features)
+    cutouts = feature_cutouts(table.metadata, table.columns, store)
     known = read_ratings(*ratings)
     rated, values = rated_rows(table, last_ratings(known))
     starting = read_scores(scores, table.column("cutout_id"))
@@ -124,7 +129,8 @@ def propose(
     if len(rated):
         prediction = learn(rating_space(table, columns), rated, values, starting, method=method, seed=seed)
     proposal = choose(prediction, starting, rated, values, number, rule=rule, explore=explore, seed=seed)
-    path, new = write_round(Path(out), table, prediction, starting, proposal, known, settings, store)
+    frame = _proposed(table, prediction, starting, proposal)
+    path, new = write_round(Path(out), frame, known, settings, cutouts, table.metadata)
     return Round(path, len(proposal.rows), len(rated), columns, new)
 
 
@@ -138,17 +144,15 @@ def learnt_columns(table: FeatureTable, columns: Sequence[str] | None) -> tuple[
 
 def write_round(
     out: Path,
-    table: FeatureTable,
-    prediction: Prediction | None,
-    starting: NDArray[np.float64],
-    proposal: Proposal,
+    frame: pd.DataFrame,
     ratings: pd.DataFrame,
     settings: RoundSettings,
     store: CutoutStore | None,
+    metadata: dict[str, Any],
 ) -> tuple[Path, bool]:
     """Write the next round of a folder of rounds; return the path of its propose.csv, and whether it is new.
 
-    The round is a folder ``round_001``, ``round_002``, ...: propose.csv with an empty column ``rating`` to fill in,
+    `frame` has what is proposed. The round is a folder ``round_001``, ``round_002``, ...: propose.csv with an empty column ``rating`` to fill in,
     gallery.png if there is a store, report.html, ratings.csv (what was known) and round.json (what was proposed, when,
     and with what). rounds.csv beside them lists the proposals of all rounds; it is made from their round.json each
     time, so that an interrupted command leaves nothing that the next one does not mend.
@@ -156,11 +160,11 @@ def write_round(
     with only_writer(out, wait_s=PATIENCE_S):  # two at once would take the same number
         last = max((_number(folder) for folder in _rounds(out)), default=0)
         folder = out / f"round_{last:03d}"
-        new = not (last and _same_round(folder, table, prediction, starting, proposal, ratings, settings))
+        new = not (last and _same_round(folder, frame, ratings, settings))
         if new:
             folder = out / f"round_{last + 1:03d}"
-            frame = _proposed(table, prediction, starting, proposal, last + 1)
-            _write_folder(folder, frame, ratings, settings, store, table.metadata)
+            frame.insert(2, "round", last + 1)
+            _write_folder(folder, frame, ratings, settings, store, metadata)
         write_table(_all_rounds(out), out / "rounds.csv")
     return folder / "propose.csv", new
 
@@ -211,32 +215,21 @@ def _write_folder(
         report.write(folder / "report.html")
 
 
-def _same_round(
-    folder: Path,
-    table: FeatureTable,
-    prediction: Prediction | None,
-    starting: NDArray[np.float64],
-    proposal: Proposal,
-    ratings: pd.DataFrame,
-    settings: RoundSettings,
-) -> bool:
+def _same_round(folder: Path, frame: pd.DataFrame, ratings: pd.DataFrame, settings: RoundSettings) -> bool:
     """Whether a round was made with these settings and ratings, and proposes the same."""
     record = read_json(folder / "round.json")
     wanted = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(settings).items()}
     if {name: record.get(name) for name in wanted} != wanted:
         return False
-    ids = _proposed(table, prediction, starting, proposal, 0)["cutout_id"].tolist()
-    return ids == [row["cutout_id"] for row in record["proposed"]] and read_ratings(folder / "ratings.csv").equals(
-        ratings.reset_index(drop=True)
-    )
+    same = frame["cutout_id"].tolist() == [row["cutout_id"] for row in record["proposed"]]
+    return same and read_ratings(folder / "ratings.csv").equals(ratings.reset_index(drop=True))
 
 
 def _proposed(
-    table: FeatureTable, prediction: Prediction | None, starting: NDArray[np.float64], proposal: Proposal, number: int
+    table: FeatureTable, prediction: Prediction | None, starting: NDArray[np.float64], proposal: Proposal
 ) -> pd.DataFrame:
     frame = named(table).iloc[proposal.rows].reset_index(drop=True)
     frame.insert(1, "rating", "")
-    frame.insert(2, "round", number)
     frame["why"] = proposal.why
     frame["starting_score"] = starting[proposal.rows]
     if prediction is not None:

@@ -120,6 +120,23 @@ def drawn_panels(
 
 
 @contextmanager
+def drawn_row(
+    out: str | os.PathLike[str], width: float, height: float, titles: Sequence[str], *, xlabel: str = "", rows: int = 1
+) -> Iterator[list[Axes]]:
+    """Yield axes side by side, in one row or several, each with its title; see `drawn_panels`."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(width, height)
+        columns = -(-len(titles) // rows)
+        panels = [plain_axes(figure.add_subplot(rows, columns, place + 1)) for place in range(len(titles))]
+        for axes, title in zip(panels, titles, strict=True):
+            axes.set(title=title, xlabel=xlabel)
+        yield panels
+        save_figure(figure, out)
+
+
+@contextmanager
 def drawn_axes(
     out: str | os.PathLike[str], width: float, height: float, *, xlabel: str = "", ylabel: str = ""
 ) -> Iterator[Axes]:
@@ -230,6 +247,11 @@ def score_bars(
         axes.set_yticks(positions, names, fontsize=FONT)
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
+
+
+def file_stem(name: str) -> str:
+    """Return a column's name with all that the name of a figure's file should not hold replaced."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name)
 
 
 def shorten(text: str, length: int = 24) -> str:

@@ -6,50 +6,18 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
-from radiossl.report.sheets import QUERY_COLOUR, Picture, as_rgb, begins_row
+from radiossl.report.sheets import Picture, as_rgb, begins_row
 
 #: Longest side of a picture in pixels; larger ones are averaged.
 _MOST_PX = 400
 
-STYLE = f"""
-.gallery figcaption {{ margin-top: .75rem; }}
-.gallery ul {{ list-style: none; padding: 0; margin: 0; display: grid; gap: .75rem;
-  grid-template-columns: repeat(auto-fill, minmax(max(7rem, (100% - 3.75rem) / 6), 1fr)); }}
-.gallery li {{ font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere; }} .gallery li.first {{ grid-column: 1; }}
-.gallery button {{ display: block; width: 100%; padding: 0; border: 0; background: none; cursor: zoom-in; }}
-.gallery .framed button {{ outline: 3px solid {QUERY_COLOUR}; outline-offset: 2px; }}
-.gallery button:focus-visible {{ outline: 3px solid var(--link); outline-offset: 2px; }}
-.gallery svg, dialog svg {{ display: block; width: 100%; aspect-ratio: 1; }}
-.gallery p, dialog p {{ margin: .25rem 0 0; white-space: pre-line; }} .gallery p:first-line {{ font-weight: 600; }}
-dialog {{ border: 0; border-radius: 6px; color: var(--ink); background: var(--paper); }}
-dialog {{ max-width: min(92vw, 80vh); width: 46rem; }} dialog::backdrop {{ background: rgb(0 0 0 / .75); }}
-dialog image {{ image-rendering: pixelated; }} dialog form {{ display: flex; gap: .5rem; margin-top: .5rem; }}
-dialog form button {{ font: inherit; color: inherit; background: none; cursor: pointer; padding: .2rem .7rem;
-  border: 1px solid var(--soft); border-radius: 4px; }}
-"""
 DIALOG = """<dialog id="enlarged" aria-label="Enlarged picture"><div></div><p></p><form method="dialog">
 <button type="button" value="-1">Previous</button><button type="button" value="1">Next</button><button>Close</button>
 </form></dialog>
 """
-SCRIPT = """
-const box = document.getElementById("enlarged"), all = [...document.querySelectorAll(".gallery button")];
-let at = 0;
-function show(number) {
-  at = (number + all.length) % all.length;
-  const item = all[at].parentElement;
-  box.querySelector("div").replaceChildren(all[at].firstElementChild.cloneNode(true));
-  box.querySelector("p").textContent = [item.querySelector("p").textContent, item.dataset.scale].join("\\n").trim();
-}
-all.forEach((button, number) => button.addEventListener("click", () => { show(number); box.showModal(); }));
-box.querySelectorAll("[value]").forEach(b => b.addEventListener("click", () => show(at + Number(b.value))));
-box.addEventListener("keydown", event => {
-  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (step) { event.preventDefault(); show(at + step); }
-});
-box.addEventListener("click", event => { if (event.target === box) box.close(); });
-box.addEventListener("close", () => all[at].focus());
-"""
+SCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
 
 
 def gallery_html(pictures: Sequence[Picture]) -> str:

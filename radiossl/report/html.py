@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import radiossl
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import existing_file, flat_keys, read_json, write_text
+from radiossl.io.files import existing_file, flat_keys, read_json, write_json, write_text
 from radiossl.report import gallery
 from radiossl.report.figures import themed
 from radiossl.report.methods import methods_html
@@ -25,35 +25,13 @@ from radiossl.report.sheets import Picture, image_grid
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Of the page and its galleries.
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: Tables of more rows are folded.
 _FOLDED_ABOVE = 12
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 #: Figures of one result folder that `index_report` shows; the others are linked.
 _FIGURES_PER_PART = 4
-
-_STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --soft: #5c6670; --line: #d9dee3; --link: #005a9c; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e7ea; --paper: #14171a; --soft: #9aa4ae; --line: #353c43; --link: #7cc0f5; }
-}
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--paper);
-  max-width: 60rem; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.7rem; line-height: 1.25; } h2 { font-size: 1.25rem; margin-top: 2.5rem; }
-p { max-width: 46rem; overflow-wrap: anywhere; } a { color: var(--link); }
-footer, figcaption, caption { color: var(--soft); font-size: .875rem; }
-footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .5rem; }
-figure { margin: 1.25rem 0; } figure.drawn { display: inline-block; vertical-align: top; margin-right: 1.5rem; }
-figcaption { max-width: 46rem; } figure.drawn figcaption { contain: inline-size; }
-img { max-width: 100%; border-radius: 4px; } img[src*="image/png"] { background: #fff; }
-.verdict { font-size: 1.2rem; line-height: 1.45; } summary { cursor: pointer; color: var(--link); }
-pre { overflow-x: auto; }
-.cards { display: grid; gap: 1.5rem; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); }
-.cards img { max-height: 18rem; }
-.wide { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; } caption { text-align: left; }
-th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
-td.links { min-width: 20rem; } th { font-weight: 600; } td.number, th.number { text-align: right; white-space: nowrap; }
-"""
 
 
 class Report:
@@ -149,6 +127,27 @@ class Report:
         self._parts.append(methods_html(how, metadata, *cited))
         return self
 
+    def finish(
+        self,
+        out: Path,
+        metrics: Mapping[str, Any],
+        files: Sequence[str] = (),
+        how: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        cited: Sequence[str] = (),
+    ) -> Path:
+        """End the report of a result folder as all of them end, write both, and return the report's path.
+
+        Its numbers stand in metrics.json too; `how` begins the methods paragraph, see `methods`; files are linked.
+        """
+        write_json(out / "metrics.json", metrics)
+        self.section("Numbers").values(metrics)
+        if how:
+            self.methods(how, metadata or {}, *cited)
+        for name in [*files, "metrics.json"]:
+            self.link(out / name)
+        return self.write(out / "report.html")
+
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Write the report atomically and return its path."""
         path = Path(path)
@@ -169,7 +168,7 @@ class Report:
             f" style-src 'unsafe-inline'; script-src {allowed}\">\n"
             f'<meta name="description" content="{escape(self._verdict)}">\n'
             f'<meta name="figure" content="{escape(lead)}">\n'
-            f"<style>{_STYLE}{gallery.STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{verdict}{self._contents()}"
+            f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{verdict}{self._contents()}"
             f"{body}\n<footer>radiossl {escape(radiossl.__version__)}</footer>\n</body>\n</html>\n",
         )
         return path

@@ -15,48 +15,10 @@ if TYPE_CHECKING:
     from radiossl.weights.config import BackboneConfig
 
 METHOD_NAMES = {"simclr": "SimCLR", "byol": "BYOL", "nnclr": "NNCLR", "swav": "SwAV", "vicreg": "VICReg"}
-#: Of long lists of authors the first.
+#: What can be cited by its key; of long lists of authors the first.
 _BIBTEX = {
-    "radiossl": f"""@software{{radiossl,
-  author = {{{{the radiossl developers}}}},
-  title = {{radiossl: self-supervised learning for radio-astronomical images}},
-  version = {{{radiossl.__version__}}}
-}}""",
-    "simclr": """@inproceedings{simclr,
-  author = {Chen, Ting and Kornblith, Simon and Norouzi, Mohammad and Hinton, Geoffrey},
-  title = {A Simple Framework for Contrastive Learning of Visual Representations},
-  booktitle = {ICML}, year = {2020}, eprint = {2002.05709}, archivePrefix = {arXiv}
-}""",
-    "byol": """@inproceedings{byol,
-  author = {Grill, Jean-Bastien and others},
-  title = {Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning},
-  booktitle = {NeurIPS}, year = {2020}, eprint = {2006.07733}, archivePrefix = {arXiv}
-}""",
-    "nnclr": """@inproceedings{nnclr,
-  author = {Dwibedi, Debidatta and others},
-  title = {With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations},
-  booktitle = {ICCV}, year = {2021}, eprint = {2104.14548}, archivePrefix = {arXiv}
-}""",
-    "swav": """@inproceedings{swav,
-  author = {Caron, Mathilde and others},
-  title = {Unsupervised Learning of Visual Features by Contrasting Cluster Assignments},
-  booktitle = {NeurIPS}, year = {2020}, eprint = {2006.09882}, archivePrefix = {arXiv}
-}""",
-    "vicreg": """@inproceedings{vicreg,
-  author = {Bardes, Adrien and Ponce, Jean and LeCun, Yann},
-  title = {{VICReg}: Variance-Invariance-Covariance Regularization for Self-Supervised Learning},
-  booktitle = {ICLR}, year = {2022}, eprint = {2105.04906}, archivePrefix = {arXiv}
-}""",
-    "umap": """@misc{umap,
-  author = {McInnes, Leland and Healy, John and Melville, James},
-  title = {{UMAP}: Uniform Manifold Approximation and Projection for Dimension Reduction},
-  year = {2018}, eprint = {1802.03426}, archivePrefix = {arXiv}
-}""",
-    "forest": """@inproceedings{forest,
-  author = {Liu, Fei Tony and Ting, Kai Ming and Zhou, Zhi-Hua},
-  title = {Isolation Forest},
-  booktitle = {ICDM}, year = {2008}, doi = {10.1109/ICDM.2008.17}
-}""",
+    entry.partition("{")[2].partition(",")[0]: entry.replace("VERSION", radiossl.__version__)
+    for entry in Path(__file__).with_name("works.bib").read_text(encoding="utf-8").strip().split("\n\n")
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -31,7 +32,7 @@ def write_regions(
     """
     from astropy import units as u
     from astropy.coordinates import SkyCoord
-    from regions import CircleSkyRegion, RegionMeta, Regions, RegionVisual
+    from regions import CircleSkyRegion, RegionMeta, RegionVisual
 
     ra, dec = np.asarray(ra_deg, dtype=float), np.asarray(dec_deg, dtype=float)
     if ra.shape != dec.shape or ra.shape != (len(labels),):
@@ -49,9 +50,7 @@ def write_regions(
         )
         for row in known.tolist()
     ]
-    with atomic_file(path) as temporary:
-        Regions(circles).write(temporary, format="ds9", overwrite=True)
-    return len(circles)
+    return _write(circles, path)
 
 
 def write_outline_regions(
@@ -66,7 +65,7 @@ def write_outline_regions(
     that leaves the projection (NaN) is left out.
     """
     from astropy.coordinates import SkyCoord
-    from regions import PolygonSkyRegion, RegionMeta, Regions, RegionVisual
+    from regions import PolygonSkyRegion, RegionMeta, RegionVisual
 
     polygons = []
     for lines, label, colour in zip(outlines, labels, colours, strict=True):
@@ -77,6 +76,12 @@ def write_outline_regions(
             meta = RegionMeta({"text": _UNSAFE.sub(" ", label).strip()} if number == 0 else {})
             vertices = SkyCoord(corners[:, 0], corners[:, 1], unit="deg")
             polygons.append(PolygonSkyRegion(vertices, meta=meta, visual=RegionVisual({"color": colour})))
+    return _write(polygons, path)
+
+
+def _write(regions: list[Any], path: str | os.PathLike[str]) -> int:
+    from regions import Regions
+
     with atomic_file(path) as temporary:
-        Regions(polygons).write(temporary, format="ds9", overwrite=True)
-    return len(polygons)
+        Regions(regions).write(temporary, format="ds9", overwrite=True)
+    return len(regions)

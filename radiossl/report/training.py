@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +16,7 @@ from torch import nn
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.methods.registry import build_method
 from radiossl.pretraining.recipe import Recipe, read_recipe
-from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, STYLE, new_figure, plain_axes, save_figure
+from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import Report
 from radiossl.report.methods import METHOD_NAMES
 from radiossl.report.sheets import Picture, cutout_pictures
@@ -124,29 +123,19 @@ def training_curves(
         raise RadiosslError(f"{out}: no training curve to draw; expected columns among {', '.join(_CURVES)}")
     against = next((name for name in ("step", "epoch") if name in metrics), None)
     positions = metrics[against] if against else metrics.index.to_series()
-    columns = min(2, len(curves))
-    rows = -(-len(curves) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = new_figure(3.6 * columns, 2.3 * rows)
-        for number, name in enumerate(curves):
-            label, colour = _CURVES[name]
-            axes = plain_axes(figure.add_subplot(rows, columns, number + 1))
-            _curve(axes, positions, metrics[name], colour, smoothed=name != "lr")
-            axes.set_title(label)
-            axes.set_xlabel(against or "row")
+    rows = -(-len(curves) // 2)
+    labels = [_CURVES[name][0] for name in curves]
+    with drawn_row(out, 3.6 * min(2, len(curves)), 2.3 * rows, labels, xlabel=against or "row", rows=rows) as panels:
+        for axes, name in zip(panels, curves, strict=True):
+            _curve(axes, positions, metrics[name], _CURVES[name][1], smoothed=name != "lr")
             if warmup > 0:
                 axes.axvspan(0, warmup, color="0.9", linewidth=0, zorder=0)
             if name == "loss" and chance is not None:
                 axes.axhline(chance, color=GREY, linestyle=":", linewidth=1)
-                place: dict[str, Any] = {
-                    "xycoords": axes.get_yaxis_transform(),
-                    "textcoords": "offset points",
-                    "ha": "right",
-                }
-                axes.annotate("chance", (1, chance), (0, 2), fontsize=FONT - 2, color="0.4", **place)
+                place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+                axes.annotate("chance", (1, chance), (0, 2), ha="right", fontsize=FONT - 2, color="0.4", **place)
             if name in ("lr", "feature_std"):
                 axes.set_ylim(bottom=0)
-        save_figure(figure, out)
 
 
 def _curve(axes: Axes, positions: pd.Series, values: pd.Series, colour: str, smoothed: bool) -> None:

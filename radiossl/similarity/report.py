@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.other_formats import write_astropy
-from radiossl.io.files import write_json
+from radiossl.io.csv_cells import write_table
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
 from radiossl.report.regions import write_regions
-from radiossl.report.results import write_table
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
 from radiossl.report.sky_links import SkyReport
 from radiossl.similarity.calibration import Calibration
@@ -67,7 +66,6 @@ def write_search_results(
     methods paragraph. A `calibration` is drawn and put into words.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     everything = neighbour_table(searches)
     tables = [out / "neighbours.csv"]
     write_table(everything, tables[0])
@@ -77,14 +75,6 @@ def write_search_results(
     if {"ra_deg", "dec_deg"} <= set(everything.columns):
         tables.append(out / "neighbours.reg")
         _write_neighbour_regions(everything, tables[-1], caption)
-    write_json(
-        out / "metrics.json",
-        {
-            "queries": [found.query.name for found in searches],
-            "neighbours": len(everything),
-            "best_similarity": float(everything["similarity"].max()),
-        },
-    )
     report = SkyReport("Similarity search")
     report.verdict(_verdict(searches, caption))
     galleries = None
@@ -109,10 +99,14 @@ def write_search_results(
     if calibration is not None:
         _calibration_figure(calibration, out / "calibration.png")
         report.section("What a similarity means").figure(out / "calibration.png", calibration.sentence)
-    for file in [*([out / "gallery.png"] if galleries else []), *tables]:
-        report.link(file)
-    report.methods("Neighbours are the cutouts with the highest cosine similarity.", metadata or {})
-    return report.write(out / "report.html")
+    metrics = {
+        "queries": [found.query.name for found in searches],
+        "neighbours": len(everything),
+        "best_similarity": float(everything["similarity"].max()),
+    }
+    files = [*(["gallery.png"] if galleries else []), *(table.name for table in tables)]
+    how = "Neighbours are the cutouts with the highest cosine similarity."
+    return report.finish(out, metrics, files, how, metadata)
 
 
 def _verdict(searches: Sequence[Found], caption: str | None) -> str:

@@ -23,6 +23,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.similarity.queries import Query
 from radiossl.similarity.query_image import Crop, Framing, frame_query
+from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.names import resolve_name
 from radiossl.store.store import CutoutStore
 
@@ -281,10 +282,8 @@ class SimilarityIndex:
 
 def separations_arcsec(ra_deg: float, dec_deg: float, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Return the great-circle distances from one position to many, all in degrees; NaN where a position is missing."""
-    from astropy.coordinates import angular_separation
-
-    ra, dec = (np.radians(np.asarray(values, dtype=np.float64)) for values in (ra, dec))
-    return np.degrees(angular_separation(math.radians(ra_deg), math.radians(dec_deg), ra, dec)) * 3600
+    many = unit_vectors(np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64))
+    return angles_arcsec(unit_vectors(np.float64(ra_deg), np.float64(dec_deg)), many)
 
 
 def nearest_row(separations: NDArray[np.float64], asked: str) -> int:

@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.conformal import coverage_table, set_texts
 from radiossl.evaluation.figures import metric_against_column, reliability_diagram
-from radiossl.evaluation.intervals import wilson_interval
-from radiossl.evaluation.metric_by_column import MetricByColumn, metric_by_column
+from radiossl.evaluation.intervals import f1_scores, proportion_scores
+from radiossl.evaluation.metric_by_column import MetricByColumn, metric_by_column, quantile_edges
 from radiossl.evaluation.metrics import classification_metrics, confusion_matrix
 from radiossl.evaluation.predictions import Predictions
 from radiossl.features.table import FeatureTable
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import write_json
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import PALETTE, drawn_panels, score_bars
+from radiossl.report.figures import PALETTE, drawn_panels, file_stem, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
-from radiossl.report.results import file_stem, write_table
 from radiossl.tables.training import TrainedForest
 
 FOREST_FILE = "forest.safetensors"
@@ -50,7 +49,6 @@ def write_table_result(
     `kept` are written beside the probabilities; `comparison` is what `compare_inputs` returns.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     predictions, forest = result.predictions, result.forest
     forest.save(out / FOREST_FILE)
     scores = class_scores(predictions)
@@ -108,11 +106,7 @@ def write_table_result(
         report.figure(out / f"completeness_by_{stem}.png", f"Completeness against {name}.")
     if comparison is not None:
         metrics |= _write_comparison(comparison, out, report)
-    write_json(out / "metrics.json", metrics)
-    report.section("Numbers").values(metrics)
-    for file in ("predictions.csv", "metrics.json", FOREST_FILE):
-        report.link(out / file)
-    return report.write(out / "report.html")
+    return report.finish(out, metrics, ["predictions.csv", FOREST_FILE])
 
 
 def column_table(result: TrainedForest, values: NDArray[np.float32], kept: pd.DataFrame) -> FeatureTable:
@@ -133,23 +127,15 @@ def column_table(result: TrainedForest, values: NDArray[np.float32], kept: pd.Da
 
 
 def class_scores(predictions: Predictions) -> pd.DataFrame:
-    """Return F1, completeness and reliability of each class with their Wilson intervals (one standard deviation).
-
-    F1 = 2J / (1 + J) rises with the proportion J = TP / (TP + FP + FN), so that the ends of its interval are those of
-    the interval of J.
-    """
+    """Return F1, completeness and reliability of each class with their Wilson intervals (one standard deviation)."""
     counts, _ = confusion_matrix(predictions)
     rows = []
     for number, name in enumerate(predictions.classes):
         right, of_class, found = (
-            int(part.sum()) for part in (counts[number, number], counts[number], counts[:, number])
+            int(n) for n in (counts[number, number], counts[number].sum(), counts[:, number].sum())
         )
-        row: dict[str, Any] = {"class": name, "rows": of_class}
-        for score, trials in (("f1", of_class + found - right), ("completeness", of_class), ("reliability", found)):
-            ends = [right / trials if trials else float("nan"), *map(float, wilson_interval(right, trials))]
-            if score == "f1":
-                ends = [2 * value / (1 + value) for value in ends]
-            row |= dict(zip((score, f"{score}_low", f"{score}_high"), ends, strict=True))
+        row = {"class": name, "rows": of_class, **f1_scores(right, of_class + found - right)}
+        row |= proportion_scores("completeness", right, of_class) | proportion_scores("reliability", right, found)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -190,8 +176,7 @@ def draw_against(
 
 def _edges(values: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
     """Edges of bins with equally many rows, without the tails."""
-    known = values[np.isfinite(values)]
-    edges = np.unique(np.quantile(known, np.linspace(tail, 1 - tail, _BINS + 1))) if known.size else known
+    edges = quantile_edges(values, _BINS, tail)
     if len(edges) < 2:
         raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
     return edges

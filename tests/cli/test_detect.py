@@ -1,6 +1,7 @@
 """`radiossl detect` from annotated images to a catalogue, and one clear line for what goes wrong."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,10 @@ def run(capsys, *arguments):
         status = stop.code or 0
     printed = capsys.readouterr()
     return status, printed.out, printed.err
+
+
+def verdict(folder):
+    return re.search('<p class="verdict">(.*?)</p>', (folder / "report.html").read_text())[1]
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,8 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
         assert status == 0, error
         assert "COMPACT, EXTENDED" in said
         assert (out / "report.html").stat().st_size > 10_000
+        assert "1 epochs on " in verdict(out)
+        assert ("AP50 on the validation images is " in verdict(out)) == bool(watched)
     assert json.loads((tmp_path / "run0.7" / "settings.json").read_text())["images"] == 4
 
     mosaic = annotated.parent / "i0.fits"
@@ -90,6 +97,7 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
     assert len(Regions.read(found / "i0.reg", format="ds9")) >= len(catalogue)
     assert (found / "i0_overview.png").stat().st_size > 10_000
     assert not (found / ".parts").exists()
+    assert verdict(found).startswith(f"{len(catalogue)} objects in 1 mosaic: ")
 
     judged = tmp_path / "judged"
     detectors = (tmp_path / "run1", tmp_path / "run0.7" / "detector")
@@ -101,6 +109,8 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
     assert rows["detector"].tolist() == ["run1", "run0.7"]
     assert rows["true"].tolist() == [6, 6]
     assert rows["images"].tolist() == [6, 4]
+    best = rows.loc[rows["f1"].fillna(-1).idxmax()]
+    assert verdict(judged).startswith(f"{best['detector']} finds {best['completeness']:.1%} of 6 sources")
     for name in ("figure9", "figure10", "by_extent_px", "by_snr", "examples"):
         assert (judged / f"{name}.png").stat().st_size > 5_000, name
     assert pd.read_csv(judged / "classes.csv")["class"].tolist() == ["COMPACT", "EXTENDED", "SOURCE"] * 2

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radiossl.io.csv_cells import guarded, guarded_table, unguarded, unguarded_table
+from radiossl.io.csv_cells import guarded, guarded_table, unguarded, unguarded_table, write_table
 from radiossl.io.tables import read_table
-from radiossl.report.results import write_table
 
 FORMULAS = ["=1+1", "=HYPERLINK('x')", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "\t=1", "=", "@"]
 HARMLESS = ["J1200+10", "+12:30:00", "-1.5", "+1e5", "- 00 10 20", "", "'quoted'", "a=b", "'", "1+1", "3C 273", "é"]

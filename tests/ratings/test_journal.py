@@ -11,10 +11,10 @@ import time
 import pandas as pd
 import pytest
 
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.journal import RatingsFile, add_ratings
 from radiossl.ratings.records import last_ratings, read_ratings
-from radiossl.report.results import write_table
 
 
 def test_every_rating_is_in_the_file_at_once(tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from radiossl import RadiosslError
 from radiossl.pretraining.recipe import read_recipe
-from radiossl.report import training
+from radiossl.report import figures, training
 from radiossl.report.training import training_curves, write_run_report
 from radiossl.weights.backbone import save_backbone
 
@@ -16,8 +16,8 @@ from radiossl.weights.backbone import save_backbone
 def drawn(monkeypatch):
     """Figures in the moment of being saved."""
     kept = []
-    save = training.save_figure
-    monkeypatch.setattr(training, "save_figure", lambda figure, out: (kept.append(figure), save(figure, out)))
+    save = figures.save_figure
+    monkeypatch.setattr(figures, "save_figure", lambda figure, out: (kept.append(figure), save(figure, out)))
     return kept
 
 
