@@ -254,7 +254,7 @@ def _report_ranking(report: Report, ranking: FeatureRanking, out: Path) -> None:
     report.link(out / "features.csv")
 
 
-# Figures ---------------------------------------------------------------------------------------------------------------
+# Figures --------------------------------------------------------------------------------------------------------------
 
 
 def score_histogram(scores: NDArray[np.floating], labels: AnomalyLabels | None, *, out: Path, xlabel: str) -> None:

@@ -13,6 +13,7 @@ import typer
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.options import Device, Group, GroupingName, Seed, set_option
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import split_names
 
 if TYPE_CHECKING:
     from radiossl.evaluation.protocols import Protocol, ProtocolSettings
@@ -122,7 +123,7 @@ def knn(
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(k=neighbours or None, components=components or None, columns=_names(columns))
+    settings = ProtocolSettings(k=neighbours or None, components=components or None, columns=split_names(columns))
     _run(common, ["knn"], settings, seeds, imagenet)
 
 
@@ -140,7 +141,7 @@ def linear(
     """Linear probe on frozen features: a logistic regression, or a single layer."""
     from radiossl.evaluation.protocols import ProtocolSettings
 
-    settings = ProtocolSettings(strength=strength or None, epochs=epochs, columns=_names(columns))
+    settings = ProtocolSettings(strength=strength or None, epochs=epochs, columns=split_names(columns))
     _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet)
 
 
@@ -161,7 +162,7 @@ def frozen(
     from radiossl.evaluation.protocols import ProtocolSettings
 
     settings = ProtocolSettings(
-        neighbours or None, components or None, strength or None, epochs, columns=_names(columns)
+        neighbours or None, components or None, strength or None, epochs, columns=split_names(columns)
     )
     # The layer needs the features of every view; the others take their average.
     _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet)
@@ -327,14 +328,9 @@ def _run(
         typer.echo(f"{report}: {len(labelled.tested)} objects")
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
 def _numbers(option: str, text: str) -> list[float]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
     try:
-        return [float(part[:-1]) / 100 if part.endswith("%") else float(part) for part in parts]
+        return [float(part[:-1]) / 100 if part.endswith("%") else float(part) for part in split_names(text)]
     except ValueError:
         raise RadiosslError(f"{option} {text}: expected numbers such as 1,0.3,0.1") from None
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from radiossl.cli.options import Seed, Store
+from radiossl.io.settings import split_names
 
 app = typer.Typer(no_args_is_help=True, help="Rank a long list by a few ratings, and propose what to rate next.")
 
@@ -152,9 +153,7 @@ def export_astronomaly(
 
 
 def _columns(text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    return [] if text == "none" else [name.strip() for name in text.split(",") if name.strip()]
+    return None if text is None else [] if text == "none" else list(split_names(text))
 
 
 def _say_columns(given: str | None, columns: tuple[str, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from radiossl.duplicates.crossmatch import PixelMatch
-    from radiossl.report.sheets import Stretch
     from radiossl.store.store import CutoutStore
 
 app = typer.Typer(help="Look into cutout stores and make stores from stores.", no_args_is_help=True)
@@ -102,7 +100,7 @@ def show(
         "\n".join(format_value(values[row], name) for name, values in columns.items()) for row in range(len(chosen))
     ]
     title = f"{store.name}: {len(chosen)} of {total} cutouts" + (f" with {where}" if where else "")
-    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=cast("Stretch", stretch))
+    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=stretch)
     typer.echo(f"{out}: {len(chosen)} of {total} cutouts")
 
 
@@ -184,7 +182,7 @@ def crossmatch(
     same = manifest["identity"] == store_manifest(a)["identity"]
     if same and remove_to is not None:
         raise RadiosslError(f"--remove-to {remove_to}: {a} and {b} are the same store, so nothing would be left")
-    matches = crossmatch_stores(first, second, radius_arcsec, cast("PixelMatch | None", pixels), turned)
+    matches = crossmatch_stores(first, second, radius_arcsec, pixels, turned)
     if same:
         matches = matches[matches["row_a"] != matches["row_b"]]
     found, others = matches["row_a"].nunique(), matches["row_b"].nunique()

@@ -9,6 +9,7 @@ import typer
 
 from radiossl.cli.options import Group, GroupingName, Seed
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import split_names
 
 app = typer.Typer(no_args_is_help=True, help="Random forest on catalogue columns and/or features.")
 
@@ -43,7 +44,7 @@ def train(
 ) -> None:
     """Test a forest by folds, say where it can be trusted, and train it on all labelled rows."""
     from radiossl.sky.angles import parse_arcsec
-    from radiossl.tables.columns import parse_colours, split_names
+    from radiossl.tables.columns import parse_colours
     from radiossl.tables.report import class_scores, column_table
     from radiossl.tables.run import train_forest
 
@@ -100,7 +101,6 @@ def predict(
     keep: Annotated[str, typer.Option(help="Columns to copy; without any, ids and positions.")] = "",
 ) -> None:
     """Class probabilities, prediction sets and an out-of-distribution score of every row."""
-    from radiossl.tables.columns import split_names
     from radiossl.tables.forest import Forest
     from radiossl.tables.prediction import predict_table
     from radiossl.tables.report import FOREST_FILE

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json
@@ -110,7 +110,7 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
         raise RadiosslError(f"{path}: not a COCO annotation file; expected images, annotations and categories in it")
     try:
-        file = TypeAdapter(_File).validate_python(content)
+        file = _File.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         raise RadiosslError(

@@ -44,8 +44,8 @@ class DetectorConfidence:
         """Write it into a detector's folder."""
         from safetensors.numpy import save_file
 
-        arrays = {name: np.asarray(getattr(self.novelty, name)) for name in ("middle", "spread", "whitening", "unit")}
-        save_file({"thresholds": self.thresholds} | arrays, folder / CONFIDENCE_FILE)
+        about = {"thresholds": self.thresholds, "unit": np.asarray(self.novelty.unit)}
+        save_file(about | self.novelty.arrays, folder / CONFIDENCE_FILE)
 
     @classmethod
     def load(cls, folder: Path, classes: int) -> DetectorConfidence | None:

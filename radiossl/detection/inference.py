@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,16 +44,12 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
         if detector.confidence is not None and len(boxes):
             scores = detector.confidence.novelty.scores(features)
         objects = [
-            draw_object(dict(zip(config.classes, row, strict=True)), tuple(box.tolist()), heat, shape)
-            for row, box, heat in zip(rows.tolist(), boxes, heats, strict=True)
+            draw_object(dict(zip(config.classes, row, strict=True)), tuple(box), heat, shape, vector, score)
+            for row, box, heat, vector, score in zip(
+                rows.tolist(), boxes.tolist(), heats, features, scores.tolist(), strict=True
+            )
         ]
-        found.append(
-            [
-                replace(item, features=vector, outlier_score=float(score))
-                for item, vector, score in zip(objects, features, scores, strict=True)
-                if item is not None
-            ]
-        )
+        found.append([item for item in objects if item is not None])
     return found
 
 

@@ -71,7 +71,7 @@ def measure(found: Sequence[Detection], mosaic: Mosaic, labels: NDArray[np.int32
     boxes = [_around(found[number]) for number in order]
     rows: list[dict[str, Any]] = [{}] * len(found)
     for number, box, pixels in zip(order, boxes, mosaic.read_boxes(boxes), strict=True):
-        others = box.cut_out(labels, 0)
+        others = box.cut_out(labels, -1)  # beyond the mosaic
         rows[number] = {"label": number + 1} | _one(found[number], box, pixels, others, mosaic)
     frame = pd.DataFrame(rows, columns=[name for name in COLUMNS if name not in ("ra_deg", "dec_deg")])
     ra_deg, dec_deg = mosaic.pixel_to_sky(frame["x"].to_numpy(float), frame["y"].to_numpy(float))
@@ -131,17 +131,11 @@ def _one(
         "snr": (peak - background) / rms if rms > 0 else math.nan,
         **_flux(values, rms, mosaic),
         "at_edge": x0 == 0 or y0 == 0 or x0 + width == mosaic.shape[1] or y0 + height == mosaic.shape[0],
-        "near_blank": bool((binary_dilation(own, np.ones((3, 3))) & ~known & _inside(box, mosaic.shape)).any()),
+        "near_blank": bool((binary_dilation(own, np.ones((3, 3))) & ~known & (others >= 0)).any()),
         "cut": item.cut,
         "merged": item.merged,
         "mosaic": mosaic.path.name,
     }
-
-
-def _inside(box: Box, shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Which pixels of a rectangle are in the mosaic."""
-    rows, columns = np.arange(box.y0, box.y0 + box.height), np.arange(box.x0, box.x0 + box.width)
-    return ((rows >= 0) & (rows < shape[0]))[:, None] & ((columns >= 0) & (columns < shape[1]))
 
 
 def _flux(values: NDArray[np.float64], rms: float, mosaic: Mosaic) -> dict[str, float]:

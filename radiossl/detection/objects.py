@@ -154,6 +154,8 @@ def draw_object(
     box: tuple[float, float, float, float],
     heat: NDArray[np.floating],
     shape: tuple[int, int],
+    features: NDArray[np.float32] | None = None,
+    outlier_score: float = math.nan,
 ) -> Detection | None:
     """Draw a network's square mask into its box in an image (height, width); None if no pixel of it is in the image.
 
@@ -173,8 +175,8 @@ def draw_object(
     mask = map_coordinates(heat, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest") >= 0.5
     if not mask.any():
         return None
-    columns_before, rows_before, tight = _tight(mask)
-    return Detection(probabilities, box, x0 + columns_before, y0 + rows_before, tight)
+    x, y, tight = _tight(mask)
+    return Detection(probabilities, box, x0 + x, y0 + y, tight, features=features, outlier_score=outlier_score)
 
 
 def _tight(mask: NDArray[np.bool_]) -> tuple[int, int, NDArray[np.bool_]]:

@@ -188,7 +188,7 @@ def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: str | os.Pa
         axes.set(xlim=(-0.5, one.mosaic.shape[1] - 0.5), ylim=(-0.5, one.mosaic.shape[0] - 0.5))
         counts = Counter(item.label for item in one.found)
         handles = [Line2D([], [], color=colour, label=f"{name} ({counts[name]})") for name, colour in colours.items()]
-        where = {"loc": "outside upper left", "title": one.label, "ncols": 6, "alignment": "left"}
+        where: dict[str, Any] = {"loc": "outside upper left", "title": one.label, "ncols": 6, "alignment": "left"}
         axes.figure.legend(handles=handles, **where)
 
 

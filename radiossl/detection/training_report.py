@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def draw_training(metrics: pd.DataFrame, out: str | os.PathLike[str]) -> None:
         panels[0].legend()
         if len(monitored):
             for name, label, colour in (("ap50_one_class", "AP50, classes ignored", GREEN), ("ap50", "AP50", BLUE)):
-                style = {"color": colour, "label": label, "marker": "o", "markersize": 3}
+                style: dict[str, Any] = {"color": colour, "label": label, "marker": "o", "markersize": 3}
                 panels[1].plot(monitored["epoch"], monitored[name], **style)
             panels[1].set_ylim(0, 1)
             panels[1].legend()

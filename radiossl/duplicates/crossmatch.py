@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,9 @@ from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
 from radiossl.store.store import CutoutStore
 
-PixelMatch = Literal["exact", "near"]
-
 #: How pixels can be compared.
-PIXEL_MATCHES: tuple[PixelMatch, ...] = ("exact", "near")
+PixelMatch = Literal["exact", "near"]
+PIXEL_MATCHES: tuple[PixelMatch, ...] = get_args(PixelMatch)
 
 
 def crossmatch_stores(

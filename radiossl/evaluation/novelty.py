@@ -29,6 +29,11 @@ class Novelty:
     whitening: NDArray[np.float32]
     unit: float  # distance that 1 % of rows like those learnt from exceed
 
+    @property
+    def arrays(self) -> dict[str, NDArray[np.float32]]:
+        """What a file keeps of it beside the unit."""
+        return {"middle": self.middle, "spread": self.spread, "whitening": self.whitening}
+
     def scores(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the out-of-distribution score of each row, shape (n,): above 1 is unusual; NaN if all is missing."""
         missing = ~np.isfinite(features)

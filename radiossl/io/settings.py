@@ -89,6 +89,11 @@ def first_problem(error: ValidationError) -> str:
     return f"{_joined(first['loc'])}: {first['msg']}"
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """Split names at commas, without the space around them."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def read_yaml(path: str | os.PathLike[str]) -> Any:
     """Read a YAML file of settings; raise `RadiosslError` if it is missing, damaged or of an absurd size."""
     with existing_file(path).open(encoding="utf-8", errors="replace") as file:

@@ -67,12 +67,7 @@ def map_limits(coordinates: NDArray[np.floating]) -> Limits:
     centre, half = (low + high) / 2, 0.52 * np.maximum(high - low, 1e-6)
     height = max(half[1], half[0] / _WIDTH_TO_HEIGHT)
     width = height * _WIDTH_TO_HEIGHT
-    return (
-        float(centre[0] - width),
-        float(centre[0] + width),
-        float(centre[1] - height),
-        float(centre[1] + height),
-    )
+    return float(centre[0] - width), float(centre[0] + width), float(centre[1] - height), float(centre[1] + height)
 
 
 def thumbnail_cells(

@@ -104,7 +104,7 @@ def make_map(
         fitted[sampled] = True
         coordinates[sampled] = reducer.coordinates
     start = 0
-    for batch in track(_batches(features), "placing", _number_of_batches(count)):
+    for batch in track(_batches(features), "placing", -(-count // BATCH_ROWS)):
         rows = slice(start, start + len(batch))
         principal[rows] = pca.transform(batch)
         open_ = ~fitted[rows] if fits_umap else np.full(len(batch), True)
@@ -146,10 +146,6 @@ def _batches(features: FeatureTable | FeatureFile) -> Iterator[NDArray[np.float3
             yield features.features[start : start + BATCH_ROWS]
 
 
-def _number_of_batches(count: int) -> int:
-    return -(-count // BATCH_ROWS)
-
-
 def _first_pass(
     features: FeatureTable | FeatureFile, wanted: tuple[NDArray[np.int64], ...]
 ) -> tuple[PcaReducer, list[NDArray[np.float32]]]:
@@ -158,7 +154,7 @@ def _first_pass(
     scatter = Scatter(dimension)
     taken: list[list[NDArray[np.float32]]] = [[np.empty((0, dimension), np.float32)] for _ in wanted]
     start = 0
-    for batch in track(_batches(features), "reading features", _number_of_batches(count)):
+    for batch in track(_batches(features), "reading features", -(-count // BATCH_ROWS)):
         bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
         if bad.size:
             raise RadiosslError(f"row {start + int(bad[0])} of the features is not finite; embed its cutout again")

@@ -152,10 +152,10 @@ def write_round(
 ) -> tuple[Path, bool]:
     """Write the next round of a folder of rounds; return the path of its propose.csv, and whether it is new.
 
-    `frame` has what is proposed. The round is a folder ``round_001``, ``round_002``, ...: propose.csv with an empty column ``rating`` to fill in,
-    gallery.png if there is a store, report.html, ratings.csv (what was known) and round.json (what was proposed, when,
-    and with what). rounds.csv beside them lists the proposals of all rounds; it is made from their round.json each
-    time, so that an interrupted command leaves nothing that the next one does not mend.
+    `frame` has what is proposed. The round is a folder ``round_001``, ``round_002``, ...: propose.csv with an empty
+    column ``rating`` to fill in, gallery.png if there is a store, report.html, ratings.csv (what was known) and
+    round.json (what was proposed, when, and with what). rounds.csv beside them lists the proposals of all rounds; it is
+    made from their round.json each time, so that an interrupted command leaves nothing that the next one does not mend.
     """
     with only_writer(out, wait_s=PATIENCE_S):  # two at once would take the same number
         last = max((_number(folder) for folder in _rounds(out)), default=0)

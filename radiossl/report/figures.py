@@ -63,13 +63,13 @@ def save_figure(figure: Figure, out: str | os.PathLike[str]) -> None:
     import matplotlib
 
     with matplotlib.rc_context(_FILES):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, for all files
+        tight = figure.get_tightbbox().padded(0.08)  # so that long labels are never cut
         for kind, metadata in _NO_DATE.items():
+            paper = "white" if kind == "png" else "none"  # vectors lie on whatever paper they are put on
             with atomic_file(Path(out).with_suffix(f".{kind}")) as temporary:
-                # Tight, so that long labels are never cut; vectors lie on whatever paper they are put on.
-                paper = "white" if kind == "png" else "none"
-                figure.savefig(
-                    temporary, format=kind, facecolor=paper, bbox_inches="tight", pad_inches=0.08, metadata=metadata
-                )
+                figure.savefig(temporary, format=kind, facecolor=paper, bbox_inches=tight, metadata=metadata)
 
 
 def themed(svg: str) -> str:

@@ -283,7 +283,7 @@ class SimilarityIndex:
 def separations_arcsec(ra_deg: float, dec_deg: float, ra: ArrayLike, dec: ArrayLike) -> NDArray[np.float64]:
     """Return the great-circle distances from one position to many, all in degrees; NaN where a position is missing."""
     many = unit_vectors(np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64))
-    return angles_arcsec(unit_vectors(np.float64(ra_deg), np.float64(dec_deg)), many)
+    return angles_arcsec(unit_vectors(np.array([ra_deg]), np.array([dec_deg])), many)
 
 
 def nearest_row(separations: NDArray[np.float64], asked: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from radiossl.features.rows import FEATURES, feature_dimension
 from radiossl.features.table import regrouped, table_files
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import split_names
 from radiossl.io.values import MISSING_NUMBERS, numbers, typed
 
 _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
@@ -77,13 +78,9 @@ class TableColumns:
         result[~np.isfinite(result)] = np.nan
         return result
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what `from_dict` makes the same of."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> TableColumns:
-        """Restore from what was read of a file."""
+        """Restore what `dataclasses.asdict` made of it."""
         resolved = about["resolved"]
         return cls(
             tuple(map(str, about["columns"])),
@@ -125,11 +122,6 @@ def parse_colours(text: str) -> tuple[tuple[str, str], ...]:
             raise RadiosslError(f"--colours {colour}: expected two columns and a minus sign, such as u-g,g-r")
         pairs.append((first.strip(), second.strip()))
     return tuple(pairs)
-
-
-def split_names(text: str) -> tuple[str, ...]:
-    """Split names at commas."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 class TableFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -107,7 +107,7 @@ class Forest:
         """Write the forest as safetensors, which hold numbers and text and nothing that could be run; atomically."""
         from safetensors.numpy import save_file
 
-        about = {"columns": self.columns.to_dict(), "classes": self.classes, "about": self.about}
+        about = {"columns": asdict(self.columns), "classes": self.classes, "about": self.about}
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         if self.calibration is not None:
             further, about["calibration"] = self.calibration.to_file()

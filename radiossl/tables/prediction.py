@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import csv
 
 from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.errors import RadiosslError
@@ -145,29 +146,23 @@ def _finished_pieces(folder: Path, identity: dict[str, Any]) -> list[Path]:
 
 def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str | None, int]:
     counts: dict[str | None, int] = dict.fromkeys([*classes, None], 0)
+    schema = pq.read_schema(parts[0])
 
     def tables() -> Iterator[pa.Table]:
-        schema = pq.read_schema(parts[0])
         for part in track(parts, f"writing {out.name}"):
             table = read_parquet(part).cast(schema)
             for entry in table.column("predicted").value_counts().to_pylist():
                 counts[entry["values"]] += entry["counts"]
             yield table
 
-    schema = pq.read_schema(parts[0])
     with atomic_file(out) as temporary:
-        if out.suffix.lower() == ".parquet":
-            with parquet_writer(temporary, schema) as writer:
-                for table in tables():
-                    writer.write_table(table)
-        elif out.suffix.lower() == ".csv":
-            from pyarrow import csv
-
-            with csv.CSVWriter(temporary, schema) as writer:
-                for table in tables():
-                    writer.write_table(table)
-        else:
+        if out.suffix.lower() == ".fits":
             _write_fits(parts, tables(), temporary)
+            return counts
+        opened: Any = parquet_writer if out.suffix.lower() == ".parquet" else csv.CSVWriter
+        with opened(temporary, schema) as writer:
+            for table in tables():
+                writer.write_table(table)
     return counts
 
 

@@ -82,6 +82,7 @@ def test_knn_against_the_truth(capsys, world, tmp_path):
     assert (tmp_path / "knn" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_frozen_features_are_made_once_for_all_protocols(capsys, world, tmp_path):
     group = ["--group", "compact=compact", "--group", "long=FRI,FRII,bent", "--folds", 2, "--seeds", 1]
     arguments = ["--train", world / "store", "--label", "class", *group, "--keep-shared", "--epochs", 2]

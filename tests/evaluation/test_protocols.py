@@ -100,6 +100,7 @@ def test_images_of_another_kind_are_unusual(store_of, sky, tiny_backbone):
     assert (scores[:40] > 1).mean() < 0.1
 
 
+@pytest.mark.slow
 def test_another_survey_is_flagged_and_more_of_the_same_is_not(real_data):
     """MeerKAT sources beside VLA FIRST, and other FIRST sources, by the released backbone."""
     backbone = load_backbone(CHECKPOINTS / "simclr-first").adapted(field_px=64, views=1)

@@ -197,6 +197,7 @@ def test_placing_keeps_neighbours_nearly_as_well_as_umaps_own_transform(features
 # Whole maps -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_umap_separates_groups_and_its_seed_repeats_it(tmp_path):
     features, group = clusters(120)
     one, two = (make_map(table_of(features), neighbours=8, seed=3) for _ in range(2))

@@ -156,6 +156,7 @@ for number in range(25):
 """
 
 
+@pytest.mark.slow
 def test_eight_programs_at_once_lose_nothing(tmp_path):
     path = tmp_path / "ratings.csv"
     writers = [f"add{number}" for number in range(5)] + ["explorer"] * 3

@@ -54,11 +54,11 @@ def test_other_networks_of_timm():
     assert network(torch.zeros(1, 1, 32, 32)).shape == (1, architecture.feature_dim(network))
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["mobilenetv3_small_100", "vgg11", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "swin_tiny_patch4_window7_224",
-     "ghostnet_100", "crossvit_tiny_240"],
-)  # fmt: skip
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11", "swin_tiny_patch4_window7_224")]
+QUICK = ["mobilenetv3_small_100", "vit_tiny_patch16_224", "deit_tiny_patch16_224", "ghostnet_100", "crossvit_tiny_240"]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *SLOW])
 def test_any_network_of_timm_makes_features_of_small_images_and_comes_back(name, tmp_path):
     import timm
 
