@@ -5,7 +5,7 @@ import pytest
 from astropy.io import fits
 
 from radiossl import open_store
-from radiossl.cli.main import main
+from tests.command import run
 
 
 @pytest.fixture
@@ -29,14 +29,6 @@ def catalogue(tmp_path):
     path = tmp_path / "cat.csv"
     path.write_text("name,alpha,delta,LAS,kind\na,10,0,60,FRI\nb,11,0,5,FRII\nc,40,0,60,FRI\n")
     return path
-
-
-def run(capsys, *arguments):
-    """Run a command; return its exit status and what it printed on both channels."""
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    return caught.value.code, captured.out, captured.err
 
 
 def test_blind_cuts_and_says_how_many(capsys, tmp_path, mosaics):

@@ -4,20 +4,9 @@ import pytest
 from PIL import Image
 
 from radiossl import open_store
-from radiossl.cli.main import main
 from radiossl.datasets.published import published_set, set_names
 from radiossl.io.tables import read_table
-
-
-def run(capsys, *arguments):
-    """Run the command line; return exit status, standard output and standard error."""
-    try:
-        main([str(argument) for argument in arguments])
-        status = 0
-    except SystemExit as exit_:
-        status = exit_.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
+from tests.command import run
 
 
 def test_list_names_every_set(capsys):

@@ -12,18 +12,8 @@ from astropy.wcs import WCS
 from pycocotools import mask as coco
 from regions import Regions
 
-from radiossl.cli.main import main
 from radiossl.weights.backbone import save_backbone
-
-
-def run(capsys, *arguments):
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        status = stop.code or 0
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
+from tests.command import run
 
 
 def verdict(folder):

@@ -15,19 +15,9 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
 from radiossl.weights.config import BackboneConfig
+from tests.command import run
 
 TINY = ["--set", "backbone.name=test_resnet", "--image-size", "32", "--batch-size", "8", "--device", "cpu"]
-
-
-def run(capsys, *arguments):
-    """Run a command; return its exit status and what it printed on both channels."""
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        status = stop.code
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
 
 
 def fails(capsys, *arguments):
@@ -126,12 +116,7 @@ def test_every_protocol_and_their_comparison(capsys, world, tmp_path):
     base = [
         "--train",
         world / "store",
-        "--label",
-        "class",
-        "--group",
-        "compact=compact",
-        "--group",
-        "long=FRI,FRII,bent",
+        *["--label", "class", "--group", "compact=compact", "--group", "long=FRI,FRII,bent"],
     ]
     base += ["--folds", 2, "--seeds", 1, "--keep-shared", "--no-baselines"]
     training = ["--epochs", 1, "--set", "batch_size=8"]

@@ -11,12 +11,12 @@ from PIL import Image
 from pyarrow import parquet
 
 from radiossl import open_store
-from radiossl.cli.main import main
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.store import store_manifest
 from radiossl.store.writing import write_store
+from tests.command import run
 
 SCHEMA = store_schema(
     pa.schema([("label", pa.string()), ("score", pa.float64()), ("flux", pa.float64()), ("good", pa.bool_())])
@@ -46,17 +46,6 @@ def make_store(path, indices=range(6)):
 def store(tmp_path):
     make_store(tmp_path / "s")
     return tmp_path / "s"
-
-
-def run(capsys, *arguments):
-    """Run the command line; return exit status, standard output and standard error."""
-    try:
-        main([str(argument) for argument in arguments])
-        status = 0
-    except SystemExit as exit_:
-        status = exit_.code or 0
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
 
 
 def test_info_writes_the_sky_that_stores_cover(capsys, store, tmp_path):

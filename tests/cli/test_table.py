@@ -7,18 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
-
-
-def run(capsys, *arguments):
-    status = 0
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as stop:
-        status = stop.code
-    printed = capsys.readouterr()
-    return status, printed.out, printed.err
+from tests.command import run
 
 
 @pytest.fixture
@@ -78,11 +68,11 @@ def test_features_and_columns_are_compared(capsys, tmp_path):
         "--features",
         "--compare",
         "--folds",
-        2,
+        "2",
         "--seeds",
-        2,
+        "2",
         "--trees",
-        5,
+        "5",
     ]
     status, _, err = run(capsys, "table", "train", tmp_path / "f.parquet", *options, "--out", tmp_path / "rf")
     assert status == 0, err
