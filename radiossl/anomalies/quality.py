@@ -18,6 +18,9 @@ from radiossl.io.errors import RadiosslError
 #: Fractions of a ranking within which recall is given.
 TOP_FRACTIONS = (0.05, 0.1)
 
+#: Test sets drawn again with replacement.
+_DRAWS = 1000
+
 # Labels ---------------------------------------------------------------------------------------------------------------
 
 _COMPARISONS = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
@@ -107,12 +110,9 @@ def bootstrap_auc(
     scores: NDArray[np.floating],
     anomalous: NDArray[np.bool_],
     groups: NDArray[np.int64] | None = None,
-    *,
-    draws: int = 1000,
     seed: int = 0,
-    level: float = ONE_SIGMA,
 ) -> tuple[float, float]:
-    """Return the percentile interval of the AUC over labelled objects drawn again with replacement.
+    """Return the percentile interval of one standard deviation of the AUC over labelled objects drawn again.
 
     Objects of one group, such as those near each other on the sky, are drawn together. Draws without both kinds are
     left out.
@@ -122,11 +122,11 @@ def bootstrap_auc(
     number = int(members.max()) + 1
     rng = np.random.default_rng(seed)
     areas = []
-    for _ in range(draws):
+    for _ in range(_DRAWS):
         weights = np.bincount(rng.integers(0, number, number), minlength=number)[members].astype(np.float64)
         if weights[anomalous].any() and weights[~anomalous].any():
             areas.append(_quality(codes, anomalous, weights)["auc"])
-    low, high = np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(areas, [(1 - ONE_SIGMA) / 2, (1 + ONE_SIGMA) / 2])
     return float(low), float(high)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -53,32 +54,15 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.command()(run)
-app.command()(simulate)
-app.add_typer(cutouts.app, name="cutouts")
-app.add_typer(datasets.app, name="datasets")
-app.add_typer(store.app, name="store")
-app.command()(recipes)
-app.command()(views)
-app.command()(pretrain)
-app.command()(embed)
-app.command()(export)
-app.command()(send)
-app.add_typer(evaluate.app, name="evaluate")
-app.command()(index)
-app.command()(search)
-app.command()(duplicates)
-app.add_typer(rate.app, name="rate")
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    *(run, simulate, recipes, views, pretrain, embed, export, send, index, search, duplicates, anomalies),
+    *(explore, benchmark, report, verify),
+)
+for command in _COMMANDS:
+    app.command()(command)
 app.command("map")(feature_map)
-app.command()(anomalies)
-app.add_typer(detect.app, name="detect")
-app.command()(explore)
-app.add_typer(table.app, name="table")
-app.command()(benchmark)
-app.command()(report)
-app.add_typer(weights.app, name="weights")
-app.command()(verify)
-
+for group in (cutouts, datasets, store, evaluate, rate, detect, table, weights):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 
 #: Characters of an error, which may quote from a damaged file.
 _LONGEST_LINE = 1500

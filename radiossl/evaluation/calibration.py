@@ -51,9 +51,9 @@ def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIG
     return Reliability(edges, mean, right / number, low, high, counts)
 
 
-def expected_calibration_error(predictions: Predictions, bins: int = 10) -> float:
+def expected_calibration_error(predictions: Predictions) -> float:
     """Mean gap between confidence and accuracy, from 0 to 1; see `Reliability.error`."""
-    return reliability(predictions, bins).error
+    return reliability(predictions).error
 
 
 def log_probabilities(probabilities: NDArray[np.floating], learnt: int) -> NDArray[np.float64]:

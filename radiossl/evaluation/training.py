@@ -34,43 +34,22 @@ ROTATIONS_AND_FLIPS = Augmentation(flips=(0.5, 0.5), rotation="any")
 class TrainingSettings(BaseModel):
     """How a classifier is trained.
 
-    Attributes
-    ----------
-    epochs
-        Passes over the training images (150 in Riggi et al. 2024, section 3.3).
-    batch_size
-        Images in a step.
-    lr
-        Learning rate of AdamW after the warm-up, falling to zero with a cosine.
-    backbone_lr
-        The same for the last stage of the backbone, as a fraction of `lr`.
-    layer_decay
-        Factor of the learning rate from each stage of the backbone to the one before it.
-    weight_decay
-        Of AdamW; biases and the weights of normalisations are spared.
-    stages
-        How many of the last stages of the backbone are trained, its stem counting as the first stage; null for all, 0
-        for none. Those that are not trained keep the statistics of their batch normalisation too.
-    warmup
-        Fraction of the steps over which the learning rate rises.
-    label_smoothing
-        Of the cross-entropy.
-    augmentation
-        Of the training images; rotations and flips by default.
+    Stages that are not trained keep the statistics of their batch normalisation too. Weight decay spares biases and the
+    weights of normalisations.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(default=150, ge=1)
-    batch_size: int = Field(default=32, ge=2)
-    lr: float = Field(default=1e-3, gt=0)
-    backbone_lr: float = Field(default=1.0, gt=0)
-    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    epochs: int = Field(default=150, ge=1)  # passes over the training images; 150 in Riggi et al. 2024, section 3.3
+    batch_size: int = Field(default=32, ge=2)  # images in a step
+    lr: float = Field(default=1e-3, gt=0)  # of AdamW after the warm-up, falling to zero with a cosine
+    backbone_lr: float = Field(default=1.0, gt=0)  # the same for the last stage of the backbone, as a fraction of `lr`
+    layer_decay: float = Field(default=1.0, gt=0, le=1)  # factor of `lr` from each stage to the one before it
     weight_decay: float = Field(default=0.05, ge=0)
-    stages: int | None = Field(default=None, ge=0)
-    warmup: float = Field(default=0.05, ge=0, le=0.5)
+    stages: int | None = Field(default=None, ge=0)  # last ones that are trained, the stem counting as one; null: all
+    warmup: float = Field(default=0.05, ge=0, le=0.5)  # fraction of the steps over which `lr` rises
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    augmentation: Augmentation = ROTATIONS_AND_FLIPS
+    augmentation: Augmentation = ROTATIONS_AND_FLIPS  # of the training images
 
 
 #: A pretrained backbone moves slower than its new head, and the slower the nearer to the pixels.

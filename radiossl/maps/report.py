@@ -37,13 +37,11 @@ def write_map(
     colours: Sequence[str] = (),
     store: CutoutStore | None = None,
     backdrop: NDArray[np.floating] | None = None,
-    notes: Sequence[str] = (),
 ) -> Path:
     """Write map.parquet, map.csv, reducer.safetensors, metrics.json, figures and report.html; return the report's path.
 
     The columns in `colours` are written beside the coordinates, and drawn in a figure each; without a store no cutout
-    is drawn. `backdrop` are the coordinates of the map onto which these sources were placed; `notes` are sentences for
-    the top of the report.
+    is drawn. `backdrop` are the coordinates of the map onto which these sources were placed.
     """
     out = Path(out)
     scales = colour_scales(table, colours)
@@ -61,7 +59,7 @@ def write_map(
     found = confounder_warnings(confounders)
     what = "; ".join(found) if found else "its axes follow neither noise nor brightness nor size"
     report = Report("Map of features").verdict(f"A map of {len(table):,} sources: {what}.")
-    report.section("Map").text(_how(made), *notes)
+    report.section("Map").text(_how(made))
     if store is not None:
         field_px = table.metadata.get("preprocessing", {}).get("field_px")
         draw_thumbnails(

@@ -115,7 +115,7 @@ def learn(
 
 
 def blended_score(
-    starting: NDArray[np.float64], rating: NDArray[np.float64], distance: NDArray[np.float64], alpha: float = ALPHA
+    starting: NDArray[np.float64], rating: NDArray[np.float64], distance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Weight a starting score by the expected rating, the more the nearer a rated object is (Lochner & Bassett 2021).
 
@@ -129,7 +129,7 @@ def blended_score(
     # Everything is rated: no distance from anything.
     relative = distance / mean if mean > 0 else np.zeros_like(distance)
     # Beyond 20 the hyperbolic tangent is 1; the exponential must not overflow.
-    delta = np.exp(np.minimum(alpha * relative, 20.0))
+    delta = np.exp(np.minimum(ALPHA * relative, 20.0))
     return starting * np.tanh(delta - 1 + np.arctanh(believed))
 
 

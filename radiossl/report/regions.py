@@ -23,7 +23,6 @@ def write_regions(
     labels: Sequence[str],
     path: str | os.PathLike[str],
     radius_arcsec: ArrayLike = 15.0,
-    colour: str = "green",
 ) -> int:
     """Write circles on the sky (ICRS) as a DS9 region file, atomically; return how many there are.
 
@@ -46,7 +45,7 @@ def write_regions(
             SkyCoord(ra[row], dec[row], unit="deg"),
             radii[row] * u.arcsec,
             meta=RegionMeta({"text": _UNSAFE.sub(" ", labels[row]).strip()}),
-            visual=RegionVisual({"color": colour}),
+            visual=RegionVisual({"color": "green"}),
         )
         for row in known.tolist()
     ]

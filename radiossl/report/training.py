@@ -36,15 +36,13 @@ _SMOOTHED_ABOVE = 60
 _AMONG, _QUERIES, _NEIGHBOURS = 400, 3, 5
 
 
-def write_run_report(
-    run: str | os.PathLike[str], data: Sequence[str | os.PathLike[str]] = (), title: str = "Pretraining"
-) -> Path:
+def write_run_report(run: str | os.PathLike[str], data: Sequence[str | os.PathLike[str]] = ()) -> Path:
     """Write `report.html` and the training curves into a run folder, finished or not; return the report's path.
 
     `data` are the stores trained on, to draw neighbours from; none for no such pictures.
     """
     run = Path(run)
-    report = Report(f"{title}: {run.name}")
+    report = Report(f"Pretraining: {run.name}")
     stages = sorted(run.glob("stage[0-9]*")) or [run]
     for stage in stages:
         metrics = pd.read_csv(stage / "metrics.csv") if (stage / "metrics.csv").is_file() else pd.DataFrame()
