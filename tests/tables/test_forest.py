@@ -1,6 +1,7 @@
 """The compiled forest against scikit-learn's, and what a file may not do."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_a_file_that_would_lead_astray_is_refused(tmp_path, name, value):
     forest.save(tmp_path / "forest.safetensors")
     arrays = load_file(tmp_path / "forest.safetensors")
     arrays[name][3] = value
-    about = {"columns": COLUMNS.to_dict(), "classes": CLASSES, "about": {}}
+    about = {"columns": asdict(COLUMNS), "classes": CLASSES, "about": {}}
     save_file(arrays, tmp_path / "bad.safetensors", {"radiossl_forest": json.dumps(about)})
     with pytest.raises(RadiosslError, match=r"bad.safetensors: not a forest"):
         Forest.load(tmp_path / "bad.safetensors")
