@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Option
 
 from radiossl.io.errors import RadiosslError
 
@@ -13,23 +13,21 @@ if TYPE_CHECKING:
 
 Tta = Annotated[
     str | None,
-    typer.Option(help="d4: average over 8 rotations and mirror images; none: do not (default: as the weights say)."),
+    Option(help="d4: average over 8 rotations and mirror images; none: do not (default: as the weights say)."),
 ]
-Field = Annotated[
-    int | None, typer.Option(min=8, help="Use only the central N x N pixels (default: as the weights say).")
-]
+Field = Annotated[int | None, Option(min=8, help="Use only the central N x N pixels (default: as the weights say).")]
 
 
 Readout = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help="last: the network's own pooled output; wide: mean, deviation and maximum of all stages (default: as the"
         " weights say)."
     ),
 ]
 Whiten = Annotated[
     int | None,
-    typer.Option(min=0, help="Keep this many components of the weights' whitening; 0: none (default: as they say)."),
+    Option(min=0, help="Keep this many components of the weights' whitening; 0: none (default: as they say)."),
 ]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Neighbours, Seed, Store
 from radiossl.io.errors import RadiosslError
@@ -15,32 +16,30 @@ if TYPE_CHECKING:
 
 
 def anomalies(
-    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
-    out: Annotated[Path, typer.Option(help="Result folder to write.")],
+    features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
+    out: Annotated[Path, Option(help="Result folder to write.")],
     method: Annotated[
-        str, typer.Option(help="forest (Isolation Forest), neighbours (distance) or density (the same, whitened).")
+        str, Option(help="forest (Isolation Forest), neighbours (distance) or density (the same, whitened).")
     ] = "forest",
-    label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of classes or ratings to test the ranking with.")
-    ] = None,
+    label: Annotated[str | None, Option(metavar="COLUMN", help="Column of classes or ratings to test it with.")] = None,
     anomalous: Annotated[
-        list[str] | None, typer.Option(help='Label that counts as anomalous, repeatable; or a comparison: ">=4".')
+        list[str] | None, Option(help='Label that counts as anomalous, repeatable; or a comparison: ">=4".')
     ] = None,
     top_features: Annotated[
-        str, typer.Option(help="Score on this many best features, ranked by the labels: 2, 5, 10, 15 or all.")
+        str, Option(help="Score on this many best features, ranked by the labels: 2, 5, 10, 15 or all.")
     ] = "all",
     rank_features: Annotated[
-        bool, typer.Option("--rank-features", help="Compare the best 2, 5, 10 and 15 features.")
+        bool, Option("--rank-features", help="Compare the 2, 5, 10 and 15 best features.")
     ] = False,
-    scan: Annotated[bool, typer.Option("--scan", help="Scan the forest's contamination and max_samples.")] = False,
+    scan: Annotated[bool, Option("--scan", help="Scan the forest's contamination and max_samples.")] = False,
     baseline: Annotated[
         list[str] | None,
-        typer.Option(help="Column to test as if it were a score, repeatable; a column of sizes always is."),
+        Option(help="Column to test as if it were a score, repeatable; a column of sizes always is."),
     ] = None,
-    max_samples: Annotated[str, typer.Option(help="Objects for each tree: auto (256) or a fraction of all.")] = "auto",
+    max_samples: Annotated[str, Option(help="Objects for each tree: auto (256) or a fraction of all.")] = "auto",
     neighbours: Neighbours = 20,
-    seeds: Annotated[int, typer.Option(min=1, help="How many random seeds to test with.")] = 5,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of the labelled objects for ranking features.")] = 5,
+    seeds: Annotated[int, Option(min=1, help="How many random seeds to test with.")] = 5,
+    folds: Annotated[int, Option(min=2, help="Folds of the labelled objects for ranking features.")] = 5,
     store: Store = None,
     seed: Seed = 0,
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Delimiter, Encoding, Scheduler, TableOption
 from radiossl.io.errors import RadiosslError
@@ -21,28 +22,28 @@ _LISTED = 5
 
 Mosaics = Annotated[
     list[str],
-    typer.Argument(metavar="MOSAIC...", help="FITS mosaics (.fits, .fits.gz, .fits.fz), folders of them, or patterns."),
+    Argument(metavar="MOSAIC...", help="FITS mosaics (.fits, .fits.gz, .fits.fz), folders of them, or patterns."),
 ]
-Out = Annotated[Path, typer.Option(help="Folder of the new cutout store.", show_default=False)]
+Out = Annotated[Path, Option(help="Folder of the new cutout store.", show_default=False)]
 Hdu = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="NAME|N",
         help="Part of each file that holds the image; by default chosen by content and name.",
         show_default=False,
     ),
 ]
-MaxBlank = Annotated[float, typer.Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
+MaxBlank = Annotated[float, Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
+    Option(
         help="Processes of this machine; by default one per core if there are more than a few shards.",
         show_default=False,
     ),
 ]
 OnErrorOption = Annotated[
     Literal["stop", "skip"],
-    typer.Option(help="At a mosaic that cannot be read: stop, or leave it out (reads every mosaic once more, before)."),
+    Option(help="At a mosaic that cannot be read: stop, or leave it out (reads every mosaic once more, before)."),
 ]
 
 
@@ -50,8 +51,8 @@ OnErrorOption = Annotated[
 def blind(
     mosaics: Mosaics,
     out: Out,
-    size: Annotated[int, typer.Option(help="Side of a window in pixels.")] = 256,
-    overlap: Annotated[float, typer.Option(help="Fraction of a window shared with the next, from 0 to below 1.")] = 0.5,
+    size: Annotated[int, Option(help="Side of a window in pixels.")] = 256,
+    overlap: Annotated[float, Option(help="Fraction of a window shared with the next, from 0 to below 1.")] = 0.5,
     max_blank: MaxBlank = 0.4,
     hdu: Hdu = None,
     workers: Workers = None,
@@ -85,34 +86,32 @@ def sources(
     out: Out,
     catalogue: Annotated[
         Path | None,
-        typer.Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.", show_default=False),
+        Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.", show_default=False),
     ] = None,
-    detect: Annotated[bool, typer.Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
-    threshold: Annotated[float, typer.Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
-    box_factor: Annotated[float, typer.Option(help="Side of a box in units of the source's extent.")] = 1.5,
-    size: Annotated[int | None, typer.Option(help="Side of all boxes in pixels, whatever the extents.")] = None,
-    min_size: Annotated[int, typer.Option(help="Smallest side of a box in pixels, where extents set the side.")] = 32,
+    detect: Annotated[bool, Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
+    threshold: Annotated[float, Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
+    box_factor: Annotated[float, Option(help="Side of a box in units of the source's extent.")] = 1.5,
+    size: Annotated[int | None, Option(help="Side of all boxes in pixels, whatever the extents.")] = None,
+    min_size: Annotated[int, Option(help="Smallest side of a box in pixels, where extents set the side.")] = 32,
     min_extent: Annotated[
-        str | None, typer.Option(metavar="ANGLE", help="Leave out smaller sources: 12arcsec, 0.5arcmin.")
+        str | None, Option(metavar="ANGLE", help="Leave out smaller sources: 12arcsec, 0.5arcmin.")
     ] = None,
-    ra: Annotated[str | None, typer.Option(help="Column of the right ascension, if its name is unusual.")] = None,
-    dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
-    extent: Annotated[str | None, typer.Option(help="Column of the largest angular size.")] = None,
+    ra: Annotated[str | None, Option(help="Column of the right ascension, if its name is unusual.")] = None,
+    dec: Annotated[str | None, Option(help="Column of the declination.")] = None,
+    extent: Annotated[str | None, Option(help="Column of the largest angular size.")] = None,
     measure_extents: Annotated[
         bool,
-        typer.Option(
-            "--measure-extents", help="Take the extents from the islands that the mosaics show at the positions."
-        ),
+        Option("--measure-extents", help="Take the extents from the islands that the mosaics show at the positions."),
     ] = False,
-    id: Annotated[str | None, typer.Option(help="Column of the sources' names.")] = None,
+    id: Annotated[str | None, Option(help="Column of the sources' names.")] = None,
     position_unit: Annotated[
-        str | None, typer.Option(help="Unit of the positions, whatever the file says: deg, hours, rad, arcsec...")
+        str | None, Option(help="Unit of the positions, whatever the file says: deg, hours, rad, arcsec...")
     ] = None,
     extent_unit: Annotated[
-        str | None, typer.Option(help="Unit of the extents, whatever the file says: arcsec, arcmin, deg, mas, rad.")
+        str | None, Option(help="Unit of the extents, whatever the file says: arcsec, arcmin, deg, mas, rad.")
     ] = None,
     frame: Annotated[
-        str | None, typer.Option(help="Frame of the positions, whatever the file says: icrs, fk5, fk4, galactic...")
+        str | None, Option(help="Frame of the positions, whatever the file says: icrs, fk5, fk4, galactic...")
     ] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
@@ -164,11 +163,11 @@ def sources(
 
 @app.command()
 def fetch(
-    catalogue: Annotated[Path, typer.Argument(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.")],
-    survey: Annotated[str, typer.Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
+    catalogue: Annotated[Path, Argument(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.")],
+    survey: Annotated[str, Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
     out: Out,
-    size: Annotated[int, typer.Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,
-    service: Annotated[str | None, typer.Option(metavar="URL", help="Another address of the service.")] = None,
+    size: Annotated[int, Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,
+    service: Annotated[str | None, Option(metavar="URL", help="Another address of the service.")] = None,
 ) -> None:
     """Fetch a cutout of a public survey around every source of a catalogue.
 

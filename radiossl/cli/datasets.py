@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Label, Seed, Where, Workers, set_option
 
@@ -13,11 +14,11 @@ app = typer.Typer(help="Published data sets as cutout stores and catalogues.", n
 
 SetChanges = Annotated[list[str] | None, set_option("labels=cdl1")]
 CatalogueChanges = Annotated[list[str] | None, set_option("min_consensus=0.8")]
-Name = Annotated[str, typer.Argument(help="A set of `radiossl datasets list`.")]
+Name = Annotated[str, Argument(help="A set of `radiossl datasets list`.")]
 
 
 @app.command("list")
-def list_command(name: Annotated[str | None, typer.Argument(help="Describe this set in full.")] = None) -> None:
+def list_command(name: Annotated[str | None, Argument(help="Describe this set in full.")] = None) -> None:
     """List the published sets, or describe one: columns, selections, options, terms and where it is published."""
     from radiossl.datasets.published import published_set, set_names
 
@@ -33,9 +34,9 @@ def list_command(name: Annotated[str | None, typer.Argument(help="Describe this 
 @app.command("import")
 def import_command(
     name: Name,
-    source: Annotated[Path, typer.Argument(help="File or folder of the set.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new store.")],
-    select: Annotated[str | None, typer.Option(help="One of the set's named selections.")] = None,
+    source: Annotated[Path, Argument(help="File or folder of the set.")],
+    out: Annotated[Path, Option(help="Folder of the new store.")],
+    select: Annotated[str | None, Option(help="One of the set's named selections.")] = None,
     where: Where = None,
     changes: SetChanges = None,
     workers: Workers = 1,
@@ -52,8 +53,8 @@ def import_command(
 @app.command()
 def fetch(
     name: Name,
-    out: Annotated[Path, typer.Option(help="Folder to make.")],
-    mirror: Annotated[str | None, typer.Option(help="Address of a folder that holds copies of the files.")] = None,
+    out: Annotated[Path, Option(help="Folder to make.")],
+    mirror: Annotated[str | None, Option(help="Address of a folder that holds copies of the files.")] = None,
 ) -> None:
     """Download a published set, verify its checksums and unpack it; run it again to go on after an interruption."""
     from radiossl.datasets.fetch import fetch_set
@@ -64,9 +65,9 @@ def fetch(
 
 @app.command()
 def catalogue(
-    name: Annotated[str, typer.Argument(help="rgz-dr1 or crumb.")],
-    source: Annotated[Path, typer.Argument(help="Catalogue as published.")],
-    out: Annotated[Path, typer.Option(help="CSV to write, for `cutouts sources`, `merge` and `build`.")],
+    name: Annotated[str, Argument(help="rgz-dr1 or crumb.")],
+    source: Annotated[Path, Argument(help="Catalogue as published.")],
+    out: Annotated[Path, Option(help="CSV to write, for `cutouts sources`, `merge` and `build`.")],
     changes: CatalogueChanges = None,
 ) -> None:
     """Turn a published catalogue into one with positions in degrees and labels as names.
@@ -83,15 +84,13 @@ def catalogue(
 
 @app.command()
 def merge(
-    parents: Annotated[list[str], typer.Argument(help="NAME=FILE or NAME=FILE:LABEL,..., the preferred first.")],
-    out: Annotated[Path, typer.Option(help="CSV of the merged catalogue.")],
-    review: Annotated[Path, typer.Option(help="CSV of all pairs within the radius, for a person to look through.")],
-    radius: Annotated[str, typer.Option(help="Sources closer than this are listed as pairs.")] = "270arcsec",
-    same_radius: Annotated[
-        str | None, typer.Option(help="Pairs closer than this are one source; by default all pairs.")
-    ] = None,
-    classes: Annotated[str | None, typer.Option(help="YAML file with the classes that labels mean, or crumb.")] = None,
-    reviewed: Annotated[Path | None, typer.Option(help="A review list with its column `same` filled in.")] = None,
+    parents: Annotated[list[str], Argument(help="NAME=FILE or NAME=FILE:LABEL,..., the preferred first.")],
+    out: Annotated[Path, Option(help="CSV of the merged catalogue.")],
+    review: Annotated[Path, Option(help="CSV of all pairs within the radius, for a person to look through.")],
+    radius: Annotated[str, Option(help="Sources closer than this are listed as pairs.")] = "270arcsec",
+    same_radius: Annotated[str | None, Option(help="Pairs closer than this are one source (default: all).")] = None,
+    classes: Annotated[str | None, Option(help="YAML file with the classes that labels mean, or crumb.")] = None,
+    reviewed: Annotated[Path | None, Option(help="A review list with its column `same` filled in.")] = None,
 ) -> None:
     """Merge catalogues by position into one with the labels of all, and a list of pairs to review."""
     from radiossl.datasets.merge import merge_catalogues
@@ -113,11 +112,11 @@ def merge(
 
 @app.command()
 def build(
-    mosaics: Annotated[list[str], typer.Argument(help="FITS files, folders of them, or glob patterns.")],
-    catalogue: Annotated[Path, typer.Option(help="From `datasets catalogue crumb` or `datasets merge`.")],
-    out: Annotated[Path, typer.Option(help="Folder of the set.")],
+    mosaics: Annotated[list[str], Argument(help="FITS files, folders of them, or glob patterns.")],
+    catalogue: Annotated[Path, Option(help="From `datasets catalogue crumb` or `datasets merge`.")],
+    out: Annotated[Path, Option(help="Folder of the set.")],
     label: Label = "basic_label",
-    batches: Annotated[int, typer.Option(min=2, help="How many batches; the last is for testing.")] = 7,
+    batches: Annotated[int, Option(min=2, help="How many batches; the last is for testing.")] = 7,
     seed: Seed = 0,
 ) -> None:
     """Build a set of 8-bit images and batches as CRUMB was made (Porter & Scaife 2023)."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import DiskFullError
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Find sources in images and mosaics with a network that outlines them.")
 
-Images = Annotated[Path | None, typer.Option(help="Folder of the images; by default that of the annotations.")]
+Images = Annotated[Path | None, Option(help="Folder of the images; by default that of the annotations.")]
 ReaderName = Annotated[
-    str, typer.Option("--reader", help="plain, or radiogalaxynet: radio in green and blue, infrared in red.")
+    str, Option("--reader", help="plain, or radiogalaxynet (radio in green and blue, infrared in red).")
 ]
 Changes = Annotated[list[str] | None, set_option("lr=0.0005 or design.rois=128")]
-Out = Annotated[Path, typer.Option(help="Folder to write.")]
+Out = Annotated[Path, Option(help="Folder to write.")]
 
 
 @app.callback()
@@ -32,27 +33,23 @@ def _main() -> None:
 
 @app.command()
 def train(
-    annotations: Annotated[Path, typer.Argument(help="COCO file of the training images.")],
-    weights: Annotated[str, typer.Option(help="Backbone folder or name; its preprocessing is used in every mode.")],
+    annotations: Annotated[Path, Argument(help="COCO file of the training images.")],
+    weights: Annotated[str, Option(help="Backbone folder or name; its preprocessing is used in every mode.")],
     out: Out,
-    mode: Annotated[str, typer.Option(help="The backbone: frozen, finetune or scratch (random weights).")] = "finetune",
+    mode: Annotated[str, Option(help="The backbone: frozen, finetune or scratch (random weights).")] = "finetune",
     images: Images = None,
-    valid: Annotated[
-        Path | None, typer.Option(help="COCO file of validation images, to measure AP during training.")
-    ] = None,
-    valid_images: Annotated[Path | None, typer.Option(help="Folder of the validation images.")] = None,
+    valid: Annotated[Path | None, Option(help="COCO file of validation images, to measure AP during training.")] = None,
+    valid_images: Annotated[Path | None, Option(help="Folder of the validation images.")] = None,
     reader: ReaderName = "plain",
-    infrared: Annotated[bool, typer.Option("--infrared", help="Use the infrared image as the third channel.")] = False,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 12,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per training step.")] = 4,
-    image_size: Annotated[int, typer.Option(help="Side of the network's input in pixels, a multiple of 32.")] = 224,
-    fraction: Annotated[float, typer.Option(help="Fraction of the training images to use.")] = 1.0,
-    balanced: Annotated[
-        bool, typer.Option("--balanced", help="With --fraction, draw images of rare classes first.")
-    ] = False,
+    infrared: Annotated[bool, Option("--infrared", help="Use the infrared image as the third channel.")] = False,
+    epochs: Annotated[int, Option(min=1, help="Passes over the images.")] = 12,
+    batch_size: Annotated[int, Option(min=1, help="Images per training step.")] = 4,
+    image_size: Annotated[int, Option(help="Side of the network's input in pixels, a multiple of 32.")] = 224,
+    fraction: Annotated[float, Option(help="Fraction of the training images to use.")] = 1.0,
+    balanced: Annotated[bool, Option("--balanced", help="With --fraction, draw images of rare classes first.")] = False,
     seed: Seed = 0,
     changes: Changes = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out.")] = False,
     device: Device = "auto",
 ) -> None:
     """Train Mask R-CNN on a backbone."""
@@ -85,14 +82,12 @@ def train(
 
 @app.command()
 def predict(
-    mosaics: Annotated[list[str], typer.Argument(help="FITS mosaics, folders of them, or glob patterns.")],
-    detector: Annotated[Path, typer.Option(help="Detector or run folder of radiossl detect train.")],
+    mosaics: Annotated[list[str], Argument(help="FITS mosaics, folders of them, or glob patterns.")],
+    detector: Annotated[Path, Option(help="Detector or run folder of radiossl detect train.")],
     out: Out,
-    score: Annotated[float, typer.Option(help="Minimum source score of an object.")] = 0.5,
-    window: Annotated[
-        int | None, typer.Option(help="Side of a tile in pixels; by default that of the training images.")
-    ] = None,
-    overlap: Annotated[float, typer.Option(help="Fraction of a tile's side shared with the next tile.")] = 0.3,
+    score: Annotated[float, Option(help="Minimum source score of an object.")] = 0.5,
+    window: Annotated[int | None, Option(help="Side of a tile in pixels (default: as in training).")] = None,
+    overlap: Annotated[float, Option(help="Fraction of a tile's side shared with the next tile.")] = 0.3,
     device: Device = "auto",
 ) -> None:
     """Find the sources of mosaics: catalogue, DS9 regions, label images and pictures.
@@ -107,15 +102,13 @@ def predict(
 
 @app.command()
 def evaluate(
-    detectors: Annotated[list[Path], typer.Argument(help="Detectors or run folders of radiossl detect train.")],
-    annotations: Annotated[Path, typer.Option(help="COCO file of the test images.")],
+    detectors: Annotated[list[Path], Argument(help="Detectors or run folders of radiossl detect train.")],
+    annotations: Annotated[Path, Option(help="COCO file of the test images.")],
     out: Out,
     images: Images = None,
     reader: ReaderName = "plain",
-    score: Annotated[
-        float, typer.Option(help="Minimum score of a detection: of its class, and of any class for SOURCE.")
-    ] = 0.5,
-    iou: Annotated[float, typer.Option("--iou", help="Minimum intersection over union of masks that match.")] = 0.6,
+    score: Annotated[float, Option(help="Minimum score: of the class, and of any class for SOURCE.")] = 0.5,
+    iou: Annotated[float, Option("--iou", help="Minimum intersection over union of masks that match.")] = 0.6,
     device: Device = "auto",
 ) -> None:
     """Measure completeness, reliability, F1 and average precision of detectors, by class, size and brightness.

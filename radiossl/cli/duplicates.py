@@ -6,24 +6,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Neighbours, Store
 
 
 def duplicates(
-    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
-    out: Annotated[Path, typer.Option(help="Result folder to write.")],
+    features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
+    out: Annotated[Path, Option(help="Result folder to write.")],
     store: Store = None,
-    radius: Annotated[str, typer.Option(help="Centres this close show one source: 10arcsec, 0.5arcmin.")] = "10arcsec",
+    radius: Annotated[str, Option(help="Centres this close show one source: 10arcsec, 0.5arcmin.")] = "10arcsec",
     similarity: Annotated[
-        float | None, typer.Option(help="Least cosine similarity of features, instead of the neighbour ratio.")
+        float | None, Option(help="Least cosine similarity of features, instead of the neighbour ratio.")
     ] = None,
     neighbours: Neighbours = 10,
-    ignore_positions: Annotated[
-        bool, typer.Option("--ignore-positions", help="Disregard positions, if they are wrong.")
-    ] = False,
+    ignore_positions: Annotated[bool, Option("--ignore-positions", help="Disregard wrong positions.")] = False,
     ignore_pixels: Annotated[
-        bool, typer.Option("--ignore-pixels", help="Decide without pixels: fast, and much less reliable.")
+        bool, Option("--ignore-pixels", help="Decide without pixels: fast, and much less reliable.")
     ] = False,
 ) -> None:
     """Find the cutouts that show the same source, and which of each group to keep."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.options import BoxSize, Device, Mosaics, Scheduler
@@ -15,30 +16,30 @@ if TYPE_CHECKING:
 
 
 def embed(
-    weights: Annotated[Path, typer.Argument(help="Backbone folder.")],
+    weights: Annotated[Path, Argument(help="Backbone folder.")],
     images: Annotated[
         list[Path],
-        typer.Argument(
+        Argument(
             help="Cutout stores; FITS, NPY or picture files, folders of them, patterns, a table that names files; or"
             " with --mosaics a catalogue."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Parquet file to write, or with --partitioned a folder of such.")],
+    out: Annotated[Path, Option(help="Parquet file to write, or with --partitioned a folder of such.")],
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 128,
+    batch_size: Annotated[int, Option(min=1, help="Images at a time.")] = 128,
     tta: Tta = None,
     field: Field = None,
     readout: Readout = None,
     whiten: Whiten = None,
     device: Device = "auto",
     partitioned: Annotated[
-        bool, typer.Option("--partitioned", help="Write a folder of Parquet files, which every command takes too.")
+        bool, Option("--partitioned", help="Write a folder of Parquet files, which every command takes too.")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes of this machine, each with one thread.")] = 1,
+    workers: Annotated[int, Option(min=1, help="Processes of this machine, each with one thread.")] = 1,
     scheduler: Scheduler = None,
     bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="Compute in bfloat16, for hardware that does: faster, three digits.")
+        bool, Option("--bfloat16", help="Compute in bfloat16, for hardware that does: faster, three digits.")
     ] = False,
 ) -> None:
     """Turn images into a table of features.

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.options import Device, Group, GroupingName, Seed, set_option
@@ -22,62 +23,54 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
 
-Label = Annotated[str, typer.Option(metavar="COLUMN", help="Column with the classes.")]
-Where = Annotated[str | None, typer.Option(help="Only labelled cutouts for which this holds, e.g. 'las_arcsec > 20'.")]
-Folds = Annotated[int, typer.Option(min=2, help="Number of stratified folds.")]
-Seeds = Annotated[int, typer.Option(min=1, help="How many times folds, label fractions and random weights are drawn.")]
-Imagenet = Annotated[Path | None, typer.Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
+Label = Annotated[str, Option(metavar="COLUMN", help="Column with the classes.")]
+Where = Annotated[str | None, Option(help="Only labelled cutouts for which this holds, e.g. 'las_arcsec > 20'.")]
+Folds = Annotated[int, Option(min=2, help="Number of stratified folds.")]
+Seeds = Annotated[int, Option(min=1, help="How many times folds, label fractions and random weights are drawn.")]
+Imagenet = Annotated[Path | None, Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
 RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
-Neighbours = Annotated[
-    int, typer.Option("--neighbours", "-k", min=0, help="How many neighbours vote; 0 chooses by inner folds.")
-]
+Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote; 0: chosen by inner folds.")]
 Components = Annotated[
-    int, typer.Option(min=0, help="Compare by so many principal components of equal variance; 0: by the features.")
+    int, Option(min=0, help="Compare by so many principal components of equal variance; 0: by the features.")
 ]
-Layer = Annotated[
-    bool, typer.Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")
-]
-LayerEpochs = Annotated[int, typer.Option(min=1, help="Epochs of --layer.")]
-Strength = Annotated[
-    float, typer.Option(min=0, help="Inverse regularisation of the logistic regression; 0 chooses by inner folds.")
-]
+Layer = Annotated[bool, Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")]
+LayerEpochs = Annotated[int, Option(min=1, help="Epochs of --layer.")]
+Strength = Annotated[float, Option(min=0, help="Inverse regularisation of the regression; 0: chosen by inner folds.")]
 Columns = Annotated[
-    str, typer.Option(help="Columns to learn from beside the features, such as las_arcsec,flux; positive ones by log.")
+    str, Option(help="Columns to learn from besides the features: las_arcsec,flux; positive ones by log.")
 ]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the labelled images.")]
-SmallCnn = Annotated[bool, typer.Option("--small-cnn", help="Train the three-convolution network of Negm 2021, too.")]
+Epochs = Annotated[int, Option(min=1, help="Passes over the labelled images.")]
+SmallCnn = Annotated[bool, Option("--small-cnn", help="Train the three-convolution network of Negm 2021, too.")]
 
 
 @dataclass(frozen=True)
 class Common:
     """Options of every protocol."""
 
-    weights: Annotated[Path, typer.Argument(help="Backbone folder.")]
-    train: Annotated[Path, typer.Option(help="Labelled cutout store.")]
+    weights: Annotated[Path, Argument(help="Backbone folder.")]
+    train: Annotated[Path, Option(help="Labelled cutout store.")]
     label: Label
-    out: Annotated[Path, typer.Option(help="Result folder to write; an interrupted evaluation goes on there.")]
-    test: Annotated[Path | None, typer.Option(help="Separate test store; without it, folds of --train.")] = None
+    out: Annotated[Path, Option(help="Result folder to write; an interrupted evaluation goes on there.")]
+    test: Annotated[Path | None, Option(help="Separate test store; without it, folds of --train.")] = None
     group: Group = None
     grouping: GroupingName = None
     where: Where = None
     folds: Folds = 5
     seed: Seed = 0
-    fractions: Annotated[str, typer.Option(help="Fractions of the labels to learn from, such as 1,0.3,0.1.")] = "1"
-    by: Annotated[list[str] | None, typer.Option(help="Column to draw F1 against; repeatable.")] = None
+    fractions: Annotated[str, Option(help="Fractions of the labels to learn from, such as 1,0.3,0.1.")] = "1"
+    by: Annotated[list[str] | None, Option(help="Column to draw F1 against; repeatable.")] = None
     tta: Tta = None
     field: Field = None
     readout: Readout = None
     whiten: Whiten = None
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of the labels.")
+        bool, Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of the labels.")
     ] = False
-    baselines: Annotated[bool, typer.Option(help="Evaluate the baselines, too.")] = True
-    keep_shared: Annotated[
-        bool, typer.Option("--keep-shared", help="Test on sources that were in the pretraining set, too.")
-    ] = False
+    baselines: Annotated[bool, Option(help="Evaluate the baselines, too.")] = True
+    keep_shared: Annotated[bool, Option("--keep-shared", help="Test on sources of the pretraining set, too.")] = False
     group_radius: Annotated[
-        str, typer.Option(help="Sources linked by steps of this angle share a fold; 0 for every cutout on its own.")
+        str, Option(help="Sources linked by steps of this angle share a fold; 0 for every cutout on its own.")
     ] = "60arcsec"
     device: Device = "auto"
 
@@ -173,7 +166,7 @@ def frozen(
 def finetune(
     common: Common,
     epochs: Epochs = 150,
-    stages: Annotated[int | None, typer.Option(min=0, help="Train only this many last stages; default all.")] = None,
+    stages: Annotated[int | None, Option(min=0, help="Train only this many last stages; default all.")] = None,
     changes: Settings = None,
     small_cnn: SmallCnn = False,
     seeds: Seeds = 1,
@@ -202,27 +195,25 @@ def supervised(
 
 @app.command()
 def sweep(
-    recipe: Annotated[str, typer.Option(help="Name of a recipe of one stage, or a YAML file.")],
-    data: Annotated[list[Path], typer.Option(help="Cutout store to train on; give it again to join several.")],
-    train: Annotated[Path, typer.Option(help="Labelled store to evaluate on.")],
+    recipe: Annotated[str, Option(help="Name of a recipe of one stage, or a YAML file.")],
+    data: Annotated[list[Path], Option(help="Cutout store to train on; give it again to join several.")],
+    train: Annotated[Path, Option(help="Labelled store to evaluate on.")],
     label: Label,
-    out: Annotated[Path, typer.Option(help="Folder of runs and results; what is in it of an earlier call is used.")],
-    cuts: Annotated[str, typer.Option(help="Smallest values of --column trained on, such as 0,10,20,30.")],
-    column: Annotated[str, typer.Option(help="Column of the training stores that is cut.")] = "las_arcsec",
+    out: Annotated[Path, Option(help="Folder of runs and results; what is in it of an earlier call is used.")],
+    cuts: Annotated[str, Option(help="Smallest values of --column trained on, such as 0,10,20,30.")],
+    column: Annotated[str, Option(help="Column of the training stores that is cut.")] = "las_arcsec",
     group: Group = None,
     grouping: GroupingName = None,
     where: Where = None,
-    neighbours: Annotated[int, typer.Option("--neighbours", "-k", min=1, help="How many neighbours vote.")] = 20,
+    neighbours: Annotated[int, Option("--neighbours", "-k", min=1, help="How many neighbours vote.")] = 20,
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in pixels of what the backbone sees.")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, Option(help="Images per optimiser step.")] = None,
+    image_size: Annotated[int | None, Option(help="Side in pixels of what the backbone sees.")] = None,
     changes: RecipeChanges = None,
-    keep_shared: Annotated[
-        bool, typer.Option("--keep-shared", help="Train on the sources that are evaluated, too.")
-    ] = False,
+    keep_shared: Annotated[bool, Option("--keep-shared", help="Train on the sources that are evaluated, too.")] = False,
     device: Device = "auto",
 ) -> None:
     """Pretrain with several cuts and seeds and evaluate by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
@@ -262,8 +253,8 @@ def sweep(
 
 @app.command()
 def compare(
-    folders: Annotated[list[str], typer.Argument(help="Result folders, or NAME=FOLDER; the first is the reference.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    folders: Annotated[list[str], Argument(help="Result folders, or NAME=FOLDER; the first is the reference.")],
+    out: Annotated[Path, Option(help="Folder to write.")],
 ) -> None:
     """Put evaluations side by side, with the probability that each is better than the first."""
     from radiossl.evaluation.comparison import compare_evaluations

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import BoxSize, Mosaics, Seed, Store
 
@@ -16,40 +17,40 @@ _WEIGHTS = "simclr-first-zoom"
 def explore(
     table: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             help="Feature table from radiossl embed; any Parquet or Arrow table with vectors; or images, which are"
             " embedded first."
         ),
     ],
     store: Store = None,
     vectors: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Column of the features, if there are several of vectors.")
+        str | None, Option(metavar="COLUMN", help="Column of the features, if there are several of vectors.")
     ] = None,
-    ids: Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
+    ids: Annotated[str | None, Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
     mosaics: Mosaics = None,
     size: BoxSize = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Backbone, to search for images (default: the one that the table names).")
+        Path | None, Option(help="Backbone, to search for images (default: the one that the table names).")
     ] = None,
     map_folder: Annotated[
-        Path | None, typer.Option("--map", help="Result folder of radiossl map; made by the page if there is none.")
+        Path | None, Option("--map", help="Result folder of radiossl map; made by the page if there is none.")
     ] = None,
     second: Annotated[
         Path | None,
-        typer.Option(help="Feature table of another backbone, or its map, to be shown beside the first map."),
+        Option(help="Feature table of another backbone, or its map, to be shown beside the first map."),
     ] = None,
     scores: Annotated[
-        Path | None, typer.Option(help="CSV with cutout_id and score, such as anomalies.csv; made if not given.")
+        Path | None, Option(help="CSV with cutout_id and score, such as anomalies.csv; made if not given.")
     ] = None,
-    ratings: Annotated[Path, typer.Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
-    labels: Annotated[Path, typer.Option(help="CSV of class labels given to selections.")] = Path("labels.csv"),
-    who: Annotated[str, typer.Option(help="Your name, kept with your ratings.")] = "",
-    address: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to serve on.")] = 5006,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    ratings: Annotated[Path, Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
+    labels: Annotated[Path, Option(help="CSV of class labels given to selections.")] = Path("labels.csv"),
+    who: Annotated[str, Option(help="Your name, kept with your ratings.")] = "",
+    address: Annotated[str, Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, Option(help="Port to serve on.")] = 5006,
+    browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
     export: Annotated[
         Path | None,
-        typer.Option(help="Write a page that needs no server, a folder or one .html file, instead of serving."),
+        Option(help="Write a page that needs no server, a folder or one .html file, instead of serving."),
     ] = None,
     seed: Seed = 0,
 ) -> None:

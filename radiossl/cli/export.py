@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Store
 
 
 def export(
-    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")],
-    out: Annotated[Path, typer.Option(help="File to write, or with --format hats the folder of the catalogue.")],
+    features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
+    out: Annotated[Path, Option(help="File to write, or with --format hats the folder of the catalogue.")],
     form: Annotated[
         str,
-        typer.Option(
+        Option(
             "--format",
             "--for",
             help="fits or votable for TOPCAT; csv; hats for LSDB, partitioned by position; Parquet with pictures for"
@@ -41,8 +42,8 @@ def export(
 
 
 def send(
-    table: Annotated[Path, typer.Argument(help="Feature table, or a result such as neighbours.csv or anomalies.csv.")],
-    to: Annotated[str, typer.Option("--to", help="topcat, ds9 or aladin.")],
+    table: Annotated[Path, Argument(help="Feature table, or a result such as neighbours.csv or anomalies.csv.")],
+    to: Annotated[str, Option("--to", help="topcat, ds9 or aladin.")],
 ) -> None:
     """Send a table to TOPCAT, DS9 or Aladin through SAMP; the program must be open."""
     from radiossl.features.sending import Program, send_table

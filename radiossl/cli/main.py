@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 from typer.core import TyperGroup
 
 import radiossl
@@ -76,11 +77,11 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _main(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say what is done on the way.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bars and no warnings.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
+    verbose: Annotated[bool, Option("--verbose", help="Say what is done on the way.")] = False,
+    quiet: Annotated[bool, Option("--quiet", help="No progress bars and no warnings.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     if verbose and quiet:

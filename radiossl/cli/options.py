@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 
 def set_option(example: str) -> Any:
@@ -16,44 +16,42 @@ def set_option(example: str) -> Any:
 
     Used as ``changes: Annotated[list[str] | None, set_option("optimizer.lr=0.1")] = None``.
     """
-    return typer.Option("--set", metavar="KEY=VALUE", help=f"Change a setting, such as {example}; repeatable.")
+    return Option("--set", metavar="KEY=VALUE", help=f"Change a setting, such as {example}; repeatable.")
 
 
-Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Neighbours = Annotated[int, typer.Option("--neighbours", "-k", min=1, help="How many neighbours.")]
-Workers = Annotated[int, typer.Option("--workers", min=1, help="Processes of this machine that share the work.")]
-Label = Annotated[str | None, typer.Option("--label", metavar="COLUMN", help="Column with the classes.")]
+Seed = Annotated[int, Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
+Device = Annotated[str, Option("--device", help="auto, cpu or cuda.")]
+Neighbours = Annotated[int, Option("--neighbours", "-k", min=1, help="How many neighbours.")]
+Workers = Annotated[int, Option("--workers", min=1, help="Processes of this machine that share the work.")]
+Label = Annotated[str | None, Option("--label", metavar="COLUMN", help="Column with the classes.")]
 Where = Annotated[
     str | None,
-    typer.Option("--where", metavar="EXPRESSION", help="Only rows for which this holds, e.g. 'las_arcsec > 20'."),
+    Option("--where", metavar="EXPRESSION", help="Only rows for which this holds, e.g. 'las_arcsec > 20'."),
 ]
 Group = Annotated[
-    list[str] | None, typer.Option("--group", help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")
+    list[str] | None, Option("--group", help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")
 ]
 GroupingName = Annotated[
-    str | None, typer.Option("--grouping", help="The same from a YAML file, or one of the package's groupings.")
+    str | None, Option("--grouping", help="The same from a YAML file, or a grouping of the package.")
 ]
 Delimiter = Annotated[
     str | None,
-    typer.Option("--delimiter", help="What separates the columns of a text file: one character, tab or space."),
+    Option("--delimiter", help="What separates the columns of a text file: one character, tab or space."),
 ]
-Encoding = Annotated[str | None, typer.Option("--encoding", help="Encoding of a text file, such as latin-1.")]
-TableOption = Annotated[
-    str | None, typer.Option("--table", help="Which table of a FITS file or VOTable, by name or number.")
-]
+Encoding = Annotated[str | None, Option("--encoding", help="Encoding of a text file, such as latin-1.")]
+TableOption = Annotated[str | None, Option("--table", help="Which table of a FITS file or VOTable, by name or number.")]
 Mosaics = Annotated[
     list[Path] | None,
-    typer.Option("--mosaics", help="FITS files, folders or patterns that show the sources of a catalogue; repeatable."),
+    Option("--mosaics", help="FITS files, folders or patterns that show the sources of a catalogue; repeatable."),
 ]
 Store = Annotated[
-    list[Path] | None, typer.Option(help="Where the pixels are, if the store has moved; or the images' folder.")
+    list[Path] | None, Option(help="Where the pixels are, if the store has moved; or the images' folder.")
 ]
 Scheduler = Annotated[
     str | None,
-    typer.Option(metavar="ADDRESS", help="Running Dask scheduler whose workers do the work, such as tcp://node1:8786."),
+    Option(metavar="ADDRESS", help="Running Dask scheduler whose workers do the work, such as tcp://node1:8786."),
 ]
 BoxSize = Annotated[
     int | None,
-    typer.Option("--size", min=1, help="With --mosaics: side of the boxes in pixels (default: 1.5 extents)."),
+    Option("--size", min=1, help="With --mosaics: side of the boxes in pixels (default: 1.5 extents)."),
 ]

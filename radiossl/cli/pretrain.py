@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError
 
-Recipe = Annotated[str, typer.Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
+Recipe = Annotated[str, Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
 Data = Annotated[
     list[Path],
-    typer.Option("--data", help="Cutout store, or folder or pattern of images; give it again to join several."),
+    Option("--data", help="Cutout store, or folder or pattern of images; give it again to join several."),
 ]
 Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
-ImageSize = Annotated[int | None, typer.Option(min=8, help="Side of the backbone's images in pixels.")]
+ImageSize = Annotated[int | None, Option(min=8, help="Side of the backbone's images in pixels.")]
 
 #: What the three channels of each mode are; see docs/preprocessing.md.
 _CHANNELS = {
@@ -28,30 +29,30 @@ _CHANNELS = {
 def pretrain(
     recipe: Recipe,
     data: Data,
-    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    out: Annotated[Path, Option(help="Run folder to write.")],
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images per optimiser step.")] = None,
+    epochs: Annotated[int | None, Option(help="Passes over the data.")] = None,
+    batch_size: Annotated[int | None, Option(help="Images per optimiser step.")] = None,
     image_size: ImageSize = None,
-    init: Annotated[Path | None, typer.Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
+    init: Annotated[Path | None, Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in --out; with more --epochs from its weights.")
+        bool, Option("--resume", help="Go on with the run in --out; with more --epochs from its weights.")
     ] = False,
     monitor: Annotated[
-        Path | None, typer.Option(help="Labelled store to measure kNN accuracy on while training, only to look at.")
+        Path | None, Option(help="Labelled store to measure kNN accuracy on while training, only to look at.")
     ] = None,
     label: Label = None,
-    group: Annotated[list[str] | None, typer.Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
+    group: Annotated[list[str] | None, Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
     exclude: Annotated[
         list[Path] | None,
-        typer.Option(help="Store whose sources must not be trained on, such as a test set; repeatable."),
+        Option(help="Store whose sources must not be trained on, such as a test set; repeatable."),
     ] = None,
     exclude_radius: Annotated[
-        str, typer.Option(help="Cutouts this close to a source of --exclude are left out: 60arcsec, 1arcmin, 0.01deg.")
+        str, Option(help="Cutouts this close to a source of --exclude are left out: 60arcsec, 1arcmin, 0.01deg.")
     ] = "60arcsec",
-    seed: Annotated[int | None, typer.Option(min=0, help="Random seed (default: the recipe's).")] = None,
+    seed: Annotated[int | None, Option(min=0, help="Random seed (default: the recipe's).")] = None,
     changes: Changes = None,
 ) -> None:
     """Pretrain a backbone on unlabelled cutouts.
@@ -117,12 +118,12 @@ def pretrain(
 def views(
     recipe: Recipe,
     data: Data,
-    out: Annotated[Path, typer.Option(help="PNG file to write.")],
-    rows: Annotated[int, typer.Option(help="Cutouts to show.", min=1)] = 8,
-    count: Annotated[int, typer.Option(help="Views of each.")] = 6,
+    out: Annotated[Path, Option(help="PNG file to write.")],
+    rows: Annotated[int, Option(help="Cutouts to show.", min=1)] = 8,
+    count: Annotated[int, Option(help="Views of each.")] = 6,
     image_size: ImageSize = None,
     seed: Seed = 0,
-    channels: Annotated[bool, typer.Option("--channels", help="Show the channels side by side.")] = False,
+    channels: Annotated[bool, Option("--channels", help="Show the channels side by side.")] = False,
     changes: Changes = None,
 ) -> None:
     """Draw random views of some cutouts: what a recipe makes the backbone see."""

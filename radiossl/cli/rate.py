@@ -6,22 +6,23 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Seed, Store
 from radiossl.io.settings import split_names
 
 app = typer.Typer(no_args_is_help=True, help="Rank a long list by a few ratings, and propose what to rate next.")
 
-Features = Annotated[Path, typer.Argument(help="Feature table from radiossl embed.")]
-Scores = Annotated[Path, typer.Option(help="CSV with cutout_id and score, such as anomalies.csv.")]
+Features = Annotated[Path, Argument(help="Feature table from radiossl embed.")]
+Scores = Annotated[Path, Option(help="CSV with cutout_id and score, such as anomalies.csv.")]
 RatingFiles = Annotated[
     list[Path] | None,
-    typer.Option(help="CSV with cutout_id and rating (1 dull to 5 remarkable); repeatable, the last rating counts."),
+    Option(help="CSV with cutout_id and rating (1 dull to 5 remarkable); repeatable, the last rating counts."),
 ]
-Method = Annotated[str, typer.Option(help="linear (Bayesian ridge), gp (Gaussian process) or blend (Astronomaly's).")]
+Method = Annotated[str, Option(help="linear (Bayesian ridge), gp (Gaussian process) or blend (Astronomaly's).")]
 Columns = Annotated[
     str | None,
-    typer.Option(
+    Option(
         metavar="A,B",
         help="Columns to learn from besides the features, or none; default: the size, if there is a column for it.",
     ),
@@ -37,14 +38,12 @@ def _rate() -> None:
 def propose(
     features: Features,
     scores: Scores,
-    out: Annotated[Path, typer.Option(help="Folder of the rounds; each call adds one.")],
+    out: Annotated[Path, Option(help="Folder of the rounds; each call adds one.")],
     ratings: RatingFiles = None,
-    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many to propose.")] = 25,
+    number: Annotated[int, Option("-n", "--number", min=1, help="How many to propose.")] = 25,
     method: Method = "linear",
-    rule: Annotated[
-        str, typer.Option(help="What to ask for: top (highest scores), ucb, ei, uncertain or random.")
-    ] = "ucb",
-    explore: Annotated[float, typer.Option(min=0, max=1, help="Fraction drawn at random whatever the rule.")] = 0.5,
+    rule: Annotated[str, Option(help="What to ask for: top (highest scores), ucb, ei, uncertain or random.")] = "ucb",
+    explore: Annotated[float, Option(min=0, max=1, help="Fraction drawn at random whatever the rule.")] = 0.5,
     columns: Columns = None,
     seed: Seed = 0,
     store: Store = None,
@@ -74,11 +73,11 @@ def propose(
 def rank(
     features: Features,
     scores: Scores,
-    ratings: Annotated[list[Path], typer.Option(help="CSV with cutout_id and rating; repeatable.")],
-    out: Annotated[Path, typer.Option(help="Result folder to write.")],
+    ratings: Annotated[list[Path], Option(help="CSV with cutout_id and rating; repeatable.")],
+    out: Annotated[Path, Option(help="Result folder to write.")],
     method: Method = "linear",
     columns: Columns = None,
-    folds: Annotated[int, typer.Option(min=2, help="Folds of the rated objects by which the method is tested.")] = 5,
+    folds: Annotated[int, Option(min=2, help="Folds of the rated objects by which the method is tested.")] = 5,
     seed: Seed = 0,
     store: Store = None,
 ) -> None:
@@ -104,11 +103,9 @@ def rank(
 
 @app.command()
 def add(
-    ratings: Annotated[Path, typer.Argument(help="Ratings file to add to; created if there is none.")],
-    filled: Annotated[
-        list[Path], typer.Argument(help="Filled-in propose.csv, or other CSV with cutout_id and rating.")
-    ],
-    who: Annotated[str, typer.Option(help="Who rated, where the file does not say.")] = "",
+    ratings: Annotated[Path, Argument(help="Ratings file to add to; created if there is none.")],
+    filled: Annotated[list[Path], Argument(help="Filled-in propose.csv, or other CSV with cutout_id and rating.")],
+    who: Annotated[str, Option(help="Who rated, where the file does not say.")] = "",
 ) -> None:
     """Add the ratings of filled-in proposals to a ratings file."""
     from radiossl.ratings.journal import add_ratings
@@ -120,9 +117,9 @@ def add(
 
 @app.command("import-astronomaly")
 def import_astronomaly(
-    file: Annotated[Path, typer.Argument(help="Astronomaly's ml_scores.csv.")],
-    out: Annotated[Path, typer.Option(help="Ratings file to add to.")],
-    scores: Annotated[Path | None, typer.Option(help="CSV to write the starting scores to.")] = None,
+    file: Annotated[Path, Argument(help="Astronomaly's ml_scores.csv.")],
+    out: Annotated[Path, Option(help="Ratings file to add to.")],
+    scores: Annotated[Path | None, Option(help="CSV to write the starting scores to.")] = None,
 ) -> None:
     """Add the ratings, and write the scores, of an Astronomaly file."""
     from radiossl.io.csv_cells import write_table
@@ -140,9 +137,9 @@ def import_astronomaly(
 @app.command("export-astronomaly")
 def export_astronomaly(
     scores: Scores,
-    out: Annotated[Path, typer.Option(help="ml_scores.csv to write.")],
+    out: Annotated[Path, Option(help="ml_scores.csv to write.")],
     ratings: RatingFiles = None,
-    ranked: Annotated[Path | None, typer.Option(help="ranked.csv of radiossl rate rank, for trained_score.")] = None,
+    ranked: Annotated[Path | None, Option(help="ranked.csv of radiossl rate rank, for trained_score.")] = None,
 ) -> None:
     """Write scores and ratings as the ml_scores.csv of Astronomaly."""
     from radiossl.ratings.records import write_astronomaly

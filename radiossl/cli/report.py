@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.io.errors import RadiosslError
 
 
 def report(
-    parts: Annotated[list[str], typer.Argument(help="NAME=FOLDER of each result.")],
-    out: Annotated[Path, typer.Option(help="HTML file to write.")],
-    title: Annotated[str, typer.Option(help="Heading of the page.")] = "radiossl",
+    parts: Annotated[list[str], Argument(help="NAME=FOLDER of each result.")],
+    out: Annotated[Path, Option(help="HTML file to write.")],
+    title: Annotated[str, Option(help="Heading of the page.")] = "radiossl",
 ) -> None:
     """Tie result folders together on one page."""
     from radiossl.report.html import index_report

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import set_option
 
@@ -13,9 +14,9 @@ Changes = Annotated[list[str] | None, set_option("minutes=10")]
 
 
 def run(
-    survey: Annotated[Path, typer.Argument(help="YAML file: mosaics, and what else you know or want.")],
+    survey: Annotated[Path, Argument(help="YAML file: mosaics, and what else you know or want.")],
     changes: Changes = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Say the settings, warnings and times, and do nothing.")] = False,
+    plan: Annotated[bool, Option("--plan", help="Say the settings, warnings and times, and do nothing.")] = False,
 ) -> None:
     """Take a survey from mosaics to one page: cutouts, backbone, features, map, anomalies, neighbours.
 

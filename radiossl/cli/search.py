@@ -6,51 +6,50 @@ from pathlib import Path
 from typing import Annotated, cast
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Device, Mosaics, Neighbours, Seed, Store, Where
 from radiossl.io.errors import RadiosslError
 
 
 def search(
-    features: Annotated[Path, typer.Argument(help="Feature table from radiossl embed, or index from radiossl index.")],
+    features: Annotated[Path, Argument(help="Feature table from radiossl embed, or index from radiossl index.")],
     query: Annotated[
         list[str],
-        typer.Option(
+        Option(
             help='Cutout id, position "RA DEC", name such as M87, image file, folder, pattern or store; repeatable.'
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Result folder to write.")],
+    out: Annotated[Path, Option(help="Result folder to write.")],
     crop: Annotated[
         str,
-        typer.Option(
+        Option(
             metavar="auto|none|PIXELS",
             help="Crop images to their source: where they show much more than the cutouts do, never, or to a box.",
         ),
     ] = "auto",
     mosaics: Mosaics = None,
     size: Annotated[
-        int | None, typer.Option(min=8, help="With --mosaics: side in pixels of what is cut (default: as the cutouts).")
+        int | None, Option(min=8, help="With --mosaics: side in pixels of what is cut (default: as the cutouts).")
     ] = None,
-    mean: Annotated[bool, typer.Option("--mean", help="Search once, for the mean of the queries.")] = False,
-    unlike: Annotated[
-        list[str] | None, typer.Option(help="What is not wanted, given as a query is; repeatable.")
-    ] = None,
+    mean: Annotated[bool, Option("--mean", help="Search once, for the mean of the queries.")] = False,
+    unlike: Annotated[list[str] | None, Option(help="What is not wanted, given as a query is; repeatable.")] = None,
     where: Where = None,
     near: Annotated[
-        str | None, typer.Option(help='Search only in a circle on the sky: "RA DEC RADIUS", such as "187.7 12.4 2deg".')
+        str | None, Option(help='Search only in a circle on the sky: "RA DEC RADIUS", such as "187.7 12.4 2deg".')
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Backbone of the features, for images (default: the one that they name).")
+        Path | None, Option(help="Backbone of the features, for images (default: the one that they name).")
     ] = None,
     store: Store = None,
     neighbours: Neighbours = 10,
-    caption: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column to write under the pictures.")] = None,
+    caption: Annotated[str | None, Option(metavar="COLUMN", help="Column to write under the pictures.")] = None,
     label: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Class column: say how often neighbours of such a similarity are alike."),
+        Option(metavar="COLUMN", help="Class column: say how often neighbours of such a similarity are alike."),
     ] = None,
     table_format: Annotated[
-        str, typer.Option("--format", help="csv; fits or votable to write the neighbours so too.")
+        str, Option("--format", help="csv; fits or votable to write the neighbours so too.")
     ] = "csv",
     device: Device = "auto",
 ) -> None:
@@ -87,10 +86,10 @@ def search(
 
 
 def index(
-    features: Annotated[list[Path], typer.Argument(help="Feature tables from radiossl embed, of the same weights.")],
-    out: Annotated[Path, typer.Option(help="Index folder; added to if it is there.")],
+    features: Annotated[list[Path], Argument(help="Feature tables from radiossl embed, of the same weights.")],
+    out: Annotated[Path, Option(help="Index folder; added to if it is there.")],
     kind: Annotated[
-        str | None, typer.Option(help="flat (exact) or ivf-sq8 (for millions); by default what their number asks for.")
+        str | None, Option(help="flat (exact) or ivf-sq8 (for millions); by default what their number asks for.")
     ] = None,
     seed: Seed = 0,
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Delimiter, Encoding, Seed, TableOption
 from radiossl.io.errors import RadiosslError
@@ -24,25 +25,25 @@ app = typer.Typer(help="Look into cutout stores and make stores from stores.", n
 #: A column with no more distinct values than this is taken for a label, and its values are counted.
 _MOST_LABELS = 20
 
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of a cutout store.")]
-Stores = Annotated[list[Path], typer.Argument(metavar="STORE...", help="Folders of cutout stores.")]
-Out = Annotated[Path, typer.Option(help="Folder of the new store.")]
+Store = Annotated[Path, Argument(metavar="STORE", help="Folder of a cutout store.")]
+Stores = Annotated[list[Path], Argument(metavar="STORE...", help="Folders of cutout stores.")]
+Out = Annotated[Path, Option(help="Folder of the new store.")]
 Where = Annotated[
-    str, typer.Option(metavar="EXPRESSION", help="Condition on the columns, e.g. 'las_arcsec > 20 and rms < 2e-4'.")
+    str, Option(metavar="EXPRESSION", help="Condition on the columns, e.g. 'las_arcsec > 20 and rms < 2e-4'.")
 ]
 
 
 @app.command()
 def info(
     stores: Stores,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list with one object per store.")] = False,
+    as_json: Annotated[bool, Option("--json", help="Print a JSON list with one object per store.")] = False,
     moc: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the sky that they cover as a coverage map (FITS).")
+        Path | None, Option(metavar="FILE", help="Also write the sky that they cover as a coverage map (FITS).")
     ] = None,
     croissant: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write what a store holds as Croissant metadata (JSON-LD).")
+        Path | None, Option(metavar="FILE", help="Also write what a store holds as Croissant metadata (JSON-LD).")
     ] = None,
-    licence: Annotated[str, typer.Option(help="With --croissant: terms of use, such as CC-BY-4.0.")] = "",
+    licence: Annotated[str, Option(help="With --croissant: terms of use, such as CC-BY-4.0.")] = "",
 ) -> None:
     """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
     if moc is not None:
@@ -67,16 +68,12 @@ def info(
 @app.command()
 def show(
     store: Store,
-    out: Annotated[Path, typer.Option(help="PNG file to write.")],
-    rows: Annotated[int, typer.Option(min=1, help="How many cutouts to draw, chosen at random.")] = 40,
+    out: Annotated[Path, Option(help="PNG file to write.")],
+    rows: Annotated[int, Option(min=1, help="How many cutouts to draw, chosen at random.")] = 40,
     seed: Seed = 0,
-    where: Annotated[
-        str | None, typer.Option(metavar="EXPRESSION", help="Draw only cutouts that meet this condition.")
-    ] = None,
-    stretch: Annotated[str, typer.Option(help="zscale, asinh, log or minmax.")] = "asinh",
-    caption: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column to write under the images; repeatable.")
-    ] = None,
+    where: Annotated[str | None, Option(metavar="EXPRESSION", help="Draw only cutouts that meet this.")] = None,
+    stretch: Annotated[str, Option(help="zscale, asinh, log or minmax.")] = "asinh",
+    caption: Annotated[list[str] | None, Option(metavar="COLUMN", help="Column to write below; repeatable.")] = None,
 ) -> None:
     """Draw a contact sheet of some of the cutouts."""
     import numpy as np
@@ -125,14 +122,14 @@ def filter_command(store: Store, where: Where, out: Out) -> None:
 @app.command()
 def join(
     store: Store,
-    table: Annotated[Path, typer.Argument(help="CSV, FITS, VOTable, ECSV or Parquet table.")],
+    table: Annotated[Path, Argument(help="CSV, FITS, VOTable, ECSV or Parquet table.")],
     on: Annotated[
         str,
-        typer.Option(help="Column that identifies the rows in both; STORE_COLUMN=TABLE_COLUMN if the names differ."),
+        Option(help="Column that identifies the rows in both; STORE_COLUMN=TABLE_COLUMN if the names differ."),
     ],
     out: Out,
     column: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column to copy; repeatable (default: all).")
+        list[str] | None, Option(metavar="COLUMN", help="Column to copy; repeatable (default: all).")
     ] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
@@ -150,17 +147,13 @@ def join(
 
 @app.command()
 def crossmatch(
-    a: Annotated[Path, typer.Argument(metavar="A", help="Folder of a cutout store.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Folder of the store to compare with.")],
-    radius: Annotated[str, typer.Option(help="Largest separation: 60arcsec, 1arcmin, 0.5deg.")] = "60arcsec",
-    pixels: Annotated[
-        str | None, typer.Option(help="Match by pixels too: exact (equal pixels) or near (similar images).")
-    ] = None,
-    turned: Annotated[
-        bool, typer.Option("--turned", help="With --pixels near: also match mirrored and rotated images.")
-    ] = False,
-    out: Annotated[Path | None, typer.Option(help="CSV file for the pairs.")] = None,
-    remove_to: Annotated[Path | None, typer.Option(help="Copy A without its matches into this new store.")] = None,
+    a: Annotated[Path, Argument(metavar="A", help="Folder of a cutout store.")],
+    b: Annotated[Path, Argument(metavar="B", help="Folder of the store to compare with.")],
+    radius: Annotated[str, Option(help="Largest separation: 60arcsec, 1arcmin, 0.5deg.")] = "60arcsec",
+    pixels: Annotated[str | None, Option(help="Match by pixels, too: exact (equal) or near (similar).")] = None,
+    turned: Annotated[bool, Option("--turned", help="With --pixels near: also if mirrored or rotated.")] = False,
+    out: Annotated[Path | None, Option(help="CSV file for the pairs.")] = None,
+    remove_to: Annotated[Path | None, Option(help="Copy A without its matches into this new store.")] = None,
 ) -> None:
     """Find the sources that two stores share, by position and by pixels; a store with itself: its duplicates."""
     import numpy as np

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Group, GroupingName, Seed
 from radiossl.io.errors import RadiosslError
@@ -16,30 +17,28 @@ app = typer.Typer(no_args_is_help=True, help="Random forest on catalogue columns
 
 @app.command()
 def train(
-    table: Annotated[Path, typer.Argument(help="Parquet, CSV or FITS table; or a feature table.")],
-    label: Annotated[str, typer.Option(metavar="COLUMN", help="Column with the classes.")],
-    out: Annotated[Path, typer.Option(help="Result folder to write.")],
-    columns: Annotated[str, typer.Option(help="Columns to learn from, such as u,g,r,i,z.")] = "",
-    colours: Annotated[str, typer.Option(help="Differences to learn from, such as u-g,g-r.")] = "",
-    resolved: Annotated[str, typer.Option(help="PSF,MODEL magnitudes: their absolute difference is a column.")] = "",
-    features: Annotated[bool, typer.Option("--features", help="Learn from the features, too.")] = False,
-    missing: Annotated[list[float] | None, typer.Option(help="Number that means not measured; repeatable.")] = None,
+    table: Annotated[Path, Argument(help="Parquet, CSV or FITS table; or a feature table.")],
+    label: Annotated[str, Option(metavar="COLUMN", help="Column with the classes.")],
+    out: Annotated[Path, Option(help="Result folder to write.")],
+    columns: Annotated[str, Option(help="Columns to learn from, such as u,g,r,i,z.")] = "",
+    colours: Annotated[str, Option(help="Differences to learn from, such as u-g,g-r.")] = "",
+    resolved: Annotated[str, Option(help="PSF,MODEL magnitudes: their absolute difference is a column.")] = "",
+    features: Annotated[bool, Option("--features", help="Learn from the features, too.")] = False,
+    missing: Annotated[list[float] | None, Option(help="Number that means not measured; repeatable.")] = None,
     group: Group = None,
     grouping: GroupingName = None,
-    by: Annotated[list[str] | None, typer.Option(help="Column to draw the scores against; repeatable.")] = None,
-    folds: Annotated[int, typer.Option(min=2, help="Number of stratified folds for testing.")] = 5,
+    by: Annotated[list[str] | None, Option(help="Column to draw the scores against; repeatable.")] = None,
+    folds: Annotated[int, Option(min=2, help="Number of stratified folds for testing.")] = 5,
     group_radius: Annotated[
-        str, typer.Option(help="Rows linked by steps of this angle share a fold; 0 for every row on its own.")
+        str, Option(help="Rows linked by steps of this angle share a fold; 0 for every row on its own.")
     ] = "0arcsec",
-    trees: Annotated[int, typer.Option(min=1, help="Number of trees.")] = 200,
-    min_leaf: Annotated[int, typer.Option(min=1, help="Smallest number of rows in a leaf; more make it smaller.")] = 1,
-    balanced: Annotated[bool, typer.Option(help="Give all classes the same weight, whatever their numbers.")] = True,
-    coverage: Annotated[
-        float, typer.Option(help="Fraction of each class whose prediction set shall hold the true class.")
-    ] = 0.9,
-    compare: Annotated[bool, typer.Option("--compare", help="Compare features, columns and both by folds.")] = False,
-    seeds: Annotated[int, typer.Option(min=1, help="How many times --compare draws the folds.")] = 5,
-    umap: Annotated[bool, typer.Option("--map", help="Map the labelled rows by their columns (UMAP).")] = False,
+    trees: Annotated[int, Option(min=1, help="Number of trees.")] = 200,
+    min_leaf: Annotated[int, Option(min=1, help="Smallest number of rows in a leaf; more make it smaller.")] = 1,
+    balanced: Annotated[bool, Option(help="Give all classes the same weight, whatever their numbers.")] = True,
+    coverage: Annotated[float, Option(help="Fraction of each class whose prediction sets hold the class.")] = 0.9,
+    compare: Annotated[bool, Option("--compare", help="Compare features, columns and both by folds.")] = False,
+    seeds: Annotated[int, Option(min=1, help="How many times --compare draws the folds.")] = 5,
+    umap: Annotated[bool, Option("--map", help="Map the labelled rows by their columns (UMAP).")] = False,
     seed: Seed = 0,
 ) -> None:
     """Test a forest by folds, say where it can be trusted, and train it on all labelled rows."""
@@ -95,10 +94,10 @@ def train(
 
 @app.command()
 def predict(
-    forest: Annotated[Path, typer.Argument(help="forest.safetensors from radiossl table train, or its folder.")],
-    table: Annotated[Path, typer.Argument(help="Parquet, CSV or FITS table of any length.")],
-    out: Annotated[Path, typer.Option(help="Parquet, CSV or FITS file to write; goes on where it was interrupted.")],
-    keep: Annotated[str, typer.Option(help="Columns to copy; without any, ids and positions.")] = "",
+    forest: Annotated[Path, Argument(help="forest.safetensors from radiossl table train, or its folder.")],
+    table: Annotated[Path, Argument(help="Parquet, CSV or FITS table of any length.")],
+    out: Annotated[Path, Option(help="Parquet, CSV or FITS file to write; goes on where it was interrupted.")],
+    keep: Annotated[str, Option(help="Columns to copy; without any, ids and positions.")] = "",
 ) -> None:
     """Class probabilities, prediction sets and an out-of-distribution score of every row."""
     from radiossl.tables.forest import Forest

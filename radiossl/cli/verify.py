@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument
 
 from radiossl.io.errors import RadiosslError
 
@@ -14,7 +15,7 @@ _NAMED = 20
 
 
 def verify(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Stores, backbones, runs, indexes, results.")],
+    paths: Annotated[list[Path], Argument(metavar="PATH...", help="Stores, backbones, runs, indexes, results.")],
 ) -> None:
     """Compare folders and tables with the checksums that were written with them."""
     from radiossl.io.checksums import verify as compare

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from radiossl.cli.options import Device, Seed
 from radiossl.io.settings import key_values, parse_yaml
@@ -21,8 +22,8 @@ def _weights() -> None:
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="Backbone folder.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    path: Annotated[Path, Argument(help="Backbone folder.")],
+    as_json: Annotated[bool, Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Print what a backbone is, sees, was trained on and scores."""
     from radiossl.weights.backbone import load_backbone
@@ -71,8 +72,8 @@ def list_() -> None:
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="Name of a released backbone.")],
-    mirror: Annotated[str | None, typer.Option(help="Address of a folder with its files, tried first.")] = None,
+    name: Annotated[str, Argument(help="Name of a released backbone.")],
+    mirror: Annotated[str | None, Option(help="Address of a folder with its files, tried first.")] = None,
 ) -> None:
     """Fetch a released backbone into the cache, check it, and print its folder."""
     from radiossl.weights.released import fetch_backbone
@@ -82,10 +83,10 @@ def fetch(
 
 @app.command()
 def push(
-    path: Annotated[Path, typer.Argument(help="Backbone folder.")],
-    repo: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Repository on the Hugging Face hub.")],
-    licence: Annotated[str, typer.Option(help="The hub's name of a licence, such as cc-by-4.0.")] = "other",
-    private: Annotated[bool, typer.Option("--private", help="Only the owner sees a repository that is made.")] = False,
+    path: Annotated[Path, Argument(help="Backbone folder.")],
+    repo: Annotated[str, Option(metavar="OWNER/NAME", help="Repository on the Hugging Face hub.")],
+    licence: Annotated[str, Option(help="The hub's name of a licence, such as cc-by-4.0.")] = "other",
+    private: Annotated[bool, Option("--private", help="Only the owner sees a repository that is made.")] = False,
 ) -> None:
     """Upload a backbone to the Hugging Face hub, as the one who is logged in there (hf auth login)."""
     from radiossl.weights.hub import push_backbone
@@ -95,15 +96,15 @@ def push(
 
 @app.command()
 def release(
-    path: Annotated[Path, typer.Argument(help="Backbone folder, such as that of a run.")],
-    out: Annotated[Path, typer.Option(help="Backbone folder to write.")],
-    half: Annotated[bool, typer.Option("--half", help="Store the weights in float16.")] = False,
+    path: Annotated[Path, Argument(help="Backbone folder, such as that of a run.")],
+    out: Annotated[Path, Option(help="Backbone folder to write.")],
+    half: Annotated[bool, Option("--half", help="Store the weights in float16.")] = False,
     evaluation: Annotated[
-        list[str] | None, typer.Option(metavar="TITLE=FOLDER", help="Results for the card; repeatable.")
+        list[str] | None, Option(metavar="TITLE=FOLDER", help="Results for the card; repeatable.")
     ] = None,
-    limits: Annotated[Path | None, typer.Option(help="Markdown file with the known limits.")] = None,
-    terms: Annotated[str, typer.Option(help="Terms of use.")] = "",
-    citation: Annotated[str, typer.Option(help="How to cite it.")] = "",
+    limits: Annotated[Path | None, Option(help="Markdown file with the known limits.")] = None,
+    terms: Annotated[str, Option(help="Terms of use.")] = "",
+    citation: Annotated[str, Option(help="How to cite it.")] = "",
 ) -> None:
     """Make a backbone ready for others: its scores, limits, compute and terms on its card."""
     from radiossl.io.files import existing_file
@@ -125,15 +126,15 @@ def release(
 
 @app.command()
 def whiten(
-    path: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Backbone folder.")],
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Stores of the training images.")],
-    out: Annotated[Path, typer.Option(help="Backbone folder to write; may be WEIGHTS.")],
-    readout: Annotated[str, typer.Option(help="last: the network's own pooled output; wide: all stages.")] = "wide",
-    components: Annotated[int, typer.Option(min=1, help="How many components to store.")] = 256,
-    views: Annotated[int, typer.Option(min=2, help="Random views of each image.")] = 4,
+    path: Annotated[Path, Argument(metavar="WEIGHTS", help="Backbone folder.")],
+    stores: Annotated[list[Path], Argument(metavar="STORE...", help="Stores of the training images.")],
+    out: Annotated[Path, Option(help="Backbone folder to write; may be WEIGHTS.")],
+    readout: Annotated[str, Option(help="last: the network's own pooled output; wide: all stages.")] = "wide",
+    components: Annotated[int, Option(min=1, help="How many components to store.")] = 256,
+    views: Annotated[int, Option(min=2, help="Random views of each image.")] = 4,
     default: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Make this read-out the default, cut to N components (0: not whitened)."),
+        Option(metavar="N", min=0, help="Make this read-out the default, cut to N components (0: not whitened)."),
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -148,32 +149,26 @@ def whiten(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="Checkpoint of another code, or a folder of timm's.")],
-    out: Annotated[Path, typer.Option(help="Backbone folder to write.")],
+    file: Annotated[Path, Argument(help="Checkpoint of another code, or a folder of timm's.")],
+    out: Annotated[Path, Option(help="Backbone folder to write.")],
     format: Annotated[
         str,
-        typer.Option(
-            help="torchvision, timm, lightly, solo-learn, byol-rgz, sclassifier or torch-hub; auto finds it out."
-        ),
+        Option(help="torchvision, timm, lightly, solo-learn, byol-rgz, sclassifier or torch-hub; auto finds it out."),
     ] = "auto",
     preprocessing: Annotated[
         str | None,
-        typer.Option(
+        Option(
             help="imagenet, imagenet-grey, riggi2024, solo-learn or slijepcevic2024; else the format's, with what the"
             " checkpoint says of it."
         ),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change the preprocessing, such as size=128; repeatable."),
+        Option("--set", metavar="KEY=VALUE", help="Change the preprocessing, such as size=128; repeatable."),
     ] = None,
-    entry: Annotated[str | None, typer.Option(help="Key of the weights in a file that holds several.")] = None,
-    ignore: Annotated[
-        list[str] | None, typer.Option(help="Leave out tensors whose names begin so; repeatable.")
-    ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="timm's name of the network, where several have the same tensors.")
-    ] = None,
+    entry: Annotated[str | None, Option(help="Key of the weights in a file that holds several.")] = None,
+    ignore: Annotated[list[str] | None, Option(help="Leave out tensors whose names begin so; repeatable.")] = None,
+    architecture: Annotated[str | None, Option(help="timm's name, if several networks have these tensors.")] = None,
 ) -> None:
     """Turn weights that another code trained into a backbone; nothing in the file is run."""
     from radiossl.weights.backbone import save_backbone
@@ -197,11 +192,11 @@ def import_(
 
 @app.command()
 def export(
-    path: Annotated[Path, typer.Argument(help="Backbone folder.")],
-    format: Annotated[str, typer.Option(help="torchscript, export (torch.export, .pt2) or onnx.")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
+    path: Annotated[Path, Argument(help="Backbone folder.")],
+    format: Annotated[str, Option(help="torchscript, export (torch.export, .pt2) or onnx.")],
+    out: Annotated[Path, Option(help="File to write.")],
     with_preprocessing: Annotated[
-        bool, typer.Option("--with-preprocessing", help="Take the raw pixels of one image (onnx, export).")
+        bool, Option("--with-preprocessing", help="Take the raw pixels of one image (onnx, export).")
     ] = False,
 ) -> None:
     """Write a backbone for use without radiossl: images to features. timm reads the folder itself."""
