@@ -134,7 +134,8 @@ def find_anomalies(
     """
     table = features if isinstance(features, FeatureTable) else FeatureTable.read(features)
     settings, options = settings or AnomalySettings(), options or AnomalyOptions()
-    cutouts = feature_cutouts(table.metadata, table.columns, store)
+    needed = out is not None or label is not None
+    cutouts = feature_cutouts(table.metadata, table.columns, store) if needed else None
     size = size_column(table)
     for column in options.baselines:
         table.column(column)
