@@ -25,9 +25,9 @@ def export(
     ],
     store: Store = None,
     margin: Annotated[
-        str, typer.Option(help="Of hats: a margin cache that reaches so far beyond every pixel, such as 10arcsec.")
+        str, Option(help="Of hats: a margin cache that reaches so far beyond every pixel, such as 10arcsec.")
     ] = "0",
-    images: Annotated[bool, typer.Option("--images", help="Of hats: a column of the cutouts' pixels.")] = False,
+    images: Annotated[bool, Option("--images", help="Of hats: a column of the cutouts' pixels.")] = False,
 ) -> None:
     """Write a feature table in the format of another program."""
     from radiossl.features.exporting import export_table
