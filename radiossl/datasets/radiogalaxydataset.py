@@ -21,6 +21,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import existing_file
 from radiossl.store.cutout import Cutout
+from radiossl.survey.image_file import check_sides
 
 if TYPE_CHECKING:
     import h5py
@@ -103,6 +104,7 @@ def _cutout(name: str, group: h5py.Group, options: RadioGalaxyOptions) -> Cutout
     facts = parse_name(written) if parent == "MiraBest" else None
     # The first row is the lowest in declination already: of 100 sources that are MiraBest's, 93 agree best with their
     # FIRST image as they are (median correlation 0.97) and 7 nearly symmetric ones equally well when turned.
+    check_sides(group["Img"].shape, "Img")  # a small file can claim any size
     pixels = np.asarray(group["Img"][()], dtype=np.float32)
     ra_deg, dec_deg = best_position(written, ra, dec)
     return Cutout.whole_image(

@@ -25,6 +25,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, read_json
 from radiossl.store.cutout import Cutout
 from radiossl.survey.fits_image import Box
+from radiossl.survey.image_file import check_sides
 
 #: Folders of the set and what their splits are called in the store.
 _SPLITS = {"train": "train", "val": "valid", "test": "test"}
@@ -182,9 +183,11 @@ def read_channel(path: Path, channel: Channel) -> NDArray[np.float32]:
 
     path = existing_file(path)
     try:
-        with Image.open(path) as picture:
-            picture.load()
+        with Image.open(path, formats=["PNG"]) as picture:
+            check_sides(picture.size, str(path))
             mode, array = picture.mode, np.asarray(picture)
+    except RadiosslError:
+        raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
         raise RadiosslError(f"{path}: not a readable picture ({error}); fetch it again") from None
     if mode not in ("RGB", "RGBA"):

@@ -181,7 +181,9 @@ def _declared_sides(path: Path, data: bytes) -> tuple[int, ...]:
             return tuple(read(stream)[0])
         from PIL import Image
 
-        with Image.open(path, formats=("PNG", "JPEG", "TIFF")) as picture:
+        from radiossl.survey.image_file import PICTURE_FORMATS
+
+        with Image.open(path, formats=PICTURE_FORMATS) as picture:
             return tuple(picture.size)
     except _RefusedError:
         raise

@@ -358,8 +358,11 @@ def read_shard(file: Path) -> pa.Table:
     """Map an Arrow file of a store into memory; raise `RadiosslError` if it is missing or damaged."""
     try:
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
-            return reader.read_all()
+            table = reader.read_all()
+        table.validate(full=True)
+        table.column_names  # noqa: B018 (which are decoded when they are asked for)
+        return table
     except FileNotFoundError:
         raise RadiosslError(f"{file}: missing from the store; make the store again") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise RadiosslError(f"{file}: damaged shard, make the store again ({error})") from None

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+#: What a picture may be inside, whatever its name: of others Pillow starts programs (PostScript).
+PICTURE_FORMATS = ("PNG", "JPEG", "TIFF")
 #: Longest side in pixels of one image: it is padded to a square, so that a line of 100,000 pixels would take 40 GB.
 LONGEST_SIDE = 2**14
 _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
@@ -140,7 +142,7 @@ def _read_picture(path: Path) -> NDArray[np.float32]:
 
     try:
         # Not by its name: Pillow would map the file, and turned TIFF files come out scrambled then.
-        with path.open("rb") as file, Image.open(file) as picture:
+        with path.open("rb") as file, Image.open(file, formats=PICTURE_FORMATS) as picture:
             check_sides(picture.size, str(path))
             deep = any("16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA")
             pages = _pages(picture)

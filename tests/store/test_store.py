@@ -173,6 +173,17 @@ def test_shard_of_garbage_is_refused(tmp_path):
         open_store(tmp_path / "s")
 
 
+@pytest.mark.parametrize("text", [b"mosaic", b"m.fits"])
+def test_a_shard_with_damaged_letters_is_refused(tmp_path, text):
+    make_store(tmp_path / "s")
+    shard = sorted((tmp_path / "s").glob("*.arrow"))[0]
+    content = shard.read_bytes()
+    assert text in content
+    shard.write_bytes(content.replace(text, text[:2] + b"\xe5" + text[3:]))
+    with pytest.raises(RadiosslError, match=r"data-00000-of-00002\.arrow: damaged shard"):
+        open_store(tmp_path / "s")
+
+
 def test_deleted_shard_is_refused(tmp_path):
     make_store(tmp_path / "s")
     next((tmp_path / "s").glob("*.arrow")).unlink()

@@ -13,7 +13,7 @@ import torch
 from astropy import units
 from astropy.io import fits
 from astropy.nddata import NDData
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
 from radiossl import RadiosslError
 from radiossl.survey.image_file import image_of_array, read_image
@@ -285,6 +285,13 @@ def test_broken_picture_is_refused(tmp_path, kept):
     Image.fromarray(array).save(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:kept])
     refused(tmp_path / "a.png", "not a readable picture")
+
+
+def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    Image.new("L", (8, 8)).save(path, "EPS")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("PostScript was run"))
+    refused(path, "not a readable picture")
 
 
 def test_text_with_a_picture_name_is_refused(tmp_path):

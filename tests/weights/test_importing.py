@@ -144,6 +144,7 @@ WAYS = {
         "online_predictor.0.weight": torch.ones(4, 4),
     },
     "torch-hub online": lambda n: {**prefixed(n, "online_encoder."), **twin(n, "target_encoder.")},
+    "torch-hub under any name": lambda n: {**prefixed(n, "learner.trunk."), "learner.trunk.fc.bias": torch.ones(2)},
     "torch-hub options": lambda n: {"model": prefixed(n, "encoder."), "args": Namespace(lr=0.1, arch="resnet18")},
     "torch-hub encoder": lambda n: {"model": prefixed(n, "encoder.")},
 }
@@ -206,6 +207,19 @@ def test_a_second_copy_that_differs_is_no_copy(tmp_path, reference):
     torch.save(state, tmp_path / "w.pth")
     with pytest.raises(RadiosslError, match=r"net.layer1.0.conv1.weight is no part of the format torch-hub"):
         import_backbone(tmp_path / "w.pth")
+
+
+def test_of_two_networks_one_is_to_be_left_out(tmp_path, reference, images, expected):
+    heads = {f"{who}.head.weight": torch.ones(2, 512) for who in ("student", "teacher")}
+    state = {**prefixed(reference, "teacher.backbone."), **twin(reference, "student.backbone."), **heads}
+    torch.save({"model": state}, tmp_path / "w.pth")
+    with pytest.raises(RadiosslError, match=r"teacher.backbone.conv1.weight .* --ignore teacher$"):
+        import_backbone(tmp_path / "w.pth")
+    with pytest.raises(RadiosslError, match=r"teacher.head.weight .* --ignore teacher.head$"):
+        import_backbone(tmp_path / "w.pth", ignore=["student."])
+    imported = import_backbone(tmp_path / "w.pth", ignore=["student.", "teacher.head."])
+    with torch.inference_mode():
+        torch.testing.assert_close(imported.backbone(images), expected, rtol=0, atol=1e-4)
 
 
 def test_networks_with_the_same_tensors_are_told_apart_by_what_the_file_says(tmp_path, images):

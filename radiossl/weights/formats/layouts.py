@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
-#: Where an encoder of a file without its author's name may be.
-_ENCODERS = (
-    *("encoder_q.", "base_encoder.", "online_encoder.net.", "online_encoder.", "model.backbone.", "model.encoder."),
-    *("backbone.", "encoder.", "model.", "net.", ""),
-)
+#: By which a ResNet is found under whatever prefix.
+_BEGINNING = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight")
 
 
 @dataclass(frozen=True)
@@ -32,8 +29,8 @@ class Layout:
     #: What `--format` calls it.
     name: str
     #: Where the names of the encoder's tensors may begin; the first that occurs counts, so the empty one, which fits
-    #: everything, comes last.
-    prefixes: tuple[str, ...]
+    #: everything, comes last. None: wherever a ResNet is, the deepest one first.
+    prefixes: tuple[str, ...] | None
     #: Beginnings of the names of other parts, and what those are.
     left_out: dict[str, str] = field(default_factory=dict)
     #: Preprocessing, by its name in `radiossl.weights.formats.presets`.
@@ -92,7 +89,7 @@ LAYOUTS = {
         Layout("sclassifier", ("",), preset="riggi2024"),
         Layout(
             "torch-hub",
-            tuple(start + name for start in ("module.", "") for name in _ENCODERS),
+            None,
             {
                 name: what
                 for start in ("module.", "")
@@ -101,9 +98,7 @@ LAYOUTS = {
                     twin="encoder_k. momentum_encoder. target_encoder.",
                     queue="queue",
                     head="online_encoder.projector. online_predictor. projection_head. prototypes. projector."
-                    " predictor. head. bn. encoder_q.fc. base_encoder.fc. model.projection_head.",
-                    classifier="fc. encoder.fc. backbone.fc. model.fc. net.fc. model.backbone.fc. model.encoder.fc."
-                    " online_encoder.net.fc.",
+                    " predictor. head. bn. model.projection_head.",
                 ).items()
             },
         ),
@@ -124,17 +119,16 @@ def _format_of(checkpoint: Checkpoint) -> str:
     names = checkpoint.tensors.keys()
     if checkpoint.keras:
         return "sclassifier"
-    if any(f"{prefix}layers.0.0.weight" in names for prefix in LAYOUTS["byol-rgz"].prefixes):
-        return "byol-rgz"
-    if any(f"{prefix}0.weight" in names for prefix in LAYOUTS["lightly"].prefixes):
-        return "lightly"
+    for name, first in (("byol-rgz", "layers.0.0.weight"), ("lightly", "0.weight")):
+        if any(f"{prefix}{first}" in names for prefix in LAYOUTS[name].prefixes or ()):
+            return name
     if "backbone.conv1.weight" in names or "student_backbone.conv1.weight" in names:
         return "lightly" if any(name.startswith(_LIGHTLY) for name in names) else "solo-learn"
     if "architecture" in checkpoint.beside.get(CONFIG_FILE, {}):
         return "timm"
     if "conv1.weight" in names:
         return "torchvision"
-    if any(f"{prefix}conv1.weight" in names for prefix in LAYOUTS["torch-hub"].prefixes):
+    if _resnets(names):
         return "torch-hub"
     raise RadiosslError(
         f"{checkpoint.file}: no known encoder in it, its first tensor is {next(iter(names))}; formats are"
@@ -151,11 +145,16 @@ def encoder_of(
     is no encoder, or a tensor belongs to nothing that is known.
     """
     names = checkpoint.tensors.keys()
-    prefix = next((p for p in layout.prefixes if any(name.startswith(p) for name in names)), None)
-    if prefix is None:
-        expected = ", ".join(f"{p}*" for p in layout.prefixes)
-        raise RadiosslError(f"{checkpoint.file}: no encoder of the format {layout.name} (tensors {expected}) in it")
     reasons = {**layout.left_out, **dict.fromkeys(ignore, "left out by --ignore")}
+    if layout.prefixes is None:
+        possible = _resnets(name for name in names if not name.startswith(tuple(reasons)))
+        reasons |= {f"{start}fc.": "classifier" for start in possible}
+    else:
+        possible = [p for p in layout.prefixes if any(name.startswith(p) for name in names)]
+    if not possible:
+        expected = ", ".join(f"{p}*" for p in layout.prefixes or ["conv1.weight, bn1."])
+        raise RadiosslError(f"{checkpoint.file}: no encoder of the format {layout.name} (tensors {expected}) in it")
+    prefix = possible[0]
     encoder, left, unknown = {}, Counter[str](), []
     for name, tensor in checkpoint.tensors.items():
         part = next((start for start in reasons if name.startswith(start)), None)
@@ -170,7 +169,7 @@ def encoder_of(
         if inner is None:
             raise RadiosslError(
                 f"{checkpoint.file}: {name} is no part of the format {layout.name} that is known;"
-                f" if it is not the encoder's, leave it out with --ignore {name.split('.')[0]}"
+                f" if it is not the encoder's, leave it out with --ignore {_part(name, prefix)}"
             )
         copy = name.removesuffix(inner)
         left[copy] += 1
@@ -185,6 +184,20 @@ def encoder_of(
     elif any(name[:1].isdigit() for name in encoder):
         encoder = {_from_child(name): tensor for name, tensor in encoder.items()}
     return encoder, told
+
+
+def _resnets(names: Iterable[str]) -> list[str]:
+    """Where ResNets are: what comes before the names of their tensors, the longest first."""
+    known = set(names)
+    found = [name.removesuffix(_BEGINNING[0]) for name in known if name.endswith(_BEGINNING[0])]
+    whole = [start for start in found if all(f"{start}{name}" in known for name in _BEGINNING)]
+    return sorted(whole, key=lambda start: (-len(start), start))
+
+
+def _part(name: str, prefix: str) -> str:
+    """The part of a network that a tensor belongs to, other than the one of that prefix."""
+    ends = [place for place, letter in enumerate(name) if letter == "."]
+    return next((name[:end] for end in ends if not prefix.startswith(name[: end + 1])), name)
 
 
 def _endings(name: str) -> list[str]:
