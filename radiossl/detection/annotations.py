@@ -188,7 +188,7 @@ def _outline(segmentation: Any, shape: tuple[int, int], where: str) -> dict[str,
         if segmentation and not any(isinstance(part, (list, dict)) for part in segmentation):
             segmentation = [segmentation]  # one polygon that is not in a list
         polygons = [np.asarray(part, dtype=float).ravel() for part in segmentation or ()]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RadiosslError(f"{where}: an outline that is not of numbers; expected polygons x, y, x, y, ...") from None
     for polygon in polygons:
         if len(polygon) % 2:

@@ -144,6 +144,7 @@ def test_classes_are_in_the_order_of_their_numbers_and_named_as_labels_are(tmp_p
         ({"segmentation": [[2, 3, 6, float("nan"), 6, 8]]}, "a corner at no pixel"),
         ({"segmentation": [[2, 3, 6, 1e12, 6, 8]]}, "a corner at no pixel or 1,000,000 pixels away"),
         ({"segmentation": [["a", 3, 6, 3, 6, 8]]}, "an outline that is not of numbers"),
+        ({"segmentation": [[10**400, 3, 6, 3, 6, 8]]}, "an outline that is not of numbers"),
         ({"segmentation": [], "bbox": [5, 5, -2, 3]}, "a box of -2 x 3 pixels; expected x, y, width and height"),
         ({"segmentation": [], "bbox": [5, 5, float("inf"), 3]}, "bbox.2: Input should be a finite number"),
         ({"segmentation": [], "bbox": [5, 5, 3]}, "not the COCO format"),
