@@ -205,15 +205,8 @@ class Pixels(Protocol):
 
 def pixels_of(path: Path, image: FitsImage, shape: tuple[int, int], celestial: Sequence[int]) -> Pixels:
     """Return the reader for an image of `shape` whose axes `celestial`, counted from 1, are those of x and y."""
-    if image.tiled:
-        return _TiledPixels(path, image.hdu, len(image.axes), celestial)
-    scaling = _Scaling(
-        dtype=_DTYPES[image.header["BITPIX"]],
-        scale=float(image.header.get("BSCALE", 1.0)),
-        zero=float(image.header.get("BZERO", 0.0)),
-        blank=image.header.get("BLANK"),
-    )
-    return (_GzippedPixels if image.gzipped else _MappedPixels)(path, image.offset, shape, scaling)
+    reader = _TiledPixels if image.tiled else _GzippedPixels if image.gzipped else _MappedPixels
+    return reader(path, image, shape, celestial)
 
 
 @dataclass(frozen=True)
@@ -235,79 +228,68 @@ class _Scaling:
         return pixels
 
 
-class _MappedPixels:
+class _OfFile:
+    """An image in a file that is opened when the first pixels are asked for."""
+
+    def __init__(self, path: Path, image: FitsImage, shape: tuple[int, int], celestial: Sequence[int]) -> None:
+        header = image.header
+        self._path, self._image, self._width, self._celestial = path, image, shape[1], celestial
+        if not image.tiled:
+            scaling = (float(header.get(key, value)) for key, value in (("BSCALE", 1.0), ("BZERO", 0.0)))
+            self._scaling = _Scaling(_DTYPES[header["BITPIX"]], *scaling, header.get("BLANK"))
+            self._row_bytes = shape[1] * np.dtype(self._scaling.dtype).itemsize
+        self._file: Any = None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+class _MappedPixels(_OfFile):
     """An uncompressed image, of which only the rows that are being read are mapped into memory."""
 
     by_rows = False
 
-    def __init__(self, path: Path, offset: int, shape: tuple[int, int], scaling: _Scaling) -> None:
-        self._path, self._offset, self._width, self._scaling = path, offset, shape[1], scaling
-        self._file: IO[bytes] | None = None
-
     def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         if self._file is None:
             self._file = self._path.open("rb")
-        start = self._offset + y0 * self._width * np.dtype(self._scaling.dtype).itemsize
+        start = self._image.offset + y0 * self._row_bytes
         rows = np.memmap(self._file, self._scaling.dtype, "r", start, (y1 - y0, self._width))
         return self._scaling.apply(np.asarray(rows[:, x0:x1]))
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
 
-
-class _GzippedPixels:
+class _GzippedPixels(_OfFile):
     """A gzipped image, decompressed as a stream: memory stays small, but going back means starting over."""
 
     by_rows = True
 
-    def __init__(self, path: Path, offset: int, shape: tuple[int, int], scaling: _Scaling) -> None:
-        self._path, self._offset, self._shape, self._scaling = path, offset, shape, scaling
-        self._file: gzip.GzipFile | None = None
-
     def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         if self._file is None:
             self._file = gzip.open(self._path)  # noqa: SIM115 (closed by `close`)
-        width = self._shape[1]
-        row_bytes = width * np.dtype(self._scaling.dtype).itemsize
-        self._file.seek(self._offset + y0 * row_bytes)
-        stored = self._file.read((y1 - y0) * row_bytes)
-        if len(stored) < (y1 - y0) * row_bytes:
+        self._file.seek(self._image.offset + y0 * self._row_bytes)
+        stored = self._file.read((y1 - y0) * self._row_bytes)
+        if len(stored) < (y1 - y0) * self._row_bytes:
             raise EOFError("the data end too early")
-        rows = np.frombuffer(stored, self._scaling.dtype).reshape(y1 - y0, width)
+        rows = np.frombuffer(stored, self._scaling.dtype).reshape(y1 - y0, self._width)
         return self._scaling.apply(rows[:, x0:x1])
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
 
-
-class _TiledPixels:
+class _TiledPixels(_OfFile):
     """A tile-compressed image (fpack), decompressed by astropy tile by tile."""
 
     by_rows = True
 
-    def __init__(self, path: Path, hdu: int, dimensions: int, celestial: Sequence[int]) -> None:
-        self._path, self._hdu, self._dimensions, self._celestial = path, hdu, dimensions, tuple(celestial)
-        self._file: Any = None
-
     def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         from astropy.io import fits
 
-        where: list[int | slice] = [0] * self._dimensions
+        where: list[int | slice] = [0] * len(self._image.axes)
         for axis, part in zip(self._celestial, (slice(x0, x1), slice(y0, y1)), strict=True):
-            where[self._dimensions - axis] = part
+            where[len(where) - axis] = part
         with silence():
             if self._file is None:
                 self._file = fits.open(self._path)
-            return np.asarray(self._file[self._hdu].section[tuple(where)], dtype=np.float32)
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+            return np.asarray(self._file[self._image.hdu].section[tuple(where)], dtype=np.float32)
 
 
 class Bands:

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -181,10 +181,8 @@ def detect_sources(
         for island in _islands(mosaic.read(*around), around, threshold, min_pixels, mesh)
         if core.x0 <= island.peak_x < core.x0 + core.width and core.y0 <= island.peak_y < core.y0 + core.height
     ]
-    x, y, peak_x, peak_y, snr, peak, area = (
-        np.array([getattr(island, name) for island in islands])
-        for name in ("x", "y", "peak_x", "peak_y", "snr", "peak", "area")
-    )
+    columns = (np.array([island[at] for island in islands]) for at in range(7))
+    x, y, peak_x, peak_y, snr, peak, area = columns
     ra_deg, dec_deg = mosaic.pixel_to_sky(x, y)
     extents = extents_arcsec(mosaic, peak_x, peak_y, [island.pixels for island in islands])
     return Detections(ra_deg, dec_deg, extents, snr, peak, area.astype(np.int64))
@@ -223,18 +221,17 @@ def _tiles(shape: tuple[int, int], mesh: int) -> Iterator[tuple[Box, Box]]:
             yield Box(x0, y0, step, step), Box(left, low, right - left, top - low)
 
 
-@dataclass(frozen=True)
-class _Island:
+class _Island(NamedTuple):
     """Position, brightest pixel and pixels (rows, columns) of an island."""
 
     x: float
     y: float
     peak_x: int
     peak_y: int
-    pixels: tuple[NDArray[Any], ...]
     snr: float
     peak: float
     area: int
+    pixels: tuple[NDArray[Any], ...]
 
 
 def _islands(
