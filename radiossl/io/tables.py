@@ -103,7 +103,9 @@ def read_table_content(
         raise RadiosslError(f"{path}: a table's name must tell its format by one of the endings {known}")
     try:
         if kind == "parquet":
-            return storable(parquet.read_table(path))
+            found = parquet.read_table(path)
+            by_astropy = b"table_meta_yaml" in (found.schema.metadata or {})  # units and frames are there
+            return _read_astropy(path, kind, table) if by_astropy else storable(found)
         if kind == "arrow":
             return storable(read_arrow(path))
         if kind == "text":
@@ -168,7 +170,8 @@ def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequ
             kept[name] = column
         else:
             kept[name] = clean_texts(column.cast(pa.string()))
-    content = content or TableContent(table)
+    told = {column.name: (column.metadata or {}).get(b"unit") for column in table.schema}
+    content = content or TableContent(table, {name: unit.decode() for name, unit in told.items() if unit})
     notes = (f"columns with several values per row were left out: {', '.join(lost)}",) if lost else ()
     return replace(content, table=pa.table(kept), notes=(*content.notes, *notes))
 
@@ -187,7 +190,7 @@ def _read_astropy(path: Path, kind: str, wanted: str | None) -> TableContent:
             return _read_votable(path, wanted)
         from astropy.table import Table
 
-        return _from_astropy(Table.read(path, format="ascii.ecsv"))
+        return _from_astropy(Table.read(path, format="parquet" if kind == "parquet" else "ascii.ecsv"))
 
 
 def _read_fits(path: Path, wanted: str | None) -> TableContent:

@@ -1,10 +1,13 @@
 """More catalogues as programs write them, each of a kind that once came out wrong or not at all."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from astropy import units
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import QTable, Table
 from astropy.time import Time
+from pyarrow import parquet
 
 from radiossl.survey.catalogue import read_catalogue
 
@@ -85,6 +88,21 @@ def test_the_short_tables_and_islands_of_aegean(tmp_path, names, extent):
     catalogue = read(tmp_path, "c.csv", f"{names}\n{row}\n")
     assert catalogue.ids.tolist() == ["u1"]
     assert catalogue.extent_arcsec[0] == pytest.approx(extent)
+
+
+@pytest.mark.parametrize("how", ["astropy", "arrow", "votable"])
+def test_units_that_a_file_holds_beside_its_columns(tmp_path, how):
+    table = QTable({"ra": [12.5] * units.hourangle, "dec": [12.5] * units.deg, "las": [2.0] * units.arcmin})
+    path = tmp_path / ("c.vot" if how == "votable" else "c.parquet")
+    if how == "arrow":
+        named = {"ra": "h", "dec": "deg", "las": "arcmin"}
+        fields = [pa.field(name, pa.float64(), metadata={"unit": unit}) for name, unit in named.items()]
+        parquet.write_table(pa.table([[12.5], [12.5], [2.0]], schema=pa.schema(fields)), path)
+    else:
+        table.write(path, format="votable" if how == "votable" else "parquet")
+    catalogue = read_catalogue(path)
+    assert places(catalogue) == [pytest.approx([187.5, 12.5])]
+    assert catalogue.extent_arcsec[0] == pytest.approx(120)
 
 
 def test_times_are_kept_as_text(tmp_path):

@@ -25,7 +25,7 @@ _DEGREES_PER = {
 #: Units as people and programs spell them; in lower case without a plural s.
 _SPELLINGS = {
     **dict.fromkeys(("degree", "d", "°", "degs"), "deg"),
-    **dict.fromkeys(("h", "hour", "hr", "hourangle", "hours"), "hourangle"),
+    **dict.fromkeys(("h", "hour", "hr", "hourangle", "hours", "15 deg", "15.0 deg"), "hourangle"),
     **dict.fromkeys(("radian",), "rad"),
     **dict.fromkeys(("arcsecond", "asec", '"', "''", "″", "as", "sec of arc"), "arcsec"),
     **dict.fromkeys(("arcminute", "amin", "'", "′"), "arcmin"),
