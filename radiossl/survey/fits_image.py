@@ -235,8 +235,8 @@ class _OfFile:
         header = image.header
         self._path, self._image, self._width, self._celestial = path, image, shape[1], celestial
         if not image.tiled:
-            scaling = (float(header.get(key, value)) for key, value in (("BSCALE", 1.0), ("BZERO", 0.0)))
-            self._scaling = _Scaling(_DTYPES[header["BITPIX"]], *scaling, header.get("BLANK"))
+            scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
+            self._scaling = _Scaling(_DTYPES[header["BITPIX"]], scale, zero, header.get("BLANK"))
             self._row_bytes = shape[1] * np.dtype(self._scaling.dtype).itemsize
         self._file: Any = None
 

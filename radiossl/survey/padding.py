@@ -40,7 +40,7 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
     from scipy.ndimage import label, maximum_filter, minimum_filter
 
     zero = pixels == 0
-    if not _may_be_solid(zero, (side + 1) // 2):
+    if not _may_be_solid(zero, side):
         return np.zeros_like(zero)
     solid = np.zeros_like(zero)
     for axis in (0, 1):
@@ -58,11 +58,12 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
     return is_padding[regions]
 
 
-def _may_be_solid(zero: NDArray[np.bool_], block: int) -> bool:
-    """Tell quickly whether a square of 2 `block` - 1 pixels may be solid: it holds a block of a fixed grid."""
+def _may_be_solid(zero: NDArray[np.bool_], side: int) -> bool:
+    """Tell quickly whether a square of `side` pixels may be solid: it holds a block of a fixed grid."""
+    block = (side + 1) // 2
     parts = zero, zero[:1], zero[-1:], zero[:, :1], zero[:, -1:]  # on the border a run is enough
-    for part in parts:
-        if np.count_nonzero(part) < block:
+    for part, least in zip(parts, (side**2, block, block, block, block), strict=True):
+        if np.count_nonzero(part) < least:
             continue
         height, width = min(block, part.shape[0]), min(block, part.shape[1])
         rows, columns = part.shape[0] // height, part.shape[1] // width
