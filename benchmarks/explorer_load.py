@@ -1,12 +1,14 @@
-"""How fast the explorer's page opens, for one browser and for many sessions, and whether its memory stays flat.
+"""How fast the explorer's page opens and moves, for one browser and for many at once, and whether memory stays flat.
 
     python benchmarks/explorer_load.py FEATURES.parquet [--sessions 50] [--reloads 200] [--json FILE]
         [-- options of radiossl explore]
 
-Measures the time from the start of the program to its address; in headless Chromium the first paint and the drawn map
-(three times); with `--sessions` opened at the same moment, how long each waits for its page, and then, when all press a
-key at the same moment, how long each waits for the next source; and memory after `--reloads` pages, opened and closed
-one after the other. The sessions speak Bokeh's protocol without drawing anything, so the times are the server's.
+Measures the time from the start of the program to its address; in headless Chromium the first paint, the drawn map, and
+frames per second while the map is dragged and zoomed (three times); with `--sessions` opened at the same moment, how
+long each waits until it has all that its first view shows, and then, when all go to another source at the same moment,
+how long each waits for it, its picture and its neighbours; and the memory of the server and of the page over
+`--reloads` reloads in Chromium. The sessions draw nothing, so their times are the server's; the processor's time per
+session is said beside them, for a machine that does other work too.
 """
 
 from __future__ import annotations
@@ -14,23 +16,24 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import psutil
-from playwright.sync_api import sync_playwright
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
-from tornado.websocket import websocket_connect
+from playwright.sync_api import Page, sync_playwright
+from tornado.httpclient import AsyncHTTPClient
 
 from measuring import print_facts
 
+_PATIENCE_S = 600
 _PAINT = """() => new Promise(done => {
     const look = () => {
         const paint = performance.getEntriesByName('first-contentful-paint')[0];
@@ -38,117 +41,111 @@ _PAINT = """() => new Promise(done => {
     };
     look();
 })"""
-_PATIENCE_S = 300
-_MOST_BYTES = 2**30
+_DRAWN = "() => maps[0].frames.length > 0 && maps[0].xy.length > 0 && page.colours !== undefined && start !== null"
+#: Frames while the map is moved at every one of them, and how long drawing one takes.
+_FRAMES = """(move) => new Promise(done => {
+    const begin = performance.now();
+    let count = 0;
+    maps[0].frames = [];
+    const next = () => {
+        if (performance.now() - begin > 3000) {
+            const times = maps[0].frames.toSorted((a, b) => a - b);
+            done([1000 * count / (performance.now() - begin), times[Math.floor(times.length / 2)]]);
+            return;
+        }
+        count++;
+        if (move === 'drag') maps[0].pan(count % 40 < 20 ? 5 : -5, 2 * (count % 3 - 1));
+        else maps[0].zoom(count % 40 < 20 ? 0.97 : 1 / 0.97);
+        requestAnimationFrame(next);
+    };
+    next();
+})"""
 
 
 class Client:
-    """One session, as a browser has it."""
+    """What a browser asks for, without drawing it."""
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.home, _, token = address.partition("?token=")
+        port = self.home.rstrip("/").rpartition(":")[2]
+        self.headers = {"Cookie": f"radiossl-{port}={token}", "Accept-Encoding": "gzip"}
+
+    async def ask(self, path: str, **said: Any) -> bytes:
+        found = await AsyncHTTPClient().fetch(
+            f"{self.home}{path}?{urlencode(said)}",
+            headers=self.headers,
+            request_timeout=_PATIENCE_S,
+            connect_timeout=_PATIENCE_S,
+        )
+        return found.body
 
     async def open(self) -> float:
-        """Fetch the page and its document; return how long that took."""
-        start = time.perf_counter()
-        page = await AsyncHTTPClient().fetch(self.address, request_timeout=_PATIENCE_S, connect_timeout=_PATIENCE_S)
-        token = re.search(r'"token":"([^"]+)"', page.body.decode())
-        assert token is not None, "no session in the page"
-        host, _, query = self.address.removeprefix("http://").partition("/?")
-        request = HTTPRequest(
-            f"ws://{host}/ws?{query}",
-            headers={"Sec-WebSocket-Protocol": f"bokeh, {token[1]}", "Origin": f"http://{host}"},
-            connect_timeout=_PATIENCE_S,
-            request_timeout=_PATIENCE_S,
-        )
-        self.socket = await websocket_connect(request, max_message_size=_MOST_BYTES)
-        await self._read("ACK")
-        await self._send("PULL-DOC-REQ", {})
-        document = await self._read("PULL-DOC-REPLY")
-        self.keys = _browser_model(json.loads(document))
-        return time.perf_counter() - start
+        """Fetch the page and what it shows first; return how long that took."""
+        begin = time.perf_counter()
+        await self.ask("")
+        start = json.loads(await self.ask("api/start"))
+        asked = [self.ask("api/map", name=next(iter(start["maps"]))), self.ask("api/order"), self.ask("api/ratings")]
+        if start["class_column"]:
+            asked.append(self.ask("api/column", name=start["class_column"]))
+        await asyncio.gather(*asked)
+        return time.perf_counter() - begin
 
-    async def press(self, key: str, count: int) -> float:
-        """Press a key; return how long the neighbours of the next source take to come."""
-        start = time.perf_counter()
-        change = {"kind": "ModelChanged", "model": {"id": self.keys}, "attr": "pressed", "new": [key, count]}
-        await self._send("PATCH-DOC", {"events": [change]})
-        while "most like" not in await self._read("PATCH-DOC"):
-            pass
-        return time.perf_counter() - start
-
-    async def _send(self, kind: str, content: dict[str, Any]) -> None:
-        for part in ({"msgid": str(time.perf_counter_ns()), "msgtype": kind}, {}, content):
-            await self.socket.write_message(json.dumps(part))
-
-    async def _read(self, wanted: str) -> str:
-        while True:
-            header = json.loads(await self._text())
-            await self._text()
-            content = await self._text()
-            for _ in range(header.get("num_buffers", 0)):
-                await self._text(), await self._text()
-            if header["msgtype"] == wanted:
-                return content
-
-    async def _text(self) -> Any:
-        found = await asyncio.wait_for(self.socket.read_message(), _PATIENCE_S)
-        assert found is not None, "the server closed the session"
-        return found
+    async def go(self, row: int) -> float:
+        """Go to a source; return how long it and its neighbours take to come."""
+        begin = time.perf_counter()
+        await self.ask("api/source", row=row)
+        look = {"stretch": "asinh", "colours": "inferno"}
+        found = json.loads(await self.ask("api/neighbours", row=row))
+        await self.ask("api/items", rows=",".join(map(str, found["rows"])))
+        pictures = [(row, "large"), *((other, "thumb") for other in found["rows"])]
+        for other, side in pictures:
+            try:
+                await self.ask("api/picture", row=other, side=side, **look)
+            except Exception:  # a table without pixels
+                break
+        return time.perf_counter() - begin
 
 
-def _browser_model(document: Any) -> str:
-    """The id of the model that has the script's properties, such as the pressed key."""
-    waiting = [document]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, dict):
-            if "esm" in node.get("attributes", {}):
-                return node["attributes"]["data"]["id"]
-            waiting += node.values()
-        elif isinstance(node, list):
-            waiting += node
-    raise LookupError("the page has no script")
-
-
-async def _many(address: str, number: int) -> dict[str, float]:
+async def _many(address: str, number: int, count: int) -> dict[str, float]:
     clients = [Client(address) for _ in range(number)]
     opened = sorted(await asyncio.gather(*(client.open() for client in clients)))
     await asyncio.sleep(3)
-    pressed = sorted(await asyncio.gather(*(client.press("ArrowRight", 1) for client in clients)))
-    for client in clients:
-        client.socket.close()
-    named = {"open_s": opened, "press_s": pressed}
+    gone = sorted(await asyncio.gather(*(client.go(at * 37 % count) for at, client in enumerate(clients))))
+    named = {"open_s": opened, "source_s": gone}
     return {f"{number}_sessions_{key}_{at}": values[int(part * (number - 1))] for key, values in named.items()
             for at, part in (("median", 0.5), ("worst", 1.0))}  # fmt: skip
 
 
-async def _again(address: str, times: int) -> None:
-    for _ in range(times):
-        client = Client(address)
-        await client.open()
-        client.socket.close()
-
-
-def _painted(address: str, times: int) -> dict[str, float]:
+def _painted(page: Page, address: str, times: int) -> dict[str, float]:
     found = {}
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1500, "height": 900})
-        for number in range(times):
-            start = time.perf_counter()
-            page.goto(address, timeout=120_000)
-            found[f"first_paint_s_{number}"] = page.evaluate(_PAINT) / 1000
-            page.wait_for_selector("canvas", timeout=120_000)
-            found[f"map_s_{number}"] = time.perf_counter() - start
-            time.sleep(3)
-        browser.close()
+    for number in range(times):
+        begin = time.perf_counter()
+        page.goto(address, timeout=_PATIENCE_S * 1000)
+        found[f"first_paint_s_{number}"] = page.evaluate(_PAINT) / 1000
+        page.wait_for_function(_DRAWN, timeout=_PATIENCE_S * 1000)
+        found[f"map_s_{number}"] = time.perf_counter() - begin
+        for move in ("drag", "zoom"):
+            page.wait_for_timeout(1000)
+            rate, drawing_ms = page.evaluate(_FRAMES, move)
+            found |= {f"{move}_frames_per_s_{number}": rate, f"{move}_frame_ms_{number}": drawing_ms}
+    return found
+
+
+def _reloaded(page: Page, times: int, server: psutil.Process) -> dict[str, float]:
+    devtools = page.context.new_cdp_session(page)
+    found = {}
+    for number in range(times + 1):
+        if number in (10, times // 2, times):
+            devtools.send("HeapProfiler.collectGarbage")
+            found[f"server_mb_after_{number}"] = server.memory_info().rss / 2**20
+            found[f"page_mb_after_{number}"] = page.evaluate("performance.memory.usedJSHeapSize") / 2**20
+        page.reload(timeout=_PATIENCE_S * 1000)
+        page.wait_for_function(_DRAWN, timeout=_PATIENCE_S * 1000)
     return found
 
 
 def main() -> None:
-    AsyncHTTPClient.configure(None, max_clients=1000)
+    AsyncHTTPClient.configure(None, max_clients=1000, max_body_size=2**31)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("features", type=Path)
     parser.add_argument("--sessions", type=int, default=50)
@@ -157,30 +154,39 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5106)
     parser.add_argument("--settle", type=float, default=60, help="Seconds for what is computed beside the page.")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("options", nargs="*", help="of radiossl explore, after --")
-    given = parser.parse_args()
-    command = [sys.executable, "-m", "radiossl.cli.main", "explore", str(given.features.resolve()), *given.options]
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given, options = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
+    command = [sys.executable, "-m", "radiossl.cli.main", "explore", str(given.features.resolve()), *options]
     command += ["--no-browser", "--port", str(given.port)]
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        begin = time.perf_counter()
         server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert server.stdout is not None
         address = next((line.strip() for line in server.stdout if line.startswith("http://")), None)
         if address is None:
             sys.exit(f"explore ended with {server.wait()}")
-        memory = psutil.Process(server.pid)
-        found: dict[str, float] = {"start_to_address_s": time.perf_counter() - start}
+        process = psutil.Process(server.pid)
+        found: dict[str, float] = {"start_to_address_s": time.perf_counter() - begin}
+        chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--enable-precise-memory-info"]
+        )
+        page = browser.new_page(viewport={"width": 1500, "height": 900})
         try:
-            if given.paints:
-                found |= _painted(address, given.paints)
             time.sleep(given.settle)
+            found |= _painted(page, address, given.paints)
             if given.sessions:
-                found |= asyncio.run(_many(address, given.sessions))
-            for part in range(3 if given.reloads else 0):
-                asyncio.run(_again(address, given.reloads // 2 if part else 10))
-                time.sleep(20)  # sessions without a browser are forgotten after 15 s
-                found[f"memory_mb_{part}"] = memory.memory_info().rss / 2**20
+                count = page.evaluate("start.count") if given.paints else 1
+                before = process.cpu_times()
+                with ThreadPoolExecutor() as beside:  # Playwright has a loop of its own in this thread
+                    found |= beside.submit(asyncio.run, _many(address, given.sessions, count)).result()
+                used = sum(process.cpu_times()[:2]) - sum(before[:2])
+                found["processor_s_per_session"] = used / given.sessions
+            if given.reloads:
+                page.goto(address, timeout=_PATIENCE_S * 1000)
+                found |= _reloaded(page, given.reloads, process)
         finally:
+            browser.close()
             server.send_signal(signal.SIGINT)
             server.wait()
     print_facts(found, given.json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class ColourColumns:
     def __init__(self, table: pa.Table) -> None:
         self.table = table
         self.later: dict[str, NDArray[Any]] = {}
+        self._lock = Lock()
         self._colours: dict[str, tuple[Any, NumberColours | ClassColours]] = {}
 
     def groups(self) -> dict[str, list[str]]:
@@ -98,20 +100,25 @@ class ColourColumns:
         RadiosslError
             If it is none of `names`.
         """
-        source = self.later.get(name)
-        held = self._colours.get(name)
-        if held is None or held[0] is not source:
-            table = pa.table({"cutout_id": self.table.column("cutout_id"), name: self.values(name)})
-            colours = column_colours(FeatureTable(table, np.empty((len(table), 0), np.float32)), name)
-            held = self._colours[name] = source, colours
-        return held[1]
+        with self._lock:  # many pages may be opened at once
+            source = self.later.get(name)
+            held = self._colours.get(name)
+            if held is None or held[0] is not source:
+                table = pa.table({"cutout_id": self.table.column("cutout_id"), name: self.values(name)})
+                colours = column_colours(FeatureTable(table, np.empty((len(table), 0), np.float32)), name)
+                held = self._colours[name] = source, colours
+            return held[1]
+
+    @cached_property
+    def _pixel_unit(self) -> str:
+        units = pc.unique(self.table.column("unit")).to_pylist() if "unit" in self.table.column_names else []
+        return units[0] or "" if len(units) == 1 else ""
 
     def label(self, name: str) -> str:
         """Return a column's name with its unit, if that is known: by its ending, or the one unit of all cutouts."""
         unit = _UNIT_OF_ENDING.get(name.lower().rpartition("_")[2], "")
-        if name in STATISTICS and "unit" in self.table.column_names:
-            units = pc.unique(self.table.column("unit")).to_pylist()
-            unit = units[0] or "" if len(units) == 1 else ""
+        if name in STATISTICS:
+            unit = self._pixel_unit
         return f"{name} [{unit}]" if unit else name
 
 

@@ -8,18 +8,18 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.explorer.drawing import DARK
+from radiossl.explorer.answers import Answers, File
+from radiossl.explorer.pictures import page_html
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Images, Session
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_text
 from radiossl.io.progress import track
-from radiossl.maps.colours import ClassColours
 from radiossl.report.sheets import as_rgb
 
 #: Sources that an exported page may have, neighbours of each, and columns that it keeps.
@@ -62,13 +62,13 @@ def export_page(files: Files, store: Images | None, out: str | os.PathLike[str])
         raise RadiosslError(session.trouble)
     ranking = Ranking(session)
     ranking.prepare()
+    session.find_clusters()
     data = _data(session, ranking)
     sheets = _sheets(session) if store is not None else []
-    page = Path(__file__).with_name("exported.html").read_text(encoding="utf-8")
     out = Path(out)
     if out.suffix == ".html":
         data["sheets"] = ["data:image/jpeg;base64," + base64.b64encode(sheet).decode() for sheet in sheets]
-        write_text(out, page.replace("<!--data-->", f"<script>{_script(data)}</script>"))
+        write_text(out, page_html(f"<script>{_script(data)}</script>"))
         return out
     data["sheets"] = [f"sheets/{number:03d}.jpg" for number in range(len(sheets))]
     with atomic_folder(out) as folder:
@@ -76,43 +76,33 @@ def export_page(files: Files, store: Images | None, out: str | os.PathLike[str])
         for name, sheet in zip(data["sheets"], sheets, strict=True):
             (folder / name).write_bytes(sheet)
         (folder / "data.js").write_text(_script(data), encoding="utf-8")
-        index = page.replace("<!--data-->", '<script src="data.js"></script>')
+        index = page_html('<script src="data.js"></script>')
         (folder / "index.html").write_text(index, encoding="utf-8")
     return out / "index.html"
 
 
 def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
-    count = len(session)
-    maps = {name: _packed(_unit_square(places)) for name, places in session.maps.coordinates.items()}
-    ratings = session.ratings.last
+    """What the page would ask a server for, and what it needs to answer by itself."""
+    answers, count = Answers(session, ranking), len(session)
+    columns = session.shown.names()[:MOST_COLUMNS]  # those of the catalogue come first
+    asked = [("map", name) for name in session.maps.names()] + [("column", name) for name in columns]
+    files = {f"{what} {name}": getattr(answers, what)(name) for what, name in asked} | {"order ": answers.order()}
+    start = cast(dict[str, Any], answers.start())
+    groups = {
+        group: {name: labels[name] for name in labels if name in columns} for group, labels in start["columns"].items()
+    }
     return {
-        "title": session.file.path.name,
-        "side": _SIDE,
+        "start": start | {"columns": groups, "key": ""},
         "per_row": _PER_ROW,
         "ids": session.cutout_ids(np.arange(count)),
-        "maps": maps,
-        "neighbours": _packed(_neighbours(session)),
-        "pictures": _packed((session.store_rows >= 0).astype(np.uint8)),
-        "order": _packed(ranking.now.rows.astype(np.int32)),
-        "ratings": {name: int(rating) for name, rating in ratings.items()},
-        "colour": session.shown.class_column or "",
-        "columns": [_column(session, name) for name in _kept_columns(session)],
-        "missing": DARK.unknown,
+        "files": {
+            name: base64.b64encode(file.content).decode() for name, file in files.items() if isinstance(file, File)
+        },
+        "neighbours": base64.b64encode(_neighbours(session).astype("<i4").tobytes()).decode(),
+        "pictures": base64.b64encode((session.store_rows >= 0).astype(np.uint8).tobytes()).decode(),
+        "clusters": answers.clusters(),
+        "ratings": answers.ratings(),
     }
-
-
-def _kept_columns(session: Session) -> list[str]:
-    """Columns of the catalogue before those of the cutouts, no more than a page can show."""
-    return session.shown.names()[:MOST_COLUMNS]
-
-
-def _column(session: Session, name: str) -> dict[str, Any]:
-    colours = session.shown.colours(name)
-    if isinstance(colours, ClassColours):
-        codes = _packed(colours.codes.astype(np.int16))
-        return {"name": name, "classes": list(colours.names), "colours": DARK.classes(colours), "codes": codes}
-    limits = {"low": float(colours.low), "high": float(colours.high), "logarithmic": bool(colours.logarithmic)}
-    return {"name": name, "values": _packed(np.asarray(colours.values, dtype=np.float32)), **limits}
 
 
 def _neighbours(session: Session) -> NDArray[np.int32]:
@@ -149,17 +139,6 @@ def _sheets(session: Session) -> list[bytes]:
         sheet.save(stream, "JPEG", quality=82)
         sheets.append(stream.getvalue())
     return sheets
-
-
-def _unit_square(places: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Coordinates from 0 to 1 with one scale for both axes, shape (n, 2)."""
-    low, high = places.min(axis=0), places.max(axis=0)
-    scale = max(float((high - low).max()), 1e-9)
-    return ((places - (low + high) / 2) / scale + 0.5).astype(np.float32)
-
-
-def _packed(values: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<")).tobytes()).decode()
 
 
 def _script(data: dict[str, Any]) -> str:

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from radiossl.features.feature_file import FeatureFile
 from radiossl.io.errors import RadiosslError
@@ -62,7 +61,6 @@ class Maps:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
         self._started = 0.0
-        self._trees: dict[str, KDTree] = {}
         self.trouble = ""
         if folder is not None and (folder / "map.parquet").is_file():
             self.coordinates = {folder.name: self._read(folder)}
@@ -117,13 +115,6 @@ class Maps:
         except RadiosslError as error:
             self.trouble = str(error)
         return self.trouble
-
-    def tree(self, name: str) -> KDTree:
-        """Return the tree that finds the sources near a place on a map."""
-        if name not in self._trees:
-            # Neither option changes what is found; both make the tree of a million points in half the time.
-            self._trees[name] = KDTree(self.coordinates[name], balanced_tree=False, compact_nodes=False)
-        return self._trees[name]
 
     def close(self) -> None:
         """End what is being made and remove what was only for now."""

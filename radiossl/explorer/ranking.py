@@ -64,11 +64,14 @@ class Ranking:
     ----------
     now : Order
         The order as it stands; replaced as a whole, so that no list is shown under another's heading.
+    version : int
+        Changes whenever the order does.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.now = Order(np.zeros(0, np.int64))
+        self.version = 0
         self.trouble = ""
         self._starting: NDArray[np.float64] | None = None
         self._prediction: Prediction | None = None
@@ -91,7 +94,11 @@ class Ranking:
     def _start(self, scores: NDArray[np.float64]) -> None:
         self._starting = scores
         self.session.shown.later[SCORE] = scores
-        self.now = Order(np.argsort(-scores, kind="stable"))
+        self._take(Order(np.argsort(-scores, kind="stable")))
+
+    def _take(self, order: Order) -> None:
+        self.now = order
+        self.version += 1
 
     def learn(self, method: str) -> None:
         """Order the sources by what the ratings teach, see `radiossl.ratings.active_learning.learn`.
@@ -108,7 +115,7 @@ class Ranking:
             table = ranked_table(session.table, prediction, starting, rated, values)
             self._prediction, self._table = prediction, table
             session.shown.later[EXPECTED] = prediction.rating
-            self.now = Order(np.lexsort((-starting, -prediction.score)), len(rated), method)
+            self._take(Order(np.lexsort((-starting, -prediction.score)), len(rated), method))
 
     def proposal(self) -> NDArray[np.int64]:
         """Return the rows that would teach the most if rated next; see `radiossl.ratings.active_learning.choose`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,8 +19,6 @@ from radiossl.similarity.report import circle_radii, write_astropy_table
 
 if TYPE_CHECKING:
     from radiossl.explorer.session import Session
-
-_MOST_CORNERS = 80
 
 
 def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
@@ -44,13 +41,6 @@ def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLik
     return near[Outline(corners).contains_points(coordinates[near])]
 
 
-def lasso(map_name: str, x: ArrayLike, y: ArrayLike) -> dict[str, str]:
-    """Return a lasso as `chosen_rows` takes it, with so few corners and digits that it fits into an address."""
-    corners = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
-    corners = corners[:: max(1, math.ceil(len(corners) / _MOST_CORNERS))]
-    return {"lasso": map_name, "corners": " ".join(f"{number:.4g}" for number in corners.ravel())}
-
-
 def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.int64] | None:
     """Return the rows of the sources that were chosen; None for no choice.
 
@@ -59,9 +49,9 @@ def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.in
     session : Session
         Whose sources.
     chosen_by : mapping
-        Comes from an address, so it may be anything: empty, what `lasso` returned, ``{"ids": [...]}``, or
-        ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty text is no limit, and
-        ``[class, ...]`` for classes.
+        Comes from an address, so it may be anything: empty, ``{"lasso": map, "corners": "x y x y ..."}``,
+        ``{"ids": [...]}``, or ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty
+        text is no limit, and ``[class, ...]`` for classes.
 
     Raises
     ------

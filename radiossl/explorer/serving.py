@@ -1,28 +1,38 @@
-"""Who may open the page: whoever has the token; and how much a browser may send."""
+"""The server of the page: who may open it, whoever has the token; how much a browser may send; what is answered."""
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import json
+import logging
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import urlsplit
 
-from bokeh.server.auth_provider import AuthProvider
-from tornado.web import HTTPError, RequestHandler
+from tornado.httpserver import HTTPServer
+from tornado.web import Application, HTTPError, RequestHandler
 
+from radiossl.explorer.answers import ASKED, POSTED, Answers, File
+from radiossl.explorer.pictures import page_html
+from radiossl.explorer.uploads import MOST_BYTES
 from radiossl.io.errors import RadiosslError
 
-if TYPE_CHECKING:
-    from bokeh.server.server import Server
-
-#: Bytes of one message from a browser; uploads come in parts of a million.
-MOST_MESSAGE_BYTES = 4 * 2**20
+#: Bytes of the largest request: an upload that says itself that it is too large still gets an answer.
+MOST_REQUEST_BYTES = 2 * MOST_BYTES
+#: The page runs its own script alone, fetches nothing from elsewhere, and is in a frame of its own host's pages alone,
+#: such as a notebook's.
+_POLICY = (
+    "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'unsafe-inline'; img-src 'self' data:;"
+    " connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors http://{host}:* https://{host}:*"
+)
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 
@@ -53,7 +63,7 @@ class TokenAuth:
         Raises
         ------
         RadiosslError
-            If the port is none, or the address is one of IPv6, which Bokeh's check of origins does not know.
+            If the port is none, or the address is one of IPv6.
         """
         if ":" in address:
             raise RadiosslError(f"--address {address}: a name or an IPv4 address was expected")
@@ -81,81 +91,119 @@ class TokenAuth:
         host = socket.gethostname() if self.address == "0.0.0.0" else self.address
         return f"http://{host}:{self.port}/?token={self.token}"
 
-
-class TokenCheck(AuthProvider):
-    """Refuses every request, the page's and its socket's, under another host name or without the token.
-
-    Parameters
-    ----------
-    auth : TokenAuth
-        The address and the token.
-    """
-
-    def __init__(self, auth: TokenAuth) -> None:
-        self.auth = auth
-        super().__init__()
-
-    @property
-    def get_user_async(self) -> Callable[[Any], Awaitable[Any]]:
-        """What Bokeh asks before each request."""
-
-        async def user(handler: RequestHandler) -> str:
-            self.check(handler)
-            return "user"
-
-        return user
-
-    @property
-    def get_login_url(self) -> Callable[[Any], str]:
-        """Never used, for `check` refuses by itself; Bokeh wants one."""
-        return lambda _: "/"
-
     def check(self, handler: RequestHandler) -> None:
         """Raise a refusal (403), or keep the token as a cookie if the address had it."""
-        auth = self.auth
-        if handler.request.host.lower() not in auth.hosts:
+        origin = handler.request.headers.get("Origin")
+        if handler.request.host.lower() not in self.hosts:
             raise HTTPError(403, reason="unknown host")
-        cookie = f"radiossl-{auth.port}"
-        if _same(handler.get_query_argument("token", ""), auth.token):
-            handler.set_cookie(cookie, auth.token, httponly=True, samesite="Strict")
-        elif not _same(handler.get_cookie(cookie, "") or "", auth.token):
+        if origin is not None and urlsplit(origin).netloc.lower() not in self.hosts:
+            raise HTTPError(403, reason="asked by another page")
+        cookie = f"radiossl-{self.port}"
+        if _same(handler.get_query_argument("token", ""), self.token):
+            handler.set_cookie(cookie, self.token, httponly=True, samesite="Strict")
+        elif not _same(handler.get_cookie(cookie, "") or "", self.token):
             raise HTTPError(403, reason="open the address that radiossl explore printed, with its token")
 
 
-def make_server(page: Callable[[], Any], auth: TokenAuth, title: str) -> Server:
-    """Return the server of a page, not yet started.
+class _Checked(RequestHandler):
+    """Refuses whoever may not open the page, whatever is asked for."""
+
+    def initialize(self, auth: TokenAuth, answers: Answers) -> None:
+        self.auth, self.answers = auth, answers
+
+    def prepare(self) -> None:
+        self.auth.check(self)
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "no-referrer")
+
+    async def get(self, *names: str) -> None:
+        raise HTTPError(404)
+
+
+class _PageHandler(_Checked):
+    """The page, the same for everybody."""
+
+    async def get(self, *names: str) -> None:
+        nonce, host = secrets.token_urlsafe(12), self.request.host.rpartition(":")[0]
+        self.set_header("Content-Security-Policy", _POLICY.format(nonce=nonce, host=host))
+        self.finish(page_html(nonce=nonce))
+
+
+class _AnswerHandler(_Checked):
+    """What the page asks for, each in a thread, so that nobody waits for another's search."""
+
+    async def get(self, *names: str) -> None:
+        if names[0] not in ASKED:
+            raise HTTPError(404)
+        await self._answer(names[0], {key: self.get_query_argument(key) for key in self.request.query_arguments})
+
+    async def post(self, name: str) -> None:
+        if name not in POSTED:
+            raise HTTPError(404)
+        if name == "upload":
+            said = {key: self.get_query_argument(key) for key in self.request.query_arguments}
+            await self._answer(name, said | {"data": self.request.body})
+            return
+        try:
+            await self._answer(name, dict(json.loads(self.request.body)))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise HTTPError(400) from error
+
+    async def _answer(self, name: str, said: dict[str, Any]) -> None:
+        try:
+            answer = await asyncio.to_thread(getattr(self.answers, name), **said)
+        except FileNotFoundError:
+            raise HTTPError(404) from None
+        except Exception as error:
+            known = isinstance(error, (RadiosslError, OSError))
+            if not known:
+                logging.getLogger("radiossl").error("the page's program failed", exc_info=error)
+            self.set_status(400 if known else 500)
+            text = str(error)[:300]
+            self.finish({"error": text if known else f"Something went wrong: {type(error).__name__}: {text}"})
+            return
+        if isinstance(answer, File):
+            self.set_header("Content-Type", answer.kind)
+            if answer.kept:
+                self.set_header("Cache-Control", "private, max-age=86400")
+            self.finish(answer.content)
+        else:
+            self.set_header("Content-Type", "application/json")
+            self.finish(json.dumps(answer))
+
+
+def make_server(answers: Answers, auth: TokenAuth) -> HTTPServer:
+    """Return the server of a page, which listens already.
 
     Parameters
     ----------
-    page
-        Makes a page for whoever opens one.
-    auth
+    answers : Answers
+        What the page shows.
+    auth : TokenAuth
         Where, and for whom.
-    title
-        Of the browser's tab.
 
     Raises
     ------
     RadiosslError
         If the address cannot be bound.
     """
-    import panel as pn
-
-    pn.extension("filedropper")
+    more = {"auth": auth, "answers": answers}
+    paths = [("/", _PageHandler, more), ("/api/([a-z]+)", _AnswerHandler, more)]
+    application = Application(
+        paths, default_handler_class=_Checked, default_handler_args=more, compress_response=True, log_function=_quiet
+    )
+    server = HTTPServer(application, max_body_size=MOST_REQUEST_BYTES, max_buffer_size=MOST_REQUEST_BYTES)
     try:
-        return pn.io.server.get_server(
-            page,
-            port=auth.port,
-            address=auth.address,
-            websocket_origin=auth.hosts,
-            title=title,
-            location=False,
-            auth_provider=TokenCheck(auth),
-            websocket_max_message_size=MOST_MESSAGE_BYTES,
-        )
+        server.listen(auth.port, auth.address)
     except OSError as error:
         said = error.strerror or str(error)
         raise RadiosslError(f"{auth.address}:{auth.port}: {said}; choose another --port or --address") from None
+    return server
+
+
+def _quiet(_: RequestHandler) -> None:
+    """Write no line for each request."""
 
 
 def _kept_token(address: str, port: int) -> str:

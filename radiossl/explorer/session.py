@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,10 +20,9 @@ from numpy.typing import NDArray
 from radiossl.explorer.any_table import ImageColumn
 from radiossl.explorer.clusters import Clusters, find_clusters
 from radiossl.explorer.columns import ColourColumns
-from radiossl.explorer.drawing import Limits, Theme, draw_raster
 from radiossl.explorer.kept import KeptLabels
 from radiossl.explorer.maps import Maps
-from radiossl.explorer.pictures import picture_url
+from radiossl.explorer.pictures import picture_png
 from radiossl.explorer.uploads import saved_catalogue, saved_upload, shown_name, temporary_folder
 from radiossl.explorer.vectors import read_vectors
 from radiossl.features.feature_file import FeatureFile
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 #: What the pixels of sources come from.
 Images: TypeAlias = CutoutStore | ImageColumn
 NEIGHBOURS = 24
-_HELD_PICTURES, _HELD_RASTERS = 4096, 16
+_HELD_PICTURES = 4096
 #: Name of the column of clusters.
 CLUSTER = "cluster"
 
@@ -123,8 +123,10 @@ class Session:
         self._weights_lock = Lock()
         self.clusters: Clusters | None = None
         self.shown = ColourColumns(self.columns)
-        self.picture_url = lru_cache(_HELD_PICTURES)(self._picture_url)
-        self._raster = lru_cache(_HELD_RASTERS)(self._drawn_raster)
+        self.picture = lru_cache(_HELD_PICTURES)(self._drawn_picture)
+        #: Another table, or the same one written anew, has another key.
+        written = f"{files.features.absolute()} {self.file.path.stat().st_mtime_ns}"
+        self.key = hashlib.sha256(written.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.file)
@@ -241,28 +243,10 @@ class Session:
         pixels = self.store.pixels(int(self.store_rows[row]))
         return None if pixels is None else central_pixels(pixels, field_px)
 
-    def _picture_url(self, row: int, how: Stretch, colour_map: str, side: int) -> str | None:
-        """Return a source as a picture, see `picture_url`; None where there are no pixels."""
+    def _drawn_picture(self, row: int, how: Stretch, colour_map: str, side: int) -> bytes | None:
+        """Return a source as a picture, see `picture_png`; None where there are no pixels."""
         pixels = self.pixels(row)
-        return None if pixels is None else picture_url(pixels, how, colour_map, side)
-
-    def raster(self, map_name: str, colour: str, theme: Theme, limits: Limits, size: tuple[int, int]) -> Any:
-        """Return the map as an image, see `draw_raster`; the last few are kept, for every new page asks for the same.
-
-        Parameters
-        ----------
-        map_name, colour
-            Which map, and the column that colours it; an empty one for the number of sources.
-        theme, limits, size
-            See `draw_raster`.
-        """
-        return self._raster(map_name, colour, id(self.shown.later.get(colour)), theme, limits, size)
-
-    def _drawn_raster(
-        self, map_name: str, colour: str, _: int, theme: Theme, limits: Limits, size: tuple[int, int]
-    ) -> NDArray[np.uint8]:
-        colours = self.shown.colours(colour) if colour else None
-        return draw_raster(self.maps.coordinates[map_name], colours, theme, limits, size)
+        return None if pixels is None else picture_png(pixels, how, colour_map, side)
 
     # Neighbours -------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import tempfile
@@ -10,9 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radiossl.explorer.answers import Answers
 from radiossl.explorer.any_table import open_table
 from radiossl.explorer.exported import export_page
 from radiossl.explorer.notebook import Embedded, in_notebook
+from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Images, Session
 from radiossl.io.extras import require
 
@@ -99,24 +102,26 @@ def explore(
 def _serve(
     files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
 ) -> None:
-    require("panel", "bokeh")
-    from radiossl.explorer.drawing import DARK
-    from radiossl.explorer.page import Page, make_page
-    from radiossl.explorer.ranking import Ranking
+    require("tornado")
+    asyncio.run(_served(files, images, address, port, browser, say))
+
+
+async def _served(
+    files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
+) -> None:
     from radiossl.explorer.serving import TokenAuth, make_server
 
     auth = TokenAuth.from_address(address, port)
     session = Session(files, images)
     ranking = Ranking(session)
-    Page(session, ranking, DARK)  # what is compiled and loaded at its first use is so before anybody waits for it
-    server = make_server(lambda: make_page(session, ranking), auth, f"radiossl: {files.features.name}")
-
-    def stop(*_: object) -> None:
-        server.io_loop.add_callback_from_signal(server.io_loop.stop)
-
+    answers = Answers(session, ranking)
+    answers.start()  # what is computed at its first use is so before anybody waits for it
+    if session.shown.class_column is not None:
+        answers.column(session.shown.class_column)
+    server = make_server(answers, auth)
+    ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    server.start()
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     session.load_beside(ranking.prepare, session.find_clusters)
     if images is None:
         say("no pixels: give --store, the store of the features")
@@ -124,7 +129,7 @@ def _serve(
     if browser:
         webbrowser.open(auth.url)
     try:
-        server.io_loop.start()
+        await ended.wait()
     finally:
         session.maps.close()
         server.stop()

@@ -10,7 +10,7 @@ from radiossl.io.errors import RadiosslError
 EXTRAS = {
     "train": ("lightly",),
     "discover": ("datashader", "lightgbm", "umap"),
-    "explore": ("panel", "bokeh"),
+    "explore": ("tornado",),
     "detect": ("pycocotools",),
     "cluster": ("distributed", "dask"),
     "formats": ("h5py", "hats", "onnx", "onnxscript"),

@@ -62,7 +62,7 @@ def test_a_folder_of_files_is_trained_on_and_the_run_resumed(folder):
 
 
 def test_a_folder_of_files_is_explored(folder, weights):
-    pytest.importorskip("panel")
+    pytest.importorskip("tornado")
     run("explore", "images", "--weights", weights, "--export", "page.html")
     assert (folder / "page.html").stat().st_size > 10_000
     assert len(pd.read_parquet("explored.parquet")) == 10

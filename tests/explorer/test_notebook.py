@@ -63,7 +63,7 @@ def test_a_cell_shows_the_explorer_until_it_is_stopped(kernel, survey, tmp_path,
         page = context.new_page()
         page.goto(f"http://localhost:{notebook.server_port}/")
         frame = page.frame_locator("iframe")
-        frame.locator(".bk-Figure").first.wait_for()
+        frame.locator(".map canvas").first.wait_for()
         frame.get_by_placeholder("id, or position").fill("s07")
         frame.get_by_placeholder("id, or position").press("Enter")
         frame.get_by_role("heading", name="s07").wait_for()

@@ -6,17 +6,17 @@ from types import SimpleNamespace
 
 import pytest
 
-pytest.importorskip("panel", reason="the explorer needs pip install 'radiossl[explore]'")
+pytest.importorskip("tornado", reason="the explorer needs pip install 'radiossl[explore]'")
 
-from radiossl.explorer.serving import TokenAuth, TokenCheck
+from radiossl.explorer.serving import TokenAuth
 from radiossl.io.errors import RadiosslError
 
 
 class Request:
     """As much of Tornado's handler as is asked."""
 
-    def __init__(self, host, token="", cookies=None):
-        self.request = SimpleNamespace(host=host)
+    def __init__(self, host, token="", cookies=None, origin=None):
+        self.request = SimpleNamespace(host=host, headers={} if origin is None else {"Origin": origin})
         self.token, self.cookies, self.set = token, cookies or {}, {}
 
     def get_query_argument(self, name, default):
@@ -39,7 +39,7 @@ def refused(auth, request):
     from tornado.web import HTTPError
 
     try:
-        TokenCheck(auth).check(request)
+        auth.check(request)
     except HTTPError as error:
         return error.status_code == 403
     return False
@@ -75,6 +75,13 @@ def test_without_a_folder_of_ones_own_every_start_has_a_new_token(tmp_path, monk
 def test_other_names_are_refused(host):
     auth = TokenAuth.from_address("127.0.0.1", 5006)
     assert refused(auth, Request(host, auth.token))
+
+
+def test_pages_of_other_addresses_may_not_ask():
+    auth = TokenAuth.from_address("127.0.0.1", 5006)
+    assert not refused(auth, Request("localhost:5006", auth.token, origin="http://localhost:5006"))
+    for origin in ("http://localhost:8888", "https://evil.example", "null"):
+        assert refused(auth, Request("localhost:5006", auth.token, origin=origin))
 
 
 def test_elsewhere_a_token_opens_and_is_kept_as_a_cookie():

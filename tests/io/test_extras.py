@@ -88,7 +88,7 @@ def test_what_needs_an_extra_names_it_in_one_line(survey):
         "pretrain --recipe radiossl --data store --out run": ("lightly", "train"),
         "map features.parquet --out map": ("umap", "discover"),
         "detect train survey --out detector": ("pycocotools", "detect"),
-        "explore features.parquet": ("panel", "explore"),
+        "explore features.parquet": ("tornado", "explore"),
         "embed simclr-first-zoom store --workers 2 --out again.parquet": ("distributed", "cluster"),
         "export features.parquet --format hats --out hats": ("hats", "formats"),
         "weights export simclr-first-zoom --format onnx --out b.onnx": ("onnx", "formats"),

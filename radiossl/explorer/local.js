@@ -1,0 +1,79 @@
+// What a server would answer, from the data that an exported page brings.
+
+const decode = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+
+class LocalAnswers {
+  constructor(data) {
+    this.data = data;
+    this.near = new Int32Array(decode(data.neighbours));
+    this.pictures = new Uint8Array(decode(data.pictures));
+    this.perRow = this.near.length / data.ids.length;
+    this.rows = new Map(data.ids.map((id, row) => [id, row]));
+    this.given = new Map(data.ratings.rows);
+  }
+
+  start() { return this.data.start; }
+  map({ name }) { return unpack(decode(this.data.files[`map ${name}`])); }
+  column({ name }) { return unpack(decode(this.data.files[`column ${name}`])); }
+  order() { return unpack(decode(this.data.files["order "])); }
+  clusters() { return this.data.clusters; }
+  ratings() { return this.data.ratings; }
+
+  find({ text }) {
+    if (!this.rows.has(text)) throw new Refused("no source has this id");
+    return { row: this.rows.get(text) };
+  }
+
+  named({ name }) {
+    if (!this.rows.has(name)) throw new Refused(`no source has the id '${name.slice(0, 80)}'`);
+    return { row: this.rows.get(name) };
+  }
+
+  async items({ rows }) {
+    const name = this.data.start.class_column, classes = name && (await column(name));
+    const classOf = (row) => (classes ? classes.classes?.[classes.array[row]] ?? "" : "");
+    return rows.split(",").filter(Boolean).map((row) => ({ row: +row, id: this.data.ids[row], class: classOf(row), mark: "" }));
+  }
+
+  async source({ row }) {
+    const values = [];
+    for (const name of columnNames()) values.push([name, valueOf(await column(name), row)]);
+    const rating = this.given.get(row);
+    return { row, id: this.data.ids[row], position: "", links: {}, values, rated: "", why: rating ? `rated ${rating}` : "" };
+  }
+
+  neighbours({ row }) {
+    const rows = [...this.near.subarray(row * this.perRow, (row + 1) * this.perRow)].filter((other) => other >= 0);
+    return { rows, scores: rows.map(() => null) };
+  }
+
+  async chosen({ chosen_by: { filters = {} } }) {
+    const count = this.data.ids.length, bits = new Uint8Array(Math.ceil(count / 8));
+    let found = 0;
+    const tests = await Promise.all(Object.entries(filters).map(async ([name, wanted]) => {
+      const { array, classes } = await column(name);
+      if (classes) return (row) => wanted.includes(classes[array[row]]);
+      const [low, high] = [wanted[0] === "" ? -Infinity : +wanted[0], wanted[1] === "" ? Infinity : +wanted[1]];
+      return (row) => array[row] >= low && array[row] <= high;
+    }));
+    for (let row = 0; row < count; row++) {
+      if (!tests.every((test) => test(row))) continue;
+      bits[row >> 3] |= 1 << (row & 7);
+      found++;
+    }
+    return { known: true, count: found, buffer: bits.buffer };
+  }
+
+  /** A thumbnail: its place on a sheet of many. */
+  picture(row, id) {
+    const { per_row: size, sheets, ids } = this.data, place = row % (size * size), sheet = Math.floor(row / (size * size));
+    if (!sheets.length || !this.pictures[row]) return none();
+    const made = make("span", { className: "thumb", role: "img", "aria-label": `cutout of ${id}` });
+    const rows = Math.ceil(Math.min(ids.length - sheet * size * size, size * size) / size);
+    const at = (index, total) => `${total > 1 ? (100 * index) / (total - 1) : 0}%`;
+    made.style.backgroundImage = `url(${sheets[sheet]})`;
+    made.style.backgroundSize = `${100 * size}% ${100 * rows}%`;
+    made.style.backgroundPosition = `${at(place % size, size)} ${at(Math.floor(place / size), rows)}`;
+    return made;
+  }
+}
