@@ -69,7 +69,8 @@ def test_any_network_of_timm_makes_features_of_small_images_and_comes_back(name,
     assert features.shape == (2, backbone.feature_dim)
     save_backbone(tmp_path / "b", backbone.network, backbone.config)
     with torch.inference_mode():
-        torch.testing.assert_close(load_backbone(tmp_path / "b")(images), features, rtol=0, atol=0)
+        rounding = 1e-5 if name == "crossvit_tiny_240" else 0  # PyTorch 2.10 rounds its features otherwise each time
+        torch.testing.assert_close(load_backbone(tmp_path / "b")(images), features, rtol=0, atol=rounding)
     if name == "crossvit_tiny_240":  # timm builds it for another size than its folder says
         return
     theirs = timm.create_model(f"local-dir:{tmp_path / 'b'}", pretrained=True, num_classes=0).eval()
