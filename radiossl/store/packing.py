@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
 from itertools import pairwise
 from typing import Any
 
@@ -36,8 +35,9 @@ def cutout_batches(cutouts: Iterable[Cutout], schema: pa.Schema) -> Iterator[pa.
 def _row(cutout: Cutout) -> dict[str, Any]:
     pixels = np.asarray(cutout.pixels, dtype=np.float32)
     pixels = np.where(np.isfinite(pixels), pixels, np.float32(np.nan))
-    known = {part.name: getattr(cutout, part.name) for part in fields(Cutout) if part.name not in ("beam", "extra")}
-    beam = {} if cutout.beam is None else {f"beam_{name}": value for name, value in asdict(cutout.beam).items()}
+    # Not by `asdict`, whose deep copies take a third of the time of cutting.
+    known = {name: value for name, value in vars(cutout).items() if name not in ("beam", "extra")}
+    beam = {} if cutout.beam is None else {f"beam_{name}": value for name, value in vars(cutout.beam).items()}
     return {
         **known,
         PIXELS: pixels,
@@ -45,7 +45,7 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "width": pixels.shape[1],
         "blank_fraction": blank_fraction(pixels),
         **beam,
-        **asdict(PixelStatistics.of(pixels)),
+        **vars(PixelStatistics.of(pixels)),
         **cutout.extra,
     }
 
