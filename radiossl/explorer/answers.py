@@ -294,15 +294,19 @@ class Answers:
         """Return how many sources have each label."""
         return {"file": self._session.labels.path.name, "counts": self._session.labels.counts()}
 
-    def upload(self, data: bytes, name: str, crop: str, radius: str) -> Answer:
+    def upload(
+        self, data: bytes, name: str, crop: str, radius: str, stretch: str = "asinh", colours: str = COLOUR_MAPS[0]
+    ) -> Answer:
         """Search for an image that was sent, or choose the sources at the positions of a catalogue."""
+        if stretch not in STRETCHES or colours not in COLOUR_MAPS:
+            raise RadiosslError("no such stretch or colours")
         if is_catalogue(data):
             rows = self._session.match_upload(data, parse_arcsec(radius, "the radius of a match"))
             return {"ids": self._session.cutout_ids(rows)}
         query, found = self._session.search_upload(data, name, _crop(crop))
         whole = query.image if query.whole is None else query.whole
         assert whole is not None
-        url = base64.b64encode(picture_png(np.asarray(whole), "asinh", COLOUR_MAPS[0], 300)).decode()
+        url = base64.b64encode(picture_png(np.asarray(whole), stretch, colours, 300)).decode()
         return {
             "name": query.name,
             "note": query.note,

@@ -162,7 +162,8 @@ async function send(file, crop) {
   sent = file;
   say("searching …");
   try {
-    const answer = await ask("upload", { name: file.name, crop, radius: $("radius").value }, file);
+    const how = { crop, radius: $("radius").value, stretch: state.stretch, colours: state.colour_map };
+    const answer = await ask("upload", { name: file.name, ...how }, file);
     if (turn !== sending) return;
     answered = answer.ids ? null : answer;
     if (answer.ids) {

@@ -339,6 +339,7 @@ async function set(name, value) {
   else if (name === "tab") await showTab();
   else {
     if (page.here) await go(page.row, { push: false });
+    if (answered) await send(sent, answered.box?.join() ?? "none"); // its picture is drawn anew too
     await showTab();
   }
   writeAddress();
