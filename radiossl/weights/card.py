@@ -51,11 +51,16 @@ def _section(heading: str, lines: Sequence[str]) -> list[str]:
 
 
 def _input(config: BackboneConfig) -> str:
-    seen = config.preprocessing
+    seen, embedding = config.preprocessing, config.embedding
+    readout = embedding.readout
+    pooled = "" if readout is None else f"{', '.join(readout.pool)} of the stages {', '.join(map(str, readout.stages))}"
+    kept = "" if embedding.whiten is None else f"{embedding.whiten} whitened components"
+    read = " of ".join(filter(None, [kept, pooled or (kept and "the last stage")]))
     return (
         f"Raw cutouts in any brightness unit; preprocessing `{seen.mode}`, {seen.channels} x {seen.size} x {seen.size}"
         + (f", central {seen.field_px} pixels" if seen.field_px else "")
         + (", features averaged over 8 flips and rotations." if seen.views == 8 else ".")
+        + (f' Features are {read}; the last stage itself: `readout="last", whiten=0`.' if read else "")
     )
 
 
