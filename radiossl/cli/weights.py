@@ -213,7 +213,7 @@ def export(
 
 
 def _values(texts: list[str] | None) -> dict[str, Any]:
-    return {key: parse_yaml(value, f"--set {key}") for key, value in key_values(texts).items()}
+    return {key: parse_yaml(value, f"--set {key}={value[:80]}") for key, value in key_values(texts).items()}
 
 
 def _plain(value: object) -> str:
