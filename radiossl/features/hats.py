@@ -97,9 +97,11 @@ def write_hats(
         _write_catalogue(home, name, parts, piece, {"catalog_type": "object"})
         if margin_arcsec:
             beside = _margins(index, parts, margin_arcsec)
-            facts = {"catalog_type": "margin", "primary_catalog": name, "margin_threshold": margin_arcsec}
-            _write_catalogue(folder / f"{name}_margin", f"{name}_margin", beside, piece, facts)
-            _write_collection(folder, name)
+            margin = f"{name}_margin" if beside else None  # nothing may lie so near to an edge
+            if margin is not None:
+                facts = {"catalog_type": "margin", "primary_catalog": name, "margin_threshold": margin_arcsec}
+                _write_catalogue(folder / margin, margin, beside, piece, facts)
+            _write_collection(folder, name, margin)
         scratch.unlink()
     return len(table) - len(rows)
 
@@ -195,10 +197,8 @@ def _write_catalogue(
         file = Path(str(pixel_catalog_file(folder, pixel)))
         file.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(piece(chosen), file)
-    folder.mkdir(exist_ok=True)
     partitions = PartitionInfo(pixels)
-    if pixels:
-        write_parquet_metadata(folder)
+    write_parquet_metadata(folder)
     partitions.write_to_file(folder / "partition_info.csv")
     facts |= {
         "catalog_name": name,
@@ -214,9 +214,9 @@ def _write_catalogue(
     TableProperties(**facts).to_properties_file(folder)
 
 
-def _write_collection(folder: Path, name: str) -> None:
+def _write_collection(folder: Path, name: str, margin: str | None) -> None:
     from hats.catalog import CollectionProperties
 
-    margin = f"{name}_margin"
-    about = {"obs_collection": name, "hats_primary_table_url": name, "all_margins": margin, "default_margin": margin}
-    CollectionProperties.model_validate(about).to_properties_file(folder)
+    about = {"obs_collection": name, "hats_primary_table_url": name}
+    beside = {} if margin is None else {"all_margins": margin, "default_margin": margin}
+    CollectionProperties.model_validate(about | beside).to_properties_file(folder)

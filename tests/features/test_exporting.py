@@ -119,6 +119,16 @@ def test_a_margin_lets_lsdb_find_every_neighbour(table, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_a_catalogue_with_nothing_near_an_edge_has_no_margin(tmp_path):
+    lsdb = pytest.importorskip("lsdb")
+    table_of([10.0, 10.001], [20.0, 20.001], tmp_path / "f.parquet")
+    export_table(tmp_path / "f.parquet", tmp_path / "cat", "hats", margin_arcsec=10)
+    catalogue = lsdb.open_catalog(tmp_path / "cat")
+    assert catalogue.margin is None
+    assert len(catalogue.compute()) == 2
+
+
+@pytest.mark.slow
 def test_images_are_those_of_the_multimodal_universe(small_store, tmp_path):
     lsdb = pytest.importorskip("lsdb")
     features = np.arange(48, dtype=np.float32).reshape(24, 2) + 1
