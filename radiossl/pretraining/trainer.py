@@ -167,8 +167,7 @@ class Trainer:
         RadiosslError
             If the training diverged: no backbone is written.
         """
-        first = self.processes.first
-        if first:
+        if first := self.processes.first:
             for folder in (self.out, self.out / CHECKPOINT.parent):
                 remove_strays(folder)
             write_text(self.out / RECIPE_FILE, self.recipe.to_yaml())
