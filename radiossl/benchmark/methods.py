@@ -87,12 +87,14 @@ class SameReadout:
             return plain
         key = digest(plain.identity, wanted.whiten, *[store.pixel_key() for store in self.unlabelled])
         file = self.cache / f"{key}.safetensors"
-        if not file.is_file():
+        whitening = Whitening.load(file)
+        if whitening is None:
             whitening = fit_whitening(plain, self.unlabelled, wanted.readout, wanted.whiten)
             self.cache.mkdir(parents=True, exist_ok=True)
             with atomic_file(file) as temporary:
                 whitening.save(temporary)
-        config = dataclasses.replace(plain.config, whitening=Whitening.load(file), embedding=wanted)
+        kept = wanted.model_copy(update={"whiten": min(wanted.whiten, len(whitening.components))})
+        config = dataclasses.replace(plain.config, whitening=whitening, embedding=kept)
         return Backbone(plain.network, config, plain.name, plain.sha256)
 
 

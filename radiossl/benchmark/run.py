@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,11 @@ def run_benchmark(
         raise RadiosslError(f"{tasks}: none of its stores is there, such as {next(iter(missing.values()))}")
     methods = [backbone_method(name, one, True) for name, one in zip(names, backbones, strict=True)]
     if not quick:
+        if not unlabelled and any(one.config.embedding.whiten is not None for one in backbones):
+            warnings.warn(
+                "baselines are read out like the backbone but not whitened: give its training images (--unlabelled)",
+                stacklevel=2,
+            )
         same_readout = SameReadout([open_store(path) for path in unlabelled], Path(cache) / "whitenings")
         methods += _baselines(backbones, names, same_readout, initialisations, seed)
     bench = _Bench(folder, Path(cache), 1 if quick else seeds, seed, quick)

@@ -304,7 +304,10 @@ def _run(
     settings = replace(
         settings, calibrate=common.calibrate, baselines=common.baselines, others=_imagenet(imagenet, backbone)
     )
-    for note in labelled.notes:
+    notes = list(labelled.notes)
+    if backbone.config.embedding.whiten is not None and common.baselines:
+        notes.append("random weights are read out like the backbone but not whitened; radiossl benchmark whitens both")
+    for note in notes:
         typer.echo(f"note: {note}")
     features = SharedFeatures(cache_folder("features"))
     about = {"weights": str(find_backbone(common.weights)), "weights_sha256": backbone.sha256}

@@ -63,7 +63,7 @@ def fit_whitening(
     Raises
     ------
     RadiosslError
-        If there are fewer cutouts than components, or a feature is not finite.
+        If there are fewer cutouts than components, fewer than two views, or a feature is not finite.
 
     See Also
     --------
@@ -74,6 +74,8 @@ def fit_whitening(
         raise RadiosslError(
             f"{len(store)} cutouts for {components} components: more cutouts than components are needed"
         )
+    if views < 2:
+        raise RadiosslError(f"{views} views: two or more of each cutout are needed to see what varies among them")
     plain = backbone.adapted(views=8).with_readout(readout or "last", whiten=0).eval()
     seen, network = plain.config.preprocessing, plain.inference_network(len(store) * views * 8)
     make = ViewMaker(seen, Augmentation.model_validate(PRESETS["radiossl"]))

@@ -1,25 +1,30 @@
 """A benchmark from stores and weights to its folder; what it computed before is used again."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+import radiossl.benchmark.methods as methods
 import radiossl.benchmark.run as running
 from radiossl.benchmark.changes import changed_store, fitting_sources
-from radiossl.benchmark.methods import Method
+from radiossl.benchmark.methods import Method, SameReadout
 from radiossl.benchmark.report import markdown_table, write_benchmark
 from radiossl.benchmark.run import run_benchmark
 from radiossl.benchmark.tasks import Change, FindTask, read_tasks
 from radiossl.cli.main import main
 from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.whitening import fit_whitening
 from radiossl.store.cutout import Beam, Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.store import open_store
 from radiossl.store.writing import write_store
+from radiossl.weights.backbone import Backbone
+from radiossl.weights.readout import Whitening
 
 TASKS = """
 title: Doubles
@@ -136,6 +141,22 @@ def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(first.scores, again.scores)
     with pytest.raises(AssertionError, match="made again"):
         run_benchmark([weights], stores / "tasks.yaml", tmp_path / "other", quick=True)
+
+
+def test_baselines_are_whitened_on_the_same_images_or_it_is_said(stores, tiny_backbone, tmp_path, monkeypatch):
+    store = open_store(stores / "wide")
+    whitening = fit_whitening(tiny_backbone, [store], "last", components=4, views=2)
+    config = replace(tiny_backbone.config, whitening=whitening)
+    white = Backbone(tiny_backbone.network, config, "white").with_readout("last", 4)
+    same = SameReadout([store], tmp_path / "whitenings")
+    drawn = same(Backbone.random(config.architecture, config.preprocessing, 1), white)
+    assert drawn.feature_dim == 4
+    assert len(list((tmp_path / "whitenings").iterdir())) == 1
+    fewer = Whitening(whitening.mean, whitening.components[:3])  # fewer directions may tell sources apart
+    monkeypatch.setattr(methods, "fit_whitening", lambda *_: fewer)
+    assert same(Backbone.random(config.architecture, config.preprocessing, 2), white).feature_dim == 3
+    with pytest.warns(UserWarning, match=r"not whitened: give its training images \(--unlabelled\)"):
+        run_benchmark([white], stores / "tasks.yaml", tmp_path / "cache", seeds=1, initialisations=1)
 
 
 def test_the_command_prints_the_table(stores, weights, tmp_path, capsys):

@@ -216,6 +216,8 @@ def test_a_damaged_whitening_is_refused(folder, small_store, damage):
 def test_what_cannot_be_whitened(small, small_store):
     with pytest.raises(RadiosslError, match="24 cutouts for 24 components: more cutouts than components are needed"):
         fit_whitening(small, [small_store], "wide", 24)
+    with pytest.raises(RadiosslError, match="1 views: two or more of each cutout are needed"):
+        fit_whitening(small, [small_store], "wide", 6, views=1)
     with pytest.raises(RadiosslError, match="--readout odd: expected last or wide"):
         small.with_readout("odd")
     with pytest.raises(RadiosslError, match="has no whitening"):
