@@ -28,6 +28,7 @@ from radiossl.features.neighbours import knn_predict
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
+from radiossl.pretraining.cuda_graph import record_passes
 from radiossl.pretraining.data import (
     BOX_FACTOR,
     Batch,
@@ -154,6 +155,9 @@ class Trainer:
         self.losses: list[Tensor] = []  # of the first step and the latest ones
         self.step = self._load_checkpoint() if resume else 0
         self.parallel = self.processes.parallel(self.method, self.device)
+        if self.device.type == "cuda" and self.processes.size == recipe.accumulate == 1 and not recipe.compile:
+            with self._autocast():
+                record_passes(self.method, self.batch_size, recipe)
 
     # The loop --------------------------------------------------------------------------------------------------------
 
@@ -260,7 +264,9 @@ class Trainer:
 
     def _autocast(self) -> torch.autocast:
         dtype = torch.float16 if self.precision == "16-mixed" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "32-true")
+        # Copies of the weights in that precision are not kept: a recorded pass must make its own.
+        enabled = self.precision != "32-true"
+        return torch.autocast(self.device.type, dtype=dtype, enabled=enabled, cache_enabled=self.device.type != "cuda")
 
     def _check_health(self, loss: float, spread: float) -> None:
         if not math.isfinite(loss):

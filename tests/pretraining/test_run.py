@@ -358,3 +358,14 @@ def test_training_on_a_gpu_runs_and_agrees_with_the_cpu_at_first(store_folder, t
         pretrain(recipe, store_folder, tmp_path / device, device=device)
     losses = [pd.read_csv(tmp_path / device / "metrics.csv")["loss"] for device in ("cpu", "cuda")]
     assert losses[0][0] == pytest.approx(losses[1][0], rel=0.02)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("method", ["simclr", "byol", "nnclr", "swav", "vicreg"])
+def test_recorded_passes_on_a_gpu_learn_what_others_do(store_folder, tmp_path, monkeypatch, method):
+    recipe = _recipe(f"method={method}", "precision=32-true", "prototypes=8", "crops.number=1")
+    pretrain(recipe, store_folder, tmp_path / "recorded", device="cuda")
+    monkeypatch.setattr("radiossl.pretraining.trainer.record_passes", lambda *_: None)
+    pretrain(recipe, store_folder, tmp_path / "plain", device="cuda")
+    recorded, plain = (pd.read_csv(tmp_path / run / "metrics.csv")["loss"] for run in ("recorded", "plain"))
+    np.testing.assert_allclose(recorded, plain, rtol=0.02)

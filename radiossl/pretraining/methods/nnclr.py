@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from radiossl.pretraining.distributed import gather_rows
 from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.nt_xent import nt_xent
 from radiossl.pretraining.recipe import Recipe
 
 
@@ -29,7 +30,6 @@ class NNCLR(Method):
     """
 
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
-        from lightly.loss import NTXentLoss
         from lightly.models.modules import NNCLRPredictionHead, NNCLRProjectionHead
 
         super().__init__()
@@ -38,7 +38,7 @@ class NNCLR(Method):
         self.projector = NNCLRProjectionHead(feature_dim, head.hidden, head.output)
         self.predictor = NNCLRPredictionHead(head.output, head.predictor_hidden, head.output)
         self.memory = Memory(recipe.memory, head.output)
-        self.loss = NTXentLoss(temperature=recipe.temperature)
+        self.temperature = recipe.temperature
 
     def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch of pairs, averaged over both directions, and the features of the first views."""
@@ -47,10 +47,10 @@ class NNCLR(Method):
         predictions = self.predictor(projections).float()
         a, b = map(gather_rows, projections.float().detach().chunk(2))
         ahead, back = map(gather_rows, predictions.chunk(2))
-        loss = (self.loss(self.memory.nearest(a), back) + self.loss(self.memory.nearest(b), ahead)) / 2
+        losses = [nt_xent(self.memory.nearest(x), y, self.temperature) for x, y in ((a, back), (b, ahead))]
         if self.training:
             self.memory.add(a)
-        return loss, features[: len(first)].detach()
+        return (losses[0] + losses[1]) / 2, features[: len(first)].detach()
 
     def chance_loss(self, pairs: int) -> float:
         """Loss of features that do not tell the images of a batch apart."""

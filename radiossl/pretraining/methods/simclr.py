@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from radiossl.pretraining.distributed import gather_rows
 from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.nt_xent import nt_xent
 from radiossl.pretraining.recipe import Recipe
 
 
@@ -26,20 +27,20 @@ class SimCLR(Method):
     """
 
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
-        from lightly.loss import NTXentLoss
         from lightly.models.modules import SimCLRProjectionHead
 
         super().__init__()
         self.network = network
         self.projector = SimCLRProjectionHead(feature_dim, recipe.head.hidden, recipe.head.output)
-        self.loss = NTXentLoss(temperature=recipe.temperature)
+        self.temperature = recipe.temperature
 
     def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:
         """Return the loss of a batch of pairs and the features of the first views."""
         features = self.network(torch.cat([first, second]))
         projections = self.projector(features).float()
         # The negatives of an image are all others of the batch, those that other processes hold too.
-        return self.loss(*map(gather_rows, projections.chunk(2))), features[: len(first)].detach()
+        loss = nt_xent(*map(gather_rows, projections.chunk(2)), self.temperature)
+        return loss, features[: len(first)].detach()
 
     def chance_loss(self, pairs: int) -> float:
         """Loss of features that do not tell the images of a batch apart."""
