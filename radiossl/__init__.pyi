@@ -38,11 +38,11 @@ from .ratings.ranking import rank as rank
 from .ratings.rounds import propose as propose
 from .similarity.run import search as search
 from .similarity.search import SimilarityIndex as SimilarityIndex
+from .store.boxes import store_moc as store_moc
 from .store.cutout import Cutout as Cutout
 from .store.derive import concat_stores as concat_stores
 from .store.derive import filter_store as filter_store
 from .store.derive import join_table as join_table
-from .store.moc import store_moc as store_moc
 from .store.store import CutoutStore as CutoutStore
 from .store.store import open_store as open_store
 from .survey.blind import cut_blind as cut_blind

@@ -48,7 +48,7 @@ def info(
     """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
     if moc is not None:
         from radiossl.sky.moc import write_moc
-        from radiossl.store.moc import store_moc
+        from radiossl.store.boxes import store_moc
         from radiossl.store.store import open_store
 
         write_moc(store_moc(open_store(*stores)), moc)

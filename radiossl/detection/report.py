@@ -19,8 +19,7 @@ from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection
 from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import atomic_file
-from radiossl.io.results import writes_result_folder
+from radiossl.io.files import atomic_file, writes_result_folder
 from radiossl.report.figures import FONT, PALETTE, drawn_axes
 from radiossl.report.html import Report
 from radiossl.report.regions import write_outline_regions

@@ -10,7 +10,7 @@ import numpy as np
 from radiossl.evaluation.figures import BandedCurve, banded_curves
 from radiossl.evaluation.sweep import SweepResult
 from radiossl.io.csv_cells import write_table
-from radiossl.io.results import writes_result_folder
+from radiossl.io.files import writes_result_folder
 from radiossl.report.html import Report
 
 

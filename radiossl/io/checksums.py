@@ -35,7 +35,8 @@ def file_checksum(path: str | os.PathLike[str]) -> str:
 def sealed(content: dict[str, Any]) -> dict[str, Any]:
     """Return a JSON object with its own checksum in it."""
     rest = {key: value for key, value in content.items() if key != SEAL}
-    return {**rest, SEAL: f"sha256:{hashlib.sha256(_canonical(rest)).hexdigest()}"}
+    canonical = json.dumps(rest, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
+    return {**rest, SEAL: f"sha256:{hashlib.sha256(canonical).hexdigest()}"}
 
 
 def has_broken_seal(content: Any) -> bool:
@@ -45,10 +46,6 @@ def has_broken_seal(content: Any) -> bool:
 
 def _has_seal(content: Any) -> bool:
     return isinstance(content, dict) and bool({SEAL, FILES} & content.keys())
-
-
-def _canonical(content: Any) -> bytes:
-    return json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":")).encode()
 
 
 def folder_checksums(folder: Path, skip: Iterable[str] = ()) -> dict[str, str]:
@@ -88,25 +85,18 @@ def _read(file: Path) -> Any:
 
 @dataclass
 class Verification:
-    """What `verify` found.
+    """What `verify` found."""
 
-    Attributes
-    ----------
-    whole
-        Files that are as they were written.
-    without
-        Files that have no checksum: of version 0.1, or written by somebody else.
-    damaged
-        What is wrong, by file.
-    """
-
+    #: Files that are as they were written.
     whole: list[Path] = field(default_factory=list)
+    #: Files that have no checksum: of version 0.1, or written by somebody else.
     without: list[Path] = field(default_factory=list)
+    #: What is wrong, by file.
     damaged: dict[Path, str] = field(default_factory=dict)
 
 
 def verify(path: str | os.PathLike[str]) -> Verification:
-    """Compare a folder or table of radiossl with the checksums that were written with it.
+    """Compare files with the checksums that were written with them.
 
     Parameters
     ----------
@@ -131,14 +121,13 @@ def verify(path: str | os.PathLike[str]) -> Verification:
     >>> list(verify(folder).damaged.values())
     ['is not as it was written']
     """
-    path = Path(path)
-    found = Verification()
+    path, found = Path(path), Verification()
+    if not path.exists():
+        raise RadiosslError(f"{path}: no such file or folder")
     if path.is_dir():
         _verify_folder(path, found)
-    elif path.is_file():
-        _verify_file(path, None, found)
     else:
-        raise RadiosslError(f"{path}: no such file or folder")
+        _verify_file(path, None, found)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from radiossl.io.files import atomic_file
@@ -23,20 +23,18 @@ _FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-](?![\d\s.:,]*(?:[eE][+-]?\d+)?$))")
 
 
 def guarded(value: Any) -> Any:
-    """Return a cell as it is written; only texts change."""
+    """Return a cell as it is written; only texts change.
+
+    Examples
+    --------
+    >>> guarded("=1+1"), guarded("+12 30"), guarded("J1200+10"), unguarded(guarded("'=1+1"))
+    ("'=1+1", '+12 30', 'J1200+10', "'=1+1")
+    """
     return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def unguarded(value: Any) -> Any:
-    """Return a cell that has been read as it was before `guarded`.
-
-    Examples
-    --------
-    >>> guarded("=1+1"), guarded("+12 30"), guarded("J1200+10")
-    ("'=1+1", '+12 30', 'J1200+10')
-    >>> unguarded(guarded("'=1+1"))
-    "'=1+1"
-    """
+    """Return a cell that was read as it was before `guarded`."""
     return value[1:] if isinstance(value, str) and value.startswith("'") and _FORMULA.match(value) else value
 
 
@@ -44,11 +42,6 @@ def write_csv_rows(path: str | os.PathLike[str], head: Sequence[str], rows: Iter
     """Write a CSV file, atomically."""
     with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([guarded(cell) for cell in row] for row in (head, *rows))
-
-
-def guarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a data frame for `to_csv`, names of columns included."""
-    return _mapped(frame, guarded)
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -59,10 +52,11 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
 
 def unguarded_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a data frame of `read_csv` as it was before `guarded_frame`."""
-    return _mapped(frame, unguarded)
+    return guarded_frame(frame, unguarded)
 
 
-def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
+def guarded_frame(frame: pd.DataFrame, change: Callable[[Any], Any] = guarded) -> pd.DataFrame:
+    """Return a data frame for `to_csv`, names of columns included."""
     frame = frame.copy(deep=False)
     for place, kind in enumerate(frame.dtypes):
         if str(kind) in ("object", "string", "str", "category"):
@@ -71,11 +65,6 @@ def _mapped(frame: pd.DataFrame, change: Any) -> pd.DataFrame:
             if not changed.equals(column):
                 frame.isetitem(place, changed)
     return frame.set_axis([change(name) for name in frame.columns], axis=1)
-
-
-def guarded_table(table: pa.Table) -> pa.Table:
-    """Return an Arrow table for `pyarrow.csv.write_csv`."""
-    return _mapped_table(table, guarded)
 
 
 def write_arrow_csv(table: pa.Table, path: str | os.PathLike[str]) -> None:
@@ -88,10 +77,11 @@ def write_arrow_csv(table: pa.Table, path: str | os.PathLike[str]) -> None:
 
 def unguarded_table(table: pa.Table) -> pa.Table:
     """Return an Arrow table that was read from a CSV as it was before `guarded_table`."""
-    return _mapped_table(table, unguarded)
+    return guarded_table(table, unguarded)
 
 
-def _mapped_table(table: pa.Table, change: Any) -> pa.Table:
+def guarded_table(table: pa.Table, change: Callable[[Any], Any] = guarded) -> pa.Table:
+    """Return an Arrow table for `pyarrow.csv.write_csv`, names of columns included."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

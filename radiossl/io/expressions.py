@@ -88,25 +88,12 @@ class _Refused(Exception):
 
 
 def rows_where(table: Columns, expression: str, option: str = "--where") -> NDArray[np.bool_]:
-    """Return for which rows of a table an expression holds.
+    """Return for which rows of a table an expression holds, shape (n,); only the columns that it names are read.
 
     A comparison with a missing value is false, but for ``!=``, which is true. A missing truth value does not hold, nor
-    does ``not`` of it. Raises `RadiosslError` if the expression is not one of this language, names an unknown column,
-    compares text with numbers, or is not true or false for every row.
-
-    Parameters
-    ----------
-    table
-        The table; only the columns that the expression names are read.
-    expression
-        See the module `radiossl.io.expressions`.
-    option
-        Where the expression comes from, for messages.
-
-    Returns
-    -------
-    numpy.ndarray
-        Truth values, shape (n,).
+    does ``not`` of it. Raises `RadiosslError`, which begins with `option`, if the expression is not one of this
+    language (see the top of this module), names an unknown column, compares text with numbers, or is not true or false
+    for every row.
 
     Examples
     --------
@@ -148,9 +135,8 @@ def _parse(expression: str, columns: Sequence[str]) -> tuple[ast.expr, dict[str,
         text, meant = _with_own_names(expression, columns)
         return ast.parse(text.strip(), mode="eval").body, meant
     except SyntaxError as error:
-        if "never closed" in error.msg:
-            raise _Refused(_NOT_CLOSED) from None
-        raise _Refused(f"invalid syntax ({error.msg[:80]})" if error.msg != "invalid syntax" else error.msg) from None
+        reason = error.msg if error.msg == "invalid syntax" else f"invalid syntax ({error.msg[:80]})"
+        raise _Refused(_NOT_CLOSED if "never closed" in error.msg else reason) from None
     except (ValueError, MemoryError, RecursionError):  # null characters, depth
         raise _Refused("invalid syntax: not readable, or too deeply nested") from None
 
@@ -282,11 +268,9 @@ def _kind(value: Any) -> str:
     kind = _dtype_kind(value) or "O"
     if kind in "iuf":
         return "number"
-    if kind == "O" and np.ndim(value):
-        from pandas.api.types import infer_dtype
+    from pandas.api.types import infer_dtype
 
-        return "text" if infer_dtype(value, skipna=True) == "string" else "other"
-    return "other"
+    return "text" if kind == "O" and np.ndim(value) and infer_dtype(value, skipna=True) == "string" else "other"
 
 
 def _number(value: Any) -> Any:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import glob
+import inspect
 import json
+import math
 import os
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed, write_manifest
 from radiossl.io.errors import RadiosslError, UnwritableError, naming_full_disk
-from radiossl.io.exchange import exchange
 from radiossl.io.locks import held_temporary, if_abandoned
 from radiossl.io.progress import logger
 
@@ -27,6 +31,9 @@ _ABANDONED_SECONDS = 24 * 3600
 
 #: A file of this name is in a result folder while its files are replaced one by one.
 INCOMPLETE = ".incomplete"
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 
 _UMASK_LOCK = Lock()
 _SWEPT: set[Path] = set()
@@ -43,22 +50,11 @@ def _umask() -> int:
 def atomic_file(path: str | os.PathLike[str], part: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The temporary name keeps the suffixes of `path`, for writers that choose the format by them. After a loss of power
-    there is the old file or the new one. Files in a folder of `staged_folder` are brought to the disk with the folder.
+    The temporary name keeps the suffixes of `path`, for writers that choose the format by them; its folder is made if
+    needed. After a loss of power there is the old file or the new one. Files in a folder of `staged_folder` are brought
+    to the disk with the folder; so is a `part`, one of several files of a folder, by the caller (`sync`).
 
-    Parameters
-    ----------
-    path
-        Its folder is made, if needed.
-    part
-        One of several files of a folder, which the caller brings to the disk (`sync`) when all of them are there.
-
-    Raises
-    ------
-    RadiosslError
-        If nothing can be written there.
-    DiskFullError
-        If there is no room.
+    Raises `UnwritableError` if nothing can be written there, `DiskFullError` if there is no room.
     """
     path = Path(path)
 
@@ -90,7 +86,7 @@ def atomic_folder(path: str | os.PathLike[str], checksums: bool = True) -> Itera
 
     An existing folder at `path` is exchanged for the new one in one step, where the system can; where it cannot, and
     the process is killed between two steps, `remove_strays` puts the old one back. The new folder gets a manifest with
-    the checksums of its files, unless it has one of its own. Raises as `atomic_file`.
+    the checksums of its files, unless it has one of its own (`checksums=False`). Raises as `atomic_file`.
     """
     with staged_folder(path) as temporary:
         yield temporary
@@ -130,8 +126,27 @@ def put_in_place(staged: Path, path: Path) -> None:
     sync(path.parent)
 
 
+@functools.cache
+def _exchanging_call() -> Callable[[bytes, bytes], int] | None:
+    """Linux's renameat2(2) with `RENAME_EXCHANGE`, macOS' renamex_np(2) with `RENAME_SWAP`."""
+    with suppress(OSError, AttributeError):  # a C library from before it
+        if sys.platform == "linux":
+            rename, here = ctypes.CDLL(None).renameat2, -100  # AT_FDCWD
+            return lambda one, other: rename(here, one, here, other, 2)
+        if sys.platform == "darwin":
+            swap = ctypes.CDLL(None).renamex_np
+            return lambda one, other: swap(one, other, 2)
+    return None
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Let two paths change places in one step; return False, nothing done, where the system cannot."""
+    call = _exchanging_call()
+    return call is not None and call(os.fsencode(one), os.fsencode(other)) == 0
+
+
 def settle(folder: Path) -> None:
-    """Give all that is in a folder the usual permissions, and see to it that it is on the disk."""
+    """Give everything in a folder the usual permissions, and wait until it is on the disk."""
     mask = _umask()
     files = [*sorted((file for file in folder.rglob("*") if not file.is_symlink()), reverse=True), folder]
     for file in files:
@@ -159,22 +174,24 @@ def _creating(path: Path) -> Iterator[None]:
     try:
         with naming_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _sweep(path.parent.absolute())
+            if (folder := path.parent.absolute()) not in _SWEPT:  # once in the life of this process
+                _SWEPT.add(folder)
+                for stray in folder.glob(f"{_NEW}????????-*"):
+                    _remove_if_abandoned(stray)
             yield
     except OSError as error:
         raise UnwritableError(path, error.strerror) from None
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether this is a file or folder that is being written, or was when its process was killed."""
+    """Return whether a file or folder is being written, or was when its process was killed."""
     return path.name.startswith(_NEW)
 
 
 def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> None:
-    """Remove what `atomic_file` and `atomic_folder` left in a folder when their process was killed.
+    """Remove what killed processes were writing in a folder, or of it only the file or folder called `name`.
 
     What a living process is writing stays. A folder that was being replaced when nothing was in its place is put back.
-    Only the file or folder called `name` is looked for, if it is given.
     """
     wanted = "*" if name is None else glob.escape(name)
     for prefix in (_NEW, _OLD):
@@ -186,14 +203,6 @@ def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> No
                 _remove_if_abandoned(stray)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder, once in the life of this process."""
-    if folder not in _SWEPT:
-        _SWEPT.add(folder)
-        for stray in folder.glob(f"{_NEW}????????-*"):
-            _remove_if_abandoned(stray)
-
-
 def _remove_if_abandoned(stray: Path) -> None:
     with suppress(FileNotFoundError), if_abandoned(stray) as state:
         old = time.time() - stray.stat().st_mtime > _ABANDONED_SECONDS
@@ -202,6 +211,84 @@ def _remove_if_abandoned(stray: Path) -> None:
                 shutil.rmtree(stray, ignore_errors=True)
             else:
                 stray.unlink(missing_ok=True)
+
+
+# Result folders: all of an older result or all of a newer one, never some of each -------------------------------------
+
+
+@contextmanager
+def result_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a folder to write a result into; it takes its place at `out` when the body ends without an error.
+
+    An earlier result at `out` is replaced; all other files there stay. Where `out` holds nothing else, the two folders
+    change places in one step. Otherwise files are moved one by one, and meanwhile a file `.incomplete` lets all readers
+    refuse the folder; the same command again completes it.
+
+    Raises `RadiosslError` if nothing can be written there, or there is no room.
+    """
+    out = Path(os.path.realpath(out)) if Path(out).is_symlink() else Path(out)
+    with staged_folder(out) as folder:
+        yield folder
+        write_manifest(folder)
+        if _holds_nothing_else(out):
+            put_in_place(folder, out)
+        else:
+            _move_in(folder, out)
+
+
+def _holds_nothing_else(out: Path) -> bool:
+    """Whether there is nothing at `out` but an earlier result, which may be exchanged as a whole."""
+    if not out.exists():
+        return True
+    if not out.is_dir() or out.is_mount() or Path.cwd().is_relative_to(out.absolute()):
+        return False
+    ours = {*manifest_files(out), MANIFEST}
+    return all(file.is_dir() or file.relative_to(out).as_posix() in ours for file in out.rglob("*"))
+
+
+def _move_in(folder: Path, out: Path) -> None:
+    """Move all files into a folder that holds others too, the manifest last, under the mark of incompleteness."""
+    if not out.is_dir():
+        raise RadiosslError(f"{out}: is a file, a folder was expected; choose another --out")
+    settle(folder)
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    names = {file.relative_to(folder).as_posix() for file in files}
+    mark = out / INCOMPLETE  # with the names of what is moved, which the manifest says only at the end
+    earlier = {*manifest_files(out), *(mark.read_text(encoding="utf-8").splitlines() if mark.exists() else ())}
+    with mark.open("a", encoding="utf-8") as listing:
+        listing.write("\n".join(["", *sorted(names), ""]))
+    sync(mark)
+    sync(out)
+    for name in earlier - names - {""}:
+        if (out / name).resolve().is_relative_to(out.resolve()):
+            (out / name).unlink(missing_ok=True)
+    for file in sorted(files, key=lambda file: file.name == MANIFEST):
+        place = out / file.relative_to(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file.replace(place)
+    mark.unlink()
+    sync(out)
+
+
+def writes_result_folder(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let a function whose parameter `out` is a folder write into it all or nothing; see `result_folder`.
+
+    A path that the function returns is given as it is when all is in place.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
+        bound = signature.bind(*arguments, **options)
+        out = Path(bound.arguments["out"])
+        with result_folder(out) as folder:
+            bound.arguments["out"] = folder
+            result = function(*bound.args, **bound.kwargs)
+        if isinstance(result, Path) and result.is_relative_to(folder):
+            return out / result.relative_to(folder)
+        return result
+
+    return wrapped
 
 
 # Text and JSON --------------------------------------------------------------------------------------------------------
@@ -243,15 +330,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RadiosslError(f"{path}: no such file") from None
-    except RecursionError:
-        raise RadiosslError(f"{path}: not a readable JSON file (too deeply nested)") from None
-    except ValueError as error:  # of the encoding or syntax, or a number of thousands of digits
-        raise RadiosslError(f"{path}: not a readable JSON file ({error})") from None
+    except (ValueError, RecursionError) as error:  # encoding, syntax, a number of thousands of digits, depth
+        reason = "too deeply nested" if isinstance(error, RecursionError) else error
+        raise RadiosslError(f"{path}: not a readable JSON file ({reason})") from None
     listed = manifest_files(path.parent).get(path.name)
     if has_broken_seal(content) or (listed is not None and listed != file_checksum(path)):
         raise RadiosslError(
-            f"{path}: is not as it was written: the file is damaged, or somebody has changed it (then delete its line"
-            f" {SEAL!r}, or the file {MANIFEST} beside it)"
+            f"{path}: is not as it was written: the file is damaged, or was edited (then delete its line {SEAL!r},"
+            f" or the file {MANIFEST} beside it)"
         )
     return {key: value for key, value in content.items() if key != SEAL} if isinstance(content, dict) else content
 
@@ -278,10 +364,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         return _plain(value.tolist())
-    if isinstance(value, float) and not (value == value and abs(value) != float("inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value
+    return str(value) if isinstance(value, Path) else value

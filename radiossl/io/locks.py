@@ -127,10 +127,7 @@ def held_temporary(make: Callable[[], Path]) -> Iterator[Path]:
 
 @contextmanager
 def if_abandoned(path: Path) -> Iterator[State]:
-    """Hold a temporary file or folder while the body removes it, if it is ``ours``: nobody is writing it.
-
-    It is ``held`` by another process, or it is ``unknown`` whether it is.
-    """
+    """Hold a temporary file or folder while the body removes it, if it is ``ours``: no process is writing it."""
     handle = _opened(path)
     try:
         yield "unknown" if handle is None else try_lock(handle)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: Key of the metadata's own checksum.
 _SEAL = b"radiossl_checksum"
 _DAMAGED = "damaged, make or copy it again"
-#: Key of the whole file's checksum, and what stands in the place of its value while it is calculated.
+#: Key of the whole file's checksum, and the text in place of its value while it is calculated.
 _WHOLE, _BLANK = b"radiossl_sha256", b"of-the-file-with-this-text-here".ljust(64, b".")
 #: Metadata that are written by pyarrow, not by us.
 _NOT_SEALED = (_SEAL, _WHOLE, b"pandas", b"ARROW:schema")
@@ -40,7 +40,7 @@ def _digest(schema: pa.Schema, metadata: dict[bytes, bytes]) -> bytes:
 
 
 def _kind(kind: pa.DataType) -> str:
-    """What a type is, whatever name it is read back under: units of time and inner names change on the way."""
+    """Return what a type is, whatever its name when it is read back: units of time and inner names change."""
     import pyarrow.types as types
 
     for name in ("boolean", "integer", "floating", "string", "large_string", "binary", "nested"):
@@ -59,23 +59,18 @@ def parquet_writer(path: str | os.PathLike[str], schema: pa.Schema, **options: A
         def close(self) -> None:
             was_open = self.is_open
             super().close()
-            if was_open:
-                _seal_file(Path(path))
+            # Without a place, something went wrong before, which will be reported.
+            if was_open and (place := _place_of(Path(path), _BLANK)) is not None:
+                digest = _file_digest(Path(path), place)
+                with Path(path).open("r+b") as file:
+                    file.seek(place)
+                    file.write(digest)
 
     return SealingWriter(path, sealed_schema(schema), write_page_checksum=True, **options)
 
 
-def _seal_file(path: Path) -> None:
-    place = _place_of(path, _BLANK)
-    if place is not None:  # else something went wrong on the way, which its writer will say
-        digest = _file_digest(path, place)
-        with path.open("r+b") as file:
-            file.seek(place)
-            file.write(digest)
-
-
 def _place_of(path: Path, value: bytes) -> int | None:
-    """Where a value begins in the metadata at the end of a file."""
+    """Return where a value begins in the metadata at the end of a file."""
     start = max(0, path.stat().st_size - _footer_size(path) - 8)
     with path.open("rb") as file:
         file.seek(start)
@@ -84,7 +79,7 @@ def _place_of(path: Path, value: bytes) -> int | None:
 
 
 def _file_digest(path: Path, place: int) -> bytes:
-    """The checksum of a file in which `_BLANK` is at some place."""
+    """Return the checksum of a file as if `_BLANK` were at a place."""
     digest = hashlib.sha256()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
         for part in (memoryview(mapped)[:place], _BLANK, memoryview(mapped)[place + len(_BLANK) :]):
@@ -101,7 +96,7 @@ def write_parquet(table: pa.Table, path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def _naming(path: str | os.PathLike[str], what: str) -> Iterator[None]:
-    """Turn what pyarrow says of damage into an error that names the file."""
+    """Turn pyarrow's errors on damaged files into ones that name the file."""
     import pyarrow as pa
 
     try:
@@ -147,13 +142,14 @@ def open_parquet(path: str | os.PathLike[str], **options: Any) -> pq.ParquetFile
     with _naming(path, "not a readable Parquet file"):
         file = _checking_file()(path, **options)
         whole = file.metadata.serialized_size == _footer_size(Path(path))
-        if not whole or _broken_seal(file):
+        known = file.metadata.metadata or {}  # of the file: the schema's may come from a copy of it
+        if not whole or (_SEAL in known and known[_SEAL] != _digest(file.schema_arrow, known)):
             raise RadiosslError(f"{path}: its metadata are not as they were written; make or copy it again")
     return file
 
 
 def _footer_size(path: Path) -> int:
-    """What the end of a Parquet file says of its metadata's size; entries that a flipped bit hides are beyond it."""
+    """Return the size of the metadata as the end of a Parquet file has it; what a flipped bit hides is beyond it."""
     with path.open("rb") as file:
         file.seek(-8, os.SEEK_END)
         return int.from_bytes(file.read(4), "little")
@@ -166,7 +162,7 @@ def read_parquet(path: str | os.PathLike[str], columns: list[str] | None = None)
 
 
 def json_metadata(schema: pa.Schema, key: bytes, path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file's metadata hold as JSON under a key; nothing without it."""
+    """Return the JSON object under a key of a file's metadata, empty if there is none."""
     try:
         content = json.loads((schema.metadata or {}).get(key, b"{}"))
     except (ValueError, RecursionError):
@@ -189,8 +185,3 @@ def verify_parquet(path: Path) -> bool | None:
     except RadiosslError:
         return False
     return True if sealed else None
-
-
-def _broken_seal(file: pq.ParquetFile) -> bool:
-    metadata = file.metadata.metadata or {}  # of the file: the schema's may come from a copy of it
-    return _SEAL in metadata and metadata[_SEAL] != _digest(file.schema_arrow, metadata)

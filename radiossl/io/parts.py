@@ -34,27 +34,18 @@ def write_parts(
     workers: int | None = 1,
     scheduler: str | None = None,
 ) -> None:
-    """Write the files that are not there yet.
+    """Write those of the files that are not there yet, with `write(file, job)`, which uses `atomic_file`.
 
     Dask runs a task again whose worker was killed, and now and then one whose worker only seemed dead. That makes no
-    double, since the name of a part's file says which part it is. Raises `RadiosslError` if the cluster cannot be
-    reached, or a part kills every worker it is given to. What is finished then stays; and whatever `write` raises.
+    double, since the name of a part's file says which part it is. `write` and jobs must be picklable for other
+    processes, and name files by their absolute paths.
 
-    Parameters
-    ----------
-    parts
-        The file of each part and what it is made of.
-    write
-        Makes the file, under a temporary name until it is complete (`atomic_file`). It and what parts are made of must
-        be picklable for other processes, and name files by their absolute paths.
-    description
-        Shown before the progress bar.
-    workers
-        Processes of this machine: above 1 a Dask cluster of so many is started. None takes one per core if there are
-        more than a few parts.
-    scheduler
-        Address of a running Dask scheduler, whose workers see the same files under the same names. They do the work
-        then, however many they are.
+    Above 1, `workers` are the processes of a Dask cluster that is started on this machine; None takes one per core if
+    there are more than a few parts. With `scheduler`, the address of a running one, its workers do the work, however
+    many they are; they must see the same files under the same names.
+
+    Raises `RadiosslError` if the cluster cannot be reached or a part kills every worker, and whatever `write` raises;
+    what is finished stays.
     """
     if workers is not None and workers < 1:
         raise RadiosslError(f"{workers} workers: expected at least 1")
@@ -107,37 +98,28 @@ def _write_once(write: Callable[[Path, Job], None], file: Path, job: Job) -> Non
 
 @contextmanager
 def _client(scheduler: str) -> Iterator[Client]:
-    """Connect to a running cluster."""
     from dask.distributed import Client
 
     try:
         client = Client(scheduler, timeout=_CONNECT_SECONDS)
     except (OSError, ValueError) as error:
-        reason = reason_of(error)
-        raise RadiosslError(
-            f"--scheduler {scheduler}: no Dask scheduler answers there ({reason}); `dask scheduler` starts one"
-        ) from None
+        what = f"no Dask scheduler answers there ({reason_of(error)}); `dask scheduler` starts one"
+        raise RadiosslError(f"--scheduler {scheduler}: {what}") from None
     with client:
         try:
             client.wait_for_workers(1, timeout=_WAIT_SECONDS)
         except TimeoutError:
-            raise RadiosslError(
-                f"--scheduler {scheduler}: no worker has joined it for {_WAIT_SECONDS} s;"
-                f" `dask worker {scheduler}` starts one"
-            ) from None
+            what = f"no worker has joined it for {_WAIT_SECONDS} s; `dask worker {scheduler}` starts one"
+            raise RadiosslError(f"--scheduler {scheduler}: {what}") from None
         yield client
 
 
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
-    """Start a cluster of processes on this machine, which ends with it."""
+    """Start a cluster of processes on this machine, which ends with the body."""
     from dask.distributed import Client, LocalCluster
 
     # Without a limit of memory: Dask counts pages of mapped files, which cost nothing, and would stop the workers.
-    with (
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, memory_limit=0, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    options = {"processes": True, "memory_limit": 0, "dashboard_address": ":0"}
+    with LocalCluster(n_workers=workers, threads_per_worker=1, **options) as cluster, Client(cluster) as client:
         yield client

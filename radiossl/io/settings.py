@@ -30,21 +30,10 @@ def apply_settings(
 ) -> Schema:
     """Return `base` with changes such as ``optimizer.lr=0.1``, checked against a schema.
 
-    Raises `RadiosslError` if a key is unknown (the message says what was probably meant) or a value is not what the
-    schema expects.
-
-    Parameters
-    ----------
-    schema
-        The pydantic model, which may hold others; it must forbid extra keys.
-    base
-        What is to be changed: settings, or a nested dictionary that need not be complete. None for the defaults.
-    changes
-        ``KEY=VALUE``: keys of inner sections are joined by dots, values are YAML (text where the schema wants text).
-    option
-        Option of the command line that the changes come from, for messages.
-    source
-        File that `base` was read from, for messages.
+    The schema must forbid extra keys. `base` may be a nested dictionary that is not complete; without it the defaults
+    are changed. Keys of inner sections are joined by dots, values are YAML (text where the schema wants text). Raises
+    `RadiosslError` if a key is unknown (the message says what was probably meant) or a value is not what the schema
+    expects; the message names the `option` that the changes come from, and the file that is the `source` of `base`.
 
     Examples
     --------
@@ -79,12 +68,12 @@ def apply_settings(
 
 
 def key_values(texts: Sequence[str] | None, option: str = "--set", form: str = "KEY=VALUE") -> dict[str, str]:
-    """Split the values of an option at their first equals sign; raise `RadiosslError` if one has no key or none."""
+    """Split the values of an option at their first equals sign; raise `RadiosslError` if one has no key or no sign."""
     return dict(_split(text, option, form) for text in texts or ())
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return the first complaint of a schema: the key, and what is wrong with it."""
+    """Return the first problem that a schema reports: the key, and what is wrong with it."""
     first = error.errors()[0]
     return f"{_joined(first['loc'])}: {first['msg']}"
 
@@ -95,7 +84,7 @@ def split_names(text: str) -> tuple[str, ...]:
 
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:
-    """Read a YAML file of settings; raise `RadiosslError` if it is missing, damaged or of an absurd size."""
+    """Read a YAML file of settings; raise `RadiosslError` if it is missing, damaged or far too large."""
     with existing_file(path).open(encoding="utf-8", errors="replace") as file:
         return parse_yaml(file.read(_MOST_CHARACTERS + 1), str(path))
 
@@ -124,7 +113,7 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _check_size(node: yaml.Node | None, depth: int, seen: list[int]) -> None:
-    """Count nodes as often as they are referred to; what refers to itself is infinitely deep."""
+    """Count nodes, with references as often as they are followed; what refers to itself is infinitely deep."""
     from yaml import CollectionNode, ScalarNode
 
     seen[0] += 1
@@ -153,7 +142,7 @@ def _value(text: str) -> Any:
 
 
 def _changed(settings: Mapping[str, Any], key: str, value: Any, option: str) -> dict[str, Any]:
-    """A copy of nested mappings with the value of ``a.b`` changed."""
+    """Return a copy of nested mappings with the value of ``a.b`` changed."""
     head, dot, rest = key.partition(".")
     if not dot:
         return {**settings, head: value}
@@ -167,7 +156,7 @@ def _changed(settings: Mapping[str, Any], key: str, value: Any, option: str) -> 
 def _first_problem(
     schema: type[BaseModel], error: ValidationError | RecursionError, texts: Mapping[str, str], option: str, source: str
 ) -> str:
-    """Say the first complaint in one line: where it comes from, the key, and what was probably meant."""
+    """Describe the first problem in one line: where it comes from, the key, and what was probably meant."""
     if isinstance(error, RecursionError):
         return f"{source or option}: too deeply nested"
     first = error.errors(include_url=False)[0]
@@ -186,7 +175,11 @@ def _first_problem(
     message = str(first["msg"]).removeprefix("Value error, ").replace("Input should be", "should be", 1)
     if not key or (isinstance(first["input"], (Mapping, list)) and first["type"] == "value_error"):
         return begin + message
-    return f"{begin}{key}: {message} (got {_clipped(_repr(first['input']))})"
+    try:
+        got = reprlib.repr(first["input"])
+    except ValueError:  # a whole number of more digits than Python prints
+        got = "a number of thousands of digits"
+    return f"{begin}{key}: {message} (got {_clipped(got)})"
 
 
 def _meant(schema: type[BaseModel], key: str) -> str:
@@ -211,13 +204,6 @@ def _keys(schema: type[BaseModel], before: str = "") -> Iterator[str]:
 
 def _joined(location: tuple[int | str, ...]) -> str:
     return ".".join(map(str, location))
-
-
-def _repr(value: Any) -> str:
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # a whole number of more digits than Python prints
-        return "a number of thousands of digits"
 
 
 def _clipped(text: str, length: int = 80) -> str:

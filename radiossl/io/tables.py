@@ -47,8 +47,6 @@ class TableContent:
     ucds: Mapping[str, str] = field(default_factory=dict)
     #: The text of columns of numbers in a text file, as it was written.
     written: Mapping[str, pa.ChunkedArray] = field(default_factory=dict)
-    #: Lines of a text file's head.
-    comments: tuple[str, ...] = ()
     #: What a user should know about the reading, one sentence each.
     notes: tuple[str, ...] = ()
     #: How many tables the file has.
@@ -58,14 +56,7 @@ class TableContent:
 def read_table(
     path: str | os.PathLike[str], delimiter: str | None = None, encoding: str | None = None, table: str | None = None
 ) -> pa.Table:
-    """Read a table in any format that `read_table_content` knows.
-
-    Raises `RadiosslError` if it is missing or damaged.
-
-    See Also
-    --------
-    radiossl.survey.catalogue.read_catalogue : a table of sources, with positions and sizes in known units.
-    """
+    """Return the table of `read_table_content`; what a user should know about it is logged as a warning."""
     content = read_table_content(path, delimiter, encoding, table)
     for note in content.notes:
         _log.warning("%s: %s", path, note)
@@ -77,19 +68,15 @@ def read_table_content(
 ) -> TableContent:
     """Read a CSV, TSV or other text table, FITS, VOTable, ECSV, Parquet or Arrow, with units and frames.
 
-    Raises `RadiosslError` if it is missing or damaged, or has no such table.
+    The ending of the file gives the format (see `ENDINGS`). Text may be that of PyBDSF, Selavy, Aegean, VizieR or a
+    machine-readable table of the AAS or CDS; its `delimiter` (one character, ``tab`` or ``space``) is recognised, and
+    its `encoding` is UTF-8, or else Latin-1. Of several tables in a FITS file or VOTable, `table` chooses one by name
+    or by number, from 1 on; the default is the first. Raises `RadiosslError` if the file is missing or damaged, or has
+    no such table.
 
-    Parameters
-    ----------
-    path
-        The file; its ending says the format (see `ENDINGS`). Text may be that of PyBDSF, Selavy, Aegean, VizieR or a
-        machine-readable table of the AAS or CDS.
-    delimiter
-        What separates the columns of text: one character, ``tab`` or ``space``. Recognised if not given.
-    encoding
-        Of text, such as ``latin-1``. UTF-8 if not given, and Latin-1 for what is not.
-    table
-        Name or number, from 1 on, of the table in a FITS file or VOTable that has several; the first if not given.
+    See Also
+    --------
+    radiossl.survey.catalogue.read_catalogue : a table of sources, with positions and sizes in known units.
     """
     from pyarrow import parquet
 
@@ -214,7 +201,7 @@ def _read_fits(path: Path, wanted: str | None) -> TableContent:
 
 
 def _frame_of_header(header: Header) -> str | None:
-    """The frame that RADESYS and EQUINOX, or EPOCH before them, name (FITS standard 4.0, section 8.3)."""
+    """Return the frame that RADESYS and EQUINOX, or EPOCH before them, name (FITS standard 4.0, section 8.3)."""
     equinox = header.get("EQUINOX", header.get("EPOCH"))
     system = str(header.get("RADESYS", header.get("RADECSYS", ""))).strip().lower()
     try:
@@ -224,11 +211,13 @@ def _frame_of_header(header: Header) -> str | None:
     if system.startswith(("fk4", "fk5")):
         standard = "B1950" if system.startswith("fk4") else "J2000"
         return f"{system[:3]} {standard[0] + format(year, 'g') if year else standard}"
-    if system:
-        return system
-    if not year:  # 0 is written where it is not known
-        return None
-    return f"fk4 B{year:g}" if year < 1984 else f"fk5 J{year:g}"
+    # An equinox of 0 is written where it is not known.
+    return system or (frame_of_equinox(year) if year else None)
+
+
+def frame_of_equinox(year: float, letter: str = "") -> str:
+    """Return the frame of an equinox: FK4 if it is Besselian (B) or, without a letter, before 1984, else FK5."""
+    return f"fk4 B{year:g}" if letter == "B" or (not letter and year < 1984) else f"fk5 J{year:g}"
 
 
 def _read_votable(path: Path, wanted: str | None) -> TableContent:
@@ -253,7 +242,7 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
 
 
 def _chosen(path: Path, tables: Sequence[Any], names: Sequence[str], wanted: str | None) -> tuple[Any, tuple[str, ...]]:
-    """The table that was asked for by name or number, else the first."""
+    """Return the table that was asked for by name or number, or else the first."""
     listed = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names, start=1))
     if wanted is None:
         several = f"holds {len(tables)} tables ({listed}); the first is read, choose another with --table"
@@ -286,19 +275,17 @@ def _from_astropy(table: Table) -> TableContent:
             continue
         if getattr(column, "unit", None) is not None:
             units[name] = str(column.unit)
-        array = _arrow(values)
-        if array is None:
+        arrays[name] = _arrow(values)
+        if arrays[name] is None:
             dropped.append(name)
-        else:
-            arrays[name] = array
     meta = {str(key).upper(): value for key, value in table.meta.items()}
     frame = _frame_of_header(meta) if {"EQUINOX", "RADESYS", "RADECSYS"} & set(meta) else None
     known = TableContent(pa.table({}), units, frames | ({"": frame} if frame else {}))
-    return storable(pa.table(arrays), known, dropped)
+    return storable(pa.table({name: array for name, array in arrays.items() if array is not None}), known, dropped)
 
 
 def _arrow(values: np.ma.MaskedArray) -> pa.Array | None:
-    """A column as Arrow takes it; None if it is neither numbers nor text."""
+    """Return a column as Arrow takes it; None if it is neither numbers nor text."""
     mask, data = np.ma.getmaskarray(values), values.data
     if data.dtype.kind in "SUO":
         if not all(isinstance(value, (str, bytes)) for value in values.compressed()):

@@ -18,7 +18,7 @@ from pyarrow import csv as arrow_csv
 from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.sky_models import UNITS, is_sky_model, read_sky_model
-from radiossl.io.tables import TableContent, renamed_twins, table_content
+from radiossl.io.tables import TableContent, frame_of_equinox, renamed_twins, table_content
 from radiossl.io.values import clean_texts, typed
 
 _HEAD_ROWS = 100
@@ -54,14 +54,9 @@ class _Layout:
     units: dict[str, str]
     comments: tuple[str, ...]
 
-    @property
-    def nameless(self) -> list[str]:
-        """Columns without a name in the file."""
-        return [name for number, name in enumerate(self.names, start=1) if name == f"column_{number}"]
-
 
 def read_text_table(path: Path, delimiter: str | None = None, encoding: str | None = None) -> TableContent:
-    """Read a text table, see `radiossl.io.tables.read_table_content`."""
+    """Read a text table; see `radiossl.io.tables.read_table_content`."""
     try:
         return _read(path, delimiter, encoding or _encoding(path))
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -89,11 +84,11 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
     layout = _layout(path, head, _NAMED_DELIMITERS.get(delimiter or "", delimiter))
     texts = _rows(path, layout, encoding)
     columns, written = {}, {}
-    for name in texts.column_names:
+    for number, name in enumerate(texts.column_names, start=1):
         text = clean_texts(texts.column(name))
         if layout.delimiter == ";" and pc.all(pc.match_substring_regex(text, _DECIMAL_COMMA), min_count=1).as_py():
             text = pc.replace_substring(text, ",", ".")
-        if name in layout.nameless and text.null_count == len(text):  # rows that end in a delimiter
+        if name == f"column_{number}" and text.null_count == len(text):  # rows that end in a delimiter
             continue
         columns[name] = typed(text)
         if columns[name].type != text.type:
@@ -102,30 +97,20 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
     if delimiter is None and layout.delimiter != "," and path.name.lower().removesuffix(".gz").endswith(".csv"):
         notes.append(f"columns are separated by {layout.delimiter!r}; name another with --delimiter")
     frame = _frame(layout.comments)
-    return TableContent(
-        table=pa.table(columns),
-        units=layout.units,
-        frames={"": frame} if frame else {},
-        written=written,
-        comments=layout.comments,
-        notes=tuple(notes),
-    )
+    frames = {"": frame} if frame else {}
+    return TableContent(pa.table(columns), layout.units, frames, written=written, notes=tuple(notes))
 
 
 def _astropy_format(head: Sequence[str]) -> str | None:
-    """What astropy calls the format of a text file that describes itself, None for all others."""
+    """Return what astropy calls the format of a text file that describes itself, None for all others."""
     if head[:1] and head[0].startswith("# %ECSV"):
         return "ascii.ecsv"
     if any("byte-by-byte" in line.lower() for line in head):  # of the AAS or CDS
         return "ascii.mrt"
-    return "ascii.ipac" if _is_ipac(head) else None
-
-
-def _is_ipac(head: Sequence[str]) -> bool:
-    """Whether this is a table of IPAC: keywords after backslashes, then lines of names and of types between bars."""
+    # IPAC: keywords after backslashes, then lines of names and of types between bars.
     lines = [line for line in head if line.strip() and not line.startswith("\\")][:2]
     types = {kind.strip().lower() for kind in lines[1].strip().strip("|").split("|")} if len(lines) == 2 else set()
-    return bool(types) and types <= _IPAC_TYPES and all(line.startswith("|") for line in lines)
+    return "ascii.ipac" if types and types <= _IPAC_TYPES and all(line.startswith("|") for line in lines) else None
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -138,7 +123,7 @@ def _encoding(path: Path) -> str:
 
 
 def _head(path: Path, encoding: str) -> list[str]:
-    """The lines before the first row of the table, and some more."""
+    """Return the lines before the first row of the table, and some more."""
     head: list[str] = []
     rows = 0
     with _opened(path) as file, io.TextIOWrapper(file, encoding=encoding) as reader:
@@ -173,22 +158,24 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
         return _Layout(renamed_twins(names), delimiter, begin, _named(names, units), comments)
     following = [(row, _fields(head[row], delimiter)) for row in range(begin + 1, min(begin + 3, len(head)))]
     skipped, units = begin + 1, []
-    ruled = next((place for place, (_, fields) in enumerate(following) if _are(fields, _DASHES, len(first))), None)
+    following = [(row, fields) if len(fields) == len(first) else (row, []) for row, fields in following]
+    ruled = next(
+        (place for place, (_, fields) in enumerate(following) if fields and all(map(_DASHES.fullmatch, fields))), None
+    )
     if ruled is not None:
         skipped = following[ruled][0] + 1
         units = following[0][1] if ruled == 1 else []
-    elif following and _are_units(following[0][1], len(first)):
+    elif following and any(following[0][1]) and all(not unit or _UNIT.fullmatch(unit) for unit in following[0][1]):
         skipped, units = following[0][0] + 1, following[0][1]
     return _Layout(renamed_twins(first), delimiter, skipped, _named(first, units), comments)
 
 
 def _delimiter(path: Path, header: str, following: Sequence[str]) -> str:
-    """What separates the columns: the usual mark of the file's kind if it is there, else another one, else blanks."""
+    """Return what separates the columns: the usual mark of such files if it is there, else another one or blanks."""
     usual = "\t" if ".tsv" in path.name.lower() or ".tab" in path.name.lower() else ","
     for mark in (usual, *(mark for mark in "\t,;|" if mark != usual)):
-        if len(_fields(header, mark)) > 1 and all(
-            not line or mark in line or line.startswith("#") for line in following
-        ):
+        in_all = all(not line or mark in line or line.startswith("#") for line in following)
+        if len(_fields(header, mark)) > 1 and in_all:
             return mark
     return " " if len(header.split()) > 1 else usual
 
@@ -202,8 +189,8 @@ def _fields(line: str, delimiter: str) -> list[str]:
 def _commented_header(
     comments: Sequence[str], first: Sequence[str], delimiter: str
 ) -> tuple[list[str] | None, list[str]]:
-    """Names and units of columns that stand in comments, where the first line that is none holds numbers."""
-    if comments and any(line.startswith(_AEGEAN) for line in comments):
+    """Return names and units of columns from the comments, if the first line that is none holds numbers."""
+    if any(line.startswith(_AEGEAN) for line in comments):
         return [*_AEGEAN_COLUMNS, *(f"column_{n}" for n in range(len(_AEGEAN_COLUMNS) + 1, len(first) + 1))], []
     numbered = [match for line in comments if (match := _NUMBERED.fullmatch(line))]
     if numbered and [int(match[1]) for match in numbered[:1]] == [1] and int(numbered[-1][1]) <= len(first):
@@ -224,7 +211,7 @@ def _commented_header(
 
 
 def _aligned(header: str, below: str, names: Sequence[str], delimiter: str) -> list[str]:
-    """The units in the line below a header: one for each column, or under the columns' last letters as in Selavy."""
+    """Return the units in the line below a header: one for each column, or as in Selavy under its last letter."""
     units = _fields(below, delimiter)
     if not any(_UNIT.fullmatch(unit) for unit in units):
         return []
@@ -234,30 +221,19 @@ def _aligned(header: str, below: str, names: Sequence[str], delimiter: str) -> l
     return [ends.get(match.end(), "") for match in re.finditer(r"\S+", header)]
 
 
-def _are(fields: Sequence[str], pattern: re.Pattern[str], count: int) -> bool:
-    return len(fields) == count and all(pattern.fullmatch(value) for value in fields)
-
-
-def _are_units(fields: Sequence[str], count: int) -> bool:
-    """Whether a line below the header holds units: nothing but units and empty cells, and at least one unit."""
-    return len(fields) == count and any(fields) and all(not value or _UNIT.fullmatch(value) for value in fields)
-
-
 def _named(names: Sequence[str], units: Sequence[str]) -> dict[str, str]:
     found = zip(renamed_twins(names), (unit.strip("[]").strip() for unit in units), strict=False)
     return {name: unit for name, unit in found if unit not in ("", "--")}
 
 
 def _frame(comments: Sequence[str]) -> str | None:
-    """The frame that the head of a file names: VizieR's Coosys lines, PyBDSF's equinox."""
+    """Return the frame that the head of a file names: VizieR's Coosys lines, PyBDSF's equinox."""
     systems = {" ".join(match[1].lower().split()) for line in comments if (match := _SYSTEM.match(line.strip()))}
     if len(systems) == 1:
         return systems.pop()
     for line in comments:
         if match := _EQUINOX.match(line.strip()):
-            year, letter = float(match[2]), match[1].upper()
-            old = letter == "B" or (not letter and year < 1984)
-            return f"fk4 B{year:g}" if old else f"fk5 J{year:g}"
+            return frame_of_equinox(float(match[2]), match[1].upper())
     return None
 
 
@@ -265,28 +241,23 @@ def _frame(comments: Sequence[str]) -> str | None:
 
 
 def _rows(path: Path, layout: _Layout, encoding: str) -> pa.Table:
-    """All columns as text."""
+    """Return all columns as text."""
     if layout.delimiter == " ":
         return _rows_between_blanks(path, layout, encoding)
-    options = {
-        "parse_options": arrow_csv.ParseOptions(
-            delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=_comment
-        ),
-        "convert_options": arrow_csv.ConvertOptions(
-            column_types=dict.fromkeys(layout.names, pa.string()), strings_can_be_null=True, null_values=[""]
-        ),
-    }
+    kinds = dict.fromkeys(layout.names, pa.string())
+
+    def comment(row: arrow_csv.InvalidRow) -> str:
+        return "skip" if (row.text or "").lstrip().startswith("#") else "error"
+
     reading = arrow_csv.ReadOptions(column_names=layout.names, skip_rows=layout.skipped, encoding=encoding)
+    parsing = arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=comment)
+    converting = arrow_csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
     try:
-        return unguarded_table(arrow_csv.read_csv(path, read_options=reading, **options))
+        return unguarded_table(arrow_csv.read_csv(path, reading, parsing, converting))
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
             raise
-        return pa.table({name: pa.array([], pa.string()) for name in layout.names})
-
-
-def _comment(row: arrow_csv.InvalidRow) -> str:
-    return "skip" if (row.text or "").lstrip().startswith("#") else "error"
+        return pa.schema(kinds).empty_table()
 
 
 def _rows_between_blanks(path: Path, layout: _Layout, encoding: str) -> pa.Table:

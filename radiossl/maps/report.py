@@ -17,9 +17,8 @@ from radiossl.features.confounders import CONFOUNDERS, confounder_table, confoun
 from radiossl.features.table import METADATA_KEY, FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import atomic_file, existing_file, writes_result_folder
 from radiossl.io.parquet import read_parquet, write_parquet
-from radiossl.io.results import writes_result_folder
 from radiossl.maps.colours import CLASS_COLOURS, ClassColours, NumberColours, colour_scales, column_colours
 from radiossl.maps.figures import RASTER_ABOVE, draw_map, draw_thumbnails
 from radiossl.maps.layout import FeatureMap

@@ -13,9 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import read_json, write_json
+from radiossl.io.files import read_json, write_json, writes_result_folder
 from radiossl.io.locks import only_writer
-from radiossl.io.results import writes_result_folder
 from radiossl.pipeline.proposals import Plan, propose, readable
 from radiossl.pipeline.settings import Survey, read_survey
 from radiossl.pipeline.trial import cut, look_at

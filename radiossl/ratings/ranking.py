@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.features.sources import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.results import writes_result_folder
+from radiossl.io.files import writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.quality import crossvalidated_quality
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores

@@ -31,24 +31,12 @@ def boxes_moc(
     pa_deg: ArrayLike = 0.0,
     order: int | None = None,
 ) -> MOC:
-    """Return the map of everything that lies in one of some boxes.
+    """Return the map of everything inside boxes around ICRS positions; those without a position are left out.
 
-    Parameters
-    ----------
-    ra_deg, dec_deg
-        ICRS positions of the centres, shape (n,); boxes without a position are left out.
-    width_arcsec, height_arcsec
-        Sides; where they are unknown (NaN), 60 arcsec are taken.
-    pa_deg
-        Position angle of the sides that `height_arcsec` measures, north through east.
-    order
-        HEALPix order of the finest cells; by default such that they are an eighth of a small box at most. A cell that
-        touches a box belongs to the map, so the map never misses a part.
-
-    Raises
-    ------
-    RadiosslError
-        If no box has a position.
+    Sides that are unknown (NaN) are taken to be 60 arcsec long; `pa_deg` is the position angle of the sides that
+    `height_arcsec` measures, north through east. `order` is the HEALPix order of the finest cells, by default such that
+    they are an eighth of a small box at most. A cell that touches a box belongs to the map, so the map never misses a
+    part. Raises `RadiosslError` if no box has a position.
 
     Examples
     --------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,15 +17,7 @@ RADIUS_ARCSEC = 60.0
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Pairs of positions, arrays of shape (n,), in the order of `a`, then `b`.
-
-    Attributes
-    ----------
-    a, b
-        Indices into the two lists.
-    separation_arcsec
-        Great-circle distances.
-    """
+    """Pairs of positions in the order of `a`, then `b`: indices into two lists, and great-circle distances, (n,)."""
 
     a: NDArray[np.int64]
     b: NDArray[np.int64]
@@ -35,19 +28,9 @@ class Matches:
 
 
 def match_sky(ra_a: ArrayLike, dec_a: ArrayLike, ra_b: ArrayLike, dec_b: ArrayLike, radius_arcsec: float) -> Matches:
-    """Find all pairs of positions no farther apart than a radius.
+    """Find all pairs of positions (degrees, in one frame) no farther apart than a radius; NaN matches nothing.
 
-    Parameters
-    ----------
-    ra_a, dec_a, ra_b, dec_b
-        Two lists of positions in degrees, in one frame; a position with NaN matches nothing.
-    radius_arcsec
-        Largest separation, from 0 (included) to 180 degrees.
-
-    Raises
-    ------
-    RadiosslError
-        If the radius is not such an angle.
+    Raises `RadiosslError` if the radius is not an angle from 0 to 180 degrees.
     """
     from scipy.spatial import cKDTree
 
@@ -84,14 +67,7 @@ def groups_by_position(ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> N
 def linked_groups(total: int, pairs: NDArray[np.int64], groups: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
     """Number the sets of objects that links connect, from 0 in the order in which they first occur, shape (total,).
 
-    Parameters
-    ----------
-    total
-        Number of objects.
-    pairs
-        Linked objects, shape (n, 2).
-    groups
-        Objects of one group are linked from the start, shape (total,).
+    `pairs`, shape (n, 2), are the links; objects of one of the `groups`, shape (total,), are linked from the start.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -109,15 +85,15 @@ def linked_groups(total: int, pairs: NDArray[np.int64], groups: NDArray[np.int64
 ROUNDING_ARCSEC = 1e-10
 
 
-def chord_of(radius_arcsec: float) -> float:
-    """Straight distance on the unit sphere that surely holds an angle."""
-    if not 0 <= radius_arcsec <= 180 * 3600:
+def chord_of(radius_arcsec: Any) -> Any:
+    """Return the straight distance on the unit sphere that is at least as long as an angle, or those of an array."""
+    if not np.all((np.asarray(radius_arcsec) >= 0) & (np.asarray(radius_arcsec) <= 180 * 3600)):
         raise RadiosslError(f"a radius of {radius_arcsec} arcsec: expected an angle from 0 to 180 degrees")
-    return float(2 * np.sin(np.radians(radius_arcsec / 3600) / 2)) * (1 + 1e-9) + 1e-15
+    return 2 * np.sin(np.radians(radius_arcsec / 3600) / 2) * (1 + 1e-9) + 1e-15
 
 
 def known_positions(ra: ArrayLike, dec: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Rows with a position, and their unit vectors."""
+    """Return the rows with a position, and their unit vectors."""
     ra, dec = np.atleast_1d(np.asarray(ra, dtype=np.float64)), np.atleast_1d(np.asarray(dec, dtype=np.float64))
     if ra.shape != dec.shape or ra.ndim != 1:
         raise RadiosslError(f"right ascensions of shape {ra.shape} with declinations of shape {dec.shape}: must match")

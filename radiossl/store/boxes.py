@@ -1,15 +1,45 @@
-"""Where on the sky the boxes of cutouts lie."""
+"""Where on the sky the boxes of cutouts lie, and what they cover."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.sky.angles import angles_arcsec
+from radiossl.sky.moc import boxes_moc
 from radiossl.sky.positions import ROUNDING_ARCSEC, chord_of, known_positions
 from radiossl.store.store import CutoutStore
 
+if TYPE_CHECKING:
+    from mocpy import MOC
+
 _CHUNK = 4096
+
+
+def store_moc(store: CutoutStore, order: int | None = None) -> MOC:
+    """Return the sky that the cutouts of a store show, boxes of their size and orientation.
+
+    Parameters
+    ----------
+    store
+        The store. Cutouts without a position are left out; of those whose pixel size is unknown, 60 arcsec are taken.
+    order
+        See `radiossl.sky.moc.boxes_moc`.
+
+    Raises
+    ------
+    RadiosslError
+        If no cutout has a position.
+
+    See Also
+    --------
+    radiossl.sky.moc.write_moc : Write it as FITS.
+    """
+    sides, turn = pixel_shapes(store, np.arange(len(store)))
+    height, width = (store.shapes * sides).T
+    return boxes_moc(store.column("ra_deg"), store.column("dec_deg"), width, height, np.degrees(turn), order)
 
 
 def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> NDArray[np.bool_]:
@@ -34,7 +64,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
     boxed: NDArray[np.bool_] = np.isfinite(sides.sum(axis=1))
     reach = np.where(boxed, np.hypot(*half.T), radius_arcsec)
     # A gnomonic box reaches a little farther on the plane than on the sphere, so the sphere's circle holds it.
-    chords = 2 * np.sin(np.radians(np.minimum(reach / 3600, 180)) / 2) * (1 + 1e-9) + 1e-15
+    chords = chord_of(np.minimum(reach, 180 * 3600))
     tree = cKDTree(sources)
     for start in range(0, len(rows), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -54,7 +84,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
 
 
 def pixel_shapes(store: CutoutStore, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Heights and widths of pixels in arcsec, shape (n, 2), NaN if unknown, and position angles in radians, (n,)."""
+    """Return heights and widths of pixels in arcsec, (n, 2), NaN if unknown, and position angles in radians, (n,)."""
     scale = store.column("pixel_scale_arcsec").astype(float)[rows]
     if "pixel_width_arcsec" not in store.columns:  # written by an older radiossl
         return np.stack([scale, scale], axis=1), np.zeros(len(rows))
@@ -68,7 +98,7 @@ def pixel_shapes(store: CutoutStore, rows: NDArray[np.int64]) -> tuple[NDArray[n
 def _plane_arcsec(
     centre: NDArray[np.float64], point: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Offsets east and north of the centre on the tangent plane; infinite beyond the horizon."""
+    """Return offsets east and north of the centre on the tangent plane; infinite beyond the horizon."""
     east = np.stack([-centre[:, 1], centre[:, 0], np.zeros(len(centre))], axis=1)
     length = np.linalg.norm(east, axis=1, keepdims=True)
     east = np.where(length > 1e-12, east / np.maximum(length, 1e-12), [0.0, 1.0, 0.0])  # at a pole any east will do

@@ -22,9 +22,8 @@ class Beam:
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.major_arcsec) and self.major_arcsec >= self.minor_arcsec > 0):
-            raise RadiosslError(
-                f"beam of {self.major_arcsec} x {self.minor_arcsec} arcsec: expected major axis >= minor axis > 0"
-            )
+            axes = f"{self.major_arcsec} x {self.minor_arcsec} arcsec"
+            raise RadiosslError(f"beam of {axes}: expected major axis >= minor axis > 0")
 
 
 @dataclass(frozen=True)
@@ -75,13 +74,12 @@ class Cutout:
         if not self.cutout_id:
             raise RadiosslError("a cutout needs a non-empty cutout_id")
         if self.pixels.ndim != 2 or 0 in self.pixels.shape:
-            raise RadiosslError(
-                f"cutout {self.cutout_id}: pixels of shape {self.pixels.shape}, expected (height, width)"
-            )
+            wrong = f"pixels of shape {self.pixels.shape}, expected (height, width)"
+            raise RadiosslError(f"cutout {self.cutout_id}: {wrong}")
 
     @classmethod
     def whole_image(cls, cutout_id: str, pixels: NDArray[np.float32], mosaic: str, **known: Any) -> Cutout:
-        """Return a cutout that is all of an image; what is not `known` of its position and pixel scale is NaN."""
+        """Return an image as a cutout; what is not `known` of its position and pixel scale is NaN."""
         height, width = pixels.shape if pixels.ndim == 2 else (0, 0)  # refused like any other such cutout
         unknown = dict.fromkeys(("ra_deg", "dec_deg", "pixel_scale_arcsec"), np.nan)
         return cls(cutout_id, pixels, mosaic, x=(width - 1) / 2, y=(height - 1) / 2, **unknown | known)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,10 +24,7 @@ from radiossl.store.writing import write_store
 def concat_stores(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> CutoutStore:
     """Copy several stores into one; columns that some lack become null, ids that clash are refused."""
     store = open_store(*paths)
-    ids = store.column("cutout_id")
-    unique, counts = np.unique(ids.astype(str), return_counts=True)
-    if (counts > 1).any():
-        repeated = str(unique[counts > 1][0])
+    if (repeated := _repeated(store.column("cutout_id"))) is not None:
         raise RadiosslError(f"cutout id {repeated!r} occurs more than once; ids must be unique")
     return copy_store(store, out, {"command": "store concat", "stores": [str(path) for path in paths]})
 
@@ -74,19 +71,21 @@ def join_table(
         raise RadiosslError(f"column {clash[0]!r} is in the store already; rename it in the table")
     store.column(on)  # raises if there is none
     keys, asked = (pa.array(as_texts(one.column(on)), pa.string()) for one in (columns, store.table))
-    twice = next((key for key, count in Counter(keys.drop_null().to_pylist()).items() if count > 1), None)
-    if twice is not None:
+    if (twice := _repeated(keys.drop_null().to_pylist())) is not None:
         raise RadiosslError(f"column {on!r} of the table has {twice!r} more than once; it must name every row once")
     rows = pc.index_in(asked, value_set=keys, skip_nulls=True)
     if rows.null_count == len(rows):
         raise RadiosslError(f"{path}: no value of column {on!r} occurs in that column of the table")
-    taken = columns.select(new).take(rows)
     table = store.table
-    for name in new:
-        table = table.append_column(name, taken.column(name))
+    for name, column in zip(new, columns.select(new).take(rows).columns, strict=True):
+        table = table.append_column(name, column)
     joined = CutoutStore(store.paths, table, store._views)
     provenance = {"command": "store join", "stores": [str(path)], "table": table_name, "on": on, "columns": new}
     return copy_store(joined, out, provenance), len(rows) - rows.null_count
+
+
+def _repeated(values: Iterable[str]) -> str | None:
+    return next((value for value, count in Counter(values).items() if count > 1), None)
 
 
 def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:

@@ -99,7 +99,7 @@ ZSCALE_SAMPLES, ZSCALE_ROUNDS, ZSCALE_SIGMA, ZSCALE_LEAST_PART, ZSCALE_LEAST = 1
 
 
 def zscale_limits(finite: NDArray[np.floating], contrasts: Sequence[float]) -> list[tuple[float, float]]:
-    """Limits of zscale for several contrasts: a line through the sorted sample, turned steeper around its median.
+    """Return limits of zscale for several contrasts: a line through the sorted sample, steeper around its median.
 
     Pixels far from the line, and their neighbours, are left out and the line is fitted again.
     """

@@ -56,7 +56,7 @@ class CutoutStore:
         return self.table.num_rows
 
     def __repr__(self) -> str:
-        return f"CutoutStore({', '.join(map(str, self.paths)) or 'in memory'}: {len(self)} cutouts)"
+        return f"CutoutStore({self._named() or 'in memory'}: {len(self)} cutouts)"
 
     def _repr_html_(self) -> str:
         return store_html(self)
@@ -115,6 +115,9 @@ class CutoutStore:
         """
         return contact_sheet(self, number, seed, side)
 
+    def _named(self) -> str:
+        return ", ".join(map(str, self.paths))
+
     @property
     def columns(self) -> list[str]:
         """Names of the columns, without the pixels."""
@@ -123,9 +126,7 @@ class CutoutStore:
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
         if name not in self.columns:
-            raise RadiosslError(
-                f"{', '.join(map(str, self.paths))}: no column {name!r}; there are {', '.join(self.columns)}"
-            )
+            raise RadiosslError(f"{self._named()}: no column {name!r}; there are {', '.join(self.columns)}")
         return self.table.column(name).to_pandas().to_numpy()
 
     @cached_property
@@ -164,18 +165,9 @@ class CutoutStore:
     ) -> CutoutStore:
         """Return the store of the cutouts with these ids, in their order.
 
-        Parameters
-        ----------
-        ids
-            Of the cutouts.
-        ra_deg, dec_deg
-            Their positions, which tell cutouts of one id apart, as where every field is numbered from 0; without them
-            the second row of an id is the second cutout of that id.
-
-        Raises
-        ------
-        RadiosslError
-            If one is not there, or has an id that several cutouts have and that nothing tells apart.
+        Their positions tell cutouts of one id apart, as where every field is numbered from 0; without them the second
+        row of an id is the second cutout of that id. Raises `RadiosslError` if one is not there, or has the id of
+        several cutouts that nothing tells apart.
         """
         rows_of: dict[str, list[int]] = {}
         for row, cutout_id in enumerate(self.column("cutout_id")):
@@ -258,7 +250,7 @@ class CutoutStore:
         return store
 
     def without_folder(self) -> CutoutStore:
-        """Return the same cutouts as a store of no folder, which may be removed: what is mapped stays readable."""
+        """Return the same cutouts as a store in memory, whose folder may be removed: what is mapped stays readable."""
         return CutoutStore((), self.table, self._views)
 
     @classmethod
@@ -276,7 +268,7 @@ class CutoutStore:
         """Return the row of a cutout by its id; raise `RadiosslError` if there is none."""
         found = np.flatnonzero(self.column("cutout_id") == cutout_id)
         if found.size == 0:
-            raise RadiosslError(f"{', '.join(map(str, self.paths))}: no cutout with id {cutout_id!r}")
+            raise RadiosslError(f"{self._named()}: no cutout with id {cutout_id!r}")
         return int(found[0])
 
 
@@ -287,14 +279,15 @@ def _with_types_of_the_others(tables: Sequence[pa.Table]) -> list[pa.Table]:
         for name, column in zip(table.column_names, table.columns, strict=True):
             if name not in kinds and not _is_empty(column):
                 kinds[name] = column.type
-    result = []
-    for table in tables:
-        for place, name in enumerate(table.column_names):
-            kind = kinds.get(name, table.schema.field(name).type)
-            if kind != table.schema.field(name).type and _is_empty(table.column(name)):
-                table = table.set_column(place, name, pa.chunked_array([pa.nulls(len(table), kind)]))
-        result.append(table)
-    return result
+
+    def typed(table: pa.Table) -> pa.Table:
+        for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
+            kind = kinds.get(name, column.type)
+            if kind != column.type and _is_empty(column):
+                table = table.set_column(place, name, pa.nulls(len(table), kind))
+        return table
+
+    return [typed(table) for table in tables]
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
@@ -316,12 +309,9 @@ def open_store(*paths: str | os.PathLike[str]) -> CutoutStore:
     folders = [Path(path) for path in paths]
     if not folders:
         raise RadiosslError("no cutout store was given")
+    shards = [(folder, shard) for folder in folders for shard in _open_shards(folder)]
     return CutoutStore.joined(
-        *[
-            CutoutStore([folder], shard.drop_columns([PIXELS]), pixel_views(shard.column(PIXELS)))
-            for folder in folders
-            for shard in _open_shards(folder)
-        ]
+        *[CutoutStore([home], one.drop_columns([PIXELS]), pixel_views(one.column(PIXELS))) for home, one in shards]
     )
 
 
@@ -331,11 +321,9 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_dir():
         raise RadiosslError(f"{path}: no such cutout store")
     if not (path / "store.json").exists():
-        if (path / PARTIAL).exists():
-            raise RadiosslError(
-                f"{path}: was interrupted while being written; run the same command again to complete it"
-            )
-        raise RadiosslError(f"{path}: not a cutout store (it has no store.json)")
+        interrupted = "was interrupted while being written; run the same command again to complete it"
+        what = interrupted if (path / PARTIAL).exists() else "not a cutout store (it has no store.json)"
+        raise RadiosslError(f"{path}: {what}")
     manifest = read_json(path / "store.json")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise RadiosslError(f"{path / 'store.json'}: not that of a cutout store")
@@ -347,10 +335,9 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _open_shards(folder: Path) -> Iterator[pa.Table]:
     for entry in store_manifest(folder)["shards"]:
         file = folder / entry["file"]
-        if file.exists() and file.stat().st_size != entry["bytes"]:
-            raise RadiosslError(
-                f"{file}: {file.stat().st_size} bytes, expected {entry['bytes']}: the store is cut short, make it again"
-            )
+        if file.exists() and (size := file.stat().st_size) != entry["bytes"]:
+            expected = f"expected {entry['bytes']}: the store is cut short, make it again"
+            raise RadiosslError(f"{file}: {size} bytes, {expected}")
         yield read_shard(file)
 
 

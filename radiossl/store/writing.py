@@ -49,27 +49,13 @@ def write_store(
 ) -> CutoutStore:
     """Write a store, one shard per job; complete it if the same call was interrupted before.
 
-    Parameters
-    ----------
-    path
-        The store's folder. It must not exist, be empty, or hold the unfinished store of the same jobs and provenance.
-    jobs
-        What makes up each shard; must have a stable `repr`, which is compared when an interrupted store is resumed.
-    batches
-        Makes the record batches of a job, of schema `schema` (`store_schema`); must be picklable for other processes.
-    provenance
-        JSON-able record of where the cutouts come from (command, mosaics, parameters).
-    workers, scheduler, description
-        See `write_parts`.
-    beside
-        Writes further files into the folder, given it and the ids of the cutouts, before the store counts as finished.
+    `batches` makes the record batches of a job, of the schema `store_schema`, and must be picklable for other
+    processes. Jobs must have a stable `repr`, which with the provenance (as JSON: command, mosaics, parameters) is
+    compared when an interrupted store is resumed. `beside` writes further files, given the folder and the ids of the
+    cutouts, before the store counts as finished. For workers and scheduler see `write_parts`.
 
-    Raises
-    ------
-    FinishedStoreError
-        If the same call was finished before.
-    RadiosslError
-        If `path` holds something else, another process is writing it, or the jobs made no cutout at all.
+    Raises `FinishedStoreError` if the same call was finished before, `RadiosslError` if `path` holds something else,
+    another process is writing it, or the jobs made no cutout at all.
     """
     path = Path(path)
     with only_writer(path), on_stop(GOES_ON):
@@ -130,11 +116,9 @@ def _claim(path: Path, identity: str) -> None:
     if path.exists() and not path.is_dir():
         raise RadiosslError(f"{path}: is a file, a folder to write the store into was expected")
     if (path / PARTIAL).exists():  # it goes last: a run that was killed just before is completed too
-        if read_json(path / PARTIAL).get("identity") != identity:
-            raise RadiosslError(
-                f"{path}: holds an unfinished store of another command; finish that one or delete the folder"
-            )
-        return
+        if read_json(path / PARTIAL).get("identity") == identity:
+            return
+        raise RadiosslError(f"{path}: holds an unfinished store of another command; finish it or delete the folder")
     if (path / "store.json").exists():
         same = read_json(path / "store.json").get("identity") == identity
         raise (FinishedStoreError if same else RadiosslError)(

@@ -11,8 +11,16 @@ import pytest
 import radiossl.io.files as files
 from radiossl.io.checksums import verify
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import INCOMPLETE, atomic_folder, existing_file, read_json, remove_strays, write_json
-from radiossl.io.results import result_folder, writes_result_folder
+from radiossl.io.files import (
+    INCOMPLETE,
+    atomic_folder,
+    existing_file,
+    read_json,
+    remove_strays,
+    result_folder,
+    write_json,
+    writes_result_folder,
+)
 
 
 def write_result(out, number):
@@ -95,7 +103,7 @@ def test_a_function_that_writes_a_result_returns_its_place(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import radiossl.io.files as files, radiossl.io.exchange as exchange
+import radiossl.io.files as files
 sys.path.insert(0, sys.argv[1])
 from test_results import write_result
 
