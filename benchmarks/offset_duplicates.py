@@ -21,8 +21,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours
-from radiossl.duplicates.search import find_duplicates
+from radiossl.duplicates.search import cosine_of_pairs, find_duplicates, mutual_neighbours
 from radiossl.features.embedding import embed
 from radiossl.features.same_source import pixel_hash, same_pictures
 from radiossl.features.table import FeatureTable

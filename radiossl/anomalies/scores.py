@@ -9,8 +9,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.features.neighbours import unit
-from radiossl.features.scatter import Scatter
+from radiossl.features.neighbours import Scatter, unit
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from radiossl.evaluation.image_features import image_moments, raw_pixels
+from radiossl.evaluation.shared_features import image_moments, raw_pixels
 from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError

@@ -30,7 +30,7 @@ from radiossl.benchmark.statistics import summarise
 from radiossl.benchmark.tasks import Change, ClassifyTask, FindTask, RateTask, Task, read_tasks
 from radiossl.evaluation.folds import Split, draw_folds, source_groups
 from radiossl.evaluation.labels import Labels, store_labels
-from radiossl.evaluation.leakage import shared_with_pretraining
+from radiossl.evaluation.trials import shared_with_pretraining
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.io.progress import track

@@ -53,7 +53,7 @@ def train(
     device: Device = "auto",
 ) -> None:
     """Train Mask R-CNN on a backbone."""
-    from radiossl.detection.settings import DetectionTraining
+    from radiossl.detection.network import DetectionTraining
     from radiossl.detection.training import train_detector
     from radiossl.io.settings import apply_settings
 

@@ -28,7 +28,7 @@ def duplicates(
     """Find the cutouts that show the same source, and which of each group to keep."""
     from radiossl.duplicates.report import write_duplicates
     from radiossl.duplicates.search import find_duplicates
-    from radiossl.features.sources import feature_cutouts
+    from radiossl.features.feature_file import feature_cutouts
     from radiossl.features.table import FeatureTable
     from radiossl.sky.angles import parse_arcsec
 

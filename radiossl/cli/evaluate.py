@@ -218,8 +218,7 @@ def sweep(
 ) -> None:
     """Pretrain with several cuts and seeds and evaluate by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
     from radiossl.evaluation.labels import store_labels
-    from radiossl.evaluation.sweep import run_sweep
-    from radiossl.evaluation.sweep_report import write_sweep
+    from radiossl.evaluation.sweep import run_sweep, write_sweep
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.store.store import open_store
 

@@ -61,8 +61,7 @@ def explore(
     from radiossl.datasets.image_sources import open_images
     from radiossl.explorer.any_table import ARROW, is_feature_table
     from radiossl.explorer.start import explore as explore_table
-    from radiossl.features.feature_file import FeatureFile
-    from radiossl.features.sources import feature_cutouts
+    from radiossl.features.feature_file import FeatureFile, feature_cutouts
 
     if table.suffix not in ARROW and not mosaics:
         table = _table_of(table, weights)

@@ -46,6 +46,6 @@ def send(
     to: Annotated[str, Option("--to", help="topcat, ds9 or aladin.")],
 ) -> None:
     """Send a table to TOPCAT, DS9 or Aladin through SAMP; the program must be open."""
-    from radiossl.features.sending import Program, send_table
+    from radiossl.features.exporting import Program, send_table
 
     typer.echo(f"{table}: loaded by {send_table(table, cast('Program', to))}")

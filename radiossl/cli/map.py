@@ -31,8 +31,7 @@ def feature_map(
     if method == "pca" and (given := [name for name in list(fixed)[1:] if fixed[name] is not None]):
         raise RadiosslError(f"{', '.join(given)}: of UMAP only; --method is pca")
 
-    from radiossl.features.feature_file import FeatureFile
-    from radiossl.features.sources import feature_cutouts
+    from radiossl.features.feature_file import FeatureFile, feature_cutouts
     from radiossl.maps.colours import colour_scales
     from radiossl.maps.layout import SAMPLE, make_map, map_columns
     from radiossl.maps.reducers import load_reducer

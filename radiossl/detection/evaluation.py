@@ -14,12 +14,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.detection.average_precision import average_precision
 from radiossl.detection.examples import AnnotatedSet, open_annotated
 from radiossl.detection.images import Reader
 from radiossl.detection.inference import detect_set
 from radiossl.detection.merging import merge
-from radiossl.detection.metrics import DetectionMatches, binned_table, class_table, match_objects, source_classes
+from radiossl.detection.metrics import (
+    DetectionMatches,
+    average_precision,
+    binned_table,
+    class_table,
+    match_objects,
+    source_classes,
+)
 from radiossl.detection.network import DetectorConfig, load_detector
 from radiossl.detection.objects import Detection
 from radiossl.evaluation.metric_by_column import quantile_edges

@@ -20,15 +20,23 @@ import torch
 from numpy.typing import NDArray
 
 from radiossl.detection.annotations import draw_images
-from radiossl.detection.augment import LEAST_SIDE, training_batch
-from radiossl.detection.average_precision import average_precision
 from radiossl.detection.confidence import LEAST_OBJECTS, fit_confidence
-from radiossl.detection.examples import AnnotatedSet, load_examples, open_annotated
+from radiossl.detection.examples import LEAST_SIDE, AnnotatedSet, load_examples, open_annotated, training_batch
 from radiossl.detection.images import Reader
 from radiossl.detection.inference import BATCH, detect_prepared
-from radiossl.detection.network import MODES, Detector, DetectorConfig, Mode, load_detector, save_detector
+from radiossl.detection.metrics import average_precision
+from radiossl.detection.network import (
+    COVERAGE_FILE,
+    MODES,
+    SETTINGS_FILE,
+    DetectionTraining,
+    Detector,
+    DetectorConfig,
+    Mode,
+    load_detector,
+    save_detector,
+)
 from radiossl.detection.objects import Detection
-from radiossl.detection.settings import COVERAGE_FILE, SETTINGS_FILE, DetectionTraining
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError

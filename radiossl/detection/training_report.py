@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from radiossl.detection.confidence import COVERAGE
-from radiossl.detection.settings import COVERAGE_FILE, SETTINGS_FILE
+from radiossl.detection.network import COVERAGE_FILE, SETTINGS_FILE
 from radiossl.io.files import read_json
 from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import Report

@@ -24,15 +24,13 @@ from radiossl.evaluation.classifiers import (
     RandomForest,
     Rows,
 )
-from radiossl.evaluation.image_features import image_moments, raw_pixels
-from radiossl.evaluation.leakage import shared_with_pretraining
 from radiossl.evaluation.novelty import fit_novelty, held_out_scores
 from radiossl.evaluation.results import EvaluationResult, Method, evaluate_method
 from radiossl.evaluation.retrieval import mean_average_precision, precision_at_k
-from radiossl.evaluation.shared_features import SharedFeatures
+from radiossl.evaluation.shared_features import SharedFeatures, image_moments, raw_pixels
 from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, Trained, TrainingSettings
-from radiossl.evaluation.trials import LabelledSet
-from radiossl.features.columns import standard_column, with_columns
+from radiossl.evaluation.trials import LabelledSet, shared_with_pretraining
+from radiossl.features.table import standard_column, with_columns
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.backbone import Backbone, load_backbone
 
@@ -67,7 +65,7 @@ class ProtocolSettings:
         Whether to train the network of Negm 2021 beside the others, where networks are trained.
     columns
         Columns of the store beside the features, for the protocols on features: of those without zero or negative
-        values the logarithm, each scaled to variance 1 (`radiossl.features.columns`). Every method gets them, and they
+        values the logarithm, each scaled to variance 1 (`radiossl.features.table`). Every method gets them, and they
         are evaluated alone, too.
     others
         Further backbones by name, such as one with ImageNet weights, evaluated as the backbone is.

@@ -25,7 +25,7 @@ from radiossl.maps.figures import map_limits
 from radiossl.ratings.active_learning import METHODS
 from radiossl.ratings.quality import agreement
 from radiossl.report.sheets import STRETCHES
-from radiossl.similarity.query_image import Crop, CropBox
+from radiossl.similarity.queries import Crop, CropBox
 from radiossl.sky.angles import parse_arcsec
 
 #: Lists of sources to rate.

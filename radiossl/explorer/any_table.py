@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.image_sources import open_images
 from radiossl.explorer.uploads import saved_upload
-from radiossl.features.rows import FEATURES
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 from radiossl.io.parquet import open_parquet, read_parquet, write_parquet

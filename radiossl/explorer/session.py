@@ -30,7 +30,7 @@ from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.journal import RatingsFile
 from radiossl.report.sheets import Stretch, central_pixels
-from radiossl.similarity.query_image import Crop
+from radiossl.similarity.queries import Crop
 from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, parse_position, separations_arcsec
 from radiossl.sky.positions import match_sky
 from radiossl.store.store import CutoutStore
@@ -303,7 +303,7 @@ class Session:
         name : str
             As its sender calls it.
         crop : str, int or CropBox
-            See `radiossl.similarity.query_image.frame_query`.
+            See `radiossl.similarity.queries.frame_query`.
         k : int
             How many.
 

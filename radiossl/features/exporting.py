@@ -1,28 +1,29 @@
-"""Feature tables for other programs: TOPCAT, spreadsheets, LSDB, Embedding Atlas and Spotlight."""
+"""Feature tables for other programs, as files or sent through SAMP (astropy.samp) to those that are open."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from radiossl.datasets.image_sources import open_images
-from radiossl.features.feature_file import FeatureFile
+from radiossl.features.feature_file import FeatureFile, feature_images
 from radiossl.features.hats import write_hats
 from radiossl.features.other_formats import write_astropy
-from radiossl.features.rows import FEATURES
-from radiossl.features.sources import feature_images
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
+from radiossl.io.tables import read_table
 from radiossl.store.pictures import png_thumbnail
 
 if TYPE_CHECKING:
@@ -129,3 +130,83 @@ def _images_of(features: FeatureFile, images: Images | None) -> CutoutStore | Im
     if found is None:
         raise RadiosslError(f"{features.path}: the images that it was made of are gone; give them with --store")
     return found
+
+
+Program = Literal["topcat", "ds9", "aladin"]
+_LOAD = "table.load.votable"
+#: Seconds that a program may take to load the table.
+_PATIENCE = 120
+
+
+def send_table(table: str | os.PathLike[str] | pa.Table, to: Program, name: str = "") -> str:
+    """Send a table to TOPCAT, DS9 or Aladin; return what the program calls itself.
+
+    Feature vectors are left out: what these programs show is the columns beside them.
+
+    Parameters
+    ----------
+    table
+        Feature table, or any table that `radiossl.io.tables.read_table` reads, such as neighbours.csv.
+    to
+        ``topcat``, ``ds9`` or ``aladin``: the first program with that in its name.
+    name
+        What the table is called there; by default as the file.
+
+    Raises
+    ------
+    RadiosslError
+        If the table cannot be read, or the program is not open, takes no tables or does not answer.
+
+    Examples
+    --------
+    >>> send_table("found/neighbours.csv", to="topcat")  # doctest: +SKIP
+    'topcat'
+    """
+    with warnings.catch_warnings():  # astropy 8 announces that pyvo.samp will take its place
+        warnings.simplefilter("ignore")
+        from astropy.samp import SAMPHubError, SAMPIntegratedClient, conf
+
+    if to not in get_args(Program):
+        raise RadiosslError(f"--to {to}: expected one of {', '.join(get_args(Program))}")
+    columns = table if isinstance(table, pa.Table) else _columns(table)
+    title = name or ("radiossl" if isinstance(table, pa.Table) else Path(table).name)
+    client = SAMPIntegratedClient(name="radiossl", description="radio images that look alike", callable=False)
+    try:
+        with conf.set_temp("use_internet", False):
+            client.connect()
+    except (SAMPHubError, OSError):
+        raise RadiosslError(
+            f"--to {to}: no SAMP hub is running; open {to} first (TOPCAT and Aladin have one)"
+        ) from None
+    try:
+        with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
+            file = Path(folder) / "table.vot"
+            write_astropy(columns, file, "votable")
+            return _load(client, to, {"url": file.as_uri(), "table-id": title, "name": title})
+    finally:
+        client.disconnect()
+
+
+def _columns(path: str | os.PathLike[str]) -> pa.Table:
+    name = str(path).lower()
+    if name.endswith((".parquet", ".pq")) or Path(path).is_dir():
+        return FeatureFile(path).columns()
+    table = read_table(path)
+    return table.drop_columns([column for column in table.column_names if column == FEATURES])
+
+
+def _load(client: Any, to: str, what: dict[str, str]) -> str:
+    """Have the program load the table, and wait until it has: the file goes away afterwards."""
+    listeners = set(client.get_subscribed_clients(_LOAD))
+    names = {one: str(client.get_metadata(one).get("samp.name", "")) for one in client.get_registered_clients()}
+    meant = [one for one, name in names.items() if to in name.lower()]
+    if not meant:
+        raise RadiosslError(f"--to {to}: is not open, or not connected to SAMP (there are {', '.join(names.values())})")
+    chosen = next((one for one in meant if one in listeners), None)
+    if chosen is None:
+        raise RadiosslError(f"--to {to}: {names[meant[0]]} takes no tables through SAMP ({_LOAD})")
+    answer = client.ecall_and_wait(chosen, _LOAD, str(_PATIENCE), **what)
+    if answer.get("samp.status") != "samp.ok":
+        reason = answer.get("samp.error", {}).get("samp.errortxt", "no reason given")
+        raise RadiosslError(f"--to {to}: {names[chosen]} did not load the table ({reason})")
+    return names[chosen]

@@ -1,30 +1,40 @@
-"""A feature table on disk, read piece by piece."""
+"""A feature table on disk, read piece by piece, and the images that it was made of."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.features.rows import (
+from radiossl.datasets.image_files import ImageFiles
+from radiossl.datasets.image_sources import find_images, open_images
+from radiossl.features.table import (
+    CHECKED_KEY,
     FEATURES,
+    METADATA_KEY,
     conformed_schema,
     feature_dimension,
     has_features,
+    regrouped,
+    table_files,
     vectors_of,
     warn_left_out,
 )
-from radiossl.features.table import CHECKED_KEY, METADATA_KEY, regrouped, table_files
 from radiossl.io.errors import RadiosslError
+from radiossl.io.expressions import Columns
 from radiossl.io.parquet import json_metadata, open_parquet
 from radiossl.io.progress import track
+from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    from radiossl.datasets.image_sources import Images
 
 #: Rows that are read at a time.
 BATCH_ROWS = 8192
@@ -45,7 +55,7 @@ class FeatureFile:
     dimension
         Of the features.
     schema
-        Of the other columns, as every command takes them (`radiossl.features.rows.conformed_schema`).
+        Of the other columns, as every command takes them (`radiossl.features.table.conformed_schema`).
 
     Rows without features (missing, not finite, all zero) are left out everywhere; a warning says how many there are.
 
@@ -149,3 +159,25 @@ class FeatureFile:
         if bad.size:
             raise RadiosslError(f"{self.path}: row {start + int(bad[0])} is not finite; embed its cutout again")
         return vectors
+
+
+def feature_images(
+    metadata: Mapping[str, Any], columns: Columns, given: Images | None = None
+) -> CutoutStore | ImageFiles | None:
+    """Return the images that are given, else those that features were made of; None if these are gone."""
+    stores = [path for path in metadata.get("stores", []) if Path(path).is_dir()]
+    if given or stores:
+        return find_images(given or stores)
+    if "file" not in columns.column_names:
+        return None
+    ids, paths = (columns.column(name).to_pylist() for name in ("cutout_id", "file"))
+    if not all(isinstance(path, str) and Path(path).is_file() for path in paths):
+        return None
+    files = tuple(map(Path, paths))
+    return ImageFiles(files, tuple(file.name for file in files), tuple(ids), tuple({} for _ in files))
+
+
+def feature_cutouts(metadata: Mapping[str, Any], columns: Columns, given: Images | None = None) -> CutoutStore | None:
+    """Return the images of `feature_images` as a store."""
+    images = feature_images(metadata, columns, given)
+    return None if images is None else open_images(images)

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.rows import FEATURES
-from radiossl.features.table import METADATA_KEY
+from radiossl.features.table import FEATURES, METADATA_KEY
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import atomic_folder

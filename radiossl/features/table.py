@@ -1,24 +1,118 @@
-"""The feature table that every task takes: Parquet, one row per cutout, a file or a folder of files."""
+"""The feature table that every task takes: Parquet, one row per cutout, a file or a folder of files; its columns."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.features.rows import FEATURES, has_features
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.io.parquet import write_parquet
+
+FEATURES = "features"
+
+
+def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str], column: pa.ChunkedArray | None = None) -> int:
+    """Return the length of the vectors of a feature table's file; raise `RadiosslError` if there are none.
+
+    `column` has the first vectors, for files whose lists have no fixed length, as pandas and polars write them.
+    """
+    kind = schema.field(FEATURES).type if FEATURES in schema.names else None
+    if kind is not None and pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    if kind is not None and _is_vector(kind) and column is not None:
+        lengths = pc.list_value_length(column).drop_null()
+        if len(lengths) and lengths[0].as_py() > 0:
+            return int(lengths[0].as_py())
+    raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    nested = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return nested and (_is_number(kind.value_type) or pa.types.is_decimal(kind.value_type))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+
+
+def vectors_of(
+    column: pa.ChunkedArray, dimension: int, path: str | os.PathLike[str], start: int = 0
+) -> NDArray[np.float32]:
+    """Return a column of vectors as an array of shape (n, dimension), NaN where one is missing.
+
+    Raises `RadiosslError` if a vector has another length, naming its row; `start` is that of the first.
+    """
+    array = column.combine_chunks()
+    known = array.is_valid().to_numpy(zero_copy_only=False)
+    lengths = pc.list_value_length(array).fill_null(dimension).to_numpy(zero_copy_only=False)
+    if (wrong := np.flatnonzero(lengths != dimension)).size:
+        row = int(wrong[0])
+        raise RadiosslError(f"{path}: row {start + row} has {lengths[row]} features, the first row has {dimension}")
+    flat = pc.list_flatten(array if known.all() else array.filter(pa.array(known)))
+    if pa.types.is_decimal(flat.type):
+        flat = flat.cast(pa.float64())
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is no feature
+        values = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False).reshape(-1, dimension)
+    if known.all():
+        return values
+    vectors = np.full((len(known), dimension), np.nan, np.float32)
+    vectors[known] = values
+    return vectors
+
+
+def has_features(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Return which rows are features: finite, and not all zero, which has no direction to compare."""
+    return np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+
+
+#: Types whose values are ids without doubt; null is that of a table without rows.
+_TEXT_LIKE = (pa.types.is_integer, pa.types.is_binary, pa.types.is_string_view, pa.types.is_null)
+
+
+def conformed_schema(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Schema:
+    """Return the types that every command takes: ids as text, decimals as float64, categories as values.
+
+    Raises `RadiosslError` if there is no column ``cutout_id``, or it holds neither text nor whole numbers.
+    """
+    if "cutout_id" not in schema.names:
+        raise RadiosslError(f"{path}: a feature table needs a column cutout_id")
+    fields = []
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_decimal(kind) and column.name != "cutout_id":
+            kind = pa.float64()
+        if column.name == "cutout_id" and not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if not any(test(kind) for test in _TEXT_LIKE):
+                raise RadiosslError(f"{path}: cutout_id is of type {kind}; write it as text or as whole numbers")
+            kind = pa.string()
+        fields.append(column.with_type(kind))
+    return pa.schema(fields, metadata=schema.metadata)
+
+
+def warn_left_out(path: str | os.PathLike[str], kept: NDArray[np.bool_]) -> None:
+    """Say how many rows have no features; raise `RadiosslError` if none has."""
+    if kept.all():
+        return
+    problem = "no features (missing, not finite or all zero)"
+    if not kept.any():
+        raise RadiosslError(f"{path}: all {len(kept)} rows have {problem}; embed the images again")
+    first, count = int(np.flatnonzero(~kept)[0]), int((~kept).sum())
+    warnings.warn(f"{path}: {count} of {len(kept)} rows left out, they have {problem}; first row {first}", stacklevel=3)
+
 
 METADATA_KEY = b"radiossl"
 #: Set in files of which every row has features, so that they need not be looked through first.
@@ -153,3 +247,41 @@ def table_files(path: str | os.PathLike[str]) -> list[Path]:
     if missing:
         raise RadiosslError(f"{path}: {missing[0]} is missing; copy it again or embed the store again")
     return files
+
+
+def standard_column(values: Any, name: str, option: str = "--columns") -> NDArray[np.float64]:
+    """Return a column scaled to mean 0 and variance 1, an unknown value as the mean, shape (n,).
+
+    Of a column without zero or negative values, such as a size or a flux, the logarithm is taken.
+
+    Raises `RadiosslError` if the column has fewer than two different numbers.
+
+    Examples
+    --------
+    >>> standard_column([1.0, 100.0, None], "flux").tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    numbers = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64)
+    known = np.isfinite(numbers)
+    if len(np.unique(numbers[known])) < 2:
+        raise RadiosslError(f"{option} {name}: a column with at least two different numbers was expected")
+    if numbers[known].min() > 0:
+        numbers = np.log10(numbers, out=np.full(len(numbers), np.nan), where=known)
+    mean, deviation = numbers[known].mean(), numbers[known].std()
+    return np.where(known, (numbers - mean) / deviation, 0.0)
+
+
+def with_columns(features: NDArray[np.floating], columns: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return features followed by columns that are scaled alike, shape (..., n, d + columns).
+
+    Features, shape (..., n, d), are centred and scaled together so that their variances sum to 1: each of the columns,
+    shape (n, columns), which have variance 1 (`standard_column`), counts as much as all features together. Without
+    columns the features come back as they are.
+    """
+    if not columns.shape[1]:
+        return features.astype(np.float32, copy=False)
+    flat = features.reshape(-1, features.shape[-1])
+    deviation = float(np.sqrt(flat.var(axis=0, dtype=np.float64).sum()))
+    scaled = (features - flat.mean(axis=0)) / (deviation or 1.0)
+    beside = np.broadcast_to(columns, (*features.shape[:-1], columns.shape[1]))
+    return np.concatenate([scaled, beside], axis=-1).astype(np.float32)

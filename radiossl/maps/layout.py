@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.confounders import CONFOUNDERS
 from radiossl.features.feature_file import BATCH_ROWS, FeatureFile
-from radiossl.features.neighbours import unit
-from radiossl.features.scatter import Scatter
+from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require

@@ -15,9 +15,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import read_json, write_json, writes_result_folder
 from radiossl.io.locks import only_writer
-from radiossl.pipeline.proposals import Plan, propose, readable
 from radiossl.pipeline.settings import Survey, read_survey
-from radiossl.pipeline.trial import cut, look_at
+from radiossl.pipeline.trial import Plan, cut, look_at, propose, readable
 from radiossl.survey.catalogue.reading import read_catalogue
 
 #: What was decided when a run was begun, and for which file.

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.linalg import eigh
 
-from radiossl.features.scatter import Scatter
+from radiossl.features.neighbours import Scatter
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track

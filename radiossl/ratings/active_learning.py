@@ -18,10 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.features.columns import standard_column
-from radiossl.features.neighbours import unit
-from radiossl.features.scatter import Scatter
-from radiossl.features.table import FeatureTable
+from radiossl.features.neighbours import Scatter, unit
+from radiossl.features.table import FeatureTable, standard_column
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.ratings.records import HIGHEST, unit_range

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.features.confounders import size_column
-from radiossl.features.sources import feature_cutouts
+from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError

@@ -17,10 +17,9 @@ from urllib.parse import quote
 import radiossl
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, flat_keys, read_json, write_json, write_text
-from radiossl.report import gallery
 from radiossl.report.figures import themed
 from radiossl.report.methods import methods_html
-from radiossl.report.sheets import Picture, image_grid
+from radiossl.report.sheets import DIALOG, SCRIPT, Picture, gallery_html, image_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +106,7 @@ class Report:
             image_grid(pictures, out=sheet)
             files = [Path(sheet)]
             self._figures.append(Path(sheet))
-        self._parts.append(partial(_figure, gallery.gallery_html(pictures), caption, files, "gallery"))
+        self._parts.append(partial(_figure, gallery_html(pictures), caption, files, "gallery"))
         return self
 
     def link(self, path: str | os.PathLike[str], label: str = "") -> Report:
@@ -153,8 +152,8 @@ class Report:
         path = Path(path)
         title = escape(self.title)
         body = "\n".join(part if isinstance(part, str) else part(path) for part in self._parts)
-        script = gallery.SCRIPT if 'class="gallery"' in body else ""
-        body += f"\n{gallery.DIALOG}<script>{script}</script>" if script else ""
+        script = SCRIPT if 'class="gallery"' in body else ""
+        body += f"\n{DIALOG}<script>{script}</script>" if script else ""
         allowed = (
             f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode('ascii')}'" if script else "'none'"
         )

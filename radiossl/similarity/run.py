@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import is_store
 from radiossl.datasets.image_sources import find_images
-from radiossl.features.sources import feature_images
+from radiossl.features.feature_file import feature_images
 from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.similarity.calibration import calibrate_similarity
-from radiossl.similarity.queries import Query, query_of
-from radiossl.similarity.query_image import Crop
+from radiossl.similarity.queries import Crop, Query, query_of
 from radiossl.similarity.report import TABLE_FORMATS, Found, TableFormat, neighbour_table, write_search_results
 from radiossl.similarity.search import SimilarityIndex, parse_position, place_of
 from radiossl.sky.angles import parse_arcsec
@@ -93,7 +92,7 @@ def search(
         Side in pixels of what is cut from mosaics; by default that of the cutouts, or 150.
     crop
         ``auto``, ``none``, or the side in pixels of the box around the source of an image; see
-        `radiossl.similarity.query_image.frame_query`.
+        `radiossl.similarity.queries.frame_query`.
     mean
         Search once, for the mean of the queries.
     unlike

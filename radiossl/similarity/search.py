@@ -21,8 +21,7 @@ from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
-from radiossl.similarity.queries import Query
-from radiossl.similarity.query_image import Crop, Framing, frame_query
+from radiossl.similarity.queries import Crop, Framing, Query, frame_query
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.names import resolve_name
 from radiossl.store.store import CutoutStore
@@ -141,7 +140,7 @@ class SimilarityIndex:
         backbone
             That of the features.
         crop
-            See `radiossl.similarity.query_image.frame_query`.
+            See `radiossl.similarity.queries.frame_query`.
         """
         from radiossl.features.embedding import adapted_to_table
 

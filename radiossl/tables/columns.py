@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.features.rows import FEATURES, feature_dimension
-from radiossl.features.table import regrouped, table_files
+from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import split_names
 from radiossl.io.values import MISSING_NUMBERS, numbers, typed

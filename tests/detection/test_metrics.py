@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from radiossl.detection.annotations import AnnotatedImage, Annotations, TrueObject
-from radiossl.detection.average_precision import average_precision
-from radiossl.detection.metrics import SOURCE, binned_table, class_table, match_objects, scores
+from radiossl.detection.metrics import SOURCE, average_precision, binned_table, class_table, match_objects, scores
 from radiossl.detection.objects import run_lengths
 from radiossl.survey.mosaic import Box
 

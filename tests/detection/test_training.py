@@ -12,11 +12,9 @@ from astropy.io import fits
 
 from radiossl.cli.detect import train as command
 from radiossl.detection import training
-from radiossl.detection.augment import training_batch
-from radiossl.detection.examples import AnnotatedSet, load_examples, open_annotated
+from radiossl.detection.examples import AnnotatedSet, load_examples, open_annotated, training_batch
 from radiossl.detection.images import FieldPreprocessing
-from radiossl.detection.network import Detector, DetectorConfig, load_detector
-from radiossl.detection.settings import DetectionTraining, DetectorDesign
+from radiossl.detection.network import DetectionTraining, Detector, DetectorConfig, DetectorDesign, load_detector
 from radiossl.detection.training import COLUMNS, train_detector
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError

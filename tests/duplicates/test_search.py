@@ -5,9 +5,8 @@ import pyarrow as pa
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.duplicates import mutual_neighbours as module
-from radiossl.duplicates.mutual_neighbours import cosine_of_pairs, mutual_neighbours
-from radiossl.duplicates.search import find_duplicates, keep_table
+from radiossl.duplicates import search as module
+from radiossl.duplicates.search import cosine_of_pairs, find_duplicates, keep_table, mutual_neighbours
 from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION
 from radiossl.features.table import FeatureTable
 from radiossl.images.registration import amplitude_spectra, register

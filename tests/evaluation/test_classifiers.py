@@ -16,8 +16,8 @@ from radiossl.evaluation.classifiers import (
     RandomForest,
     inner_folds,
 )
-from radiossl.evaluation.image_features import image_moments, raw_pixels
 from radiossl.evaluation.predictions import Predictions
+from radiossl.evaluation.shared_features import image_moments, raw_pixels
 from radiossl.images.preprocess import Preprocessing
 
 

@@ -5,9 +5,8 @@ import pytest
 
 from radiossl import RadiosslError, load_backbone
 from radiossl.evaluation.labels import Labels
-from radiossl.evaluation.leakage import shared_sources, shared_with_pretraining
 from radiossl.evaluation.protocols import ProtocolSettings, evaluate
-from radiossl.evaluation.trials import labelled_set
+from radiossl.evaluation.trials import labelled_set, shared_sources, shared_with_pretraining
 from radiossl.features.same_source import repeats
 from radiossl.weights.backbone import save_backbone
 from radiossl.weights.config import BackboneConfig, TrainingSky

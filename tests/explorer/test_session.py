@@ -21,7 +21,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.ratings.active_learning import learn, rated_rows, rating_space
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import last_ratings, read_ratings
-from radiossl.similarity.query_image import CropBox
+from radiossl.similarity.queries import CropBox
 from radiossl.similarity.search import SimilarityIndex
 
 from .conftest import COUNT, HOSTILE_ID

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.features.columns import standard_column, with_columns
+from radiossl.features.table import standard_column, with_columns
 
 
 def test_positive_columns_are_taken_by_their_logarithm():

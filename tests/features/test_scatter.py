@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from radiossl.features.scatter import Scatter
+from radiossl.features.neighbours import Scatter
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])

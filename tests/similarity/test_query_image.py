@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl.datasets.image_sources import open_images
-from radiossl.similarity.query_image import Framing, frame_query
+from radiossl.similarity.queries import Framing, frame_query
 from radiossl.survey.extents import find_source
 
 

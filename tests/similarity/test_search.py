@@ -10,8 +10,7 @@ from radiossl import RadiosslError, load_backbone
 from radiossl.datasets.image_files import list_images
 from radiossl.features.index_building import build_index
 from radiossl.features.table import FeatureTable
-from radiossl.similarity.queries import AWAY_WEIGHT, query_of
-from radiossl.similarity.query_image import Framing, frame_query, resampled
+from radiossl.similarity.queries import AWAY_WEIGHT, Framing, frame_query, query_of, resampled
 from radiossl.similarity.search import MATCH_ARCSEC, SimilarityIndex, parse_position, separations_arcsec
 from radiossl.weights.backbone import Backbone, save_backbone
 

@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from radiossl.anomalies.complexity import EIGHT_BIT, WITH_NOISE, compressed_size, compressed_sizes
+from radiossl.anomalies.search import EIGHT_BIT, WITH_NOISE, compressed_size, compressed_sizes
 from radiossl.images.preprocess import Preprocessing
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
