@@ -51,11 +51,6 @@ def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIG
     return Reliability(edges, mean, right / number, low, high, counts)
 
 
-def expected_calibration_error(predictions: Predictions) -> float:
-    """Mean gap between confidence and accuracy, from 0 to 1; see `Reliability.error`."""
-    return reliability(predictions).error
-
-
 def log_probabilities(probabilities: NDArray[np.floating], learnt: int) -> NDArray[np.float64]:
     """Return the logarithms of class probabilities (n, classes), none of them below 1 / (learnt + classes).
 
@@ -110,7 +105,5 @@ def _finite(log_probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     if logits.ndim != 2:
         raise RadiosslError(f"temperature: logits must have shape (n, classes), not {logits.shape}")
     if not np.isfinite(logits).all():
-        raise RadiosslError(
-            "temperature: logits must be finite; raise probabilities of 0 a little before the logarithm"
-        )
+        raise RadiosslError("temperature: logits must be finite; raise probabilities of 0 before the logarithm")
     return logits

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,19 +21,13 @@ from radiossl.features.neighbours import nearest_neighbours
 
 Rows = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
+#: Takes rows to learn from, rows to predict and a seed; returns class probabilities, shape (rows to predict, classes).
+Estimator = Callable[[Rows, Rows, int], Probabilities]
 
 #: Numbers of neighbours and strengths of regularisation that are tried on inner folds.
 K_GRID = (1, 3, 5, 10, 20, 30, 50)
 C_GRID = (0.001, 0.01, 0.1, 1.0)
 _INNER_FOLDS = 5
-
-
-class Estimator(Protocol):
-    """Anything that learns from some rows of a labelled set and returns class probabilities of others."""
-
-    def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:
-        """Return probabilities of shape (len(test), classes)."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,6 @@ def label_fraction_curves(
     out: _Out,
     ylabel: str,
     baselines: Mapping[str, float] | None = None,
-    xlabel: str = "fraction of the labels",
 ) -> None:
     """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands.
 
@@ -132,18 +131,14 @@ def label_fraction_curves(
     _refuse_nothing(curves, out)
     if not all((np.asarray(curve.places) > 0).all() for curve in curves.values()):
         raise RadiosslError("label fractions must be above 0: their axis is logarithmic")
-    with drawn_axes(out, 5.2, 3.6, xlabel=xlabel, ylabel=ylabel) as axes:
+    with drawn_axes(out, 5.2, 3.6, xlabel="fraction of the labels", ylabel=ylabel) as axes:
         _draw_curves(axes, curves)
         axes.set_xscale("log")
         _fraction_ticks(axes, np.unique(np.concatenate([curve.places for curve in curves.values()])))
         for name, score in (baselines or {}).items():
             axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
-            place: dict[str, Any] = {
-                "xycoords": axes.get_yaxis_transform(),
-                "textcoords": "offset points",
-                "va": "center",
-            }
-            axes.annotate(shorten(name, 28), (1, score), (4, 0), fontsize=FONT - 2, color="0.35", **place)
+            place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
+            axes.annotate(shorten(name, 28), (1, score), (4, 0), fontsize=FONT - 2, color="0.35", va="center", **place)
         axes.legend()
 
 

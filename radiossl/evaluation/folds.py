@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.same_source import same_pictures
@@ -59,7 +60,7 @@ def draw_folds(
             folder = StratifiedKFold(folds, shuffle=True, random_state=seed + number)
             splits += [Split(train, held_out) for train, held_out in folder.split(names, names)]
         return splits
-    table = _class_counts(codes, groups, len(classes))
+    table = pd.crosstab(groups, codes).to_numpy()  # objects of every class in every group
     places = (table > 0).sum(axis=0)
     if places.min() < folds:
         raise RadiosslError(
@@ -77,14 +78,6 @@ def most_folds(names: NDArray[Any], groups: NDArray[np.int64] | None = None) -> 
     """Return how many folds `draw_folds` can make: the objects, or groups, of the smallest class."""
     objects = np.arange(len(names)) if groups is None else groups
     return min(len(np.unique(objects[names == name])) for name in np.unique(names))
-
-
-def _class_counts(codes: NDArray[np.int64], groups: NDArray[np.int64], classes: int) -> NDArray[np.int64]:
-    """Objects of every class in every group, shape (groups, classes)."""
-    group = np.unique(groups, return_inverse=True)[1]
-    table = np.zeros((group.max() + 1, classes), dtype=np.int64)
-    np.add.at(table, (group, codes), 1)
-    return table
 
 
 def _deal(table: NDArray[np.int64], folds: int, generator: np.random.Generator) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.evaluation.intervals import ONE_SIGMA, wilson_half_width, wilson_interval
@@ -78,22 +79,15 @@ def metric_by_column(
     place[column == borders[-1]] = number - 1
     inside = known & (place >= 0) & (place < number)
     place, truth, predicted = place[inside], predictions.truth[inside], predictions.predicted[inside]
-
-    def counted(chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.bincount(place[chosen], minlength=number)
-
-    names = ["all"] if metric == "accuracy" else predictions.classes
-    successes, trials = np.empty((2, len(names), number), dtype=np.int64)
-    for row in range(len(names)):
-        if metric == "accuracy":
-            of_class = np.ones(len(truth), dtype=bool)
-            right = truth == predicted
-        else:
-            of_class = truth == row
-            right = of_class & (predicted == row)
-            if metric == "f1":
-                of_class = of_class | (predicted == row)
-        successes[row], trials[row] = counted(right), counted(of_class)
+    if metric == "accuracy":
+        names, right, counted = ["all"], (truth == predicted)[None], np.ones((1, len(truth)), dtype=bool)
+    else:
+        names = predictions.classes
+        of_class, said = (values == np.arange(len(names))[:, None] for values in (truth, predicted))
+        right, counted = of_class & said, of_class | said if metric == "f1" else of_class
+    successes, trials = (
+        np.stack([np.bincount(place[row], minlength=number) for row in chosen]) for chosen in (right, counted)
+    )
     proportion = successes / np.where(trials > 0, trials, np.nan)
     low, high = wilson_interval(successes, trials, level)
     scores = proportion
@@ -103,9 +97,7 @@ def metric_by_column(
     return MetricByColumn(
         metric=metric,
         edges=borders,
-        centres=np.array(
-            [np.median(column[inside][place == i]) if (place == i).any() else np.nan for i in range(number)]
-        ),
+        centres=pd.Series(column[inside]).groupby(place).median().reindex(range(number)).to_numpy(),
         counts=np.bincount(place, minlength=number),
         classes=list(names),
         scores=scores,

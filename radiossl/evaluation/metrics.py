@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.evaluation.calibration import expected_calibration_error
+from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.predictions import Predictions
 from radiossl.io.errors import RadiosslError
 
@@ -74,7 +75,7 @@ def classification_metrics(predictions: Predictions) -> dict[str, float]:
         "balanced_accuracy": float(recall[exists].mean()),
         "macro_f1": float(f1[exists].mean()),
         "macro_roc_auc": float(np.mean(list(areas.values()))) if areas else float("nan"),
-        "ece": expected_calibration_error(predictions),
+        "ece": reliability(predictions).error,
         "log_loss": float(-np.log(np.maximum(probability, np.finfo(np.float64).eps)).mean()),
         "brier": float(((predictions.probabilities - ideal) ** 2).sum(axis=1).mean()),
     }
@@ -124,18 +125,13 @@ def smoothed(values: ArrayLike, constant: float = 0.7) -> NDArray[np.float64]:
     taken here, as training dashboards do, for the weight of the past, from 0 (no smoothing) to below 1; and the average
     is divided by the sum of its weights, so that the start of the series is not drawn towards its first value.
     """
-    from scipy.signal import lfilter
-
     series = np.asarray(values, dtype=np.float64)
     if series.ndim != 1 or not 0 <= constant < 1:
         raise RadiosslError(
             f"smoothing: expected one series and a constant from 0 to below 1, not shape {series.shape} and {constant}"
         )
-    result = np.full(len(series), np.nan)
-    known = ~np.isnan(series)
-    weights = 1 - constant ** np.arange(1, known.sum() + 1)
-    result[known] = lfilter([1 - constant], [1, -constant], series[known]) / weights
-    return result
+    average = pd.Series(series).ewm(alpha=1 - constant, ignore_na=True).mean()
+    return np.where(np.isnan(series), np.nan, average)
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:

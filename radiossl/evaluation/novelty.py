@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,7 @@ def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.int64] | None
     else:
         splits = [(split.train, split.test) for split in draw_folds(names, folds, 1, seed, groups)]
     held_out = np.concatenate([_fitted(features[train]).scores(features[test]) for train, test in splits])
-    fitted = _fitted(features)
-    return Novelty(fitted.middle, fitted.spread, fitted.whitening, _unit(held_out))
+    return replace(_fitted(features), unit=_unit(held_out))
 
 
 def held_out_scores(features: NDArray[np.floating], splits: Sequence[Split]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -169,11 +170,7 @@ def evaluate(
         methods += _on_images(backbone, labelled, protocol, settings)
     if settings.calibrate:
         methods = [
-            dataclasses.replace(
-                one,
-                estimator=Calibrated(one.estimator, truth, labelled.groups),
-                identity=f"{one.identity} with temperature",
-            )
+            Method(one.name, Calibrated(one.estimator, truth, labelled.groups), f"{one.identity} with temperature")
             for one in methods
         ]
     results = [evaluate_method(method, labelled, kept, on_features) for method in methods]
@@ -257,9 +254,8 @@ def _on_features(
     methods = []
     if settings.baselines:
         about = f"{preprocessing}{seen}"
-        pixels = with_columns(
-            shared.made(f"raw pixels {preprocessing}", store, lambda: raw_pixels(preprocessing, store)), beside
-        )
+        pixels = shared.made(f"raw pixels {preprocessing}", store, lambda: raw_pixels(preprocessing, store))
+        pixels = with_columns(pixels, beside)
         components = settings.components if protocol == "knn" else None
         neighbours = NearestNeighbours(pixels, truth, classes, settings.k or 20, components, groups)
         retrieval["raw pixels"] = _retrieved(pixels, labelled)
@@ -271,11 +267,14 @@ def _on_features(
         if scaled:
             alone = LogisticRegression(beside, truth, classes, settings.strength, groups)
             methods.append(Method("columns alone", alone, f"logistic regression {settings.strength}{seen}"))
-        drawn = [
-            of_network(_random(backbone, seed), "random weights") for seed in labelled.seeds[:RANDOM_INITIALISATIONS]
-        ]
-        identity = f"{how} {_architecture(backbone)} {len(drawn)} initialisations"
-        methods.append(Method("random weights", _BySeed(labelled.seeds, drawn), identity))
+        seeds = labelled.seeds
+        drawn = [of_network(_random(backbone, seed), "random weights") for seed in seeds[:RANDOM_INITIALISATIONS]]
+
+        def in_turn(train: Rows, test: Rows, seed: int) -> Probabilities:
+            return drawn[seeds.index(seed) % len(drawn)](train, test, seed)
+
+        identity = f"{how} {backbone.config.architecture} {preprocessing} {len(drawn)} initialisations"
+        methods.append(Method("random weights", in_turn, identity))
     for name, other in settings.others.items():
         methods.append(Method(name, of_network(other, name), f"{how} {other.identity}"))
     methods.append(Method(BACKBONE, of_network(backbone, BACKBONE), f"{how} {backbone.identity}"))
@@ -284,8 +283,7 @@ def _on_features(
 
 def _how(protocol: Protocol, settings: ProtocolSettings) -> str:
     choice = {"knn": settings.k, "linear": settings.strength, "layer": settings.epochs}[protocol]
-    how = "by inner folds" if choice is None else str(choice)
-    return how + (_of(settings.components) if protocol == "knn" else "")
+    return f"{choice or 'by inner folds'}{_of(settings.components) if protocol == 'knn' else ''}"
 
 
 def _of(components: int | None) -> str:
@@ -306,17 +304,6 @@ def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[st
     }
 
 
-@dataclass(frozen=True)
-class _BySeed:
-    """Several estimators that the seeds take in turn, for what is random itself."""
-
-    seeds: list[int]
-    estimators: list[Estimator]
-
-    def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:
-        return self.estimators[self.seeds.index(seed) % len(self.estimators)](train, test, seed)
-
-
 def _random(backbone: Backbone, seed: int) -> Backbone:
     config = backbone.config
     drawn = Backbone.random(config.architecture, config.preprocessing, seed).to(backbone.device)
@@ -334,10 +321,7 @@ def _on_images(
     tuning, scratch = settings.training or FINE_TUNING, settings.training or FROM_SCRATCH
     # What is random cannot be kept as it is, nor have stages that move slower.
     scratch = scratch.model_copy(update={"stages": None, "backbone_lr": 1.0, "layer_decay": 1.0})
-
-    def trained(start: Backbone | None, how: TrainingSettings, small: bool = False) -> Trained:
-        return Trained(store, truth, classes, backbone, start, how, small)
-
+    trained = partial(Trained, store, truth, classes, backbone)
     methods = []
     if settings.baselines:
         forest = RandomForest(image_moments(preprocessing, store), truth, classes)
@@ -346,19 +330,14 @@ def _on_images(
         identity = f"Negm 2021 {_text(scratch)} {preprocessing}"
         methods.append(Method("three convolutions", trained(None, scratch, small=True), identity))
     if protocol == "supervised" or settings.baselines:
-        identity = f"{_text(scratch)} {_architecture(backbone)}"
+        identity = f"{_text(scratch)} {backbone.config.architecture} {preprocessing}"
         methods.append(Method("from scratch", trained(None, scratch), identity))
     if protocol == "finetune":
         for name, other in settings.others.items():
             methods.append(Method(name, trained(other, tuning), f"{_text(tuning)} {other.identity}"))
-        identity = f"{_text(tuning)} {backbone.identity}"
-        methods.append(Method(BACKBONE, trained(backbone, tuning), identity))
+        methods.append(Method(BACKBONE, trained(backbone, tuning), f"{_text(tuning)} {backbone.identity}"))
     return methods
 
 
 def _text(settings: TrainingSettings) -> str:
     return json.dumps(settings.model_dump(mode="json", exclude_defaults=True), sort_keys=True)
-
-
-def _architecture(backbone: Backbone) -> str:
-    return f"{backbone.config.architecture} {backbone.config.preprocessing}"

@@ -61,7 +61,12 @@ def write_evaluation(
     metrics = _metrics(evaluation)
     tested = labelled.store.select(labelled.tested)
     write_table(_prediction_table(tested, evaluation), out / "predictions.csv")
-    write_table(_score_table(evaluated), out / "scores.csv")
+    trials = [
+        {"name": one.name, "fraction": trial.fraction, "labels": len(trial.split.train), "seed": trial.seed, **scores}
+        for one in evaluated
+        for trial, scores in zip(labelled.trials, one.all_scores, strict=True)
+    ]
+    write_table(pd.DataFrame(trials), out / "scores.csv")
     whole = labelled.fractions[0]
     bars = [(one.name, *_mean_spread(one.accuracies(whole))) for one in evaluated]
     against = None
@@ -87,10 +92,7 @@ def write_evaluation(
             out / "fractions.png", "Accuracy against the fraction of the labels that were used; one standard deviation."
         )
     if evaluation.retrieval:
-        rows = [
-            {"name": name, **{key: f"{value:.3f}" for key, value in scores.items()}}
-            for name, scores in evaluation.retrieval.items()
-        ]
+        rows = [{"name": name, **_rounded(scores)} for name, scores in evaluation.retrieval.items()]
         report.section("Search").table(rows, "How many of the ten nearest neighbours are of the class of the query.")
     report.section(f"Classes: {last.name}")
     counts, _ = confusion_matrix(predictions)
@@ -155,9 +157,8 @@ def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | N
 def _how(evaluation: Evaluation) -> str:
     labelled = evaluation.labelled
     drawn = f"{len(labelled.seeds)} seeds"
-    return f"Protocol {evaluation.protocol}, " + (
-        f"{labelled.folds} folds drawn with {drawn}:" if labelled.folds else f"a separate test set, {drawn}:"
-    )
+    how = f"{labelled.folds} folds drawn with {drawn}" if labelled.folds else f"a separate test set, {drawn}"
+    return f"Protocol {evaluation.protocol}, {how}:"
 
 
 def _mean_spread(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -211,21 +212,13 @@ def _prediction_table(store: CutoutStore, evaluation: Evaluation) -> pd.DataFram
     return frame
 
 
-def _score_table(evaluated: Sequence[EvaluationResult]) -> pd.DataFrame:
-    """Every metric of every trial."""
-    rows = []
-    for result in evaluated:
-        for fraction in result.labelled.fractions:
-            trials = [trial for trial in result.labelled.trials if trial.fraction == fraction]
-            for trial, scores in zip(trials, result.scores(fraction), strict=True):
-                labels = len(trial.split.train)
-                rows.append({"name": result.name, "fraction": fraction, "labels": labels, "seed": trial.seed, **scores})
-    return pd.DataFrame(rows)
-
-
 def _summary(evaluated: Sequence[EvaluationResult], fraction: float) -> list[dict[str, Any]]:
     means = {result.name: pd.DataFrame(result.scores(fraction))[[*_IN_TABLE]].mean() for result in evaluated}
-    return [{"name": name, **{key: f"{value:.3f}" for key, value in mean.items()}} for name, mean in means.items()]
+    return [{"name": name, **_rounded(mean)} for name, mean in means.items()]
+
+
+def _rounded(scores: Any) -> dict[str, str]:
+    return {key: f"{value:.3f}" for key, value in scores.items()}
 
 
 def _draw_fractions(evaluated: Sequence[EvaluationResult], out: Path) -> None:
@@ -243,10 +236,10 @@ def _coverage(report: Report, evaluation: Evaluation, metrics: dict[str, Any]) -
     rows = []
     for result in evaluation.results:
         if (sets := result.sets()) is not None:
-            table = coverage_table(sets, result.predictions().truth, evaluation.labelled.classes)
-            rows += [{"name": result.name, **row} for row in table.to_dict("records")]
+            table = coverage_table(sets, result.predictions().truth, evaluation.labelled.classes).to_dict("records")
+            rows += [{"name": result.name, **row} for row in table]
             key = result.name.replace(" ", "_")
-            metrics |= {f"{key}_set_coverage[{row['class']}]": row["coverage"] for row in table.to_dict("records")}
+            metrics |= {f"{key}_set_coverage[{row['class']}]": row["coverage"] for row in table}
             metrics[f"{key}_classes_per_set"] = float(sets.sum(axis=1).mean())
     if rows:
         report.section("Prediction sets").table(
@@ -272,16 +265,12 @@ def _galleries(report: Report, out: Path, store: CutoutStore, evaluation: Evalua
     sureness = predictions.probabilities.max(axis=1)
     wrong = np.flatnonzero(~predictions.correct)
     report.section("Objects worth a look")
-    chosen = {
-        "mistakes.png": (
-            wrong[np.argsort(-sureness[wrong], kind="stable")],
-            "The most confident mistakes: look for wrong labels.",
-        ),
-        "unsure.png": (np.argsort(sureness, kind="stable"), "The least confident predictions, right or wrong."),
-    }
+    surest = wrong[np.argsort(-sureness[wrong], kind="stable")]
+    chosen = {"mistakes.png": (surest, "The most confident mistakes: look for wrong labels.")}
+    chosen["unsure.png"] = np.argsort(sureness, kind="stable"), "The least confident predictions, right or wrong."
     if evaluation.novelty is not None:
         order = np.argsort(-evaluation.novelty, kind="stable")
-        chosen["unusual.png"] = (order, "The objects least like those learnt from.")
+        chosen["unusual.png"] = order, "The objects least like those learnt from."
     classes = predictions.classes
     for name, (rows, caption) in chosen.items():
         rows = rows[:_GALLERY]

@@ -54,11 +54,12 @@ class EvaluationResult:
 
     def scores(self, fraction: float = 1.0) -> list[dict[str, float]]:
         """All metrics of every trial at a label fraction; see `classification_metrics`."""
-        trials = zip(self.labelled.trials, self._all_scores, strict=True)
+        trials = zip(self.labelled.trials, self.all_scores, strict=True)
         return [scores for trial, scores in trials if trial.fraction == fraction]
 
     @cached_property
-    def _all_scores(self) -> list[dict[str, float]]:
+    def all_scores(self) -> list[dict[str, float]]:
+        """All metrics of every trial."""
         return [classification_metrics(self._predictions([number])) for number in range(len(self.labelled.trials))]
 
     def predictions(self, fraction: float | None = None, seed: int | None = None) -> Predictions:
@@ -66,14 +67,11 @@ class EvaluationResult:
 
         At the largest fraction and with the first seed, if none is given.
         """
-        wanted = self.labelled.fractions[0] if fraction is None else fraction
-        chosen = self.labelled.seeds[0] if seed is None else seed
-        trials = enumerate(self.labelled.trials)
-        return self._predictions([n for n, trial in trials if trial.seed == chosen and trial.fraction == wanted])
+        return self._predictions(self._numbers(fraction, seed))
 
-    def correct(self, fraction: float | None = None) -> NDArray[np.bool_]:
+    def correct(self) -> NDArray[np.bool_]:
         """Whether each tested object was classified correctly, shape (tested, seeds)."""
-        return np.stack([self.predictions(fraction, seed).correct for seed in self.labelled.seeds], axis=1)
+        return np.stack([self.predictions(seed=seed).correct for seed in self.labelled.seeds], axis=1)
 
     def sets(self, coverage: float = 0.9) -> NDArray[np.bool_] | None:
         """The prediction set of each tested object with the first seed, shape (tested, classes).
@@ -81,9 +79,7 @@ class EvaluationResult:
         Thresholds come from the other folds or, for a separate test set, from inner folds of what is learnt from; None
         where neither is possible (`radiossl.evaluation.conformal`).
         """
-        fraction, seed = self.labelled.fractions[0], self.labelled.seeds[0]
-        trials = enumerate(self.labelled.trials)
-        numbers = [n for n, trial in trials if trial.seed == seed and trial.fraction == fraction]
+        numbers = self._numbers()
         predictions = self._predictions(numbers)
         if self.labelled.folds:
             tests = [self.labelled.trials[number].split.test for number in numbers]
@@ -94,6 +90,11 @@ class EvaluationResult:
             return None
         truth, probabilities = self.held_out[numbers[0]]
         return prediction_sets(predictions.probabilities, fit_thresholds(probabilities, truth, coverage))
+
+    def _numbers(self, fraction: float | None = None, seed: int | None = None) -> list[int]:
+        wanted = self.labelled.fractions[0] if fraction is None else fraction
+        chosen = self.labelled.seeds[0] if seed is None else seed
+        return [n for n, t in enumerate(self.labelled.trials) if t.seed == chosen and t.fraction == wanted]
 
     def _predictions(self, numbers: Sequence[int]) -> Predictions:
         rows = np.concatenate([self.labelled.trials[number].split.test for number in numbers])

@@ -78,17 +78,13 @@ class Classifier(nn.Module):
         """Logits of images."""
         return self.head(self.network(images))
 
-    def stage_of(self) -> dict[str, int]:
-        """Number of the stage of each tensor of the network, 0 for the stem."""
-        return stage_numbers(self.network)
-
 
 def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict[str, Any]]:
     """Sort the tensors into groups of one learning rate and weight decay each, and freeze those that are not trained.
 
     Weight decay is for the weights of layers: biases and normalisations (tensors of one dimension) are spared.
     """
-    stage_of = model.stage_of()
+    stage_of = stage_numbers(model.network)
     count = max(stage_of.values()) + 1
     trained = count if settings.stages is None else settings.stages
     if trained > count:
@@ -118,11 +114,7 @@ def _set_training(model: Classifier) -> None:
 
 
 def train_classifier(
-    model: Classifier,
-    store: CutoutStore,
-    targets: NDArray[np.int64],
-    settings: TrainingSettings,
-    seed: int = 0,
+    model: Classifier, store: CutoutStore, targets: NDArray[np.int64], settings: TrainingSettings, seed: int = 0
 ) -> Iterator[float]:
     """Train a classifier in place, on its device; yields the mean loss after each epoch.
 
@@ -202,14 +194,8 @@ class SmallCnn(nn.Module):
         layers: list[nn.Module] = []
         for before, after in ((channels, 32), (32, 64), (64, 128)):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-        self.layers = nn.Sequential(
-            *layers,
-            nn.Flatten(),
-            nn.Dropout(0.5),
-            nn.Linear(128 * (size // 8) ** 2, self.feature_dim),
-            nn.ReLU(),
-            nn.Dropout(0.5),
-        )
+        layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(128 * (size // 8) ** 2, self.feature_dim)]
+        self.layers = nn.Sequential(*layers, nn.ReLU(), nn.Dropout(0.5))
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (n, 128) of images (n, channels, size, size)."""

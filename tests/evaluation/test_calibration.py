@@ -8,7 +8,6 @@ from radiossl import RadiosslError
 from radiossl.evaluation.calibration import (
     TEMPERATURES,
     apply_temperature,
-    expected_calibration_error,
     fit_temperature,
     reliability,
 )
@@ -43,7 +42,7 @@ def test_error_equals_the_literal_one():
         inside = (confidence > lower / 10) & (confidence <= (lower + 1) / 10)
         if inside.any():
             error += inside.mean() * abs(predictions.correct[inside].mean() - confidence[inside].mean())
-    assert expected_calibration_error(predictions) == pytest.approx(error)
+    assert reliability(predictions).error == pytest.approx(error)
 
 
 def test_a_confidence_on_an_edge_is_in_the_bin_below():

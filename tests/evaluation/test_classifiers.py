@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression as SklearnRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from radiossl.evaluation.calibration import expected_calibration_error, log_probabilities
+from radiossl.evaluation.calibration import log_probabilities, reliability
 from radiossl.evaluation.classifiers import (
     Calibrated,
     LinearLayer,
@@ -247,7 +247,7 @@ def test_a_temperature_is_fitted_on_other_sources(twins):
     for name, given in (("together", groups), ("apart", None)):
         estimator = Calibrated(NearestNeighbours(features, truth, 2, 3), truth, given)
         probabilities = estimator(train, test, 0)
-        expected[name] = expected_calibration_error(Predictions(["a", "b"], truth[test], probabilities, test))
+        expected[name] = reliability(Predictions(["a", "b"], truth[test], probabilities, test)).error
     assert expected["together"] < 0.15 < expected["apart"]
 
 

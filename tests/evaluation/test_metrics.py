@@ -9,7 +9,7 @@ import sklearn.metrics as reference
 from scipy.special import softmax
 
 from radiossl import RadiosslError
-from radiossl.evaluation.calibration import expected_calibration_error
+from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.metrics import (
     classification_metrics,
     confusion_matrix,
@@ -59,7 +59,7 @@ def test_metrics_equal_sklearns(three):
         average = reference.average_precision_score(truth == row, probabilities[:, row])
         assert metrics[f"roc_auc[{name}]"] == pytest.approx(area)
         assert metrics[f"average_precision[{name}]"] == pytest.approx(average)
-    assert metrics["ece"] == expected_calibration_error(three)
+    assert metrics["ece"] == reliability(three).error
     assert all(type(value) is float for value in metrics.values())
 
 

@@ -6,7 +6,7 @@ from scipy.special import softmax
 from sklearn.ensemble import RandomForestClassifier
 
 from radiossl import RadiosslError
-from radiossl.evaluation.calibration import expected_calibration_error
+from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.conformal import prediction_sets
 from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.predictions import Predictions
@@ -66,8 +66,8 @@ def test_new_rows_are_covered_and_calibrated_as_the_folds_promise(trained):
         assert trained.sets[tested, number].mean() == pytest.approx(0.9, abs=0.05)
     raw = Predictions(trained.forest.classes, truth, trained.forest.probabilities(asked), np.arange(6000))
     calibrated = Predictions(trained.forest.classes, truth, probabilities, np.arange(6000))
-    assert expected_calibration_error(calibrated) < 0.05
-    assert expected_calibration_error(calibrated) <= expected_calibration_error(raw) + 0.005
+    assert reliability(calibrated).error < 0.05
+    assert reliability(calibrated).error <= reliability(raw).error + 0.005
 
 
 def test_rows_of_one_source_share_a_fold():
