@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -14,11 +14,10 @@ from typer import Argument, Option
 from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
 from radiossl.cli.options import Device, Group, GroupingName, Seed, set_option
 from radiossl.io.errors import RadiosslError
-from radiossl.io.settings import split_names
+from radiossl.io.settings import apply_settings, split_names
 
 if TYPE_CHECKING:
-    from radiossl.evaluation.protocols import Protocol, ProtocolSettings
-    from radiossl.evaluation.training import TrainingSettings
+    from radiossl.evaluation.protocols import Protocol
     from radiossl.weights.backbone import Backbone
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
@@ -30,16 +29,14 @@ Seeds = Annotated[int, Option(min=1, help="How many times folds, label fractions
 Imagenet = Annotated[Path | None, Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
 RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
-Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote; 0: chosen by inner folds.")]
-Components = Annotated[
-    int, Option(min=0, help="Compare by so many principal components of equal variance; 0: by the features.")
+Neighbours = Annotated[
+    int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: chosen by inner folds).")
 ]
+Components = Annotated[int, Option(min=0, help="Compare this many whitened principal components (0: raw features).")]
 Layer = Annotated[bool, Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")]
 LayerEpochs = Annotated[int, Option(min=1, help="Epochs of --layer.")]
-Strength = Annotated[float, Option(min=0, help="Inverse regularisation of the regression; 0: chosen by inner folds.")]
-Columns = Annotated[
-    str, Option(help="Columns to learn from besides the features: las_arcsec,flux; positive ones by log.")
-]
+Strength = Annotated[float, Option(min=0, help="Inverse regularisation of the regression (0: chosen by inner folds).")]
+Columns = Annotated[str, Option(help="Columns to learn from besides the features: las_arcsec,flux.")]
 Epochs = Annotated[int, Option(min=1, help="Passes over the labelled images.")]
 SmallCnn = Annotated[bool, Option("--small-cnn", help="Train the three-convolution network of Negm 2021, too.")]
 
@@ -114,9 +111,11 @@ def knn(
     imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
-    from radiossl.evaluation.protocols import ProtocolSettings
-
-    settings = ProtocolSettings(k=neighbours or None, components=components or None, columns=split_names(columns))
+    settings: dict[str, Any] = {
+        "k": neighbours or None,
+        "components": components or None,
+        "columns": split_names(columns),
+    }
     _run(common, ["knn"], settings, seeds, imagenet)
 
 
@@ -132,9 +131,7 @@ def linear(
     imagenet: Imagenet = None,
 ) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
-    from radiossl.evaluation.protocols import ProtocolSettings
-
-    settings = ProtocolSettings(strength=strength or None, epochs=epochs, columns=split_names(columns))
+    settings: dict[str, Any] = {"strength": strength or None, "epochs": epochs, "columns": split_names(columns)}
     _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet)
 
 
@@ -152,11 +149,12 @@ def frozen(
     imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours and linear probe on features made once, in a folder each."""
-    from radiossl.evaluation.protocols import ProtocolSettings
-
-    settings = ProtocolSettings(
-        neighbours or None, components or None, strength or None, epochs, columns=split_names(columns)
-    )
+    settings: dict[str, Any] = {
+        "k": neighbours or None,
+        "components": components or None,
+        "columns": split_names(columns),
+    }
+    settings |= {"strength": strength or None, "epochs": epochs}
     # The layer needs the features of every view; the others take their average.
     _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet)
 
@@ -173,11 +171,11 @@ def finetune(
     imagenet: Imagenet = None,
 ) -> None:
     """Train the whole network on the labels, from the backbone and, beside it, from scratch."""
-    from radiossl.evaluation.protocols import ProtocolSettings
-    from radiossl.evaluation.training import FINE_TUNING
+    from radiossl.evaluation.training import FINE_TUNING, TrainingSettings
 
-    training = _training(FINE_TUNING, {"epochs": epochs, "stages": stages}, changes)
-    _run(common, ["finetune"], ProtocolSettings(training=training, small_cnn=small_cnn), seeds, imagenet)
+    base = FINE_TUNING.model_copy(update={"epochs": epochs, "stages": stages})
+    settings = {"training": apply_settings(TrainingSettings, base, changes), "small_cnn": small_cnn}
+    _run(common, ["finetune"], settings, seeds, imagenet)
 
 
 @app.command()
@@ -186,11 +184,11 @@ def supervised(
     common: Common, epochs: Epochs = 150, changes: Settings = None, small_cnn: SmallCnn = False, seeds: Seeds = 1
 ) -> None:
     """Train the backbone's architecture on the labels from scratch; only its preprocessing is used."""
-    from radiossl.evaluation.protocols import ProtocolSettings
-    from radiossl.evaluation.training import FROM_SCRATCH
+    from radiossl.evaluation.training import FROM_SCRATCH, TrainingSettings
 
-    training = _training(FROM_SCRATCH, {"epochs": epochs}, changes)
-    _run(common, ["supervised"], ProtocolSettings(training=training, small_cnn=small_cnn), seeds)
+    base = FROM_SCRATCH.model_copy(update={"epochs": epochs})
+    settings = {"training": apply_settings(TrainingSettings, base, changes), "small_cnn": small_cnn}
+    _run(common, ["supervised"], settings, seeds)
 
 
 @app.command()
@@ -244,10 +242,9 @@ def sweep(
     )
     report = write_sweep(result, out, column)
     for cut, rows in result.scores.groupby("cut"):
-        typer.echo(
-            f"{column} >= {cut:g}: {rows['accuracy'].mean():.3f} ({len(rows)} seeds, {rows['cutouts'].iloc[0]} cutouts)"
-        )
-    typer.echo(f"{report}")
+        about = f"{len(rows)} seeds, {rows['cutouts'].iloc[0]} cutouts"
+        typer.echo(f"{column} >= {cut:g}: {rows['accuracy'].mean():.3f} ({about})")
+    typer.echo(report)
 
 
 @app.command()
@@ -259,18 +256,14 @@ def compare(
     from radiossl.evaluation.comparison import compare_evaluations
 
     named = [text.partition("=")[::2] if "=" in text else (Path(text).name, text) for text in folders]
-    typer.echo(f"{compare_evaluations(named, out)}")
+    typer.echo(compare_evaluations(named, out))
 
 
 def _run(
-    common: Common,
-    protocols: Sequence[Protocol],
-    settings: ProtocolSettings,
-    seeds: int,
-    imagenet: Path | None = None,
+    common: Common, protocols: Sequence[Protocol], changed: dict[str, Any], seeds: int, imagenet: Path | None = None
 ) -> None:
     """Evaluate and write, into a folder for each protocol where there are several."""
-    from radiossl.evaluation.protocols import evaluate, without_pretraining
+    from radiossl.evaluation.protocols import ProtocolSettings, evaluate, without_pretraining
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
     from radiossl.evaluation.shared_features import SharedFeatures
     from radiossl.evaluation.trials import labelled_set
@@ -300,9 +293,8 @@ def _run(
     labelled = without_pretraining(labelled, backbone, common.keep_shared)
     for column in common.by or ():
         binned_values(labelled, column)  # known to be there before hours of training
-    settings = replace(
-        settings, calibrate=common.calibrate, baselines=common.baselines, others=_imagenet(imagenet, backbone)
-    )
+    others = _imagenet(imagenet, backbone)
+    settings = ProtocolSettings(**changed, calibrate=common.calibrate, baselines=common.baselines, others=others)
     notes = list(labelled.notes)
     if backbone.config.embedding.whiten is not None and common.baselines:
         notes.append("random weights are read out like the backbone but not whitened; radiossl benchmark whitens both")
@@ -312,9 +304,8 @@ def _run(
     about = {"weights": str(find_backbone(common.weights)), "weights_sha256": backbone.sha256}
     for protocol in protocols:
         out = common.out if len(protocols) == 1 else common.out / protocol
-        result = evaluate(
-            backbone, labelled, protocol, settings, out / "trials", features, keep_shared=common.keep_shared
-        )
+        kept, keep = out / "trials", common.keep_shared
+        result = evaluate(backbone, labelled, protocol, settings, kept, features, keep_shared=keep)
         report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or (), about)
         for line in summary_lines(result):
             typer.echo(line)
@@ -334,10 +325,3 @@ def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
     from radiossl.weights.formats.torchvision import load_torchvision
 
     return {"ImageNet weights": load_torchvision(file, backbone.config).to(backbone.device)}
-
-
-def _training(base: TrainingSettings, given: dict[str, Any], changes: list[str] | None) -> TrainingSettings:
-    from radiossl.evaluation.training import TrainingSettings
-    from radiossl.io.settings import apply_settings
-
-    return apply_settings(TrainingSettings, base.model_copy(update=given), changes)
