@@ -105,24 +105,18 @@ NEIGHBOUR_RATIO = 0.2
 class Duplicates:
     """What was found.
 
-    Attributes
-    ----------
-    pairs
-        One row for every pair that anything speaks for: ``row_a``, ``row_b`` and ``cutout_id_a``, ``cutout_id_b``;
-        ``similarity`` (cosine of the features) and ``neighbour_ratio``; ``separation_arcsec`` of the centres;
-        ``source_correlation``, ``noise_correlation``, ``offset_x_px``, ``offset_y_px`` and ``offset_px`` as `register`
-        found them; ``evidence`` (``position``, ``features``, ``pixels``, joined by plus signs); ``duplicate``, the
-        verdict; ``positions_disagree``, where pixels show one field and the positions another. NaN where unknown.
-    groups
-        One row for every cutout that has a duplicate: ``group`` (from 0), ``keeper``, ``cutout_id``, ``row``, and what
-        the keeper was chosen by: ``blank_fraction``, ``source_distance_px``, ``rms``.
-    candidates
-        How many pairs were looked at.
+    `pairs` has a row for every pair that anything speaks for: ``row_a``, ``row_b`` and ``cutout_id_a``,
+    ``cutout_id_b``; ``similarity`` (cosine of the features) and ``neighbour_ratio``; ``separation_arcsec`` of the
+    centres; ``source_correlation``, ``noise_correlation``, ``offset_x_px``, ``offset_y_px`` and ``offset_px`` as
+    `register` found them; ``evidence`` (``position``, ``features``, ``pixels``, joined by plus signs); ``duplicate``,
+    the verdict; ``positions_disagree``, where pixels show one field and the positions another. NaN where unknown.
+    `groups` has one for every cutout with a duplicate: ``group`` (from 0), ``keeper``, ``cutout_id``, ``row``, and what
+    the keeper was chosen by: ``blank_fraction``, ``source_distance_px``, ``rms``.
     """
 
     pairs: pd.DataFrame
     groups: pd.DataFrame
-    candidates: int
+    candidates: int  # how many pairs were looked at
 
 
 def find_duplicates(

@@ -89,17 +89,10 @@ def size_column(table: FeatureTable) -> str | None:
 
 
 def artefact_marks(table: FeatureTable) -> NDArray[np.str_]:
-    """Return what each object is marked as: ``noise``, ``edge``, or empty.
+    """Return what each object is marked as by the columns that a store keeps: ``noise``, ``edge``, or empty.
 
-    Parameters
-    ----------
-    table : FeatureTable
-        With the columns that a cutout store keeps of every cutout: ``maximum``, ``background`` and ``rms`` in the
-        mosaic's unit, and ``blank_fraction``. What is missing marks nothing; cutouts of 8-bit images, whose noise was
-        clipped away, are never marked as noise.
+    Columns that are missing mark nothing; cutouts of 8-bit images, whose noise was clipped away, are never noise.
 
-    Examples
-    --------
     >>> import numpy as np
     >>> import pyarrow as pa
     >>> columns = {"cutout_id": ["a", "b", "c"], "maximum": [9.0, 3.0, 9.0], "background": [0.0, 0.0, 0.0]}

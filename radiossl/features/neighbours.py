@@ -47,13 +47,7 @@ def unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 class Scatter:
-    """Collects of batches of rows what their principal components need, in float64.
-
-    Parameters
-    ----------
-    dimension
-        Of a row.
-    """
+    """Collects of batches of rows of a dimension what their principal components need, in float64."""
 
     def __init__(self, dimension: int) -> None:
         self.count = 0

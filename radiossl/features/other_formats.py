@@ -115,8 +115,6 @@ def unused_value(values: NDArray[np.integer], missing: NDArray[np.bool_]) -> int
 def escaped(text: str) -> str:
     """Return a text in ASCII, other letters as backslash escapes; `unescaped` undoes it.
 
-    Examples
-    --------
     >>> escaped("Mädler 5 µJy")
     'M\\\\xe4dler 5 \\\\xb5Jy'
     """
@@ -126,8 +124,6 @@ def escaped(text: str) -> str:
 def fits_names(names: Sequence[str]) -> list[str]:
     """Return names of columns that FITS can hold, all different.
 
-    Examples
-    --------
     >>> fits_names(["µJy", "Größe", "flux", "Flux", "太"])
     ['uJy', 'Grosse', 'flux', 'Flux_2', 'x592a']
     """

@@ -194,11 +194,6 @@ class FeatureTable:
         """Read a feature table into memory, without rows that have no features (a warning says how many).
 
         Vectors may be lists of any kind of number, as pandas and polars write them; ids may be whole numbers.
-
-        Raises
-        ------
-        RadiosslError
-            If the table is missing, incomplete, damaged, other Parquet, or has no row with features.
         """
         from radiossl.features.feature_file import FeatureFile
 
@@ -254,10 +249,6 @@ def standard_column(values: Any, name: str, option: str = "--columns") -> NDArra
 
     Of a column without zero or negative values, such as a size or a flux, the logarithm is taken.
 
-    Raises `RadiosslError` if the column has fewer than two different numbers.
-
-    Examples
-    --------
     >>> standard_column([1.0, 100.0, None], "flux").tolist()
     [-1.0, 1.0, 0.0]
     """

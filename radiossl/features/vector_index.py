@@ -62,19 +62,8 @@ class VectorIndex:
 
     @classmethod
     def from_features(cls, features: NDArray[np.floating], exact_up_to: int = FLAT_UP_TO, seed: int = 0) -> VectorIndex:
-        """Index features in memory.
+        """Index features in memory, shape (n, feature_dim): ``flat`` up to so many rows, above ``ivf-flat``.
 
-        Parameters
-        ----------
-        features
-            Shape (n, feature_dim), of any length.
-        exact_up_to
-            Up to this many rows the index is ``flat``, above ``ivf-flat``.
-        seed
-            For the clusters.
-
-        Examples
-        --------
         >>> import numpy as np
         >>> index = VectorIndex.from_features(np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
         >>> index.search(np.array([[3.0, 0.1]]), k=2)[1].tolist()

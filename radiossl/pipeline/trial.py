@@ -43,13 +43,7 @@ class Facts:
 
 
 def look_at(survey: Survey, scratch: Path) -> Facts:
-    """Cut some sources of a survey into a store in `scratch` and measure what its settings are proposed from.
-
-    Raises
-    ------
-    RadiosslError
-        If there are no mosaics, the catalogue cannot be read, or none of its sources is on them.
-    """
+    """Cut some sources of a survey into a store in `scratch` and measure what its settings are proposed from."""
     from radiossl.weights.backbone import load_backbone
 
     mosaics, beams_px = Mosaics.find(survey.mosaics), []

@@ -35,31 +35,9 @@ class RatingsFile:
 
     A rating is appended as one row and is on the disk when `add` returns. Programs take turns by a lock, so that none
     writes over another's rows; a program that is killed leaves whole rows only. The file is an ordinary CSV
-    (``cutout_id,rating,who,when,round``), readable by any version of radiossl.
+    (``cutout_id,rating,who,when,round``), readable by any version of radiossl; it is created with the first rating of
+    `who`. A file that is no ratings file raises `RadiosslError`.
 
-    Parameters
-    ----------
-    path : path-like
-        CSV; it is created with the first rating.
-    who : str
-        The person whose ratings are added.
-
-    Attributes
-    ----------
-    last : Series
-        The rating that counts, the last one, of every rated object; see `radiossl.ratings.records.last_ratings`.
-    all : DataFrame
-        All ratings that were not withdrawn, in the order in which they were given.
-    version : int
-        Changes whenever the ratings do.
-
-    Raises
-    ------
-    RadiosslError
-        If the file exists and is not a ratings file.
-
-    Examples
-    --------
     >>> import tempfile
     >>> ratings = RatingsFile(tempfile.mkdtemp() + "/ratings.csv", who="ada")
     >>> for rating in (3, 5, 3):
@@ -76,9 +54,9 @@ class RatingsFile:
         self.path = Path(path)
         self.who = who
         self._seen: tuple[int, int, int] | None = None
-        self.version = 0
-        self.all = read_ratings()
-        self.last = last_ratings(self.all)
+        self.version = 0  # changes whenever the ratings do
+        self.all = read_ratings()  # those that were not withdrawn, in the order in which they were given
+        self.last = last_ratings(self.all)  # the rating that counts of every rated object
         self.refresh()
 
     def add(self, cutout_id: str, rating: int, who: str | None = None) -> None:

@@ -21,31 +21,16 @@ _STEPS = 10
 
 @dataclass(frozen=True)
 class Calibration:
-    """Shares of neighbours of the query's class by their similarity.
+    """Shares of neighbours of the query's class by their similarity."""
 
-    Attributes
-    ----------
-    label
-        Column of the classes.
-    similarity, share
-        Support of the fitted curve, which never falls, shape (m,) each.
-    steps
-        Shape (n, 4): least and largest similarity of a tenth of the pairs, share of the same class, and standard error.
-    asked
-        How many labelled cutouts were asked.
-    chance
-        Share of the same class among all pairs of labelled cutouts.
-    error
-        Mean absolute difference of share and fit over the steps, fitted without the cutouts that are compared.
-    """
-
-    label: str
-    similarity: NDArray[np.float64]
-    share: NDArray[np.float64]
+    label: str  # column of the classes
+    similarity: NDArray[np.float64]  # support of the fitted curve, shape (m,)
+    share: NDArray[np.float64]  # the curve, which never falls, shape (m,)
+    #: shape (n, 4): least and largest similarity of a tenth of the pairs, share of the same class, and standard error
     steps: NDArray[np.float64]
-    asked: int
-    chance: float
-    error: float
+    asked: int  # how many labelled cutouts were asked
+    chance: float  # share of the same class among all pairs of labelled cutouts
+    error: float  # mean absolute difference of share and fit over the steps, on cutouts that the fit left out
 
     def __call__(self, similarity: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the share of neighbours at these similarities that are of the query's class."""
@@ -63,21 +48,9 @@ class Calibration:
 
 
 def calibrate_similarity(index: SimilarityIndex, label: str, seed: int = 0) -> Calibration:
-    """Measure on the labelled cutouts of an index how often neighbours are of the same class.
+    """Measure on the labelled cutouts of an index, at most 1,000 of them, how often neighbours are of the same class.
 
-    Parameters
-    ----------
-    index
-        Where to search.
-    label
-        Column of the classes; cutouts without a label are left out.
-    seed
-        Which cutouts are asked where there are more than 1,000.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no such column, or fewer than 30 cutouts have a label in it, or all have the same.
+    Raises `RadiosslError` if there is no such column, or fewer than 30 cutouts have a label in it, or all the same.
     """
     from sklearn.isotonic import IsotonicRegression
 

@@ -62,13 +62,7 @@ class SimilarityIndex:
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> SimilarityIndex:
-        """Open an index that `radiossl index` made: mapped into memory, so at once and in whatever memory there is.
-
-        Raises
-        ------
-        RadiosslError
-            If the folder is no index or is damaged.
-        """
+        """Open an index that `radiossl index` made: mapped into memory, so at once and in whatever memory there is."""
         stored = open_index(folder)
         return cls.from_vectors(stored.vectors, stored.columns, stored.metadata)
 
@@ -128,19 +122,10 @@ class SimilarityIndex:
         return self.queries_by_images(path, backbone, crop)[0]
 
     def queries_by_images(self, images: Images, backbone: Backbone, crop: Crop = "auto") -> list[Query]:
-        """Return a query for each of some images of any size; the backbone must be that of the features.
+        """Return a query for each of some images, as `radiossl.open_images` takes them, by the features' own backbone.
 
         An image whose pixel scale is known and another than that of the cutouts is resampled to theirs, and one that
-        shows a larger field than they do is cropped to its source; the query's `note` says so.
-
-        Parameters
-        ----------
-        images
-            As `radiossl.open_images` takes them.
-        backbone
-            That of the features.
-        crop
-            See `radiossl.similarity.queries.frame_query`.
+        shows a larger field than they do is cropped to its source (`frame_query`); the query's `note` says so.
         """
         from radiossl.features.embedding import adapted_to_table
 
@@ -184,25 +169,11 @@ class SimilarityIndex:
     # Filters ----------------------------------------------------------------------------------------------------------
 
     def where(self, expression: str) -> NDArray[np.bool_]:
-        """Return for which cutouts an expression over the columns holds, shape (n,), for `search`.
-
-        See `radiossl.io.expressions`.
-
-        Raises
-        ------
-        RadiosslError
-            If the expression cannot be evaluated, or is not true or false for every cutout.
-        """
+        """Return for which cutouts an expression over the columns holds (`radiossl.io.expressions`), shape (n,)."""
         return rows_where(self.columns, expression)
 
     def near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> NDArray[np.bool_]:
-        """Return which cutouts have their centre in a circle on the sky, shape (n,), for `search`; positions in ICRS.
-
-        Raises
-        ------
-        RadiosslError
-            If no cutout has a position.
-        """
+        """Return which cutouts have their centre in a circle (ICRS), shape (n,); raise if none has a position."""
         separations = self._separations(ra_deg, dec_deg)
         if np.isnan(separations).all():
             raise RadiosslError("no cutout of the features has a position, so none can be chosen by it")
