@@ -28,10 +28,7 @@ from radiossl.io.progress import track
 TOP_FEATURES = (2, 5, 10, 15)
 #: Values of both parameters that they scanned (section 5.2).
 CONTAMINATIONS: tuple[float | Literal["auto"], ...] = ("auto", 0.001, 0.01, 0.1)
-MAX_SAMPLES: tuple[float | Literal["auto"], ...] = (
-    *("auto", 0.001, 0.01, 0.02, 0.05),
-    *(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
-)
+MAX_SAMPLES: tuple[float | Literal["auto"], ...] = ("auto", 0.001, 0.01, 0.02, 0.05, *(n / 10 for n in range(1, 11)))
 
 #: What scikit-learn takes for the threshold where contamination is "auto" (Liu et al. 2008).
 _AUTO_THRESHOLD = 0.5
@@ -69,9 +66,8 @@ def rank_features(features: NDArray[np.floating], anomalous: NDArray[np.bool_], 
             " use --top-features all"
         )
     features = unit(features).astype(np.float64)
-    learn, stop = train_test_split(
-        np.arange(len(features)), test_size=_STOPPING_PART, stratify=anomalous, random_state=seed
-    )
+    rows = np.arange(len(features))
+    learn, stop = train_test_split(rows, test_size=_STOPPING_PART, stratify=anomalous, random_state=seed)
     parameters = {
         **{"objective": "binary", "max_depth": 2, "num_leaves": 32, "min_data_in_leaf": 20},
         **{"seed": seed, "deterministic": True, "force_row_wise": True, "verbose": -1},
@@ -116,15 +112,13 @@ class CrossFit:
         groups: NDArray[np.int64] | None = None,
         seed: int = 0,
     ) -> None:
-        self.features, self.labels, self.seed = features, labels, seed
-        self._arguments = (folds, groups)
+        self.features, self.labels, self.seed, self.folds, self.groups = features, labels, seed, folds, groups
 
     @cached_property
     def splits(self) -> list[Split]:
         """The folds; rows are those of the labelled objects."""
-        folds, groups = self._arguments
         kinds = np.where(self.labels.anomalous, "anomalous", "ordinary")
-        return draw_folds(kinds, folds, seed=self.seed, groups=groups)
+        return draw_folds(kinds, self.folds, seed=self.seed, groups=self.groups)
 
     @cached_property
     def rankings(self) -> list[FeatureRanking]:

@@ -42,7 +42,14 @@ def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[s
     labels = read_labels(values, column)
     sign = next((sign for sign in _COMPARISONS if anomalous[0].startswith(sign)), None)
     if sign and len(anomalous) == 1:
-        called = _COMPARISONS[sign](_ratings(labels.names, column), _number(anomalous[0], sign))
+        limit = pd.to_numeric(anomalous[0].removeprefix(sign), errors="coerce")
+        if np.isnan(limit):
+            raise RadiosslError(f"--anomalous {anomalous[0]}: expected a number after {sign}")
+        ratings = pd.to_numeric(pd.Series(labels.names), errors="coerce").to_numpy(dtype=float)
+        if np.isnan(ratings).any():
+            other = str(labels.names[np.isnan(ratings)][0])
+            raise RadiosslError(f"column {column!r}: --anomalous compares numbers, it holds {other!r}")
+        called = _COMPARISONS[sign](ratings, limit)
     else:
         absent = [value for value in anomalous if value not in labels.classes]
         if absent:
@@ -53,22 +60,6 @@ def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[s
         number = "all" if called.all() else "none"
         raise RadiosslError(f"--anomalous {' '.join(anomalous)}: {number} of the {len(called)} labels are, both needed")
     return AnomalyLabels(labels.rows, labels.names, called)
-
-
-def _ratings(names: NDArray[np.str_], column: str) -> NDArray[np.float64]:
-    ratings = pd.to_numeric(pd.Series(names), errors="coerce").to_numpy(dtype=float)
-    if np.isnan(ratings).any():
-        raise RadiosslError(
-            f"column {column!r}: --anomalous compares numbers, it holds {str(names[np.isnan(ratings)][0])!r}"
-        )
-    return ratings
-
-
-def _number(text: str, sign: str) -> float:
-    try:
-        return float(text.removeprefix(sign))
-    except ValueError:
-        raise RadiosslError(f"--anomalous {text}: expected a number after {sign}") from None
 
 
 # Quality --------------------------------------------------------------------------------------------------------------
@@ -107,10 +98,7 @@ def _quality(codes: NDArray[np.int64], anomalous: NDArray[np.bool_], weights: ND
 
 
 def bootstrap_auc(
-    scores: NDArray[np.floating],
-    anomalous: NDArray[np.bool_],
-    groups: NDArray[np.int64] | None = None,
-    seed: int = 0,
+    scores: NDArray[np.floating], anomalous: NDArray[np.bool_], groups: NDArray[np.int64] | None = None, seed: int = 0
 ) -> tuple[float, float]:
     """Return the percentile interval of one standard deviation of the AUC over labelled objects drawn again.
 

@@ -70,9 +70,8 @@ def write_anomalies(
     report = Report("Anomalies").verdict(_verdict(search, table, order[0]))
     marks = artefact_marks(table)
     plain = order[marks[order] == ""]
-    marked = len(order) - len(plain)
     report.section("The most anomalous")
-    if marked:
+    if marked := len(order) - len(plain):
         first = int((marks[order[:_GALLERY]] != "").sum())
         report.text(
             f"{marked} objects are noise alone or at an edge (column artefact of anomalies.csv), {first} of them among"
@@ -125,11 +124,9 @@ def _how(search: AnomalySearch, table: FeatureTable) -> str:
     how = f"{settings.trees} trees, max_samples {settings.max_samples}"
     if settings.method == "neighbours":
         how = f"{settings.neighbours} nearest neighbours"
-    what = f"the {top} features that LightGBM ranks best by the labels" if top else f"all {table.features.shape[1]}"
-    seed = f"seed {settings.seed}"
-    return f"{len(table)} objects by {SCORE_TITLES[settings.method]} ({how}, {seed}) on {what} features.".replace(
-        "labels features", "labels"
-    )
+    width = table.features.shape[1]
+    what = f"the {top} features that LightGBM ranks best by the labels" if top else f"all {width} features"
+    return f"{len(table)} objects by {SCORE_TITLES[settings.method]} ({how}, seed {settings.seed}) on {what}."
 
 
 def _metrics(search: AnomalySearch, confounders: pd.DataFrame) -> dict[str, Any]:
@@ -183,12 +180,9 @@ def _galleries(
 def _captions(table: FeatureTable, rows: Rows, scores: Scores, places: Scores, label: str | None) -> list[str]:
     ids = table.column("cutout_id")
     labels = table.column(label) if label else np.full(len(table), None)
-    captions = []
-    for row in rows:
-        rank = len(scores) - int(np.floor(places[row] * len(scores)))
-        shown = f"\n{label} {format_value(labels[row])}" if label and not pd.isna(labels[row]) else ""
-        captions.append(f"#{rank}: {scores[row]:.3f}{shown}\n{ids[row]}")
-    return captions
+    ranks = len(scores) - np.floor(places * len(scores)).astype(int)
+    shown = {row: "" if pd.isna(labels[row]) else f"\n{label} {format_value(labels[row])}" for row in rows}
+    return [f"#{ranks[row]}: {scores[row]:.3f}{shown[row]}\n{ids[row]}" for row in rows]
 
 
 def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
@@ -208,9 +202,8 @@ def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
     report.figure(out / "quality.png", "Area under the ROC curve, 0.5 for a score that knows nothing.")
     report.table(comparison[["name", *_IN_TABLE, *_ALSO_IN_TABLE]])
     write_table(comparison, out / "quality.csv")
-    xlabel = (
-        "place in the ranking of all objects" if search.options.top else f"anomaly score ({search.settings.method})"
-    )
+    score = f"anomaly score ({search.settings.method})"
+    xlabel = "place in the ranking of all objects" if search.options.top else score
     threshold_figure(threshold_curves(*quality.scores), out=out / "thresholds.png", xlabel=xlabel)
     report.figure(out / "thresholds.png", "As figure 12 of Riggi et al. 2024; contamination and precision add up to 1.")
     report.table(quality.crossings, "Where recall and precision are equal (Riggi et al. 2024, table 4).")
@@ -244,9 +237,8 @@ def _report_scan(report: Report, quality: AnomalyQuality, out: Path) -> None:
 
 def _report_ranking(report: Report, ranking: FeatureRanking, out: Path) -> None:
     importance_figure(ranking.importance, out=out / "importance.png")
-    write_table(
-        pd.DataFrame({"feature": ranking.order, "splits": ranking.importance[ranking.order]}), out / "features.csv"
-    )
+    features = pd.DataFrame({"feature": ranking.order, "splits": ranking.importance[ranking.order]})
+    write_table(features, out / "features.csv")
     report.section("Features").text(
         f"Balanced accuracy of the classifier on the part that decided when to stop: {ranking.accuracy:.3f}."
     )

@@ -103,23 +103,20 @@ def _forest_scores(features: NDArray[np.floating], columns: _Columns, settings: 
         samples = max(2, int(samples * len(rows)))  # a tree of one object isolates nothing
     forest = IsolationForest(n_estimators=settings.trees, max_samples=samples, random_state=settings.seed)
     forest.fit(unit(features[rows])[:, columns])
-    return np.concatenate(
-        [-forest.score_samples(unit(features[chunk])[:, columns]) for chunk in _chunks(len(features))]
-    )
+    chunks = _chunks(len(features))
+    return np.concatenate([-forest.score_samples(unit(features[chunk])[:, columns]) for chunk in chunks])
 
 
 def _whitened(features: NDArray[np.floating], columns: _Columns) -> NDArray[np.float32]:
     """Unit features in whitened principal components, shape (n, at most `WHITENED`)."""
-    width = unit(features[:1])[:, columns].shape[1]
-    scatter = Scatter(width)
+    scatter = Scatter(unit(features[:1])[:, columns].shape[1])
     for chunk in _chunks(len(features)):
         scatter.add(unit(features[chunk])[:, columns])
     mean, axes, variances = scatter.principal_axes()
     kept = variances[:WHITENED] > 1e-9 * max(float(variances[0]), 1e-12)
     axes = axes[:WHITENED][kept].T / np.sqrt(variances[:WHITENED][kept])
-    return np.concatenate(
-        [((unit(features[chunk])[:, columns] - mean) @ axes).astype(np.float32) for chunk in _chunks(len(features))]
-    )
+    parts = [(unit(features[chunk])[:, columns] - mean) @ axes for chunk in _chunks(len(features))]
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _neighbour_scores(

@@ -174,9 +174,9 @@ def find_anomalies(
 
 def summary_lines(search: AnomalySearch) -> list[str]:
     """Return one line for each score that was compared, for the terminal; none without labels."""
+    lines: list[str] = []
     if search.quality is None:
-        return []
-    lines = []
+        return lines
     for row in search.quality.comparison.to_dict("records"):
         spread = f" ± {row['auc_std']:.3f}" if row["seeds"] > 1 else ""
         recalls = ", ".join(f"{row[f'recall@{part}']:.3f} in the first {part}" for part in ("5%", "10%"))
@@ -191,7 +191,10 @@ def _evaluate(
     options: AnomalyOptions,
     store: CutoutStore | None,
 ) -> AnomalyQuality:
-    rows = _evaluated_rows(labels.rows, len(table), settings.seed)
+    others = np.setdiff1d(np.arange(len(table)), labels.rows, assume_unique=True)
+    if len(others) > _EVALUATED_OBJECTS:
+        others = np.random.default_rng(settings.seed).choice(others, _EVALUATED_OBJECTS, replace=False)
+    rows = np.sort(np.concatenate([labels.rows, others]))
     table, labels = table.select(rows), replace(labels, rows=np.searchsorted(rows, labels.rows))
     groups = _groups(table.select(labels.rows))
     every = [replace(settings, seed=settings.seed + number) for number in range(options.seeds)]
@@ -226,24 +229,15 @@ def best_name(name: str, top: int | None) -> str:
     return f"{name}, all features" if top is None else f"{name}, best {top}"
 
 
-def _evaluated_rows(labelled: Rows, total: int, seed: int) -> Rows:
-    others = np.setdiff1d(np.arange(total), labelled, assume_unique=True)
-    if len(others) > _EVALUATED_OBJECTS:
-        others = np.random.default_rng(seed).choice(others, _EVALUATED_OBJECTS, replace=False)
-    return np.sort(np.concatenate([labelled, others]))
-
-
 def _groups(table: FeatureTable) -> Rows | None:
     if not {"ra_deg", "dec_deg"} <= set(table.columns.column_names):
         return None
-    return groups_by_position(
-        table.column("ra_deg").astype(float), table.column("dec_deg").astype(float), RADIUS_ARCSEC
-    )
+    return groups_by_position(table.numbers("ra_deg"), table.numbers("dec_deg"), RADIUS_ARCSEC)
 
 
 def _numbers(table: FeatureTable, column: str) -> Scores:
     """A column as a score; what is unknown comes last."""
-    values = pd.to_numeric(pd.Series(table.column(column)), errors="coerce").to_numpy(dtype=float)
+    values = table.numbers(column)
     if not np.isfinite(values).any():
         raise RadiosslError(f"--baseline {column}: numbers were expected, the column has none")
     return np.where(np.isfinite(values), values, np.nanmin(values[np.isfinite(values)]) - 1.0)

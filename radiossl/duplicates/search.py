@@ -168,7 +168,7 @@ def find_duplicates(
         raise RadiosslError(f"--neighbours {neighbours}: at least one was expected")
     if len(table) < 2:
         raise RadiosslError(f"{len(table)} cutout: duplicates need at least two")
-    places = [_numbers(table, name) for name in ("ra_deg", "dec_deg")]
+    places = [table.numbers(name) for name in ("ra_deg", "dec_deg")]
     pixels = None if store is None else Pixels(store.select_ids(table.column("cutout_id"), *places))
     frame = _candidates(table, pixels, radius_arcsec, neighbours, similarity, positions)
     if pixels is not None:
@@ -193,12 +193,7 @@ def keep_table(table: FeatureTable, duplicates: Duplicates) -> pd.DataFrame:
 
 
 def _candidates(
-    table: FeatureTable,
-    pixels: Pixels | None,
-    radius_arcsec: float,
-    k: int,
-    similarity: float | None,
-    positions: bool,
+    table: FeatureTable, pixels: Pixels | None, radius_arcsec: float, k: int, similarity: float | None, positions: bool
 ) -> pd.DataFrame:
     """All pairs to look at, with what features and positions say."""
     total = len(table)
@@ -206,12 +201,11 @@ def _candidates(
     ratio_of = pd.Series(ratios, index=rows[:, 0] * total + rows[:, 1], dtype=float)
     if similarity is not None:
         ratio_of = ratio_of[cosine_of_pairs(table.features, rows) >= similarity]
-    ra, dec = (_numbers(table, name) if positions else np.full(total, np.nan) for name in ("ra_deg", "dec_deg"))
+    ra, dec = (table.numbers(name) if positions else np.full(total, np.nan) for name in ("ra_deg", "dec_deg"))
     close = match_sky(ra, dec, ra, dec, radius_arcsec)
     keys = np.union1d(ratio_of.index.to_numpy(), (close.a * total + close.b)[close.a < close.b])
     if pixels is not None:
-        alike = neighbour_keys(amplitude_spectra(pixels.store), SPECTRUM_NEIGHBOURS)[0]
-        keys = np.union1d(keys, alike)
+        keys = np.union1d(keys, neighbour_keys(amplitude_spectra(pixels.store), SPECTRUM_NEIGHBOURS)[0])
     rows = np.stack(np.divmod(keys, total), axis=1)
     frame = pd.DataFrame({"row_a": rows[:, 0], "row_b": rows[:, 1]})
     ids = table.column("cutout_id")
@@ -222,28 +216,21 @@ def _candidates(
     frame["separation_arcsec"] = angles_arcsec(vectors[rows[:, 0]], vectors[rows[:, 1]])
     frame["near"] = np.isin(keys, close.a * total + close.b)
     frame["far"] = frame["separation_arcsec"] > radius_arcsec + _reach_arcsec(table, rows)
-    limit = NEIGHBOUR_RATIO if similarity is None else np.inf
-    frame["alike"] = frame["neighbour_ratio"] <= limit
+    frame["alike"] = frame["neighbour_ratio"] <= (NEIGHBOUR_RATIO if similarity is None else np.inf)
     return frame
 
 
 def _reach_arcsec(table: FeatureTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
     """How far apart the centres of offset cutouts can be, from the smaller field of each pair; 0 where unknown."""
-    diagonal = np.hypot(_numbers(table, "height"), _numbers(table, "width")) * _numbers(table, "pixel_scale_arcsec")
+    diagonal = np.hypot(table.numbers("height"), table.numbers("width")) * table.numbers("pixel_scale_arcsec")
     return LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal[rows[:, 0]], diagonal[rows[:, 1]]))
-
-
-def _numbers(table: FeatureTable, name: str) -> NDArray[np.float64]:
-    if name not in table.columns.column_names:
-        return np.full(len(table), np.nan)
-    return table.column(name).astype(np.float64)
 
 
 # Pixels ---------------------------------------------------------------------------------------------------------------
 
 
 def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:
-    pairs = list(zip(frame["row_a"].tolist(), frame["row_b"].tolist(), strict=True))
+    pairs = frame[["row_a", "row_b"]].to_numpy().tolist()
     found = [pixels.register(*pair) for pair in track(pairs, "registering pixels")]
     names = ["source_correlation", "noise_correlation", "noise_limit", "offset_x_px", "offset_y_px"]
     measured = pd.DataFrame([[getattr(one, name) for name in names] for one in found], columns=names, dtype=float)
@@ -283,7 +270,7 @@ def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> 
     frame = pd.DataFrame({"row": rows, "cutout_id": table.column("cutout_id")[rows]})
     frame["group"] = linked_groups(len(rows), np.searchsorted(rows, linked))
     for name in ("ra_deg", "dec_deg", "blank_fraction", "rms"):
-        frame[name] = _numbers(table, name)[rows]
+        frame[name] = table.numbers(name)[rows]
     distances = [np.nan if pixels is None else pixels.source_distance_px(row) for row in rows.tolist()]
     frame["source_distance_px"] = np.array(distances, dtype=float)
     # Rounded, so that a difference that nobody would mind does not outweigh what comes next.

@@ -49,17 +49,16 @@ def rank_correlation(first: NDArray[np.floating], second: NDArray[np.floating]) 
     """Return Spearman's rank correlation of two columns; NaN where one is constant."""
     if len(np.unique(first)) < 2 or len(np.unique(second)) < 2:
         return float("nan")
-    return float(pd.Series(first).rank().corr(pd.Series(second).rank()))
+    return float(pd.Series(first).corr(pd.Series(second), method="spearman"))
 
 
 def confounder_warnings(frame: pd.DataFrame) -> list[str]:
     """Return a sentence for each score that follows a property more closely than `NOTABLE`."""
-    sentences = []
-    for name in frame.columns.drop(["property", "objects"]):
-        for row in frame[frame[name].abs() > NOTABLE].itertuples():
-            value = frame.loc[row.Index, name]
-            sentences.append(f"{name} follows {row.property} (rank correlation {value:+.2f})")
-    return sentences
+    return [
+        f"{name} follows {row['property']} (rank correlation {row[name]:+.2f})"
+        for name in frame.columns.drop(["property", "objects"])
+        for row in frame[frame[name].abs() > NOTABLE].to_dict("records")
+    ]
 
 
 def _values(table: FeatureTable, name: str, required: bool) -> NDArray[np.float64]:
@@ -68,23 +67,18 @@ def _values(table: FeatureTable, name: str, required: bool) -> NDArray[np.float6
         rms = table.column("rms").astype(float)
         signal = table.column("maximum").astype(float) - table.column("background").astype(float)
         return np.divide(signal, rms, out=np.full(len(rms), np.nan), where=rms > 0)
-    if name not in names and not required:
-        return np.full(len(table), np.nan)
-    return _numbers(table, name)
-
-
-def _numbers(table: FeatureTable, name: str) -> NDArray[np.float64]:
-    return pd.to_numeric(pd.Series(table.column(name)), errors="coerce").to_numpy(dtype=np.float64)
+    if required:
+        table.column(name)  # raises if there is none
+    return table.numbers(name)
 
 
 def size_column(table: FeatureTable) -> str | None:
     """Return the name of the column with the sizes of objects, at least half of them known and positive, or None."""
     for name in SIZE_COLUMNS:
-        if name in table.columns.column_names:
-            values = _numbers(table, name)
-            known = np.isfinite(values) & (values > 0)
-            if known.mean() >= 0.5 and len(np.unique(values[known])) > 1:
-                return name
+        values = table.numbers(name)
+        known = np.isfinite(values) & (values > 0)
+        if known.mean() >= 0.5 and len(np.unique(values[known])) > 1:
+            return name
     return None
 
 

@@ -43,10 +43,26 @@ BATCH_ROWS = 8192
 class FeatureFile:
     """A feature table on disk that is read piece by piece, so that memory does not grow with the number of cutouts.
 
-    It is a Parquet file, or a folder of such, with the `metadata` of a `FeatureTable`, the `dimension` of the features
-    and the `schema` of the other columns (`conformed_schema`). Rows without features (missing, not finite, all zero)
-    are left out everywhere; a warning says how many there are. A table that is missing, incomplete, damaged or another
-    kind of Parquet raises `RadiosslError`.
+    Parameters
+    ----------
+    path
+        Parquet file, or folder of such, from `FeatureTable.write` or ``radiossl embed``.
+
+    Attributes
+    ----------
+    metadata
+        As in `FeatureTable`.
+    dimension
+        Of the features.
+    schema
+        Of the other columns, as every command takes them (`radiossl.features.table.conformed_schema`).
+
+    Rows without features (missing, not finite, all zero) are left out everywhere; a warning says how many there are.
+
+    Raises
+    ------
+    RadiosslError
+        If it is missing, incomplete, damaged or another kind of Parquet.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -152,9 +152,13 @@ class FeatureTable:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
+        return column_values(self.columns, name)
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return a column as numbers, shape (n,), NaN where a value is none or there is no such column."""
         if name not in self.columns.column_names:
-            raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(self.columns.column_names)}")
-        return self.columns.column(name).to_pandas().to_numpy()
+            return np.full(len(self), np.nan)
+        return pd.to_numeric(pd.Series(self.column(name)), errors="coerce").to_numpy(dtype=np.float64)
 
     def select(self, rows: NDArray[Any]) -> FeatureTable:
         """Return the table of these rows only: indices or a mask."""
@@ -200,6 +204,13 @@ class FeatureTable:
         file = FeatureFile(path)
         nothing = np.empty((0, file.dimension), np.float32)
         return cls(file.columns(), np.concatenate([nothing, *file.batches()]), file.metadata)
+
+
+def column_values(columns: Any, name: str) -> NDArray[Any]:
+    """Return a column of a table or index as an array, missing numbers as NaN; raise `RadiosslError` if it lacks it."""
+    if name not in columns.column_names:
+        raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(columns.column_names)}")
+    return columns.column(name).to_pandas().to_numpy()
 
 
 def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

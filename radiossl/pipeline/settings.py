@@ -23,30 +23,57 @@ Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
 
 
 class Survey(BaseModel):
-    """What `radiossl run` does; what is null is proposed from the data. Paths are relative to the file's folder."""
+    """What `radiossl run` does; what is null is proposed from the data.
+
+    Attributes
+    ----------
+    mosaics, catalogue
+        FITS files, folders or patterns, and the table of sources; null finds the sources in the mosaics. As all paths,
+        relative to the folder of the file.
+    columns
+        Arguments of `radiossl.read_catalogue`, such as ``ra``, ``dec``, ``extent`` and ``id``, for unusual catalogues.
+    out
+        Folder of all results.
+    backbone
+        Name or folder of a backbone, or ``pretrain``.
+    minutes, recipe
+        Of pretraining: how long it may take, and the recipe.
+    box_factor, size
+        Side of a box in units of the source's extent, or in pixels.
+    max_blank
+        Boxes with a larger blank fraction are not cut.
+    field
+        Side in pixels of the central part of each cutout that the backbone sees; null for all of it.
+    image_size, batch_size, epochs, warmup_epochs
+        Of pretraining.
+    colour
+        Columns to colour the map by.
+    queries, neighbours
+        Cutouts whose neighbours are shown, the five most anomalous if there are none, and how many.
+    device, seed
+        Where to compute, and the random seed.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    mosaics: Texts = Field(min_length=1)  # FITS files, folders or patterns
-    catalogue: str | None = None  # table of sources; null finds the sources in the mosaics
-    columns: dict[
-        str, str
-    ] = {}  # arguments of `radiossl.read_catalogue`, such as ra and extent, for unusual catalogues
-    out: str = "results"  # folder of all results
-    backbone: str = "simclr-first-zoom"  # name or folder, or ``pretrain``
-    minutes: float = Field(default=30, gt=0)  # that pretraining may take
-    recipe: str = "radiossl"  # of pretraining
-    box_factor: float | None = Field(default=None, gt=0)  # side of a box in units of the source's extent
-    size: int | None = Field(default=None, ge=8)  # or in pixels
-    max_blank: float = Field(default=0.4, ge=0, lt=1)  # boxes with a larger blank fraction are not cut
-    field: int | None = Field(default=None, ge=8)  # side in pixels of the central part that the backbone sees
-    image_size: int | None = Field(default=None, ge=16)  # of pretraining, as the next three
+    mosaics: Texts = Field(min_length=1)
+    catalogue: str | None = None
+    columns: dict[str, str] = {}
+    out: str = "results"
+    backbone: str = "simclr-first-zoom"
+    minutes: float = Field(default=30, gt=0)
+    recipe: str = "radiossl"
+    box_factor: float | None = Field(default=None, gt=0)
+    size: int | None = Field(default=None, ge=8)
+    max_blank: float = Field(default=0.4, ge=0, lt=1)
+    field: int | None = Field(default=None, ge=8)
+    image_size: int | None = Field(default=None, ge=16)
     batch_size: int | None = Field(default=None, ge=2)
     epochs: int | None = Field(default=None, ge=1)
     warmup_epochs: float | None = Field(default=None, ge=0)
-    colour: Texts = ()  # columns to colour the map by
-    queries: Texts = ()  # cutouts whose neighbours are shown; by default the five most anomalous
-    neighbours: int = Field(default=10, ge=1)  # how many
+    colour: Texts = ()
+    queries: Texts = ()
+    neighbours: int = Field(default=10, ge=1)
     device: str = "auto"
     seed: int = Field(default=0, ge=0, lt=2**32)
 

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.datasets.image_sources import find_images
 from radiossl.features.stored_index import ParquetColumns, open_index
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import FeatureTable, column_values
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
@@ -55,9 +55,8 @@ class SimilarityIndex:
     def __init__(self, table: FeatureTable) -> None:
         if len(table) == 0:
             raise RadiosslError("a similarity index needs at least one cutout")
-        self.vectors = VectorIndex.from_features(table.features)
+        self.vectors, self.metadata = VectorIndex.from_features(table.features), table.metadata
         self.columns: pa.Table | ParquetColumns = table.columns
-        self.metadata = table.metadata
         self._features: NDArray[np.float32] | None = table.features
 
     @classmethod
@@ -81,9 +80,7 @@ class SimilarityIndex:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
-        if name not in self.columns.column_names:
-            raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(self.columns.column_names)}")
-        return self.columns.column(name).to_pandas().to_numpy()
+        return column_values(self.columns, name)
 
     # Queries ----------------------------------------------------------------------------------------------------------
 
@@ -169,7 +166,7 @@ class SimilarityIndex:
     # Filters ----------------------------------------------------------------------------------------------------------
 
     def where(self, expression: str) -> NDArray[np.bool_]:
-        """Return for which cutouts an expression over the columns holds (`radiossl.io.expressions`), shape (n,)."""
+        """Return for which cutouts an expression over the columns holds, shape (n,); see `radiossl.io.expressions`."""
         return rows_where(self.columns, expression)
 
     def near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> NDArray[np.bool_]:
@@ -188,10 +185,7 @@ class SimilarityIndex:
         return self.search_many([query], k, among)[0]
 
     def search_many(
-        self,
-        queries: Sequence[Query | NDArray[np.floating]],
-        k: int = 10,
-        among: NDArray[np.bool_] | None = None,
+        self, queries: Sequence[Query | NDArray[np.floating]], k: int = 10, among: NDArray[np.bool_] | None = None
     ) -> list[pd.DataFrame]:
         """Return for each of many queries the k cutouts most similar to it, without those that it was made of.
 
@@ -222,11 +216,10 @@ class SimilarityIndex:
         if not queries:
             return []
         asked = [q if isinstance(q, Query) else Query("query", np.asarray(q, dtype=np.float32)) for q in queries]
+        width = self.vectors.dimension
         for query in asked:
-            if query.vector.shape != (self.vectors.dimension,):
-                raise RadiosslError(
-                    f"query features of shape {query.vector.shape}, expected ({self.vectors.dimension},)"
-                )
+            if query.vector.shape != (width,):
+                raise RadiosslError(f"query features of shape {query.vector.shape}, expected ({width},)")
         if among is not None and among.shape != (len(self),):
             raise RadiosslError(f"a mask of shape {among.shape} for {len(self)} cutouts: must match")
         if among is not None and not among.any():
@@ -244,9 +237,8 @@ class SimilarityIndex:
         ours = {"rank": np.arange(1, len(rows) + 1), "similarity": similarities.astype(float), "row": rows}
         frame = self.columns.take(pa.array(rows)).to_pandas()
         if math.isfinite(query.ra_deg) and {"ra_deg", "dec_deg"} <= set(frame.columns):
-            ours["separation_arcsec"] = separations_arcsec(
-                query.ra_deg, query.dec_deg, frame["ra_deg"], frame["dec_deg"]
-            )
+            place = query.ra_deg, query.dec_deg
+            ours["separation_arcsec"] = separations_arcsec(*place, frame["ra_deg"], frame["dec_deg"])
         return pd.concat([pd.DataFrame(ours), frame.drop(columns=list(ours), errors="ignore")], axis=1)
 
 
@@ -282,19 +274,10 @@ def parse_position(text: str) -> tuple[float, float] | None:
     from astropy.coordinates import SkyCoord
 
     text = text.replace(",", " ")
-    parts = text.split()
+    numbers = pd.to_numeric(pd.Series(text.split()), errors="coerce").to_numpy(float)
+    degrees = len(numbers) == 2 and np.isfinite(numbers).all()
     try:
-        if len(parts) == 2 and all(_is_number(part) for part in parts):
-            centre = SkyCoord(float(parts[0]), float(parts[1]), unit="deg")
-        else:
-            centre = SkyCoord(text, unit=("hourangle", "deg"))
+        centre = SkyCoord(*numbers, unit="deg") if degrees else SkyCoord(text, unit=("hourangle", "deg"))
     except ValueError:
         return None
     return float(centre.ra.deg), float(centre.dec.deg)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
