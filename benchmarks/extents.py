@@ -3,7 +3,7 @@
     python benchmarks/extents.py DATA [--json FILE]
 
 DATA holds `first/` (FIRST tiles and the catalogue of their sources, whose sizes are separations of outermost
-components) and `scorpio/`. The SCORPIO field has no catalogue: there the islands that `detect_catalogue` finds are
+components) and `scorpio/`. The SCORPIO field has no catalogue: there the islands that `find_islands` finds are
 the catalogue, their extents less the width that a point source as bright has; those are compared that are more than 8
 and 15 times above the noise.
 """
@@ -22,7 +22,7 @@ from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutting import Mosaics
 from radiossl.survey.extents import measure_extents
 from radiossl.survey.finding import find_mosaics
-from radiossl.survey.islands import detect_catalogue
+from radiossl.survey.islands import find_islands
 from radiossl.survey.mosaic import Mosaic
 from radiossl.survey.placement import locate_sources
 
@@ -60,7 +60,7 @@ def measure(mosaic_folder: Path, catalogue: Catalogue) -> NDArray[np.float64]:
 
 def islands(folder: Path) -> tuple[Catalogue, NDArray[np.float64]]:
     """Find islands in a mosaic; return them with their extents beyond those of point sources, and their S/N."""
-    found = detect_catalogue([folder], _THRESHOLD)
+    found = find_islands(Mosaics.find([folder]), _THRESHOLD).catalogue
     snr = found.columns.column("snr").to_numpy()
     with Mosaic.open(find_mosaics([folder])[0]) as mosaic:
         beam = 0.0 if mosaic.beam is None else mosaic.beam.major_arcsec

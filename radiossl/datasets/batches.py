@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ Facts = Callable[[Path, dict[str, Any], Any], Iterable[dict[str, Any]]]
 
 
 def batch_files(source: Path, _: Options) -> list[str]:
-    """Names of the batches in a folder, training batches by number and the test batch last."""
+    """Return the names of the batches in a folder, training batches by number and the test batch last."""
     if not source.is_dir():
         raise RadiosslError(f"{source}: is a file, expected the folder of the batches (data_batch_1, ..., test_batch)")
     numbered = {int(f.name[11:]): f.name for f in source.glob("data_batch_*") if f.name[11:].isdigit()}
@@ -45,27 +44,6 @@ def missing_batches(source: Path, options: Options) -> list[str]:
     return [] if TEST in batch_files(source, options) else ["the test batch is not in this folder"]
 
 
-def _read_part(
-    source: Path, part: str, options: Options, *, facts: Facts, pixel_scale_arcsec: float
-) -> Iterator[Cutout]:
-    path = source / part
-    batch = read_batch(path)
-    images = batch_columns(path, batch, "data")[0]
-    where = {"batch": part, "split": "test" if part == TEST else "train"}
-    for number, (image, known) in enumerate(zip(images, facts(path, batch, options), strict=True)):
-        yield Cutout.whole_image(
-            known["cutout_id"],
-            # The images were written from FITS arrays row by row: their first row is the lowest in declination.
-            batch_image(path, image, SIDE, number),
-            (known["file"] or part).replace("\\", "/").rsplit("/", 1)[-1],
-            ra_deg=known["ra_deg"],
-            dec_deg=known["dec_deg"],
-            pixel_scale_arcsec=pixel_scale_arcsec,
-            unit="8-bit",
-            extra=known["extra"] | where,
-        )
-
-
 def batched_reader(
     facts: Facts,
     pixel_scale_arcsec: float = FIRST_ARCSEC,
@@ -73,7 +51,25 @@ def batched_reader(
     **others: Any,
 ) -> Reader:
     """Return the reader of a set of pickled batches; `others` are further arguments of `Reader`."""
-    read = partial(_read_part, facts=facts, pixel_scale_arcsec=pixel_scale_arcsec)
+
+    def read(source: Path, part: str, options: Options) -> Iterator[Cutout]:
+        path = source / part
+        batch = read_batch(path)
+        images = batch_columns(path, batch, "data")[0]
+        where = {"batch": part, "split": "test" if part == TEST else "train"}
+        for number, (image, known) in enumerate(zip(images, facts(path, batch, options), strict=True)):
+            yield Cutout.whole_image(
+                known["cutout_id"],
+                # The images were written from FITS arrays row by row: their first row is the lowest in declination.
+                batch_image(path, image, SIDE, number),
+                (known["file"] or part).replace("\\", "/").rsplit("/", 1)[-1],
+                ra_deg=known["ra_deg"],
+                dec_deg=known["dec_deg"],
+                pixel_scale_arcsec=pixel_scale_arcsec,
+                unit="8-bit",
+                extra=known["extra"] | where,
+            )
+
     return Reader(batch_files, read, remarks=remarks, **others)
 
 
@@ -83,7 +79,7 @@ def batched_reader(
 def deal_batches(
     labels: Sequence[str], batches: int = 7, seed: int = 0, last: Collection[int] = ()
 ) -> NDArray[np.int64]:
-    """Deal sources out to batches that are alike in size and in the number of each class, to within one.
+    """Assign sources to batches that are alike in size and in the number of each class, to within one.
 
     The classes are dealt one after the other, the rarest first (section 2.5), each in a random order, and always to
     the batch that is next in turn. Sources whose indices are in `last` come into the last batch and change places with
@@ -131,22 +127,15 @@ def write_batches(
     for number in range(batches):
         rows = np.flatnonzero(batch_of == number).tolist()
         last = number == batches - 1
-        _dump(
-            folder / batch_name(number, batches),
-            {
-                "batch_label": "testing batch 1 of 1" if last else f"training batch {number + 1} of {batches - 1}",
-                "labels": [names.index(labels[row]) for row in rows],
-                "complete_labels": [complete[row] for row in rows],
-                "data": [pictures[row] for row in rows],
-                "filenames": [file_names[row] for row in rows],
-            },
-        )
+        content = {
+            "batch_label": "testing batch 1 of 1" if last else f"training batch {number + 1} of {batches - 1}",
+            "labels": [names.index(labels[row]) for row in rows],
+            "complete_labels": [complete[row] for row in rows],
+            "data": [pictures[row] for row in rows],
+            "filenames": [file_names[row] for row in rows],
+        }
+        # Later protocols write arrays by functions that a cautious reader, such as this package's, refuses.
+        (folder / batch_name(number, batches)).write_bytes(pickle.dumps(content, protocol=4))
     size, side = -(-len(labels) // batches), pictures[0].shape[0]
     meta = {"num_cases_per_batch": size, "label_names": names, "num_vis": side**2, "parents": list(parents)}
-    _dump(folder / "batches.meta", meta)
-
-
-def _dump(path: Path, content: dict[str, Any]) -> None:
-    with path.open("wb") as file:
-        # Later protocols write arrays by functions that a cautious reader, such as this package's, refuses.
-        pickle.dump(content, file, protocol=4)
+    (folder / "batches.meta").write_bytes(pickle.dumps(meta, protocol=4))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from radiossl.io.files import atomic_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.coverage import best_places, read_places, source_boxes
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.placement import Places, locate_sources
+from radiossl.survey.placement import locate_sources
 
 PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"
 NO_POSITION, NO_LABEL, OUTSIDE = "no position", "no label", "outside"
@@ -102,7 +102,7 @@ def build_set(
     reasons = np.full(len(catalogue), "", dtype=object)
     reasons[[name is None for name in classes]] = NO_LABEL
     reasons[~(np.isfinite(catalogue.ra_deg) & np.isfinite(catalogue.dec_deg))] = NO_POSITION
-    images = _images(mosaics, catalogue, recipe, reasons, unmasked)
+    images = _images(Mosaics.find(mosaics), catalogue, recipe, reasons, unmasked)
     rows = sorted(images)
     if not rows:
         listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
@@ -120,26 +120,18 @@ def build_set(
         pictures = [images[row].pixels for row in rows]
         files = [f"{PNG}/{_file_name(catalogue, row)}" for row in rows]
         write_batches(folder / BATCHES, dealt, chosen, complete[rows], pictures, files, names)
-        write_json(
-            folder / RECORD,
-            {
-                "command": "datasets build",
-                "radiossl_version": radiossl.__version__,
-                "catalogue": {"name": catalogue.name, "sources": len(catalogue), "sha256": catalogue.fingerprint()},
-                "label": label,
-                "parents": names,
-                "recipe": asdict(recipe),
-                "batches": batches,
-                "seed": seed,
-                "unmasked": sorted(unmasked),
-                "test_only": sorted(test_only),
-            },
-        )
+        record = {
+            "command": "datasets build",
+            "radiossl_version": radiossl.__version__,
+            "catalogue": {"name": catalogue.name, "sources": len(catalogue), "sha256": catalogue.fingerprint()},
+            **{"label": label, "parents": names, "recipe": asdict(recipe), "batches": batches, "seed": seed},
+            **{"unmasked": sorted(unmasked), "test_only": sorted(test_only)},
+        }
+        write_json(folder / RECORD, record)
     return BuiltSet(Path(out), len(rows), dict(Counter(chosen)), dict(Counter(reasons[reasons != ""].tolist())))
 
 
-@dataclass(frozen=True)
-class _Image:
+class _Image(NamedTuple):
     """The image of a source and where it is from; `field_fraction` is how much of the field there was."""
 
     pixels: NDArray[np.uint8]
@@ -150,10 +142,10 @@ class _Image:
 def _classes(catalogue: Catalogue, label: str) -> list[Any]:
     columns = catalogue.columns.column_names
     if label not in columns:
-        raise RadiosslError(
-            f"{catalogue.name}: no column {label!r}; there are {', '.join(columns)}. The list of CRUMB's sources gets "
-            "it when its catalogue is made, merged catalogues when the classes of their labels are given"
+        where = (
+            "CRUMB's list of sources gets it by `datasets catalogue`, merged catalogues by `datasets merge --classes`"
         )
+        raise RadiosslError(f"{catalogue.name}: no column {label!r}; there are {', '.join(columns)}. {where}")
     return catalogue.columns.column(label).to_pylist()
 
 
@@ -173,24 +165,25 @@ def _complete(catalogue: Catalogue, parents: Sequence[str] | None) -> tuple[list
         try:
             values.append(column.fill_null(ABSENT).to_numpy().astype(np.int64, casting="same_kind"))
         except (TypeError, ValueError):
-            raise RadiosslError(
-                f"{catalogue.name}: column {name!r} is {column.type}, complete labels are whole numbers"
-            ) from None
+            what = f"column {name!r} is {column.type}, complete labels are whole numbers"
+            raise RadiosslError(f"{catalogue.name}: {what}") from None
     return list(parents), np.stack(values, axis=1)
 
 
 def _images(
-    mosaics: Sequence[str | os.PathLike[str]],
-    catalogue: Catalogue,
-    recipe: ImageRecipe,
-    reasons: NDArray[Any],
-    unmasked: Collection[str],
+    mosaics: Mosaics, catalogue: Catalogue, recipe: ImageRecipe, reasons: NDArray[Any], unmasked: Collection[str]
 ) -> dict[int, _Image]:
     """Return the images by the row of their source; write into `reasons` why the others have none."""
-    found = Mosaics.find(mosaics)
-    places, boxes = _places(catalogue, found, recipe.field_px, reasons)
+    wanted = np.flatnonzero(reasons == "")
+    if wanted.size == 0:
+        raise RadiosslError(f"{catalogue.name}: no source has a position and a label")
+    places = locate_sources(catalogue, wanted, mosaics)
+    reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
+    boxes = source_boxes(places, None, recipe.field_px, box_factor=1.0, min_size=1)
+    rows = best_places(places, boxes, mosaics)
+    places, boxes = places.take(rows), boxes[rows]
     images: dict[int, _Image] = {}
-    for place, field in read_places(places, boxes, found, "making images"):
+    for place, field in read_places(places, boxes, mosaics, "making images"):
         row = int(places.source[place])
         id_ = str(catalogue.ids[row])
         extent = None if catalogue.extent_arcsec is None else float(catalogue.extent_arcsec[row])
@@ -202,22 +195,8 @@ def _images(
         except RadiosslError as error:
             raise RadiosslError(f"{catalogue.name}, {id_}: {error}") from None
         else:
-            images[row] = _Image(pixels, found.labels[places.mosaic[place]], float(np.isfinite(field).mean()))
+            images[row] = _Image(pixels, mosaics.labels[places.mosaic[place]], float(np.isfinite(field).mean()))
     return images
-
-
-def _places(
-    catalogue: Catalogue, mosaics: Mosaics, side: int, reasons: NDArray[Any]
-) -> tuple[Places, NDArray[np.int64]]:
-    """Return the best place of each source and the box around it; write into `reasons` which lie on no mosaic."""
-    wanted = np.flatnonzero(reasons == "")
-    if wanted.size == 0:
-        raise RadiosslError(f"{catalogue.name}: no source has a position and a label")
-    places = locate_sources(catalogue, wanted, mosaics)
-    reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
-    boxes = source_boxes(places, None, side, box_factor=1.0, min_size=1)
-    rows = best_places(places, boxes, mosaics)
-    return places.take(rows), boxes[rows]
 
 
 def _file_name(catalogue: Catalogue, row: int) -> str:

@@ -42,7 +42,7 @@ def convert_catalogue(
         `radiossl.datasets.crumb_labels.CrumbOptions`.
     """
     if name == "crumb":
-        from radiossl.datasets.crumb_catalogue import read_crumb_catalogue, table_labels
+        from radiossl.datasets.crumb import read_crumb_catalogue, table_labels
         from radiossl.datasets.crumb_labels import CrumbOptions, explain_totals
 
         table = read_crumb_catalogue(source, apply_settings(CrumbOptions, changes=changes))

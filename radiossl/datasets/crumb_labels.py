@@ -11,8 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,8 +28,7 @@ ABSENT = -1
 Labels = Literal["corrected", "published"]
 
 
-@dataclass(frozen=True)
-class LabelParent:
+class LabelParent(NamedTuple):
     """One of the data sets that CRUMB combines (table 1 of the paper)."""
 
     column: str
@@ -41,14 +39,10 @@ class LabelParent:
     aliases: tuple[str, ...] = ()
 
 
+_MIRABEST = ("FRI", "bent", "bent", "FRI", "bent", "FRII", "FRII", "FRII", "hybrid", "hybrid")
 #: In the order of the complete label, which is also the order in which the authors let them decide the basic label.
 PARENTS = (
-    LabelParent(
-        "mirabest",
-        "MiraBest",
-        ("FRI", "bent", "bent", "FRI", "bent", "FRII", "FRII", "FRII", "hybrid", "hybrid"),
-        ("mb",),
-    ),
+    LabelParent("mirabest", "MiraBest", _MIRABEST, ("mb",)),
     LabelParent("frdeep", "FR-DEEP", ("FRI", "FRII")),
     LabelParent("at17", "AT17", ("FRI", "FRII", "bent")),
     LabelParent("mbhybrid", "MiraBest Hybrid", ("hybrid", "hybrid"), ("mbhyb",)),
@@ -57,18 +51,12 @@ PRIORITY = tuple(parent.column for parent in PARENTS)
 
 
 class CrumbOptions(Options):
-    """Options of CRUMB.
+    """Options of CRUMB."""
 
-    Attributes
-    ----------
-    labels
-        Basic labels ``corrected`` or as ``published``, which differ for 29 sources.
-    priority
-        Which parent's label is the basic one where they contradict each other, first the parent that wins; those that
-        are not named come after the others in the authors' order. As text, names with commas between them.
-    """
-
+    #: Basic labels corrected or as published, which differ for 29 sources.
     labels: Labels = "corrected"
+    #: Which parent's label is the basic one where they contradict each other, first the parent that wins; those that
+    #: are not named come after the others in the authors' order. As text, names with commas between them.
     priority: tuple[str, ...] = PRIORITY
 
     @field_validator("priority", mode="before")
@@ -89,15 +77,13 @@ def complete_labels(values: ArrayLike, where: str | os.PathLike[str] = "complete
     """Return complete labels as an array of shape (n, 4); raise `RadiosslError` if they are none, naming `where`."""
     labels = np.asarray(values)
     if labels.ndim != 2 or labels.shape[1] != len(PARENTS) or labels.dtype.kind not in "iu":
-        raise RadiosslError(
-            f"{where}: {labels.dtype} of shape {labels.shape}, expected whole numbers (n, {len(PARENTS)})"
-        )
+        expected = f"expected whole numbers (n, {len(PARENTS)})"
+        raise RadiosslError(f"{where}: {labels.dtype} of shape {labels.shape}, {expected}")
     for column, parent in zip(labels.T, PARENTS, strict=True):
         wrong = column[(column < ABSENT) | (column >= len(parent.classes))]
         if wrong.size:
-            raise RadiosslError(
-                f"{where}: label {wrong[0]} in {parent.title}, expected -1 to {len(parent.classes) - 1}"
-            )
+            expected = f"expected -1 to {len(parent.classes) - 1}"
+            raise RadiosslError(f"{where}: label {wrong[0]} in {parent.title}, {expected}")
     return labels.astype(np.int64)
 
 
@@ -118,7 +104,13 @@ def four_class_labels(complete: ArrayLike, priority: Sequence[str] = PRIORITY) -
     The parent that decides the basic label decides here as well. FR-DEEP has no class for bent sources: those it calls
     FRI are bent if the next parent in the order that knows bent sources, and agrees on FRI, says so.
     """
-    return np.array([_four_class(classes) for classes in _classes(complete, priority)], dtype=object)
+
+    def four_class(classes: Sequence[tuple[LabelParent, str]]) -> str | None:
+        decided = _family(classes[0][1]) if classes else None
+        fine = (name for parent, name in classes if "bent" in parent.classes and _family(name) == "FRI")
+        return next(fine, decided) if decided == "FRI" else decided
+
+    return np.array(list(map(four_class, _classes(complete, priority))), dtype=object)
 
 
 def contradictions(complete: ArrayLike) -> NDArray[np.bool_]:
@@ -134,7 +126,7 @@ def parent_names(complete: ArrayLike) -> list[str]:
 
 
 def label_classes() -> dict[str, dict[str, str]]:
-    """Return the basic class of every label of every parent, as merging of catalogues wants it."""
+    """Return the basic class of every label of every parent, as merging catalogues needs it."""
     return {
         parent.column: {str(number): _family(name) for number, name in enumerate(parent.classes)} for parent in PARENTS
     }
@@ -157,14 +149,6 @@ def _classes(
 
 def _family(name: str) -> str:
     return "FRI" if name == "bent" else name
-
-
-def _four_class(classes: Sequence[tuple[LabelParent, str]]) -> str | None:
-    if not classes:
-        return None
-    decided = _family(classes[0][1])
-    fine = (name for parent, name in classes if "bent" in parent.classes and _family(name) == "FRI")
-    return next(fine, decided) if decided == "FRI" else decided
 
 
 def label_totals(complete: ArrayLike) -> dict[str, dict[str, int]]:

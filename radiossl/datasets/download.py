@@ -13,8 +13,6 @@ from radiossl.io.errors import RadiosslError
 
 #: The record of a fetch inside its folder.
 RECORD = "fetched.json"
-#: Default limit of what one download may unpack to.
-MAX_BYTES = 20 * 10**9
 _MAX_DEPTH = 64
 _BLOCK = 2**20
 SCHEMES = ("http", "https")
@@ -22,34 +20,23 @@ SCHEMES = ("http", "https")
 
 @dataclass(frozen=True)
 class Download:
-    """One file to fetch.
+    """One file to fetch."""
 
-    Attributes
-    ----------
-    url
-        An http or https address.
-    md5, sha256
-        Checksum of the file as it is downloaded, in hex digits. Give one of them wherever it is published.
-    file
-        Name to save the file under; by default the last part of the url.
-    size
-        Length of the file in bytes, if known.
-    extract
-        Whether a .tar, .tar.gz, .tgz or .zip is unpacked. Any other file is always kept as it is.
-    contents
-        Path inside the fetched folder -> MD5 of the file there, verified after unpacking.
-    max_bytes
-        Most bytes that the file may have, and may unpack to.
-    """
-
+    #: An http or https address.
     url: str
+    #: Checksums of the file as it is downloaded, in hex digits. Give one of them wherever it is published.
     md5: str | None = None
     sha256: str | None = None
+    #: Name to save the file under; by default the last part of the url.
     file: str | None = None
+    #: Length of the file in bytes, if known.
     size: int | None = None
+    #: Whether a .tar, .tar.gz, .tgz or .zip is unpacked. Any other file is always kept as it is.
     extract: bool = True
+    #: Path inside the fetched folder -> MD5 of the file there, verified after unpacking.
     contents: Mapping[str, str] = field(default_factory=dict)
-    max_bytes: int = MAX_BYTES
+    #: Most bytes that the file may have, and may unpack to.
+    max_bytes: int = 20 * 10**9
 
     def __post_init__(self) -> None:
         check_url(self.url)
@@ -101,7 +88,7 @@ def _checked_hex(value: str, digits: int, what: str) -> str:
 
 
 def checksums(path: Path, kinds: Sequence[str], advance: Callable[[int], None] | None = None) -> dict[str, str]:
-    """Return checksums of a file by their kinds (md5, sha256); `advance` is told the bytes of each piece."""
+    """Return checksums of a file by their kinds (md5, sha256); `advance` gets the bytes of each piece."""
     # Against damage, not forgery, MD5 is good enough; systems that forbid it otherwise allow it so declared.
     digests = {kind: hashlib.new(kind, usedforsecurity=False) for kind in kinds}
     with path.open("rb") as handle:

@@ -16,31 +16,21 @@ INCOMPLETE, EMPTY = "incomplete", "nothing above the noise"
 
 @dataclass(frozen=True)
 class ImageRecipe:
-    """How an image is made.
+    """How an image is made."""
 
-    Attributes
-    ----------
-    field_px
-        Side of the image in which the noise is measured.
-    side_px
-        Side of the final image, at most `field_px`.
-    sigma
-        Pixels up to this many times the noise become 0. The noise is the standard deviation after clipping at 3 sigma,
-        at most five times; as in the authors' code, the median is not added to it.
-    mask
-        ``circle`` keeps the largest circle in the image, as in CRUMB and MiraBest; ``extent`` a circle as wide as the
-        source's largest angular size, but at most the former; ``none`` keeps everything.
-    pixel_arcsec
-        Pixel size by which ``extent`` is turned into pixels.
-    max_blank
-        Largest fraction of blank pixels inside the mask, such as a row at the edge of a mosaic; they become 0.
-    """
-
+    #: Side of the image in which the noise is measured.
     field_px: int = 300
+    #: Side of the final image, at most `field_px`.
     side_px: int = 150
+    #: Pixels up to this many times the noise become 0. The noise is the standard deviation after clipping at 3 sigma,
+    #: at most five times; as in the authors' code, the median is not added to it.
     sigma: float = 3.0
+    #: ``circle`` keeps the largest circle in the image, as in CRUMB and MiraBest; ``extent`` a circle as wide as the
+    #: source's largest angular size, but at most the former; ``none`` keeps everything.
     mask: Literal["circle", "extent", "none"] = "circle"
+    #: Pixel size by which ``extent`` is converted to pixels.
     pixel_arcsec: float = 1.8
+    #: Largest fraction of blank pixels inside the mask, such as a row at the edge of a mosaic; they become 0.
     max_blank: float = 0.01
 
     def __post_init__(self) -> None:
@@ -49,9 +39,8 @@ class ImageRecipe:
         if self.mask not in ("circle", "extent", "none"):
             raise RadiosslError(f"mask {self.mask!r}: expected circle, extent or none")
         if not (self.sigma >= 0 and self.pixel_arcsec > 0):
-            raise RadiosslError(
-                f"sigma {self.sigma}, pixels of {self.pixel_arcsec} arcsec: expected 0 or more, above 0"
-            )
+            given = f"sigma {self.sigma}, pixels of {self.pixel_arcsec} arcsec"
+            raise RadiosslError(f"{given}: expected 0 or more, above 0")
         if not 0 <= self.max_blank < 1:
             raise RadiosslError(f"max-blank of {self.max_blank}: expected a fraction from 0 to below 1")
 

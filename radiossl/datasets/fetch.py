@@ -3,11 +3,11 @@
 While a fetch into `NAME` is under way, the folder `.NAME.parts` beside it holds what has come so far. `NAME` appears by
 one rename when every file has been verified and unpacked; then the parts go.
 
-Why not pooch and `tarfile.extractall(filter="data")`: they would save about 350 lines, and lose that a download of
-gigabytes goes on where it stopped (pooch begins anew), that a server which sends another version halfway, a redirect to
-``file:`` or an answer that never ends is noticed, that an archive cannot fill the disk or the memory (the data filter
-checks paths, not sizes or numbers), that links become copies and zip files are judged like tar files, and that the
-folder is there as a whole or not at all. Python's filter is applied to every member besides.
+Why not pooch and `tarfile.extractall(filter="data")`: they would save about 300 lines, but pooch begins anew instead of
+resuming a download of gigabytes, and does not notice a server that sends another version halfway, a redirect to
+``file:`` or an answer that never ends; the data filter checks paths, not sizes or numbers, so that an archive could
+fill the disk or the memory, and makes links instead of copies; zip files would be checked by other rules, and the
+folder would not appear all or nothing. Python's filter is applied to every member besides.
 """
 
 from __future__ import annotations
@@ -72,28 +72,13 @@ def fetch_files(
     """Download files, verify them and unpack them together into a new folder.
 
     A call that was interrupted, even killed, goes on where it stopped when it is repeated. If `out` is the complete
-    fetch of the same downloads already, nothing is requested. Raises `RadiosslError` if a file cannot be had, differs
-    from its checksum, or is an archive that is damaged, unsafe or too large; if `out` holds something else or cannot be
-    written. `out` is then as it was before.
+    fetch of the same downloads already, nothing is requested. Beside the files it holds `fetched.json`: addresses,
+    checksums and the version of radiossl. The mirror `base_url` has the files side by side under their names. The fetch
+    gives up when `retries` further tries in a row bring nothing new; a connection without an answer for `timeout_s`
+    seconds counts as dropped.
 
-    Parameters
-    ----------
-    downloads
-        What to fetch.
-    out
-        Folder to make. It must not exist, be empty, or hold the same downloads.
-    base_url
-        Address of a mirror that has the files side by side under their names; used in place of their own addresses.
-    timeout_s
-        Seconds without an answer after which a connection counts as dropped.
-    retries
-        How many further tries in a row may bring nothing new, after a dropped connection, a time-out or a server's
-        passing trouble, before the fetch gives up.
-
-    Returns
-    -------
-    Path
-        `out`. Besides the files it holds `fetched.json`: addresses, checksums and the version of radiossl.
+    Raises `RadiosslError` if a file cannot be had, differs from its checksum, or is an archive that is damaged, unsafe
+    or too large; if `out` holds something else or cannot be written. `out` is then as it was before.
     """
     out = Path(out)
     place = out.resolve()
@@ -143,10 +128,8 @@ def _check_set(downloads: Sequence[Download]) -> None:
     for download in downloads:
         key = download.name.casefold()  # as some file systems take names
         if key in seen:
-            raise RadiosslError(
-                f"{seen[key].url} and {download.url}: both would be saved as {download.name}; "
-                "give one another name in file"
-            )
+            what = f"both would be saved as {download.name}; give one another name in file"
+            raise RadiosslError(f"{seen[key].url} and {download.url}: {what}")
         seen[key] = download
 
 
@@ -178,35 +161,22 @@ def _put(download: Download, part: Part, folder: Path) -> None:
         if download.is_archive:
             unpack(part.path, download, folder)
         else:
-            _place_file(part.path, new_file(folder, (download.name,), download.url))
+            target = new_file(folder, (download.name,), download.url)
+            try:
+                os.link(part.path, target)  # a second name: the part is still there if a later step fails
+            except OSError:
+                shutil.copyfile(part.path, target)
     except BadArchiveError:
         part.forget()
         raise
-    try:
-        if download.contents:
-            _check_contents(download, folder)
-    except RadiosslError:
-        if not download.md5 and not download.sha256:
-            part.forget()  # else it is what was published, and would come the same again
-        raise
-
-
-def _check_contents(download: Download, folder: Path) -> None:
-    for path, expected in track(download.contents.items(), f"checking what was in {download.name}"):
-        file = folder.joinpath(*PurePosixPath(path).parts)
+    listed = track(download.contents.items(), f"checking what was in {download.name}") if download.contents else ()
+    for path, expected in listed:
+        file, wrong = folder.joinpath(*PurePosixPath(path).parts), ""
         if not file.is_file():
-            raise RadiosslError(f"{download.url}: has no file {path!r}; correct the list of contents")
-        found = checksums(file, ["md5"])["md5"]
-        if found != expected:
-            raise RadiosslError(
-                f"{download.url}: {path!r} has md5 {found}, {expected} expected; "
-                "compare the list of contents with the publisher's, then fetch again"
-            )
-
-
-def _place_file(part: Path, target: Path) -> None:
-    """Give the file a second name, so that the part is still there if a later step fails; copy where that cannot be."""
-    try:
-        os.link(part, target)
-    except OSError:
-        shutil.copyfile(part, target)
+            wrong = f"has no file {path!r}; correct the list of contents"
+        elif (found := checksums(file, ["md5"])["md5"]) != expected:
+            wrong = f"{path!r} has md5 {found}, {expected} expected; compare the list of contents with the publisher's"
+        if wrong:
+            if not download.md5 and not download.sha256:
+                part.forget()  # else it is what was published, and would come the same again
+            raise RadiosslError(f"{download.url}: {wrong}, then fetch again")

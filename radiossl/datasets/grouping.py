@@ -67,8 +67,7 @@ def read_grouping(name: str | os.PathLike[str]) -> Grouping:
     content = read_yaml(file)
     if not isinstance(content, dict) or not isinstance(content.get("groups"), dict):
         raise RadiosslError(f"{name}: expected a mapping with 'title' and 'groups' (class names to lists of values)")
-    unknown = [str(key) for key in content if key not in ("title", "groups")]
-    if unknown:
+    if unknown := [str(key) for key in content if key not in ("title", "groups")]:
         raise RadiosslError(f"{name}: unknown key {unknown[0]!r}; expected 'title' and 'groups'")
     groups = {}
     for group, members in content["groups"].items():

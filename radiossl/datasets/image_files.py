@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeAlias
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 from pydantic import Field
 
-from radiossl.datasets.published import Options
+from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
@@ -40,61 +41,39 @@ _SPLITS = {"train": "train", "valid": "valid", "val": "valid", "validation": "va
 
 
 class FolderOptions(Options):
-    """What image files do not say themselves.
+    """What image files do not say themselves."""
 
-    Attributes
-    ----------
-    table
-        Table with one row per image, in any format that `read_table` takes; its columns become columns of the store,
-        and its positions, pixel sizes and beams are those of the images.
-        Without one, the subfolders are the classes, in column ``label``.
-    file_column
-        Column of the table with the name of the file, as it is below the folder, with or without ending; without it,
-        the first that is called file, filename, path, image, name, objid or id.
-    pixel_scale_arcsec
-        Of images that do not say so themselves.
-    unit
-        Brightness unit of images that do not say so themselves.
-    first_row
-        Whether the first row of a picture is the ``top`` of the sky, as pictures are usually made, or the ``bottom``,
-        as where the rows of a FITS array were written one after the other (MiraBest, CRUMB).
-    """
-
+    #: Table with one row per image, in any format that `read_table` takes; its columns become columns of the store, and
+    #: its positions, pixel sizes and beams are those of the images. Without one, the subfolders are the classes, in
+    #: column ``label``.
     table: str | None = None
+    #: Column of the table with the name of the file, as it is below the folder, with or without ending; without it, the
+    #: first that is called file, filename, path, image, name, objid or id.
     file_column: str | None = None
+    #: Of images that do not say so themselves.
     pixel_scale_arcsec: float | None = Field(default=None, gt=0)
+    #: Brightness unit of images that do not say so themselves.
     unit: str = ""
+    #: Whether the first row of a picture is the ``top`` of the sky, as pictures are usually made, or the ``bottom``, as
+    #: where the rows of a FITS array were written one after the other (MiraBest, CRUMB).
     first_row: Literal["top", "bottom"] = "top"
 
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Image files to be read one by one.
-
-    Attributes
-    ----------
-    paths
-        The files.
-    names
-        What each is called in a store, such as its path below a folder.
-    ids
-        A name for each that no other has.
-    rows
-        Further columns of each, such as those of the table that lists them.
-    schema
-        Of the further columns.
-    options
-        What holds where neither a header nor a row says it.
-    remarks
-        What to know about the list, one sentence each.
-    """
+    """Image files to be read one by one."""
 
     paths: tuple[Path, ...]
+    #: What each is called in a store, such as its path below a folder.
     names: tuple[str, ...]
+    #: A name for each that no other has.
     ids: tuple[str, ...]
+    #: Further columns of each, such as those of the table that lists them, and their schema.
     rows: tuple[Mapping[str, Any], ...]
     schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    #: What holds where neither a header nor a row says it.
     options: FolderOptions = field(default_factory=FolderOptions)
+    #: What to know about the list, one sentence each.
     remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -128,11 +107,10 @@ class ImageFiles:
         }
         columns = {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in sky.items()}
         columns["unit"] = pa.array([fact["unit"] or None for fact in facts], pa.string())
-        own = {"cutout_id": pa.array(self.ids), "file": pa.array([str(path.absolute()) for path in self.paths])}
+        columns = {name: known for name, known in columns.items() if known.null_count < len(self)}
+        own = {"cutout_id": self.ids, "file": [str(path.absolute()) for path in self.paths]}
         further = {one.name: pa.array([row.get(one.name) for row in self.rows], one.type) for one in self.schema}
-        return pa.table(
-            own | {name: known for name, known in columns.items() if known.null_count < len(self)} | further
-        )
+        return pa.table(own | columns | further)
 
     def select_ids(self, ids: Sequence[str], *_: ArrayLike) -> CutoutStore:
         """Read the images of these ids, in their order, as `CutoutStore.select_ids` does."""
@@ -154,24 +132,11 @@ def is_store(source: Any) -> bool:
 
 
 def list_images(source: Any, options: FolderOptions | None = None) -> ImageFiles:
-    """Return the image files that something names.
+    """Return the image files that something names; raise `RadiosslError` if there is none, or one is missing.
 
-    Raises `RadiosslError` if there is none, or a file that is named is missing.
-
-    Parameters
-    ----------
-    source
-        An image file, a list of them, a folder, whose subfolders become the columns ``label`` and ``split``, a pattern,
-        or a table that names files, relative to itself or to the working folder, with or without their endings.
-    options
-        What the files do not say themselves; with `FolderOptions.table` those of a folder that the table names.
-
-    Examples
-    --------
-    >>> list_images("nowhere/*.fits")
-    Traceback (most recent call last):
-        ...
-    radiossl.io.errors.RadiosslError: nowhere/*.fits: no such file or folder
+    It is an image file, a list of them, a folder, whose subfolders become the columns ``label`` and ``split``, a
+    pattern, or a table that names files, relative to itself or to the working folder, with or without their endings.
+    With `FolderOptions.table`, only the images of a folder that the table names are listed.
     """
     options = options or FolderOptions()
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
@@ -199,7 +164,7 @@ def _listed(paths: Sequence[Path], options: FolderOptions) -> ImageFiles:
 
 
 def _ids(names: Sequence[str], otherwise: Sequence[Any]) -> tuple[str, ...]:
-    """Names where they are all different, else what tells the files apart."""
+    """Return the names if they are all different, else what tells the files apart."""
     return tuple(names if len(set(names)) == len(names) else map(str, otherwise))
 
 
@@ -214,7 +179,7 @@ def _files_of_folder(folder: Path, options: FolderOptions) -> ImageFiles:
 
 
 def _stem(name: str) -> str:
-    """The name of an image file without its ending."""
+    """Return the name of an image file without its ending."""
     return next((name[: -len(end)] for end in IMAGE_SUFFIXES if name.lower().endswith(end)), name)
 
 
@@ -225,7 +190,7 @@ def _classes_by_folder(name: str) -> dict[str, Any]:
 
 
 def _expanded(source: PathLike) -> list[Path]:
-    """The images that a path means: itself, those in a folder and below, those of a pattern."""
+    """Return the images that a path means: itself, those in a folder and below, those of a pattern."""
     path = Path(source)
     if path.is_file():
         return [path]
@@ -263,7 +228,7 @@ def _is_table(path: Path) -> bool:
 def _files_of_table(
     content: TableContent, name: str, options: FolderOptions, folder: Path = Path(), among: bool = False
 ) -> ImageFiles:
-    """The files that a table names; with `among` those of them that are in a folder."""
+    """Return the files that a table names; with `among` those of them that are in a folder."""
     table, column = content.table, _file_column(content.table, options.file_column, among)
     if column is None:
         raise RadiosslError(
@@ -287,7 +252,7 @@ def _files_of_table(
 
 
 def _file_column(table: pa.Table, given: str | None, among: bool) -> str | None:
-    """The column that names files; with `among`, where a folder has them, names without an ending will do."""
+    """Return the column that names files; with `among`, where a folder has them, names without an ending will do."""
     if given is not None:
         return given if given in table.column_names else None
     for number, name in enumerate(_FILE_COLUMNS):
@@ -309,14 +274,9 @@ def _existing(text: str, folder: Path, name: str) -> Path:
 
 
 def _chosen_of_folder(
-    folder: Path,
-    texts: Sequence[str | None],
-    rows: Sequence[dict[str, Any]],
-    schema: pa.Schema,
-    name: str,
-    options: FolderOptions,
+    folder: Path, texts: Sequence[str | None], rows: Sequence[Any], schema: pa.Schema, name: str, options: FolderOptions
 ) -> ImageFiles:
-    """The images of a folder that are named by their paths or names, with or without endings."""
+    """Return the images of a folder that are named by their paths or names, with or without endings."""
     images = [path.relative_to(folder).as_posix() for path in _expanded(folder)]
     known: dict[str | None, list[str]] = {}
     for image in images:
@@ -339,6 +299,30 @@ def _chosen_of_folder(
     return ImageFiles(
         paths, names, _ids(list(map(_stem, names)), names), tuple(chosen.values()), schema, options, tuple(remarks)
     )
+
+
+# A folder as a labelled set -------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1)
+def _listed_once(source: Path, options: FolderOptions) -> ImageFiles:
+    return list_images(source, options)
+
+
+def _parts(source: Path, options: FolderOptions) -> list[str]:
+    if not source.is_dir():
+        raise RadiosslError(f"{source}: is a file, expected a folder of images")
+    _listed_once.cache_clear()  # the files may have changed since they were listed last
+    return part_ranges(len(_listed_once(source, options)), FILES_PER_PART)
+
+
+READER = Reader(
+    parts=_parts,
+    read=lambda source, part, options: _listed_once(source, options).cutouts(part_slice(part)),
+    options=FolderOptions,
+    columns=lambda source, options: _listed_once(source, options).schema,
+    remarks=lambda source, options: _listed_once(source, options).remarks,
+)
 
 
 # Where an image is ----------------------------------------------------------------------------------------------------
@@ -370,7 +354,7 @@ def _number(row: Mapping[str, Any], name: str) -> float:
 
 
 def _header_facts(path: Path) -> dict[str, Any]:
-    """Position, pixels, unit and beam of a FITS image; nothing if it has no celestial coordinates."""
+    """Return position, pixels, unit and beam of a FITS image; nothing if it has no celestial coordinates."""
     from radiossl.survey.mosaic import Mosaic
 
     try:
@@ -378,15 +362,8 @@ def _header_facts(path: Path) -> dict[str, Any]:
     except RadiosslError:  # an image without coordinates, or one that whoever reads its pixels will complain about
         return {}
     with mosaic:
-        y, x = (np.array([(side - 1) / 2]) for side in mosaic.shape)
-        (ra, dec), shape = mosaic.pixel_to_sky(x, y), mosaic.pixel_shape(x, y)
-    return {
-        "ra_deg": float(ra[0]),
-        "dec_deg": float(dec[0]),
-        "pixel_scale_arcsec": mosaic.pixel_scale_arcsec,
-        "pixel_width_arcsec": float(shape.width_arcsec[0]),
-        "pixel_height_arcsec": float(shape.height_arcsec[0]),
-        "pixel_pa_deg": float(shape.pa_deg[0]),
-        "unit": mosaic.unit,
-        "beam": mosaic.beam,
-    }
+        y, x = ((side - 1) / 2 for side in mosaic.shape)
+        measured = [*mosaic.pixel_to_sky(x, y), *mosaic.pixel_shape(x, y)]
+    names = ("ra_deg", "dec_deg", "pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg")
+    known = {"pixel_scale_arcsec": mosaic.pixel_scale_arcsec, "unit": mosaic.unit, "beam": mosaic.beam}
+    return {**dict(zip(names, map(float, measured), strict=True)), **known}

@@ -81,7 +81,10 @@ def find_images(
     if several and all(map(is_store, several)):
         return open_store(*several)
     if mosaics is not None:
-        return _cut(source if len(several) != 1 else several[0], mosaics, out, size, cutting)
+        catalogue = source if len(several) != 1 else several[0]
+        catalogue = catalogue if isinstance(catalogue, Catalogue) else read_catalogue(catalogue)
+        given = [mosaics] if isinstance(mosaics, (str, os.PathLike)) else list(mosaics)
+        return _written(lambda folder: cut_sources(given, catalogue, folder, size, **cutting).store, out)
     if isinstance(source, Catalogue):
         raise RadiosslError(f"{source.name}: is a catalogue; give the mosaics that show its sources as well")
     chosen = options if isinstance(options, FolderOptions) else FolderOptions(**dict(options or {}))
@@ -140,21 +143,15 @@ def open_images(
     found = find_images(source, mosaics, out=out, size=size, options=options, **cutting)
     if isinstance(found, CutoutStore):
         return found if out is None or found.paths else _announced(_kept(found, Path(out)))
-    if out is not None:
-        return _announced(write_images(found, Path(out)))
-    if len(found) <= _IN_MEMORY:
-        return found.store()
-    with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:  # its mapped files stay readable when removed
-        return write_images(found, Path(folder) / "store").without_folder()
+    return found.store() if out is None and len(found) <= _IN_MEMORY else _written(partial(write_images, found), out)
 
 
-def _cut(source: Any, mosaics: Any, out: PathLike | None, size: int | None, cutting: dict[str, Any]) -> CutoutStore:
-    catalogue = source if isinstance(source, Catalogue) else read_catalogue(source)
-    given = [mosaics] if isinstance(mosaics, (str, os.PathLike)) else list(mosaics)
+def _written(write: Callable[[Path], CutoutStore], out: PathLike | None) -> CutoutStore:
+    """Return the store that is written to `out`, or to a folder that goes; its mapped files stay readable."""
     if out is not None:
-        return _announced(cut_sources(given, catalogue, out, size, **cutting).store)
+        return _announced(write(Path(out)))
     with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
-        return cut_sources(given, catalogue, Path(folder) / "store", size, **cutting).store.without_folder()
+        return write(Path(folder) / "store").without_folder()
 
 
 def _announced(store: CutoutStore) -> CutoutStore:
@@ -190,7 +187,7 @@ def _kept(store: CutoutStore, out: Path) -> CutoutStore:
 
 
 def _arrays(source: Any) -> list[Any] | None:
-    """The arrays of one image or of several; None if it is something else."""
+    """Return the arrays of one image or of several; None if it is something else."""
     if isinstance(source, np.ndarray) or (hasattr(source, "ndim") and not hasattr(source, "columns")):
         return [source] if source.ndim == 2 or is_colour(tuple(source.shape)) else list(source)
     if isinstance(source, (list, tuple)) and source and all(hasattr(item, "ndim") for item in source):

@@ -1,33 +1,44 @@
 """Merging labelled catalogues of the same sky into one, as CRUMB was made of its parents (Porter & Scaife 2023).
 
 Pairs of sources closer than a radius are listed for a person to look at (section 2.2 of the paper), with what the merge
-makes of them by itself; the list is taken back with the person's own answers, and they decide.
+makes of them by itself; the list is read again with that person's answers, and they decide.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from radiossl.datasets.merge_entries import (
     Classes,
+    Decision,
+    Decisions,
     Entries,
     Pair,
     ParentCatalogue,
     find_pairs,
+    joined_entries,
     partners,
-    separation_arcsec,
+    read_review,
 )
-from radiossl.datasets.merge_review import OPEN, joined_entries, read_review
-from radiossl.datasets.merge_tables import merged_table, review_table
 from radiossl.io.csv_cells import write_arrow_csv
+from radiossl.io.errors import RadiosslError
+from radiossl.survey.catalogue import unique_ids
 
 #: Pairs within the width of one of CRUMB's images were looked at (section 2.2).
 RADIUS_ARCSEC = 270.0
+SAME_PARENT, ONE_TO_MANY, CONTRADICTION = "same parent", "one-to-many", "contradiction"
+_END = {"parent": "string", "id": "string", "ra_deg": "double", "dec_deg": "double", "labels": "string"}
+_REVIEW = pa.schema(
+    {f"{name}_{end}": kind for end in "ab" for name, kind in _END.items()}
+    | {"separation_arcsec": "double", "flags": "string", "merged": "string", "same": "string", "centre": "string"}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +83,7 @@ def merge_catalogues(
     parents
         At least two, the preferred first: a source gets the position of the first of them that has it.
     radius_arcsec
-        Pairs closer than this stand in the review list.
+        Pairs closer than this are in the review list.
     same_arcsec
         Pairs closer than this, of different parents and nearest to each other, are one source unless a person says
         no; by default all within the radius.
@@ -96,19 +107,107 @@ def merge_catalogues(
         If the parents or the reviewed list are not what they should be, or a person's answers contradict each other.
     """
     entries = Entries.from_parents(parents, classes or {})
-    pairs = find_pairs(entries, radius_arcsec)
     decisions = read_review(Path(reviewed), entries) if reviewed is not None else {}
-    far = set(decisions) - {(pair.a, pair.b) for pair in pairs}
-    pairs += [Pair(a, b, separation_arcsec(entries, a, b)) for a, b in sorted(far)]
-    pairs.sort(key=lambda pair: (pair.separation_arcsec, pair.a, pair.b))
-    possible = [pair for pair in pairs if decisions.get((pair.a, pair.b), OPEN).same is not False]
-    limit = radius_arcsec if same_arcsec is None else same_arcsec
-    sources = joined_entries(entries, pairs, decisions, partners(entries, possible), limit)
+    pairs = find_pairs(entries, radius_arcsec, sorted(decisions))
+    sources = joined_entries(entries, pairs, decisions, radius_arcsec if same_arcsec is None else same_arcsec)
     merged = MergedCatalogue(
-        merged_table(entries, sources, decisions, with_classes=bool(classes)),
-        review_table(entries, pairs, sources, decisions),
+        _merged_table(entries, sources, decisions, with_classes=bool(classes)),
+        _review_table(entries, pairs, sources, decisions),
     )
     for table, path in ((merged.table, out), (merged.review, review)):
         if path is not None:
             write_arrow_csv(table, path)
     return merged
+
+
+def _merged_table(
+    entries: Entries, sources: Sequence[Sequence[int]], decisions: Decisions, *, with_classes: bool
+) -> pa.Table:
+    """Return the merged catalogue, one row per source; `sources` are the entries of each."""
+    preferred = {decision.centre for decision in decisions.values()}
+    centres = [_centre(entries, rows, preferred) for rows in sources]
+    order = np.argsort(entries.ra_deg[centres], kind="stable")  # NaN comes last
+    centre, members = [centres[place] for place in order], [sources[place] for place in order]
+    # The first of a source's entries that has a label, or the first of all.
+    chosen = {
+        column: [next((row for row in group if values[row] is not None), group[0]) for group in members]
+        for column, values in entries.known.items()
+    }
+    columns: dict[str, Any] = {
+        "name": unique_ids(entries.ids[row] for row in centre)[0],
+        "ra_deg": entries.ra_deg[centre],
+        "dec_deg": entries.dec_deg[centre],
+        "centre": [entries.parent_name(row) for row in centre],
+        "parents": [_parents_of(entries, group) for group in members],
+        **{column: entries.labels[column].take(pa.array(rows, pa.int64())) for column, rows in chosen.items()},
+    }
+    if with_classes:
+        of_source = zip(*chosen.values(), strict=True)
+        named = [[entries.classes[row][place] for place, row in enumerate(rows)] for rows in of_source]
+        columns["basic_label"] = pa.array([next(filter(None, names), None) for names in named], pa.string())
+        columns["contradiction"] = [len(_class_names(entries, group)) > 1 for group in members]
+    for number, parent in enumerate(entries.parents):
+        of_parent = [[entries.ids[row] for row in group if entries.parent[row] == number] for group in members]
+        columns[f"id_in_{parent.name}"] = pa.array([";".join(ids) or None for ids in of_parent], pa.string())
+    return pa.table(columns)
+
+
+def _class_names(entries: Entries, rows: Iterable[int]) -> set[str]:
+    """Return the classes that the labels of some entries mean."""
+    return {name for row in rows for name in entries.classes[row] if name is not None}
+
+
+def _centre(entries: Entries, rows: Sequence[int], preferred: set[int | None]) -> int:
+    """Return the entry whose position a source gets: a person's choice, or else that of the first parent."""
+    named = [row for row in rows if row in preferred]
+    if len(named) > 1:
+        raise RadiosslError(
+            f"{' and '.join(map(entries.named, named))} are one source and both preferred as its centre; "
+            "correct the reviewed list"
+        )
+    return (named or rows)[0]
+
+
+def _parents_of(entries: Entries, rows: Sequence[int]) -> str:
+    """Return the label columns in which a source has a label, and the parents that have it without one."""
+    names: list[str] = []
+    for row in rows:
+        parent = entries.parents[entries.parent[row]]
+        names += [column for column in parent.labels if entries.known[column][row] is not None] or [parent.name]
+    return ",".join(dict.fromkeys(names))
+
+
+def _review_table(
+    entries: Entries, pairs: Sequence[Pair], sources: Sequence[Sequence[int]], decisions: Decisions
+) -> pa.Table:
+    """Return the pairs, nearest first, with what a person is to fill in."""
+    near = partners(entries, pairs)
+    source_of = {row: number for number, group in enumerate(sources) for row in group}
+    rows = []
+    for pair in pairs:
+        decision = decisions.get(pair[:2], Decision())
+        ends = {"a": pair.a, "b": pair.b}
+        of_a, of_b = int(entries.parent[pair.a]), int(entries.parent[pair.b])
+        flags = [SAME_PARENT] if of_a == of_b else []
+        if of_a != of_b and max(len(near[pair.a, of_b]), len(near[pair.b, of_a])) > 1:
+            flags.append(ONE_TO_MANY)
+        if len(_class_names(entries, ends.values())) > 1:
+            flags.append(CONTRADICTION)
+        row: dict[str, Any] = {
+            "separation_arcsec": pair.separation_arcsec,
+            "flags": ", ".join(flags),
+            "merged": "yes" if source_of[pair.a] == source_of[pair.b] else "no",
+            "same": {True: "yes", False: "no", None: ""}[decision.same],
+            "centre": next((end for end, entry in ends.items() if entry == decision.centre), ""),
+        }
+        for end, entry in ends.items():
+            labels = ((column, values[entry]) for column, values in entries.known.items())
+            row |= {
+                f"parent_{end}": entries.parent_name(entry),
+                f"id_{end}": entries.ids[entry],
+                f"ra_deg_{end}": float(entries.ra_deg[entry]),
+                f"dec_deg_{end}": float(entries.dec_deg[entry]),
+                f"labels_{end}": " ".join(f"{column}={label}" for column, label in labels if label is not None),
+            }
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=_REVIEW)

@@ -9,9 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from radiossl.datasets.batches import FIRST_ARCSEC, batched_reader
 from radiossl.datasets.pickles import batch_columns
@@ -32,8 +31,7 @@ _NAME = re.compile(
 )
 
 
-@dataclass(frozen=True)
-class NameFacts:
+class NameFacts(NamedTuple):
     """What the name of a MiraBest file says of its source: class (one of `CODES`), position, redshift and size."""
 
     code: int

@@ -35,65 +35,40 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class Reader:
-    """How the files of a set become cutouts. All functions take the source and the options of the set.
+    """How the files of a set become cutouts. All functions take the source and the options of the set."""
 
-    Attributes
-    ----------
-    parts
-        Lists the parts of the source in a fixed order; each becomes a shard of the store.
-    read
-        Takes one of the parts as well, after the source, and makes its cutouts.
-    options
-        The model of the options.
-    columns
-        Schema of the set's own columns, for sets whose columns depend on the source.
-    remarks
-        What a user should know about this copy of the set, such as what it lacks.
-    """
-
+    #: Lists the parts of the source in a fixed order; each becomes a shard of the store.
     parts: Callable[[Path, Any], Sequence[str]]
+    #: Takes one of the parts as well, after the source, and makes its cutouts.
     read: Callable[[Path, str, Any], Iterable[Cutout]]
     options: type[Options] = Options
+    #: Schema of the set's own columns, for sets whose columns depend on the source.
     columns: Callable[[Path, Any], pa.Schema] | None = None
+    #: What a user should know about this copy of the set, such as what it lacks.
     remarks: Callable[[Path, Any], Sequence[str]] = lambda source, options: ()
 
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """A data set as its authors publish it, described in ``sets.yaml``.
-
-    Attributes
-    ----------
-    name
-        Its name in commands.
-    reader
-        How its files are read.
-    title, reference, terms
-        What it is, which paper to cite, and the terms of its use as far as they are published.
-    source
-        What `import_set` is to be given, in a few words.
-    columns
-        Columns of its store beside those that every store has; None if they depend on the source.
-    selections
-        Named expressions over the columns, for the subsets that papers use.
-    notes
-        What a user should know, one sentence each.
-    downloads
-        Where it is published; empty if there is no stable address.
-    checksums
-        MD5 of its parts, for a set without an address.
-    """
+    """A data set as its authors publish it, described in ``sets.yaml``."""
 
     name: str
     reader: Reader
+    #: What it is, which paper to cite, and the terms of its use as far as they are published.
     title: str
     reference: str
     terms: str
+    #: What `import_set` is to be given, in a few words.
     source: str
+    #: Columns of its store beside those that every store has; None if they depend on the source.
     columns: pa.Schema | None = None
+    #: Named expressions over the columns, for the subsets that papers use.
     selections: Mapping[str, str] = field(default_factory=dict)
+    #: What a user should know, one sentence each.
     notes: tuple[str, ...] = ()
+    #: Where it is published; empty if there is no stable address.
     downloads: tuple[Download, ...] = ()
+    #: MD5 of its parts, for a set without an address.
     checksums: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -105,7 +80,7 @@ def _descriptions() -> dict[str, dict[str, Any]]:
 
 
 def set_names() -> list[str]:
-    """Names of all sets, in the order in which they are listed."""
+    """Return the names of all sets, in the order in which they are listed."""
     return list(_descriptions())
 
 
@@ -201,12 +176,8 @@ def import_set(
     jobs = list(reader.parts(source, chosen))
     schema = store_schema(reader.columns(source, chosen) if reader.columns else dataset.columns)
     provenance = {
-        "command": "datasets import",
-        "dataset": dataset.name,
-        "title": dataset.title,
-        "reference": dataset.reference,
-        "terms": dataset.terms,
-        "source": source.name,
+        **{"command": "datasets import", "dataset": dataset.name, "title": dataset.title},
+        **{"reference": dataset.reference, "terms": dataset.terms, "source": source.name},
         "source_sha256": _fingerprint(source, jobs),
         "options": chosen.model_dump(mode="json"),
         "where": " and ".join(f"({text})" for text in expressions) or None,
@@ -222,14 +193,14 @@ def import_set(
 
 
 def _fingerprint(source: Path, parts: Sequence[str]) -> str:
-    """A hash of the source: of the file, or of names and sizes of the parts' files in a folder."""
+    """Return a hash of the source: of the file, or of names and sizes of the parts' files in a folder."""
     digest = hashlib.sha256()
     if source.is_file():
         with source.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256")
     for part in parts:
-        file_of_part = source / part
-        digest.update(f"{part}:{file_of_part.stat().st_size if file_of_part.is_file() else ''};".encode())
+        size = (source / part).stat().st_size if (source / part).is_file() else ""
+        digest.update(f"{part}:{size};".encode())
     return digest.hexdigest()
 
 
@@ -246,13 +217,10 @@ def _part_batches(
 
 
 def _known_columns(cutouts: Sequence[Cutout], schema: pa.Schema) -> pa.Table:
-    """Columns that are known before an image is measured."""
+    """Return the columns that are known before an image is measured."""
     own = ("cutout_id", "mosaic", "ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec", "unit")
     extra = [field for field in schema if any(field.name in cutout.extra for cutout in cutouts)]
     columns = {name: pa.array([getattr(cutout, name) for cutout in cutouts]) for name in own}
     columns |= {field.name: pa.array([c.extra.get(field.name) for c in cutouts], field.type) for field in extra}
-    columns |= {
-        "height": pa.array([c.pixels.shape[0] for c in cutouts]),
-        "width": pa.array([c.pixels.shape[1] for c in cutouts]),
-    }
-    return pa.table(columns)
+    shapes = [cutout.pixels.shape for cutout in cutouts]
+    return pa.table(columns | {"height": [height for height, _ in shapes], "width": [width for _, width in shapes]})

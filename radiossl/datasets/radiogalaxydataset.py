@@ -45,15 +45,10 @@ _SEXAGESIMAL = re.compile(r"(\d+) (\d+) (\d+(?:\.\d*)?) ([+\-−]) ?(\d+) (\d+) 
 
 
 class RadioGalaxyOptions(Options):
-    """Options of the Radio Galaxy Dataset.
+    """Options of the Radio Galaxy Dataset."""
 
-    Attributes
-    ----------
-    labels
-        Which labelling makes the columns ``label`` and ``split``: that of the literature, in four classes, or the
-        authors' own, in five.
-    """
-
+    #: Which labelling makes the columns ``label`` and ``split``: that of the literature, in four classes, or the
+    #: authors' own, in five.
     labels: Literal["literature", "cdl1"] = "literature"
 
 
@@ -72,7 +67,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _groups(file: h5py.File) -> list[str]:
-    """Names of the sources' groups by their numbers."""
+    """Return the names of the sources' groups in the order of their numbers."""
     return sorted((name for name in file if _GROUP.fullmatch(name)), key=lambda name: int(name[5:]))
 
 

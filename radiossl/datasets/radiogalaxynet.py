@@ -12,10 +12,9 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, read_json
 from radiossl.store.cutout import Cutout
 from radiossl.survey.fits_image import Box
-from radiossl.survey.image_file import check_sides
+from radiossl.survey.image_file import opened_picture
 
 #: Folders of the set and what their splits are called in the store.
 _SPLITS = {"train": "train", "val": "valid", "test": "test"}
@@ -43,24 +42,17 @@ Channel = Literal["radio", "blue", "red"]
 
 
 class RadioGalaxyNetOptions(Options):
-    """Options of RadioGalaxyNET.
+    """Options of RadioGalaxyNET."""
 
-    Attributes
-    ----------
-    channel
-        ``radio`` joins green and blue to the 16-bit radio image, 0 to 65535; ``blue`` is its upper byte alone, as
-        pictures show it; ``red`` is the infrared image.
-    cutouts
-        ``images`` as they are, or one of each of their ``objects``: a square around its box, `_BOX_FACTOR` times as
-        large, at least `_LEAST_BOX` pixels and blank beyond the image.
-    """
-
+    #: ``radio`` joins green and blue to the 16-bit radio image, 0 to 65535; ``blue`` is its upper byte alone, as
+    #: pictures show it; ``red`` is the infrared image.
     channel: Channel = "radio"
+    #: ``images`` as they are, or one of each of their ``objects``: a square around its box, `_BOX_FACTOR` times as
+    #: large, at least `_LEAST_BOX` pixels and blank beyond the image.
     cutouts: Literal["images", "objects"] = "images"
 
 
-@dataclass(frozen=True)
-class _Annotated:
+class _Annotated(NamedTuple):
     """One image of an annotation file with its objects."""
 
     image_id: int
@@ -68,14 +60,10 @@ class _Annotated:
     shape: tuple[int, int]
     instances: tuple[dict[str, Any], ...]
 
-    @property
-    def label(self) -> str | None:
-        classes = {instance["category"] for instance in self.instances}
-        return SEVERAL if len(classes) > 1 else next(iter(classes), None)
 
-
-def _annotations(path: Path) -> list[_Annotated]:
-    """Images of a COCO file in the order of the file."""
+def _annotations(source: Path, folder: str) -> list[_Annotated]:
+    """Return the images of the COCO file of a split, in its order."""
+    path = source / "annotations" / f"{folder}.json"
     return _parsed(path, path.stat().st_mtime_ns)
 
 
@@ -93,35 +81,31 @@ def _parsed(path: Path, _: int) -> list[_Annotated]:
             for i in content["images"]
         ]
     except (KeyError, TypeError) as error:
-        raise RadiosslError(
-            f"{path}: not the COCO annotations of RadioGalaxyNET (no {error}); fetch it again"
-        ) from None
+        what = f"not the COCO annotations of RadioGalaxyNET (no {error}); fetch it again"
+        raise RadiosslError(f"{path}: {what}") from None
     if instances:
         raise RadiosslError(f"{path}: objects of image {next(iter(instances))}, which is not listed; fetch it again")
     return images
 
 
-def _annotation_file(source: Path, folder: str) -> Path:
-    return source / "annotations" / f"{folder}.json"
-
-
 def _folders(source: Path) -> list[str]:
-    """The splits that are there."""
-    return [folder for folder in _SPLITS if _annotation_file(source, folder).is_file()]
+    """Return the splits that are there."""
+    return [folder for folder in _SPLITS if (source / "annotations" / f"{folder}.json").is_file()]
 
 
 def _parts(source: Path, _: RadioGalaxyNetOptions) -> list[str]:
     folders = _folders(source)
     if not folders:
         raise RadiosslError(f"{source}: no annotations/train.json in there; expected the folder of RadioGalaxyNET")
-    counts = {folder: len(_annotations(_annotation_file(source, folder))) for folder in folders}
+    counts = {folder: len(_annotations(source, folder)) for folder in folders}
     return [f"{folder}:{part}" for folder, count in counts.items() for part in part_ranges(count, _PER_PART)]
 
 
 def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[Cutout]:
     folder, _, images = part.partition(":")
-    for image in _annotations(_annotation_file(source, folder))[part_slice(images)]:
+    for image in _annotations(source, folder)[part_slice(images)]:
         path = source / folder / image.file_name
+        classes = {instance["category"] for instance in image.instances}
         pixels = read_channel(path, options.channel)
         if pixels.shape != image.shape:
             raise RadiosslError(f"{path}: {pixels.shape} pixels, its annotation says {image.shape}; fetch it again")
@@ -132,7 +116,7 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
             pixel_scale_arcsec=_ARCSEC,
             unit="16-bit" if options.channel == "radio" else "8-bit",
             extra={
-                "label": image.label,
+                "label": SEVERAL if len(classes) > 1 else next(iter(classes), None),
                 "split": _SPLITS[folder],
                 "file_name": image.file_name,
                 "image_id": image.image_id,
@@ -148,7 +132,7 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
 
 
 def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
-    """One object of an image."""
+    """Return one object of an image."""
     left, bottom, width, height = instance["bbox"]
     x, y = left + (width - 1) / 2, bottom + (height - 1) / 2
     side = max(math.ceil(_BOX_FACTOR * max(width, height)), _LEAST_BOX)
@@ -179,19 +163,11 @@ def read_channel(path: Path, channel: Channel) -> NDArray[np.float32]:
     The rows stay as they are, the first is the lowest in declination: in all 508 overlapping pairs whose shift fits the
     declinations in their names, a source has the higher row in the image centred farther south.
     """
-    from PIL import Image
-
-    path = existing_file(path)
-    try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            check_sides(picture.size, str(path))
-            mode, array = picture.mode, np.asarray(picture)
-    except RadiosslError:
-        raise
-    except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
-        raise RadiosslError(f"{path}: not a readable picture ({error}); fetch it again") from None
-    if mode not in ("RGB", "RGBA"):
-        raise RadiosslError(f"{path}: a picture of mode {mode}, expected the three channels of RadioGalaxyNET")
+    with opened_picture(existing_file(path), ("PNG",), "; fetch it again") as picture:
+        if picture.mode not in ("RGB", "RGBA"):
+            expected = "expected the three channels of RadioGalaxyNET"
+            raise RadiosslError(f"{path}: a picture of mode {picture.mode}, {expected}")
+        array = np.asarray(picture)
     red, green, blue = (array[..., index].astype(np.float32) for index in range(3))
     # Along smooth sources 256 blue + green has sixty times less structure below the beam than blue alone; green alone
     # is noise.

@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from radiossl.datasets.pickles import batch_columns
 from radiossl.datasets.published import Options, published_set
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
-from radiossl.io.tables import read_table
+from radiossl.io.tables import check_columns, read_table
 from radiossl.sky.angles import unit_vectors
 
 # RGZ108k --------------------------------------------------------------------------------------------------------------
@@ -95,15 +96,7 @@ _NEEDED = ("catalog_id", "first_id", "num_cpnts", "num_peaks", "cpnts_ras", "cpn
 
 
 class RgzOptions(Options):
-    """Options of the catalogue of RGZ DR1; see `read_rgz_dr1`.
-
-    Attributes
-    ----------
-    min_consensus, draw, seed
-        As there.
-    train, test
-        Sources of every class in a draw.
-    """
+    """Options of the catalogue of RGZ DR1, see `read_rgz_dr1`; a draw has `train` + `test` sources of every class."""
 
     min_consensus: float = Field(default=0.6, ge=0, le=1)
     draw: int | None = Field(default=None, ge=0)
@@ -119,43 +112,23 @@ def read_rgz_dr1(
     per_class: tuple[int, int] = (1000, 600),
     seed: int = 0,
 ) -> pa.Table:
-    """Read the catalogue of RGZ DR1 as sources to be cut from FIRST, with their classes.
+    """Read the catalogue of RGZ DR1 as sources to be cut from FIRST, with their classes, in the order of the file.
+
+    The file is the table of components as in Wu et al. 2019, one row per source, with positions of the components
+    separated by semicolons; the position of a source is their mean. `min_consensus` is the least weighted fraction of
+    the volunteers that agree, 0 to 1.
 
     Riggi et al. 2024 (section 3.1) use a consensus of at least 0.6, six classes, and five random draws of 1,000 sources
-    of every class to train on and 600 others to test on: ``draw=0`` to ``draw=4``. Written with
-    `pyarrow.csv.write_csv`, the table is a catalogue for ``radiossl cutouts sources``. Raises `RadiosslError` if the
-    file is not that catalogue, or a class has too few sources for a draw.
+    of every class to train on and 600 others to test on (`per_class`): ``draw=0`` to ``draw=4``, with a column
+    ``split``; without a draw all sources are returned. Draws of one seed are independent of each other: a source may be
+    in the training set of one and the test set of another. Several sources may lie in one image of the project and
+    share its ``first_id``; draws do not keep them together.
 
-    Parameters
-    ----------
-    path
-        The table of components as in Wu et al. 2019, one row per source; positions of the components are separated by
-        semicolons.
-    min_consensus
-        Least weighted fraction of the volunteers that agree, 0 to 1.
-    draw
-        Which balanced draw to make; None returns all sources. Draws of one seed are independent of each other: a source
-        may be in the training set of one and the test set of another.
-    per_class
-        How many sources of every class a draw takes for training and for testing.
-    seed
-        Of the random draws.
-
-    Returns
-    -------
-    pyarrow.Table
-        In the order of the file: catalog_id, first_id, ra_deg, dec_deg (mean of the components), las_arcsec, label,
-        n_components, n_peaks, consensus; and split (train, test) if there is a draw.
-
-    Notes
-    -----
-    Several sources may lie in one image of the project and share its first_id; draws do not keep them together.
+    Raises `RadiosslError` if the file is not that catalogue, or a class has too few sources for a draw.
     """
     path = existing_file(path)
     table = read_table(path)
-    missing = [name for name in _NEEDED if name not in table.column_names]
-    if missing:
-        raise RadiosslError(f"{path}: no column {missing[0]!r}; there are {', '.join(table.column_names)}")
+    check_columns(table, _NEEDED, path)
     components = _integers(path, table, "num_cpnts")
     peaks = _integers(path, table, "num_peaks")
     label_of = {numbers: label for label, numbers in CLASSES.items()}
@@ -196,27 +169,21 @@ def _balanced_draw(
     for label in CLASSES:
         rows = [row for row, other in labels.items() if other == label]
         if len(rows) < training + testing:
-            raise RadiosslError(
-                f"{path}: {len(rows)} sources of class {label}, a draw of {training} + {testing} needs "
-                f"{training + testing}; lower train, test or min_consensus"
-            )
+            needed = f"a draw of {training} + {testing} needs {training + testing}; lower train, test or min_consensus"
+            raise RadiosslError(f"{path}: {len(rows)} sources of class {label}, {needed}")
         chosen = generator.permutation(rows)[: training + testing].tolist()
         splits |= dict.fromkeys(chosen[:training], "train") | dict.fromkeys(chosen[training:], "test")
     return splits
 
 
 def _mean_position(path: Path, row: int, ras: str, decs: str, count: int) -> tuple[float, float]:
-    """Mean of the components' directions, in degrees."""
-    try:
+    """Return the mean of the components' directions, in degrees."""
+    with suppress(ValueError):
         ra, dec = (np.array(text.split(";"), dtype=float) for text in (ras, decs))
-        good = len(ra) == len(dec) == count and bool(np.all((np.abs(dec) <= 90) & (ra >= 0) & (ra <= 360)))
-    except ValueError:
-        good = False
-    if not good:
-        raise RadiosslError(
-            f"{path}, row {row + 1}: expected positions of {count} components in degrees, separated by semicolons"
-        )
-    return mean_direction(ra, dec)
+        if len(ra) == len(dec) == count and np.all((np.abs(dec) <= 90) & (ra >= 0) & (ra <= 360)):
+            return mean_direction(ra, dec)
+    expected = f"expected positions of {count} components in degrees, separated by semicolons"
+    raise RadiosslError(f"{path}, row {row + 1}: {expected}")
 
 
 def mean_direction(

@@ -40,23 +40,15 @@ _MOST_BYTES = 2**28
 
 @dataclass(frozen=True)
 class Survey:
-    """Where a survey's images are and what they are.
+    """Where a survey's images are and what they are."""
 
-    Attributes
-    ----------
-    hips
-        Identifier of its HiPS, for hips2fits; empty for `sia`.
-    sia
-        Address of its Simple Image Access service, version 2 where `collection` is given, else 1.
-    collection
-        Its name in that service.
-    beam_arcsec, pixel_scale_arcsec, unit
-        Of its images, where they do not say so themselves.
-    """
-
+    #: Identifier of its HiPS, for hips2fits; empty for `sia`.
     hips: str = ""
+    #: Address of its Simple Image Access service, version 2 where `collection` is given, else 1.
     sia: str = ""
+    #: Its name in that service.
     collection: str = ""
+    #: Of its images, where they do not say so themselves.
     beam_arcsec: float = np.nan
     pixel_scale_arcsec: float = 1.8
     unit: str = "Jy/beam"
@@ -67,20 +59,10 @@ class Survey:
 SURVEYS = {
     "first": Survey(sia="https://skyview.gsfc.nasa.gov/cgi-bin/vo/sia.pl?survey=first&", beam_arcsec=5.4),
     "nvss": Survey(hips="CDS/P/NVSS", beam_arcsec=45.0, pixel_scale_arcsec=15.0),
-    "vlass": Survey(
-        sia="https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus/v2query",
-        collection="VLASS",
-        beam_arcsec=2.5,
-        pixel_scale_arcsec=1.0,
-    ),
+    "vlass": Survey("", "https://ws.cadc-ccda.hia-iha.nrc-cnrc.gc.ca/argus/v2query", "VLASS", 2.5, 1.0),
     "racs": Survey(hips="CSIRO/P/RACS/low/I", beam_arcsec=25.0, pixel_scale_arcsec=2.5),
     "lotss": Survey(hips="astron.nl/P/lotss_dr2_high", beam_arcsec=6.0, pixel_scale_arcsec=1.5),
-    "emu": Survey(
-        sia="https://casda.csiro.au/casda_vo_tools/sia2/query",
-        collection="EMU",
-        beam_arcsec=15.0,
-        pixel_scale_arcsec=2.0,
-    ),
+    "emu": Survey("", "https://casda.csiro.au/casda_vo_tools/sia2/query", "EMU", 15.0, 2.0),
 }
 
 
@@ -169,6 +151,8 @@ def fetch_cutouts(
     asked, chosen = (str(survey), _survey(survey)) if isinstance(survey, str) else (survey.hips or survey.sia, survey)
     server = _Server(Path(cache) / "surveys" if cache else cache_folder("surveys"), wait_s)
     columns = sources.columns.to_pylist() if sources.columns.num_columns else [{}] * len(sources)
+    circular = ("beam_major_arcsec", "beam_minor_arcsec")
+    beam = dict.fromkeys(circular, chosen.beam_arcsec) if np.isfinite(chosen.beam_arcsec) else {}
     paths, ids, rows, missing = [], [], [], []
     places = zip(sources.ids.tolist(), sources.ra_deg.tolist(), sources.dec_deg.tolist(), columns, strict=True)
     for name, ra, dec, known in track(list(places), f"fetching {asked}"):
@@ -181,7 +165,7 @@ def fetch_cutouts(
             continue
         paths.append(path)
         ids.append(str(name))
-        rows.append(known | {"ra_deg": ra, "dec_deg": dec} | _beam(chosen))
+        rows.append(known | {"ra_deg": ra, "dec_deg": dec} | beam)
     if not paths:
         raise RadiosslError(f"{sources.name}: {asked} has no image of any of its {len(sources)} sources")
     options = FolderOptions(pixel_scale_arcsec=chosen.pixel_scale_arcsec, unit=chosen.unit)
@@ -200,11 +184,6 @@ def _survey(name: str) -> Survey:
     if name not in SURVEYS:
         raise RadiosslError(f"--survey {name}: expected one of {', '.join(SURVEYS)}, or hips:ID")
     return SURVEYS[name]
-
-
-def _beam(survey: Survey) -> dict[str, float]:
-    major = survey.beam_arcsec
-    return {"beam_major_arcsec": major, "beam_minor_arcsec": major, "beam_pa_deg": 0.0} if np.isfinite(major) else {}
 
 
 def _image(survey: Survey, service: str | None, ra: float, dec: float, size: int) -> bytes | None:
@@ -244,7 +223,7 @@ def _content(url: str) -> bytes | None:
 
 
 def _fits(content: bytes) -> bytes | None:
-    """What came if it is a FITS file; services say that they have nothing in a page or an empty answer."""
+    """Return what came if it is a FITS file; services without an image answer with a page or with nothing."""
     if len(content) > _MOST_BYTES:
         raise RadiosslError(f"the survey's server sent more than {_MOST_BYTES / 1e6:.0f} MB, which is no cutout")
     return content if content.startswith(b"SIMPLE") else None

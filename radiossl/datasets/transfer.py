@@ -1,4 +1,4 @@
-"""Bringing a file over the network: resumed after an interruption, tried again, and verified.
+"""Downloading a file: resumed after an interruption, tried again, and verified.
 
 For each download there is a `FILE.part` with what has come so far and a `FILE.json` that says which version of the file
 the part belongs to.
@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 from urllib.error import HTTPError, URLError
@@ -27,6 +27,8 @@ from radiossl.io.progress import track_bytes
 _BLOCK = 2**20
 _BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 30.0
+#: What a server said about a file, None where it did not: enough to notice that it is another one now.
+_VERSION = ("url", "etag", "modified", "bytes")
 
 
 class DroppedError(Exception):
@@ -34,27 +36,8 @@ class DroppedError(Exception):
 
 
 @dataclass(frozen=True)
-class _Version:
-    """What a server said about a file: enough to notice that it is another one now."""
-
-    url: str
-    etag: str | None
-    modified: str | None
-    bytes: int | None
-
-    @property
-    def condition(self) -> str | None:
-        """Value for If-Range, which takes no weak tags (RFC 9110, section 13.1.5)."""
-        return self.etag if self.etag and not self.etag.startswith("W/") else self.modified
-
-    def agrees_with(self, other: _Version) -> bool:
-        mine, theirs = asdict(self).values(), asdict(other).values()
-        return all(a is None or b is None or a == b for a, b in zip(mine, theirs, strict=True))
-
-
-@dataclass(frozen=True)
 class Part:
-    """The beginning of a file from `url`, and the note that tells of which version of the file."""
+    """The beginning of a file from `url`, and the note that says of which version of the file."""
 
     path: Path
     note: Path
@@ -72,29 +55,26 @@ class Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     @property
-    def version(self) -> _Version | None:
-        """Of which version of the file it is, None if that is not known."""
+    def version(self) -> dict[str, Any] | None:
+        """Of which version of the file it is (see `_VERSION`), None if that is not known."""
         try:
-            version = _Version(**read_json(self.note))
-        except (RadiosslError, TypeError):
+            version = read_json(self.note)
+        except RadiosslError:
             return None
-        return version if version.url == self.url and self.path.exists() else None
+        known = isinstance(version, dict) and set(version) == set(_VERSION) and version["url"] == self.url
+        return version if known and self.path.exists() else None
 
     @property
     def is_complete(self) -> bool:
         """Whether it is the whole file."""
         version = self.version
-        return version is not None and version.bytes == self.bytes
+        return version is not None and version["bytes"] == self.bytes
 
-    def begin(self, version: _Version) -> None:
+    def begin(self, version: dict[str, Any]) -> None:
         """Forget what was there. The note comes last: bytes of another version must never stand beside it."""
         self.forget()
         self.path.touch()
-        write_json(self.note, asdict(version))
-
-    def finish(self, version: _Version) -> None:
-        """Note that what is there is the whole file."""
-        write_json(self.note, asdict(version) | {"bytes": self.bytes})
+        write_json(self.note, version)
 
     def forget(self) -> None:
         """Delete it."""
@@ -129,28 +109,28 @@ def _request(download: Download, part: Part, opener: OpenerDirector, timeout_s: 
     """Ask once for what is missing and append what comes; raise `DroppedError` if that is worth another try."""
     headers = {"User-Agent": f"radiossl/{radiossl.__version__}", "Accept-Encoding": "identity"}
     old, offset = part.version, part.bytes
-    if old is None or (old.condition is None and not download.md5 and not download.sha256):
+    # If-Range takes no weak tags (RFC 9110, section 13.1.5).
+    tag = old and (old["modified"] if (old["etag"] or "W/").startswith("W/") else old["etag"])
+    if old is None or not (tag or download.md5 or download.sha256):
         offset = 0  # nothing would tell whether the rest belongs to this beginning
     elif offset:
-        headers["Range"] = f"bytes={offset}-"
-        if old.condition:
-            headers["If-Range"] = old.condition
+        headers |= {"Range": f"bytes={offset}-"} | ({"If-Range": tag} if tag else {})
     response = _open(Request(part.url, headers=headers), opener, timeout_s)
     if response is None:  # no such range: the file has become shorter
         part.forget()
         return
     with response:
+        found = (part.url, response.headers.get("ETag"), response.headers.get("Last-Modified"), response.length)
+        version: dict[str, Any] = dict(zip(_VERSION, found, strict=True))
         if response.status == 206 and offset and old is not None:
-            first, total = _content_range(response)
-            version = _version(part.url, response, total)
-            if first != offset or not version.agrees_with(old):
+            first, version["bytes"] = _content_range(response)
+            if first != offset or any(None not in (old[k], version[k]) and old[k] != version[k] for k in _VERSION):
                 part.forget()
                 return
-            total = old.bytes if total is None else total
+            total = old["bytes"] if version["bytes"] is None else version["bytes"]
             _check_length(download, part, total)
         elif response.status == 200:
             total = response.length
-            version = _version(part.url, response, total)
             _check_length(download, part, total)
             part.begin(version)
         else:
@@ -160,7 +140,7 @@ def _request(download: Download, part: Part, opener: OpenerDirector, timeout_s: 
     if total is not None and part.bytes < total:
         raise DroppedError(f"the connection ended at {part.bytes} of {total} bytes")
     # Where no length was promised, the end of the answer has to be taken for the end of the file.
-    part.finish(version)
+    write_json(part.note, version | {"bytes": part.bytes})
 
 
 def _open(request: Request, opener: OpenerDirector, timeout_s: float) -> http.client.HTTPResponse | None:
@@ -174,9 +154,8 @@ def _open(request: Request, opener: OpenerDirector, timeout_s: float) -> http.cl
             return None
         if is_passing(error):
             raise DroppedError(reason_of(error)) from None
-        raise RadiosslError(
-            f"{url}: the server answered {reason_of(error)}; check the address or use a mirror (base_url)"
-        ) from None
+        what = f"the server answered {reason_of(error)}; check the address or use a mirror (base_url)"
+        raise RadiosslError(f"{url}: {what}") from None
     except RadiosslError:
         raise
     except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a redirect to a garbled address
@@ -237,23 +216,17 @@ def _verify(download: Download, part: Part) -> dict[str, Any]:
     return {"bytes": part.bytes, **found}
 
 
-def _version(url: str, response: http.client.HTTPResponse, total: int | None) -> _Version:
-    return _Version(url, response.headers.get("ETag"), response.headers.get("Last-Modified"), total)
-
-
 def _content_range(response: http.client.HTTPResponse) -> tuple[int | None, int | None]:
     """Return the first byte of a partial answer and the length of the whole file, None where it does not say."""
-    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    match = re.fullmatch(r"bytes (\d+)-\d+/(?:(\d+)|\*)", response.headers.get("Content-Range", "").strip())
     if match is None:
         return None, None
-    first = int(match[1])
-    if match[2] != "*":
-        return first, int(match[2])
-    return first, None if response.length is None else first + response.length
+    first, rest = int(match[1]), response.length
+    return first, int(match[2]) if match[2] else None if rest is None else first + rest
 
 
 class _RedirectHandler(HTTPRedirectHandler):
-    """Follows redirects to http and https only: other than urllib's own, not to ftp:, and says so."""
+    """Follows redirects to http and https only: unlike urllib's own, not to ftp:, and with an error that says so."""
 
     def http_error_302(self, req: Request, fp: Any, code: int, msg: str, headers: Any) -> Any:
         target = urljoin(req.full_url, headers.get("Location") or headers.get("URI") or "")

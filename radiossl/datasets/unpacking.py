@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from gzip import GzipFile
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, Literal, cast
+from typing import IO, NamedTuple, cast
 
 from radiossl.datasets.download import RECORD, Download, path_parts
 from radiossl.io.errors import RadiosslError, reason_of
@@ -27,15 +27,13 @@ class BadArchiveError(RadiosslError):
     """An archive that will never unpack, so that keeping it makes no sense."""
 
 
-@dataclass(frozen=True)
-class _Member:
-    """One entry of an archive: its path there, and where a link leads, both from the archive's top."""
+class _Member(NamedTuple):
+    """One entry of an archive: its path from the archive's top, and a file's content, or where a link leads."""
 
     parts: tuple[str, ...]
-    kind: Literal["file", "folder", "link"]
     size: int = 0
-    link: tuple[str, ...] = ()
     stream: IO[bytes] | None = None
+    link: tuple[str, ...] | None = None
 
 
 @dataclass
@@ -46,7 +44,6 @@ class _Allowance:
     max_bytes: int
     advance: Callable[[int], None]
     bytes: int = 0
-    members: int = 0
 
     def take(self, count: int) -> None:
         self.check(count)
@@ -55,23 +52,14 @@ class _Allowance:
 
     def check(self, count: int) -> None:
         if self.bytes + count > self.max_bytes:
-            raise RadiosslError(
-                f"{self.label}: unpacks to more than {self.max_bytes} bytes; "
-                "if that is right, raise max_bytes and fetch again"
-            )
-
-    def take_member(self) -> None:
-        self.members += 1
-        if self.members > MAX_MEMBERS:
-            raise BadArchiveError(
-                f"{self.label}: holds more than {MAX_MEMBERS} files and folders, no published set does; not unpacked"
-            )
+            what = f"unpacks to more than {self.max_bytes} bytes; if that is right, raise max_bytes and fetch again"
+            raise RadiosslError(f"{self.label}: {what}")
 
 
 def unpack(archive: Path, download: Download, root: Path) -> None:
     """Unpack an archive below `root`, where no link is ever made: links inside the archive become copies.
 
-    So there is nothing on the disk that a later member could be written through, and paths can be judged by their
+    So there is nothing on the disk that a later member could be written through, and paths can be checked by their
     names alone.
     """
     url = download.url
@@ -79,10 +67,12 @@ def unpack(archive: Path, download: Download, root: Path) -> None:
     members = _zip_members if download.name.lower().endswith(".zip") else _tar_members
     try:
         with track_bytes(f"unpacking {download.name}") as advance:
-            allowance = _Allowance(url, download.max_bytes, advance)
-            for member in members(archive, download, root):
-                allowance.take_member()
-                if member.kind == "link":
+            allowance, number = _Allowance(url, download.max_bytes, advance), 0
+            for number, member in enumerate(members(archive, download, root), start=1):
+                if number > MAX_MEMBERS:
+                    what = f"holds more than {MAX_MEMBERS} files and folders, no published set does; not unpacked"
+                    raise BadArchiveError(f"{url}: {what}")
+                if member.link is not None:
                     links[member.parts] = member.link
                 elif member.stream is None:
                     _make_folder(root.joinpath(*member.parts), url, member.parts)
@@ -95,7 +85,7 @@ def unpack(archive: Path, download: Download, root: Path) -> None:
                     raise _unsafe(url, "/".join(link), "is a link to something that is no file of the archive")
                 with target.open("rb") as stream:
                     _write(stream, new_file(root, link, url), allowance)
-            if not allowance.members:
+            if not number:
                 raise BadArchiveError(f"{url}: the archive is empty; check the address with the publisher")
     except RadiosslError:
         raise
@@ -103,10 +93,8 @@ def unpack(archive: Path, download: Download, root: Path) -> None:
         # On damaged input the readers raise nearly anything; only an error of the system has a number.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise BadArchiveError(
-            f"{url}: the archive is damaged or cut short ({reason_of(error)}); fetch again, "
-            "and if that does not help tell the publisher"
-        ) from error
+        what = f"the archive is damaged or cut short ({reason_of(error)})"
+        raise BadArchiveError(f"{url}: {what}; fetch again, and if that does not help tell the publisher") from error
 
 
 def _unsafe(url: str, name: str, what: str) -> BadArchiveError:
@@ -124,7 +112,7 @@ def _inside(name: str, url: str) -> tuple[str, ...]:
 
 
 def _landing(folder: tuple[str, ...], link: str) -> tuple[str, ...] | None:
-    """Where a link that stands in `folder` leads, from the archive's top; None if it leaves it."""
+    """Return where a link in `folder` leads, from the archive's top; None if it leaves it."""
     if PureWindowsPath(link).anchor or "\0" in link:
         return None
     here = list(folder)
@@ -139,7 +127,7 @@ def _landing(folder: tuple[str, ...], link: str) -> tuple[str, ...] | None:
 
 
 def _follow(link: tuple[str, ...], links: Mapping[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ...]:
-    """Where a chain of links ends; a ring ends at one of its own, which is no file."""
+    """Return where a chain of links ends; a ring ends at one of its own, which is no file."""
     seen = set()
     while link in links and link not in seen:
         seen.add(link)
@@ -235,11 +223,9 @@ def _tar_member(tar: tarfile.TarFile, info: tarfile.TarInfo, url: str, root: Pat
             tarfile.data_filter(info, str(root))
         except tarfile.FilterError as error:
             raise _unsafe(url, info.name, f"is refused by Python's own filter ({error})") from None
-    if info.isdir():
-        return _Member(parts, "folder")
-    if is_link:
-        return _Member(parts, "link", link=link)
-    return _Member(parts, "file", info.size, stream=tar.extractfile(info))
+    if info.isfile():
+        return _Member(parts, info.size, tar.extractfile(info))
+    return _Member(parts, link=link if is_link else None)
 
 
 def _zip_members(archive: Path, download: Download, root: Path) -> Iterator[_Member]:
@@ -259,12 +245,12 @@ def _zip_member(packed: zipfile.ZipFile, info: zipfile.ZipInfo, url: str) -> _Me
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK):
         raise _unsafe(url, info.filename, "is a device or another special file")
     if info.is_dir():
-        return _Member(parts, "folder")
+        return _Member(parts)
     if kind != stat.S_IFLNK:
-        return _Member(parts, "file", info.file_size, stream=packed.open(info))
+        return _Member(parts, info.file_size, packed.open(info))
     with packed.open(info) as stream:
         target = stream.read(_MAX_LINK).decode()
     link = _landing(parts[:-1], target)
     if link is None:
         raise _unsafe(url, info.filename, f"is a link that leaves the folder, to {target!r}")
-    return _Member(parts, "link", link=link)
+    return _Member(parts, link=link)

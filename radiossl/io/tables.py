@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -308,3 +308,9 @@ def renamed_twins(names: Sequence[str]) -> list[str]:
             new = f"{base}_{count}"
         result.append(new)
     return result
+
+
+def check_columns(table: pa.Table, names: Iterable[str], where: object) -> None:
+    """Raise `RadiosslError`, which begins with `where`, if a table lacks one of some columns."""
+    if missing := [name for name in names if name not in table.column_names]:
+        raise RadiosslError(f"{where}: no column {missing[0]!r}; there are {', '.join(table.column_names)}")

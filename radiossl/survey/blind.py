@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,6 @@ from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.cutting import (
-    SKIPPED,
     CuttingResult,
     Facts,
     Mosaics,
@@ -28,7 +27,6 @@ from radiossl.survey.cutting import (
     check_limits,
     cut_pieces,
     make_store,
-    write_rows,
 )
 from radiossl.survey.finding import OnError, mosaic_stem, nothing_there
 from radiossl.survey.mosaic import Box, Mosaic
@@ -107,12 +105,8 @@ def cut_blind(
         "survey": facts.survey(),
     }
     batches = partial(_batches, size=size, overlap=overlap, max_blank=max_blank, hdu=hdu, schema=schema)
-
-    def beside(folder: Path, _: list[str]) -> None:
-        write_rows(folder / SKIPPED, ("mosaic", "reason"), list(found.skipped.items()))
-
     try:
-        store, again = make_store(out, jobs, batches, schema, provenance, workers, scheduler, beside)
+        store, again = make_store(out, jobs, batches, schema, provenance, found, workers=workers, scheduler=scheduler)
     except EmptyStoreError:
         reason = f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         raise nothing_there(found.paths, reason, hdu) from None
@@ -121,7 +115,7 @@ def cut_blind(
 
 
 def window_starts(length: int, size: int, overlap: float) -> list[int]:
-    """Return the first pixels of the windows along one axis of a mosaic; below 0 if the window is larger than it."""
+    """Return the first pixels of the windows along one axis of a mosaic; negative if the window is larger than it."""
     if length <= size:
         return [-((size - length) // 2)]
     step = max(1, round(size * (1 - overlap)))
@@ -158,10 +152,8 @@ def _plan(mosaics: Mosaics, size: int, overlap: float) -> tuple[list[_Run], Fact
     return runs, facts
 
 
-def _batches(
-    job: Sequence[_Run], *, size: int, overlap: float, max_blank: float, hdu: str | int | None, schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
-    return cutout_batches(_windows(job, size, overlap, max_blank, hdu), schema)
+def _batches(job: Sequence[_Run], *, schema: pa.Schema, **cutting: Any) -> Iterator[pa.RecordBatch]:
+    return cutout_batches(_windows(job, **cutting), schema)
 
 
 def _windows(

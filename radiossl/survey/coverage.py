@@ -58,15 +58,10 @@ def beyond_edge(boxes: NDArray[np.int64], places: Places) -> NDArray[np.float64]
 def best_places(
     places: Places, boxes: NDArray[np.int64], mosaics: Mosaics, preferred: NDArray[np.bool_] | None = None
 ) -> NDArray[np.int64]:
-    """Choose one place per source: where the least of its box is blank or beyond the edge.
+    """Choose one place per source, where the least of its box is blank or beyond the edge; return rows of `places`.
 
     Among equals, a preferred place wins, then the one farthest from an edge, in angle. Boxes are only read where there
-    is a choice, and of a source's boxes only as many as can still be better.
-
-    Returns
-    -------
-    ndarray
-        Rows of `places`, in the order of the sources.
+    is a choice, and of a source's boxes only as many as can still be better. Rows are in the order of the sources.
     """
     outside = np.round(beyond_edge(boxes, places), 12)
     preferred = np.ones(len(places), dtype=bool) if preferred is None else preferred
@@ -125,7 +120,7 @@ def disagreements(places: Places, boxes: NDArray[np.int64], mosaics: Mosaics) ->
 
 
 def _pairs(places: Places) -> dict[tuple[int, int], list[int]]:
-    """Rows of `places` on a first mosaic, for each pair of mosaics that share sources."""
+    """Return the rows of `places` on a first mosaic, for each pair of mosaics that share sources."""
     order = np.lexsort((places.mosaic, places.source))
     source, mosaic = places.source[order], places.mosaic[order].tolist()
     pairs: dict[tuple[int, int], list[int]] = {}
@@ -138,7 +133,7 @@ def _pairs(places: Places) -> dict[tuple[int, int], list[int]]:
 
 
 def _correlation(first: Mosaic, second: Mosaic, box: NDArray[np.int64]) -> tuple[float, float]:
-    """Signal-to-noise of the clearer image of a field, and the correlation of both; 0, 0 where too little is seen."""
+    """Return S/N of the clearer image of a field, and the correlation of both; 0, 0 where too little is seen."""
     centre_x, centre_y = box[:2] + box[2:] / 2
     side = int(np.clip(box[2:].max(), _COMPARED_PX, 512))
     field = Box(int(centre_x - side / 2), int(centre_y - side / 2), side, side)

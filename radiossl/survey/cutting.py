@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
@@ -72,21 +70,14 @@ class CuttingResult:
 
 @dataclass(frozen=True)
 class Mosaics:
-    """The mosaics of a run: files, a name for each that no other has, and which part of the files to read.
+    """The mosaics of a run: files, a name for each that no other has, and which part of the files to read."""
 
-    Attributes
-    ----------
-    paths, labels
-        The mosaics that can be read.
-    hdu
-        See `Mosaic.open`.
-    skipped
-        What is wrong with each of the others, by its name.
-    """
-
+    #: The mosaics that can be read.
     paths: list[Path]
     labels: list[str]
+    #: See `Mosaic.open`.
     hdu: str | int | None = None
+    #: What is wrong with each of the others, by its name.
     skipped: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -162,33 +153,20 @@ def cut_pieces(
     `columns` are further columns of each.
     """
     shape = mosaic.pixel_shape(np.array([piece.x for piece in pieces]), np.array([piece.y for piece in pieces]))
-    scales = local_scale(shape.width_arcsec, shape.height_arcsec, mosaic.pixel_scale_arcsec).tolist()
-    widths, heights, angles = (values.tolist() for values in shape)
+    # The side of a square pixel of the same area; the mosaic's own where that is as good as equal.
+    scale, nominal = np.sqrt(shape.width_arcsec * shape.height_arcsec), mosaic.pixel_scale_arcsec
+    scale = np.where(np.isfinite(scale) & (np.abs(scale - nominal) > _SAME_SCALE * nominal), scale, nominal)
+    sizes = zip(*(values.tolist() for values in (scale, *shape)), strict=True)
     boxes = [piece.box for piece in pieces]
-    for index, (piece, pixels) in enumerate(zip(pieces, mosaic.read_boxes(boxes), strict=True)):
+    extras = columns or [{}] * len(pieces)
+    for piece, pixels, (side, width, height, angle), extra in zip(
+        pieces, mosaic.read_boxes(boxes), sizes, extras, strict=True
+    ):
         if blank_fraction(pixels) <= max_blank:
             yield Cutout(
-                cutout_id=piece.cutout_id,
-                pixels=pixels,
-                mosaic=label,
-                ra_deg=piece.ra_deg,
-                dec_deg=piece.dec_deg,
-                x=piece.x,
-                y=piece.y,
-                pixel_scale_arcsec=scales[index],
-                pixel_width_arcsec=widths[index],
-                pixel_height_arcsec=heights[index],
-                pixel_pa_deg=angles[index],
-                unit=mosaic.unit,
-                beam=mosaic.beam,
-                extra=columns[index] if columns else {},
+                *(piece.cutout_id, pixels, label, piece.ra_deg, piece.dec_deg, piece.x, piece.y, side),
+                *(mosaic.unit, mosaic.beam, extra, width, height, angle),
             )
-
-
-def local_scale(width: NDArray[np.float64], height: NDArray[np.float64], nominal: float) -> NDArray[np.float64]:
-    """Return the side of a square pixel of the same area, the mosaic's own where that is as good as equal."""
-    scale = np.sqrt(width * height)
-    return np.where(np.isfinite(scale) & (np.abs(scale - nominal) > _SAME_SCALE * nominal), scale, nominal)
 
 
 def make_store(
@@ -197,14 +175,22 @@ def make_store(
     batches: Callable[[Any], Iterable[pa.RecordBatch]],
     schema: pa.Schema,
     provenance: dict[str, Any],
-    workers: int | None,
-    scheduler: str | None,
-    beside: Callable[[Path, list[str]], None],
+    mosaics: Mosaics,
+    *,
+    beside: Callable[[Path, list[str]], None] = lambda folder, ids: None,
+    **running: Any,
 ) -> tuple[CutoutStore, bool]:
-    """Write the store; also return whether the same command has done so before."""
-    write = partial(write_store, workers=workers, scheduler=scheduler, beside=beside)
+    """Write the store, with `SKIPPED` in it; also return whether the same command has done so before.
+
+    `running` are further arguments of `write_store`.
+    """
+
+    def write_beside(folder: Path, ids: list[str]) -> None:
+        write_rows(folder / SKIPPED, ("mosaic", "reason"), list(mosaics.skipped.items()))
+        beside(folder, ids)
+
     try:
-        return write(out, jobs, batches, schema, provenance), False
+        return write_store(out, jobs, batches, schema, provenance, beside=write_beside, **running), False
     except FinishedStoreError:
         return open_store(out), True
 

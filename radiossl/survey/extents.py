@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,7 @@ _LEAST_BEAMS = 0.5
 _PICTURE_SCALE, _CENTRAL, _NO_NOISE = 1.8, 0.25, 0.002
 
 
-@dataclass(frozen=True, eq=False)
-class _Island:
+class _Island(NamedTuple):
     """An island near a position: offsets (x, y) in arcsec from it, brightness in units of the noise.
 
     `nearest` is the distance of its nearest pixel, `width` that of its part above half its peak, `peaks` are its local
@@ -65,69 +65,42 @@ class _Island:
     def shifted(self, by: NDArray[np.float64]) -> _Island:
         """Return the island as seen from a position that lies `by` on the other side, without `nearest`."""
         along = DIRECTIONS @ by
-        return replace(
-            self,
-            nearest=math.nan,
-            centre=self.centre + by,
-            peaks=self.peaks + np.array([*by, 0.0]),
-            first=self.first + along,
-            last=self.last + along,
-        )
+        peaks = self.peaks + np.array([*by, 0.0])
+        moved = self._replace(nearest=math.nan, centre=self.centre + by, peaks=peaks)
+        return moved._replace(first=self.first + along, last=self.last + along)
 
 
 def measure_extents(places: Places, mosaics: Mosaics, sources: int) -> NDArray[np.float64]:
-    """Measure the extents of sources at given positions.
+    """Return the largest angular sizes of sources in arcsec, shape (sources,), NaN where no island is near.
 
-    Parameters
-    ----------
-    places
-        Where the catalogue's sources are; one that is on several mosaics is measured where it is farthest from an edge.
-    mosaics
-        The mosaics.
-    sources
-        How many sources there are.
-
-    Returns
-    -------
-    ndarray
-        Largest angular sizes in arcsec, shape (sources,); NaN where no island is near.
-
-    Notes
-    -----
-    On 1,099 FIRST sources, whose catalogue gives the separation of the outermost components, the rank correlation is
-    0.78 and 81 % are within a factor 1.5 (`benchmarks/extents.py`).
+    A source on several mosaics is measured where it is farthest from an edge. On 1,099 FIRST sources, whose catalogue
+    gives the separation of the outermost components, the rank correlation is 0.78 and 81 % are within a factor 1.5
+    (`benchmarks/extents.py`).
     """
     order = np.lexsort((-places.edge_arcsec, places.source))
     _, first = np.unique(places.source[order], return_index=True)
     chosen = places.take(order[first])
-    fields: dict[int, list[_Island]] = {}
-    beams: dict[int, float] = {}
+    fields: dict[int, tuple[list[_Island], float]] = {}
     area_arcmin2 = 0.0
     for index in np.unique(chosen.mosaic).tolist():
         here = np.flatnonzero(chosen.mosaic == index)
         here = here[np.argsort(chosen.y[here])]
         with mosaics.open(index) as mosaic:
             beam = 0.0 if mosaic.beam is None else mosaic.beam.major_arcsec
-            others = places.take(places.mosaic == index)
-            for source, (islands, seen) in zip(
-                chosen.source[here].tolist(), _fields(mosaic, chosen.take(here), others, beam), strict=True
-            ):
-                fields[source] = islands
+            found = _fields(mosaic, chosen.take(here), places.take(places.mosaic == index), beam)
+            for source, (islands, seen) in zip(chosen.source[here].tolist(), found, strict=True):
+                fields[source] = islands, beam
                 area_arcmin2 += seen
-                beams[source] = beam
-    chance = _Chance(
-        np.sort([island.peak for islands in fields.values() for island in islands if island.nearest > _UNRELATED]),
-        area_arcmin2,
-    )
+    unrelated = [island.peak for islands, _ in fields.values() for island in islands if island.nearest > _UNRELATED]
+    chance = _Chance(np.sort(unrelated), area_arcmin2)
     extents = np.full(sources, np.nan)
-    for source, islands in fields.items():
+    for source, (islands, beam) in fields.items():
         if islands and islands[0].nearest <= _NEAREST:
-            extents[source] = _extent(_belonging(islands, chance), beams[source])
+            extents[source] = _extent(_belonging(islands, chance), beam)
     return extents
 
 
-@dataclass(frozen=True)
-class SourceBox:
+class SourceBox(NamedTuple):
     """The source that a picture shows, in pixels: the middle of its outermost peaks, and its largest extent."""
 
     x: float
@@ -140,21 +113,10 @@ def find_source(
 ) -> SourceBox | None:
     """Find the source that a picture was taken of: the brightest island near its centre, with what belongs to it.
 
-    Lobes on opposite sides of the centre belong together, as in `measure_extents`.
-
-    Parameters
-    ----------
-    pixels
-        Shape (height, width), NaN where blank. A picture without noise, such as one that was clipped, will do.
-    pixel_scale_arcsec
-        Side of a pixel; 1.8 arcsec, as in FIRST, where it is unknown.
-    beam_arcsec
-        Of the restoring beam, which is taken off the width of a single peak; 0 where it is unknown.
-
-    Returns
-    -------
-    SourceBox or None
-        None if there is no island.
+    Lobes on opposite sides of the centre belong together, as in `measure_extents`. Pixels are NaN where blank; a
+    picture without noise, such as one that was clipped, will do. Their size is taken to be 1.8 arcsec, as in FIRST,
+    where it is unknown. The beam is subtracted from the width of a single peak; 0 where it is unknown. Returns None if
+    there is no island.
 
     Examples
     --------
@@ -186,15 +148,14 @@ def find_source(
     return SourceBox(float(x), float(y), _extent(own, beam_arcsec) / scale)
 
 
-@dataclass(frozen=True, eq=False)
-class _Chance:
+class _Chance(NamedTuple):
     """How many unrelated islands there are: their brightness, in order, and the area in which they were counted."""
 
     peaks: NDArray[np.float64]
     area_arcmin2: float
 
     def expected(self, island: _Island) -> float:
-        """How many islands as bright are as near to a position by chance."""
+        """Return how many islands as bright are as near to a position by chance."""
         brighter = len(self.peaks) - int(np.searchsorted(self.peaks, island.peak)) + 0.5
         return math.pi * (island.nearest / 60) ** 2 * brighter / max(self.area_arcmin2, 1.0)
 
@@ -284,16 +245,9 @@ def _own_part(
     near: NDArray[np.bool_],
     other: NDArray[np.int64],
 ) -> tuple[NDArray[np.bool_], float]:
-    """Return the part of an island that is a position's own: down to where it joins that of a brighter one.
+    """Return which pixels of an island are a position's own: down to where they join those of a brighter one.
 
-    Parameters
-    ----------
-    rows, columns, bright
-        Pixels of the island.
-    near
-        Which of them are near the position.
-    other
-        Which other position each is near, -1 for none.
+    Given are the pixels, which of them are near the position, and which other position each is near, -1 for none.
     """
     from scipy.ndimage import label
 
@@ -319,12 +273,10 @@ def _own_part(
 def _belonging(islands: Sequence[_Island], chance: _Chance) -> list[_Island]:
     """Choose those of the islands around a position, nearest first, that belong to the source there."""
     expected = [chance.expected(island) for island in islands]
-    own = [True for _ in islands[:1]] + [
-        island.nearest < _REACH and number < _CHANCE for island, number in zip(islands[1:], expected[1:], strict=True)
-    ]
+    by_chance = zip(islands, expected, strict=True)
+    own = [row == 0 or (one.nearest < _REACH and number < _CHANCE) for row, (one, number) in enumerate(by_chance)]
     lobes = [row for row, island in enumerate(islands) if not own[row] and island.nearest <= _LOBE_REACH]
-    pairs = [(a, b) for position, a in enumerate(lobes) for b in lobes[:position]]
-    for a, b in pairs:
+    for a, b in combinations(lobes, 2):
         if _are_lobes(islands[a], islands[b]) and expected[a] * expected[b] < _LOBES_CHANCE:
             own[a] = own[b] = True
     return [island for island, belongs in zip(islands, own, strict=True) if belongs]

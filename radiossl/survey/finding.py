@@ -28,12 +28,7 @@ def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
     What imaging programs write beside an image (WSClean's ``-dirty`` and ``-psf``, ``-rms``, ``-weight`` and the like)
     is left out where the image is there too, and so are other versions of it: Stokes Q, U and V, single channels,
     Taylor terms above 0, images before the correction for the primary beam. A warning says so. The ``._`` files of
-    macOS are left out.
-
-    Raises
-    ------
-    RadiosslError
-        If one of them does not exist or holds no FITS file.
+    macOS are left out. Raises `RadiosslError` if one of them does not exist or holds no FITS file.
     """
     found = [path for source in sources for path in _expand(source)]
     if not found:
@@ -50,7 +45,7 @@ def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
 
 
 def _beside_images(paths: Sequence[Path]) -> set[Path]:
-    """Return the files that by their names were made beside a science image of the same folder, or show less of it."""
+    """Return the files that, by name, were made beside a science image of the same folder or show less of it."""
     words = {path: name_words(mosaic_stem(path.name)) for path in paths}
     science: dict[Path, set[frozenset[str]]] = {}
     for path in paths:
@@ -74,38 +69,29 @@ def _expand(source: str | os.PathLike[str]) -> list[Path]:
     if path.is_file():
         return [path]
     candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
-    found = sorted(item for item in candidates if item.is_file() and _is_fits_name(item.name))
+    found = sorted(i for i in candidates if i.is_file() and _FITS_NAME.search(i.name) and not i.name.startswith("._"))
     if not found:
-        if path.is_dir() or glob.has_magic(str(source)):
-            raise RadiosslError(f"{source}: no FITS file there (.fits, .fits.gz, .fits.fz, .fit)")
-        raise RadiosslError(f"{source}: no such file or folder")
+        several = path.is_dir() or glob.has_magic(str(source))
+        what = "no FITS file there (.fits, .fits.gz, .fits.fz, .fit)" if several else "no such file or folder"
+        raise RadiosslError(f"{source}: {what}")
     return found
-
-
-def _is_fits_name(name: str) -> bool:
-    return bool(_FITS_NAME.search(name)) and not name.startswith("._")
 
 
 def mosaic_labels(paths: Sequence[Path]) -> list[str]:
     """Return a name for every mosaic that no other has: its file name, with its folder where two share one.
 
-    Raises
-    ------
-    RadiosslError
-        If that does not tell them apart, as with ``a.fits`` and ``a.fits.gz`` in one folder.
+    Raises `RadiosslError` if that does not tell them apart, as with ``a.fits`` and ``a.fits.gz`` in one folder.
     """
-    bearers = Counter(mosaic_stem(path.name) for path in paths)
-    labels = [
-        path.name if bearers[mosaic_stem(path.name)] == 1 else f"{path.resolve().parent.name}/{path.name}"
-        for path in paths
-    ]
+    stems = [mosaic_stem(path.name) for path in paths]
+    shared = {stem for stem, count in Counter(stems).items() if count > 1}
+    labels: list[str] = []
     of: dict[str, Path] = {}
-    for path, label in zip(paths, labels, strict=True):
-        twin = of.setdefault(mosaic_stem(label), path)
+    for path, stem in zip(paths, stems, strict=True):
+        labels.append(f"{path.resolve().parent.name}/{path.name}" if stem in shared else path.name)
+        twin = of.setdefault(mosaic_stem(labels[-1]), path)
         if twin is not path:
-            raise RadiosslError(
-                f"{twin} and {path}: their cutouts would have the same names; rename one or leave it out"
-            )
+            what = "their cutouts would have the same names; rename one or leave it out"
+            raise RadiosslError(f"{twin} and {path}: {what}")
     return labels
 
 
@@ -127,29 +113,11 @@ def mosaic_stem(label: str) -> str:
 def readable_mosaics(
     paths: Sequence[Path], on_error: OnError, hdu: str | int | None = None
 ) -> tuple[list[Path], dict[Path, str]]:
-    """Tell readable mosaics from damaged ones.
+    """Return the readable mosaics, in the order given, and what is wrong with each of the others.
 
-    Parameters
-    ----------
-    paths
-        FITS files.
-    on_error
-        ``stop`` takes all as readable: whoever reads them meets the damage. ``skip`` reads every pixel of every one
-        first, so that what is planned afterwards can be carried out.
-    hdu
-        See `Mosaic.open`.
-
-    Returns
-    -------
-    readable
-        In the order given.
-    damaged
-        What is wrong with each of the others.
-
-    Raises
-    ------
-    RadiosslError
-        If `on_error` is neither, or none can be read.
+    ``stop`` takes all as readable: whoever reads them meets the damage. ``skip`` reads every pixel of every one first,
+    so that what is planned afterwards can be carried out. Raises `RadiosslError` if `on_error` is neither, or none can
+    be read.
     """
     if on_error not in get_args(OnError):
         raise RadiosslError(f"--on-error {on_error}: expected {' or '.join(get_args(OnError))}")

@@ -8,14 +8,13 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.survey.header import celestial_axes
 from radiossl.survey.names import SCIENCE, is_auxiliary, name_words
 
@@ -57,8 +56,7 @@ class Box(NamedTuple):
 # Finding the image ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FitsImage:
+class FitsImage(NamedTuple):
     """Where the image of a FITS file is and how it is stored."""
 
     header: Header
@@ -81,7 +79,7 @@ class FitsImage:
 
     @property
     def merit(self) -> tuple[bool, bool, bool, bool, bool]:
-        """What speaks for this being the science image of its file, the weightiest first."""
+        """The reasons to take it for the science image of its file, the weightiest first."""
         sky = set(celestial_axes(self.header, len(self.axes)))
         planes = all(length == 1 for axis, length in enumerate(self.axes, start=1) if axis not in sky)
         words = name_words(self.name)
@@ -90,24 +88,13 @@ class FitsImage:
 
 
 def find_image(path: Path, hdu: str | int | None = None) -> FitsImage:
-    """Find the science image of a file by its headers.
+    """Find the science image of a file by its headers, or the one whose name or number is `hdu`.
 
-    Without `hdu`, images with celestial coordinates and a single plane come first, then those whose name is not that
-    of a mask, a weight or the like, those that do not hold bare whole numbers, those called SCI or IMAGE, and the
-    primary one. Only headers are read, and by hand: astropy's own walk costs three times more per file, and on a
-    gzipped file decompresses everything on its way.
-
-    Parameters
-    ----------
-    path
-        A FITS file.
-    hdu
-        Name or number of the part to take.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is not FITS or cut short, has no image or not that one, or several that are equally good.
+    Images with celestial coordinates and a single plane come first, then those whose name is not that of a mask, a
+    weight or the like, those that do not hold bare whole numbers, those called SCI or IMAGE, and the primary one. Only
+    headers are read, and by hand: astropy's own walk costs three times more per file, and on a gzipped file
+    decompresses everything on its way. Raises `RadiosslError` if the file is not FITS or cut short, has no image or not
+    that one, or several that are equally good.
     """
     images = []
     for image in _walk(path):
@@ -115,11 +102,8 @@ def find_image(path: Path, hdu: str | int | None = None) -> FitsImage:
         if hdu is None and all(image.merit[:3]) and image.hdu == 0:
             break  # nothing can be better
     image = _chosen(path, images, hdu)
-    if not image.gzipped and path.stat().st_size < image.offset + image.size:
-        raise RadiosslError(
-            f"{path}: cut short, {path.stat().st_size} bytes where its header promises {image.offset + image.size}; "
-            "fetch it again"
-        )
+    if not image.gzipped and (size := path.stat().st_size) < (promised := image.offset + image.size):
+        raise RadiosslError(f"{path}: cut short, {size} bytes where its header promises {promised}; fetch it again")
     return image
 
 
@@ -191,62 +175,49 @@ def _read_header(path: Path, file: IO[bytes], hdu: int) -> Header | None:
 # The pixels -----------------------------------------------------------------------------------------------------------
 
 
-class Pixels(Protocol):
-    """Reads rectangles inside the image, as float32; blank pixels are not finite."""
-
-    by_rows: bool  # whether whole rows have to be decompressed anyway
-
-    def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
-        """Return rows `y0` to `y1` and columns `x0` to `x1`, the ends excluded."""
-
-    def close(self) -> None:
-        """Close the file; `read` opens it again."""
-
-
 def pixels_of(path: Path, image: FitsImage, shape: tuple[int, int], celestial: Sequence[int]) -> Pixels:
     """Return the reader for an image of `shape` whose axes `celestial`, counted from 1, are those of x and y."""
     reader = _TiledPixels if image.tiled else _GzippedPixels if image.gzipped else _MappedPixels
     return reader(path, image, shape, celestial)
 
 
-@dataclass(frozen=True)
-class _Scaling:
-    """How stored numbers become brightness (FITS standard 4.0, section 4.4.2.5)."""
-
-    dtype: str
-    scale: float
-    zero: float
-    blank: int | None
-
-    def apply(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        if (self.scale, self.zero) == (1.0, 0.0):
-            pixels = stored.astype(np.float32)
-        else:
-            pixels = (stored.astype(np.float64) * self.scale + self.zero).astype(np.float32)
-        if self.blank is not None and stored.dtype.kind in "iu":
-            pixels[stored == self.blank] = np.nan
-        return pixels
-
-
-class _OfFile:
+class Pixels:
     """An image in a file that is opened when the first pixels are asked for."""
 
+    #: Whether whole rows have to be decompressed anyway.
+    by_rows = True
+
     def __init__(self, path: Path, image: FitsImage, shape: tuple[int, int], celestial: Sequence[int]) -> None:
-        header = image.header
         self._path, self._image, self._width, self._celestial = path, image, shape[1], celestial
         if not image.tiled:
-            scale, zero = float(header.get("BSCALE", 1.0)), float(header.get("BZERO", 0.0))
-            self._scaling = _Scaling(_DTYPES[header["BITPIX"]], scale, zero, header.get("BLANK"))
-            self._row_bytes = shape[1] * np.dtype(self._scaling.dtype).itemsize
+            self._dtype = np.dtype(_DTYPES[image.header["BITPIX"]])
+            self._row_bytes = shape[1] * self._dtype.itemsize
+            self._scale, self._zero = (float(image.header.get(*key)) for key in (("BSCALE", 1.0), ("BZERO", 0.0)))
+            self._blank = image.header.get("BLANK")
         self._file: Any = None
 
+    def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
+        """Return rows `y0` to `y1` and columns `x0` to `x1`, the ends excluded; blank pixels are not finite."""
+        raise NotImplementedError
+
     def close(self) -> None:
+        """Close the file; `read` opens it again."""
         if self._file is not None:
             self._file.close()
         self._file = None
 
+    def _scaled(self, stored: NDArray[Any]) -> NDArray[np.float32]:
+        """Return the brightness that stored numbers mean (FITS standard 4.0, section 4.4.2.5)."""
+        if (self._scale, self._zero) == (1.0, 0.0):
+            pixels = stored.astype(np.float32)
+        else:
+            pixels = (stored.astype(np.float64) * self._scale + self._zero).astype(np.float32)
+        if self._blank is not None and stored.dtype.kind in "iu":
+            pixels[stored == self._blank] = np.nan
+        return pixels
 
-class _MappedPixels(_OfFile):
+
+class _MappedPixels(Pixels):
     """An uncompressed image, of which only the rows that are being read are mapped into memory."""
 
     by_rows = False
@@ -255,14 +226,12 @@ class _MappedPixels(_OfFile):
         if self._file is None:
             self._file = self._path.open("rb")
         start = self._image.offset + y0 * self._row_bytes
-        rows = np.memmap(self._file, self._scaling.dtype, "r", start, (y1 - y0, self._width))
-        return self._scaling.apply(np.asarray(rows[:, x0:x1]))
+        rows = np.memmap(self._file, self._dtype, "r", start, (y1 - y0, self._width))
+        return self._scaled(np.asarray(rows[:, x0:x1]))
 
 
-class _GzippedPixels(_OfFile):
+class _GzippedPixels(Pixels):
     """A gzipped image, decompressed as a stream: memory stays small, but going back means starting over."""
-
-    by_rows = True
 
     def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         if self._file is None:
@@ -271,14 +240,12 @@ class _GzippedPixels(_OfFile):
         stored = self._file.read((y1 - y0) * self._row_bytes)
         if len(stored) < (y1 - y0) * self._row_bytes:
             raise EOFError("the data end too early")
-        rows = np.frombuffer(stored, self._scaling.dtype).reshape(y1 - y0, self._width)
-        return self._scaling.apply(rows[:, x0:x1])
+        rows = np.frombuffer(stored, self._dtype).reshape(y1 - y0, self._width)
+        return self._scaled(rows[:, x0:x1])
 
 
-class _TiledPixels(_OfFile):
+class _TiledPixels(Pixels):
     """A tile-compressed image (fpack), decompressed by astropy tile by tile."""
-
-    by_rows = True
 
     def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         from astropy.io import fits
@@ -307,7 +274,7 @@ class Bands:
         self._sparse = 0
 
     def read(self, y0: int, y1: int, x0: int, x1: int, following: Iterable[Box]) -> NDArray[np.float32]:
-        """Return a rectangle inside the image; `following` tells what will be asked for next."""
+        """Return a rectangle inside the image; `following` are those that will be asked for next."""
         if y0 < self._start or y1 > self._start + len(self._band):
             if not self._pixels.by_rows and self._sparse - self._rows <= y0 < self._sparse:
                 return self._pixels.read(y0, y1, x0, x1)
@@ -346,7 +313,7 @@ def silence() -> Iterator[None]:
 
 @contextmanager
 def damage_named(path: Path) -> Iterator[None]:
-    """Turn whatever a broken file makes the readers raise into one line that names the file."""
+    """Turn whatever readers raise on a damaged file into one line that names the file."""
     try:
         yield
     except (RadiosslError, MemoryError):
@@ -354,5 +321,4 @@ def damage_named(path: Path) -> Iterator[None]:
     except PermissionError:
         raise RadiosslError(f"{path}: may not be read (permission denied)") from None
     except Exception as error:  # cfitsio has exceptions of its own, and astropy trips over damage in many ways
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise RadiosslError(f"{path}: damaged or cut short ({reason}); fetch it again") from None
+        raise RadiosslError(f"{path}: damaged or cut short ({reason_of(error)}); fetch it again") from None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from radiossl.io.files import existing_file
 
 if TYPE_CHECKING:
     from PIL import Image
+    from PIL.ImageFile import ImageFile
 
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
@@ -27,19 +29,11 @@ _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
-    """Read a FITS, NPY, PNG, JPEG or TIFF file as one image.
+    """Read a FITS, NPY, PNG, JPEG or TIFF file as one image, shape (height, width), float32, FITS row order.
 
-    Returns
-    -------
-    ndarray
-        Shape (height, width), float32, FITS row order (first row at the bottom: pictures are turned upside down),
-        NaN where a FITS image is blank or a picture transparent; colours are averaged, and a picture that its
-        camera calls turned (EXIF) is turned back.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is missing, damaged or no image.
+    The first row is at the bottom: pictures are turned upside down. Pixels are NaN where a FITS image is blank or a
+    picture transparent; colours are averaged, and a picture that its camera calls turned (EXIF) is turned back. Raises
+    `RadiosslError` if the file is missing, damaged or no image.
     """
     path = existing_file(path)
     name = path.name.lower()
@@ -80,18 +74,9 @@ def _read_npy(path: Path) -> NDArray[np.float32]:
 def image_of_array(array: Any, where: str = "array") -> NDArray[np.float32]:
     """Return an array as one image, shape (height, width), float32; what is masked becomes NaN.
 
-    Parameters
-    ----------
-    array
-        Numbers of shape (height, width), or colours of shape (height, width, 3 or 4), which are averaged, a fourth of 0
-        being blank: an array or masked array of NumPy, a tensor, a quantity or an `astropy.nddata.NDData`.
-    where
-        What it is, for messages.
-
-    Raises
-    ------
-    RadiosslError
-        If it is not one image.
+    It holds numbers of shape (height, width), or colours of shape (height, width, 3 or 4), which are averaged, a fourth
+    of 0 being blank: an array or masked array of NumPy, a tensor, a quantity or an `astropy.nddata.NDData`. Raises
+    `RadiosslError`, which begins with `where`, if it is not one image.
 
     Examples
     --------
@@ -104,10 +89,8 @@ def image_of_array(array: Any, where: str = "array") -> NDArray[np.float32]:
         array = array.data
     values = np.asarray(array.detach().cpu() if hasattr(array, "detach") else array)
     if values.dtype.kind not in "fiub" or not (values.ndim == 2 or is_colour(values.shape)):
-        raise RadiosslError(
-            f"{where}: {values.dtype} array of shape {values.shape}, expected numbers (height, width) "
-            "or colours (height, width, 3)"
-        )
+        expected = "expected numbers (height, width) or colours (height, width, 3)"
+        raise RadiosslError(f"{where}: {values.dtype} array of shape {values.shape}, {expected}")
     check_sides(values.shape[:2], where)
     image = values.astype(np.float32)
     if isinstance(mask, np.ndarray) and mask.shape == values.shape:
@@ -130,37 +113,45 @@ def is_colour(shape: tuple[int, ...]) -> bool:
 
 
 def _grey(colours: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The mean of the colours, shape (height, width); NaN where nothing is to be seen."""
+    """Return the mean of the colours, shape (height, width), NaN where they are transparent."""
     grey: NDArray[np.float32] = colours[:, :, :3].mean(axis=2)
     if colours.shape[2] == 4:
         grey[colours[:, :, 3] == 0] = np.nan
     return grey
 
 
-def _read_picture(path: Path) -> NDArray[np.float32]:
-    from PIL import Image, ImageOps
+@contextmanager
+def opened_picture(path: Path, formats: tuple[str, ...] = PICTURE_FORMATS, remedy: str = "") -> Iterator[ImageFile]:
+    """Open a picture of a side that is not too long; whatever is wrong with it becomes an error that names the file."""
+    from PIL import Image
 
     try:
         # Not by its name: Pillow would map the file, and turned TIFF files come out scrambled then.
-        with path.open("rb") as file, Image.open(file, formats=PICTURE_FORMATS) as picture:
+        with path.open("rb") as file, Image.open(file, formats=formats) as picture:
             check_sides(picture.size, str(path))
-            deep = any("16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA")
-            pages = _pages(picture)
-            if not deep and pages == 1:
-                tags = getattr(picture, "tag_v2", {})
-                unsigned = (tags.get(_BITS), tags.get(_SAMPLE_FORMAT, (1,))) == ((32,), (1,))
-                return np.ascontiguousarray(_pixels(ImageOps.exif_transpose(picture), unsigned)[::-1])
+            yield picture
     except RadiosslError:
         raise
     except Exception as error:  # Pillow raises SyntaxError, struct.error and others beside its own
-        raise RadiosslError(f"{path}: not a readable picture ({error})") from None
-    if deep:  # Pillow would drop the lower bytes without a word
-        raise RadiosslError(f"{path}: colours of 16 bits each; save it in one channel of 16 bits, or as FITS")
-    raise RadiosslError(f"{path}: {pages} pages of the same size; save each of them as a file")
+        raise RadiosslError(f"{path}: not a readable picture ({error}){remedy}") from None
+
+
+def _read_picture(path: Path) -> NDArray[np.float32]:
+    from PIL import ImageOps
+
+    with opened_picture(path) as picture:
+        if any("16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA"):
+            # Pillow would drop the lower bytes without a word.
+            raise RadiosslError(f"{path}: colours of 16 bits each; save it in one channel of 16 bits, or as FITS")
+        if (pages := _pages(picture)) != 1:
+            raise RadiosslError(f"{path}: {pages} pages of the same size; save each of them as a file")
+        tags = getattr(picture, "tag_v2", {})
+        unsigned = (tags.get(_BITS), tags.get(_SAMPLE_FORMAT, (1,))) == ((32,), (1,))
+        return np.ascontiguousarray(_pixels(ImageOps.exif_transpose(picture), unsigned)[::-1])
 
 
 def _pages(picture: Image.Image) -> int:
-    """How many images of the size of the first a TIFF file holds; smaller ones are previews."""
+    """Return how many images of the size of the first a TIFF file holds; smaller ones are previews."""
     if picture.format != "TIFF":
         return 1
     size, count = picture.size, 0
@@ -172,7 +163,7 @@ def _pages(picture: Image.Image) -> int:
 
 
 def _pixels(picture: Image.Image, unsigned: bool) -> NDArray[np.float32]:
-    """Values of a picture, first row on top: as stored if there is one channel, else the mean of the colours."""
+    """Return the values of a picture, first row on top: as stored if there is one channel, else the mean colour."""
     transparent = picture.info.get("transparency")
     if picture.mode == "F" or picture.mode.startswith("I"):
         values = np.asarray(picture)

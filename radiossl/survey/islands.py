@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -17,7 +16,7 @@ from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
 from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.finding import OnError, nothing_there
+from radiossl.survey.finding import nothing_there
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Side of the boxes in which background and noise are measured, in beams, as in Aegean's BANE.
@@ -36,27 +35,17 @@ DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Islands found in one mosaic, arrays of shape (n,).
+    """Islands found in one mosaic, arrays of shape (n,)."""
 
-    Attributes
-    ----------
-    ra_deg, dec_deg
-        Position weighted by brightness above the background, ICRS.
-    extent_arcsec
-        Largest extent of the island in any direction.
-    snr
-        Brightest pixel above the background in units of the local noise.
-    peak
-        Brightest pixel, in the mosaic's unit.
-    area_px
-        Number of pixels.
-    """
-
+    #: Position weighted by brightness above the background, ICRS.
     ra_deg: NDArray[np.float64]
     dec_deg: NDArray[np.float64]
+    #: Largest extent of the island in any direction.
     extent_arcsec: NDArray[np.float64]
+    #: Brightest pixel above the background in units of the local noise, and in the mosaic's unit.
     snr: NDArray[np.float64]
     peak: NDArray[np.float64]
+    #: Number of pixels.
     area_px: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -65,20 +54,12 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class FoundSources:
-    """Sources found in several mosaics.
-
-    Attributes
-    ----------
-    catalogue
-        The sources, n of them.
-    home
-        Index of the mosaic in which each is clearest, shape (n,).
-    elsewhere
-        Sources and further mosaics in which they were found, shape (m, 2).
-    """
+    """Sources found in several mosaics."""
 
     catalogue: Catalogue
+    #: Index of the mosaic in which each is clearest, shape (n,).
     home: NDArray[np.int64]
+    #: Sources and further mosaics in which they were found, shape (m, 2).
     elsewhere: NDArray[np.int64]
 
     def shows(self, source: NDArray[np.int64], mosaic: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -88,36 +69,11 @@ class FoundSources:
         return (self.home[source] == mosaic) | np.array(others, dtype=bool)
 
 
-def detect_catalogue(
-    mosaics: Sequence[str | os.PathLike[str]],
-    threshold: float = 5.0,
-    min_pixels: int = 5,
-    on_error: OnError = "stop",
-    hdu: str | int | None = None,
-) -> Catalogue:
+def find_islands(mosaics: Mosaics, threshold: float = 5.0, min_pixels: int = 5) -> FoundSources:
     """Find the sources of several mosaics; one that is on more than one of them counts once, where it is clearest.
 
-    Parameters
-    ----------
-    mosaics
-        FITS files, folders of them, or glob patterns.
-    threshold, min_pixels
-        See `detect_sources`.
-    on_error
-        See `radiossl.survey.finding.readable_mosaics`.
-    hdu
-        See `Mosaic.open`.
-
-    Raises
-    ------
-    RadiosslError
-        If a mosaic cannot be read or nothing is found.
+    For the parameters see `detect_sources`. Raises `RadiosslError` if a mosaic cannot be read or nothing is found.
     """
-    return find_islands(Mosaics.find(mosaics, on_error, hdu), threshold, min_pixels).catalogue
-
-
-def find_islands(mosaics: Mosaics, threshold: float = 5.0, min_pixels: int = 5) -> FoundSources:
-    """Find the sources of several mosaics, and remember in which of them each is; see `detect_catalogue`."""
     found: list[Detections] = []
     indices = range(len(mosaics))
     for index in track(indices, "finding sources") if len(mosaics) > 1 else indices:
@@ -126,22 +82,14 @@ def find_islands(mosaics: Mosaics, threshold: float = 5.0, min_pixels: int = 5) 
     if not any(map(len, found)):
         reason = f"no source above {threshold:g} sigma; lower the threshold with --threshold"
         raise nothing_there(mosaics.paths, reason, mosaics.hdu)
-    columns = {
-        column.name: np.concatenate([getattr(part, column.name) for part in found]) for column in fields(Detections)
-    }
+    columns = {one.name: np.concatenate([getattr(part, one.name) for part in found]) for one in fields(Detections)}
     of_mosaic = np.repeat(np.arange(len(found)), [len(part) for part in found])
     kept, elsewhere = _once(columns, of_mosaic)
     columns = {name: values[kept] for name, values in columns.items()}
     ra_deg, dec_deg = columns.pop("ra_deg"), columns.pop("dec_deg")
     ids, _ = unique_ids(position_ids(ra_deg, dec_deg))
-    catalogue = Catalogue(
-        name=f"sources above {threshold:g} sigma",
-        ids=ids,
-        ra_deg=ra_deg,
-        dec_deg=dec_deg,
-        extent_arcsec=columns["extent_arcsec"],
-        columns=pa.table(columns),
-    )
+    name = f"sources above {threshold:g} sigma"
+    catalogue = Catalogue(name, ids, ra_deg, dec_deg, columns["extent_arcsec"], pa.table(columns))
     return FoundSources(catalogue, of_mosaic[kept], elsewhere)
 
 
@@ -153,23 +101,8 @@ def detect_sources(
     Background and noise are sigma-clipped median and standard deviation in meshes of 20 beams, interpolated
     (photutils `Background2D`). Islands are not deblended: a source and its lobes are one island if they touch. Large
     mosaics are searched in overlapping tiles, on one grid of meshes; an island belongs to the tile of its brightest
-    pixel.
-
-    Parameters
-    ----------
-    mosaic
-        An open mosaic.
-    threshold
-        Least brightness of an island's pixels above the background, in units of the local noise.
-    min_pixels
-        Least number of pixels, connected at sides or corners.
-    show_progress
-        Show a progress bar over the tiles of the mosaic.
-
-    Raises
-    ------
-    RadiosslError
-        If a parameter is out of range.
+    pixel. Its pixels are `threshold` times the local noise above the background or more, and at least `min_pixels`,
+    connected at sides or corners. Raises `RadiosslError` if one of these is out of range.
     """
     if not threshold > 0 or min_pixels < 1:
         raise RadiosslError(f"threshold of {threshold} and {min_pixels} pixels: expected more than 0 and at least 1")
@@ -192,16 +125,11 @@ def extents_arcsec(
     mosaic: Mosaic, x: ArrayLike, y: ArrayLike, islands: Sequence[tuple[NDArray[Any], ...]]
 ) -> NDArray[np.float64]:
     """Return the largest extents of sets of pixels (rows, columns) near some positions of a mosaic, shape (n,)."""
-    shape = mosaic.pixel_shape(x, y)
-    scale = mosaic.pixel_scale_arcsec
-    return np.array(
-        [
-            longest_extent(pixels[0], pixels[1], width, height)
-            if np.isfinite(width * height)
-            else longest_extent(pixels[0], pixels[1]) * scale
-            for pixels, width, height in zip(islands, shape.width_arcsec, shape.height_arcsec, strict=True)
-        ]
-    )
+    widths, heights, _ = mosaic.pixel_shape(x, y)
+    unknown = ~np.isfinite(widths * heights)
+    widths[unknown] = heights[unknown] = mosaic.pixel_scale_arcsec
+    sides = zip(islands, widths, heights, strict=True)
+    return np.array([longest_extent(rows, columns, width, height) for (rows, columns), width, height in sides])
 
 
 def _mesh(mosaic: Mosaic) -> int:
@@ -291,10 +219,7 @@ def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[
 def longest_extent(
     rows: NDArray[Any], columns: NDArray[Any], pixel_width: float = 1.0, pixel_height: float = 1.0
 ) -> float:
-    """Return the length of the longest of the projections of pixels on lines in all directions, in units of a pixel.
-
-    Oblong pixels have a width and a height of their own; the length is then in the unit of these.
-    """
+    """Return the length of the longest projection of pixels on a line, in the unit of a pixel's width and height."""
     across, up = (DIRECTIONS * (pixel_width, pixel_height)).T
     along = np.outer(across, columns) + np.outer(up, rows)
     return float((np.ptp(along, axis=1) + np.hypot(across, up)).max())
@@ -305,7 +230,7 @@ def _once(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows to keep where mosaics overlap: of islands that cover each other, the one of highest S/N.
 
-    Also return the places of the others: numbers of the kept ones, and the mosaics in which they are too, shape (m, 2).
+    Also return, for the others, the number of the one that was kept and their mosaic, shape (m, 2).
     """
     from scipy.spatial import cKDTree
 

@@ -54,18 +54,12 @@ _SAMPLED_ROWS = (32, 512)
 
 
 class PixelShape(NamedTuple):
-    """Sizes and orientations of pixels on the sky, arrays of one shape; NaN off the projection.
+    """Sizes and orientations of pixels on the sky, arrays of one shape; NaN off the projection."""
 
-    Attributes
-    ----------
-    width_arcsec, height_arcsec
-        Angles between neighbours along a row and along a column.
-    pa_deg
-        Position angle of the columns, north through east: 0 where north is up.
-    """
-
+    #: Angles between neighbours along a row and along a column.
     width_arcsec: NDArray[np.float64]
     height_arcsec: NDArray[np.float64]
+    #: Position angle of the columns, north through east: 0 where north is up.
     pa_deg: NDArray[np.float64]
 
 
@@ -132,15 +126,12 @@ class Mosaic:
         header = image.header
         celestial = celestial_axes(header, len(image.axes))
         if len(celestial) != 2:
-            raise RadiosslError(
-                f"{path}: the image has no celestial coordinates (CTYPE1, CTYPE2 such as RA---SIN, DEC--SIN)"
-            )
+            expected = "CTYPE1, CTYPE2 such as RA---SIN, DEC--SIN"
+            raise RadiosslError(f"{path}: the image has no celestial coordinates ({expected})")
         for axis, length in enumerate(image.axes, start=1):
             if axis not in celestial and length != 1:
-                name = header.get(f"CTYPE{axis}", "unnamed")
-                raise RadiosslError(
-                    f"{path}: axis {axis} ({name}) has {length} planes, expected one; extract one first"
-                )
+                which = f"axis {axis} ({header.get(f'CTYPE{axis}', 'unnamed')})"
+                raise RadiosslError(f"{path}: {which} has {length} planes, expected one; extract one first")
         width, height = (image.axes[axis - 1] for axis in celestial)
         wcs = celestial_wcs(path, header)
         beam = header_beam(header) or table_beam(path, header)
@@ -287,7 +278,7 @@ class Mosaic:
 
     @cached_property
     def _padding_side(self) -> int:
-        """See `radiossl.survey.padding.padding_side`; of a sample of rows, of more of them if these hold nothing."""
+        """The `padding_side` of a sample of rows, and of more of them if these hold nothing."""
         found = [np.empty(0, np.float32)]
         for count in _SAMPLED_ROWS:
             for row in np.unique(np.linspace(0, self.shape[0] - 1, count).astype(int)).tolist():
@@ -305,5 +296,5 @@ class Mosaic:
         return [Box(0, y0, width, min(rows, height - y0)) for y0 in range(0, height, rows)]
 
     def is_blank(self) -> bool:
-        """Tell whether the mosaic has no finite pixel at all; stops reading at the first one."""
+        """Return whether the mosaic has no finite pixel at all; stops reading at the first one."""
         return not any(np.isfinite(pixels).any() for pixels in self.read_boxes(self.bands()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
+from radiossl.sky.positions import chord_of
 from radiossl.survey.catalogue import Catalogue
 from radiossl.survey.cutting import Mosaics
 from radiossl.survey.mosaic import Mosaic
@@ -22,31 +23,19 @@ _EDGE_POINTS = 17
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Pairs of a source and a mosaic that holds it, arrays of shape (n,).
+    """Pairs of a source and a mosaic that holds it, arrays of shape (n,)."""
 
-    Attributes
-    ----------
-    source, mosaic
-        Indices.
-    x, y
-        Position in pixels of the mosaic.
-    pixel_width_arcsec, pixel_height_arcsec
-        Size of the pixels there.
-    edge_arcsec
-        Distance to the mosaic's nearest edge.
-    height, width
-        Shape of the mosaic.
-    seamless
-        Whether the mosaic has no edge on the left and on the right (`Mosaic.is_seamless`).
-    """
-
+    #: Indices.
     source: NDArray[np.int64]
     mosaic: NDArray[np.int64]
+    #: Position in pixels of the mosaic, and the size of the pixels there.
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     pixel_width_arcsec: NDArray[np.float64]
     pixel_height_arcsec: NDArray[np.float64]
+    #: Distance to the mosaic's nearest edge.
     edge_arcsec: NDArray[np.float64]
+    #: Shape of the mosaic, and whether it has no edge on the left and on the right (`Mosaic.is_seamless`).
     height: NDArray[np.int64]
     width: NDArray[np.int64]
     seamless: NDArray[np.bool_]
@@ -59,56 +48,21 @@ class Places:
         return Places(*(getattr(self, field.name)[rows] for field in fields(Places)))
 
 
-class Locator:
-    """Finds sources on mosaics, one mosaic after the other.
-
-    A tree of the sources picks those near a mosaic, so that the projection is only computed for them.
-
-    Attributes
-    ----------
-    nearest_deg
-        For mosaics that hold no source: the least distance between a source and a mosaic's centre.
-    """
-
-    def __init__(self, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
-        """Take the ICRS positions of all sources, and the indices of those to look for, at least one."""
-        from scipy.spatial import cKDTree
-
-        self._ra, self._dec, self._rows = ra_deg, dec_deg, rows
-        self._tree = cKDTree(unit_vectors(ra_deg[rows], dec_deg[rows]))
-        self.nearest_deg = math.inf
-
-    def find(self, mosaic: Mosaic, index: int) -> Places:
-        """Return the places of the sources on a mosaic, which gets the number `index`."""
-        centre, radius_deg = _footprint(mosaic)
-        # On the unit sphere an angle is a chord; 180 degrees is the whole sky.
-        near = self._rows[sorted(self._tree.query_ball_point(centre, 2 * math.sin(math.radians(radius_deg) / 2)))]
-        x, y = mosaic.sky_to_pixel(self._ra[near], self._dec[near]) if near.size else (np.empty(0), np.empty(0))
-        height, width = mosaic.shape
-        across = np.inf if mosaic.is_seamless else np.minimum(x, width - 1 - x) + 0.5
-        along = np.minimum(y, height - 1 - y) + 0.5
-        inside = (x >= -0.5) & (x <= width - 0.5) & (along >= 0)  # False where the projection gives NaN
-        count = int(inside.sum())
-        if count == 0:
-            chord = float(self._tree.query(centre)[0])
-            self.nearest_deg = min(self.nearest_deg, 2 * math.degrees(math.asin(min(1.0, chord / 2))))
-        pixel = mosaic.pixel_shape(x[inside], y[inside])
-        scale = mosaic.pixel_scale_arcsec
-        known = np.isfinite(pixel.width_arcsec * pixel.height_arcsec)
-        pixel_width, pixel_height = (np.where(known, side, scale) for side in pixel[:2])
-        edge = np.minimum(np.broadcast_to(across, x.shape)[inside] * pixel_width, along[inside] * pixel_height)
-        return Places(
-            source=near[inside],
-            mosaic=np.full(count, index),
-            x=x[inside],
-            y=y[inside],
-            pixel_width_arcsec=pixel_width,
-            pixel_height_arcsec=pixel_height,
-            edge_arcsec=edge,
-            height=np.full(count, height),
-            width=np.full(count, width),
-            seamless=np.full(count, mosaic.is_seamless),
-        )
+def _places_on(mosaic: Mosaic, index: int, catalogue: Catalogue, near: NDArray[np.int64]) -> Places:
+    """Return those of the rows `near` of a catalogue that lie on a mosaic, which gets the number `index`."""
+    ra, dec = catalogue.ra_deg[near], catalogue.dec_deg[near]
+    x, y = mosaic.sky_to_pixel(ra, dec) if near.size else (np.empty(0), np.empty(0))
+    height, width = mosaic.shape
+    across = np.full(x.shape, np.inf) if mosaic.is_seamless else np.minimum(x, width - 1 - x) + 0.5
+    along = np.minimum(y, height - 1 - y) + 0.5
+    inside = (x >= -0.5) & (x <= width - 0.5) & (along >= 0)  # False where the projection gives NaN
+    x, y = x[inside], y[inside]
+    shape = mosaic.pixel_shape(x, y)
+    known = np.isfinite(shape.width_arcsec * shape.height_arcsec)
+    across_arcsec, along_arcsec = (np.where(known, side, mosaic.pixel_scale_arcsec) for side in shape[:2])
+    edge = np.minimum(across[inside] * across_arcsec, along[inside] * along_arcsec)
+    of_mosaic = [np.full(len(x), value) for value in (index, height, width, mosaic.is_seamless)]
+    return Places(near[inside], of_mosaic[0], x, y, across_arcsec, along_arcsec, edge, *of_mosaic[1:])
 
 
 def locate_sources(
@@ -119,30 +73,29 @@ def locate_sources(
 ) -> Places:
     """Find some rows of a catalogue on mosaics; `seen` is called with each mosaic's index and header.
 
-    Raises
-    ------
-    RadiosslError
-        If none of them lies on any mosaic.
+    A tree of the sources picks those near a mosaic, so that the projection is only computed for them. Raises
+    `RadiosslError` if none of them lies on any mosaic.
     """
-    locator = Locator(catalogue.ra_deg, catalogue.dec_deg, wanted)
-    found = []
+    from scipy.spatial import cKDTree
+
+    tree = cKDTree(unit_vectors(catalogue.ra_deg[wanted], catalogue.dec_deg[wanted]))
+    found, chord = [], math.inf
     for index in track(range(len(mosaics)), "reading headers"):
         mosaic = mosaics.open(index)
         seen(index, mosaic)
-        found.append(locator.find(mosaic, index))
-    places = join_places(found)
+        centre, radius_deg = _footprint(mosaic)
+        near = sorted(tree.query_ball_point(centre, chord_of(radius_deg * 3600)))
+        found.append(_places_on(mosaic, index, catalogue, wanted[near]))
+        if not len(found[-1]):
+            chord = min(chord, float(tree.query(centre)[0]))
+    places = Places(*(np.concatenate([getattr(part, field.name) for part in found]) for field in fields(Places)))
     if len(places) == 0:
+        nearest_deg = 2 * math.degrees(math.asin(min(1.0, chord / 2)))
         raise RadiosslError(
             f"{catalogue.name}: none of {wanted.size} sources lies on the {len(mosaics)} mosaic(s), the nearest is "
-            f"{locator.nearest_deg:.2f} degrees from the centre of one; check the position columns and their units"
+            f"{nearest_deg:.2f} degrees from the centre of one; check the position columns and their units"
         )
     return places
-
-
-def join_places(parts: Iterable[Places]) -> Places:
-    """Return the places of all `parts`, at least one, as one."""
-    parts = list(parts)
-    return Places(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Places)))
 
 
 def _footprint(mosaic: Mosaic) -> tuple[NDArray[np.float64], float]:

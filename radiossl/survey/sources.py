@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.coverage import best_places, beyond_edge, disagreements, source_boxes
 from radiossl.survey.cutting import (
     NOT_CUT,
-    SKIPPED,
     CuttingResult,
     Facts,
     Mosaics,
@@ -138,16 +137,11 @@ def cut_sources(
     order = np.flatnonzero(possible)
     order = order[np.lexsort((boxes[order, 0], boxes[order, 1], places.mosaic[order]))]
     jobs = _jobs(sources, places.take(order), boxes[order], found)
+    boxed = {"box_factor": box_factor, "min_size": min_size} if size is None else {"box_factor": None, "min_size": None}
+    limits = {"min_extent_arcsec": min_extent_arcsec, "max_blank": max_blank, "measure": measure}
     provenance = {
         "command": "cutouts sources",
-        "parameters": {
-            "size": size,
-            "box_factor": box_factor if size is None else None,
-            "min_size": min_size if size is None else None,
-            "min_extent_arcsec": min_extent_arcsec,
-            "max_blank": max_blank,
-            "measure": measure,
-        },
+        "parameters": {"size": size, **boxed, **limits},
         "catalogue": {"name": sources.name, "sources": len(sources), "sha256": sources.fingerprint()},
         "mosaics": facts.mosaics,
         "survey": facts.survey(),
@@ -162,11 +156,13 @@ def cut_sources(
 
     def beside(folder: Path, cut: list[str]) -> None:
         note_blank(cut)
-        _write_not_cut(folder / NOT_CUT, sources, reasons)
-        write_rows(folder / SKIPPED, ("mosaic", "reason"), list(found.skipped.items()))
+        rows = np.flatnonzero(reasons != "")
+        facts = zip(*(of[rows] for of in (sources.ids, sources.ra_deg, sources.dec_deg, reasons)), strict=True)
+        write_rows(folder / NOT_CUT, ("id", "ra_deg", "dec_deg", "reason"), list(facts))
 
+    running: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "beside": beside}
     try:
-        store, again = make_store(out, jobs, batches, schema, provenance, workers, scheduler, beside)
+        store, again = make_store(out, jobs, batches, schema, provenance, found, **running)
     except EmptyStoreError:
         used = [found.paths[index] for index in np.unique(places.mosaic)]
         reason = f"every box is more than {max_blank:.0%} blank or beyond the edge, allow more with --max-blank"
@@ -183,11 +179,9 @@ def _check_catalogue(catalogue: Catalogue, *, needs_extent: bool) -> None:
     """Raise `RadiosslError` at once if a catalogue lacks what is needed, or has what a store cannot hold."""
     store_schema(catalogue.columns.schema)
     if catalogue.extent_arcsec is None and needs_extent:
-        raise RadiosslError(
-            f"{catalogue.name}: no column is known to be the extent; measure it with --measure-extents, or name it "
-            "with --extent, or the box in pixels with --size "
-            f"(its columns are {', '.join(catalogue.columns.column_names)})"
-        )
+        what = "no column is known to be the extent; measure it with --measure-extents, or name it with --extent, or"
+        listed = ", ".join(catalogue.columns.column_names)
+        raise RadiosslError(f"{catalogue.name}: {what} the box in pixels with --size (its columns are {listed})")
 
 
 def _excluded(
@@ -220,7 +214,7 @@ def _measured(
 
 
 def _left(catalogue: Catalogue, reasons: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which sources can still be cut; raise `RadiosslError` if none can."""
+    """Return which sources can still be cut; raise `RadiosslError` if none can."""
     left: NDArray[np.bool_] = reasons == ""
     if not left.any():
         listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
@@ -258,32 +252,21 @@ class _Job:
 
 def _jobs(catalogue: Catalogue, places: Places, boxes: NDArray[np.int64], mosaics: Mosaics) -> list[_Job]:
     # Lists first: taking single numbers out of arrays is slow.
-    facts = zip(
-        places.mosaic.tolist(),
-        catalogue.ids[places.source].tolist(),
-        boxes.tolist(),
-        places.x.tolist(),
-        places.y.tolist(),
-        catalogue.ra_deg[places.source].tolist(),
-        catalogue.dec_deg[places.source].tolist(),
-        strict=True,
-    )
+    own = [of[places.source] for of in (catalogue.ids, catalogue.ra_deg, catalogue.dec_deg)]
+    facts = zip(*(of.tolist() for of in (places.mosaic, boxes, places.x, places.y, *own)), strict=True)
     names = [str(path.absolute()) for path in mosaics.paths]
     pieces = [
         (names[mosaic], mosaics.labels[mosaic], Piece(str(cutout_id), Box(*box), x, y, ra_deg, dec_deg))
-        for mosaic, cutout_id, box, x, y, ra_deg, dec_deg in facts
+        for mosaic, box, x, y, cutout_id, ra_deg, dec_deg in facts
     ]
     columns = catalogue.columns.take(places.source)
     shards = shard_jobs([(piece, piece[2].box.width * piece[2].box.height) for piece in pieces])
-    starts = np.cumsum([0, *map(len, shards)])
-    return [
-        _Job(tuple(shard), columns.slice(start, len(shard)))
-        for shard, start in zip(shards, starts[:-1].tolist(), strict=True)
-    ]
+    starts = accumulate(map(len, shards), initial=0)
+    return [_Job(tuple(shard), columns.slice(start, len(shard))) for shard, start in zip(shards, starts, strict=False)]
 
 
-def _batches(job: _Job, *, max_blank: float, hdu: str | int | None, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    return cutout_batches(_cutouts(job, max_blank, hdu), schema)
+def _batches(job: _Job, *, schema: pa.Schema, **cutting: Any) -> Iterator[pa.RecordBatch]:
+    return cutout_batches(_cutouts(job, **cutting), schema)
 
 
 def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cutout]:
@@ -294,9 +277,3 @@ def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cut
         pieces = [piece for (_, _, piece), _ in members]
         with Mosaic.open(path, hdu) as mosaic:
             yield from cut_pieces(mosaic, label, pieces, max_blank, [extra for _, extra in members])
-
-
-def _write_not_cut(path: Path, catalogue: Catalogue, reasons: NDArray[Any]) -> None:
-    rows = np.flatnonzero(reasons != "")
-    facts = (catalogue.ids, catalogue.ra_deg, catalogue.dec_deg, reasons)
-    write_rows(path, ("id", "ra_deg", "dec_deg", "reason"), list(zip(*(values[rows] for values in facts), strict=True)))

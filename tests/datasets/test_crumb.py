@@ -9,7 +9,7 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.datasets.catalogues import convert_catalogue
-from radiossl.datasets.crumb_catalogue import (
+from radiossl.datasets.crumb import (
     read_crumb_catalogue,
     source_name,
     source_position,

@@ -9,7 +9,7 @@ from radiossl import RadiosslError
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutting import Mosaics
 from radiossl.survey.extents import measure_extents
-from radiossl.survey.islands import detect_catalogue
+from radiossl.survey.islands import find_islands
 from radiossl.survey.mosaic import Mosaic
 from radiossl.survey.placement import locate_sources
 from radiossl.survey.sources import cut_sources
@@ -133,7 +133,7 @@ def test_extents_in_a_crowded_field_agree_with_its_islands(real_data):
     from scipy.stats import spearmanr
 
     folder = real_data / "scorpio"
-    found = detect_catalogue([folder])
+    found = find_islands(Mosaics.find([folder])).catalogue
     mosaics = Mosaics.find([folder])
     extents = measure_extents(locate_sources(found, np.arange(len(found)), mosaics), mosaics, len(found))
     snr = found.columns.column("snr").to_numpy()

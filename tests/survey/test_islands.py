@@ -6,7 +6,8 @@ from astropy.io import fits
 
 from radiossl import RadiosslError
 from radiossl.survey import islands as detection
-from radiossl.survey.islands import detect_catalogue, detect_sources
+from radiossl.survey.cutting import Mosaics
+from radiossl.survey.islands import detect_sources, find_islands
 from radiossl.survey.mosaic import Mosaic
 
 RMS = 1e-4
@@ -134,8 +135,8 @@ def test_a_source_on_two_mosaics_counts_once(tmp_path):
     write_mosaic(tmp_path / "a.fits", field((200, 200), positions, seed=1))
     shifted = [(x - shift, y) for x, y in positions]
     write_mosaic(tmp_path / "b.fits", field((200, 200), shifted, seed=2), ra=150.0 - shift * SCALE / 3600)
-    assert len(detect_catalogue([tmp_path / "b.fits"])) == 2
-    found = detect_catalogue([tmp_path])
+    assert len(find_islands(Mosaics.find([tmp_path / "b.fits"])).catalogue) == 2
+    found = find_islands(Mosaics.find([tmp_path])).catalogue
     assert len(found) == 3
     places = pixel_positions(tmp_path / "a.fits", found)
     assert sorted(places.round(-1).tolist()) == [[50, 100], [150, 100], [160, 40]]
@@ -147,16 +148,16 @@ def test_a_mosaic_with_nothing_in_it_is_told_from_a_blank_one(tmp_path):
     write_mosaic(tmp_path / "noise.fits", field((100, 100), []))
     write_mosaic(tmp_path / "void.fits", np.full((100, 100), np.nan))
     with pytest.raises(RadiosslError, match="no source above 6 sigma; lower the threshold"):
-        detect_catalogue([tmp_path / "noise.fits"], threshold=6)
+        find_islands(Mosaics.find([tmp_path / "noise.fits"]), threshold=6)
     with pytest.raises(RadiosslError, match=r"void\.fits: every pixel of the mosaic is blank"):
-        detect_catalogue([tmp_path / "void.fits"])
+        find_islands(Mosaics.find([tmp_path / "void.fits"]))
 
 
 def test_real_sources_of_scorpio_and_first_are_found(real_data):
-    scorpio = detect_catalogue([real_data / "scorpio"])
+    scorpio = find_islands(Mosaics.find([real_data / "scorpio"])).catalogue
     assert 40 < len(scorpio) < 100
     tile = next(iter(sorted((real_data / "first" / "raw_headers").glob("*.fits"))))
-    found = detect_catalogue([tile])
+    found = find_islands(Mosaics.find([tile])).catalogue
     with Mosaic.open(tile) as mosaic:
         x, y = mosaic.sky_to_pixel(found.ra_deg, found.dec_deg)
     assert np.hypot(x - 149.5, y - 149.5).min() < 25  # the MiraBest source, 81 arcsec large
