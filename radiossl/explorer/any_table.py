@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.datasets.image_sources import open_images
-from radiossl.explorer.uploads import saved_upload
+from radiossl.explorer.uploads import saved_upload, temporary_folder
 from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
@@ -190,7 +189,7 @@ def _decoded(value: Any) -> NDArray[np.float32]:
     data = value["bytes"] if isinstance(value, dict) else value
     if data is None:
         raise RadiosslError("no image")
-    with tempfile.TemporaryDirectory(prefix="radiossl-image-") as folder:
+    with temporary_folder() as folder:
         return read_image(saved_upload(data, folder))
 
 

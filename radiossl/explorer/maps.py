@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -31,7 +30,7 @@ class Maps:
         The features.
     folder
         Of `radiossl map`. If it is there, it is the first map and no other is made; if not, it is where `start_umap`
-        writes; None writes to a temporary folder.
+        writes; None if none is to be made.
     ids
         Of the sources.
     seed
@@ -57,7 +56,6 @@ class Maps:
         second: Path | None = None,
     ) -> None:
         self._file, self._ids, self._seed = file, ids, seed
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
         self._started = 0.0
@@ -82,15 +80,14 @@ class Maps:
     @property
     def can_make_umap(self) -> bool:
         """Whether there is none yet and none is being made."""
-        return self._process is None and PCA in self.coordinates and MADE not in self.coordinates
+        there = PCA not in self.coordinates or MADE in self.coordinates
+        return self._process is None and self._folder is not None and not there
 
     def start_umap(self) -> None:
         """Begin to make a UMAP with `radiossl map`, in a process of its own: it would hold up the page otherwise."""
         if not self.can_make_umap:
             return
-        if self._folder is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="radiossl-map-")
-            self._folder = Path(self._temporary.name) / "map"
+        assert self._folder is not None
         command = [sys.executable, "-P", "-m", "radiossl.cli.main", "map", str(self._file.path.absolute())]
         command += ["--out", str(self._folder.absolute()), "--seed", str(self._seed)]
         self._started = time.monotonic()
@@ -117,13 +114,11 @@ class Maps:
         return self.trouble
 
     def close(self) -> None:
-        """End what is being made and remove what was only for now."""
+        """End what is being made."""
         if self._process is not None:
             self._process.terminate()
             self._process.wait()
             self._process = None
-        if self._temporary is not None:
-            self._temporary.cleanup()
 
     def _read_second(self, path: Path) -> NDArray[np.float32]:
         """The coordinates of another map, in the order of our sources."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.maps.colours import ClassColours, NumberColours
@@ -103,7 +103,7 @@ def regions_bytes(frame: pd.DataFrame) -> bytes:
 
 
 def _written(write: Callable[[Path], object], name: str) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="radiossl-export-") as folder:
-        path = Path(folder) / name
+    with temporary_folder() as folder:
+        path = folder / name
         write(path)
         return path.read_bytes()

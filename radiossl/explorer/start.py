@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import tempfile
 import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from radiossl.explorer.exported import export_page
 from radiossl.explorer.notebook import Embedded, in_notebook
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Images, Session
+from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.extras import require
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def explore(
     """
     if export is None and in_notebook():
         return Embedded({name: value for name, value in locals().items() if name not in ("browser", "say")})
-    with tempfile.TemporaryDirectory(prefix="radiossl-table-") as folder:
-        features, found = open_table(table, Path(folder), vectors, ids, mosaics, size)
+    with temporary_folder() as folder:
+        features, found = open_table(table, folder, vectors, ids, mosaics, size)
         images = found if images is None else images
-        files = Files(features, weights, map_folder, Path(ratings), Path(labels), scores, who, seed, second)
+        files = Files(features, weights, map_folder or folder / "map", Path(ratings), Path(labels), scores, who, seed, second)
         if export is not None:
             say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
         else:

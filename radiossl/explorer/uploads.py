@@ -6,9 +6,11 @@ import io
 import math
 import tempfile
 import zlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import staged_folder
 
 MOST_BYTES = 32 * 2**20
 #: Pixels of each side of an upload: a small file may unpack to a huge image, and a thin one becomes a square later.
@@ -35,7 +37,7 @@ class _RefusedError(RadiosslError):
     """Readable, and not taken all the same."""
 
 
-def saved_upload(data: bytes, folder: str | Path) -> Path:
+def saved_upload(data: bytes, folder: Path) -> Path:
     """Write an upload into a folder of ours, under a name of ours, once it is known to be a harmless image.
 
     The name under which it was sent plays no part.
@@ -56,7 +58,7 @@ def saved_upload(data: bytes, folder: str | Path) -> Path:
     suffix = _image_suffix(data)
     if suffix is None:
         raise RadiosslError("not an image: a FITS, PNG, JPEG, TIFF or NPY file was expected")
-    path = Path(folder) / f"upload{suffix}"
+    path = folder / f"upload{suffix}"
     path.write_bytes(data)
     sides = _declared_sides(path, data)
     if not sides or not all(0 < side <= MOST_SIDE for side in sides) or math.prod(sides) > MOST_SIDE**2:
@@ -71,7 +73,7 @@ def is_catalogue(data: bytes) -> bool:
         try:
             data = _unpacked(data)
             if _image_suffix(data) == ".fits":
-                path = Path(folder) / "upload.fits"
+                path = folder / "upload.fits"
                 path.write_bytes(data)
                 return not _has_image(path) and b"BINTABLE" in data
         except RadiosslError:
@@ -80,7 +82,7 @@ def is_catalogue(data: bytes) -> bool:
     return bool(head) and b"\0" not in head and _image_suffix(data) is None and head.count(b"\n") > 0
 
 
-def saved_catalogue(data: bytes, folder: str | Path) -> Path:
+def saved_catalogue(data: bytes, folder: Path) -> Path:
     """Write an uploaded table into a folder of ours, under a name of ours that tells its format.
 
     Raises
@@ -91,7 +93,7 @@ def saved_catalogue(data: bytes, folder: str | Path) -> Path:
     data = _unpacked(data)
     head = data[:1024].lstrip().lower()
     kinds = {b"simple": ".fits", b"<": ".vot", b"# %ecsv": ".ecsv"}
-    path = Path(folder) / f"upload{next((end for start, end in kinds.items() if head.startswith(start)), '.csv')}"
+    path = folder / f"upload{next((end for start, end in kinds.items() if head.startswith(start)), '.csv')}"
     path.write_bytes(data)
     return path
 
@@ -157,9 +159,9 @@ def shown_name(name: object) -> str:
     return text[:_LONGEST_NAME] or "upload"
 
 
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    """Return a folder for one upload, removed when it is closed."""
-    return tempfile.TemporaryDirectory(prefix="radiossl-upload-")
+def temporary_folder() -> AbstractContextManager[Path]:
+    """Return a new folder, removed when it is left; the next explorer removes those of killed processes."""
+    return staged_folder(Path(tempfile.gettempdir()) / "explorer")
 
 
 def _declared_sides(path: Path, data: bytes) -> tuple[int, ...]:

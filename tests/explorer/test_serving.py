@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
 
 pytest.importorskip("tornado", reason="the explorer needs pip install 'radiossl[explore]'")
 
 from radiossl.explorer.serving import TokenAuth
 from radiossl.io.errors import RadiosslError
+from tests.explorer.running import running
 
 
 class Request:
@@ -105,3 +107,25 @@ def test_elsewhere_a_token_opens_and_is_kept_as_a_cookie():
 def test_impossible_addresses_are_refused(address, port):
     with pytest.raises(RadiosslError, match="was expected"):
         TokenAuth.from_address(address, port)
+
+
+@pytest.mark.slow
+def test_what_a_killed_explorer_leaves_is_removed_by_the_next(survey, tmp_path, monkeypatch):
+    theirs = pq.read_table(survey.features).rename_columns({"features": "z"}).replace_schema_metadata()
+    pq.write_table(theirs, tmp_path / "theirs.parquet")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+
+    def left():
+        return [path.name for path in temporary.rglob("features.parquet")]
+
+    for _ in range(2):
+        with running([str(tmp_path / "theirs.parquet")], tmp_path) as (_, process):
+            assert left() == ["features.parquet"]
+            process.kill()
+            process.wait()
+        assert left() == ["features.parquet"]
+    with running([str(tmp_path / "theirs.parquet")], tmp_path):
+        pass
+    assert left() == []

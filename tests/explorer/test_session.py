@@ -29,7 +29,8 @@ from .conftest import COUNT, HOSTILE_ID
 
 @pytest.fixture
 def files(survey, tmp_path):
-    return Files(survey.features, survey.weights, ratings=tmp_path / "ratings.csv", labels=tmp_path / "labels.csv")
+    ours = {"ratings": tmp_path / "ratings.csv", "labels": tmp_path / "labels.csv", "map_folder": tmp_path / "umap"}
+    return Files(survey.features, survey.weights, **ours)
 
 
 @pytest.fixture
