@@ -91,7 +91,8 @@ def explore(
     with temporary_folder() as folder:
         features, found = open_table(table, folder, vectors, ids, mosaics, size)
         images = found if images is None else images
-        files = Files(features, weights, map_folder or folder / "map", Path(ratings), Path(labels), scores, who, seed, second)
+        map_folder = map_folder or folder / "map"
+        files = Files(features, weights, map_folder, Path(ratings), Path(labels), scores, who, seed, second)
         if export is not None:
             say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
         else:
