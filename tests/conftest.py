@@ -102,3 +102,35 @@ def tiny_backbone():
     from radiossl.weights.backbone import Backbone
 
     return Backbone.random(Architecture(), Preprocessing(size=32), seed=0)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A SAMP hub of this test's own, which no other program finds."""
+    from astropy.samp import SAMPHubServer, conf
+
+    monkeypatch.setenv("SAMP_HUB", f"std-lockurl:{(tmp_path / 'samp').as_uri()}")
+    with conf.set_temp("use_internet", False):
+        server = SAMPHubServer(web_profile=False, lockfile=str(tmp_path / "samp"), addr="127.0.0.1")
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def topcat(hub):
+    """A program called TOPCAT that loads tables; what it has loaded."""
+    from astropy.samp import SAMPIntegratedClient
+    from astropy.table import Table
+
+    loaded = []
+    client = SAMPIntegratedClient(name="TOPCAT", addr="127.0.0.1")
+    client.connect()
+
+    def load(key, sender, message, mtype, params, extra):
+        loaded.append((params["name"], Table.read(params["url"].removeprefix("file://"), format="votable")))
+        client.ereply(message, "samp.ok", result={})
+
+    client.bind_receive_call("table.load.votable", load)
+    yield loaded
+    client.disconnect()

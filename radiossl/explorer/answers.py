@@ -10,6 +10,7 @@ from threading import Lock
 from typing import Any, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.explorer.columns import LATER
@@ -19,6 +20,7 @@ from radiossl.explorer.selection import chosen_rows, regions_bytes, table_bytes
 from radiossl.explorer.session import Session
 from radiossl.explorer.source import describe_source
 from radiossl.explorer.uploads import is_catalogue
+from radiossl.features.sending import Program, send_table
 from radiossl.io.errors import RadiosslError
 from radiossl.maps.colours import ClassColours
 from radiossl.maps.figures import map_limits
@@ -283,6 +285,15 @@ class Answers:
         kind = name.rpartition(".")[2]
         return File(regions_bytes(frame) if kind == "reg" else table_bytes(frame, kind))
 
+    def send(self, chosen_by: Mapping[str, Any], to: Program) -> Answer:
+        """Send the chosen sources to a program that is open beside the explorer; see `send_table`."""
+        frame = self._session.rows_frame(self._chosen(chosen_by))
+        try:
+            program = send_table(pa.Table.from_pandas(frame, preserve_index=False), to, self._session.file.path.name)
+        except RadiosslError as error:  # it speaks of the option of a command
+            raise RadiosslError(str(error).removeprefix("--to ")) from None
+        return {"message": f"{len(frame):,} sources are in {program}"}
+
     def label(self, chosen_by: Mapping[str, Any], label: str) -> Answer:
         """Give the chosen sources a class; an empty one takes it away."""
         session, rows = self._session, self._chosen(chosen_by)
@@ -325,7 +336,7 @@ class Answers:
 
 
 #: What changes something, or has more to say than fits into an address.
-POSTED = ("rate", "undo", "learn", "umap", "chosen", "table", "label", "upload")
+POSTED = ("rate", "undo", "learn", "umap", "chosen", "table", "send", "label", "upload")
 ASKED = tuple(name for name in vars(Answers) if not name.startswith("_") and name not in POSTED)
 
 

@@ -32,10 +32,12 @@ async function sheet(rows, texts = []) {
       picture(item.row, item.id, "thumb"), rating ? make("b", { title: `rated ${rating}` }, String(rating)) : "", make("small", {}, text));
     link.dataset.row = item.row;
     link.classList.toggle("rs-here", item.row === page.row);
+    link.onpointerenter = () => page.point(item.row);
+    link.onpointerleave = () => page.point(-1);
     link.onclick = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
-      go(item.row);
+      page.go(item.row);
     };
     made.append(link);
   });
@@ -213,40 +215,35 @@ async function showAnswer() {
 }
 
 shows.Filter = async () => {
-  const filters = state.chosen_by.filters ?? {}, names = columnNames();
-  if (!names.includes(page.filtered)) page.filtered = Object.keys(filters).find((name) => names.includes(name)) ?? names[0];
-  const name = page.filtered;
-  if (!name) return fill("Filter", note("There is no column to filter by."));
+  const names = columnNames(), filtered = Object.keys(state.chosen_by.filters ?? {}).filter((name) => names.includes(name));
+  if (!names.length) return fill("Filter", note("There is no column to filter by."));
+  if (!names.includes(page.filtered)) page.filtered = filtered[0] ?? names[0];
   const select = make("select", { "aria-label": "column to filter by" }, ...grouped(start.columns));
-  select.value = name;
+  select.value = page.filtered;
   select.onchange = () => { page.filtered = select.value; showTab(); };
-  const found = await column(name), wanted = filters[name] ?? [];
-  const apply = (values) => {
-    const others = Object.fromEntries(Object.entries(filters).filter(([one]) => one !== name));
-    const all = values.some(Boolean) ? { ...others, [name]: values } : others;
-    choose(Object.keys(all).length ? { filters: all } : {});
-  };
-  const fields = found.classes
-    ? make("div", { className: "checks", role: "group", "aria-label": `classes of ${name} to show` }, ...found.classes.map((text) => {
-      const box = make("input", { type: "checkbox", checked: wanted.includes(text) });
-      box.onchange = () => apply(found.classes.filter((one) => (one === text ? box.checked : wanted.includes(one))));
-      return make("label", {}, box, ` ${text}`);
-    }))
-    : make("div", { className: "row" }, ...["from", "to"].map((placeholder, at) => {
-      const field = make("input", { placeholder, size: 10, value: wanted[at] ?? "", "aria-label": `${at ? "largest" : "smallest"} ${name}` });
-      field.onchange = () => apply([0, 1].map((one) => {
-        const text = (one === at ? field.value : wanted[one] ?? "").trim();
-        return text !== "" && Number.isFinite(+text) ? text : "";
-      }));
-      return field;
-    }));
-  const said = Object.entries(filters).map(([one, [low, high, ...more]]) => (columns.get(one)?.classes
-    ? `${one}: ${[low, high, ...more].filter(Boolean).join(", ")}` : `${one} from ${low || "the lowest"} to ${high || "the highest"}`));
-  if (page.chosen !== null) said.push(`${page.chosen.toLocaleString("en")} of ${start.count.toLocaleString("en")} sources, under Selection as pictures and files`);
-  fill("Filter", select, histogram(found, name), fields,
-    note(said.join("\n") || "Choose a column, then the range or classes to show. Several filters narrow each other."),
-    make("button", { onclick: () => choose({}) }, "remove all filters"));
+  const shown = [...new Set([page.filtered, ...filtered])];
+  const filters = await Promise.all(shown.map(async (name) => filterOf(name, await column(name))));
+  fill("Filter", select, ...filters, note(filtered.length ? `${page.chosen?.toLocaleString("en")} of ${start.count.toLocaleString("en")} sources,`
+    + " under Selection as pictures and files" : "Choose a column, then the range or classes to show, also by drawing over the histogram."
+    + " Several filters narrow each other."), make("button", { onclick: () => choose({}) }, "remove all filters"));
 };
+
+/** The histogram of a column, and which of its values are wanted. */
+function filterOf(name, found) {
+  const wanted = wantedOf(name);
+  if (found.classes) {
+    return make("div", {}, histogram(found, name), make("div", { className: "checks", role: "group", "aria-label": `classes of ${name} to show` },
+      ...found.classes.map((text) => make("label", {}, make("input", {
+        type: "checkbox", checked: wanted.includes(text), "aria-label": text, onchange: () => filterBy(name, toggled(name, text)),
+      }), ` ${text}`))));
+  }
+  const fields = ["from", "to"].map((placeholder, at) => make("input", {
+    placeholder, size: 10, value: wanted[at] ?? "", "aria-label": `${at ? "largest" : "smallest"} ${name}`,
+  }));
+  const read = (field) => (Number.isFinite(+field.value) ? field.value.trim() : "");
+  for (const field of fields) field.onchange = () => filterBy(name, fields.map(read));
+  return make("div", {}, histogram(found, name), make("div", { className: "row" }, ...fields));
+}
 
 /** How a column is distributed: of all sources, and of those that are chosen. */
 function histogram(found, name) {
@@ -273,7 +270,31 @@ function histogram(found, name) {
       svg.append(bar);
     });
   }
+  if (!found.classes) listenToRange(svg, bins, (part) => {
+    const there = scale(low) + part * wide;
+    return part <= 0 || part >= 1 ? "" : String(+(found.logarithmic ? 10 ** there : there).toPrecision(4));
+  }, (values) => filterBy(name, values));
   return make("div", {}, svg, make("small", {}, text));
+}
+
+/** A range that is drawn over a histogram filters by it; a click takes the filter away. */
+function listenToRange(svg, bins, valueAt, apply) {
+  const drawn = svg.appendChild(document.createElementNS("http://www.w3.org/2000/svg", "rect")), box = () => svg.getBoundingClientRect();
+  const at = (event) => Math.min(1, Math.max(0, (event.clientX - box().x) / box().width));
+  let from = null;
+  drawn.setAttribute("class", "drawn");
+  drawn.setAttribute("height", "56");
+  svg.onpointerdown = (event) => { svg.setPointerCapture(event.pointerId); from = at(event); };
+  svg.onpointermove = (event) => {
+    if (from === null) return;
+    drawn.setAttribute("x", String(bins * Math.min(from, at(event))));
+    drawn.setAttribute("width", String(bins * Math.abs(from - at(event))));
+  };
+  svg.onpointerup = (event) => {
+    const ends = [from, at(event)].sort((one, other) => one - other);
+    from = null;
+    apply(ends[1] - ends[0] < 0.01 ? [] : ends.map(valueAt));
+  };
 }
 
 shows.Selection = async () => {
@@ -288,14 +309,21 @@ shows.Selection = async () => {
   }) }, "label them");
   const clear = make("button", { onclick: () => choose({}) }, "choose none");
   const files = ["selection.csv", "selection.fits", "selection.reg"].map(fileButton);
-  for (const part of [apply, clear, ...files]) part.disabled = page.mask === null;
-  const { file, counts } = await ask("labels");
+  const to = make("select", { "aria-label": "program to send them to" }, ...options(["", ...Object.keys(PROGRAMS)], { "": "send to …", ...PROGRAMS }));
+  to.onchange = guarded(async () => {
+    const program = to.value;
+    to.value = "";
+    say(`sending to ${PROGRAMS[program]} …`);
+    say((await post("send", { chosen_by: state.chosen_by, to: program })).message);
+  });
+  for (const part of [apply, clear, to, ...files]) part.disabled = page.mask === null;
+  const { file, counts } = local ? { counts: {} } : await ask("labels");
   const given = Object.entries(counts).map(([name, count]) => `${name} (${count.toLocaleString("en")})`).join(", ");
-  const parts = [make("div", { className: "row" }, clear, ...files), make("div", { className: "row" }, label, apply)];
+  const parts = local ? [clear] : [make("div", { className: "row" }, clear, ...files, to), make("div", { className: "row" }, label, apply)];
   if (given) parts.push(note(`Labels in ${file}: ${given}`));
   if (page.mask === null) {
-    return fill("Selection", ...parts, note("Choose sources with the lasso, by filters, by a cluster, or by a catalogue dropped under Search."
-      + " They can be saved as a table, as DS9 regions, or given a class label for radiossl evaluate."));
+    return fill("Selection", ...parts, note("Choose sources with the lasso, by filters or by a cluster" + (local ? "." : ", or by a catalogue dropped"
+      + " under Search. They can be saved as a table or as DS9 regions, sent to another program, or given a class label for radiossl evaluate.")));
   }
   const all = chosenRows(), mixed = (row) => Math.imul(row + 1, 2654435761) >>> 0;
   const some = all.length > MOST_SHOWN ? all.map((row) => [mixed(row), row]).sort((a, b) => a[0] - b[0]).slice(0, MOST_SHOWN).map((pair) => pair[1]) : all;
@@ -306,21 +334,21 @@ shows.Selection = async () => {
 let tabTurn = 0;
 /** Show the list that is open; the last of many calls counts. */
 async function showTab() {
-  const turn = ++tabTurn, name = state.tab;
+  const turn = ++tabTurn, name = state.tab, called = (one) => one.ariaLabel || one.title || one.textContent || one.placeholder;
   for (const one of Object.keys(panels)) {
     panels[one].hidden = one !== name;
     $(`tab-${one}`).setAttribute("aria-selected", one === name);
     $(`tab-${one}`).tabIndex = one === name ? 0 : -1;
   }
-  const focus = document.activeElement, path = panels[name].contains(focus) ? focus.title || focus.textContent || focus.placeholder : null;
+  const focus = document.activeElement, path = panels[name].contains(focus) ? called(focus) : null;
   await shows[name]();
   if (turn === tabTurn && path && !panels[name].contains(document.activeElement)) {
-    [...panels[name].querySelectorAll("a, button, input, select")].find((one) => (one.title || one.textContent || one.placeholder) === path)?.focus();
+    [...panels[name].querySelectorAll("a, button, input, select")].find((one) => called(one) === path)?.focus();
   }
 }
 
 function makeTabs() {
-  const list = document.querySelector("[role=tablist]"), shown = local ? TABS.filter((name) => name !== "Search" && name !== "Selection") : TABS;
+  const list = document.querySelector("[role=tablist]"), shown = local ? TABS.filter((name) => name !== "Search") : TABS;
   for (const name of shown) {
     const tab = make("button", { id: `tab-${name}`, role: "tab", "aria-controls": `panel-${name}` }, name);
     tab.onclick = guarded(() => set("tab", name));

@@ -2,6 +2,17 @@
 
 const decode = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
 
+/** Whether a row's place is inside a polygon: on one side of it is an odd number of its edges. */
+const insideOf = (corners, xy) => (row) => {
+  const [x, y] = [xy[2 * row], xy[2 * row + 1]];
+  let inside = false;
+  for (let at = 0, last = corners.length - 2; at < corners.length; last = at, at += 2) {
+    const [fromX, fromY, toX, toY] = [corners[last], corners[last + 1], corners[at], corners[at + 1]];
+    if (fromY > y !== toY > y && x < fromX + ((toX - fromX) * (y - fromY)) / (toY - fromY)) inside = !inside;
+  }
+  return inside;
+};
+
 class LocalAnswers {
   constructor(data) {
     this.data = data;
@@ -47,10 +58,10 @@ class LocalAnswers {
     return { rows, scores: rows.map(() => null) };
   }
 
-  async chosen({ chosen_by: { filters = {} } }) {
+  async chosen({ chosen_by: { filters = {}, lasso, corners } }) {
     const count = this.data.ids.length, bits = new Uint8Array(Math.ceil(count / 8));
     let found = 0;
-    const tests = await Promise.all(Object.entries(filters).map(async ([name, wanted]) => {
+    const tests = lasso ? [insideOf(corners.split(" ").map(Number), new Float32Array(this.map({ name: lasso }).buffer))] : await Promise.all(Object.entries(filters).map(async ([name, wanted]) => {
       const { array, classes } = await column(name);
       if (classes) return (row) => wanted.includes(classes[array[row]]);
       const [low, high] = [wanted[0] === "" ? -Infinity : +wanted[0], wanted[1] === "" ? Infinity : +wanted[1]];

@@ -83,6 +83,7 @@ class SourceMap {
     Object.assign(this, { frame, page, name, xy: new Float32Array(0), limits: null, view: null, hovered: -1 });
     this.canvas = frame.querySelector("canvas");
     this.card = frame.querySelector(".rs-card");
+    this.ring = frame.querySelector(".rs-ring");
     this.frames = [];
     this.listen();
     new ResizeObserver(() => { this.fit(this.wanted()); this.draw(); }).observe(this.canvas);
@@ -130,6 +131,13 @@ class SourceMap {
     const [left, top, unit] = this.view;
     const across = (x - this.canvas.clientWidth / 2) * unit, up = (this.canvas.clientHeight / 2 - y) * unit;
     this.moved([left + across * (1 - factor), top + up * (1 - factor), unit * factor]);
+  }
+
+  /** Show the box between two opposite corners. */
+  zoomTo([left, top], [right, bottom]) {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    const unit = Math.max(Math.abs(right - left) / width, Math.abs(top - bottom) / height);
+    this.moved([(left + right) / 2, (top + bottom) / 2, unit]);
   }
 
   pan(x, y) {
@@ -283,7 +291,8 @@ class SourceMap {
       canvas.setPointerCapture(event.pointerId);
       pointers.set(event.pointerId, place(event));
       start = place(event);
-      if (this.page.lasso || event.shiftKey) this.corners = [start];
+      this.box = this.page.tool === "box";
+      if (this.page.tool || event.shiftKey) this.corners = [start];
     });
     canvas.addEventListener("pointermove", (event) => {
       const at = place(event), before = pointers.get(event.pointerId);
@@ -293,7 +302,8 @@ class SourceMap {
         return;
       }
       if (this.corners) {
-        this.corners.push(at);
+        if (this.box) this.corners = [start, [at[0], start[1]], at, [start[0], at[1]], start];
+        else this.corners.push(at);
         this.draw();
       } else if (pointers.size === 2) { // two fingers
         const other = [...pointers].find(([id]) => id !== event.pointerId)[1];
@@ -312,7 +322,8 @@ class SourceMap {
         const corners = this.corners.map(([x, y]) => this.toMap(x, y));
         this.corners = null;
         this.draw();
-        this.page.drawn(this, corners);
+        if (this.box && corners.length > 1) this.zoomTo(corners[0], corners[2]);
+        this.page.drawn(this, this.box ? null : corners);
       } else if (start && event.type === "pointerup") {
         const row = this.near(...start);
         if (row >= 0) this.page.go(row);
@@ -344,6 +355,7 @@ class SourceMap {
     const row = this.pointer && this.view ? this.near(...this.pointer) : -1;
     if (row === this.hovered) return row >= 0 && this.placeCard();
     this.hovered = row;
+    this.page.point(row);
     if (row < 0) return this.hideCard();
     const content = await this.page.cardOf(row);
     if (this.hovered !== row) return;
@@ -363,5 +375,13 @@ class SourceMap {
   hideCard() {
     this.hovered = -1;
     this.card.hidden = true;
+    this.page.point(-1);
+  }
+
+  /** Show where a source is that the pointer is on, on another map or in a list; -1 for none. */
+  point(row) {
+    const [x, y] = row >= 0 && this.view && 2 * row < this.xy.length ? this.toScreen(row) : [-1, -1];
+    this.ring.hidden = !(x >= 0 && y >= 0 && x <= this.canvas.clientWidth && y <= this.canvas.clientHeight);
+    this.ring.style.translate = `${x}px ${y}px`;
   }
 }

@@ -5,6 +5,8 @@ const NO_COLOUR = "number of sources", ONE_MAP = "no second map";
 const MEANING = {
   1: "dull, an ordinary source", 2: "hardly worth a look", 3: "worth a look", 4: "interesting, to be followed up", 5: "remarkable",
 };
+const PROGRAMS = { topcat: "TOPCAT", aladin: "Aladin", ds9: "DS9" };
+const LENGTHS = [...[0.001, 0.01, 0.1, 1].flatMap((one) => [one, 2 * one, 5 * one]), 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200];
 const POLL_MS = 1000, PER_PAGE = 32, MOST_SHOWN = 48, LONGEST_CHOICE = 2000;
 const local = window.radiossl ? new LocalAnswers(window.radiossl) : null;
 const $ = (id) => document.getElementById(id);
@@ -86,8 +88,8 @@ let start = null, first = {};
 const state = { row: null, chosen_by: {}, limits: null, second_limits: null };
 const CHOICES = ["colour", "map_name", "second", "stretch", "colour_map", "tab"];
 const page = {
-  row: null, near: [], mask: null, chosen: null, colours: null, column: null, plain: [90, 169, 230], theme: {}, lasso: false,
-  here: null, ratings: new Map(), rated: { count: 0, agreed: "" }, order: [], orderPage: 0, heading: "", trouble: "", items: new Map(),
+  row: null, near: [], mask: null, chosen: null, colours: null, column: null, plain: [90, 169, 230], theme: {}, tool: null,
+  here: null, ratings: new Map(), rated: { count: 0, agreed: "" }, order: [], orderPage: 0, heading: "", trouble: "", items: new Map(), more: false,
 };
 const maps = [...document.querySelectorAll(".map")].map((frame, number) => new SourceMap(frame, page, number ? "second" : "map_name"));
 const draw = () => maps.forEach((map) => map.draw());
@@ -157,16 +159,17 @@ async function recolour() {
 function showLegend() {
   const found = page.column, of = page.chosen === null ? "" : `${page.chosen.toLocaleString("en")} of `;
   const parts = [make("span", {}, `${of}${start.count.toLocaleString("en")} sources`)];
-  const swatch = (rgb, text, count) => {
-    const made = make("i");
+  const swatch = (rgb, text, count, act) => {
+    const made = make("i"), shown = act ? { title: `choose ${text}, or not`, onclick: act, "aria-pressed": String(wantedOf(state.colour).includes(text)) } : {};
     made.style.background = `rgb(${rgb.join()})`;
-    return make("span", {}, made, text, make("small", {}, ` ${count.toLocaleString("en")}`));
+    return make(act ? "button" : "span", shown, made, text, make("small", {}, ` ${count.toLocaleString("en")}`));
   };
   if (found?.classes) {
     const counts = new Array(found.classes.length + 1).fill(0);
     for (const code of page.colours.codes) counts[code]++;
     [...found.classes, "unknown"].forEach((name, code) => {
-      if (code < found.classes.length || counts[code]) parts.push(swatch(page.colours.palette[code], name, counts[code]));
+      const act = code < found.classes.length ? () => filterBy(state.colour, toggled(state.colour, name)) : null;
+      if (act || counts[code]) parts.push(swatch(page.colours.palette[code], name, counts[code], act));
     });
   } else if (found) {
     const ramp = make("i"), { low, high, logarithmic } = found;
@@ -175,7 +178,9 @@ function showLegend() {
     const scale = make("span", { className: "rs-scale" }, ramp, ...[low, middle, high].map((tick) => make("span", {}, short(tick, 3))));
     parts.push(scale, make("span", {}, labelOf(state.colour), make("small", {}, logarithmic ? " · logarithmic" : "")));
   }
+  const buttons = () => [...$("legend").querySelectorAll("button")], focused = buttons().indexOf(document.activeElement);
   $("legend").replaceChildren(...parts);
+  buttons()[focused]?.focus();
 }
 
 const short = (number, digits = 5) => (Number.isFinite(number) ? String(+number.toPrecision(digits)) : "unknown");
@@ -209,6 +214,15 @@ const choose = guarded(async (chosen_by) => {
   draw();
   await showTab();
 });
+const wantedOf = (name) => state.chosen_by.filters?.[name] ?? [];
+/** The classes to show, with one more, or without it. */
+const toggled = (name, text) => columns.get(name).classes.filter((one) => wantedOf(name).includes(one) !== (one === text));
+/** Choose by the values of a column: [smallest, largest], "" for no limit, or classes; other columns' filters stay. */
+function filterBy(name, values) {
+  const { [name]: before, ...others } = state.chosen_by.filters ?? {};
+  const filters = values.some(Boolean) ? { ...others, [name]: values } : others;
+  return choose(Object.keys(filters).length ? { filters } : {});
+}
 function chosenRows() {
   const rows = [];
   for (let row = 0; row < start.count; row++) if (page.mask[row]) rows.push(row);
@@ -224,6 +238,7 @@ const go = guarded(async (row, { push = true } = {}) => {
   const source = await ask("source", { row });
   const shown = picture(row, source.id, "large", false);
   await shown.querySelector("img")?.decode().catch(() => {});
+  shown.append(...onSky(source.frame ?? {}));
   if (turn !== going) return;
   page.here = source;
   page.row = state.row = row;
@@ -234,7 +249,24 @@ const go = guarded(async (row, { push = true } = {}) => {
   draw();
   if (state.tab === "Neighbours") await showTab();
 });
-page.go = (row) => { say(""); go(row); };
+/** Go there and show it, where the page is scrolled. */
+page.go = async (row) => {
+  say("");
+  await go(row);
+  $("source").querySelector(".thumb")?.scrollIntoView({ block: "nearest" });
+};
+
+/** A scale bar of a round length and the beam, for a picture whose longer side has so many arcsec. */
+function onSky({ arcsec, beam }) {
+  const length = LENGTHS.findLast((one) => 3 * one <= arcsec), part = (size) => `${(100 * size) / arcsec}%`;
+  if (!length) return [];
+  const bar = make("span", { className: "rs-length" }, length < 60 ? `${length}″` : length < 3600 ? `${length / 60}′` : `${length / 3600}°`);
+  bar.style.width = part(length);
+  if (!beam) return [bar];
+  const ellipse = make("i", { className: "rs-beam", title: `beam ${beam[0].toPrecision(3)}″ × ${beam[1].toPrecision(3)}″` });
+  Object.assign(ellipse.style, { height: part(beam[0]), width: part(beam[1]), rotate: `${-beam[2]}deg` });
+  return [bar, ellipse];
+}
 
 function showSource(shown = $("source").querySelector(".thumb")) {
   const source = page.here;
@@ -244,7 +276,10 @@ function showSource(shown = $("source").querySelector(".thumb")) {
     make("button", { title: `${rating}: ${meaning}`, "aria-pressed": String(+rating === given), onclick: () => rate(+rating) }, rating));
   const links = Object.entries(source.links).flatMap(([name, href], at) =>
     [at ? " · " : "", make("a", { href, target: "_blank", rel: "noopener noreferrer" }, name)]);
-  const rows = source.values.map(([name, text]) => make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, text)));
+  const table = (values) => make("table", {}, make("tbody", {}, ...values.map(([name, text]) =>
+    make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, text)))));
+  const own = make("details", { open: page.more, ontoggle: () => { page.more = own.open; } },
+    make("summary", {}, "the cutout's own values"), table(source.own ?? []));
   const context = [
     source.rated && `rated by ${source.rated}`,
     place >= 0 && `place ${(place + 1).toLocaleString("en")} of ${page.order.length.toLocaleString("en")}, ${page.heading}`,
@@ -254,7 +289,8 @@ function showSource(shown = $("source").querySelector(".thumb")) {
   $("source").replaceChildren(
     shown, make("h2", {}, source.id), make("p", {}, source.position),
     local ? "" : make("div", { className: "rs-rating row" }, "dull", ...buttons, "remarkable"),
-    note(context), make("p", { className: "rs-links" }, ...links), make("table", {}, make("tbody", {}, ...rows)),
+    note(context), make("p", { className: "rs-links" }, ...links), table(source.values),
+    source.own?.length ? own : "",
   );
   if (focused) [...$("source").querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
 }
@@ -426,9 +462,15 @@ async function poll() {
 }
 
 page.moved = () => writeAddress();
+page.point = (row) => maps.forEach((map) => map.point(row));
+/** What is drawn with the pointer next: a lasso, a box, or nothing. */
+function take(tool) {
+  page.tool = tool;
+  for (const one of ["lasso", "box"]) $(one).setAttribute("aria-pressed", String(one === tool));
+}
 page.drawn = guarded(async (map, corners) => {
-  $("lasso").setAttribute("aria-pressed", "false");
-  page.lasso = false;
+  take(null);
+  if (!corners) return;
   const every = Math.max(1, Math.ceil(corners.length / 80));
   const text = corners.filter((_, at) => at % every === 0).flat().map((number) => +number.toPrecision(4)).join(" ");
   await choose(corners.length < 3 ? {} : { lasso: state[map.name], corners: text });
@@ -447,10 +489,7 @@ function listen() {
     say($("who").value.trim() ? `ratings are saved as ${$("who").value.trim()}'s` : "ratings are saved without a name");
   };
   $("umap").onclick = guarded(async () => { $("umap").hidden = true; await post("umap", {}); });
-  $("lasso").onclick = () => {
-    page.lasso = !page.lasso;
-    $("lasso").setAttribute("aria-pressed", String(page.lasso));
-  };
+  for (const tool of ["lasso", "box"]) $(tool).onclick = () => take(page.tool === tool ? null : tool);
   const open = () => maps.filter((map) => !map.frame.hidden);
   $("larger").onclick = () => open().forEach((map) => map.zoom(0.7));
   $("smaller").onclick = () => open().forEach((map) => map.zoom(1 / 0.7));
@@ -487,7 +526,7 @@ queueMicrotask(guarded(async () => {
   state.list = start.lists[0];
   $("who").value = start.who || (local ? "" : localStorage.getItem("radiossl-name") ?? "");
   for (const part of document.querySelectorAll(".cutouts")) part.hidden = Boolean(local) || !start.pictures;
-  for (const id of local ? ["who", "lasso"] : []) $(id).hidden = true;
+  $("who").hidden = Boolean(local);
   readAddress();
   fillChoices();
   listen();

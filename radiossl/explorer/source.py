@@ -24,11 +24,13 @@ def describe_source(session: Session, row: int) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``row``, ``id``, ``position`` in words, ``links`` (name to address), ``values`` (name and text, what a catalogue
-        says before what was measured when the cutout was made) and ``rated`` (who, rating and when, in words).
+        ``row``, ``id``, ``position`` in words, ``links`` (name to address), ``values`` of the catalogue and ``own``
+        ones of the cutout (name and text), ``rated`` (who, rating and when, in words) and ``frame``: how many arcsec
+        the longer side of the picture has, and the beam (axes in arcsec, position angle in degrees), if known.
     """
     name, known = session.cutout_id(row), session.details(row)
-    names = sorted(known, key=lambda name: name in BASE_SCHEMA.names)
+    own, values = ([name for name in known if (name in BASE_SCHEMA.names) == cutout] for cutout in (True, False))
+    shown = {"own": own, "values": values}
     given = session.ratings.history(name).to_dict("records")
     ra, dec = (math.nan if known.get(name) is None else float(known[name]) for name in ("ra_deg", "dec_deg"))
     return {
@@ -36,7 +38,11 @@ def describe_source(session: Session, row: int) -> dict[str, Any]:
         "id": name,
         "position": _position(ra, dec),
         "links": _links(known, ra, dec),
-        "values": [(name, format_value(known[name], name)) for name in names if known[name] is not None],
+        **{
+            what: [(name, format_value(known[name], name)) for name in names if known[name] is not None]
+            for what, names in shown.items()
+        },
+        "frame": _frame(known, session.metadata.get("preprocessing", {}).get("field_px")),
         "rated": ", ".join(f"{one['who'] or 'somebody'} {one['rating']} ({one['when'][:16]})" for one in given),
     }
 
@@ -55,6 +61,14 @@ def _links(known: dict[str, Any], ra: float, dec: float) -> dict[str, str]:
     """Other surveys' pictures of the same place, and databases."""
     if not (math.isfinite(ra) and math.isfinite(dec) and abs(dec) <= 90):
         return {}
-    scale = known.get("pixel_scale_arcsec")
-    size = math.nan if scale is None else float(scale) * max(known.get("height") or 0, known.get("width") or 0)
-    return sky_links(ra, dec, size or math.nan)
+    return sky_links(ra, dec, _frame(known).get("arcsec", math.nan))
+
+
+def _frame(known: dict[str, Any], field_px: int | None = None) -> dict[str, Any]:
+    """How large a picture is on the sky, and its beam; see `describe_source`."""
+    scale, side = (known.get("pixel_scale_arcsec") or 0.0, max(known.get("height") or 0, known.get("width") or 0))
+    arcsec = scale * (min(side, field_px) if field_px else side)
+    if not 0 < arcsec < math.inf:
+        return {}
+    beam = [known.get(f"beam_{name}") or 0.0 for name in ("major_arcsec", "minor_arcsec", "pa_deg")]
+    return {"arcsec": arcsec} | ({"beam": beam} if all(map(math.isfinite, beam)) and min(beam[:2]) > 0 else {})

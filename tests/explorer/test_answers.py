@@ -193,3 +193,15 @@ def test_a_label_needs_a_choice(answers):
         answers.label({}, "FRII")
     assert "2 sources labelled 'FRII'" in answers.label({"ids": ["s01", "s02"]}, "FRII")["message"]
     assert answers.labels()["counts"] == {"FRII": 2}
+
+
+def test_chosen_sources_are_sent_to_a_program_that_is_open(answers, topcat):
+    chosen_by = {"filters": {"kind": ["double"]}}
+    assert answers.send(chosen_by, "topcat") == {"message": f"{COUNT // 3} sources are in TOPCAT"}
+    name, table = topcat[0]
+    assert (name, len(table), set(table["kind"])) == ("features.parquet", COUNT // 3, {"double"})
+    assert {"ra_deg", "flux", "rating"} <= set(table.colnames)
+    with pytest.raises(RadiosslError, match=r"^ds9: is not open"):
+        answers.send(chosen_by, "ds9")
+    with pytest.raises(RadiosslError, match="no sources are chosen"):
+        answers.send({}, "topcat")

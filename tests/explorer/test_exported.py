@@ -7,6 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
+from matplotlib.path import Path
 
 from radiossl.cli.main import main
 from radiossl.explorer.exported import NEIGHBOURS
@@ -78,6 +79,12 @@ def test_the_page_shows_sources_neighbours_and_filters(page, survey, tmp_path):
     flux = 0.5 * np.arange(COUNT)
     left = int(((np.arange(COUNT) % 3 == 1) & (flux >= 15)).sum())
     page.get_by_text(f"{left} of {COUNT} sources").first.wait_for()
+    page.get_by_role("tab", name="Selection").click()
+    page.get_by_text(f"{left} sources chosen").first.wait_for()
+    assert page.locator("#panel-Selection .rs-thumb").count() == left
+    assert page.locator("#panel-Selection").get_by_role("button").all_inner_texts() == ["choose none"]
+    page.get_by_role("button", name="choose none").click()
+    page.get_by_text("Choose sources with the lasso").wait_for()
     page.get_by_label("map", exact=True).select_option("sky")
     drawn = (
         "canvas => canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data.some(one => one > 0)"
@@ -101,6 +108,23 @@ def test_a_click_on_the_map_goes_to_the_source(page):
             if page.locator("#source h2").count():
                 return
     raise AssertionError("no source was found on the map")
+
+
+def test_a_lasso_chooses_what_is_inside_of_it(page):
+    page.locator("#legend", has_text=f"{COUNT} sources").wait_for()
+    corners = np.array([[0.5, 0.02], [0.98, 0.5], [0.5, 0.98], [0.45, 0.5]])
+    box = page.locator(".map canvas").first.bounding_box()
+    page.get_by_role("button", name="lasso").click()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.02 * box["height"])
+    page.mouse.down()
+    for x, y in [*corners[1:], corners[0]]:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+    page.mouse.up()
+    page.get_by_text("sources chosen").first.wait_for()
+    places = np.array(page.evaluate("page.mask && Array.from(page.mask, (_, row) => maps[0].toScreen(row))"))
+    inside = Path(corners * [box["width"], box["height"]]).contains_points(places)
+    assert 0 < inside.sum() < COUNT
+    np.testing.assert_array_equal(page.evaluate("[...page.mask]"), inside)
 
 
 def test_too_many_sources_are_refused(survey, tmp_path, monkeypatch):

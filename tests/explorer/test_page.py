@@ -344,6 +344,78 @@ def test_a_lasso_chooses_and_the_choice_becomes_files_and_labels(page, served):
     assert len(labels) == COUNT
 
 
+def test_a_source_under_the_pointer_is_marked_on_the_other_map_and_from_a_list(page):
+    page.get_by_role("combobox", name="second map").select_option("sky")
+    page.wait_for_function("() => maps[1].xy.length > 0 && maps[1].view")
+    hover_over_a_source(page)
+    rings = "maps.map(({ ring, canvas }) => ring.getBoundingClientRect().x + 11 - canvas.getBoundingClientRect().x)"
+    place = "maps.map((map) => map.toScreen(maps[0].hovered)[0])"
+    assert page.evaluate(rings) == pytest.approx(page.evaluate(place), abs=1)
+    page.mouse.move(5, 5)
+    page.wait_for_function("() => maps.every((map) => map.ring.hidden)")
+    go_to(page, "s03")
+    page.locator(".rs-sheet .rs-thumb").nth(2).hover()
+    page.wait_for_function("() => maps.every((map) => !map.ring.hidden)")
+
+
+def test_a_box_that_is_drawn_is_zoomed_to_and_chooses_nothing(page):
+    box = map_box(page)
+    page.get_by_role("button", name="box", exact=True).click()
+    wanted = page.evaluate("[maps[0].toMap(100, 150), maps[0].toMap(300, 250)].flat()")
+    page.mouse.move(box["x"] + 300, box["y"] + 250)  # from any corner
+    page.mouse.down()
+    page.mouse.move(box["x"] + 100, box["y"] + 150, steps=5)
+    page.mouse.up()
+    left, right, bottom, top = page.evaluate("maps[0].limits")
+    assert [left, right] <= [wanted[0], wanted[2]]
+    assert [(left + right) / 2, (bottom + top) / 2] == pytest.approx(
+        [(wanted[0] + wanted[2]) / 2, (wanted[1] + wanted[3]) / 2]
+    )
+    shown = [(right - left) / (wanted[2] - wanted[0]), (top - bottom) / (wanted[1] - wanted[3])]
+    assert min(shown) == pytest.approx(1)
+    assert page.evaluate("[page.mask, page.tool]") == [None, None]
+    page.wait_for_url("**limits=**")
+
+
+def test_a_click_on_the_legend_chooses_a_class_and_a_range_is_drawn_over_a_histogram(page):
+    page.locator("#legend").get_by_role("button", name="double").click()
+    page.get_by_text(f"{COUNT // 3} sources chosen").first.wait_for()
+    tab(page, "Filter")
+    page.get_by_role("checkbox", name="double").wait_for()
+    page.get_by_role("combobox", name="column to filter by").select_option("flux")
+    page.get_by_role("textbox", name="smallest flux").wait_for()
+    bars = page.locator(".rs-bars").first.bounding_box()
+    page.mouse.move(bars["x"] + 0.5 * bars["width"], bars["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(bars["x"] + bars["width"] + 30, bars["y"] + 20, steps=4)
+    page.mouse.up()
+    page.locator("#panel-Filter").get_by_text(f"{COUNT // 6} of {COUNT} sources").wait_for()
+    assert float(page.get_by_role("textbox", name="smallest flux").input_value()) == pytest.approx(14.75, abs=0.2)
+    assert page.get_by_role("textbox", name="largest flux").input_value() == ""
+    page.mouse.click(bars["x"] + 0.2 * bars["width"], bars["y"] + 20)
+    page.locator("#panel-Filter").get_by_text(f"{COUNT // 3} of {COUNT} sources").wait_for()
+    page.locator("#legend").get_by_role("button", name="double").click()
+    page.get_by_text("Choose a column").wait_for()
+
+
+def test_the_picture_has_a_scale_bar_and_the_windows_that_scroll_go_to_it(browser, served):
+    page = open_page(browser, served[0], 390, 844)
+    canvas = page.locator(".map canvas").first
+    canvas.scroll_into_view_if_needed()
+    x, y = page.evaluate("maps[0].toScreen(3)")
+    canvas.click(position={"x": x, "y": y})
+    bar = page.locator("#source .rs-length")
+    bar.get_by_text("20″").wait_for()
+    width = page.locator("#source .thumb").first.bounding_box()["width"]
+    assert bar.bounding_box()["width"] == pytest.approx(width * 20 / (40 * 1.8), abs=1)
+    page.wait_for_function(
+        "() => document.querySelector('#source .thumb').getBoundingClientRect().bottom <= innerHeight + 1"
+    )
+    page.get_by_text("the cutout's own values").click()
+    page.get_by_role("rowheader", name="pixel_scale_arcsec").wait_for()
+    page.context.close()
+
+
 def test_filters_narrow_each_other_and_become_a_selection(page):
     page.goto(page.url.split("#")[0].split("?")[0] + "?tab=Filter&theme=dark")  # as a link that somebody sent
     ready(page)
@@ -390,7 +462,7 @@ def test_an_address_restores_all_that_a_page_shows(page):
         page.get_by_role("button", name="choose them").first.wait_for()
         chosen = page.evaluate("[state.colour, state.second, state.stretch, state.colour_map, state.tab]")
         assert chosen == ["flux", "sky", "log", "gray", "Clusters"]
-        page.wait_for_function("maps.every((map) => map.xy.length > 0 && map.view)")
+        page.wait_for_function("() => maps.every((map) => map.xy.length > 0 && map.view)")
         assert page.evaluate("[maps[0].limits, maps[1].limits]") == [[0, 1, 0, 0.5], [0, 0.1, 0, 0.1]]
         assert page.evaluate("maps[0].view.slice(0, 2)") == pytest.approx([0.5, 0.25])
         # A source is marked on both maps.
@@ -406,7 +478,7 @@ def test_a_damaged_address_chooses_nothing(page, damaged):
     home = page.url.split("#")[0].split("?")[0]
     page.goto(f"{home}?tab=Selection&limits=1,x&colour=none&chosen_by={urllib.parse.quote(damaged)}")
     page.get_by_text("Choose sources with the lasso").wait_for()
-    page.wait_for_function("!location.search.includes('chosen_by')")
+    page.wait_for_function("() => !location.search.includes('chosen_by')")
     assert page.evaluate("[page.mask, maps[0].limits, state.colour]") == [None, None, "kind"]
     go_to(page, "s01")
 
@@ -424,11 +496,11 @@ def test_keys_alone_reach_everything(page):
     canvas = page.locator(".map canvas").first
     canvas.focus()
     page.keyboard.press("+")
-    page.wait_for_function("maps[0].limits !== null")
+    page.wait_for_function("() => maps[0].limits !== null")
     page.keyboard.press("Enter")
     page.locator("#source h2").wait_for()
     page.keyboard.press("0")
-    page.wait_for_function("maps[0].limits === null")
+    page.wait_for_function("() => maps[0].limits === null")
     page.locator("#tab-Neighbours").focus()
     page.keyboard.press("ArrowRight")
     page.locator("#panel-Anomalies .rs-thumb").first.wait_for()
@@ -479,7 +551,7 @@ def test_colours_stretches_and_both_themes(page, served, browser):
     dark = page.evaluate(colour)
     page.get_by_text("light page").click()
     page.get_by_text("dark page").wait_for()
-    page.wait_for_function("location.search.includes('theme=light')")
+    page.wait_for_function("() => location.search.includes('theme=light')")
     assert page.evaluate(colour) != dark
 
 

@@ -4,39 +4,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from astropy.samp import SAMPHubServer, SAMPIntegratedClient, conf
-from astropy.table import Table
+from astropy.samp import SAMPIntegratedClient
 
 from radiossl import RadiosslError, send_table
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A hub of this test's own, which no other program finds."""
-    monkeypatch.setenv("SAMP_HUB", f"std-lockurl:{(tmp_path / 'samp').as_uri()}")
-    with conf.set_temp("use_internet", False):
-        server = SAMPHubServer(web_profile=False, lockfile=str(tmp_path / "samp"), addr="127.0.0.1")
-        server.start()
-        yield server
-        server.stop()
-
-
-@pytest.fixture
-def topcat(hub):
-    """A program called TOPCAT that loads tables; what it has loaded."""
-    loaded = []
-    client = SAMPIntegratedClient(name="TOPCAT", addr="127.0.0.1")
-    client.connect()
-
-    def load(key, sender, message, mtype, params, extra):
-        loaded.append((params["name"], Table.read(params["url"].removeprefix("file://"), format="votable")))
-        client.ereply(message, "samp.ok", result={})
-
-    client.bind_receive_call("table.load.votable", load)
-    yield loaded
-    client.disconnect()
 
 
 def test_a_table_is_loaded_before_its_file_goes_away(topcat, tmp_path):
