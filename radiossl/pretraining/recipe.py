@@ -29,13 +29,7 @@ class _Section(BaseModel):
 
 
 class Head(_Section):
-    """Widths of the projector (hidden, output) and, for BYOL and NNCLR, of the predictor's hidden layer.
-
-    `readout` is what the projector sees: ``last``, the mean of the last stage, or ``wide``, the mean, standard
-    deviation and maximum of all stages, each number brought to unit variance: what features are usually read out of.
-    """
-
-    readout: Literal["last", "wide"] = "last"
+    """Widths of the projector (hidden, output) and, for BYOL, of the predictor's hidden layer."""
 
     hidden: int = Field(default=256, ge=1)
     output: int = Field(default=128, ge=1)

@@ -27,8 +27,8 @@ from radiossl.features.embedding import embed_store, preprocessed
 from radiossl.features.neighbours import knn_predict
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, remove_strays, write_text
+from radiossl.pretraining.accelerator import fastest_precision, record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
-from radiossl.pretraining.cuda_graph import record_passes
 from radiossl.pretraining.data import (
     BOX_FACTOR,
     Batch,
@@ -106,7 +106,7 @@ class Trainer:
         self.stop = stop or StopRequest(self.processes)
         self.device = self.processes.device(device)
         _check_run_folder(out, recipe, resume)
-        self.precision = recipe.precision if recipe.precision != "auto" else _fastest_precision(self.device)
+        self.precision = recipe.precision if recipe.precision != "auto" else fastest_precision(self.device)
         exclusion = exclusion or Exclusion()
         self.record = RunRecord.describe(data, exclusion, init, self.precision)
         if resume:
@@ -155,7 +155,7 @@ class Trainer:
         self.losses: list[Tensor] = []  # of the first step and the latest ones
         self.step = self._load_checkpoint() if resume else 0
         self.parallel = self.processes.parallel(self.method, self.device)
-        if self.device.type == "cuda" and self.processes.size == recipe.accumulate == 1 and not recipe.compile:
+        if self.device.type == "cuda" and self.processes.size == 1:
             with self._autocast():
                 record_passes(self.method, self.batch_size, recipe)
 
@@ -350,14 +350,6 @@ class Trainer:
             sky = TrainingSky(**{name: values.cpu().numpy() for name, values in state["sky"].items()})
             self.config = dataclasses.replace(self.config, sky=sky)
         return int(state["step"])
-
-
-def _fastest_precision(device: torch.device) -> str:
-    """bfloat16 where the hardware computes in it; elsewhere it is emulated, at a third of float32's speed."""
-    if device.type == "cuda":
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    return "bf16-mixed" if "amx_bf16" in flags or "avx512_bf16" in flags else "32-true"
 
 
 def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:

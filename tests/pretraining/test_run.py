@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import load_file
 
 from radiossl.io.errors import RadiosslError
+from radiossl.pretraining.accelerator import record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.data import CutoutBatches, epoch_batches, step_seed
-from radiossl.pretraining.methods.registry import METHODS
+from radiossl.pretraining.methods.registry import METHODS, build_method
 from radiossl.pretraining.methods.simclr import SimCLR
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import pretrain
@@ -369,3 +370,30 @@ def test_recorded_passes_on_a_gpu_learn_what_others_do(store_folder, tmp_path, m
     pretrain(recipe, store_folder, tmp_path / "plain", device="cuda")
     recorded, plain = (pd.read_csv(tmp_path / run / "metrics.csv")["loss"] for run in ("recorded", "plain"))
     np.testing.assert_allclose(recorded, plain, rtol=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "recorded"),
+    [
+        (["method=swav", "crops.number=2"], [(6, 3, 32, 32)] * 2 + [(6, 3, 16, 16)] * 2),
+        (["method=vicreg"], None),
+        (["accumulate=2"], None),
+        (["compile=true"], None),
+    ],
+)
+def test_passes_are_recorded_where_replaying_them_is_right(monkeypatch, changes, recorded):
+    (recipe,) = _recipe("preprocessing.size=32", "crops.size=16", "prototypes=4", *changes)
+    network = recipe.backbone.build(3, 32)
+    method = build_method(network, recipe.backbone.feature_dim(network), recipe)
+    before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
+    seen = []
+
+    def passes(method, views):
+        assert method.training
+        seen.extend(tuple(view.shape) for view in views)
+        method(*views)[0].backward()  # changes the running means, as recording does
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", passes)
+    record_passes(method, 6, recipe)
+    assert seen == (recorded or [])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())

@@ -14,9 +14,12 @@ class Method(nn.Module, ABC):
     ----------
     network
         The backbone's network.
+    recordable
+        Whether its passes can be recorded as CUDA graphs: nothing in them may wait for the GPU.
     """
 
     network: nn.Module
+    recordable = True
 
     @abstractmethod
     def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:

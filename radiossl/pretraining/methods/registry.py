@@ -11,7 +11,6 @@ from radiossl.pretraining.methods.simclr import SimCLR
 from radiossl.pretraining.methods.swav import SwAV
 from radiossl.pretraining.methods.vicreg import VICReg
 from radiossl.pretraining.recipe import MethodName, Recipe
-from radiossl.weights.readout import FeatureNetwork, parse_readout, readout_dim
 
 METHODS: dict[MethodName, type[Method]] = {
     "simclr": SimCLR,
@@ -24,8 +23,4 @@ METHODS: dict[MethodName, type[Method]] = {
 
 def build_method(network: nn.Module, feature_dim: int, recipe: Recipe) -> Method:
     """Return the recipe's method around a network whose feature vectors have this length."""
-    readout = parse_readout(recipe.head.readout)
-    if readout is not None:
-        feature_dim = readout_dim(network, readout, recipe.backbone.name)
-        network = nn.Sequential(FeatureNetwork(network, readout, None), nn.BatchNorm1d(feature_dim, affine=False))
     return METHODS[recipe.method](network, feature_dim, recipe)

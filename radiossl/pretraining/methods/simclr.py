@@ -39,8 +39,8 @@ class SimCLR(Method):
         features = self.network(torch.cat([first, second]))
         projections = self.projector(features).float()
         # The negatives of an image are all others of the batch, those that other processes hold too.
-        loss = nt_xent(*map(gather_rows, projections.chunk(2)), self.temperature)
-        return loss, features[: len(first)].detach()
+        a, b = map(gather_rows, projections.chunk(2))
+        return nt_xent(a, b, self.temperature), features[: len(first)].detach()
 
     def chance_loss(self, pairs: int) -> float:
         """Loss of features that do not tell the images of a batch apart."""

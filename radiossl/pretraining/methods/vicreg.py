@@ -23,6 +23,8 @@ class VICReg(Method):
         Gives the widths of the projector and the weights of the three terms.
     """
 
+    recordable = False  # lightly's covariance term indexes with a mask, for which the processor waits
+
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
         from lightly.loss import VICRegLoss
         from lightly.models.modules.heads import VICRegProjectionHead
