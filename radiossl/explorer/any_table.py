@@ -16,9 +16,8 @@ from radiossl.datasets.image_sources import open_images
 from radiossl.explorer.uploads import saved_upload, temporary_folder
 from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import existing_file
-from radiossl.io.parquet import open_parquet, read_parquet, write_parquet
-from radiossl.io.tables import ENDINGS, read_arrow, table_content
+from radiossl.io.parquet import open_parquet, write_parquet
+from radiossl.io.tables import ENDINGS, arrow_table, table_content
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.survey.catalogue import read_catalogue, unique_ids
 from radiossl.survey.catalogue.columns import find_id, has_position
@@ -101,7 +100,9 @@ def open_table(
         stores = source.metadata.get("stores", [])
         there = bool(stores) and all(Path(store).is_dir() for store in stores)
         return folder / "features.parquet", open_store(*stores) if there else None
-    table, name, beside = _read(source)
+    is_file = isinstance(source, (str, os.PathLike))
+    name, beside = (Path(source).name, Path(source).parent) if is_file else ("table", Path())
+    table = arrow_table(source).replace_schema_metadata()
     vectors = _vector_column(table, name, vectors)
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or _is_bytes(field.type)]
     flat = table.drop_columns(nested)
@@ -125,25 +126,6 @@ def open_table(
     if catalogue is None:
         raise RadiosslError(f"{name}: has no positions, so nothing can be cut from the mosaics (--mosaics)")
     return folder / "features.parquet", open_images(catalogue, list(mosaics), size=size)
-
-
-def _read(source: Any) -> tuple[pa.Table, str, Path]:
-    """The table, its name, and the folder that its paths may be relative to."""
-    if isinstance(source, pa.Table):
-        return source.replace_schema_metadata(), "table", Path()
-    if not isinstance(source, (str, os.PathLike)):
-        texts = {}
-        for column in source.columns:  # Arrow takes no arrays of two dimensions
-            first = next((value for value in source[column] if value is not None), None)
-            if getattr(first, "ndim", 1) > 1:
-                texts[column] = [None if value is None else value.tolist() for value in source[column]]
-        table = pa.Table.from_pandas(source.assign(**texts), preserve_index=False)
-        return table.replace_schema_metadata(), "table", Path()
-    path = existing_file(source)
-    if path.suffix not in (*PARQUET, *ARROW):
-        raise RadiosslError(f"{path}: a table named *{', *'.join((*PARQUET, *ARROW))} was expected")
-    table = read_parquet(path) if path.suffix in PARQUET else read_arrow(path)
-    return table.replace_schema_metadata(), path.name, path.parent
 
 
 def _vector_column(table: pa.Table, name: str, given: str | None) -> str:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.files import existing_file
+from radiossl.io.parquet import read_parquet
 from radiossl.io.values import clean_texts, decoded
 
 if TYPE_CHECKING:
@@ -78,8 +79,6 @@ def read_table_content(
     --------
     radiossl.survey.catalogue.read_catalogue : a table of sources, with positions and sizes in known units.
     """
-    from pyarrow import parquet
-
     from radiossl.io.text_tables import read_text_table
 
     path = existing_file(path)
@@ -89,12 +88,10 @@ def read_table_content(
         known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
         raise RadiosslError(f"{path}: a table's name must tell its format by one of the endings {known}")
     try:
-        if kind == "parquet":
-            found = parquet.read_table(path)
+        if kind in ("parquet", "arrow"):
+            found = arrow_table(path)
             by_astropy = b"table_meta_yaml" in (found.schema.metadata or {})  # units and frames are there
             return _read_astropy(path, kind, table) if by_astropy else storable(found)
-        if kind == "arrow":
-            return storable(read_arrow(path))
         if kind == "text":
             return read_text_table(path, delimiter, encoding)
         return _read_astropy(path, kind, table)
@@ -109,22 +106,37 @@ def table_content(source: Any) -> TableContent:
 
     Raises `RadiosslError` if it is none of these.
     """
-    if isinstance(source, pa.Table):
-        return storable(source)
     if hasattr(source, "colnames"):
         return _from_astropy(source)
-    if hasattr(source, "to_arrow"):
-        return storable(source.to_arrow())
-    if hasattr(source, "columns") and hasattr(source, "index"):
-        return storable(pa.Table.from_pandas(source, preserve_index=False))
-    raise RadiosslError(f"a {type(source).__name__}: expected a pandas, polars, Arrow or astropy table")
+    return storable(arrow_table(source))
 
 
 # Parquet and Arrow ----------------------------------------------------------------------------------------------------
 
 
-def read_arrow(path: Path) -> pa.Table:
-    """Read an Arrow or Feather file, with columns of lists and structures; raise `RadiosslError` if it is damaged."""
+def arrow_table(source: Any) -> pa.Table:
+    """Return a Parquet, Arrow or Feather file, or a pandas, polars or Arrow table, with its lists and structures.
+
+    Raises `RadiosslError` if it is none of these, or damaged.
+    """
+    if isinstance(source, pa.Table):
+        return source
+    if hasattr(source, "to_arrow"):
+        return source.to_arrow()
+    if hasattr(source, "columns") and hasattr(source, "index"):
+        lists = {}
+        for name in source.columns:  # Arrow takes no arrays of two dimensions
+            first = next((value for value in source[name] if value is not None), None)
+            if getattr(first, "ndim", 1) > 1:
+                lists[name] = [None if value is None else value.tolist() for value in source[name]]
+        return pa.Table.from_pandas(source.assign(**lists) if lists else source, preserve_index=False)
+    if not isinstance(source, (str, os.PathLike)):
+        raise RadiosslError(f"a {type(source).__name__}: expected a pandas, polars, Arrow or astropy table")
+    path = existing_file(source)
+    if path.name.lower().endswith(ENDINGS["parquet"]):
+        return read_parquet(path)
+    if not path.name.lower().endswith(ENDINGS["arrow"]):
+        raise RadiosslError(f"{path}: a table named *{', *'.join(ENDINGS['parquet'] + ENDINGS['arrow'])} was expected")
     try:
         with pa.memory_map(os.fspath(path)) as stream:
             try:

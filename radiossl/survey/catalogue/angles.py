@@ -42,12 +42,9 @@ _DOTTED = re.compile(r"([+\-−–]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)")
 
 
 def unit_of(path: str, content: TableContent, name: str, default: str, given: str | None, flag: str) -> str:
-    """Return the unit of a column of angles, a key of degrees, hours and the like; `given` is a user's word.
+    """Return the unit of a column of angles, a key of `_DEGREES_PER`; `given` is what the user says, in option `flag`.
 
-    Raises
-    ------
-    RadiosslError
-        If it is not a unit of angles.
+    Raises `RadiosslError` if it is not a unit of angles.
     """
     written = given if given is not None else content.units.get(name, "")
     unit = written.strip().strip('"').lower() if len(written.strip()) > 1 else written.strip()
@@ -66,40 +63,30 @@ def unit_of(path: str, content: TableContent, name: str, default: str, given: st
 def coordinate(
     path: str, content: TableContent, column: str | Parts, *, is_ra: bool, unit: str | None
 ) -> NDArray[np.float64]:
-    """Return a coordinate in degrees, shape (n,), NaN where it is missing.
-
-    Raises
-    ------
-    RadiosslError
-        If a value is not a coordinate.
-    """
+    """Return a coordinate in degrees, shape (n,), NaN where missing; raise `RadiosslError` if a value is not one."""
     if isinstance(column, Parts):
         values, name = _joined(path, content, column, 15.0 if is_ra else 1.0), column.columns[0]
     else:
         values, name = _single(path, content, column, is_ra=is_ra, unit=unit), column
-    limit = (-360.0, 360.0) if is_ra else (-90.0, 90.0)
-    wrong = (values < limit[0]) | (values > limit[1])
+    what, limit = ("right ascension", 360.0) if is_ra else ("declination", 90.0)
+    wrong = np.abs(values) > limit
     if np.any(wrong):
         row = int(np.argmax(wrong))
-        what = "right ascension" if is_ra else "declination"
-        raise RadiosslError(
-            f"{path}: column {name!r} is not a {what}, it holds {values[row]:g} degrees in row {row + 1}"
-        )
+        held = f"it holds {values[row]:g} degrees in row {row + 1}"
+        raise RadiosslError(f"{path}: column {name!r} is not a {what}, {held}")
     return values
 
 
 def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: str | None) -> NDArray[np.float64]:
     column = content.table.column(name)
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
     hours = is_ra and ("hour" in name.lower() or plain(name) in ("rah", "rahms"))
     if unit is not None and not is_ra and unit_of(path, content, name, "deg", unit, "--position-unit") == "hourangle":
         unit = "deg"  # hours are those of the right ascension
     by_name = "hourangle" if hours else "rad" if plain(name).endswith(("rad", "radians")) else "deg"
     per = _DEGREES_PER[unit_of(path, content, name, by_name, unit, "--position-unit")]
-    values = numbers(column)
-    if values is not None:
-        return values * per
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        raise RadiosslError(f"{path}: column {name!r} is {column.type}, numbers were expected")
+    if not is_text or numbers(column) is not None:
+        return _numbers(path, content, name) * per
     in_degrees = unit is not None and per == 1.0 and not hours
     return _parsed(path, name, as_texts(column), per, hours=is_ra and not in_degrees, is_ra=is_ra)
 
@@ -123,9 +110,8 @@ def _parsed(
         try:
             values[row] = float(text) * per
         except ValueError:
-            raise RadiosslError(
-                f"{path}: column {name!r}, row {row + 1}: {text!r} is neither degrees nor sexagesimal (12:34:56.7)"
-            ) from None
+            what = f"{text!r} is neither degrees nor sexagesimal (12:34:56.7)"
+            raise RadiosslError(f"{path}: column {name!r}, row {row + 1}: {what}") from None
     return values
 
 
@@ -152,8 +138,7 @@ def _joined(path: str, content: TableContent, parts: Parts, factor: float) -> ND
 
 def _numbers(path: str, content: TableContent, name: str) -> NDArray[np.float64]:
     column = content.table.column(name)
-    values = numbers(column)
-    if values is None:
+    if (values := numbers(column)) is None:
         raise RadiosslError(f"{path}: column {name!r} is {column.type}, numbers were expected")
     return values
 
@@ -161,7 +146,7 @@ def _numbers(path: str, content: TableContent, name: str) -> NDArray[np.float64]
 def extent_arcsec(
     path: str, content: TableContent, name: str, default: str | None, unit: str | None
 ) -> NDArray[np.float64]:
-    """Return sizes in arcsec, shape (n,), NaN where unknown; `default` is the unit of the author's program."""
+    """Return sizes in arcsec, shape (n,), NaN where unknown; `default` is the unit of the program that wrote them."""
     by_name = next((known for known in ("arcmin", "arcsec", "deg", "mas") if plain(name).endswith(known)), None)
     known = unit_of(path, content, name, by_name or default or "arcsec", unit, "--extent-unit")
     return _numbers(path, content, name) * (_DEGREES_PER[known] * 3600)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,27 +39,15 @@ _IDS = (
 _RA_PARTS, _DEC_PARTS = (("rah", "ram", "ras"), (("ded", "dem", "des"), ("decd", "decm", "decs")))
 
 
-@dataclass(frozen=True)
-class Author:
-    """A source finder that writes its catalogues in one way.
-
-    Attributes
-    ----------
-    name
-        Of the program.
-    columns
-        By which its catalogues are recognised, in plain form.
-    ids
-        Columns that name a source, best first; others of its columns are numbers within a field or an island.
-    extent
-        Column of the largest extent.
-    extent_unit
-        Its unit where the file names none.
-    """
+class Author(NamedTuple):
+    """A source finder that writes its catalogues in one way."""
 
     name: str
+    #: By which its catalogues are recognised, in plain form.
     columns: frozenset[str]
+    #: Columns that name a source, best first; others of its columns are numbers within a field or an island.
     ids: tuple[str, ...]
+    #: Column of the largest extent, and its unit where the file names none.
     extent: str
     extent_unit: str
 
@@ -107,8 +95,7 @@ def check_column(path: str, content: TableContent, given: str, flag: str) -> str
     return given
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(NamedTuple):
     """A coordinate in several columns, as CDS writes it: sign (declinations), whole part, minutes, seconds."""
 
     columns: tuple[str, ...]
@@ -118,27 +105,23 @@ class Parts:
 def find_position(path: str, content: TableContent, ra: str | None, dec: str | None) -> tuple[str | Parts, str | Parts]:
     """Return the columns of the position: those named, or those with known names; split ones as `Parts`.
 
-    Raises
-    ------
-    RadiosslError
-        If a named column is missing, none is known or several are.
+    Raises `RadiosslError` if a named column is missing, none is known or several are.
     """
     first = _coordinate(path, content, ra, "ra", _RA)
     second = _coordinate(path, content, dec, "dec", _DEC)
     if first is None and second is None:
-        galactic = [_only(content, names) for names in _GALACTIC]
-        if galactic[0] and galactic[1]:
-            return galactic[0], galactic[1]
+        galactic = [[name for name in content.table.column_names if plain(name) in known] for known in _GALACTIC]
+        if len(galactic[0]) == len(galactic[1]) == 1:
+            return galactic[0][0], galactic[1][0]
     if first is None or second is None:
-        missing = "--ra" if first is None else "--dec"
-        raise RadiosslError(
-            f"{path}: no column is known to be {missing[2:]}; name it with {missing} ({listed(content)})"
-        )
+        missing = "ra" if first is None else "dec"
+        what = f"no column is known to be {missing}; name it with --{missing} ({listed(content)})"
+        raise RadiosslError(f"{path}: {what}")
     return first, second
 
 
 def has_position(content: TableContent) -> bool:
-    """Return whether a table has columns that are known to hold positions, be it several that could be meant."""
+    """Return whether a table has columns that are known to hold positions, even if several could be meant."""
     try:
         find_position("", content, None, None)
     except RadiosslError as error:
@@ -168,15 +151,11 @@ def _coordinate(
     # VizieR adds _RAJ2000 in degrees to the RAJ2000 of the authors; degrees are finer than text beside them.
     found = [name for name in found if name.startswith("_")] or found
     found = [name for name in found if not _SEXAGESIMAL.search(plain(name))] or found
-    found = [name for name in found if _is_numeric(content, name)] or found
+    kinds = {name: content.table.column(name).type for name in found}
+    found = [name for name in found if pa.types.is_floating(kinds[name]) or pa.types.is_integer(kinds[name])] or found
     if len(found) > 1:
         raise RadiosslError(f"{path}: {', '.join(found)} could all be the {flag} column; choose one with --{flag}")
     return found[0] if found else None
-
-
-def _is_numeric(content: TableContent, name: str) -> bool:
-    kind = content.table.column(name).type
-    return pa.types.is_floating(kind) or pa.types.is_integer(kind)
 
 
 def _parts(names: Sequence[str], flag: str) -> Parts | None:
@@ -189,13 +168,8 @@ def _parts(names: Sequence[str], flag: str) -> Parts | None:
     return None
 
 
-def _only(content: TableContent, known: Sequence[str]) -> str | None:
-    found = [name for name in content.table.column_names if plain(name) in known]
-    return found[0] if len(found) == 1 else None
-
-
 def find_extent(path: str, content: TableContent, given: str | None, author: Author | None) -> tuple[str | None, str]:
-    """Return the column of the extent, None if there is none, and a word on which of several was taken."""
+    """Return the column of the extent, None if there is none, and a note on which of several was taken."""
     if given is not None:
         return check_column(path, content, given, "extent"), ""
     names = content.table.column_names
@@ -216,6 +190,6 @@ def find_id(path: str, content: TableContent, given: str | None, author: Author 
     """Return the column of the sources' names, None if there is none."""
     if given is not None:
         return check_column(path, content, given, "id")
-    by_name: Mapping[str, str] = {plain(name): name for name in reversed(content.table.column_names)}
+    by_name = {plain(name): name for name in reversed(content.table.column_names)}
     known = (*(author.ids if author else ()), *(() if author and author.name == "Aegean" else _IDS))
     return next((by_name[name] for name in known if name in by_name), None)

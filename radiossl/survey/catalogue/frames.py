@@ -8,24 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.tables import TableContent
+from radiossl.io.tables import TableContent, frame_of_equinox
 from radiossl.survey.catalogue.columns import plain
 
 _FRAME = re.compile(r"(?:eq_)?([a-z0-9_]*?)[\s:,(]*(?:([bj])?(\d{4}(?:\.\d*)?))?\)?", re.IGNORECASE)
 _NAMES = {
-    "": "",
-    "gal": "galactic",
-    "galactic_ii": "galactic",
-    "eq": "fk5",
-    "equatorial": "icrs",
-    "icrf": "icrs",
-    "gappt": "fk5",
+    **{"gal": "galactic", "galactic_ii": "galactic", "icrf": "icrs", "equatorial": "icrs"},
+    **{"eq": "fk5", "gappt": "fk5"},
 }
 _EXPECTED = "expected icrs, fk5, fk4 or galactic, with an equinox such as B1950 where it is not the usual one"
 
 
 def frame_of(content: TableContent, columns: tuple[str, str]) -> str:
-    """Return the frame of a position: what its columns' names say, else the file; ICRS if neither does."""
+    """Return the frame of a position: the one that its columns' names or else the file give, or ICRS."""
     names = [plain(name) for name in columns]
     if any("1950" in name or "fk4" in name for name in names):
         return "fk4 B1950"
@@ -41,22 +36,10 @@ def frame_of(content: TableContent, columns: tuple[str, str]) -> str:
 def to_icrs(
     lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], frame: str, where: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Convert positions in degrees, shape (n,), to ICRS.
+    """Convert positions in degrees, shape (n,), NaN where unknown, to ICRS.
 
-    Parameters
-    ----------
-    lon_deg, lat_deg
-        Positions; NaN where unknown.
-    frame
-        ``icrs``, ``fk5``, ``fk4 B1950``, ``B1950``, ``galactic`` and the like. FK5 of J2000 is taken for ICRS, from
-        which it differs by less than 0.1 arcsec.
-    where
-        File or option, for messages.
-
-    Raises
-    ------
-    RadiosslError
-        If the frame is not known.
+    The frame is ``icrs``, ``fk5``, ``fk4 B1950``, ``B1950``, ``galactic`` and the like. FK5 of J2000 is taken for ICRS,
+    from which it differs by less than 0.1 arcsec. Raises `RadiosslError`, which begins with `where`, if it is unknown.
 
     Examples
     --------
@@ -82,17 +65,13 @@ def to_icrs(
 
 
 def _parsed(frame: str, where: str) -> tuple[str, str]:
-    """Name of a frame as astropy has it, and its equinox, "" where it has none."""
+    """Return the name of a frame as astropy has it, and its equinox, "" where it has none."""
     match = _FRAME.fullmatch(frame.strip())
     if match is None:
         raise RadiosslError(f"{where}: the frame {frame!r} is not known; {_EXPECTED}")
     name, letter, year = match[1].lower().strip("_"), (match[2] or "").upper(), match[3]
-    name = _NAMES.get(name, name)
-    if not name:
-        old = letter == "B" or (not letter and year is not None and float(year) < 1984)
-        name = "fk4" if old else "fk5"
-    if name in ("fk4", "fk5"):
-        letter = letter or ("B" if name == "fk4" else "J")
-        year = year or ("1950" if name == "fk4" else "2000")
-        return name, f"{letter}{float(year):g}"
-    return name, ""
+    name = _NAMES.get(name, name) or frame_of_equinox(float(year or 2000), letter)[:3]
+    if name not in ("fk4", "fk5"):
+        return name, ""
+    usual = ("B", "1950") if name == "fk4" else ("J", "2000")
+    return name, f"{letter or usual[0]}{float(year or usual[1]):g}"

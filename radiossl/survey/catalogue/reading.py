@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -155,9 +155,7 @@ def read_catalogue(
     if content.table.num_rows == 0:
         raise RadiosslError(f"{path}: the catalogue has no rows")
     author = author_of(content)
-    position = _position(path, content, ra, dec, position_unit, frame)
-    ra_deg, dec_deg = position.ra_deg, position.dec_deg
-    notes = [*content.notes, *position.notes]
+    ra_deg, dec_deg, notes = _position(path, content, ra, dec, position_unit, frame)
     extent, which = find_extent(path, content, extent, author)
     sizes = None
     if extent is not None:
@@ -165,14 +163,11 @@ def read_catalogue(
         sizes = extent_arcsec(path, content, extent, default, extent_unit)
         if author and author.extent_unit != "arcsec" and extent not in content.units and extent_unit is None:
             which = f"{which + '; ' if which else ''}{extent!r} is taken in {default}, as {author.name} writes it"
-    ids, chosen, repeated = _ids(content, find_id(path, content, id, author), ra_deg, dec_deg)
-    if which:
-        notes.append(which)
-    if repeated:
-        notes.append(f"{repeated} ids that occur more than once were numbered")
-    return Catalogue(
-        name, ids, ra_deg, dec_deg, sizes, without_clashes(_as_written(content, chosen).table), tuple(notes)
-    )
+    named = find_id(path, content, id, author)
+    ids, repeated = _ids(content, named, ra_deg, dec_deg)
+    numbered = f"{repeated} ids that occur more than once were numbered" if repeated else ""
+    notes = (*content.notes, *notes, *filter(None, (which, numbered)))
+    return Catalogue(name, ids, ra_deg, dec_deg, sizes, without_clashes(_as_written(content, named)), notes)
 
 
 def _table_with_positions(path: str, first: TableContent) -> TableContent:
@@ -180,13 +175,12 @@ def _table_with_positions(path: str, first: TableContent) -> TableContent:
     for number in range(1, first.tables + 1):
         content = first if number == 1 else read_table_content(path, table=str(number))
         if has_position(content):
-            more = (f"table {number} of {first.tables} is read, the first with positions; see --table",)
-            return content if number == 1 else replace(content, notes=(*more, *content.notes))
+            more = f"table {number} of {first.tables} is read, the first with positions; see --table"
+            return content if number == 1 else replace(content, notes=(more, *content.notes))
     return first
 
 
-@dataclass(frozen=True, eq=False)
-class Positions:
+class Positions(NamedTuple):
     """ICRS positions in degrees, shape (n,), NaN where unknown, and what to know about them."""
 
     ra_deg: NDArray[np.float64]
@@ -205,49 +199,37 @@ def _position(
     where = find_position(path, content, ra, dec)
     ra_deg = coordinate(path, content, where[0], is_ra=True, unit=unit)
     dec_deg = coordinate(path, content, where[1], is_ra=False, unit=unit)
-    notes = _maybe_hours(where[0], ra_deg, unit)
-    found = frame if frame is not None else frame_of(content, (_name(where[0]), _name(where[1])))
+    notes = []
+    known = ra_deg[np.isfinite(ra_deg)]
+    like_hours = len(known) >= _HOURS_ROWS and known.min() >= 0 and known.max() <= _HOURS
+    if unit is None and isinstance(where[0], str) and like_hours and np.ptp(known) >= _HOURS_SPREAD:
+        hours = f"if column {where[0]!r} is in hours, say --position-unit hours"
+        notes.append(f"all right ascensions are below 24; {hours}")
+    names = [column.columns[0] if isinstance(column, Parts) else column for column in where]
+    found = frame if frame is not None else frame_of(content, (names[0], names[1]))
     ra_deg, dec_deg = to_icrs(ra_deg, dec_deg, found, path if frame is None else f"--frame {frame}")
     if frame is None and not found.lower().startswith(("icrs", "fk5 j2000", "eq_fk5 j2000")):
         notes.append(f"positions are taken to be {found} and converted to ICRS; choose another frame with --frame")
     return Positions(ra_deg, dec_deg, tuple(notes))
 
 
-def _name(column: str | Parts) -> str:
-    return column.columns[0] if isinstance(column, Parts) else column
-
-
-def _maybe_hours(column: str | Parts, ra_deg: NDArray[np.float64], unit: str | None) -> list[str]:
-    """A warning where right ascensions without a unit look like hours."""
-    known = ra_deg[np.isfinite(ra_deg)]
-    if unit is not None or isinstance(column, Parts) or len(known) < _HOURS_ROWS:
-        return []
-    if known.min() < 0 or known.max() > _HOURS or np.ptp(known) < _HOURS_SPREAD:
-        return []
-    return [f"all right ascensions are below 24; if column {column!r} is in hours, say --position-unit hours"]
-
-
 def _ids(
     content: TableContent, column: str | None, ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]
-) -> tuple[NDArray[Any], str | None, int]:
+) -> tuple[NDArray[Any], int]:
     if column is None:
-        ids, repeated = unique_ids(position_ids(ra_deg, dec_deg))
-        return ids, None, repeated
+        return unique_ids(position_ids(ra_deg, dec_deg))
     names = as_texts(content.written.get(column, content.table.column(column)))
     nameless = np.array([name is None for name in names], dtype=bool)
     names[nameless] = position_ids(ra_deg[nameless], dec_deg[nameless])
-    ids, repeated = unique_ids(names.tolist())
-    return ids, column, repeated
+    return unique_ids(names.tolist())
 
 
-def _as_written(content: TableContent, column: str | None) -> TableContent:
-    """Keep the names as text where numbers would not be written the same again."""
-    if column is None or column not in content.written:
-        return content
-    text, place = content.written[column], content.table.column_names.index(column)
-    if as_texts(content.table.column(column)).tolist() == as_texts(text).tolist():
-        return content
-    return replace(content, table=content.table.set_column(place, column, text))
+def _as_written(content: TableContent, column: str | None) -> pa.Table:
+    """Return the table with the names as text where numbers would not be written the same again."""
+    table, text = content.table, content.written.get(column or "")
+    if column is None or text is None or as_texts(table.column(column)).tolist() == as_texts(text).tolist():
+        return table
+    return table.set_column(table.column_names.index(column), column, text)
 
 
 def without_clashes(table: pa.Table) -> pa.Table:

@@ -12,15 +12,7 @@ from radiossl.survey.simulation.morphology import MORPHOLOGIES, FloatArray, make
 from radiossl.survey.simulation.spec import SurveySpec
 
 #: Share of each class among the labelled sources; compact sources lead, as in every survey.
-CLASS_SHARES = {
-    "compact": 0.30,
-    "FRI": 0.18,
-    "FRII": 0.22,
-    "bent": 0.11,
-    "hybrid": 0.06,
-    "ring": 0.05,
-    "diffuse": 0.08,
-}
+CLASS_SHARES = {"compact": 0.30, "FRI": 0.18, "FRII": 0.22, "bent": 0.11, "hybrid": 0.06, "ring": 0.05, "diffuse": 0.08}
 #: Largest angular size that each class starts at (arcsec): below, its shape would be hidden by the beam.
 SMALLEST_ARCSEC = {"FRI": 15.0, "FRII": 11.0, "bent": 17.0, "hybrid": 15.0, "ring": 22.0, "diffuse": 14.0}
 LARGEST_ARCSEC = 120.0
@@ -135,18 +127,9 @@ def add_labelled_sources(
         noise = float(rms[round(y), round(x)])
         flux = wanted * noise / stamp.max()
         _add(sky, flux * stamp, left, bottom)
-        rows.append(
-            {
-                "x": x,
-                "y": y,
-                "class": str(name),
-                "extent_arcsec": _extent_px(flux * stamp, noise, beam_fwhm) * spec.pixel_scale_arcsec,
-                "flux_jy": flux,
-                "peak_jybeam": wanted * noise,
-                "snr": wanted,
-                "pa_deg": pa,
-            }
-        )
+        extent = _extent_px(flux * stamp, noise, beam_fwhm) * spec.pixel_scale_arcsec
+        row = {"x": x, "y": y, "class": str(name), "extent_arcsec": extent, "flux_jy": flux}
+        rows.append(row | {"peak_jybeam": wanted * noise, "snr": wanted, "pa_deg": pa})
     return rows
 
 

@@ -13,73 +13,47 @@ MOST_TILES = 1000
 
 @dataclass(frozen=True)
 class SurveySpec:
-    """What to simulate; the defaults resemble the VLA FIRST survey.
+    """What to simulate; the defaults resemble the VLA FIRST survey."""
 
-    Attributes
-    ----------
-    tiles
-        Number of mosaics, 1 to 1000.
-    size
-        Side of a mosaic in pixels, at least 128.
-    sources
-        Sources of known class in each mosaic.
-    seed
-        The same seed gives the same survey, bit for bit; another one gives other sources, elsewhere on the sky and with
-        other names.
-    pixel_scale_arcsec
-        Side of a pixel.
-    beam_major_arcsec, beam_minor_arcsec
-        Full widths at half maximum of the restoring beam; the minor one spans at least two pixels.
-    beam_pa_deg
-        Position angle of its major axis, north through east.
-    rms_jybeam
-        Noise in the middle of a mosaic.
-    """
-
+    #: Number of mosaics, 1 to 1000.
     tiles: int = 4
+    #: Side of a mosaic in pixels, at least 128.
     size: int = 2048
+    #: Sources of known class in each mosaic.
     sources: int = 400
+    #: The same seed gives the same survey, bit for bit; another one gives other sources, elsewhere on the sky and with
+    #: other names.
     seed: int = 0
     pixel_scale_arcsec: float = 1.8
+    #: Full widths at half maximum of the restoring beam; the minor one spans at least two pixels.
     beam_major_arcsec: float = 6.4
     beam_minor_arcsec: float = 5.4
+    #: Position angle of its major axis, north through east.
     beam_pa_deg: float = 20.0
+    #: Noise in the middle of a mosaic.
     rms_jybeam: float = 1.5e-4
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("tiles", 1, MOST_TILES),
-            ("size", 128, 32768),
-            ("sources", 1, None),
-            ("seed", 0, None),
-        ):
+        def check(name: str, right: bool, limits: str, given: str = "given, must be") -> None:
+            if not right:
+                raise RadiosslError(f"{name}: {getattr(self, name)!r} {given} {limits}")
+
+        whole = {"tiles": (1, MOST_TILES), "size": (128, 32768), "sources": (1, None), "seed": (0, None)}
+        for name, (low, high) in whole.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise RadiosslError(f"{name}: {value!r} given, must be a whole number")
-            if value < low or (high is not None and value > high):
-                limits = f"at least {low}" if high is None else f"from {low} to {high}"
-                raise RadiosslError(f"{name}: {value} given, must be {limits}")
+            check(name, isinstance(value, int) and not isinstance(value, bool), "a whole number")
+            limits = f"at least {low}" if high is None else f"from {low} to {high}"
+            check(name, low <= value <= (high or value), limits)
         room = (self.size // 32) ** 2
-        if self.sources > room:
-            raise RadiosslError(
-                f"sources: {self.sources} given, but a mosaic of {self.size} x {self.size} pixels has room for {room}"
-            )
+        limits = f"a mosaic of {self.size} x {self.size} pixels has room for {room}"
+        check("sources", self.sources <= room, limits, "given, but")
         for name in ("pixel_scale_arcsec", "beam_major_arcsec", "beam_minor_arcsec", "rms_jybeam"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise RadiosslError(f"{name}: {value} given, must be a positive number")
-        if not math.isfinite(self.beam_pa_deg):
-            raise RadiosslError(f"beam_pa_deg: {self.beam_pa_deg} given, must be a number of degrees")
-        if self.beam_minor_arcsec < 2 * self.pixel_scale_arcsec:
-            raise RadiosslError(
-                f"beam_minor_arcsec: {self.beam_minor_arcsec} given, must span at least two pixels of "
-                f"{self.pixel_scale_arcsec} arcsec"
-            )
-        if not self.beam_minor_arcsec <= self.beam_major_arcsec <= 2 * self.beam_minor_arcsec:
-            raise RadiosslError(
-                f"beam_major_arcsec: {self.beam_major_arcsec} given, must be once to twice the minor axis, "
-                f"{self.beam_minor_arcsec} arcsec"
-            )
+            check(name, math.isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
+        check("beam_pa_deg", math.isfinite(self.beam_pa_deg), "a number of degrees")
+        minor, major = self.beam_minor_arcsec, self.beam_major_arcsec
+        limits = f"at least two pixels of {self.pixel_scale_arcsec} arcsec"
+        check("beam_minor_arcsec", minor >= 2 * self.pixel_scale_arcsec, limits, "given, must span")
+        check("beam_major_arcsec", minor <= major <= 2 * minor, f"once to twice the minor axis, {minor} arcsec")
 
     @property
     def beam_sigma_px(self) -> tuple[float, float]:

@@ -57,19 +57,23 @@ def simulate_survey(out: str | Path, spec: SurveySpec | None = None) -> list[Pat
     >>> [path.name for path in simulate_survey(folder / "survey", SurveySpec(tiles=1, size=256, sources=20))]
     ['tile_000.fits']
     """
+    from astropy.io import fits
     from astropy.table import vstack
 
     out, spec = Path(out), spec or SurveySpec()
     _claim(out, spec)
     truth = out / "truth.csv"
-    paths = [out / f"{_tile_name(index)}.fits" for index in range(spec.tiles)]
+    paths = [out / f"tile_{index:03d}.fits" for index in range(spec.tiles)]
     tables = []
     for index, path in track(list(enumerate(paths)), "Simulating mosaics"):
         if path.exists() and truth.exists():
             continue
         image, wcs, table = simulate_tile(spec, index)
         if not path.exists():
-            _write_tile(path, image, _header(spec, wcs, index))
+            header = _header(spec, wcs, index)
+            data = image.reshape((1,) * (header["WCSAXES"] - 2) + image.shape)
+            with atomic_file(path) as temporary:
+                fits.PrimaryHDU(data, header).writeto(temporary, overwrite=True)
         tables.append(table)
     if not truth.exists():
         with atomic_file(truth) as temporary:
@@ -78,26 +82,14 @@ def simulate_survey(out: str | Path, spec: SurveySpec | None = None) -> list[Pat
 
 
 def simulate_tile(spec: SurveySpec, index: int) -> tuple[NDArray[np.float32], WCS, Table]:
-    """Simulate one mosaic; the answer depends on the specification and the index only.
+    """Simulate one mosaic; the answer depends on the specification and the index, from 0, only.
 
-    Parameters
-    ----------
-    spec
-        What to simulate.
-    index
-        Number of the mosaic, from 0.
-
-    Returns
-    -------
-    image
-        Jy/beam, shape (size, size), NaN where the sky was not observed.
-    wcs
-        Celestial coordinates (SIN projection).
-    truth
-        One row per labelled source; `x` and `y` are pixels (0-based, integers at pixel centres) of the flux centroid,
-        `extent_arcsec` the largest angular size at three times the local noise less the wings of the beam,
-        `peak_jybeam` the brightest pixel without noise, `snr` the same over the local noise, `pa_deg` the direction
-        of the largest extent, north through east. Whatever else is in the image is fainter than `SNR_RANGE[0]`.
+    Returned are the image in Jy/beam, shape (size, size), NaN where the sky was not observed, its coordinates (SIN
+    projection), and a table with one row per labelled source: `x` and `y` are pixels (0-based, integers at pixel
+    centres) of the flux centroid, `extent_arcsec` the largest angular size at three times the local noise less the
+    wings of the beam, `peak_jybeam` the brightest pixel without noise, `snr` the same over the local noise, `pa_deg`
+    the direction of the largest extent, north through east. Everything else in the image is fainter than
+    `SNR_RANGE[0]`.
     """
     rng = np.random.default_rng([spec.seed, index])
     rms, clearance = observed_area(rng, spec)
@@ -109,10 +101,6 @@ def simulate_tile(spec: SurveySpec, index: int) -> tuple[NDArray[np.float32], WC
     image[clearance == 0] = np.nan
     wcs = _tile_wcs(spec, index)
     return image.astype(np.float32), wcs, _truth_table(rows, wcs, spec.seed, index)
-
-
-def _tile_name(index: int) -> str:
-    return f"tile_{index:03d}"
 
 
 def _claim(out: Path, spec: SurveySpec) -> None:
@@ -135,16 +123,12 @@ def _tile_wcs(spec: SurveySpec, index: int) -> WCS:
 
     index += MOST_TILES * spec.seed  # surveys of other seeds are elsewhere on the sky: they share no source
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---SIN", "DEC--SIN"]
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = [
-        (165.0 + 360 * 0.7548776662 * index) % 360,
-        math.degrees(math.asin(0.1 + 0.8 * ((0.5 + 0.5698402910 * index) % 1))),
-    ]
+    dec = math.degrees(math.asin(0.1 + 0.8 * ((0.5 + 0.5698402910 * index) % 1)))
+    wcs.wcs.ctype, wcs.wcs.cunit = ["RA---SIN", "DEC--SIN"], ["deg", "deg"]
+    wcs.wcs.crval = [(165.0 + 360 * 0.7548776662 * index) % 360, dec]
     wcs.wcs.crpix = [(spec.size + 1) / 2] * 2
     wcs.wcs.cdelt = [-spec.pixel_scale_arcsec / 3600, spec.pixel_scale_arcsec / 3600]
-    wcs.wcs.radesys = "FK5"
-    wcs.wcs.equinox = 2000.0
+    wcs.wcs.radesys, wcs.wcs.equinox = "FK5", 2000.0
     wcs.wcs.set()
     return wcs
 
@@ -154,28 +138,16 @@ def _header(spec: SurveySpec, wcs: WCS, index: int) -> Header:
     header = wcs.to_header()
     if index % 2 == 0:
         header["WCSAXES"] = 4
-        for axis, name, value, step, unit in ((3, "FREQ", FREQUENCY_HZ, 1e8, "Hz"), (4, "STOKES", 1.0, 1.0, "")):
-            header[f"CTYPE{axis}"] = name
-            header[f"CRVAL{axis}"] = value
-            header[f"CDELT{axis}"] = step
-            header[f"CRPIX{axis}"] = 1.0
-            header[f"CUNIT{axis}"] = unit
+        for axis, *values in ((3, "FREQ", FREQUENCY_HZ, 1e8, 1.0, "Hz"), (4, "STOKES", 1.0, 1.0, 1.0, "")):
+            for keyword, value in zip(("CTYPE", "CRVAL", "CDELT", "CRPIX", "CUNIT"), values, strict=True):
+                header[f"{keyword}{axis}"] = value
     header["BUNIT"] = "JY/BEAM"
-    header["BMAJ"] = spec.beam_major_arcsec / 3600
-    header["BMIN"] = spec.beam_minor_arcsec / 3600
+    header["BMAJ"], header["BMIN"] = spec.beam_major_arcsec / 3600, spec.beam_minor_arcsec / 3600
     header["BPA"] = spec.beam_pa_deg
     header["RESTFRQ"] = FREQUENCY_HZ
-    header["OBJECT"] = _tile_name(index)
+    header["OBJECT"] = f"tile_{index:03d}"
     header["TELESCOP"] = "SIMULATED"
     return header
-
-
-def _write_tile(path: Path, image: NDArray[np.float32], header: Header) -> None:
-    from astropy.io import fits
-
-    data = image.reshape((1,) * (header["WCSAXES"] - 2) + image.shape)
-    with atomic_file(path) as temporary:
-        fits.PrimaryHDU(data, header).writeto(temporary, overwrite=True)
 
 
 def _truth_table(rows: list[dict[str, Any]], wcs: WCS, seed: int, index: int) -> Table:
@@ -184,12 +156,10 @@ def _truth_table(rows: list[dict[str, Any]], wcs: WCS, seed: int, index: int) ->
 
     table = Table(rows)
     ra, dec = wcs.wcs_pix2world(table["x"], table["y"], 0)
-    table.add_column([f"sim{seed}_{index:03d}_{n:05d}" for n in range(len(table))], name="source_id", index=0)
-    table.add_column([f"{_tile_name(index)}.fits"] * len(table), name="tile", index=1)
-    table.add_column(ra, name="ra_deg", index=2)
-    table.add_column(dec, name="dec_deg", index=3)
-    for name, digits in (("ra_deg", ".7f"), ("dec_deg", ".7f"), ("x", ".3f"), ("y", ".3f"), ("extent_arcsec", ".2f")):
-        table[name].format = digits
-    for name, digits in (("flux_jy", ".6g"), ("peak_jybeam", ".6g"), ("snr", ".2f"), ("pa_deg", ".2f")):
+    ids = [f"sim{seed}_{index:03d}_{n:05d}" for n in range(len(table))]
+    new = {"source_id": ids, "tile": [f"tile_{index:03d}.fits"] * len(table), "ra_deg": ra, "dec_deg": dec}
+    table.add_columns(list(new.values()), [0] * len(new), list(new))
+    formats = {"ra_deg": ".7f", "dec_deg": ".7f", "x": ".3f", "y": ".3f", "extent_arcsec": ".2f", "flux_jy": ".6g"}
+    for name, digits in (formats | {"peak_jybeam": ".6g", "snr": ".2f", "pa_deg": ".2f"}).items():
         table[name].format = digits
     return table

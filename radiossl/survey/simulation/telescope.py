@@ -6,7 +6,7 @@ All of it is made in the Fourier plane.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,17 +19,15 @@ STRIPE_SHARE = 0.2
 GRAIN = 0.7
 
 
-@dataclass(frozen=True)
-class Pointing:
-    """One snapshot with its six-armed dirty beam.
+class Pointing(NamedTuple):
+    """One snapshot with its six-armed dirty beam."""
 
-    `weight` is its share in the mosaic at every pixel, `star` the transform of the six arms, `height` their value at
-    the centre, `level` the strength of its sidelobes.
-    """
-
+    #: Its share in the mosaic at every pixel.
     weight: FloatArray
+    #: Transform of the six arms, and their value at the centre.
     star: FloatArray
     height: float
+    #: Strength of its sidelobes.
     level: float
 
 
