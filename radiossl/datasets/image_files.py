@@ -23,7 +23,7 @@ from radiossl.store.cutout import Beam, Cutout
 from radiossl.store.schema import PARTIAL
 from radiossl.store.store import CutoutStore
 from radiossl.survey.catalogue import positions_in, without_clashes
-from radiossl.survey.image_file import FITS_SUFFIXES, PICTURE_SUFFIXES, read_image
+from radiossl.survey.image_file import FITS_SUFFIXES, PICTURE_SUFFIXES, image_shape, read_image
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
@@ -96,8 +96,9 @@ class ImageFiles:
     def table(self) -> pa.Table:
         """Return what is known of the images before their pixels are read, one row per file.
 
-        Columns ``cutout_id``, ``file``, the further ones, and where any file knows it ``ra_deg``, ``dec_deg``,
-        ``pixel_scale_arcsec``, ``unit``, ``beam_major_arcsec``, ``beam_minor_arcsec`` and ``beam_pa_deg``.
+        Columns ``cutout_id``, ``file``, the further ones, and where any file knows it ``height``, ``width``,
+        ``ra_deg``, ``dec_deg``, ``pixel_scale_arcsec``, ``unit``, ``beam_major_arcsec``, ``beam_minor_arcsec`` and
+        ``beam_pa_deg``.
         """
         facts = [sky_facts(path, row, self.options) for path, row in zip(self.paths, self.rows, strict=True)]
         beams = [fact["beam"] for fact in facts]
@@ -106,6 +107,9 @@ class ImageFiles:
             f"beam_{k}": [getattr(beam, k, None) for beam in beams] for k in ("major_arcsec", "minor_arcsec", "pa_deg")
         }
         columns = {name: pa.array(values, pa.float64(), from_pandas=True) for name, values in sky.items()}
+        shapes = [image_shape(path) or (None, None) for path in self.paths]
+        sides = zip(("height", "width"), zip(*shapes, strict=True), strict=True)
+        columns |= {name: pa.array(side, pa.int32()) for name, side in sides}
         columns["unit"] = pa.array([fact["unit"] or None for fact in facts], pa.string())
         columns = {name: known for name, known in columns.items() if known.null_count < len(self)}
         own = {"cutout_id": self.ids, "file": [str(path.absolute()) for path in self.paths]}

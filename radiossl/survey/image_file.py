@@ -47,6 +47,24 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     raise RadiosslError(f"{path}: not an image; expected a file ending in {expected}")
 
 
+def image_shape(path: Path) -> tuple[int, int] | None:
+    """Return the height and width of an image file, by its header alone; None if that does not say them."""
+    from radiossl.survey.fits_image import find_image
+
+    name = path.name.lower()
+    try:
+        if name.endswith(FITS_SUFFIXES):
+            width, height = find_image(path).axes[:2]
+            return height, width
+        if name.endswith(".npy"):
+            height, width = np.load(path, mmap_mode="r", allow_pickle=False).shape
+            return height, width
+        with opened_picture(path) as picture:
+            return picture.height, picture.width
+    except Exception:  # whoever reads the pixels says what is wrong
+        return None
+
+
 def _read_fits(path: Path) -> NDArray[np.float32]:
     from radiossl.survey.fits_image import damage_named, find_image, pixels_of
 

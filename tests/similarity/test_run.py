@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from astropy.coordinates.name_resolve import sesame_url
 from astropy.io import fits
+from PIL import Image
 
 import radiossl
 from radiossl import RadiosslError, search
@@ -144,3 +145,23 @@ def test_the_folder_shows_the_crop(table, weights, survey, tmp_path, capsys):
 def test_columns_alone_are_searched():
     table = FeatureTable(pa.table({"cutout_id": ["a", "b"]}), np.eye(2, dtype=np.float32))
     assert search(table, "a", neighbours=5).neighbours["cutout_id"].tolist() == ["b"]
+
+
+@pytest.mark.parametrize("ending", ["fits", "npy", "png"])
+def test_an_image_of_a_folder_that_was_embedded_finds_itself(weights, sky, tmp_path, ending):
+    (tmp_path / "images").mkdir()
+    for seed in range(3):
+        pixels = sky(seed, (150, 150))
+        path = tmp_path / "images" / f"{seed}.{ending}"
+        if ending == "fits":
+            fits.writeto(path, pixels)
+        elif ending == "npy":
+            np.save(path, pixels)
+        else:
+            Image.fromarray(np.uint8(255 * (pixels - pixels.min()) / np.ptp(pixels))).save(path)
+    table = radiossl.embed(weights, tmp_path / "images")
+    assert set(table.column("height")) == set(table.column("width")) == {150}
+    found = search(table, tmp_path / "images" / f"1.{ending}", weights=weights)
+    assert found.neighbours["cutout_id"].iloc[0].startswith("1")
+    assert found.neighbours["similarity"].iloc[0] == pytest.approx(1)
+    assert found.searches[0].query.note == ""
