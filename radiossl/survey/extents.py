@@ -135,10 +135,12 @@ def find_source(
     islands = sorted(_islands(pixels, middle, pixel), key=lambda island: island.nearest)
     if not islands:
         return None
-    near = [island for island in islands if island.nearest <= _CENTRAL * min(pixels.shape) * scale]
+    central = _CENTRAL * min(pixels.shape) * scale
+    near = [island for island in islands if island.nearest <= central]
     main = max(near or islands[:1], key=lambda island: island.flux)
     around = sorted(_islands(pixels, middle + np.array(main.centre) / scale, pixel), key=lambda island: island.nearest)
-    chance = _Chance(np.sort([island.peak for island in islands if island not in near]), pixels.size * scale**2 / 3600)
+    peaks = np.sort([island.peak for island in islands if not island.nearest <= central])
+    chance = _Chance(peaks, pixels.size * scale**2 / 3600)
     lobes = [one for one in near if one is not main and chance.expected(one) < math.sqrt(_LOBES_CHANCE)]
     own = [main, *(one for one in lobes if _are_lobes(main, one))]
     own += [one.shifted(main.centre) for one in _belonging(around, chance)]
