@@ -89,16 +89,11 @@ def zscale_slope(sample: NDArray[np.float64], rounds: int, sigmas: float, least:
         # A pixel is bad if one of those from `i - behind` to `i + ahead` is, as a convolution with `reach` ones has it.
         ahead = (reach - 1) // 2
         behind = reach - 1 - ahead
-        outlier = -count  # the last one up to `i + ahead`
-        seen = 0
+        fresh = np.ones(count)
         for i in range(count):
-            while seen < min(i + ahead + 1, count):
-                if good[seen] == 0.0 or abs(flat[seen]) > threshold:
-                    outlier = seen
-                seen += 1
-            # Behind `i + ahead` nobody looks at what stands here any more.
-            flat[i] = 0.0 if outlier >= i - behind else 1.0
+            if good[i] == 0.0 or abs(flat[i]) > threshold:
+                fresh[max(i - ahead, 0) : i + behind + 1] = 0.0
+        good = fresh
         for i in range(count):
-            good[i] = flat[i]
-            left += int(flat[i])
+            left += int(good[i])
     return slope, left

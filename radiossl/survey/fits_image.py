@@ -300,7 +300,7 @@ class Bands:
         held = self._start + len(self._band)
         kept = self._band[start - self._start :] if self._start <= start < held else self._band[:0]
         fresh = self._pixels.read(start + len(kept), end, 0, self._shape[1])
-        self._start, self._band = start, np.concatenate([kept, fresh])
+        self._start, self._band = start, np.concatenate([kept, fresh]) if len(kept) else fresh
 
 
 @contextmanager

@@ -41,7 +41,6 @@ from radiossl.survey.header import (
     normalise_unit,
     table_beam,
 )
-from radiossl.survey.padding import padding_side, zero_padding
 
 if TYPE_CHECKING:
     from astropy.coordinates import BaseCoordinateFrame
@@ -50,7 +49,7 @@ if TYPE_CHECKING:
 #: Projections in which longitude goes on beyond 180 degrees from the reference point.
 _CYLINDRICAL = ("CAR", "CEA", "CYP", "MER")
 #: How many rows of a mosaic are looked at to learn what its zeros mean.
-_SAMPLED_ROWS = (32, 512)
+_SAMPLED_ROWS = (16, 512)
 
 
 class PixelShape(NamedTuple):
@@ -264,8 +263,11 @@ class Mosaic:
             finite = np.isfinite(found)
             if not finite.all():
                 found[~finite] = np.nan
-            if self._floating and (found == 0).any() and self._padding_side:
-                found[zero_padding(found, self._padding_side)] = np.nan
+            if self._floating and (found == 0).any() and (side := self._padding_side):
+                from radiossl.survey.padding import may_be_solid, zero_padding  # compiled
+
+                if may_be_solid(found, side):
+                    found[zero_padding(found, side)] = np.nan
             yield found
 
     def _columns(self, box: Box) -> Iterator[tuple[int, int, int]]:
@@ -279,6 +281,8 @@ class Mosaic:
     @cached_property
     def _padding_side(self) -> int:
         """The `padding_side` of a sample of rows, and of more of them if these hold nothing."""
+        from radiossl.survey.padding import padding_side
+
         found = [np.empty(0, np.float32)]
         for count in _SAMPLED_ROWS:
             for row in np.unique(np.linspace(0, self.shape[0] - 1, count).astype(int)).tolist():

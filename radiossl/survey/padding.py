@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.io.compiling import exact_kernel
+
 #: Least fraction of negative pixels among those that are not 0 for an image to have its noise.
 _LEAST_NEGATIVE = 0.05
 #: Side of the smallest solid square of zeros that no noise has: stored exactly, and in steps.
@@ -40,8 +42,6 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
     from scipy.ndimage import label, maximum_filter, minimum_filter
 
     zero = pixels == 0
-    if not _may_be_solid(zero, side):
-        return np.zeros_like(zero)
     solid = np.zeros_like(zero)
     for axis in (0, 1):
         margin = [(0, 0), (0, 0)]
@@ -58,17 +58,26 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
     return is_padding[regions]
 
 
-def _may_be_solid(zero: NDArray[np.bool_], side: int) -> bool:
-    """Tell quickly whether a square of `side` pixels may be solid: it holds a block of a fixed grid."""
+@exact_kernel
+def may_be_solid(pixels: NDArray[np.floating], side: int) -> bool:
+    """Tell quickly whether zeros may be solid: every square of `side` pixels holds a block of a fixed grid."""
     block = (side + 1) // 2
-    parts = zero, zero[:1], zero[-1:], zero[:, :1], zero[:, -1:]  # on the border a run is enough
-    for part, least in zip(parts, (side**2, block, block, block, block), strict=True):
-        if np.count_nonzero(part) < least:
-            continue
-        height, width = min(block, part.shape[0]), min(block, part.shape[1])
-        rows, columns = part.shape[0] // height, part.shape[1] // width
-        grid = part[: rows * height, : columns * width].reshape(rows, height, columns, width)
-        # Two opposite corners tell most blocks, also where noise in steps is full of single zeros.
-        if (grid[:, 0, :, 0] & grid[:, -1, :, -1]).any() and grid.all(axis=(1, 3)).any():
-            return True
+    rows, columns = min(block, pixels.shape[0]), min(block, pixels.shape[1])
+    return (
+        _holds_block(pixels, rows, columns)
+        or _holds_block(pixels[:1], 1, columns)  # on the border a run is enough
+        or _holds_block(pixels[-1:], 1, columns)
+        or _holds_block(pixels[:, :1], rows, 1)
+        or _holds_block(pixels[:, -1:], rows, 1)
+    )
+
+
+@exact_kernel
+def _holds_block(pixels: NDArray[np.floating], rows: int, columns: int) -> bool:
+    for y in range(0, pixels.shape[0] - rows + 1, rows):
+        for x in range(0, pixels.shape[1] - columns + 1, columns):
+            block = pixels[y : y + rows, x : x + columns]
+            # Two opposite corners tell most blocks, also where noise in steps is full of single zeros.
+            if block[0, 0] == 0 and block[-1, -1] == 0 and np.all(block == 0):
+                return True
     return False
