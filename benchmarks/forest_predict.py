@@ -3,14 +3,18 @@
     python benchmarks/forest_predict.py CATALOGUE.csv [--rows 100000] [--stream 10000000] [--json FILE]
 
 The catalogue (columns u, g, r, i, z, class) trains the forest on half of its rows. Rows to classify are drawn from it
-with scatter, so that they are like the real ones. Both compute on the same number of threads.
+with scatter, so that they are like the real ones. All compute on the same number of threads. treelite is measured too
+where it is installed, and its compiled form where tl2cgen and a C compiler are.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import time
+from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,6 +40,27 @@ def simulated(bands: np.ndarray, count: int, rng: np.random.Generator) -> pa.Tab
     return pa.table({name: drawn[:, place].astype(np.float32) for place, name in enumerate(BANDS)})
 
 
+def rivals(model: RandomForestClassifier, threads: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    """Other ways to predict by the same forest, as far as they are installed."""
+    if not find_spec("treelite"):
+        return {}
+    import treelite
+
+    converted = treelite.sklearn.import_model(model)
+    found = {"treelite": lambda rows: treelite.gtil.predict(converted, rows, nthread=threads).reshape(len(rows), -1)}
+    if find_spec("tl2cgen") and shutil.which("gcc"):
+        import tl2cgen
+
+        library = Path(tempfile.mkdtemp()) / "forest.so"
+        start = time.perf_counter()
+        tl2cgen.export_lib(converted, toolchain="gcc", libpath=str(library), params={"parallel_comp": 64})
+        print(f"tl2cgen compiled for {time.perf_counter() - start:.0f} s")
+        compiled = tl2cgen.Predictor(str(library), nthread=threads)
+        shutil.rmtree(library.parent)
+        found["tl2cgen"] = lambda rows: compiled.predict(tl2cgen.DMatrix(rows, dtype="float32")).reshape(len(rows), -1)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("catalogue", type=Path)
@@ -54,6 +79,7 @@ def main() -> None:
     asked = COLUMNS.matrix(simulated(bands, options.rows, rng))
     forest.probabilities(asked[:2000])  # compiles
     ways = {"scikit-learn": model.predict_proba, "radiossl": forest.probabilities}
+    ways |= rivals(model, threads)
     wall: dict[str, list[float]] = {name: [] for name in ways}
     cpu: dict[str, list[float]] = {name: [] for name in ways}
     said = {}
@@ -69,11 +95,11 @@ def main() -> None:
         "trees": options.trees,
         "nodes_per_tree": len(forest.feature) / options.trees,
         "rows": options.rows,
-        "largest_difference": float(np.abs(said["scikit-learn"] - said["radiossl"]).max()),
+        **{f"{name}_largest_difference": float(np.abs(said[name] - said["scikit-learn"]).max()) for name in ways},
         **{f"{name}_rows_per_s": options.rows / best[name][0] for name in ways},
         **{f"{name}_rows_per_cpu_s": options.rows / best[name][1] for name in ways},
-        "ratio_wall": best["scikit-learn"][0] / best["radiossl"][0],
-        "ratio_cpu": best["scikit-learn"][1] / best["radiossl"][1],
+        **{f"{name}_ratio_wall": best["scikit-learn"][0] / best[name][0] for name in ways},
+        **{f"{name}_ratio_cpu": best["scikit-learn"][1] / best[name][1] for name in ways},
     }
     if options.stream:
         with tempfile.TemporaryDirectory() as folder:
