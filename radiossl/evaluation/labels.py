@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def read_labels(
     for name in () if class_of else sorted(set(labels.classes) & set(MISSING_NUMBERS)):
         count = int((labels.names == name).sum())
         warnings.warn(f"column {column!r}: {name!r} is taken for a class ({count} rows)", stacklevel=2)
+    if not class_of:
+        _warn_of_spellings(labels.classes, column)
     if len(labels.classes) < 2:
         raise RadiosslError(f"column {column!r}: {len(labels.classes)} class is left, at least two are needed")
     return labels
@@ -120,6 +123,19 @@ def _class_of(groups: Sequence[str]) -> dict[str, str]:
             if class_of.setdefault(member, name) != name:
                 raise RadiosslError(f"--group {group}: {member!r} is in group {class_of[member]} already")
     return class_of
+
+
+def _warn_of_spellings(classes: Sequence[str], column: str) -> None:
+    """Warn of classes that may be one, written in two ways: FRII and FR II, Star and STAR, 1 and 1.0."""
+    spellings: dict[str, list[str]] = {}
+    for name in classes:
+        spellings.setdefault(re.sub(r"[\s_-]|(?<=\d)\.0+$", "", name).casefold(), []).append(name)
+    for one, other, *_ in (names for names in spellings.values() if len(names) > 1):
+        warnings.warn(
+            f"column {column!r}: {one!r} and {other!r} are taken for two classes; if they are one, join them:"
+            f" --group '{other}={one},{other}' (and a --group for every other class)",
+            stacklevel=3,
+        )
 
 
 def _some(texts: NDArray[np.str_]) -> str:

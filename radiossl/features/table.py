@@ -21,6 +21,7 @@ import radiossl
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file, existing_file
 from radiossl.io.parquet import write_parquet
+from radiossl.io.values import warn_of_marker
 
 FEATURES = "features"
 
@@ -267,6 +268,7 @@ def standard_column(values: Any, name: str, option: str = "--columns") -> NDArra
     known = np.isfinite(numbers)
     if len(np.unique(numbers[known])) < 2:
         raise RadiosslError(f"{option} {name}: a column with at least two different numbers was expected")
+    warn_of_marker(numbers, name, "leave those cells empty")
     if numbers[known].min() > 0:
         numbers = np.log10(numbers, out=np.full(len(numbers), np.nan), where=known)
     mean, deviation = numbers[known].mean(), numbers[known].std()

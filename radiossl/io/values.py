@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -161,6 +162,28 @@ def numbers(column: pa.ChunkedArray) -> NDArray[np.float64] | None:
         return np.array(_floats(_without_missing(clean_texts(column))).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowInvalid:
         return None
+
+
+def warn_of_marker(values: NDArray[np.floating], column: str, remedy: str) -> None:
+    """Warn if a number of nines, such as -999 or 99.99, occurs again and again in a column, far from all others.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as seen:
+    ...     warn_of_marker(np.array([17.1, -9999, 18.2, -9999, 19.5]), "u", "give --missing {}")
+    >>> str(seen[0].message)
+    "column 'u': -9999 occurs 2 times, far from all other values; if it means not measured, give --missing -9999"
+    """
+    known = values[np.isfinite(values)]
+    for found in {known.min(), known.max()} if len(known) else ():
+        others = known[known != found]
+        count = len(known) - len(others)
+        if count < 2 or not len(others) or set(f"{abs(found):g}") - set("9."):
+            continue
+        if np.abs(others - found).min() > 3 * np.ptp(np.percentile(others, (1, 99))):
+            text = f"column {column!r}: {found:g} occurs {count} times, far from all other values"
+            warnings.warn(f"{text}; if it means not measured, {remedy.format(f'{found:g}')}", stacklevel=3)
 
 
 def _without_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:

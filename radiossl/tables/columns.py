@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import split_names
-from radiossl.io.values import MISSING_NUMBERS, numbers, typed
+from radiossl.io.values import MISSING_NUMBERS, numbers, typed, warn_of_marker
 
 _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
 
@@ -76,6 +76,12 @@ class TableColumns:
             result[:, len(parts) :] = self._vectors(table)
         result[~np.isfinite(result)] = np.nan
         return result
+
+    def warn_of_markers(self, table: pa.Table) -> None:
+        """Warn of numbers that seem to mean "not measured" and are not among `missing`."""
+        for name in self.needed:
+            if name != FEATURES:
+                warn_of_marker(self._numbers(table, name), name, "give --missing {}")
 
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> TableColumns:

@@ -104,6 +104,7 @@ def train_forest(
             raise RadiosslError(f"{table}: no column {name!r}; there are {', '.join(file.names[:40])}")
     whole = file.read(wanted)
     labels = read_labels(whole.column(label).to_pandas().to_numpy(), label, group, grouping)
+    inputs.warn_of_markers(whole)
     values = inputs.matrix(whole)
     groups = row_groups(whole, group_radius_arcsec)
     result = fit_and_test(

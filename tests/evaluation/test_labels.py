@@ -1,5 +1,7 @@
 """Labels from a column, and the groups that a user makes of them."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy.table import MaskedColumn, Table
@@ -103,3 +105,17 @@ def test_a_class_that_may_be_a_missing_value_is_said():
     with pytest.warns(UserWarning, match=r"column 'kind': 'None' is taken for a class \(2 rows\)"):
         labels = read_labels(np.array(["FRI", "None", "FRI", "None", None], dtype=object), "kind")
     assert labels.classes == ["FRI", "None"]
+
+
+@pytest.mark.parametrize("pair", [("STAR", "star"), ("FR II", "FRII"), ("class-1", "class 1"), ("2", "2.0")])
+def test_two_spellings_of_a_class_are_announced(pair):
+    values = np.array([*pair, "other", "other"])
+    with pytest.warns(UserWarning, match="are taken for two classes; if they are one, join them: --group"):
+        assert len(read_labels(values, "kind").classes) == 3
+
+
+def test_classes_that_look_alike_but_differ_are_left_in_peace():
+    values = np.array(["FRI", "FRII", "1", "10", "1.5", "15"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_labels(values, "kind")

@@ -1,5 +1,6 @@
 """One reading of names, labels and missing values."""
 
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from radiossl.io.values import as_text, as_texts, clean_texts, numbers, typed
+from radiossl.io.values import as_text, as_texts, clean_texts, numbers, typed, warn_of_marker
 
 
 def column(*texts):
@@ -96,3 +97,26 @@ def test_numbers_are_found_in_text_too():
     np.testing.assert_array_equal(numbers(pa.chunked_array([[1, None]])), [1, np.nan])
     assert numbers(column("1", "east")) is None
     assert numbers(pa.chunked_array([[True]])) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "marker"),
+    [
+        ([17.0, 18.0, -9999, 19.0, -9999], "-9999"),
+        ([0.1, 99.99, 0.3, 99.99, 0.2], "99.99"),
+        ([10.0, 999, 999, np.nan, 12.0, 11.0], "999"),
+        ([17.0, 18.0, -9999, 19.0, 20.0], None),  # once: a number like others
+        ([90.0, 99, 99, 95.0, 93.0], None),  # among the others
+        ([1.0, 50.0, 50.0, 2.0, 1.5], None),
+        ([np.nan, np.nan], None),
+        ([-999, -999], None),
+    ],
+)
+def test_numbers_that_seem_to_mean_missing_are_announced(values, marker):
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        warn_of_marker(np.array(values), "u", "give --missing {}")
+    assert len(seen) == (marker is not None)
+    if marker:
+        assert f"column 'u': {marker} occurs" in str(seen[0].message)
+        assert str(seen[0].message).endswith(f"give --missing {marker}")
