@@ -86,7 +86,7 @@ def sources(
     out: Out,
     catalogue: Annotated[
         Path | None,
-        Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.", show_default=False),
+        Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False),
     ] = None,
     detect: Annotated[bool, Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
     threshold: Annotated[float, Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
@@ -163,7 +163,7 @@ def sources(
 
 @app.command()
 def fetch(
-    catalogue: Annotated[Path, Argument(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV or Parquet.")],
+    catalogue: Annotated[Path, Argument(help="Source catalogue: CSV, FITS, VOTable, Parquet, DS9 regions...")],
     survey: Annotated[str, Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
     out: Out,
     size: Annotated[int, Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,

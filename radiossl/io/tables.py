@@ -31,6 +31,7 @@ ENDINGS: Mapping[str, tuple[str, ...]] = {
     "ecsv": (".ecsv",),
     "fits": (".fits", ".fit", ".fts"),
     "votable": (".vot", ".votable", ".xml"),
+    "regions": (".reg", ".crtf"),
 }
 
 
@@ -67,7 +68,7 @@ def read_table(
 def read_table_content(
     path: str | os.PathLike[str], delimiter: str | None = None, encoding: str | None = None, table: str | None = None
 ) -> TableContent:
-    """Read a CSV, TSV or other text table, FITS, VOTable, ECSV, Parquet or Arrow, with units and frames.
+    """Read a CSV, TSV or other text table, FITS, VOTable, ECSV, Parquet, Arrow or DS9 regions, with units and frames.
 
     The ending of the file gives the format (see `ENDINGS`). Text may be that of PyBDSF, Selavy, Aegean, VizieR or a
     machine-readable table of the AAS or CDS; its `delimiter` (one character, ``tab`` or ``space``) is recognised, and
@@ -92,6 +93,11 @@ def read_table_content(
             found = arrow_table(path)
             by_astropy = b"table_meta_yaml" in (found.schema.metadata or {})  # units and frames are there
             return _read_astropy(path, kind, table) if by_astropy else storable(found)
+        if kind == "regions":
+            from radiossl.io.region_files import read_region_table
+
+            regions, notes = read_region_table(path)
+            return TableContent(regions, {"extent": "arcsec"}, {"": "icrs"}, notes=notes)
         if kind == "text":
             return read_text_table(path, delimiter, encoding)
         return _read_astropy(path, kind, table)

@@ -1,5 +1,7 @@
 """Catalogues as surveys and source finders write them: frames, units and sizes as their authors mean them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -432,3 +434,50 @@ def test_models_of_aoskymodel(tmp_path):
     at(catalogue, 123.399583, 48.217222)
     np.testing.assert_array_equal(catalogue.extent_arcsec, [60.5, np.nan])
     assert catalogue.columns.column("I").to_pylist() == [83.0, 1.0]
+
+
+REGIONS = """# Region file format: DS9 version 4.1
+global color=green dashlist=8 3 width=1 font="helvetica 10 normal roman" select=1 edit=1 include=1 source=1
+fk5
+circle(12:30:00.000,+12:30:00.00,30.000") # text={Källe 1} color=red
+ellipse(187.51,12.51,20",10",30) # text={B 2}
+box(187.52,12.5,1',30",10) # text={007}
+point(187.53,12.5) # point=x text={pt}
+polygon(359.99,12.5,0.01,12.5,0.01,12.51,359.99,12.51) # text={round}
+annulus(187.5,12.52,5",20")
+-circle(187.6,12.5,10")
+# text(187.5,12.53) text={a label}
+"""
+
+
+def test_ds9_regions_are_a_catalogue(tmp_path: Path) -> None:
+    (tmp_path / "a.reg").write_text(REGIONS)
+    catalogue = read_catalogue(tmp_path / "a.reg")
+    assert list(catalogue.ids[:5]) == ["Källe 1", "B 2", "007", "pt", "round"]
+    np.testing.assert_allclose(catalogue.ra_deg[[0, 1, 5]], [187.5, 187.51, 187.5], atol=1e-6)
+    np.testing.assert_allclose(catalogue.extent_arcsec[:4], [60, 40, 60, np.nan])
+    assert abs(catalogue.ra_deg[4] - 360) % 360 < 1e-6
+    assert catalogue.dec_deg[4] == pytest.approx(12.505, abs=1e-5)
+    assert catalogue.extent_arcsec[4] == pytest.approx(np.hypot(72 * np.cos(np.radians(12.505)), 36), rel=1e-3)
+    assert len(catalogue) == 7
+    assert "1 excluded regions" in catalogue.notes[0]
+
+
+def test_frames_of_region_files_are_honoured(tmp_path: Path) -> None:
+    (tmp_path / "b.reg").write_text('fk4\ncircle(12:27:28,+12:46:36,30")\ngalactic\ncircle(280.0,74.5,0.01d)\n')
+    (tmp_path / "c.crtf").write_text(
+        "#CRTFv0 CASA Region Text Format version 0\nglobal coord=J2000\n"
+        "circle[[12h30m00.0s, +12d30m00.0s], 30arcsec], label='A'\n"
+    )
+    old, casa = read_catalogue(tmp_path / "b.reg"), read_catalogue(tmp_path / "c.crtf")
+    expected = SkyCoord(["12:27:28", "0"], ["+12:46:36", "0"], unit=("hourangle", "deg"), frame="fk4").icrs[0]
+    assert old.ra_deg[0] == pytest.approx(expected.ra.deg, abs=1e-6)
+    assert old.ra_deg[1] == pytest.approx(SkyCoord(280, 74.5, unit="deg", frame="galactic").icrs.ra.deg, abs=1e-6)
+    assert list(casa.ids) == ["A"]
+    assert casa.extent_arcsec[0] == 60
+
+
+def test_regions_in_pixels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.reg").write_text("image\ncircle(100,200,30)\n")
+    with pytest.raises(RadiosslError, match="in pixels of an image; save them in sky coordinates"):
+        read_catalogue(tmp_path / "p.reg")
