@@ -220,7 +220,7 @@ def _checkpoint(folder: Path) -> Path:
 
 def readers() -> list[Reader]:
     """Return every reader of the package."""
-    from radiossl.datasets.pickles import read_batch
+    from radiossl.datasets.batches import read_batch
     from radiossl.detection.annotations import read_annotations
     from radiossl.features.stored_index import open_index
     from radiossl.features.table import FeatureTable

@@ -6,12 +6,13 @@ central 150 pixels, a circular mask, and the range of brightness to 0 to 255. Se
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,12 @@ from numpy.typing import NDArray
 import radiossl
 from radiossl.datasets.batches import TEST, batch_name, deal_batches, write_batches
 from radiossl.datasets.crumb_labels import ABSENT, PRIORITY
-from radiossl.datasets.eight_bit import ImageRecipe, NoImageError, image_8bit
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.coverage import best_places, read_places, source_boxes
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.placement import locate_sources
+from radiossl.survey.placement import best_places, locate_sources, read_places, source_boxes
 
 PNG, BATCHES, LABELS, MISSING, RECORD = "PNG", "batches", "labels.csv", "missing.csv", "build.json"
 NO_POSITION, NO_LABEL, OUTSIDE = "no position", "no label", "outside"
@@ -37,8 +36,7 @@ UNMASKED = ("161.634_+054.600", "176.113_+037.142")
 TEST_ONLY = ("222.036_+016.578",)
 
 
-@dataclass(frozen=True)
-class BuiltSet:
+class BuiltSet(NamedTuple):
     """A set that was built: its folder, its images, those of each class, and those missing for each reason."""
 
     path: Path
@@ -97,7 +95,11 @@ def build_set(
         catalogue = read_catalogue(catalogue)
     if recipe.mask == "extent" and catalogue.extent_arcsec is None:
         raise RadiosslError(f"{catalogue.name}: no column of largest angular sizes, use the mask circle")
-    classes = _classes(catalogue, label)
+    columns = catalogue.columns.column_names
+    if label not in columns:
+        where = "CRUMB's list gets it by `datasets catalogue`, merged catalogues by `datasets merge --classes`"
+        raise RadiosslError(f"{catalogue.name}: no column {label!r}; there are {', '.join(columns)}. {where}")
+    classes = catalogue.columns.column(label).to_pylist()
     names, complete = _complete(catalogue, parents)
     reasons = np.full(len(catalogue), "", dtype=object)
     reasons[[name is None for name in classes]] = NO_LABEL
@@ -115,8 +117,7 @@ def build_set(
         _write_pictures(folder / PNG, catalogue, images)
         _write_labels(folder / LABELS, catalogue, images, batch_of)
         missing = zip(catalogue.ids, catalogue.ra_deg, catalogue.dec_deg, reasons, strict=True)
-        lost = [source for source in missing if source[-1]]
-        write_csv_rows(folder / MISSING, ("id", "ra_deg", "dec_deg", "reason"), lost)
+        write_csv_rows(folder / MISSING, ("id", "ra_deg", "dec_deg", "reason"), [one for one in missing if one[-1]])
         pictures = [images[row].pixels for row in rows]
         files = [f"{PNG}/{_file_name(catalogue, row)}" for row in rows]
         write_batches(folder / BATCHES, dealt, chosen, complete[rows], pictures, files, names)
@@ -137,16 +138,6 @@ class _Image(NamedTuple):
     pixels: NDArray[np.uint8]
     mosaic: str
     field_fraction: float
-
-
-def _classes(catalogue: Catalogue, label: str) -> list[Any]:
-    columns = catalogue.columns.column_names
-    if label not in columns:
-        where = (
-            "CRUMB's list of sources gets it by `datasets catalogue`, merged catalogues by `datasets merge --classes`"
-        )
-        raise RadiosslError(f"{catalogue.name}: no column {label!r}; there are {', '.join(columns)}. {where}")
-    return catalogue.columns.column(label).to_pylist()
 
 
 def _complete(catalogue: Catalogue, parents: Sequence[str] | None) -> tuple[list[str], NDArray[np.int64]]:
@@ -200,7 +191,7 @@ def _images(
 
 
 def _file_name(catalogue: Catalogue, row: int) -> str:
-    """Return the name of a source's picture, whatever its id consists of."""
+    """Return the name of a source's picture, whatever is in its id."""
     return "".join(char if char.isalnum() or char in "+-._" else "_" for char in str(catalogue.ids[row])) + ".png"
 
 
@@ -227,3 +218,90 @@ def _write_labels(path: Path, catalogue: Catalogue, images: dict[int, _Image], b
         return [f"{PNG}/{_file_name(catalogue, row)}", *source, *facts, *(columns[row][name] for name in further)]
 
     write_csv_rows(path, [*own, *further], map(line, sorted(images)))
+
+
+# 8-bit images: what is above the noise, within a circle, from 0 to 255 ------------------------------------------------
+
+
+INCOMPLETE, EMPTY = "incomplete", "nothing above the noise"
+
+
+@dataclass(frozen=True)
+class ImageRecipe:
+    """How an image is made."""
+
+    #: Side of the image in which the noise is measured.
+    field_px: int = 300
+    #: Side of the final image, at most `field_px`.
+    side_px: int = 150
+    #: Pixels up to this many times the noise become 0. The noise is the standard deviation after clipping at 3 sigma,
+    #: at most five times; as in the authors' code, the median is not added to it.
+    sigma: float = 3.0
+    #: ``circle`` keeps the largest circle in the image, as in CRUMB and MiraBest; ``extent`` a circle as wide as the
+    #: source's largest angular size, but at most the former; ``none`` keeps everything.
+    mask: Literal["circle", "extent", "none"] = "circle"
+    #: Pixel size by which ``extent`` is converted to pixels.
+    pixel_arcsec: float = 1.8
+    #: Largest fraction of blank pixels inside the mask, such as a row at the edge of a mosaic; they become 0.
+    max_blank: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.side_px <= self.field_px:
+            raise RadiosslError(f"images of {self.side_px} pixels from {self.field_px}: expected 1 to {self.field_px}")
+        if self.mask not in ("circle", "extent", "none"):
+            raise RadiosslError(f"mask {self.mask!r}: expected circle, extent or none")
+        if not (self.sigma >= 0 and self.pixel_arcsec > 0):
+            given = f"sigma {self.sigma}, pixels of {self.pixel_arcsec} arcsec"
+            raise RadiosslError(f"{given}: expected 0 or more, above 0")
+        if not 0 <= self.max_blank < 1:
+            raise RadiosslError(f"max-blank of {self.max_blank}: expected a fraction from 0 to below 1")
+
+    def radius_px(self, extent_arcsec: float | None = None, *, masked: bool = True) -> float:
+        """Return the radius of the mask for a source, in pixels; infinite without a mask."""
+        if self.mask == "none" or not masked:
+            return math.inf
+        largest = self.side_px // 2
+        if self.mask == "circle":
+            return largest
+        if extent_arcsec is None or not math.isfinite(extent_arcsec):
+            raise RadiosslError("a mask by extent needs the largest angular size of every source; use the mask circle")
+        return min(math.ceil(math.ceil(extent_arcsec / self.pixel_arcsec) / 2), largest)
+
+
+def image_8bit(
+    field: NDArray[np.float32], recipe: ImageRecipe | None = None, radius_px: float | None = None
+) -> NDArray[np.uint8]:
+    """Turn the surroundings of a source, NaN where blank, into its 8-bit image, in the same order of rows.
+
+    The shapes are (field_px, field_px) and (side_px, side_px); `radius_px` is that of the mask, by default that of the
+    recipe's circle. Raises `NoImageError` if too many pixels inside the mask are blank, or none is above the noise.
+    """
+    from astropy.stats import sigma_clipped_stats
+
+    recipe = recipe or ImageRecipe()
+    start = recipe.field_px // 2 - recipe.side_px // 2
+    crop = np.s_[start : start + recipe.side_px]
+    image = field[crop, crop].copy()
+    mask = circle(recipe.side_px, recipe.radius_px() if radius_px is None else radius_px)
+    if np.isnan(image[mask]).mean() > recipe.max_blank:
+        raise NoImageError(INCOMPLETE)
+    noise = sigma_clipped_stats(field[np.isfinite(field)], sigma=3.0, maxiters=5)[2]
+    # Written so that blank pixels become 0 as well.
+    image[~(image > recipe.sigma * noise)] = 0
+    image[~mask] = 0
+    low, high = image[mask].min(), image[mask].max()
+    if not low < high:
+        raise NoImageError(EMPTY)
+    # The minimum is 0 unless every pixel of the mask is above the noise, so the corners stay 0.
+    image[mask] = (image[mask] - low) / (high - low)
+    return (image * np.float32(255)).astype(np.uint8)
+
+
+class NoImageError(RadiosslError):
+    """A source has no image; the message is the reason."""
+
+
+def circle(side: int, radius: float) -> NDArray[np.bool_]:
+    """Return the mask of pixels no farther than `radius` from pixel ``side / 2``, as the authors centre it."""
+    offset = np.arange(side) - round(side / 2)
+    return offset[:, None] ** 2 + offset**2 <= radius**2

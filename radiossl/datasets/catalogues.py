@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -14,8 +14,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings
 
 
-@dataclass(frozen=True)
-class ConvertedCatalogue:
+class ConvertedCatalogue(NamedTuple):
     """The sources of a published catalogue, and how many there are of each class."""
 
     table: pa.Table
@@ -25,21 +24,11 @@ class ConvertedCatalogue:
 def convert_catalogue(
     name: str, source: str | os.PathLike[str], out: str | os.PathLike[str], changes: Sequence[str] | None = None
 ) -> ConvertedCatalogue:
-    """Write a published catalogue as a CSV with positions in degrees and labels as names.
+    """Write a published catalogue, ``rgz-dr1`` or ``crumb``, as a CSV with positions in degrees and labels as names.
 
-    Raises `RadiosslError` if there is no catalogue of this name, or the file is not that catalogue.
-
-    Parameters
-    ----------
-    name
-        ``rgz-dr1`` or ``crumb``.
-    source
-        The catalogue as published.
-    out
-        CSV to write.
-    changes
-        Options such as ``draw=0``: those of `radiossl.datasets.rgz.RgzOptions` or
-        `radiossl.datasets.crumb_labels.CrumbOptions`.
+    Changes are options such as ``draw=0``: those of `radiossl.datasets.rgz.RgzOptions` or
+    `radiossl.datasets.crumb_labels.CrumbOptions`. Raises `RadiosslError` if there is no catalogue of this name, or the
+    file is not that catalogue.
     """
     if name == "crumb":
         from radiossl.datasets.crumb import read_crumb_catalogue, table_labels

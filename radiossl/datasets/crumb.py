@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.batches import batch_files, batched_reader, missing_batches
+from radiossl.datasets.batches import batch_columns, batch_files, batched_reader, missing_batches, read_batch
 from radiossl.datasets.crumb_labels import (
     ABSENT,
     BASIC_CLASSES,
@@ -31,7 +31,6 @@ from radiossl.datasets.crumb_labels import (
     four_class_labels,
     parent_names,
 )
-from radiossl.datasets.pickles import batch_columns, read_batch
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 from radiossl.survey.catalogue import Catalogue, read_catalogue

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from radiossl.datasets.batches import batched_reader
-from radiossl.datasets.pickles import batch_columns
+from radiossl.datasets.batches import batch_columns, batched_reader
 from radiossl.datasets.published import Options
 from radiossl.datasets.rgz import position_of_name
 from radiossl.io.errors import RadiosslError

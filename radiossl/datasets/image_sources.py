@@ -68,12 +68,6 @@ def find_images(
     """Decide what something with images is: cutouts, or files to be read one by one.
 
     All commands and functions that take images take what this takes; see `open_images` for the parameters.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> len(find_images([np.zeros((8, 8)), np.zeros((9, 9))]))
-    2
     """
     if isinstance(source, (CutoutStore, ImageFiles)):
         return source
@@ -89,9 +83,12 @@ def find_images(
         raise RadiosslError(f"{source.name}: is a catalogue; give the mosaics that show its sources as well")
     chosen = options if isinstance(options, FolderOptions) else FolderOptions(**dict(options or {}))
     arrays = _arrays(source)
-    if arrays is not None:
-        return CutoutStore.from_cutouts(_cutouts_of_arrays(arrays, chosen))
-    return list_images(source, chosen)
+    if arrays is None:
+        return list_images(source, chosen)
+    known = {"pixel_scale_arcsec": chosen.pixel_scale_arcsec or np.nan, "unit": chosen.unit}
+    images = (image_of_array(array, f"array {number}") for number, array in enumerate(arrays))
+    cutouts = (Cutout.whole_image(f"array_{number}", image, "", **known) for number, image in enumerate(images))
+    return CutoutStore.from_cutouts(cutouts)
 
 
 def open_images(
@@ -142,20 +139,17 @@ def open_images(
     """
     found = find_images(source, mosaics, out=out, size=size, options=options, **cutting)
     if isinstance(found, CutoutStore):
-        return found if out is None or found.paths else _announced(_kept(found, Path(out)))
+        return found if out is None or found.paths else _written(partial(_keep, found), out)
     return found.store() if out is None and len(found) <= _IN_MEMORY else _written(partial(write_images, found), out)
 
 
 def _written(write: Callable[[Path], CutoutStore], out: PathLike | None) -> CutoutStore:
     """Return the store that is written to `out`, or to a folder that goes; its mapped files stay readable."""
-    if out is not None:
-        return _announced(write(Path(out)))
-    with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
-        return write(Path(folder) / "store").without_folder()
-
-
-def _announced(store: CutoutStore) -> CutoutStore:
-    _log.warning("%s: the %d images, kept as a cutout store", store.paths[0], len(store))
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
+            return write(Path(folder) / "store").without_folder()
+    store = write(Path(out))
+    _log.warning("%s: the %d images, kept as a cutout store", out, len(store))
     return store
 
 
@@ -179,7 +173,7 @@ def _batches(part: str, *, files: ImageFiles, schema: pa.Schema) -> Iterator[pa.
     return cutout_batches(files.cutouts(part_slice(part)), schema)
 
 
-def _kept(store: CutoutStore, out: Path) -> CutoutStore:
+def _keep(store: CutoutStore, out: Path) -> CutoutStore:
     try:
         return copy_store(store, out, {"command": "images", "pixels": hashlib.sha256(store.pixel_key()).hexdigest()})
     except FinishedStoreError:
@@ -193,9 +187,3 @@ def _arrays(source: Any) -> list[Any] | None:
     if isinstance(source, (list, tuple)) and source and all(hasattr(item, "ndim") for item in source):
         return list(source)
     return None
-
-
-def _cutouts_of_arrays(arrays: Sequence[Any], options: FolderOptions) -> Iterator[Cutout]:
-    known = {"pixel_scale_arcsec": options.pixel_scale_arcsec or np.nan, "unit": options.unit}
-    for number, array in enumerate(arrays):
-        yield Cutout.whole_image(f"array_{number}", image_of_array(array, f"array {number}"), "", **known)

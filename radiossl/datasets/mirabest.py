@@ -12,8 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from radiossl.datasets.batches import FIRST_ARCSEC, batched_reader
-from radiossl.datasets.pickles import batch_columns
+from radiossl.datasets.batches import FIRST_ARCSEC, batch_columns, batched_reader
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,9 @@ from functools import cache, partial
 from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import yaml
 from pydantic import BaseModel, ConfigDict
@@ -91,14 +93,10 @@ def published_set(name: str) -> PublishedSet:
     known = dict(_descriptions()[name])
     module, attribute = known.pop("reader").split(":")
     columns = known.pop("columns", None)
-    return PublishedSet(
-        name=name,
-        reader=getattr(import_module(f"radiossl.datasets.{module}"), attribute),
-        columns=None if columns is None else pa.schema(list(columns.items())),
-        downloads=tuple(Download(**download) for download in known.pop("downloads", ())),
-        notes=tuple(known.pop("notes", ())),
-        **known,
-    )
+    known["downloads"] = tuple(Download(**download) for download in known.get("downloads", ()))
+    known["notes"] = tuple(known.get("notes", ()))
+    reader = getattr(import_module(f"radiossl.datasets.{module}"), attribute)
+    return PublishedSet(name, reader, columns=None if columns is None else pa.schema(list(columns.items())), **known)
 
 
 def part_ranges(count: int, step: int) -> list[str]:
@@ -107,12 +105,11 @@ def part_ranges(count: int, step: int) -> list[str]:
 
 
 def part_slice(part: str) -> slice:
-    """Return the images of a part of `part_ranges`."""
+    """Return the slice of images that a part of `part_ranges` means."""
     return slice(*map(int, part.split(":")))
 
 
-@dataclass(frozen=True)
-class ImportedSet:
+class ImportedSet(NamedTuple):
     """A store made of a published set, and sentences on what to know about the set and this copy of it."""
 
     store: CutoutStore
@@ -211,8 +208,8 @@ def _part_batches(
     if expressions:
         cutouts = list(cutouts)
         known = _known_columns(cutouts, schema)
-        keep = [rows_where(known, expression) for expression in expressions]
-        cutouts = [cutout for row, cutout in enumerate(cutouts) if all(mask[row] for mask in keep)]
+        keep = np.all([rows_where(known, expression) for expression in expressions], axis=0)
+        cutouts = itertools.compress(cutouts, keep)
     return cutout_batches(cutouts, schema)
 
 

@@ -19,9 +19,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from radiossl.datasets.batches import TEST, batch_files, batched_reader, missing_batches
+from radiossl.datasets.batches import TEST, batch_columns, batch_files, batched_reader, missing_batches
 from radiossl.datasets.download import checksums
-from radiossl.datasets.pickles import batch_columns
 from radiossl.datasets.published import Options, published_set
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file

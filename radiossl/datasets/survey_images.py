@@ -100,9 +100,8 @@ class _Server:
                 trouble, named = str(getattr(error, "reason", error)), ""
             if attempt < _TRIES - 1:
                 time.sleep(min(float(named), 60.0) if named.isdigit() else self.wait_s * 2**attempt)
-        raise RadiosslError(
-            f"the survey's server cannot be reached ({trouble}); what has come is kept, the same command goes on"
-        )
+        goes_on = "what has come is kept, the same command goes on"
+        raise RadiosslError(f"the survey's server cannot be reached ({trouble}); {goes_on}")
 
 
 def fetch_cutouts(
@@ -153,24 +152,22 @@ def fetch_cutouts(
     columns = sources.columns.to_pylist() if sources.columns.num_columns else [{}] * len(sources)
     circular = ("beam_major_arcsec", "beam_minor_arcsec")
     beam = dict.fromkeys(circular, chosen.beam_arcsec) if np.isfinite(chosen.beam_arcsec) else {}
-    paths, ids, rows, missing = [], [], [], []
+    found, missing = [], []
     places = zip(sources.ids.tolist(), sources.ra_deg.tolist(), sources.dec_deg.tolist(), columns, strict=True)
     for name, ra, dec, known in track(list(places), f"fetching {asked}"):
         path = None
-        if np.isfinite([ra, dec]).all():
+        if placed := np.isfinite(ra + dec):
             key = f"{chosen} {service} {ra:.6f} {dec:.6f} {size}"
             path = server.fetch(key, partial(_image, chosen, service, ra, dec, size))
         if path is None or not np.isfinite(read_image(path)).any():
-            missing.append((name, ra, dec, "no position" if path is None and not np.isfinite(ra + dec) else "no image"))
-            continue
-        paths.append(path)
-        ids.append(str(name))
-        rows.append(known | {"ra_deg": ra, "dec_deg": dec} | beam)
-    if not paths:
+            missing.append((name, ra, dec, "no image" if placed else "no position"))
+        else:
+            found.append((path, f"{asked}/{name}", str(name), known | {"ra_deg": ra, "dec_deg": dec} | beam))
+    if not found:
         raise RadiosslError(f"{sources.name}: {asked} has no image of any of its {len(sources)} sources")
     options = FolderOptions(pixel_scale_arcsec=chosen.pixel_scale_arcsec, unit=chosen.unit)
-    names = tuple(f"{asked}/{name}" for name in ids)
-    files = ImageFiles(tuple(paths), names, tuple(ids), tuple(rows), sources.columns.schema, options)
+    paths, names, ids, rows = zip(*found, strict=True)
+    files = ImageFiles(paths, names, ids, rows, sources.columns.schema, options)
 
     def beside(folder: Path, _: list[str]) -> None:
         write_rows(folder / NOT_FETCHED, ("id", "ra_deg", "dec_deg", "reason"), missing)

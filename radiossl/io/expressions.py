@@ -111,9 +111,7 @@ def rows_where(table: Columns, expression: str, option: str = "--where") -> NDAr
         with np.errstate(all="ignore"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return _mask(evaluation.value(tree, 0))
-    except _Refused as error:
-        reason = str(error)
-    except (TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, on odd types
+    except (_Refused, TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, too
         reason = reason_of(error)
     shown = expression if len(expression) <= 200 else f"{expression[:199]}…"
     raise RadiosslError(f"{option} {shown!r}: {reason}; columns are {', '.join(names)}")
@@ -128,7 +126,7 @@ def quote_name(column: str) -> str:
 
 
 def _parse(expression: str, columns: Sequence[str]) -> tuple[ast.expr, dict[str, str]]:
-    """The tree of an expression, in which columns have names of our own, and the columns by these names."""
+    """Return the tree of an expression, in which columns have names of our own, and the columns by these names."""
     if len(expression) > _MOST_CHARACTERS:
         raise _Refused(f"longer than {_MOST_CHARACTERS:,} characters")
     try:
@@ -149,23 +147,20 @@ def _with_own_names(expression: str, columns: Sequence[str]) -> tuple[str, dict[
     numbers = {name: number for number, name in enumerate(columns)}
     meant: dict[str, str] = {}
 
-    def own(name: str) -> str:
+    def piece(found: re.Match[str]) -> str:
+        kind, text = found.lastgroup, found[0]
+        if kind == "open":
+            raise _Refused(_NOT_CLOSED)
+        if kind == "sign":
+            return " and " if text == "&" else " or "
+        if kind == "text" or (kind == "word" and (text in _WORDS or (text in _NULL_NAMES and text not in numbers))):
+            return text
+        name = found["name"] if kind == "name" else text
         if name not in numbers:
             raise _Refused(f"name {name!r} is not defined")
         key = f"{prefix}{numbers[name]}"
         meant[key] = name
-        return key
-
-    def piece(found: re.Match[str]) -> str:
-        if found.lastgroup == "open":
-            raise _Refused(_NOT_CLOSED)
-        if found.lastgroup == "sign":
-            return " and " if found[0] == "&" else " or "
-        if found.lastgroup == "name":
-            return f" {own(found['name'])} "
-        text = found[0]
-        known = found.lastgroup == "text" or text in _WORDS or (text in _NULL_NAMES and text not in numbers)
-        return text if known else own(text)
+        return f" {key} "
 
     return _PIECES.sub(piece, re.sub(r"[\r\n]+", " ", expression)), meant
 
@@ -243,10 +238,9 @@ class _Evaluation:
         kinds = _kind(left), _kind(right)
         if set(kinds) == {"text", "number"}:
             column = left if kinds[0] == "text" else right
-            name = self.names.get(next((key for key, one in self.columns.items() if one is column), ""), "")
-            raise _Refused(
-                f"{f'column {name!r} is text: ' if name else ''}text is compared with a number; put text in quotes"
-            )
+            name = next((self.names[key] for key, one in self.columns.items() if one is column), "")
+            which = f"column {name!r} is text: " if name else ""
+            raise _Refused(f"{which}text is compared with a number; put text in quotes")
 
 
 def _constant(value: Any) -> Any:
@@ -274,23 +268,19 @@ def _kind(value: Any) -> str:
 
 
 def _number(value: Any) -> Any:
-    """A value to calculate with: numbers and truth values only."""
-    if isinstance(value, bool):
-        return np.int64(value)
-    if _dtype_kind(value) in tuple("biuf"):
-        return value if value.dtype.kind != "b" else value.astype(np.int64)
-    raise _Refused("calculating needs numbers")
+    """Return a value to calculate with: numbers and truth values only."""
+    value = np.bool_(value) if isinstance(value, bool) else value
+    if _dtype_kind(value) not in tuple("biuf"):
+        raise _Refused("calculating needs numbers")
+    return value.astype(np.int64) if value.dtype.kind == "b" else value
 
 
 def _truth(value: Any) -> Any:
-    """Truth values to combine; of objects, those that may be missing, as pandas' own type, which knows "unknown"."""
+    """Return truth values to combine; of objects, that may be missing, as pandas' own type, which knows "unknown"."""
     import pandas as pd
 
-    kind = _dtype_kind(value)
-    if isinstance(value, bool) or (kind == "b" and np.ndim(value) == 0):
-        return np.bool_(value)
-    if kind == "b":
-        return value
+    if isinstance(value, bool) or _dtype_kind(value) == "b":
+        return value if np.ndim(value) else np.bool_(value)
     if np.ndim(value) == 1 and all(one is None or one is pd.NA or one != one or one in (True, False) for one in value):
         return pd.Series([None if pd.isna(one) else bool(one) for one in value], dtype="boolean")
     raise _Refused("and, or, not join truth values, such as those of comparisons")
@@ -321,7 +311,7 @@ def _plain(value: Any) -> Any:
 
 
 def _mask(value: Any) -> NDArray[np.bool_]:
-    """The result as one truth value per row, where it is that."""
+    """Return the result as one truth value per row, if it is that."""
     if np.ndim(value) == 1 and _dtype_kind(value) in "Ob":
         with contextlib.suppress(_Refused):
             return _truth(value).fillna(False).to_numpy(dtype=bool)

@@ -57,9 +57,8 @@ def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[N
             holder = ""
             with suppress(OSError):
                 holder = lock.read_text(encoding="utf-8", errors="replace").strip()
-            raise RadiosslError(
-                f"{path}: another radiossl process is writing it{f' ({holder})' if holder else ''}; wait until it ends"
-            )
+            who = f"another radiossl process is writing it{f' ({holder})' if holder else ''}"
+            raise RadiosslError(f"{path}: {who}; wait until it ends")
         if state == "unknown":
             warnings.warn(f"{path}: this file system has no locks; start no second command on it", stacklevel=3)
         with suppress(OSError):  # on a full disk the lock holds without saying whose it is

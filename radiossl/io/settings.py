@@ -51,10 +51,9 @@ def apply_settings(
     from pydantic import BaseModel, ValidationError
 
     settings: dict[str, Any] = base.model_dump() if isinstance(base, BaseModel) else dict(base or {})
-    texts = dict(_split(change, option) for change in changes or ())
-    values = {key: _value(text) for key, text in texts.items()}
-    for key in texts:
-        settings = _changed(settings, key, values[key], option)
+    texts = key_values(changes, option)
+    for key, text in texts.items():
+        settings = _changed(settings, key, _value(text), option)
     try:
         try:
             return schema.model_validate(settings)
@@ -69,7 +68,13 @@ def apply_settings(
 
 def key_values(texts: Sequence[str] | None, option: str = "--set", form: str = "KEY=VALUE") -> dict[str, str]:
     """Split the values of an option at their first equals sign; raise `RadiosslError` if one has no key or no sign."""
-    return dict(_split(text, option, form) for text in texts or ())
+    found = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise RadiosslError(f"{option} {_clipped(text)}: expected {form}")
+        found[key.strip()] = value
+    return found
 
 
 def first_problem(error: ValidationError) -> str:
@@ -126,15 +131,8 @@ def _check_size(node: yaml.Node | None, depth: int, seen: list[int]) -> None:
             _check_size(one, depth + 1, seen)
 
 
-def _split(text: str, option: str, form: str = "KEY=VALUE") -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise RadiosslError(f"{option} {_clipped(text)}: expected {form}")
-    return key.strip(), value
-
-
 def _value(text: str) -> Any:
-    """A value of the command line; text that is no YAML stays text, which the schema accepts or refuses."""
+    """Return a value of the command line; text that is no YAML stays text, which the schema accepts or refuses."""
     try:
         return parse_yaml(text, "value")
     except RadiosslError:
@@ -192,7 +190,7 @@ def _meant(schema: type[BaseModel], key: str) -> str:
 
 
 def _keys(schema: type[BaseModel], before: str = "") -> Iterator[str]:
-    """All keys of a schema and of its sections, joined by dots."""
+    """Yield all keys of a schema and of its sections, joined by dots."""
     from pydantic import BaseModel
 
     for name, field in schema.model_fields.items():

@@ -57,8 +57,10 @@ class _Layout:
 
 def read_text_table(path: Path, delimiter: str | None = None, encoding: str | None = None) -> TableContent:
     """Read a text table; see `radiossl.io.tables.read_table_content`."""
+    with _opened(path) as file:
+        usual = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     try:
-        return _read(path, delimiter, encoding or _encoding(path))
+        return _read(path, delimiter, encoding or usual)
     except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if "UTF8" not in str(error) and not isinstance(error, UnicodeDecodeError):
             raise
@@ -115,11 +117,6 @@ def _astropy_format(head: Sequence[str]) -> str | None:
 
 def _opened(path: Path) -> IO[bytes]:
     return cast(IO[bytes], gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
-
-
-def _encoding(path: Path) -> str:
-    with _opened(path) as file:
-        return "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
 
 
 def _head(path: Path, encoding: str) -> list[str]:
@@ -217,7 +214,7 @@ def _aligned(header: str, below: str, names: Sequence[str], delimiter: str) -> l
         return []
     if len(units) == len(names):
         return units
-    ends = {match.end(): unit for match in re.finditer(r"\S+", below) for unit in [match[0]]}
+    ends = {match.end(): match[0] for match in re.finditer(r"\S+", below)}
     return [ends.get(match.end(), "") for match in re.finditer(r"\S+", header)]
 
 

@@ -56,13 +56,7 @@ def as_text(value: Any) -> str | None:
 
 
 def as_texts(values: Iterable[Any] | pa.Array | pa.ChunkedArray) -> NDArray[np.object_]:
-    """Return names or labels, a column of any kind, as `as_text` does, shape (n,), dtype object.
-
-    Examples
-    --------
-    >>> as_texts(["FRI", "FRI ", "", None]).tolist()
-    ['FRI', 'FRI', None, None]
-    """
+    """Return names or labels, a column of any kind, as `as_text` does, shape (n,), dtype object."""
     if isinstance(values, (pa.Array, pa.ChunkedArray)):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             column = clean_texts(pa.chunked_array([values]) if isinstance(values, pa.Array) else values)
@@ -82,13 +76,11 @@ def as_texts(values: Iterable[Any] | pa.Array | pa.ChunkedArray) -> NDArray[np.o
             result.append(known[key])
         except TypeError:  # pandas' NA, which is neither equal nor unequal to anything
             result.append(as_text(value) if isinstance(value, (str, bytes)) else None)
-    texts = np.empty(len(result), dtype=object)
-    texts[:] = result
-    return texts
+    return np.array([*result, None], dtype=object)[:-1]  # with None: of no result an array of objects, too
 
 
 def decoded(text: bytes) -> str:
-    """Return text that should be UTF-8; what is not is taken for Latin-1, in which every byte is a letter."""
+    """Return text in UTF-8, or else in Latin-1, in which every byte is a letter."""
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:
@@ -192,7 +184,7 @@ def _without_missing(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Numbers as Fortran writes them too, 1D-3."""
+    """Return numbers, also as Fortran writes them (1D-3)."""
     try:
         return column.cast(pa.float64())
     except pa.ArrowInvalid:

@@ -11,12 +11,9 @@ _PATIENCE = 8
 
 
 def resolve_name(name: str) -> tuple[float, float]:
-    """Return the ICRS position in degrees of an object such as ``M87``; nothing is asked if RADIOSSL_OFFLINE is set.
+    """Return the ICRS position in degrees of an object such as ``M87``; no request is made if RADIOSSL_OFFLINE is set.
 
-    Raises
-    ------
-    RadiosslError
-        If there is no network, or no object of that name.
+    Raises `RadiosslError` if there is no network, or no object of that name.
     """
     from astropy.coordinates import SkyCoord
     from astropy.coordinates.name_resolve import NameResolveError

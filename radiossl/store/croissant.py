@@ -40,10 +40,8 @@ _FORMAT = "application/vnd.apache.arrow.stream"
 def write_croissant(store: str | os.PathLike[str], out: str | os.PathLike[str], licence: str = "") -> None:
     """Write what a cutout store holds as Croissant 1.0 (JSON-LD): its files with checksums, and its columns.
 
-    Raises `RadiosslError` if the folder is no store.
-
     Addresses of files are relative to the store's folder, in which `out` may be, such as ``croissant.json``. The
-    licence is an address or a name of SPDX.
+    licence is an address or an SPDX identifier. Raises `RadiosslError` if the folder is no store.
     """
     folder = Path(store)
     write_json(out, _description(folder, open_store(folder), store_manifest(folder), licence))
@@ -56,12 +54,8 @@ def _description(folder: Path, store: CutoutStore, manifest: dict[str, Any], lic
     name = folder.resolve().name
     files = [
         {
-            "@type": "cr:FileObject",
-            "@id": shard["file"],
-            "name": shard["file"],
-            "contentUrl": shard["file"],
-            "contentSize": f"{shard['bytes']} B",
-            "encodingFormat": _FORMAT,
+            **{"@type": "cr:FileObject", **dict.fromkeys(("@id", "name", "contentUrl"), shard["file"])},
+            **{"contentSize": f"{shard['bytes']} B", "encodingFormat": _FORMAT},
             "sha256": (known.get(shard["file"]) or file_checksum(folder / shard["file"])).removeprefix("sha256:"),
         }
         for shard in manifest["shards"]

@@ -23,7 +23,7 @@ _IN_HTML, _HTML_SIDE, _A_ROW = 8, 96, 6
 
 def thumbnail(pixels: NDArray[np.floating], side: int) -> Image.Image:
     """Return a cutout as a square picture in grey, north up, asinh-stretched from the background to its peak."""
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     known = pixels[np.isfinite(pixels)]
     low, middle, high = np.percentile(known, [16, 50, 100]).tolist() if known.size else (0.0, 0.0, 1.0)
@@ -31,12 +31,7 @@ def thumbnail(pixels: NDArray[np.floating], side: int) -> Image.Image:
     stretched = np.arcsinh(np.nan_to_num(pixels - middle, nan=0.0, posinf=0.0, neginf=0.0) / (_SOFTENING * noise))
     top = max(float(np.arcsinh((high - middle) / (_SOFTENING * noise))), _TINY)
     grey = (255 * np.clip(stretched / top, 0, 1)).astype(np.uint8)[::-1]  # FITS row order: the first is the lowest
-    picture = Image.fromarray(np.ascontiguousarray(grey))
-    scale = side / max(picture.size)
-    picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
-    square = Image.new("L", (side, side))
-    square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
-    return square
+    return ImageOps.pad(Image.fromarray(np.ascontiguousarray(grey)), (side, side))
 
 
 def png_thumbnail(pixels: NDArray[np.floating], side: int) -> bytes:

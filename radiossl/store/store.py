@@ -306,13 +306,18 @@ def open_store(*paths: str | os.PathLike[str]) -> CutoutStore:
     RadiosslError
         If a folder is not a store, was interrupted while being written, or has been damaged since.
     """
-    folders = [Path(path) for path in paths]
-    if not folders:
+    if not paths:
         raise RadiosslError("no cutout store was given")
-    shards = [(folder, shard) for folder in folders for shard in _open_shards(folder)]
-    return CutoutStore.joined(
-        *[CutoutStore([home], one.drop_columns([PIXELS]), pixel_views(one.column(PIXELS))) for home, one in shards]
-    )
+    stores = []
+    for folder in map(Path, paths):
+        for entry in store_manifest(folder)["shards"]:
+            file = folder / entry["file"]
+            if file.exists() and (size := file.stat().st_size) != entry["bytes"]:
+                expected = f"expected {entry['bytes']}: the store is cut short, make it again"
+                raise RadiosslError(f"{file}: {size} bytes, {expected}")
+            shard = read_shard(file)
+            stores.append(CutoutStore([folder], shard.drop_columns([PIXELS]), pixel_views(shard.column(PIXELS))))
+    return CutoutStore.joined(*stores)
 
 
 def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -330,15 +335,6 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     if manifest.get("version", 0) > VERSION:
         raise RadiosslError(f"{path}: written by a newer radiossl ({manifest.get('radiossl_version')}); please upgrade")
     return manifest
-
-
-def _open_shards(folder: Path) -> Iterator[pa.Table]:
-    for entry in store_manifest(folder)["shards"]:
-        file = folder / entry["file"]
-        if file.exists() and (size := file.stat().st_size) != entry["bytes"]:
-            expected = f"expected {entry['bytes']}: the store is cut short, make it again"
-            raise RadiosslError(f"{file}: {size} bytes, {expected}")
-        yield read_shard(file)
 
 
 def read_shard(file: Path) -> pa.Table:

@@ -77,26 +77,24 @@ def write_store(
                 (path / file).unlink()
             path.rmdir()
             raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
-        _write_huggingface_files(path, files, identity)
+        # The two files that `datasets.load_from_disk` reads first; the columns' types are read from the shards.
+        write_json(path / "dataset_info.json", {}, part=True)
+        state: dict[str, Any] = {"_data_files": [{"filename": file} for file in files], "_fingerprint": identity[:16]}
+        nothing = dict.fromkeys(("_format_columns", "_format_type", "_split"))
+        state |= {"_format_kwargs": {}, **nothing, "_output_all_columns": False}
+        write_json(path / "state.json", state, part=True)
         if beside is not None:
             beside(path, [name for shard in shards for name in shard.column("cutout_id").to_pylist()])
         sync(path)  # all of them, before the file that says so
         known = zip(files, rows, strict=True)
-        write_json(
-            path / "store.json",
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "radiossl_version": radiossl.__version__,
-                "count": sum(rows),
-                "columns": schema.names,
-                "shards": [{"file": f, "rows": n, "bytes": (path / f).stat().st_size} for f, n in known],
-                "identity": identity,
-                "provenance": provenance,
-                FILES: folder_checksums(path, skip=("store.json", PARTIAL)),
-            },
-            seal=True,
-        )
+        manifest = {
+            **{"format": FORMAT, "version": VERSION, "radiossl_version": radiossl.__version__, "count": sum(rows)},
+            "columns": schema.names,
+            "shards": [{"file": f, "rows": n, "bytes": (path / f).stat().st_size} for f, n in known],
+            **{"identity": identity, "provenance": provenance},
+            FILES: folder_checksums(path, skip=("store.json", PARTIAL)),
+        }
+        write_json(path / "store.json", manifest, seal=True)
         (path / PARTIAL).unlink(missing_ok=True)
         return open_store(path)
 
@@ -147,14 +145,6 @@ def _write_shard(
     ):
         for batch in batches(job):
             writer.write_batch(batch)
-
-
-def _write_huggingface_files(path: Path, files: Sequence[str], identity: str) -> None:
-    """Write the two files that `datasets.load_from_disk` reads first."""
-    write_json(path / "dataset_info.json", {}, part=True)  # the columns' types are read from the shards
-    known = {"_data_files": [{"filename": file} for file in files], "_fingerprint": identity[:16], "_format_kwargs": {}}
-    nothing = dict.fromkeys(("_format_columns", "_format_type", "_split"))
-    write_json(path / "state.json", known | nothing | {"_output_all_columns": False}, part=True)
 
 
 def shard_jobs(sizes: Sequence[tuple[Job, int]]) -> list[list[Job]]:

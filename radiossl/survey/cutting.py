@@ -33,32 +33,20 @@ _SAME_SCALE = 0.005
 
 @dataclass(frozen=True)
 class CuttingResult:
-    """What a run of cutting made.
-
-    Attributes
-    ----------
-    store
-        The finished store.
-    mosaics
-        How many mosaics were given.
-    not_cut
-        How many windows or sources gave no cutout, by reason.
-    skipped
-        What is wrong with each mosaic that was left out, by its name.
-    again
-        Whether the same cutting was finished before, so that nothing was cut.
-    notes
-        What a user should know, one sentence each.
-    found
-        How many sources were found in the mosaics, if they were looked for.
-    """
+    """What a run of cutting made."""
 
     store: CutoutStore
+    #: How many mosaics were given.
     mosaics: int
+    #: How many windows or sources gave no cutout, by reason.
     not_cut: dict[str, int]
+    #: What is wrong with each mosaic that was left out, by its name.
     skipped: dict[str, str] = field(default_factory=dict)
+    #: Whether the same cutting was finished before, so that nothing was cut.
     again: bool = False
+    #: What a user should know, one sentence each.
     notes: tuple[str, ...] = ()
+    #: How many sources were found in the mosaics, if they were looked for.
     found: int | None = None
 
     @property

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.islands import DIRECTIONS
+from radiossl.survey.islands import DIRECTIONS, segment_pixels
 from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places
 
@@ -197,7 +197,7 @@ def _islands(
     reach: float = 0.0,
 ) -> Iterator[_Island]:
     """Yield the islands of a field but those within `reach` of `others`, offsets in arcsec, and not of the centre."""
-    from scipy.ndimage import find_objects, label, maximum_filter
+    from scipy.ndimage import label, maximum_filter
     from scipy.spatial import cKDTree
 
     noise = PixelStatistics.of(pixels)
@@ -207,9 +207,7 @@ def _islands(
     labels, _ = label(signal > _THRESHOLD, np.ones((3, 3)))
     is_peak = (maximum_filter(signal, 3) == signal) & (signal >= _PEAK)
     other = cKDTree(others) if len(others) else None
-    for number, where in enumerate(find_objects(labels), start=1):
-        rows, columns = np.nonzero(labels[where] == number)
-        rows, columns = rows + where[0].start, columns + where[1].start
+    for rows, columns in segment_pixels(labels):
         bright = signal[rows, columns].astype(float)
         if len(rows) < _LEAST_PIXELS or bright.max() < _PEAK:
             continue

@@ -46,10 +46,7 @@ def celestial_axes(header: Header, axes: int) -> list[int]:
 def celestial_wcs(path: Path, header: Header) -> WCS:
     """Return the celestial coordinates of a header, as `astropy.wcs.WCS` would read it were it written properly.
 
-    Raises
-    ------
-    RadiosslError
-        If they cannot be understood.
+    Raises `RadiosslError` if they cannot be understood.
     """
     from astropy.io.fits import Header, VerifyError
     from astropy.wcs import WCS, WCSSUB_CELESTIAL, WcsError
@@ -94,16 +91,6 @@ def _mend(header: Header) -> None:
     for keyword in ("EQUINOX", "EPOCH"):
         if header.get(keyword) == 0:  # written where it is not known
             del header[keyword]
-
-
-def celestial_frame(path: Path, wcs: WCS) -> BaseCoordinateFrame:
-    """Return the frame of celestial coordinates; raise `RadiosslError` if astropy has none of that name."""
-    from astropy.wcs.utils import wcs_to_celestial_frame
-
-    try:
-        return wcs_to_celestial_frame(wcs)
-    except ValueError as error:
-        raise RadiosslError(f"{path}: its coordinate frame is not known ({error})") from None
 
 
 def convert_frame(

@@ -106,7 +106,9 @@ def detect_sources(
     """
     if not threshold > 0 or min_pixels < 1:
         raise RadiosslError(f"threshold of {threshold} and {min_pixels} pixels: expected more than 0 and at least 1")
-    mesh = _mesh(mosaic)
+    mesh = _UNKNOWN_BEAM_MESH
+    if mosaic.beam is not None:
+        mesh = int(np.clip(_BEAMS_PER_MESH * mosaic.beam.major_arcsec / mosaic.pixel_scale_arcsec, *_MESH_LIMITS))
     tiles = list(_tiles(mosaic.shape, mesh))
     islands = [
         island
@@ -130,12 +132,6 @@ def extents_arcsec(
     widths[unknown] = heights[unknown] = mosaic.pixel_scale_arcsec
     sides = zip(islands, widths, heights, strict=True)
     return np.array([longest_extent(rows, columns, width, height) for (rows, columns), width, height in sides])
-
-
-def _mesh(mosaic: Mosaic) -> int:
-    if mosaic.beam is None:
-        return _UNKNOWN_BEAM_MESH
-    return int(np.clip(_BEAMS_PER_MESH * mosaic.beam.major_arcsec / mosaic.pixel_scale_arcsec, *_MESH_LIMITS))
 
 
 def _tiles(shape: tuple[int, int], mesh: int) -> Iterator[tuple[Box, Box]]:
@@ -167,7 +163,6 @@ def _islands(
 ) -> Iterator[_Island]:
     from photutils.background import Background2D
     from photutils.segmentation import detect_sources as segments_above
-    from scipy.ndimage import find_objects
 
     blank = np.isnan(pixels)
     box = (min(mesh, pixels.shape[0]), min(mesh, pixels.shape[1]))
@@ -184,12 +179,7 @@ def _islands(
         segments = segments_above(signal, threshold * noise, min_pixels, connectivity=8)
     if segments is None:
         return
-    labels = np.asarray(segments.data)
-    for label, where in enumerate(find_objects(labels), start=1):
-        if where is None:
-            continue
-        rows, columns = np.nonzero(labels[where] == label)
-        rows, columns = rows + where[0].start, columns + where[1].start
+    for rows, columns in segment_pixels(np.asarray(segments.data)):
         flux = signal[rows, columns].astype(np.float64)
         brightest = int(np.argmax(flux))
         peak_row, peak_column = rows[brightest], columns[brightest]
@@ -203,6 +193,16 @@ def _islands(
             peak=float(pixels[peak_row, peak_column]),
             area=rows.size,
         )
+
+
+def segment_pixels(labels: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
+    """Yield the rows and columns of the pixels of each label, from 1 on."""
+    from scipy.ndimage import find_objects
+
+    for label, where in enumerate(find_objects(labels), start=1):
+        if where is not None:
+            rows, columns = np.nonzero(labels[where] == label)
+            yield rows + where[0].start, columns + where[1].start
 
 
 def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:

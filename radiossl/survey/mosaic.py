@@ -34,7 +34,6 @@ from radiossl.survey.fits_image import (
 )
 from radiossl.survey.header import (
     celestial_axes,
-    celestial_frame,
     celestial_wcs,
     convert_frame,
     header_beam,
@@ -64,29 +63,18 @@ class PixelShape(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Mosaic:
-    """A FITS image with celestial coordinates. Made by `Mosaic.open`; pixels are read when asked for.
-
-    Attributes
-    ----------
-    path
-        The file.
-    shape
-        (height, width) in pixels.
-    wcs
-        Celestial coordinate system, two axes, as the header has it.
-    unit
-        Brightness unit in its usual spelling (JY/BEAM becomes Jy/beam), "" if the header has none.
-    beam
-        Restoring beam of the header, or of the last AIPS CLEAN card in its history.
-    survey
-        SURVEY or else TELESCOP of the header, "" if it has none.
-    """
+    """A FITS image with celestial coordinates. Made by `Mosaic.open`; pixels are read when asked for."""
 
     path: Path
+    #: (height, width) in pixels.
     shape: tuple[int, int]
+    #: Celestial coordinate system, two axes, as the header has it.
     wcs: WCS
+    #: Brightness unit in its usual spelling (JY/BEAM becomes Jy/beam), "" if the header has none.
     unit: str
+    #: Restoring beam of the header, or of the last AIPS CLEAN card in its history.
     beam: Beam | None
+    #: SURVEY or else TELESCOP of the header, "" if it has none.
     survey: str
     _pixels: Pixels = field(repr=False)
     _floating: bool = field(repr=False)
@@ -95,19 +83,9 @@ class Mosaic:
     def open(cls, path: str | os.PathLike[str], hdu: str | int | None = None) -> Mosaic:
         """Read the header of the science image in a FITS file: plain, gzipped or tile-compressed.
 
-        Parameters
-        ----------
-        path
-            The file.
-        hdu
-            Name or number of the part that holds the image; by default chosen by what the parts hold and are called,
-            see `radiossl.survey.fits_image.find_image`.
-
-        Raises
-        ------
-        RadiosslError
-            If the file is missing, is not FITS or is cut short, or if it has no image, an image without celestial
-            coordinates, an image with more than one frequency or polarization, or several images of equal standing.
+        The image is that of the part `hdu`, a name or number, or else of the one that `find_image` chooses. Raises
+        `RadiosslError` if the file is missing, is not FITS or is cut short, or if it has no image, an image without
+        celestial coordinates or with more than one frequency or polarization, or several that are equally good.
 
         Examples
         --------
@@ -166,7 +144,12 @@ class Mosaic:
 
     @cached_property
     def _frame(self) -> BaseCoordinateFrame:
-        return celestial_frame(self.path, self.wcs)
+        from astropy.wcs.utils import wcs_to_celestial_frame
+
+        try:
+            return wcs_to_celestial_frame(self.wcs)
+        except ValueError as error:
+            raise RadiosslError(f"{self.path}: its coordinate frame is not known ({error})") from None
 
     @cached_property
     def turn_px(self) -> float | None:
@@ -233,10 +216,7 @@ class Mosaic:
     def read(self, x0: int, y0: int, width: int, height: int) -> NDArray[np.float32]:
         """Return the pixels of a rectangle, shape (height, width), NaN where blank and outside the mosaic.
 
-        Raises
-        ------
-        RadiosslError
-            If the rectangle is empty or the file turns out to be damaged.
+        Raises `RadiosslError` if the rectangle is empty or the file turns out to be damaged.
         """
         return next(self.read_boxes([Box(x0, y0, width, height)]))
 

@@ -21,12 +21,9 @@ _LEAST_DISTINCT = 0.5
 
 
 def padding_side(values: NDArray[np.floating]) -> int:
-    """Return the side in pixels of a square of zeros that tells padding in an image; 0 if its zeros are to be kept.
+    """Return the side in pixels of a square of zeros that means padding in an image; 0 if its zeros are to be kept.
 
-    Parameters
-    ----------
-    values
-        Some of the image's pixels that are neither 0 nor blank, shape (n,).
+    Given are some of the image's pixels that are neither 0 nor blank, shape (n,).
     """
     if np.count_nonzero(values < 0) <= _LEAST_NEGATIVE * values.size:
         return 0
@@ -34,7 +31,7 @@ def padding_side(values: NDArray[np.floating]) -> int:
 
 
 def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
-    """Tell which pixels belong to a solid region of zeros, shape (height, width).
+    """Return which pixels belong to a solid region of zeros, shape (height, width).
 
     A region is connected by the sides of its pixels and holds a square of `side` pixels; where it touches the border of
     the image, it is taken to go on beyond it.
@@ -60,7 +57,7 @@ def zero_padding(pixels: NDArray[np.floating], side: int) -> NDArray[np.bool_]:
 
 @exact_kernel
 def may_be_solid(pixels: NDArray[np.floating], side: int) -> bool:
-    """Tell quickly whether zeros may be solid: every square of `side` pixels holds a block of a fixed grid."""
+    """Return quickly whether zeros may be solid: every square of `side` pixels holds a block of a fixed grid."""
     block = (side + 1) // 2
     rows, columns = min(block, pixels.shape[0]), min(block, pixels.shape[1])
     return (

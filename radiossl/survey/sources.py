@@ -21,7 +21,6 @@ from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.catalogue import Catalogue, read_catalogue
-from radiossl.survey.coverage import best_places, beyond_edge, disagreements, source_boxes
 from radiossl.survey.cutting import (
     NOT_CUT,
     CuttingResult,
@@ -37,7 +36,7 @@ from radiossl.survey.extents import measure_extents
 from radiossl.survey.finding import OnError, nothing_there
 from radiossl.survey.islands import FoundSources, find_islands
 from radiossl.survey.mosaic import Box, Mosaic
-from radiossl.survey.placement import Places, locate_sources
+from radiossl.survey.placement import Places, best_places, beyond_edge, disagreements, locate_sources, source_boxes
 
 #: Why a source has no cutout.
 OUTSIDE, BEYOND_EDGE, BLANK = "outside", "beyond the edge", "blank"
@@ -124,7 +123,10 @@ def cut_sources(
     assert sources is not None
     extents: dict[str, Any] = {"needs_extent": size is None, "min_extent_arcsec": min_extent_arcsec}
     reasons = _excluded(sources) if measure else _excluded(sources, **extents)
-    places, facts = _locate(sources, found, reasons)
+    wanted = np.flatnonzero(_left(sources, reasons))
+    facts = Facts()
+    places = locate_sources(sources, wanted, found, lambda index, mosaic: facts.add(mosaic, found.labels[index]))
+    reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
     if measure:
         sources, places = _measured(sources, places, found, reasons, extents)
     schema = store_schema(sources.columns.schema)
@@ -220,15 +222,6 @@ def _left(catalogue: Catalogue, reasons: NDArray[Any]) -> NDArray[np.bool_]:
         listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
         raise RadiosslError(f"{catalogue.name}: no source is left to cut ({listed})")
     return left
-
-
-def _locate(catalogue: Catalogue, mosaics: Mosaics, reasons: NDArray[Any]) -> tuple[Places, Facts]:
-    """Find all sources without a reason against them on the mosaics; write into `reasons` which are outside."""
-    wanted = np.flatnonzero(_left(catalogue, reasons))
-    facts = Facts()
-    places = locate_sources(catalogue, wanted, mosaics, lambda index, mosaic: facts.add(mosaic, mosaics.labels[index]))
-    reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
-    return places, facts
 
 
 def _choose(

@@ -11,11 +11,9 @@ from astropy.stats import sigma_clipped_stats
 from PIL import Image
 
 from radiossl import RadiosslError
-from radiossl.datasets.batches import deal_batches
-from radiossl.datasets.build import build_set
-from radiossl.datasets.eight_bit import ImageRecipe, NoImageError, circle, image_8bit
+from radiossl.datasets.batches import deal_batches, read_batch
+from radiossl.datasets.build import ImageRecipe, NoImageError, build_set, circle, image_8bit
 from radiossl.datasets.mirabest import parse_name
-from radiossl.datasets.pickles import read_batch
 from radiossl.datasets.published import import_set
 from radiossl.survey.catalogue import Catalogue
 from radiossl.survey.mosaic import Mosaic

@@ -132,7 +132,7 @@ def test_the_official_batches(real_data, tmp_path):
 
 def test_images_of_the_official_batches_are_in_fits_row_order(real_data):
     """Their first row is the lowest in declination: so they agree best with the FIRST tiles as these are."""
-    from radiossl.datasets.pickles import read_batch
+    from radiossl.datasets.batches import read_batch
     from radiossl.io.tables import read_table
 
     batch = read_batch(real_data / "mirabest" / "F_batches" / "data_batch_1")

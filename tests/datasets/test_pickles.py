@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.datasets.pickles import batch_columns, batch_image, read_batch
+from radiossl.datasets.batches import batch_columns, batch_image, read_batch
 
 
 class Call:

@@ -1,4 +1,4 @@
-"""Coordinates and sizes of a catalogue as numbers in degrees and arcsec, whatever the unit and the notation."""
+"""Coordinates (ICRS) and sizes of a catalogue in degrees and arcsec, whatever the unit, the notation and the frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.tables import TableContent
+from radiossl.io.tables import TableContent, frame_of_equinox
 from radiossl.io.values import as_texts, numbers
 from radiossl.survey.catalogue.columns import Parts, plain
 
@@ -150,3 +150,65 @@ def extent_arcsec(
     by_name = next((known for known in ("arcmin", "arcsec", "deg", "mas") if plain(name).endswith(known)), None)
     known = unit_of(path, content, name, by_name or default or "arcsec", unit, "--extent-unit")
     return _numbers(path, content, name) * (_DEGREES_PER[known] * 3600)
+
+
+# Frames ---------------------------------------------------------------------------------------------------------------
+
+
+_FRAME = re.compile(r"(?:eq_)?([a-z0-9_]*?)[\s:,(]*(?:([bj])?(\d{4}(?:\.\d*)?))?\)?", re.IGNORECASE)
+_NAMES = {
+    **{"gal": "galactic", "galactic_ii": "galactic", "icrf": "icrs", "equatorial": "icrs"},
+    **{"eq": "fk5", "gappt": "fk5"},
+}
+_EXPECTED = "expected icrs, fk5, fk4 or galactic, with an equinox such as B1950 where it is not the usual one"
+
+
+def frame_of(content: TableContent, columns: tuple[str, str]) -> str:
+    """Return the frame of a position: the one that its columns' names or else the file give, or ICRS."""
+    names = [plain(name) for name in columns]
+    if any("1950" in name or "fk4" in name for name in names):
+        return "fk4 B1950"
+    if any(name.startswith("gl") or name in ("l", "b", "ldeg", "bdeg") or "gal" in name for name in names):
+        return "galactic"
+    if any("icrs" in name for name in names):
+        return "icrs"
+    if any("2000" in name for name in names):
+        return "fk5 J2000"
+    return content.frames.get(columns[0]) or content.frames.get("") or "icrs"
+
+
+def to_icrs(
+    lon_deg: NDArray[np.float64], lat_deg: NDArray[np.float64], frame: str, where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Convert positions in degrees, shape (n,), NaN where unknown, to ICRS.
+
+    The frame is ``icrs``, ``fk5``, ``fk4 B1950``, ``B1950``, ``galactic`` and the like. FK5 of J2000 is taken for ICRS,
+    from which it differs by less than 0.1 arcsec. Raises `RadiosslError`, which begins with `where`, if it is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ra, dec = to_icrs(np.array([187.0]), np.array([12.0]), "fk4 B1950", "example")
+    >>> f"{ra[0]:.4f} {dec[0]:.4f}"
+    '187.6332 11.7239'
+    """
+    match = _FRAME.fullmatch(frame.strip())
+    if match is None:
+        raise RadiosslError(f"{where}: the frame {frame!r} is not known; {_EXPECTED}")
+    name, letter, year = match[1].lower().strip("_"), (match[2] or "").upper(), match[3]
+    name = _NAMES.get(name, name) or frame_of_equinox(float(year or 2000), letter)[:3]
+    usual = {"fk4": ("B", "1950"), "fk5": ("J", "2000")}.get(name)
+    equinox = f"{letter or usual[0]}{float(year or usual[1]):g}" if usual else ""
+    if name == "icrs" or (name, equinox) == ("fk5", "J2000"):
+        return np.mod(lon_deg, 360.0), lat_deg
+    from astropy.coordinates import SkyCoord
+
+    known = np.isfinite(lon_deg) & np.isfinite(lat_deg)
+    options = {"equinox": equinox} if equinox else {}
+    try:
+        found = SkyCoord(lon_deg[known], lat_deg[known], unit="deg", frame=name, **options).icrs
+    except (ValueError, TypeError):
+        raise RadiosslError(f"{where}: the frame {frame!r} is not known; {_EXPECTED}") from None
+    ra, dec = np.full_like(lon_deg, np.nan), np.full_like(lat_deg, np.nan)
+    ra[known], dec[known] = found.ra.deg, found.dec.deg
+    return ra, dec
