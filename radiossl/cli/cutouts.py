@@ -43,7 +43,7 @@ Workers = Annotated[
 ]
 OnErrorOption = Annotated[
     Literal["stop", "skip"],
-    Option(help="At a mosaic that cannot be read: stop, or leave it out (reads every mosaic once more, before)."),
+    Option(help="If a mosaic cannot be read: stop, or skip it (then every mosaic is read once beforehand)."),
 ]
 
 

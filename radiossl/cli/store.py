@@ -196,19 +196,17 @@ def _table_columns(
     path: Path, key: str, wanted: list[str] | None, key_in_store: str, reading: dict[str, str | None]
 ) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
-    from radiossl.io.tables import read_table
+    from radiossl.io.tables import check_columns, read_table
     from radiossl.store.schema import BASE_SCHEMA
 
     table = read_table(path, **reading)
-    for name in [key, *(wanted or [])]:
-        if name not in table.column_names:
-            raise RadiosslError(f"{path}: no column {name!r}; there are {', '.join(table.column_names)}")
+    check_columns(table, [key, *(wanted or [])], path)
     others = [name for name in wanted or table.column_names if name != key]
     names = [f"cat_{name}" if name in BASE_SCHEMA.names else name for name in others]
     return table.select([key, *others]).rename_columns([key_in_store, *names])
 
 
-# What `info` tells ----------------------------------------------------------------------------------------------------
+# What `info` shows ----------------------------------------------------------------------------------------------------
 
 
 def _summary(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sets that are published as pickled batches: read into cutouts, dealt out evenly, and written in the same layout."""
+"""Sets that are published as pickled batches: read into cutouts, split evenly, and written in the same layout."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def deal_batches(
 ) -> NDArray[np.int64]:
     """Assign sources to batches that are alike in size and in the number of each class, to within one.
 
-    The classes are dealt one after the other, the rarest first (section 2.5), each in a random order, and always to
+    The classes are assigned one after the other, the rarest first (section 2.5), each in a random order, and always to
     the batch that is next in turn. Sources whose indices are in `last` come into the last batch and change places with
     others of their class. Returns the batch of every source, from 0; raises `RadiosslError` if there are fewer sources
     than batches.

@@ -159,7 +159,7 @@ def _facts(path: Path, batch: dict[str, Any], options: CrumbOptions) -> Iterator
         ra, dec = source_position(name)
         complete = dict(zip(parents, labels[row].tolist(), strict=True))
         extra = complete | {
-            # A source of none of the four parents has the label that whoever added it gave it.
+            # A source of none of the four parents has the label with which it was added.
             "basic_label": basic[row] or in_file[row],
             "four_class": four_class[row] or in_file[row],
             "parents": ",".join(parent for parent, label in complete.items() if label != ABSENT),

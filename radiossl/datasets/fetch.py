@@ -117,7 +117,7 @@ def _fetch(
         identity = _identity(downloads)
         record = {"format": FORMAT, "radiossl_version": radiossl.__version__, "downloads": identity}
         write_json(folder / RECORD, record | {"received": received})
-        # Hours may have passed since the first look; what somebody put there meanwhile must not be replaced.
+        # Hours may have passed since the first look; what was put there meanwhile must not be replaced.
         _is_fetched(place, downloads)
 
 

@@ -129,7 +129,7 @@ class ImageFiles:
 
 
 def is_store(source: Any) -> bool:
-    """Return whether this is the folder of a cutout store, be it one that was interrupted while it was written."""
+    """Return whether this is the folder of a cutout store, also of one whose writing was interrupted."""
     return isinstance(source, (str, os.PathLike)) and any(
         (Path(source) / name).is_file() for name in ("store.json", PARTIAL)
     )
@@ -168,7 +168,7 @@ def _listed(paths: Sequence[Path], options: FolderOptions) -> ImageFiles:
 
 
 def _ids(names: Sequence[str], otherwise: Sequence[Any]) -> tuple[str, ...]:
-    """Return the names if they are all different, else what tells the files apart."""
+    """Return the names if they are all different, else what distinguishes the files."""
     return tuple(names if len(set(names)) == len(names) else map(str, otherwise))
 
 
@@ -363,7 +363,7 @@ def _header_facts(path: Path) -> dict[str, Any]:
 
     try:
         mosaic = Mosaic.open(path)
-    except RadiosslError:  # an image without coordinates, or one that whoever reads its pixels will complain about
+    except RadiosslError:  # an image without coordinates, or a damaged one, which is reported when its pixels are read
         return {}
     with mosaic:
         y, x = ((side - 1) / 2 for side in mosaic.shape)

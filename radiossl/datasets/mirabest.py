@@ -77,7 +77,7 @@ def _facts(path: Path, batch: dict[str, Any], _: Options) -> Iterator[dict[str, 
     columns = batch_columns(path, batch, "labels", "filenames", "data")
     for number, (label, name, _image) in enumerate(zip(*columns, strict=True)):
         facts = parse_name(name)
-        # The number in the batch is that of the class in the name; basic batches know but FRI (0) and FRII (1).
+        # The number in the batch is that of the class in the name; basic batches have only FRI (0) and FRII (1).
         if not (0 <= label < len(CODES) and CODES[label] == facts.code) and label != facts.code // 100 - 1:
             raise RadiosslError(f"{path}: object {number} has label {label}, but its name says class {facts.code}")
         place = {"ra_deg": facts.ra_deg, "dec_deg": facts.dec_deg}

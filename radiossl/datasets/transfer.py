@@ -71,7 +71,7 @@ class Part:
         return version is not None and version["bytes"] == self.bytes
 
     def begin(self, version: dict[str, Any]) -> None:
-        """Forget what was there. The note comes last: bytes of another version must never stand beside it."""
+        """Forget what was there. The note comes last: it must never be beside bytes of another version."""
         self.forget()
         self.path.touch()
         write_json(self.note, version)
@@ -112,7 +112,7 @@ def _request(download: Download, part: Part, opener: OpenerDirector, timeout_s: 
     # If-Range takes no weak tags (RFC 9110, section 13.1.5).
     tag = old and (old["modified"] if (old["etag"] or "W/").startswith("W/") else old["etag"])
     if old is None or not (tag or download.md5 or download.sha256):
-        offset = 0  # nothing would tell whether the rest belongs to this beginning
+        offset = 0  # it could not be known whether the rest belongs to this beginning
     elif offset:
         headers |= {"Range": f"bytes={offset}-"} | ({"If-Range": tag} if tag else {})
     response = _open(Request(part.url, headers=headers), opener, timeout_s)

@@ -24,7 +24,7 @@ def cache_folder(name: str) -> Path:
 def _home() -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # nobody's, as in some containers
+    except RuntimeError:  # a user without a home, as in some containers
         return temporary_folder()
 
 

@@ -89,7 +89,7 @@ class Verification:
 
     #: Files that are as they were written.
     whole: list[Path] = field(default_factory=list)
-    #: Files that have no checksum: of version 0.1, or written by somebody else.
+    #: Files that have no checksum: of version 0.1, or not written by radiossl.
     without: list[Path] = field(default_factory=list)
     #: What is wrong, by file.
     damaged: dict[Path, str] = field(default_factory=dict)

@@ -23,7 +23,7 @@ except ImportError:  # Windows
 
 from radiossl.io.errors import RadiosslError, UnwritableError, naming_full_disk
 
-#: What the system answers when somebody else holds a lock. Anything else means that it cannot lock there.
+#: What the system answers when another process holds a lock. Anything else means that it cannot lock there.
 _HELD = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
 _POLL_SECONDS = 0.01
 

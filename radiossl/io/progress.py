@@ -44,7 +44,7 @@ def _one_line(
 
 
 def hides_bars(console: Console) -> bool:
-    """Return whether nobody sees progress bars: not a terminal, or `--quiet`."""
+    """Return whether progress bars are not shown: not on a terminal, or `--quiet`."""
     return _quiet or not console.is_terminal
 
 

@@ -39,7 +39,7 @@ def raising_on_signals() -> Iterator[None]:
     owner = os.getpid()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != owner:  # a forked worker, which somebody ends
+        if os.getpid() != owner:  # a forked worker, which its parent ends
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return

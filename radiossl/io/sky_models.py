@@ -10,7 +10,7 @@ import pyarrow as pa
 from radiossl.io.errors import RadiosslError
 from radiossl.io.values import clean_texts, typed
 
-#: https://www.astron.nl/lofarwiki/doku.php?id=public:user_software:documentation:makesourcedb: the columns stand in a
+#: https://www.astron.nl/lofarwiki/doku.php?id=public:user_software:documentation:makesourcedb: the columns are in a
 #: line ``Format = Name, Type, Ra, ...``, or in a comment ``# (Name, Type, ...) = format``.
 _FORMAT = re.compile(r"\s*#?\s*format\s*=\s*(?P<names>.+)|\s*#\s*\((?P<other>.+)\)\s*=\s*format\s*", re.IGNORECASE)
 _AO = re.compile(r"\s*skymodel\s+fileformat\s+[\d.]+\s*")

@@ -87,7 +87,7 @@ def read_table_content(
     kind = next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), None)
     if kind is None:
         known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
-        raise RadiosslError(f"{path}: a table's name must tell its format by one of the endings {known}")
+        raise RadiosslError(f"{path}: the format of a table is recognised by its ending, one of {known}")
     try:
         if kind in ("parquet", "arrow"):
             found = arrow_table(path)
@@ -175,8 +175,8 @@ def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequ
             kept[name] = column
         else:
             kept[name] = clean_texts(column.cast(pa.string()))
-    told = {column.name: (column.metadata or {}).get(b"unit") for column in table.schema}
-    content = content or TableContent(table, {name: unit.decode() for name, unit in told.items() if unit})
+    written = {column.name: (column.metadata or {}).get(b"unit") for column in table.schema}
+    content = content or TableContent(table, {name: unit.decode() for name, unit in written.items() if unit})
     notes = (f"columns with several values per row were left out: {', '.join(lost)}",) if lost else ()
     return replace(content, table=pa.table(kept), notes=(*content.notes, *notes))
 

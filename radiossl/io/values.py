@@ -18,13 +18,13 @@ MISSING_NUMBERS = (
     *("", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "#NA", "n/a", "N/A", "#N/A", "#N/A N/A", "null", "NULL", "Null"),
     *("None", "none", "<NA>", "\\N", "-", "--", "---", "masked", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND"),
 )
-#: Texts that programs write for a missing value and that nobody chooses as a name.
+#: Texts that programs write for a missing value and that are not used as names.
 _MISSING_TEXTS = frozenset(("", "nan", "NaN", "NaT", "<NA>", "--"))
-#: What is taken off both ends of a text: white space, and letters that nobody sees.
+#: What is taken off both ends of a text: white space and invisible characters.
 _AROUND = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\0\u200b\u2060\ufeff"
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eEdD][+-]?[0-9]+)?$|^[+-]?(inf|Inf|INF|Infinity|infinity)$"
-#: Looks like a number but is somebody's name: 00123, 1E0657.
+#: Looks like a number but is a source's name: 00123, 1E0657.
 _LEADING_ZERO = r"^[+-]?0[0-9]+$"
 _NAME_LIKE = r"[eE]0[0-9]{2,}$|^[+-]?[0-9]{17,}$"
 _TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"

@@ -165,9 +165,9 @@ class CutoutStore:
     ) -> CutoutStore:
         """Return the store of the cutouts with these ids, in their order.
 
-        Their positions tell cutouts of one id apart, as where every field is numbered from 0; without them the second
-        row of an id is the second cutout of that id. Raises `RadiosslError` if one is not there, or has the id of
-        several cutouts that nothing tells apart.
+        Positions distinguish cutouts of one id, as when the sources of every field are numbered from 0; without them
+        the second row of an id is the second cutout of that id. Raises `RadiosslError` if one is not there, or has the
+        id of several cutouts that cannot be distinguished.
         """
         rows_of: dict[str, list[int]] = {}
         for row, cutout_id in enumerate(self.column("cutout_id")):

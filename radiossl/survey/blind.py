@@ -31,7 +31,7 @@ from radiossl.survey.cutting import (
 from radiossl.survey.finding import OnError, mosaic_stem, nothing_there
 from radiossl.survey.mosaic import Box, Mosaic
 
-#: Windows are dealt out to shards in runs of about this many bytes.
+#: Windows are assigned to shards in runs of about this many bytes.
 _RUN_BYTES = 2**24
 #: Why a window gave no cutout.
 BLANK = "blank"

@@ -80,7 +80,7 @@ def _expand(source: str | os.PathLike[str]) -> list[Path]:
 def mosaic_labels(paths: Sequence[Path]) -> list[str]:
     """Return a name for every mosaic that no other has: its file name, with its folder where two share one.
 
-    Raises `RadiosslError` if that does not tell them apart, as with ``a.fits`` and ``a.fits.gz`` in one folder.
+    Raises `RadiosslError` if that does not make them unique, as with ``a.fits`` and ``a.fits.gz`` in one folder.
     """
     stems = [mosaic_stem(path.name) for path in paths]
     shared = {stem for stem, count in Counter(stems).items() if count > 1}
@@ -115,9 +115,9 @@ def readable_mosaics(
 ) -> tuple[list[Path], dict[Path, str]]:
     """Return the readable mosaics, in the order given, and what is wrong with each of the others.
 
-    ``stop`` takes all as readable: whoever reads them meets the damage. ``skip`` reads every pixel of every one first,
-    so that what is planned afterwards can be carried out. Raises `RadiosslError` if `on_error` is neither, or none can
-    be read.
+    ``stop`` takes all as readable, so that damage is reported when they are read. ``skip`` reads every pixel of every
+    one first, so that what is planned afterwards can be carried out. Raises `RadiosslError` if `on_error` is neither,
+    or none can be read.
     """
     if on_error not in get_args(OnError):
         raise RadiosslError(f"--on-error {on_error}: expected {' or '.join(get_args(OnError))}")

@@ -76,7 +76,7 @@ def _mend(header: Header) -> None:
             continue
         if keyword.startswith("CTYPE"):
             value = value.upper().strip()
-            if value.endswith("-TAB"):  # the axis is a table's; of a single plane nobody asks where
+            if value.endswith("-TAB"):  # the axis is in a table; of a single plane it does not matter
                 if _CELESTIAL.match(value):
                     raise ValueError("they are in a look-up table, -TAB; regrid the image")
                 value = "LINEAR"

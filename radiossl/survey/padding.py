@@ -74,7 +74,7 @@ def _holds_block(pixels: NDArray[np.floating], rows: int, columns: int) -> bool:
     for y in range(0, pixels.shape[0] - rows + 1, rows):
         for x in range(0, pixels.shape[1] - columns + 1, columns):
             block = pixels[y : y + rows, x : x + columns]
-            # Two opposite corners tell most blocks, also where noise in steps is full of single zeros.
+            # Two opposite corners rule out most blocks, also where noise in steps is full of single zeros.
             if block[0, 0] == 0 and block[-1, -1] == 0 and np.all(block == 0):
                 return True
     return False

@@ -209,7 +209,7 @@ def disagreements(places: Places, boxes: NDArray[np.int64], mosaics: Mosaics) ->
     """Compare mosaics that hold the same sources; return a sentence about each pair that shows different skies.
 
     Around up to 24 sources the brightness of one is correlated with that of the other at the same positions. Fields
-    without a pixel ten times above the noise cannot tell and do not count.
+    without a pixel ten times above the noise show nothing and do not count.
     """
     found = []
     for (one, other), rows in _pairs(places).items():
