@@ -60,17 +60,11 @@ def batched_reader(
         images = batch_columns(path, batch, "data")[0]
         where = {"batch": part, "split": "test" if part == TEST else "train"}
         for number, (image, known) in enumerate(zip(images, facts(path, batch, options), strict=True)):
-            yield Cutout.whole_image(
-                known["cutout_id"],
-                # The images were written from FITS arrays row by row: their first row is the lowest in declination.
-                batch_image(path, image, SIDE, number),
-                (known["file"] or part).replace("\\", "/").rsplit("/", 1)[-1],
-                ra_deg=known["ra_deg"],
-                dec_deg=known["dec_deg"],
-                pixel_scale_arcsec=pixel_scale_arcsec,
-                unit="8-bit",
-                extra=known["extra"] | where,
-            )
+            # The images were written from FITS arrays row by row: their first row is the lowest in declination.
+            pixels = batch_image(path, image, SIDE, number)
+            file = (known.pop("file") or part).replace("\\", "/").rsplit("/", 1)[-1]
+            known |= {"extra": known["extra"] | where, "pixel_scale_arcsec": pixel_scale_arcsec, "unit": "8-bit"}
+            yield Cutout.whole_image(pixels=pixels, mosaic=file, **known)
 
     return Reader(batch_files, read, remarks=remarks, **others)
 

@@ -115,16 +115,10 @@ def _read_fits(source: Path, part: str, options: FitsOptions) -> Iterator[Cutout
     for file in _fits_files(source)[part_slice(part)]:
         facts = parse_name(file.name)
         with Mosaic.open(file) as mosaic:
-            yield Cutout.whole_image(
-                facts.cutout_id,
-                mosaic.read(0, 0, *mosaic.shape[::-1]),
-                file.name,
-                ra_deg=facts.ra_deg,
-                dec_deg=facts.dec_deg,
-                pixel_scale_arcsec=mosaic.pixel_scale_arcsec,
-                unit=mosaic.unit,
-                extra={**facts.columns, "batch": "", "split": ""},
-            )
+            pixels, extra = mosaic.read(0, 0, *mosaic.shape[::-1]), {**facts.columns, "batch": "", "split": ""}
+            known = {"unit": mosaic.unit, "pixel_scale_arcsec": mosaic.pixel_scale_arcsec, "extra": extra}
+            place = {"ra_deg": facts.ra_deg, "dec_deg": facts.dec_deg}
+            yield Cutout.whole_image(facts.cutout_id, pixels, file.name, **known, **place)
 
 
 FIRST, NVSS = batched_reader(_facts), batched_reader(_facts, math.nan)  # the pixels of NVSS' are not published

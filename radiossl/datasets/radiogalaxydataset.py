@@ -102,22 +102,12 @@ def _cutout(name: str, group: h5py.Group, options: RadioGalaxyOptions) -> Cutout
     check_sides(group["Img"].shape, "Img")  # a small file can claim any size
     pixels = np.asarray(group["Img"][()], dtype=np.float32)
     ra_deg, dec_deg = best_position(written, ra, dec)
-    return Cutout.whole_image(
-        f"{ra:07.3f}{dec:+08.3f}_{number:04d}",
-        pixels,
-        str(attributes["Filepath_literature"]).rsplit("/", 1)[-1],
-        ra_deg=ra_deg,
-        dec_deg=dec_deg,
-        pixel_scale_arcsec=FIRST_ARCSEC,
-        unit="8-bit",
-        extra={
-            **_labels(group, options),
-            "parent": parent,
-            "number": number,
-            "redshift": facts.redshift if facts else None,
-            "las_arcsec": facts.las_arcsec if facts else None,
-        },
-    )
+    redshift, las_arcsec = (facts.redshift, facts.las_arcsec) if facts else (None, None)
+    extra = {"parent": parent, "number": number, "redshift": redshift, "las_arcsec": las_arcsec}
+    known = {"ra_deg": ra_deg, "dec_deg": dec_deg, "pixel_scale_arcsec": FIRST_ARCSEC, "unit": "8-bit"}
+    file = str(attributes["Filepath_literature"]).rsplit("/", 1)[-1]
+    cutout_id = f"{ra:07.3f}{dec:+08.3f}_{number:04d}"
+    return Cutout.whole_image(cutout_id, pixels, file, extra=_labels(group, options) | extra, **known)
 
 
 def best_position(written: str, ra_deg: float, dec_deg: float) -> tuple[float, float]:

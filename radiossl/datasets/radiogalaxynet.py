@@ -109,22 +109,15 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
         pixels = read_channel(path, options.channel)
         if pixels.shape != image.shape:
             raise RadiosslError(f"{path}: {pixels.shape} pixels, its annotation says {image.shape}; fetch it again")
-        whole = Cutout.whole_image(
-            f"{_SPLITS[folder]}_{Path(image.file_name).stem}",
-            pixels,
-            image.file_name,
-            pixel_scale_arcsec=_ARCSEC,
-            unit="16-bit" if options.channel == "radio" else "8-bit",
-            extra={
-                "label": SEVERAL if len(classes) > 1 else next(iter(classes), None),
-                "split": _SPLITS[folder],
-                "file_name": image.file_name,
-                "image_id": image.image_id,
-                "centre_dec_deg": declination_of_name(image.file_name),
-                "n_instances": len(image.instances),
-                "instances": json.dumps(image.instances),
-            },
-        )
+        extra = {
+            "label": SEVERAL if len(classes) > 1 else next(iter(classes), None),
+            **{"split": _SPLITS[folder], "file_name": image.file_name, "image_id": image.image_id},
+            "centre_dec_deg": declination_of_name(image.file_name),
+            **{"n_instances": len(image.instances), "instances": json.dumps(image.instances)},
+        }
+        known = {"pixel_scale_arcsec": _ARCSEC, "unit": "16-bit" if options.channel == "radio" else "8-bit"}
+        cutout_id = f"{_SPLITS[folder]}_{Path(image.file_name).stem}"
+        whole = Cutout.whole_image(cutout_id, pixels, image.file_name, extra=extra, **known)
         if options.cutouts == "images":
             yield whole
         else:
@@ -136,16 +129,11 @@ def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
     left, bottom, width, height = instance["bbox"]
     x, y = left + (width - 1) / 2, bottom + (height - 1) / 2
     side = max(math.ceil(_BOX_FACTOR * max(width, height)), _LEAST_BOX)
-    first_column, first_row = math.floor(x - (side - 1) / 2), math.floor(y - (side - 1) / 2)
+    box = Box(math.floor(x - (side - 1) / 2), math.floor(y - (side - 1) / 2), side, side)
     alone = {"label": instance["category"], "n_instances": 1, "instances": json.dumps([instance])}
-    return dataclasses.replace(
-        whole,
-        cutout_id=f"{whole.cutout_id}_{number}",
-        pixels=Box(first_column, first_row, side, side).cut_out(whole.pixels, np.nan),
-        x=first_column + (side - 1) / 2,
-        y=first_row + (side - 1) / 2,
-        extra={**whole.extra, **alone},
-    )
+    new = {"cutout_id": f"{whole.cutout_id}_{number}", "pixels": box.cut_out(whole.pixels, np.nan)}
+    new |= {"x": box.x0 + (side - 1) / 2, "y": box.y0 + (side - 1) / 2, "extra": {**whole.extra, **alone}}
+    return dataclasses.replace(whole, **new)
 
 
 def declination_of_name(name: str) -> float | None:

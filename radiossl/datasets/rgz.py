@@ -128,8 +128,7 @@ def read_rgz_dr1(
     path = existing_file(path)
     table = read_table(path)
     check_columns(table, _NEEDED, path)
-    components = _integers(path, table, "num_cpnts")
-    peaks = _integers(path, table, "num_peaks")
+    components, peaks = (_integers(path, table, name) for name in ("num_cpnts", "num_peaks"))
     label_of = {numbers: label for label, numbers in CLASSES.items()}
     labels = [label_of.get(numbers) for numbers in zip(components, peaks, strict=True)]
     consensus = _floats(path, table, "cl")
@@ -145,8 +144,7 @@ def read_rgz_dr1(
     columns = {
         "catalog_id": table["catalog_id"].take(kept).cast(pa.string()),
         "first_id": table["first_id"].take(kept),
-        "ra_deg": positions[:, 0],
-        "dec_deg": positions[:, 1],
+        **{"ra_deg": positions[:, 0], "dec_deg": positions[:, 1]},
         "las_arcsec": _floats(path, table, "ang_extent")[kept],
         "label": [labels[row] for row in kept],
         "n_components": [components[row] for row in kept],

@@ -141,20 +141,18 @@ def cut_pieces(
     `columns` are further columns of each.
     """
     shape = mosaic.pixel_shape(np.array([piece.x for piece in pieces]), np.array([piece.y for piece in pieces]))
-    # The side of a square pixel of the same area; the mosaic's own where that is as good as equal.
+    # The side of a square pixel of the same area; the mosaic's own where that is nearly equal.
     scale, nominal = np.sqrt(shape.width_arcsec * shape.height_arcsec), mosaic.pixel_scale_arcsec
     scale = np.where(np.isfinite(scale) & (np.abs(scale - nominal) > _SAME_SCALE * nominal), scale, nominal)
+    names = ("pixel_scale_arcsec", "pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg")
     sizes = zip(*(values.tolist() for values in (scale, *shape)), strict=True)
-    boxes = [piece.box for piece in pieces]
     extras = columns or [{}] * len(pieces)
-    for piece, pixels, (side, width, height, angle), extra in zip(
-        pieces, mosaic.read_boxes(boxes), sizes, extras, strict=True
-    ):
+    images = mosaic.read_boxes([piece.box for piece in pieces])
+    for piece, pixels, size, extra in zip(pieces, images, sizes, extras, strict=True):
         if blank_fraction(pixels) <= max_blank:
-            yield Cutout(
-                *(piece.cutout_id, pixels, label, piece.ra_deg, piece.dec_deg, piece.x, piece.y, side),
-                *(mosaic.unit, mosaic.beam, extra, width, height, angle),
-            )
+            known = {name: value for name, value in vars(piece).items() if name != "box"}
+            known |= dict(zip(names, size, strict=True)) | {"unit": mosaic.unit, "beam": mosaic.beam}
+            yield Cutout(pixels=pixels, mosaic=label, extra=extra, **known)
 
 
 def make_store(
