@@ -153,17 +153,14 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
     names, units = _commented_header(comments, first, delimiter)
     if names is not None:
         return _Layout(renamed_twins(names), delimiter, begin, _named(names, units), comments)
-    following = [(row, _fields(head[row], delimiter)) for row in range(begin + 1, min(begin + 3, len(head)))]
     skipped, units = begin + 1, []
-    following = [(row, fields) if len(fields) == len(first) else (row, []) for row, fields in following]
-    ruled = next(
-        (place for place, (_, fields) in enumerate(following) if fields and all(map(_DASHES.fullmatch, fields))), None
-    )
+    below = [_fields(line, delimiter) for line in head[begin + 1 : begin + 3]]
+    whole = [fields if len(fields) == len(first) else [] for fields in below]
+    ruled = next((place for place, fields in enumerate(whole) if fields and all(map(_DASHES.fullmatch, fields))), None)
     if ruled is not None:
-        skipped = following[ruled][0] + 1
-        units = following[0][1] if ruled == 1 else []
-    elif following and any(following[0][1]) and all(not unit or _UNIT.fullmatch(unit) for unit in following[0][1]):
-        skipped, units = following[0][0] + 1, following[0][1]
+        skipped, units = begin + 2 + ruled, below[0] if ruled == 1 else []
+    elif whole and any(whole[0]) and all(not unit or _UNIT.fullmatch(unit) for unit in whole[0]):
+        skipped, units = begin + 2, below[0]
     return _Layout(renamed_twins(first), delimiter, skipped, _named(first, units), comments)
 
 
