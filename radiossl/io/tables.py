@@ -87,7 +87,7 @@ def read_table_content(
     kind = next((kind for kind, endings in ENDINGS.items() if name.endswith(endings)), None)
     if kind is None:
         known = ", ".join(ending for endings in ENDINGS.values() for ending in endings)
-        raise RadiosslError(f"{path}: the format of a table is recognised by its ending, one of {known}")
+        raise RadiosslError(f"{path}: a table needs a name with one of the endings {known}")
     try:
         if kind in ("parquet", "arrow"):
             found = arrow_table(path)
