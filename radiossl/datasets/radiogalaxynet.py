@@ -131,7 +131,7 @@ def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
     side = max(math.ceil(_BOX_FACTOR * max(width, height)), _LEAST_BOX)
     box = Box(math.floor(x - (side - 1) / 2), math.floor(y - (side - 1) / 2), side, side)
     alone = {"label": instance["category"], "n_instances": 1, "instances": json.dumps([instance])}
-    new = {"cutout_id": f"{whole.cutout_id}_{number}", "pixels": box.cut_out(whole.pixels, np.nan)}
+    new: dict[str, Any] = {"cutout_id": f"{whole.cutout_id}_{number}", "pixels": box.cut_out(whole.pixels, np.nan)}
     new |= {"x": box.x0 + (side - 1) / 2, "y": box.y0 + (side - 1) / 2, "extra": {**whole.extra, **alone}}
     return dataclasses.replace(whole, **new)
 
