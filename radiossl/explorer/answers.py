@@ -38,7 +38,7 @@ RANKED, UNRATED, CLEAN, PROPOSED = (
     "what to rate next",
 )
 _COLOUR_MAP, _SHADES = "viridis", 256
-#: The part of the colour map that is told apart from the page, and the colour of sources without a value.
+#: The part of the colour map that differs from the page, and the colour of sources without a value.
 _THEMES = {"dark": ((0.2, 1.0), "#59626c"), "light": ((0.0, 0.88), "#c4c9ce")}
 _MOST_ITEMS = 500
 _LONGEST_NAME = 60
@@ -46,21 +46,11 @@ _LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class File:
-    """An answer that is not JSON.
-
-    Attributes
-    ----------
-    content : bytes
-        What is sent.
-    kind : str
-        Its media type.
-    kept : bool
-        Whether the browser may keep it: the same address always gets the same content.
-    """
+    """An answer that is not JSON."""
 
     content: bytes
-    kind: str = "application/octet-stream"
-    kept: bool = False
+    kind: str = "application/octet-stream"  # media type
+    kept: bool = False  # whether the browser may keep it: the same address always gets the same content
 
 
 Answer: TypeAlias = File | dict[str, Any] | list[dict[str, Any]]
@@ -70,13 +60,6 @@ class Answers:
     """Answers to the page's questions; every public method is one of them, called with what the page sends, as text.
 
     Nothing is kept of a page, so any number of pages cost no memory, and a page outlives its server.
-
-    Parameters
-    ----------
-    session : Session
-        The sources.
-    ranking : Ranking
-        Their order.
     """
 
     def __init__(self, session: Session, ranking: Ranking) -> None:

@@ -32,15 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class ImageColumn:
-    """Images in a column of a table, each read when it is looked at.
-
-    Parameters
-    ----------
-    ids : array
-        Of the sources, shape (n,).
-    read : callable
-        Returns the pixels of a row, shape (height, width).
-    """
+    """Images in a column of a table, each read when it is looked at: `read` returns the pixels of a row."""
 
     def __init__(self, ids: NDArray[Any], read: Callable[[int], NDArray[np.float32]]) -> None:
         self.table = pa.table({"cutout_id": pa.array(ids, pa.string())})
@@ -167,7 +159,7 @@ def _reader(column: pa.ChunkedArray, beside: Path) -> Callable[[int], NDArray[np
 
 
 def _decoded(value: Any) -> NDArray[np.float32]:
-    """The pixels of a file that stands in a table; what it unpacks to is limited as for an upload."""
+    """The pixels of a file in a table; what it unpacks to is limited as for an upload."""
     data = value["bytes"] if isinstance(value, dict) else value
     if data is None:
         raise RadiosslError("no image")

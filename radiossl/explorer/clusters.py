@@ -17,25 +17,17 @@ _FEWEST = 5
 #: Of numbers that separate the sources about as well (mean silhouettes this close), the largest is taken.
 _AS_GOOD = 0.02
 #: Sources that the number, and then the centres, are found from.
-_JUDGED, _FITTED = 3000, 20_000
+_MEASURED, _FITTED = 3000, 20_000
 _BATCH = 8192
 _TYPICAL = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """A partition of sources, the largest cluster first.
+    """A partition of sources, the largest cluster first."""
 
-    Attributes
-    ----------
-    codes : array
-        Cluster of each source, from 0, shape (n,).
-    typical : list of array
-        For each cluster the rows of the members nearest to its centre, nearest first.
-    """
-
-    codes: NDArray[np.int64]
-    typical: list[NDArray[np.int64]]
+    codes: NDArray[np.int64]  # cluster of each source, from 0, shape (n,)
+    typical: list[NDArray[np.int64]]  # rows of the members nearest to each centre, nearest first
 
     @property
     def names(self) -> NDArray[np.str_]:
@@ -47,20 +39,8 @@ class Clusters:
 def find_clusters(vectors: NDArray[np.floating], seed: int = 0) -> Clusters | None:
     """Partition sources by k-means, into a number of clusters that the silhouette (Rousseeuw 1987) decides.
 
-    Parameters
-    ----------
-    vectors : array
-        Unit vectors of the features, shape (n, feature_dim).
-    seed : int
-        For the samples and the centres to start from.
+    `vectors` are unit vectors, shape (n, feature_dim). None for fewer than 10 sources, or if all look the same.
 
-    Returns
-    -------
-    Clusters or None
-        None for fewer than 10 sources, or if all look the same.
-
-    Examples
-    --------
     >>> import numpy as np
     >>> find_clusters(np.repeat(np.eye(3), 8, axis=0)).codes[::8].tolist()
     [0, 1, 2]
@@ -70,15 +50,15 @@ def find_clusters(vectors: NDArray[np.floating], seed: int = 0) -> Clusters | No
 
     rng = np.random.default_rng(seed)
     sample = vectors[_some(rng, len(vectors), _FITTED)].astype(np.float32)
-    judged = sample[_some(rng, len(sample), _JUDGED)]
-    different = len(np.unique(judged, axis=0))
+    measured = sample[_some(rng, len(sample), _MEASURED)]
+    different = len(np.unique(measured, axis=0))
     scores = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of fewer different vectors than clusters
         for number in NUMBERS:
-            if number <= min(len(judged) // _FEWEST, different - (different == len(judged))):
-                codes = KMeans(number, n_init=2, random_state=seed).fit_predict(judged)
-                scores[number] = silhouette_score(judged, codes)
+            if number <= min(len(measured) // _FEWEST, different - (different == len(measured))):
+                codes = KMeans(number, n_init=2, random_state=seed).fit_predict(measured)
+                scores[number] = silhouette_score(measured, codes)
         if not scores:
             return None
         number = max(number for number, score in scores.items() if score >= max(scores.values()) - _AS_GOOD)

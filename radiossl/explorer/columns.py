@@ -29,21 +29,11 @@ LATER, CATALOGUE, CUTOUT = "computed here", "catalogue", "cutout"
 
 
 class ColourColumns:
-    """The columns of a table that can colour a map, with those that are computed later.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        One row per source.
-
-    Attributes
-    ----------
-    later : dict
-        Columns that are computed while the page is open, such as an anomaly score; arrays of shape (n,).
-    """
+    """The columns of a table, one row per source, that can colour a map, with those that are computed later."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
+        #: Computed while the page is open, such as an anomaly score; arrays of shape (n,).
         self.later: dict[str, NDArray[Any]] = {}
         self._lock = Lock()
         self._colours: dict[str, tuple[Any, NumberColours | ClassColours]] = {}
@@ -79,13 +69,7 @@ class ColourColumns:
         return "" if value is None else str(value)
 
     def values(self, name: str) -> Any:
-        """Return a column as an Arrow array.
-
-        Raises
-        ------
-        RadiosslError
-            If it is none of `names`.
-        """
+        """Return a column as an Arrow array; raise `RadiosslError` if it is none of `names`."""
         if name in self.later:
             return pa.array(self.later[name])
         if name not in self._usable:
@@ -93,13 +77,7 @@ class ColourColumns:
         return self.table.column(name)
 
     def colours(self, name: str) -> NumberColours | ClassColours:
-        """Return how a column colours the map, see `column_colours`; the same object for as long as it holds.
-
-        Raises
-        ------
-        RadiosslError
-            If it is none of `names`.
-        """
+        """Return how a column of `names` colours the map, see `column_colours`; the same object while it holds."""
         with self._lock:  # many pages may be opened at once
             source = self.later.get(name)
             held = self._colours.get(name)

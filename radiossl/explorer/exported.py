@@ -31,26 +31,9 @@ _BATCH = 4096
 
 
 def export_page(files: Files, store: Images | None, out: str | os.PathLike[str]) -> Path:
-    """Write the explorer's map, search, neighbours, filters and anomalies as a page that needs no server.
+    """Write the explorer as a page that needs no server, of at most 100,000 sources; return what to open.
 
-    Parameters
-    ----------
-    files : Files
-        See `radiossl.explorer.session.Session`.
-    store : CutoutStore or ImageColumn, optional
-        The pixels, for thumbnails.
-    out : path-like
-        Folder to write, with ``index.html``; or one file, if the name ends in ``.html``.
-
-    Returns
-    -------
-    Path
-        What to open.
-
-    Raises
-    ------
-    RadiosslError
-        If there are more than 100,000 sources, or a file is missing, damaged or of other sources.
+    `out` is a folder, with ``index.html``, or one file, if the name ends in ``.html``.
     """
     session = Session(files, store)
     if len(session) > MOST_SOURCES:

@@ -20,15 +20,7 @@ _LONGEST_LABEL = 60
 class KeptLabels:
     """A CSV of class labels, one row for each labelled source, for `radiossl store join` and then `evaluate`.
 
-    Parameters
-    ----------
-    path
-        CSV with columns ``cutout_id`` and ``label``; made with the first label if there is none.
-
-    Raises
-    ------
-    RadiosslError
-        If the file is there and is not such a table.
+    Its columns are ``cutout_id`` and ``label``; it is made with the first label if there is none.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

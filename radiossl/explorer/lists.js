@@ -96,7 +96,7 @@ function anomalyControls() {
   if (local) return make("div", { className: "row controls" }, ...turns);
   const which = make("select", { "aria-label": "list of sources" }, ...options(start.lists));
   which.onchange = guarded(async () => { state.list = which.value; await takeOrder(); await showTab(); });
-  const method = make("select", { "aria-label": "method that learns from ratings" }, ...options(start.methods));
+  const method = make("select", { "aria-label": "method that learns from ratings" }, ...options(start.methods, METHOD_WORDS));
   const learn = make("button", { className: "main" }, "rank by ratings");
   learn.onclick = guarded(async () => {
     learn.disabled = true;

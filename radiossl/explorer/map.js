@@ -78,7 +78,7 @@ function paintPixels(image, xy, place, colours, plain, mask, wanted, step) {
 }
 
 class SourceMap {
-  /** `page` tells what all maps share: colours, theme, mask, row, near; and is told what happens on this one. */
+  /** `page` tells what all maps share: colours, theme, mask, row, near; and learns what happens on this one. */
   constructor(frame, page, name) {
     Object.assign(this, { frame, page, name, xy: new Float32Array(0), limits: null, view: null, hovered: -1 });
     this.canvas = frame.querySelector("canvas");

@@ -22,28 +22,11 @@ PCA, MADE, SKY = "principal components", "UMAP", "sky"
 
 
 class Maps:
-    """Coordinates of all sources, by the name of the map.
+    """Coordinates of all sources, by the name of the map; refused if a map is of other sources.
 
-    Parameters
-    ----------
-    file
-        The features.
-    folder
-        Of `radiossl map`. If it is there, it is the first map and no other is made; if not, it is where `start_umap`
-        writes; None if none is to be made.
-    ids
-        Of the sources.
-    seed
-        Of a UMAP.
-    positions
-        Right ascension and declination in degrees, each of shape (n,), if all are known: a view of the sky.
-    second
-        Feature table of another backbone, or its result folder of `radiossl map`: a map to be shown beside the first.
-
-    Raises
-    ------
-    RadiosslError
-        If the map in the folder is of other sources, or `second` lacks some of them.
+    `folder` is that of `radiossl map`. If it is there, it is the first map and no other is made; if not, it is where
+    `start_umap` writes; None if none is to be made. `positions` are right ascension and declination in degrees, if all
+    are known, and `second` is the feature table of another backbone, or its map, to be shown beside the first.
     """
 
     def __init__(

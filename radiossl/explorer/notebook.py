@@ -13,26 +13,16 @@ from radiossl.io.errors import RadiosslError
 class Embedded:
     """An explorer that a notebook shows, until `stop` is called or the kernel ends.
 
-    Parameters
-    ----------
-    arguments : dict
-        Of `radiossl.explore`.
-    height : int
-        Of the frame in pixels.
-
-    Raises
-    ------
-    RadiosslError
-        As `radiossl.explore` raises it.
+    `arguments` are those of `radiossl.explore`, and `height` is that of the frame in pixels.
     """
 
     def __init__(self, arguments: dict[str, Any], height: int = 900) -> None:
         context = multiprocessing.get_context("spawn")
-        told, tell = context.Pipe(duplex=False)
-        self._process = context.Process(target=_serve, args=(tell, arguments), daemon=True)
+        receive, send = context.Pipe(duplex=False)
+        self._process = context.Process(target=_serve, args=(send, arguments), daemon=True)
         self._process.start()
-        tell.close()
-        self.url, self._height = _address(told), height
+        send.close()
+        self.url, self._height = _address(receive), height
 
     def stop(self) -> None:
         """End the explorer; what was rated is kept."""
@@ -59,20 +49,20 @@ def in_notebook() -> bool:
     return "ipykernel" in sys.modules
 
 
-def _serve(tell: Connection, arguments: dict[str, Any]) -> None:
+def _serve(send: Connection, arguments: dict[str, Any]) -> None:
     from radiossl.explorer.start import explore
 
     try:
-        explore(**arguments, browser=False, say=tell.send)
+        explore(**arguments, browser=False, say=send.send)
     except RadiosslError as error:
-        tell.send(error)
+        send.send(error)
 
 
-def _address(told: Connection) -> str:
+def _address(receive: Connection) -> str:
     """What to open, once it can be."""
     try:
         while True:
-            said = told.recv()
+            said = receive.recv()
             if isinstance(said, RadiosslError):
                 raise said
             line = said.splitlines()[0]

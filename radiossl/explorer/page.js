@@ -5,6 +5,7 @@ const NO_COLOUR = "number of sources", ONE_MAP = "no second map";
 const MEANING = {
   1: "dull, an ordinary source", 2: "hardly worth a look", 3: "worth a look", 4: "interesting, to be followed up", 5: "remarkable",
 };
+const METHOD_WORDS = { linear: "linear", gp: "Gaussian process", blend: "forest and distance (Astronomaly)" };
 const PROGRAMS = { topcat: "TOPCAT", aladin: "Aladin", ds9: "DS9" };
 const LENGTHS = [...[0.001, 0.01, 0.1, 1].flatMap((one) => [one, 2 * one, 5 * one]), 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 7200];
 const POLL_MS = 1000, PER_PAGE = 32, MOST_SHOWN = 48, LONGEST_CHOICE = 2000;
@@ -52,7 +53,7 @@ async function ask(name, said = {}, body = null) {
   }
   if (answer.status === 403) {
     lose();
-    banner("The server was started anew: open the address that radiossl explore printed.");
+    banner("The server was restarted: open the address that radiossl explore printed.");
     throw new Refused("the server does not know this page");
   }
   const json = answer.headers.get("Content-Type")?.startsWith("application/json");
@@ -375,7 +376,7 @@ async function set(name, value) {
   else if (name === "tab") await showTab();
   else {
     if (page.here) await go(page.row, { push: false });
-    if (answered) await send(sent, answered.box?.join() ?? "none"); // its picture is drawn anew too
+    if (answered) await send(sent, answered.box?.join() ?? "none"); // its picture changes too
     await showTab();
   }
   writeAddress();
@@ -437,7 +438,7 @@ async function poll() {
       const added = Object.keys(start.maps).find((name) => !maps.includes(name));
       if (added) {
         await set("map_name", added);
-        say(`the ${added} is there`);
+        say(`the ${added} is ready`);
       }
       if (columnNames().includes(page.awaited)) {
         await set("colour", page.awaited);

@@ -33,14 +33,9 @@ def picture_png(pixels: NDArray[np.floating], how: Stretch, colour_map: str, sid
 
 
 def page_html(data: str = "", nonce: str = "") -> str:
-    """Return the page with its styles and scripts.
+    """Return the page with its styles and scripts, which `nonce` marks as ours for the browser.
 
-    Parameters
-    ----------
-    data : str
-        What stands before the scripts; of a page without a server what it shows.
-    nonce : str
-        Marks its scripts as ours for the browser.
+    `data` is put before the scripts: what a page without a server shows.
     """
     page, script = _parts()
     return page.replace("<!--data-->", data).replace("<!--scripts-->", f'<script nonce="{nonce}">{script}</script>')

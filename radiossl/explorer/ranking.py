@@ -28,21 +28,11 @@ _MARKED = {NOISE: f"nothing above {LEAST_SNR:g} rms: perhaps only noise", EDGE: 
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """An order of all sources.
+    """An order of all sources."""
 
-    Attributes
-    ----------
-    rows : array
-        Rows of the sources, highest first; empty while there are no scores yet.
-    learnt_from : int
-        Ratings that it was learnt from; 0 for the starting scores.
-    method : str
-        How; empty for the starting scores.
-    """
-
-    rows: NDArray[np.int64]
-    learnt_from: int = 0
-    method: str = ""
+    rows: NDArray[np.int64]  # highest first; empty while there are no scores yet
+    learnt_from: int = 0  # number of ratings; 0 for the starting scores
+    method: str = ""  # empty for the starting scores
 
     @property
     def heading(self) -> str:
@@ -53,25 +43,13 @@ class Order:
 
 
 class Ranking:
-    """The order of a session's sources, the most remarkable first.
-
-    Parameters
-    ----------
-    session
-        Whose sources; its features must be loaded before `prepare`.
-
-    Attributes
-    ----------
-    now : Order
-        The order as it stands; replaced as a whole, so that no list is shown under another's heading.
-    version : int
-        Changes whenever the order does.
-    """
+    """The order of a session's sources, the most remarkable first; its features must be loaded before `prepare`."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        #: The order of now; replaced as a whole, so that no list is shown under another's heading.
         self.now = Order(np.zeros(0, np.int64))
-        self.version = 0
+        self.version = 0  # changes whenever the order does
         self.trouble = ""
         self._starting: NDArray[np.float64] | None = None
         self._prediction: Prediction | None = None
@@ -101,13 +79,7 @@ class Ranking:
         self.version += 1
 
     def learn(self, method: str) -> None:
-        """Order the sources by what the ratings teach, see `radiossl.ratings.active_learning.learn`.
-
-        Raises
-        ------
-        RadiosslError
-            If nothing is rated, or there are no scores or features yet.
-        """
+        """Order the sources by what the ratings teach, see `radiossl.ratings.active_learning.learn`."""
         with self._lock:
             session, starting = self.session, self._known_scores()
             rated, values = rated_rows(session.table, session.ratings.last)

@@ -22,15 +22,7 @@ if TYPE_CHECKING:
 
 
 def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLike) -> NDArray[np.int64]:
-    """Return which points lie inside a polygon.
-
-    Parameters
-    ----------
-    coordinates
-        Shape (n, 2).
-    x, y
-        Its corners, at least three; the last is joined to the first.
-    """
+    """Return which points of shape (n, 2) lie inside a polygon of at least three corners."""
     from matplotlib.path import Path as Outline
 
     corners = np.column_stack([np.asarray(x, dtype=float), np.asarray(y, dtype=float)])
@@ -44,21 +36,10 @@ def rows_in_polygon(coordinates: NDArray[np.floating], x: ArrayLike, y: ArrayLik
 def chosen_rows(session: Session, chosen_by: Mapping[str, Any]) -> NDArray[np.int64] | None:
     """Return the rows of the sources that were chosen; None for no choice.
 
-    Parameters
-    ----------
-    session : Session
-        Whose sources.
-    chosen_by : mapping
-        Comes from an address, so it may be anything: empty, ``{"lasso": map, "corners": "x y x y ..."}``,
-        ``{"ids": [...]}``, or ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty
-        text is no limit, and ``[class, ...]`` for classes.
-
-    Raises
-    ------
-    RadiosslError
-        If there is no such column, or none yet.
-    KeyError, ValueError, TypeError, AttributeError
-        If it is none of these.
+    `chosen_by` comes from an address, so it may be anything: empty, ``{"lasso": map, "corners": "x y x y ..."}``,
+    ``{"ids": [...]}``, or ``{"filters": {column: wanted}}``, where wanted is ``[low, high]`` for numbers, an empty text
+    is no limit, and ``[class, ...]`` for classes. Raises `RadiosslError` if there is no such column, or none yet, and
+    KeyError, ValueError, TypeError or AttributeError if it is none of these.
     """
     if not chosen_by:
         return None
@@ -86,13 +67,7 @@ def table_bytes(frame: pd.DataFrame, form: str) -> bytes:
 
 
 def regions_bytes(frame: pd.DataFrame) -> bytes:
-    """Return sources as a DS9 region file, each a circle around its cutout, labelled by its id.
-
-    Raises
-    ------
-    RadiosslError
-        If none of them has a position.
-    """
+    """Return sources as a DS9 region file, each a circle around its cutout, labelled by its id."""
     if not {"ra_deg", "dec_deg"} <= set(frame.columns) or not np.isfinite(frame["ra_deg"].astype(float)).any():
         raise RadiosslError("none of these sources has a position on the sky")
     labels = frame["cutout_id"].astype(str).tolist()

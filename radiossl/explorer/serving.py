@@ -38,32 +38,17 @@ _LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 @dataclass(frozen=True)
 class TokenAuth:
-    """Where the page is served, and the token that opens it.
+    """Where the page is served, and the token that opens it."""
 
-    Attributes
-    ----------
-    address : str
-        To bind, 127.0.0.1 for this computer alone; other users of it need the token all the same.
-    port : int
-        To bind.
-    token : str
-        What a browser must show once.
-    """
-
-    address: str
+    address: str  # 127.0.0.1 for this computer alone; other users of it need the token all the same
     port: int
-    token: str = field(repr=False)
+    token: str = field(repr=False)  # what a browser must show once
 
     @classmethod
     def from_address(cls, address: str, port: int) -> TokenAuth:
         """Return the token of this address, the same after a restart, so that open pages find their way back.
 
         It is kept in a folder that only this user can read; where none can be made, every start has a new token.
-
-        Raises
-        ------
-        RadiosslError
-            If the port is none, or the address is one of IPv6.
         """
         if ":" in address:
             raise RadiosslError(f"--address {address}: a name or an IPv4 address was expected")
@@ -174,20 +159,7 @@ class _AnswerHandler(_Checked):
 
 
 def make_server(answers: Answers, auth: TokenAuth) -> HTTPServer:
-    """Return the server of a page, which listens already.
-
-    Parameters
-    ----------
-    answers : Answers
-        What the page shows.
-    auth : TokenAuth
-        Where, and for whom.
-
-    Raises
-    ------
-    RadiosslError
-        If the address cannot be bound.
-    """
+    """Return the server of a page, which listens already."""
     more = {"auth": auth, "answers": answers}
     paths = [("/", _PageHandler, more), ("/api/([a-z]+)", _AnswerHandler, more)]
     application = Application(

@@ -1,4 +1,4 @@
-"""What stands behind the page, without any web code: sources, pixels, places on the map, neighbours, ratings."""
+"""What the page shows, without any web code: sources, pixels, places on the map, neighbours, ratings."""
 
 from __future__ import annotations
 
@@ -49,55 +49,23 @@ CLUSTER = "cluster"
 
 @dataclass(frozen=True)
 class Files:
-    """What an explorer is opened with.
-
-    Attributes
-    ----------
-    features
-        Feature table.
-    weights
-        Backbone of the features, for uploaded images; None for the one that the table names.
-    map_folder
-        Result folder of `radiossl map`; one that does not exist yet is made when the page asks for a UMAP.
-    ratings, labels
-        CSV files that ratings and labels are kept in.
-    scores
-        CSV with starting scores, such as anomalies.csv; None to make them.
-    second
-        Feature table of another backbone, or a map of it, to be shown beside the first map.
-    who
-        Whose ratings these are.
-    seed
-        Of everything random.
-    """
+    """What an explorer is opened with."""
 
     features: Path
-    weights: str | os.PathLike[str] | None = None
-    map_folder: Path | None = None
+    weights: str | os.PathLike[str] | None = None  # for uploads; None for the backbone that the table names
+    map_folder: Path | None = None  # of `radiossl map`; made, if it is not there, when the page asks for a UMAP
     ratings: Path = Path("ratings.csv")
     labels: Path = Path("labels.csv")
-    scores: Path | None = None
-    who: str = ""
+    scores: Path | None = None  # CSV with starting scores, such as anomalies.csv; None to make them
+    who: str = ""  # whose ratings these are
     seed: int = 0
-    second: Path | None = None
+    second: Path | None = None  # feature table of another backbone, or a map of it, to be shown beside the first map
 
 
 class Session:
     """The sources of a feature table, for any number of pages.
 
     Opening reads all columns and lays the map out; `load` reads the features, which neighbours need.
-
-    Parameters
-    ----------
-    files
-        See `Files`.
-    store
-        Where the cutouts' pixels are; None shows none.
-
-    Raises
-    ------
-    RadiosslError
-        If a file is missing, damaged or of other sources.
     """
 
     def __init__(self, files: Files, store: Images | None) -> None:
@@ -109,7 +77,7 @@ class Session:
             raise RadiosslError(f"{files.features}: has no rows, there is nothing to explore")
         self._ids = self.columns.column("cutout_id").cast(pa.string())
         if pc.count_distinct(self._ids).as_py() != len(self):
-            raise RadiosslError(f"{files.features}: a cutout_id stands there twice; it must name every source once")
+            raise RadiosslError(f"{files.features}: two sources have the same cutout_id; give each one of its own")
         self.store = store
         self.store_rows = _rows_in_store(self._ids, store)
         self.ratings = RatingsFile(files.ratings, files.who)
@@ -124,7 +92,7 @@ class Session:
         self.clusters: Clusters | None = None
         self.shown = ColourColumns(self.columns)
         self.picture = lru_cache(_HELD_PICTURES)(self._drawn_picture)
-        #: Another table, or the same one written anew, has another key.
+        #: Another table, or the same one written again, has another key.
         written = f"{files.features.absolute()} {self.file.path.stat().st_mtime_ns}"
         self.key = hashlib.sha256(written.encode()).hexdigest()[:16]
 
@@ -200,13 +168,7 @@ class Session:
         return np.flatnonzero(pc.is_in(self._ids, value_set=pa.array(cutout_ids, pa.string())).to_numpy())
 
     def find(self, text: str) -> int:
-        """Return the row of a source by its id, or of the one nearest to a position as `parse_position` reads it.
-
-        Raises
-        ------
-        RadiosslError
-            If it is neither, or no source is near enough.
-        """
+        """Return the row of a source by its id, or of the one nearest to a position as `parse_position` reads it."""
         text = text.strip()
         row = self.row_of(text)
         if row is not None:
@@ -251,13 +213,7 @@ class Session:
     # Neighbours -------------------------------------------------------------------------------------------------------
 
     def neighbours(self, row: int, k: int = NEIGHBOURS) -> pd.DataFrame:
-        """Return the sources most like one, best first: columns ``row`` and ``similarity``.
-
-        Raises
-        ------
-        RadiosslError
-            While the features are not loaded.
-        """
+        """Return the sources most like one, best first: columns ``row`` and ``similarity``."""
         if self.index is None:
             raise RadiosslError(self.trouble or f"the features are being read ({self.progress:.0%})")
         return self.index.search(self._query(row), k)[["row", "similarity"]]
@@ -267,13 +223,7 @@ class Session:
         return Query(self.cutout_id(row), self.index.vectors.vectors([row])[0], row)
 
     def match_upload(self, data: bytes, radius_arcsec: float) -> NDArray[np.int64]:
-        """Return the sources nearest to the positions of an uploaded catalogue, no farther away than a radius.
-
-        Raises
-        ------
-        RadiosslError
-            If it cannot be read, or none of the sources is so near.
-        """
+        """Return the sources nearest to the positions of an uploaded catalogue, no farther away than a radius."""
         ours = self._positions()
         if ours is None:
             raise RadiosslError("not all sources have positions, so none can be matched")
@@ -281,7 +231,7 @@ class Session:
             path = saved_catalogue(data, folder)
             try:
                 catalogue = read_catalogue(path)
-            except RadiosslError as error:  # it speaks of a file of ours
+            except RadiosslError as error:  # it names a temporary file
                 raise RadiosslError(str(error).replace(str(path), "the catalogue")) from None
         matches = match_sky(catalogue.ra_deg, catalogue.dec_deg, *ours, radius_arcsec)
         order = np.lexsort((matches.separation_arcsec, matches.a))
@@ -320,7 +270,7 @@ class Session:
             backbone = self._loaded_backbone()
             try:
                 query = self.index.query_by_file(path, backbone, crop)
-            except RadiosslError as error:  # it speaks of a file of ours
+            except RadiosslError as error:  # it names a temporary file
                 raise RadiosslError(str(error).replace(str(path), name)) from None
         query = replace(query, name=name)
         return query, self.index.search(query, k)[["row", "similarity"]]

@@ -14,19 +14,9 @@ from radiossl.store.schema import BASE_SCHEMA
 def describe_source(session: Session, row: int) -> dict[str, Any]:
     """Return what the page says of a source.
 
-    Parameters
-    ----------
-    session : Session
-        Whose sources.
-    row : int
-        Of the source.
-
-    Returns
-    -------
-    dict
-        ``row``, ``id``, ``position`` in words, ``links`` (name to address), ``values`` of the catalogue and ``own``
-        ones of the cutout (name and text), ``rated`` (who, rating and when, in words) and ``frame``: how many arcsec
-        the longer side of the picture has, and the beam (axes in arcsec, position angle in degrees), if known.
+    ``row``, ``id``, ``position`` in words, ``links`` (name to address), ``values`` of the catalogue and ``own`` ones of
+    the cutout (name and text), ``rated`` (who, rating and when, in words) and ``frame``: how many arcsec the longer
+    side of the picture has, and the beam (axes in arcsec, position angle in degrees), if known.
     """
     name, known = session.cutout_id(row), session.details(row)
     own, values = ([name for name in known if (name in BASE_SCHEMA.names) == cutout] for cutout in (True, False))

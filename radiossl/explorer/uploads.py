@@ -38,21 +38,10 @@ class _RefusedError(RadiosslError):
 
 
 def saved_upload(data: bytes, folder: Path) -> Path:
-    """Write an upload into a folder of ours, under a name of ours, once it is known to be a harmless image.
+    """Write an upload into a folder of the explorer, under a name of its own, once it is known to be a harmless image.
 
-    The name under which it was sent plays no part.
-
-    Parameters
-    ----------
-    data
-        The file.
-    folder
-        Where to write it.
-
-    Raises
-    ------
-    RadiosslError
-        If it is larger than `MOST_BYTES`, is no image of a known kind, or has a side longer than `MOST_SIDE` pixels.
+    The name under which it was sent plays no part. It is refused if it is larger than `MOST_BYTES`, is no image of a
+    known kind, or has a side longer than `MOST_SIDE` pixels.
     """
     data = _unpacked(data)
     suffix = _image_suffix(data)
@@ -83,13 +72,7 @@ def is_catalogue(data: bytes) -> bool:
 
 
 def saved_catalogue(data: bytes, folder: Path) -> Path:
-    """Write an uploaded table into a folder of ours, under a name of ours that tells its format.
-
-    Raises
-    ------
-    RadiosslError
-        If it is larger than `MOST_BYTES`.
-    """
+    """Write an uploaded table of at most `MOST_BYTES` into a folder, under a name that tells its format."""
     data = _unpacked(data)
     head = data[:1024].lstrip().lower()
     kinds = {b"simple": ".fits", b"<": ".vot", b"# %ecsv": ".ecsv"}
@@ -153,7 +136,7 @@ def _check_tiles(path: Path, hdu: int) -> None:
 
 
 def shown_name(name: object) -> str:
-    """Return the name of an upload as it is shown to its sender: its last part, shortened; it names no file of ours."""
+    """Return the name of an upload as it is shown to its sender: its last part, shortened; it names no file here."""
     text = str(name).replace("\\", "/").rpartition("/")[2]
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text[:_LONGEST_NAME] or "upload"

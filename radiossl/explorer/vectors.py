@@ -15,14 +15,8 @@ EXACT_ROWS = 100_000
 def read_vectors(file: FeatureFile, done: Callable[[float], None], exact_rows: int = EXACT_ROWS) -> VectorIndex:
     """Read the features of a file piece by piece into an index; its `array` holds them without a second copy.
 
-    Parameters
-    ----------
-    file
-        The features.
-    done
-        Is told now and then which part of them has been read, 0 to 1.
-    exact_rows
-        Up to so many rows are searched exactly; of more, similarities are rounded to about 0.0001.
+    `done` is called now and then with the part that has been read, 0 to 1. Of more than `exact_rows` rows similarities
+    are rounded to about 0.0001.
     """
     kind: Literal["flat", "flat-fp16"] = "flat" if len(file) <= exact_rows else "flat-fp16"
     return VectorIndex.from_batches(file.batches(), file.dimension, kind, lambda count: done(count / len(file)))

@@ -101,7 +101,7 @@ def test_a_source_that_the_store_lacks_has_no_picture(survey, files):
 def test_an_id_that_stands_twice_is_refused(survey, files, tmp_path):
     table = FeatureTable.read(survey.features)
     table.select(np.array([0, 1, 1])).write(tmp_path / "twice.parquet")
-    with pytest.raises(RadiosslError, match="stands there twice"):
+    with pytest.raises(RadiosslError, match="two sources have the same cutout_id"):
         Session(replace(files, features=tmp_path / "twice.parquet"), None)
 
 
