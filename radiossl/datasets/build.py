@@ -90,6 +90,8 @@ def build_set(
     RadiosslError
         If a column is missing or no source has an image, or a mosaic cannot be read.
     """
+    from PIL import Image
+
     recipe = recipe or ImageRecipe()
     if not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)
@@ -114,7 +116,13 @@ def build_set(
     dealt = deal_batches(chosen, batches, seed, wanted)
     batch_of = {row: batch_name(int(number), batches) for row, number in zip(rows, dealt, strict=True)}
     with atomic_folder(out) as folder:
-        _write_pictures(folder / PNG, catalogue, images)
+        (folder / PNG).mkdir()
+        for row, image in images.items():
+            path = folder / PNG / _file_name(catalogue, row)
+            if path.exists():
+                what = f"two sources would have the picture {path.name}; change their ids"
+                raise RadiosslError(f"{catalogue.name}: {what}")
+            Image.fromarray(image.pixels).save(path)
         _write_labels(folder / LABELS, catalogue, images, batch_of)
         missing = zip(catalogue.ids, catalogue.ra_deg, catalogue.dec_deg, reasons, strict=True)
         write_csv_rows(folder / MISSING, ("id", "ra_deg", "dec_deg", "reason"), [one for one in missing if one[-1]])
@@ -193,17 +201,6 @@ def _images(
 def _file_name(catalogue: Catalogue, row: int) -> str:
     """Return the name of a source's picture, whatever is in its id."""
     return "".join(char if char.isalnum() or char in "+-._" else "_" for char in str(catalogue.ids[row])) + ".png"
-
-
-def _write_pictures(folder: Path, catalogue: Catalogue, images: dict[int, _Image]) -> None:
-    from PIL import Image
-
-    folder.mkdir()
-    for row, image in images.items():
-        path = folder / _file_name(catalogue, row)
-        if path.exists():
-            raise RadiosslError(f"{catalogue.name}: two sources would have the picture {path.name}; change their ids")
-        Image.fromarray(image.pixels).save(path)
 
 
 def _write_labels(path: Path, catalogue: Catalogue, images: dict[int, _Image], batch_of: dict[int, str]) -> None:

@@ -27,12 +27,6 @@ _WHOLE, _BLANK = b"radiossl_sha256", b"of-the-file-with-this-text-here".ljust(64
 _NOT_SEALED = (_SEAL, _WHOLE, b"pandas", b"ARROW:schema")
 
 
-def sealed_schema(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with the checksum of its columns and metadata in its metadata."""
-    metadata = {key: value for key, value in (schema.metadata or {}).items() if key not in _NOT_SEALED[:2]}
-    return schema.with_metadata({**metadata, _SEAL: _digest(schema, metadata), _WHOLE: _BLANK})
-
-
 def _digest(schema: pa.Schema, metadata: dict[bytes, bytes]) -> bytes:
     columns = repr([(field.name, _kind(field.type)) for field in schema])
     rest = repr(sorted((key, value) for key, value in metadata.items() if key not in _NOT_SEALED))
@@ -66,7 +60,9 @@ def parquet_writer(path: str | os.PathLike[str], schema: pa.Schema, **options: A
                     file.seek(place)
                     file.write(digest)
 
-    return SealingWriter(path, sealed_schema(schema), write_page_checksum=True, **options)
+    metadata = {key: value for key, value in (schema.metadata or {}).items() if key not in _NOT_SEALED[:2]}
+    sealed = schema.with_metadata({**metadata, _SEAL: _digest(schema, metadata), _WHOLE: _BLANK})
+    return SealingWriter(path, sealed, write_page_checksum=True, **options)
 
 
 def _place_of(path: Path, value: bytes) -> int | None:

@@ -115,8 +115,13 @@ def cut_sources(
         raise RadiosslError(f"box factor of {box_factor}: expected more than 0")
     if catalogue is not None and not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)
-    if catalogue is not None:
-        _check_catalogue(catalogue, needs_extent=not measure and (size is None or min_extent_arcsec is not None))
+    needs_extent = not measure and (size is None or min_extent_arcsec is not None)
+    if catalogue is not None:  # what would stop it is said at once
+        store_schema(catalogue.columns.schema)
+        if catalogue.extent_arcsec is None and needs_extent:
+            what = "no column is known to be the extent; measure it with --measure-extents, or name it with --extent,"
+            listed = f"its columns are {', '.join(catalogue.columns.column_names)}"
+            raise RadiosslError(f"{catalogue.name}: {what} or the box in pixels with --size ({listed})")
     found = Mosaics.find(mosaics, on_error, hdu)
     islands = find_islands(found, threshold) if catalogue is None else None
     sources = islands.catalogue if islands is not None else catalogue
@@ -175,15 +180,6 @@ def cut_sources(
     count = None if islands is None else len(sources)
     read = [f"{sources.name}: {note}" for note in sources.notes]
     return CuttingResult(store, len(found), not_cut, found.skipped, again, (*read, *notes), count)
-
-
-def _check_catalogue(catalogue: Catalogue, *, needs_extent: bool) -> None:
-    """Raise `RadiosslError` at once if a catalogue lacks what is needed, or has what a store cannot hold."""
-    store_schema(catalogue.columns.schema)
-    if catalogue.extent_arcsec is None and needs_extent:
-        what = "no column is known to be the extent; measure it with --measure-extents, or name it with --extent, or"
-        listed = ", ".join(catalogue.columns.column_names)
-        raise RadiosslError(f"{catalogue.name}: {what} the box in pixels with --size (its columns are {listed})")
 
 
 def _excluded(

@@ -33,16 +33,6 @@ def _power_law(rng: np.random.Generator, low: float, high: float | FloatArray, s
     return (bottom + (top - bottom) * rng.random(n)) ** (-1 / slope)
 
 
-def _draw_sizes(rng: np.random.Generator, classes: NDArray[np.str_], snr: FloatArray) -> FloatArray:
-    """Largest angular sizes in arcsec before the beam, log-uniform.
-
-    Faint sources are kept smaller: of a large one that faint no catalogue would show more than the core.
-    """
-    low = np.array([SMALLEST_ARCSEC.get(name, 0.1) for name in classes])
-    high = np.where(classes == "compact", 2.5, np.clip(35.0 * (snr / SNR_RANGE[0]) ** 0.6, None, LARGEST_ARCSEC))
-    return low * (high / low) ** rng.random(len(classes))
-
-
 def _place(
     rng: np.random.Generator, clearance: FloatArray, radii: FloatArray, tries: int = 150
 ) -> tuple[FloatArray, FloatArray]:
@@ -116,7 +106,10 @@ def add_labelled_sources(
     classes = rng.permutation(names[np.minimum(np.searchsorted(bounds, strata), len(names) - 1)])
     highest = np.array([HIGHEST_SNR.get(name, SNR_RANGE[1]) for name in classes])
     snr = _power_law(rng, SNR_RANGE[0], highest, SNR_SLOPE, spec.sources)
-    sizes = _draw_sizes(rng, classes, snr) / spec.pixel_scale_arcsec
+    # Log-uniform, before the beam; faint sources are smaller: of a large one a catalogue would only show the core.
+    low = np.array([SMALLEST_ARCSEC.get(name, 0.1) for name in classes])
+    high = np.where(classes == "compact", 2.5, np.clip(35.0 * (snr / SNR_RANGE[0]) ** 0.6, None, LARGEST_ARCSEC))
+    sizes = low * (high / low) ** rng.random(len(classes)) / spec.pixel_scale_arcsec
     beam_fwhm = spec.beam_major_arcsec / spec.pixel_scale_arcsec
     xs, ys = _place(rng, clearance, 0.5 * sizes + 1.5 * beam_fwhm)
     rows = []

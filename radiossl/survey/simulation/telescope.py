@@ -99,13 +99,6 @@ def _bell(frequency: FloatArray, sigma: float) -> FloatArray:
     return np.exp(np.float32(-2 * (math.pi * sigma) ** 2) * frequency**2)
 
 
-def _rings(u: FloatArray, v: FloatArray, period: float, decay: float) -> FloatArray:
-    """Transform of rings of alternating sign (one at the centre), with a period and a Gaussian decay in pixels."""
-    width = 1 / (2 * np.pi * decay)
-    ring = np.exp(-((np.hypot(u, v) - 1 / period) ** 2) / (2 * width**2))
-    return ring * np.float32(period / ((2 * np.pi) ** 1.5 * width))
-
-
 def sidelobes(sky: FloatArray, spec: SurveySpec, pointings: list[Pointing]) -> FloatArray:
     """What cleaning left of the dirty beam around the sources: about 1 % of the peak, less for the brightest.
 
@@ -116,8 +109,11 @@ def sidelobes(sky: FloatArray, spec: SurveySpec, pointings: list[Pointing]) -> F
     left_over = sky / np.sqrt(1 + sky / (100 * spec.rms_jybeam))
     u, v, padded = _frequencies(spec.size)
     transform = rfft2(left_over.astype(np.float32), s=(padded, padded)) / np.float32(spec.beam_area_px)
+    # Rings of alternating sign (one at the centre), with a period and a Gaussian decay of so many pixels.
     scale = 8 * math.sqrt(math.prod(spec.beam_sigma_px))
-    rings = _rings(u, v, scale, scale)
+    width = 1 / (2 * np.pi * scale)
+    rings = np.exp(-((np.hypot(u, v) - 1 / scale) ** 2) / (2 * width**2))
+    rings = rings * np.float32(scale / ((2 * np.pi) ** 1.5 * width))
     total = np.zeros_like(sky)
     for pointing in pointings:
         # Cleaning gets the centres of sources right, so nothing is left there.
