@@ -87,13 +87,12 @@ class _Refused(Exception):
     """What is wrong with an expression, to be said with the expression before it."""
 
 
-def rows_where(table: Columns, expression: str, option: str = "--where") -> NDArray[np.bool_]:
+def rows_where(table: Columns, expression: str) -> NDArray[np.bool_]:
     """Return for which rows of a table an expression holds, shape (n,); only the columns that it names are read.
 
     A comparison with a missing value is false, but for ``!=``, which is true. A missing truth value does not hold, nor
-    does ``not`` of it. Raises `RadiosslError`, which begins with `option`, if the expression is not one of this
-    language (see the top of this module), names an unknown column, compares text with numbers, or is not true or false
-    for every row.
+    does ``not`` of it. Raises `RadiosslError` if the expression is not one of this language (see the top of this
+    module), names an unknown column, compares text with numbers, or is not true or false for every row.
 
     Examples
     --------
@@ -114,7 +113,7 @@ def rows_where(table: Columns, expression: str, option: str = "--where") -> NDAr
     except (_Refused, TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, too
         reason = reason_of(error)
     shown = expression if len(expression) <= 200 else f"{expression[:199]}…"
-    raise RadiosslError(f"{option} {shown!r}: {reason}; columns are {', '.join(names)}")
+    raise RadiosslError(f"--where {shown!r}: {reason}; columns are {', '.join(names)}")
 
 
 def quote_name(column: str) -> str:

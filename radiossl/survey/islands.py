@@ -28,6 +28,8 @@ _TILE = 2048
 _MARGIN = 128
 #: Meshes with a larger percentage of blank pixels take the values of their neighbours.
 _MESH_BLANK_PERCENT = 80
+#: Islands of fewer pixels are taken for noise.
+_LEAST_PIXELS = 5
 _ANGLES = np.radians(np.arange(0, 180, 5))
 #: Unit vectors (x, y) of the directions in which extents are measured.
 DIRECTIONS = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
@@ -69,16 +71,16 @@ class FoundSources:
         return (self.home[source] == mosaic) | np.array(others, dtype=bool)
 
 
-def find_islands(mosaics: Mosaics, threshold: float = 5.0, min_pixels: int = 5) -> FoundSources:
+def find_islands(mosaics: Mosaics, threshold: float = 5.0) -> FoundSources:
     """Find the sources of several mosaics; one that is on more than one of them counts once, where it is clearest.
 
-    For the parameters see `detect_sources`. Raises `RadiosslError` if a mosaic cannot be read or nothing is found.
+    See `detect_sources`. Raises `RadiosslError` if a mosaic cannot be read or nothing is found.
     """
     found: list[Detections] = []
     indices = range(len(mosaics))
     for index in track(indices, "finding sources") if len(mosaics) > 1 else indices:
         with mosaics.open(index) as mosaic:
-            found.append(detect_sources(mosaic, threshold, min_pixels, show_progress=len(mosaics) == 1))
+            found.append(detect_sources(mosaic, threshold, show_progress=len(mosaics) == 1))
     if not any(map(len, found)):
         reason = f"no source above {threshold:g} sigma; lower the threshold with --threshold"
         raise nothing_there(mosaics.paths, reason, mosaics.hdu)
@@ -93,19 +95,17 @@ def find_islands(mosaics: Mosaics, threshold: float = 5.0, min_pixels: int = 5) 
     return FoundSources(catalogue, of_mosaic[kept], elsewhere)
 
 
-def detect_sources(
-    mosaic: Mosaic, threshold: float = 5.0, min_pixels: int = 5, *, show_progress: bool = False
-) -> Detections:
-    """Find islands of connected pixels above the local background.
+def detect_sources(mosaic: Mosaic, threshold: float = 5.0, *, show_progress: bool = False) -> Detections:
+    """Find islands of five or more connected pixels (at sides or corners) above the local background.
 
     Background and noise are sigma-clipped median and standard deviation in meshes of 20 beams, interpolated
     (photutils `Background2D`). Islands are not deblended: a source and its lobes are one island if they touch. Large
     mosaics are searched in overlapping tiles, on one grid of meshes; an island belongs to the tile of its brightest
-    pixel. Its pixels are `threshold` times the local noise above the background or more, and at least `min_pixels`,
-    connected at sides or corners. Raises `RadiosslError` if one of these is out of range.
+    pixel. Its pixels are `threshold` times the local noise above the background or more; raises `RadiosslError` if that
+    is not above 0.
     """
-    if not threshold > 0 or min_pixels < 1:
-        raise RadiosslError(f"threshold of {threshold} and {min_pixels} pixels: expected more than 0 and at least 1")
+    if not threshold > 0:
+        raise RadiosslError(f"threshold of {threshold}: expected more than 0")
     mesh = _UNKNOWN_BEAM_MESH
     if mosaic.beam is not None:
         mesh = int(np.clip(_BEAMS_PER_MESH * mosaic.beam.major_arcsec / mosaic.pixel_scale_arcsec, *_MESH_LIMITS))
@@ -113,7 +113,7 @@ def detect_sources(
     islands = [
         island
         for core, around in (track(tiles, "finding sources") if show_progress else tiles)
-        for island in _islands(mosaic.read(*around), around, threshold, min_pixels, mesh)
+        for island in _islands(mosaic.read(*around), around, threshold, mesh)
         if core.x0 <= island.peak_x < core.x0 + core.width and core.y0 <= island.peak_y < core.y0 + core.height
     ]
     columns = (np.array([island[at] for island in islands]) for at in range(7))
@@ -158,9 +158,7 @@ class _Island(NamedTuple):
     pixels: tuple[NDArray[Any], ...]
 
 
-def _islands(
-    pixels: NDArray[np.float32], around: Box, threshold: float, min_pixels: int, mesh: int
-) -> Iterator[_Island]:
+def _islands(pixels: NDArray[np.float32], around: Box, threshold: float, mesh: int) -> Iterator[_Island]:
     from photutils.background import Background2D
     from photutils.segmentation import detect_sources as segments_above
 
@@ -176,7 +174,7 @@ def _islands(
         noise[blank | (noise <= 0)] = np.inf
         signal = pixels - _interpolate(local.background_mesh, box, pixels.shape)
         signal[blank] = 0
-        segments = segments_above(signal, threshold * noise, min_pixels, connectivity=8)
+        segments = segments_above(signal, threshold * noise, _LEAST_PIXELS, connectivity=8)
     if segments is None:
         return
     for rows, columns in segment_pixels(np.asarray(segments.data)):
