@@ -53,8 +53,7 @@ def crossmatch_stores(
     """
     if pixels is not None and pixels not in PIXEL_MATCHES:
         raise RadiosslError(f"--pixels {pixels}: expected one of {', '.join(PIXEL_MATCHES)}")
-    ra_a, dec_a, ra_b, dec_b = (store.column(name).astype(float) for store in (a, b) for name in ("ra_deg", "dec_deg"))
-    close = match_sky(ra_a, dec_a, ra_b, dec_b, radius_arcsec)
+    close = match_sky(*a.positions, *b.positions, radius_arcsec)
     ways: dict[str, NDArray[np.int64]] = {"position": np.stack([close.a, close.b], axis=1)}
     if pixels is not None:
         ways["exact"] = exact_pairs(a, b)
@@ -69,8 +68,7 @@ def crossmatch_stores(
     for suffix, store, chosen in (("a", a, rows[:, 0]), ("b", b, rows[:, 1])):
         for name in ("cutout_id", "ra_deg", "dec_deg"):
             frame[f"{name}_{suffix}"] = store.column(name)[chosen]
-    frame["separation_arcsec"] = angles_arcsec(
-        unit_vectors(ra_a[rows[:, 0]], dec_a[rows[:, 0]]), unit_vectors(ra_b[rows[:, 1]], dec_b[rows[:, 1]])
-    )
+    vectors = (unit_vectors(*store.positions)[chosen] for store, chosen in ((a, rows[:, 0]), (b, rows[:, 1])))
+    frame["separation_arcsec"] = angles_arcsec(*vectors)
     frame["matched_by"] = ["+".join(matched[row, other]) for row, other in rows.tolist()]
     return pd.DataFrame(frame)

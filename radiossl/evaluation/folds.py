@@ -29,7 +29,7 @@ def source_groups(store: CutoutStore, radius_arcsec: float = RADIUS_ARCSEC) -> N
     Cutouts are linked whose centres are within the radius. One without a position is linked to those that look like it
     (`radiossl.features.same_source.same_pictures`): the same picture twice, another bit depth, turned or mirrored.
     """
-    ra, dec = store.column("ra_deg").astype(float), store.column("dec_deg").astype(float)
+    ra, dec = store.positions
     groups = groups_by_position(ra, dec, radius_arcsec)
     lost = np.flatnonzero(~np.isfinite(ra + dec))
     if not lost.size:

@@ -214,7 +214,7 @@ def shared_with_pretraining(
     if sky is None or not np.isfinite(sky.ra_deg).any():
         return None
     reach = np.maximum(np.nan_to_num(sky.reach_arcsec.astype(float)), radius_arcsec)
-    matches = match_sky(sky.ra_deg, sky.dec_deg, *_positions(store), float(reach.max()))
+    matches = match_sky(sky.ra_deg, sky.dec_deg, *store.positions, float(reach.max()))
     shared = np.zeros(len(store), dtype=bool)
     near = matches.separation_arcsec <= reach[matches.a]
     shared[matches.b[near]] = True
@@ -227,9 +227,5 @@ def shared_sources(store: CutoutStore, other: CutoutStore, radius_arcsec: float 
     Pictures are compared where one of the two has no position (`radiossl.features.same_source.shows_picture`).
     """
     shared = shows_picture(store, other)
-    shared[match_sky(*_positions(store), *_positions(other), radius_arcsec).a] = True
+    shared[match_sky(*store.positions, *other.positions, radius_arcsec).a] = True
     return shared
-
-
-def _positions(store: CutoutStore) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return store.column("ra_deg").astype(float), store.column("dec_deg").astype(float)

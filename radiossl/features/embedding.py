@@ -121,9 +121,8 @@ def embed(
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights, device)
     found = find_images(images, mosaics, **options)
     if isinstance(found, CutoutStore):
-        return FeatureTable(
-            found.table, embed_store(backbone, found, batch_size), table_metadata(backbone, found.paths)
-        )
+        features = embed_store(backbone, found, batch_size)
+        return FeatureTable(found.table, features, table_metadata(backbone, found.paths))
     features = np.stack([features_of_file(backbone, path) for path in track(found.paths, "embedding")])
     return FeatureTable(found.table(), features, table_metadata(backbone))
 

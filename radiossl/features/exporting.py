@@ -86,12 +86,11 @@ def export_table(
             raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
         if form == "csv":
             _write_csv(FeatureFile(features), out)
-            return 0
-        if form == "embedding-atlas" or form == "spotlight":
+        elif form == "embedding-atlas" or form == "spotlight":
             _write_with_pictures(FeatureFile(features), out, form, images)
-            return 0
-        whole = FeatureTable.read(features)
-        write_astropy(whole.columns, out, form, {FEATURES: whole.features}, whole.metadata)
+        else:
+            whole = FeatureTable.read(features)
+            write_astropy(whole.columns, out, form, {FEATURES: whole.features}, whole.metadata)
     return 0
 
 
@@ -175,9 +174,8 @@ def send_table(table: str | os.PathLike[str] | pa.Table, to: Program, name: str 
         with conf.set_temp("use_internet", False):
             client.connect()
     except (SAMPHubError, OSError):
-        raise RadiosslError(
-            f"--to {to}: no SAMP hub is running; open {to} first (TOPCAT and Aladin have one)"
-        ) from None
+        hint = f"open {to} first (TOPCAT and Aladin have one)"
+        raise RadiosslError(f"--to {to}: no SAMP hub is running; {hint}") from None
     try:
         with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
             file = Path(folder) / "table.vot"

@@ -27,16 +27,10 @@ Part = tuple[int, int, NDArray[np.int64]]
 #: What tells a folder of HATS from any other.
 _OURS = ("hats.properties", "collection.properties")
 _MAP = pa.list_(pa.list_(pa.list_(pa.float32())))
-_IMAGE = pa.struct(
-    {
-        "band": pa.list_(pa.string()),
-        "flux": _MAP,
-        "ivar": _MAP,
-        "mask": pa.list_(pa.list_(pa.list_(pa.bool_()))),
-        "psf_fwhm": pa.list_(pa.float32()),
-        "scale": pa.list_(pa.float32()),
-    }
-)
+_NUMBERS = pa.list_(pa.float32())
+_MASK = pa.list_(pa.list_(pa.list_(pa.bool_())))
+_BAND = {"band": pa.list_(pa.string()), "flux": _MAP, "ivar": _MAP, "mask": _MASK}
+_IMAGE = pa.struct(_BAND | {"psf_fwhm": _NUMBERS, "scale": _NUMBERS})
 #: Bytes of features in a partition: what a worker of LSDB holds comfortably several times.
 _PARTITION_BYTES = 2**28
 #: Pixels of this order are 26 arcsec wide; sources that are still too many in one are left together.
@@ -51,17 +45,12 @@ def write_hats(
 
     Features go through a file that is mapped into memory, so that memory grows with the other columns alone. Rows
     without ``ra_deg`` and ``dec_deg`` are left out; returns how many. The name of the folder `out` is the catalogue's;
-    an older catalogue there is replaced. Raises `RadiosslError` if `hats` is not installed, no row has a position, a
-    cutout is missing, the margin is wider than the smallest pixel, or `out` is something else than a catalogue.
-
-    Parameters
-    ----------
-    margin_arcsec
-        How far beyond its pixel each file's margin reaches at least, so that LSDB misses no neighbour at an edge; the
-        folder is a collection then, of the catalogue and its margin cache. 0 for none.
-    images
-        Cutouts for a column ``image`` as the datasets of the Multimodal Universe have it: lists of one band each with
-        its name, ``flux``, ``ivar``, ``mask`` (true where there is no datum), ``psf_fwhm`` and ``scale`` in arcsec.
+    an older catalogue there is replaced. Each file's margin reaches at least `margin_arcsec` beyond its pixel, so that
+    LSDB misses no neighbour at an edge; the folder is then a collection of the catalogue and its margin cache. `images`
+    are cutouts for a column ``image`` as the datasets of the Multimodal Universe have it: lists of one band each with
+    its name, ``flux``, ``ivar``, ``mask`` (true where there is no datum), ``psf_fwhm`` and ``scale`` in arcsec. Raises
+    `RadiosslError` if `hats` is not installed, no row has a position, a cutout is missing, the margin is wider than the
+    smallest pixel, or `out` is something else than a catalogue.
     """
     out = Path(out)
     require("hats")
@@ -95,12 +84,15 @@ def write_hats(
         home = folder / name if margin_arcsec else folder
         _write_catalogue(home, name, parts, piece, {"catalog_type": "object"})
         if margin_arcsec:
-            beside = _margins(index, parts, margin_arcsec)
-            margin = f"{name}_margin" if beside else None  # nothing may lie so near to an edge
-            if margin is not None:
+            from hats.catalog import CollectionProperties
+
+            about = {"obs_collection": name, "hats_primary_table_url": name}
+            if beside := _margins(index, parts, margin_arcsec):  # nothing may lie so near to an edge
+                margin = f"{name}_margin"
                 facts = {"catalog_type": "margin", "primary_catalog": name, "margin_threshold": margin_arcsec}
                 _write_catalogue(folder / margin, margin, beside, piece, facts)
-            _write_collection(folder, name, margin)
+                about |= {"all_margins": margin, "default_margin": margin}
+            CollectionProperties.model_validate(about).to_properties_file(folder)
         scratch.unlink()
     return len(table) - len(rows)
 
@@ -211,11 +203,3 @@ def _write_catalogue(
         "hats_order": partitions.get_highest_order(),
     }
     TableProperties(**facts).to_properties_file(folder)
-
-
-def _write_collection(folder: Path, name: str, margin: str | None) -> None:
-    from hats.catalog import CollectionProperties
-
-    about = {"obs_collection": name, "hats_primary_table_url": name}
-    beside = {} if margin is None else {"all_margins": margin, "default_margin": margin}
-    CollectionProperties.model_validate(about | beside).to_properties_file(folder)

@@ -104,9 +104,7 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
     if (folder / MANIFEST).is_file():
         manifest = read_manifest(folder)
         if kind not in (None, manifest["kind"]):
-            raise RadiosslError(
-                f"{folder}: is an index of kind {manifest['kind']}, not {kind}; make a new one for that"
-            )
+            raise RadiosslError(f"{folder}: is an index of kind {manifest['kind']}, not {kind}; make a new one")
         _same_features(sources[0], manifest["dimension"], manifest["metadata"], str(folder))
         return _add(sources, folder, manifest)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -126,8 +124,7 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
     }
     with atomic_folder(folder, checksums=False) as temporary:
         if manifest["kind"] != "flat":
-            sample = _sample(sources, sample_size(total), seed)
-            write_faiss(train_clusters(sample, total, seed), temporary / TRAINED)
+            write_faiss(train_clusters(_sample(sources, total, seed), total, seed), temporary / TRAINED)
         return _add(sources, temporary, manifest)
 
 
@@ -195,8 +192,7 @@ def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any])
     stream = _fresh_batches(sources, fresh, schema)
     try:
         for first in stream:
-            entry = _write_block(folder, len(entries), chain([first], stream), empty, schema, rows)
-            entries.append(entry)
+            entries.append(_write_block(folder, len(entries), chain([first], stream), empty, schema, rows))
         metadata = dict(manifest["metadata"])
         stores = [*metadata.get("stores", []), *(store for s in sources for store in s.metadata.get("stores", []))]
         metadata["stores"] = list(dict.fromkeys(stores))
@@ -269,10 +265,9 @@ def _write_block(
 # Training -------------------------------------------------------------------------------------------------------------
 
 
-def _sample(sources: Sequence[FeatureFile], size: int, seed: int) -> NDArray[np.float32]:
-    """Return so many unit vectors drawn from all tables without replacement, in their order."""
-    total = sum(len(source) for source in sources)
-    rows = np.sort(np.random.default_rng(seed).choice(total, min(size, total), replace=False))
+def _sample(sources: Sequence[FeatureFile], total: int, seed: int) -> NDArray[np.float32]:
+    """Unit vectors drawn from all tables without replacement, in their order, to learn clusters from."""
+    rows = np.sort(np.random.default_rng(seed).choice(total, min(sample_size(total), total), replace=False))
     sample = np.empty((len(rows), sources[0].dimension), np.float32)
     start = 0
     batches = (vectors for source in sources for vectors in source.batches())

@@ -13,6 +13,7 @@ VOTable takes all letters, but no unsigned numbers beyond 8 bits: they become la
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import unicodedata
@@ -104,12 +105,8 @@ def _text(value: Any) -> str:
 
 def unused_value(values: NDArray[np.integer], missing: NDArray[np.bool_]) -> int:
     """Return the lowest number that a column of whole numbers does not hold, to stand for its missing ones."""
-    held = np.unique(values[~missing])
-    lowest = int(np.iinfo(values.dtype).min)
-    for step, value in enumerate(held.tolist()):
-        if value != lowest + step:
-            return lowest + step
-    return lowest + len(held)
+    held = set(values[~missing].tolist())
+    return next(number for number in itertools.count(int(np.iinfo(values.dtype).min)) if number not in held)
 
 
 def escaped(text: str) -> str:

@@ -172,7 +172,7 @@ def write_features(
         found = found if found.paths else open_images(found, out=kept)
         if len(found) != len(open_store(*found.paths)):
             raise RadiosslError(
-                "a part of a store cannot be embedded by itself; `radiossl store filter` makes it a store"
+                "a part of a store cannot be embedded by itself; make it one with radiossl store filter"
             )
     else:
         found = replace(found, paths=tuple(path.absolute() for path in found.paths))
@@ -194,7 +194,8 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
     count, identity = opened.columns.num_rows, opened.identity
     if count == 0:
         raise RadiosslError("no image to embed was given")
-    ranges = _ranges(count)
+    step = min(max(-(-count // _PARTS), _LEAST_ROWS), _MOST_ROWS)  # the same whoever is to make the parts
+    ranges = [(start, min(start + step, count)) for start in range(0, count, step)]
     unfinished = out.with_name(f".{out.name}.unfinished")
     if out.exists() and _is_table(out, identity, partitioned):
         shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed after its last step but one
@@ -214,15 +215,12 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
         remove_strays(folder)  # of workers that were killed
         put_in_place(folder, out)
     else:
-        _join(FeatureFile(folder), out)
+        whole = FeatureFile(folder)
+        with atomic_file(out) as temporary, parquet_writer(temporary, whole.file_schema) as writer:
+            for group in regrouped(whole.tables(), _ROW_GROUP):
+                writer.write_table(group)
     shutil.rmtree(unfinished)
     return Embedded(FeatureFile(out), len(ranges), missing)
-
-
-def _ranges(count: int) -> list[tuple[int, int]]:
-    """Divide so many rows into parts, whoever is to make them."""
-    step = min(max(-(-count // _PARTS), _LEAST_ROWS), _MOST_ROWS)
-    return [(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _is_table(out: Path, identity: str, partitioned: bool) -> bool:
@@ -258,10 +256,3 @@ def _opened(work: _Work, identity: str) -> _Opened:
         _held.clear()
         _held[identity] = opened
     return _held[identity]
-
-
-def _join(parts: FeatureFile, out: Path) -> None:
-    """Write the parts as one file."""
-    with atomic_file(out) as temporary, parquet_writer(temporary, parts.file_schema) as writer:
-        for group in regrouped(parts.tables(), _ROW_GROUP):
-            writer.write_table(group)

@@ -9,12 +9,12 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.vector_index import VectorIndex
 from radiossl.images.registration import (
     SOURCE_SIGMA,
-    Prepared,
     Registration,
     amplitude_spectra,
     prepare,
@@ -46,12 +46,8 @@ class Pixels:
     """The images of a store, ready to be registered; the last ones used are kept prepared."""
 
     def __init__(self, store: CutoutStore) -> None:
-        self.store = store
-        self.scales = self.store.column("pixel_scale_arcsec").astype(float)
-        self.prepared = lru_cache(_KEPT)(self._prepared)
-
-    def _prepared(self, row: int, zoom: float) -> Prepared | None:
-        return prepare(self.store.pixels(row), zoom)
+        self.store, self.scales = store, store.column("pixel_scale_arcsec").astype(float)
+        self.prepared = lru_cache(_KEPT)(lambda row, zoom: prepare(store.pixels(row), zoom))
 
     def register(
         self, first: int, second: int, turn: Callable[[NDArray[Any]], NDArray[Any]] | None = None
@@ -98,12 +94,10 @@ def pixel_hashes(store: CutoutStore) -> NDArray[Any]:
 
 def exact_pairs(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
     """Rows of all pairs with equal pixels, shape (n, 2)."""
-    rows_of: dict[bytes, list[int]] = {}
-    for row, key in enumerate(pixel_hashes(b)):
-        if key is not None:
-            rows_of.setdefault(key, []).append(row)
-    pairs = [(row, other) for row, key in enumerate(pixel_hashes(a)) for other in rows_of.get(key, [])]
-    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    first, second = (
+        pd.DataFrame({"key": pixel_hashes(store), "row": np.arange(len(store))}).dropna() for store in (a, b)
+    )
+    return first.merge(second, on="key")[["row_x", "row_y"]].to_numpy(dtype=np.int64)
 
 
 def same_pictures(a: CutoutStore, b: CutoutStore, turned: bool = False) -> NDArray[np.int64]:
@@ -171,10 +165,7 @@ def _candidates(first: NDArray[np.float32], second: NDArray[np.float32]) -> list
 def shows_picture(store: CutoutStore, other: CutoutStore) -> NDArray[np.bool_]:
     """Tell which cutouts look like one of another store (`same_pictures`), compared where one has no position."""
     shown = np.zeros(len(store), dtype=bool)
-    lost, other_lost = (
-        ~np.isfinite(part.column("ra_deg").astype(float) + part.column("dec_deg").astype(float))
-        for part in (store, other)
-    )
+    lost, other_lost = (~np.isfinite(np.add(*part.positions)) for part in (store, other))
     for mine, theirs in ((lost, np.ones_like(other_lost)), (~lost, other_lost)):
         if mine.any() and theirs.any():
             pairs = same_pictures(store.select(mine), other.select(theirs), turned=True)
@@ -188,8 +179,6 @@ def repeats(store: CutoutStore, other: CutoutStore, radius_arcsec: float) -> NDA
     By position (`shows_position`), equal pixels or, where one has no position, pictures that look alike
     (`shows_picture`).
     """
-    mask = shows_position(
-        store, other.column("ra_deg").astype(float), other.column("dec_deg").astype(float), radius_arcsec
-    )
+    mask = shows_position(store, *other.positions, radius_arcsec)
     mask[exact_pairs(store, other)[:, 0]] = True
     return mask | shows_picture(store, other)

@@ -89,9 +89,8 @@ class ParquetColumns:
         for number in np.unique(groups):
             file, group = places[number]
             chosen = np.flatnonzero(groups == number)
-            parts.append(
-                promoted(file.read_row_group(group).take(pa.array(rows[chosen] - starts[number])), self.schema)
-            )
+            found = file.read_row_group(group).take(pa.array(rows[chosen] - starts[number]))
+            parts.append(promoted(found, self.schema))
             order.append(chosen)
         table = pa.concat_tables(parts)
         return table.take(pa.array(np.argsort(np.concatenate(order)))) if order else table

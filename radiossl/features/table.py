@@ -43,11 +43,8 @@ def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str], column: p
 
 def _is_vector(kind: pa.DataType) -> bool:
     nested = pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return nested and (_is_number(kind.value_type) or pa.types.is_decimal(kind.value_type))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    numbers = (pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal)
+    return nested and any(test(kind.value_type) for test in numbers)
 
 
 def vectors_of(

@@ -216,9 +216,8 @@ def train_clusters(
     import faiss
 
     number, dimension = clusters(count), sample.shape[1]
-    index: Any = faiss.index_factory(
-        dimension, f"IVF{number},{'SQ8' if kind == 'ivf-sq8' else 'Flat'}", faiss.METRIC_L2
-    )
+    form = f"IVF{number},{'SQ8' if kind == 'ivf-sq8' else 'Flat'}"
+    index: Any = faiss.index_factory(dimension, form, faiss.METRIC_L2)
     centres: Any = sample[np.random.default_rng(seed).choice(len(sample), number, replace=False)]
     for _ in track(range(_ITERATIONS), "learning clusters"):
         step = faiss.Kmeans(dimension, number, niter=1, seed=seed, max_points_per_centroid=len(sample))

@@ -74,12 +74,10 @@ def save_figure(figure: Figure, out: str | os.PathLike[str]) -> None:
 
 def themed(svg: str) -> str:
     """Return an SVG file of `save_figure` whose paper is clear and whose greys follow the theme of the page."""
-    greys = {"000000", *(match[1] for match in _GREYS.finditer(svg))}
-    light = "".join(f"--g{grey}:#{grey};" for grey in sorted(greys))
-    dark = ""
-    for grey in sorted(greys):
-        value = round(_DARK_INK + (_DARK_PAPER - _DARK_INK) * int(grey[:2], 16) / 255)
-        dark += f"--g{grey}:#{value:02x}{value:02x}{value:02x};"
+    greys = sorted({"000000", *(match[1] for match in _GREYS.finditer(svg))})
+    light = "".join(f"--g{grey}:#{grey};" for grey in greys)
+    values = [round(_DARK_INK + (_DARK_PAPER - _DARK_INK) * int(grey[:2], 16) / 255) for grey in greys]
+    dark = "".join(f"--g{grey}:#{value:02x}{value:02x}{value:02x};" for grey, value in zip(greys, values, strict=True))
     style = f"<style>svg{{fill:var(--g000000);{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     svg = _GREYS.sub(r"var(--g\1)", svg)
     return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, svg, count=1)

@@ -65,10 +65,8 @@ class Report:
 
     def values(self, values: Mapping[str, Any], caption: str = "") -> Report:
         """Add a table of names and their values."""
-        rows = "".join(
-            f"<tr><th>{escape(str(name))}</th>{_cell(value, str(name))}</tr>" for name, value in values.items()
-        )
-        return self._table(rows, caption)
+        rows = [f"<tr><th>{escape(str(name))}</th>{_cell(value, str(name))}</tr>" for name, value in values.items()]
+        return self._table("".join(rows), caption)
 
     def table(self, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, caption: str = "") -> Report:
         """Add a table with a heading: one mapping per row, or a data frame (without its index).
@@ -80,10 +78,8 @@ class Report:
         names = list(dict.fromkeys(name for row in rows for name in row))
         if not names:
             return self.text(f"{caption}: no rows." if caption else "No rows.")
-        head = "".join(
-            f"<th{_number_class(all(_is_number(row.get(name)) for row in rows))}>{escape(str(name))}</th>"
-            for name in names
-        )
+        of_numbers = {name: _number_class(all(_is_number(row.get(name)) for row in rows)) for name in names}
+        head = "".join(f"<th{of_numbers[name]}>{escape(str(name))}</th>" for name in names)
         body = "".join(f"<tr>{''.join(_cell(row.get(name), str(name)) for name in names)}</tr>" for row in rows)
         return self._table(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption)
 
@@ -92,9 +88,8 @@ class Report:
         path = Path(path)
         vectors = [file for file in (path.with_suffix(".svg"), path.with_suffix(".pdf")) if file.is_file()]
         self._figures.append(path)
-        self._parts.append(
-            partial(_figure, _image(path, caption), caption, [path, *vectors] if vectors else [], "drawn")
-        )
+        files = [path, *vectors] if vectors else []
+        self._parts.append(partial(_figure, _image(path, caption), caption, files, "drawn"))
         return self
 
     def gallery(
@@ -114,11 +109,9 @@ class Report:
 
         A bare file name is beside the report; any other path is taken as usual, from the working directory.
         """
-        last = self._parts[-1] if self._parts else None
-        if not isinstance(last, _Links):
-            last = _Links()
-            self._parts.append(last)
-        last.links.append((Path(path), label or Path(path).name))
+        if not (self._parts and isinstance(self._parts[-1], _Links)):
+            self._parts.append(_Links())
+        self._parts[-1].append((Path(path), label or Path(path).name))  # type: ignore[union-attr]
         return self
 
     def methods(self, how: str, metadata: Mapping[str, Any], *cited: str) -> Report:
@@ -152,11 +145,10 @@ class Report:
         path = Path(path)
         title = escape(self.title)
         body = "\n".join(part if isinstance(part, str) else part(path) for part in self._parts)
-        script = SCRIPT if 'class="gallery"' in body else ""
-        body += f"\n{DIALOG}<script>{script}</script>" if script else ""
-        allowed = (
-            f"'sha256-{base64.b64encode(sha256(script.encode()).digest()).decode('ascii')}'" if script else "'none'"
-        )
+        allowed = "'none'"
+        if 'class="gallery"' in body:
+            body += f"\n{DIALOG}<script>{SCRIPT}</script>"
+            allowed = f"'sha256-{base64.b64encode(sha256(SCRIPT.encode()).digest()).decode('ascii')}'"
         lead = next((file.name for file in self._figures if file.parent.absolute() == path.parent.absolute()), "")
         verdict = f'<p class="verdict">{escape(self._verdict)}</p>\n' if self._verdict else ""
         write_text(
@@ -183,18 +175,16 @@ class Report:
         folded = count > _FOLDED_ABOVE
         above = f"<caption>{escape(caption)}</caption>" if caption and not folded else ""
         table = f'<div class="wide"><table>{above}{rows}</table></div>'
-        self._parts.append(_details(f"{caption or 'Table'}: {count} rows", table) if folded else table)
+        summary = escape(f"{caption or 'Table'}: {count} rows")
+        self._parts.append(f"<details><summary>{summary}</summary>{table}</details>" if folded else table)
         return self
 
 
-class _Links:
+class _Links(list[tuple[Path, str]]):
     """Files that are linked one after the other, in one line."""
 
-    def __init__(self) -> None:
-        self.links: list[tuple[Path, str]] = []
-
     def __call__(self, report: Path) -> str:
-        return f'<p class="files">{" · ".join(_link(report, *link) for link in self.links)}</p>'
+        return f'<p class="files">{" · ".join(_link(report, *link) for link in self)}</p>'
 
 
 def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[str, str | os.PathLike[str]]]) -> Path:
@@ -271,10 +261,6 @@ def _figure(content: str, caption: str, files: Sequence[Path], kind: str, report
     below = f"{escape(caption)} {links}".strip()
     below = f"<figcaption>{below}</figcaption>" if below else ""
     return f'<figure class="{kind}">{content}{below}</figure>'
-
-
-def _details(summary: str, content: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def _link(report: Path, target: Path, label: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,8 @@ def methods_html(how: str, metadata: Mapping[str, Any], *cited: str) -> str:
     """
     config = _config(metadata)
     keys = ["radiossl", config.recipe.get("method", "") if config else "", *cited]
-    paragraphs = [f"{_software()} {_backbone(metadata, config)}{how}"]
+    software = f"This was made with radiossl {radiossl.__version__} (torch {version('torch')})."
+    paragraphs = [f"{software} {_backbone(metadata, config)}{how}"]
     if config and config.about.get("citation"):
         paragraphs.append(f"To cite with these weights: {config.about['citation'].strip()}")
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
@@ -49,13 +50,6 @@ def _config(metadata: Mapping[str, Any]) -> BackboneConfig | None:
     except (OSError, RadiosslError):
         return None
     return config if sha256 == metadata.get("weights_sha256") else None
-
-
-def _software() -> str:
-    try:
-        return f"This was made with radiossl {radiossl.__version__} (torch {version('torch')})."
-    except PackageNotFoundError:
-        return f"This was made with radiossl {radiossl.__version__}."
 
 
 def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str:

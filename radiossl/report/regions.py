@@ -53,10 +53,7 @@ def write_regions(
 
 
 def write_outline_regions(
-    outlines: Sequence[Sequence[ArrayLike]],
-    labels: Sequence[str],
-    colours: Sequence[str],
-    path: str | os.PathLike[str],
+    outlines: Sequence[Sequence[ArrayLike]], labels: Sequence[str], colours: Sequence[str], path: str | os.PathLike[str]
 ) -> int:
     """Write polygons on the sky as a DS9 region file, atomically; return how many there are.
 

@@ -264,9 +264,8 @@ class _Sheet:
         self.axes.set_axis_off()
         self.extent = (0.0, width, height, -room)  # y grows downwards
         if title:
-            self.write(
-                shorten(title, int(0.7 * width / _CHARACTER_INCHES)), _GAP_INCHES, -room + 0.1, size=9, ha="left"
-            )
+            title = shorten(title, int(0.7 * width / _CHARACTER_INCHES))
+            self.write(title, _GAP_INCHES, -room + 0.1, size=9, ha="left")
 
     def write(self, text: str, x: float, y: float, **style: Any) -> None:
         style = {"ha": "center", "va": "top", "size": _FONT_POINTS, "color": "0.1", **style}
@@ -359,9 +358,8 @@ def _svg(picture: Picture) -> str:
             f' stroke="#000" stroke-width="{line:.2f}" paint-order="stroke">{bar[1]}</text>'
         )
     if picture.beam is not None and picture.pixel_arcsec > 0:
-        major, minor = (
-            axis / picture.pixel_arcsec / 2 for axis in (picture.beam.major_arcsec, picture.beam.minor_arcsec)
-        )
+        beam, double = picture.beam, 2 * picture.pixel_arcsec
+        major, minor = beam.major_arcsec / double, beam.minor_arcsec / double
         x, y = edge + major, height - edge - major
         marks += (
             f'<ellipse cx="{x:.2f}" cy="{y:.2f}" rx="{minor:.2f}" ry="{major:.2f}" fill="#fff" stroke="#000"'

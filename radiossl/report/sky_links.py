@@ -45,31 +45,23 @@ def sky_links(ra_deg: float, dec_deg: float, size_arcsec: float = 300.0) -> dict
     links = {"Aladin": _address("https://aladin.cds.unistra.fr/AladinLite/", target=position, fov=f"{field:.4f}")}
     for name, (identifier, south, north) in _HIPS.items():
         if south <= dec_deg <= north:
-            where = {"ra": ra, "dec": dec, "fov": f"{field:.4f}", "width": _PIXELS, "height": _PIXELS}
-            links[name] = _address(
-                "https://alasky.cds.unistra.fr/hips-image-services/hips2fits",
-                **{"hips": identifier, **where, "projection": "TAN", "format": "jpg"},
-            )
+            where = {"hips": identifier, "ra": ra, "dec": dec, "fov": f"{field:.4f}", "width": f"{_PIXELS}"}
+            where |= {"height": f"{_PIXELS}", "projection": "TAN", "format": "jpg"}
+            links[name] = _address("https://alasky.cds.unistra.fr/hips-image-services/hips2fits", **where)
     survey, south, north = _FIRST
     if south <= dec_deg <= north:
-        links["FIRST"] = _address(
-            "https://skyview.gsfc.nasa.gov/current/cgi/runquery.pl",
-            **{"Position": f"{ra},{dec}", "Survey": survey, "Size": f"{field:.4f}", "Return": "JPG"},
-        )
+        where = {"Position": f"{ra},{dec}", "Survey": survey, "Size": f"{field:.4f}", "Return": "JPG"}
+        links["FIRST"] = _address("https://skyview.gsfc.nasa.gov/current/cgi/runquery.pl", **where)
     if _LEGACY[0] <= dec_deg <= _LEGACY[1]:
         zoom = round(math.log2(360 * 2 / field))  # the viewer's tiles halve with every step
         links["Legacy Surveys"] = _address(
             "https://www.legacysurvey.org/viewer", ra=ra, dec=dec, layer="ls-dr10", zoom=zoom, mark=f"{ra},{dec}"
         )
-    links["NED"] = _address(
-        "https://ned.ipac.caltech.edu/conesearch",
-        **{"search_type": "Near Position Search", "in_csys": "Equatorial", "in_equinox": "J2000"},
-        **{"ra": f"{ra}d", "dec": f"{dec}d", "radius": _MATCH_ARCMIN},
-    )
-    links["SIMBAD"] = _address(
-        "https://simbad.cds.unistra.fr/simbad/sim-coo",
-        **{"Coord": position, "CooFrame": "ICRS", "Radius": _MATCH_ARCMIN, "Radius.unit": "arcmin"},
-    )
+    near = {"search_type": "Near Position Search", "in_csys": "Equatorial", "in_equinox": "J2000"}
+    near |= {"ra": f"{ra}d", "dec": f"{dec}d", "radius": str(_MATCH_ARCMIN)}
+    links["NED"] = _address("https://ned.ipac.caltech.edu/conesearch", **near)
+    near = {"Coord": position, "CooFrame": "ICRS", "Radius": str(_MATCH_ARCMIN), "Radius.unit": "arcmin"}
+    links["SIMBAD"] = _address("https://simbad.cds.unistra.fr/simbad/sim-coo", **near)
     return links
 
 
@@ -92,11 +84,8 @@ class SkyReport(Report):
             cells = "".join(f"<td>{escape(format_value(row[name], name))}</td>" for name in names)
             ra, dec = (math.nan if row.get(name) is None else float(row[name]) for name in ("ra_deg", "dec_deg"))
             known = math.isfinite(ra) and math.isfinite(dec)
-            links = sky_links(ra, dec, size) if known else {}
-            anchors = " · ".join(
-                f'<a href="{escape(address)}" rel="noopener noreferrer">{escape(name)}</a>'
-                for name, address in links.items()
-            )
-            body.append(f'<tr>{cells}<td class="links">{anchors or "–"}</td></tr>')
+            links = sky_links(ra, dec, size).items() if known else ()
+            anchors = [f'<a href="{escape(at)}" rel="noopener noreferrer">{escape(name)}</a>' for name, at in links]
+            body.append(f'<tr>{cells}<td class="links">{" · ".join(anchors) or "–"}</td></tr>')
         self._table(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", "")
         return self

@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from torch import nn
 
+from radiossl.features.neighbours import unit
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.methods.registry import build_method
-from radiossl.pretraining.recipe import Recipe, read_recipe
+from radiossl.pretraining.recipe import read_recipe
 from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import Report
 from radiossl.report.methods import METHOD_NAMES
@@ -49,7 +50,8 @@ def write_run_report(run: str | os.PathLike[str], data: Sequence[str | os.PathLi
         (recipe,) = read_recipe(stage / "recipe.yaml")
         report.section(f"{recipe.name} ({recipe.method})")
         if len(metrics):
-            chance = _chance_loss(recipe)
+            method = build_method(nn.Identity(), 1, recipe)  # its loss depends on neither the network nor its features
+            chance = method.chance_loss(recipe.batch_size // recipe.accumulate)
             last = metrics.iloc[-1]
             before, after = metrics["loss"].iloc[0], metrics["loss"].iloc[-10:].median()
             report.verdict(
@@ -59,30 +61,23 @@ def write_run_report(run: str | os.PathLike[str], data: Sequence[str | os.PathLi
             )
             warmup = np.interp(recipe.schedule.warmup_epochs, [0, *metrics["epoch"]], [0, *metrics["step"]])
             training_curves(metrics, out=stage / "training.png", chance=chance, warmup=float(warmup))
-            report.figure(
-                stage / "training.png",
+            text = (
                 "What was recorded, and its running median; grey: the warm-up of the learning rate; dotted: the loss of"
-                " features that know nothing.",
             )
+            report.figure(stage / "training.png", f"{text} features that know nothing.")
             report.values({"steps": int(last["step"]), "training images per second": float(last["images_per_s"])})
             report.link(stage / "metrics.csv")
         report.link(stage / "recipe.yaml")
     if (run / "backbone").is_dir():
         if data:
             pictures = _neighbours(load_backbone(run / "backbone"), open_store(*data), recipe.seed)
-            report.section("Neighbours before and after").gallery(
-                pictures,
+            text = (
                 f"Some cutouts in a frame, and their {_NEIGHBOURS} nearest neighbours of at most {_AMONG} cutouts, by"
-                " random weights and by those of the training; cosine similarity.",
-                sheet=run / "neighbours.png",
+                " random weights and by those of the training; cosine similarity."
             )
+            report.section("Neighbours before and after").gallery(pictures, text, sheet=run / "neighbours.png")
         report.section("Backbone").link(run / "backbone" / "README.md", "model card")
     return report.write(run / "report.html")
-
-
-def _chance_loss(recipe: Recipe) -> float:
-    method = build_method(nn.Identity(), 1, recipe)  # it depends on neither the network nor its features
-    return method.chance_loss(recipe.batch_size // recipe.accumulate)
 
 
 def _neighbours(trained: Backbone, store: CutoutStore, seed: int) -> list[Picture]:
@@ -93,8 +88,7 @@ def _neighbours(trained: Backbone, store: CutoutStore, seed: int) -> list[Pictur
     untrained = Backbone.random(trained.config.architecture, trained.config.preprocessing, seed)
     similarities = {}
     for name, backbone in (("before", untrained), ("after", trained)):
-        vectors = backbone.features(chosen)
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        vectors = unit(backbone.features(chosen).cpu().numpy())
         similarities[name] = vectors @ vectors.T
     brightest = np.argsort(-chosen.statistics[:, 1], kind="stable")
     found = []

@@ -123,6 +123,11 @@ class CutoutStore:
         """Names of the columns, without the pixels."""
         return self.table.column_names
 
+    @property
+    def positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Right ascensions and declinations of the centres in degrees (ICRS), NaN where unknown, shape (n,) each."""
+        return self.column("ra_deg").astype(float), self.column("dec_deg").astype(float)
+
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
         if name not in self.columns:
