@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -62,8 +63,8 @@ class Annotations:
 
     def counts(self) -> dict[str, int]:
         """Return how many objects there are of each class."""
-        names = [known.category for image in self.images for known in image.objects if not known.crowd]
-        return {name: names.count(name) for name in self.classes}
+        names = Counter(known.category for image in self.images for known in image.objects if not known.crowd)
+        return {name: names[name] for name in self.classes}
 
 
 #: Ids are compared as text, so that 7 and "7" are one and "07" is another.
@@ -113,9 +114,8 @@ def read_annotations(path: str | os.PathLike[str]) -> Annotations:
         file = _File.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        raise RadiosslError(
-            f"{path}: not the COCO format ({'.'.join(map(str, first['loc']))}: {first['msg']})"
-        ) from None
+        where = ".".join(map(str, first["loc"]))
+        raise RadiosslError(f"{path}: not the COCO format ({where}: {first['msg']})") from None
     classes = {entry.id: entry.name for entry in file.categories}
     images = {entry.id: entry for entry in file.images}
     if len(images) < len(file.images) or len({entry.file_name for entry in file.images}) < len(file.images):
@@ -228,10 +228,8 @@ def _run_lengths(encoded: dict[str, Any], shape: tuple[int, int], where: str) ->
     if not whole:
         raise RadiosslError(f"{where}: a damaged run-length encoding; expected whole numbers of pixels")
     if runs.sum() != shape[0] * shape[1]:
-        raise RadiosslError(
-            f"{where}: run lengths of {runs.sum():.0f} pixels in an image of {shape[0] * shape[1]}; it is damaged or"
-            " of another image"
-        )
+        lengths = f"run lengths of {runs.sum():.0f} pixels in an image of {shape[0] * shape[1]}"
+        raise RadiosslError(f"{where}: {lengths}; it is damaged or of another image")
     return coco.frPyObjects({"size": list(shape), "counts": runs.astype(np.uint32).tolist()}, *shape)
 
 

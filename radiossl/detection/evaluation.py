@@ -104,11 +104,8 @@ def evaluate_detectors(
         table = pd.DataFrame([one.summary for one in evaluations])
         write_evaluation(evaluations, table, out)
     for row in table[table["images_trained_on"] > 0].itertuples():
-        warnings.warn(
-            f"{row.detector}: was trained on {row.images_trained_on} of these {len(source.annotations.images)} images;"
-            " its scores are optimistic",
-            stacklevel=2,
-        )
+        trained = f"{row.images_trained_on} of these {len(source.annotations.images)} images"
+        warnings.warn(f"{row.detector}: was trained on {trained}; its scores are optimistic", stacklevel=2)
     return table
 
 
@@ -209,15 +206,12 @@ def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.Dat
     """
     first = evaluations[0]
     source, images = first.source, first.source.annotations.images
-    true_masks = [
-        [images[number].objects[row].mask for row in rows]
-        for number, rows in enumerate(_rows_of(first.matches.true, len(images)))
-    ]
-    true = measure_properties(source, true_masks)
+    rows_of = enumerate(_rows_of(first.matches.true, len(images)))
+    true = measure_properties(source, [[images[n].objects[row].mask for row in rows] for n, rows in rows_of])
     detected = []
     for one in evaluations:
-        rows_of = _rows_of(one.matches.detected, len(images))
-        masks = [[one.objects[n][row].whole(images[n].shape) for row in rows] for n, rows in enumerate(rows_of)]
+        rows_of = enumerate(_rows_of(one.matches.detected, len(images)))
+        masks = [[one.objects[n][row].whole(images[n].shape) for row in rows] for n, rows in rows_of]
         detected.append(measure_properties(source, masks))
     noisy = np.isfinite(true.snr).mean() > 0.5
     tables = {}

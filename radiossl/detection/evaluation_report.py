@@ -67,19 +67,16 @@ def write_evaluation(
     report.section("Classes").figure(out / "figure9.png", "As figure 9 of Riggi et al. 2024.").table(classes)
     if table["fraction"].nunique() > 1:
         draw_fractions(table, out / "figure10.png")
-        report.section("Training images").figure(
-            out / "figure10.png", "As figure 10 of Riggi et al. 2024: against the number of training images."
-        )
+        text = "As figure 10 of Riggi et al. 2024: against the number of training images."
+        report.section("Training images").figure(out / "figure10.png", text)
     report.section("Size and brightness")
     for name, rows in binned_scores(evaluations).items():
         write_table(rows, out / f"by_{name}.csv")
         draw_binned(rows, name, out / f"by_{name}.png")
         report.figure(out / f"by_{name}.png", "Bins with about equal numbers of true sources.")
     draw_examples(best, out / "examples.png")
-    report.section("Examples").figure(
-        out / "examples.png",
-        f"{best.name}: annotated objects in dashed boxes, detections in colour with their source scores.",
-    )
+    text = f"{best.name}: annotated objects in dashed boxes, detections in colour with their source scores."
+    report.section("Examples").figure(out / "examples.png", text)
     return report.finish(out, metrics, ["table.csv", "classes.csv"])
 
 

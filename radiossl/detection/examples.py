@@ -161,23 +161,18 @@ def training_batch(
         labels, masks = examples.target(row)
         area = masks.flatten(1).sum(dim=1)
         image = examples.prepared[row].float()
-        pair = [_right_angles(part, bool(mirrored[place]), int(quarter[place])) for part in (image, masks)]
+        pair = [part.flip(-1) if mirrored[place] else part for part in (image, masks)]
+        pair = [part.rot90(int(quarter[place]), dims=(-2, -1)) for part in pair]
         if turned[place]:
             pair = [_rotated(part, float(angle[place])) for part in pair]
         images.append(pair[0])
         targets.append(_target(labels, pair[1], area))
-    stack = torch.stack(images)
-    how = preprocessing.preprocessing.mode
-    if how == "floor-stretch":
-        return preprocessing.finish(stack, floor=floor, gamma=gamma), targets
-    if how == "sigma-zscale":
-        limits = examples.contrasts[torch.tensor(rows), contrast]
-        return preprocessing.finish(stack, contrast=limits), targets
-    return preprocessing.finish(stack, gamma=gamma), targets
-
-
-def _right_angles(images: Tensor, mirrored: bool, quarter: int) -> Tensor:
-    return (images.flip(-1) if mirrored else images).rot90(quarter, dims=(-2, -1))
+    how: dict[str, Tensor] = {"gamma": gamma}
+    if preprocessing.preprocessing.mode == "floor-stretch":
+        how["floor"] = floor
+    elif preprocessing.preprocessing.mode == "sigma-zscale":
+        how = {"contrast": examples.contrasts[torch.tensor(rows), contrast]}
+    return preprocessing.finish(torch.stack(images), **how), targets
 
 
 def _rotated(images: Tensor, angle_deg: float) -> Tensor:

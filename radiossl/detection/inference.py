@@ -43,11 +43,10 @@ def detect_prepared(detector: Detector, prepared: Tensor, shapes: Sequence[tuple
         scores = np.full(len(boxes), np.nan)
         if detector.confidence is not None and len(boxes):
             scores = detector.confidence.novelty.scores(features)
+        each = zip(rows.tolist(), boxes.tolist(), heats, features, scores.tolist(), strict=True)
         objects = [
             draw_object(dict(zip(config.classes, row, strict=True)), tuple(box), heat, shape, vector, score)
-            for row, box, heat, vector, score in zip(
-                rows.tolist(), boxes.tolist(), heats, features, scores.tolist(), strict=True
-            )
+            for row, box, heat, vector, score in each
         ]
         found.append([item for item in objects if item is not None])
     return found

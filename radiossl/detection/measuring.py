@@ -25,13 +25,7 @@ _JANSKY = re.compile(r"(?P<prefix>[mun]?)Jy/(?P<per>beam|pixel)")
 _PREFIXES = {"": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 #: Units of the columns in the FITS catalogue.
-UNITS = {
-    "ra_deg": "deg",
-    "dec_deg": "deg",
-    "extent_arcsec": "arcsec",
-    "flux_jy": "Jy",
-    "flux_error_jy": "Jy",
-}
+UNITS = {"ra_deg": "deg", "dec_deg": "deg", "extent_arcsec": "arcsec", "flux_jy": "Jy", "flux_error_jy": "Jy"}
 
 
 def label_image(found: Sequence[Detection], shape: tuple[int, int]) -> NDArray[np.int32]:

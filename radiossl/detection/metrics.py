@@ -105,12 +105,8 @@ def class_table(
     classes = annotations.classes
     groups = [(name, [name]) for name in classes if classes != (SOURCE,)]
     groups.append((f"any {SOURCE}" if SOURCE in classes[:-1] + classes[1:] else SOURCE, source_classes(classes)))
-    return pd.DataFrame(
-        [
-            {"class": name} | scores(match_objects(annotations, found, group, score=score, iou=iou))
-            for name, group in groups
-        ]
-    )
+    matched = [(name, match_objects(annotations, found, group, score=score, iou=iou)) for name, group in groups]
+    return pd.DataFrame([{"class": name} | scores(matches) for name, matches in matched])
 
 
 def binned_table(
@@ -137,10 +133,10 @@ def _within(values: ArrayLike, low: float, high: float, last: float) -> NDArray[
 
 @dataclass(frozen=True)
 class AveragePrecision:
-    """Average precision, averaged over the classes that occur; NaN if none does. .ap50 at an overlap of 0.5"""
+    """Average precision, averaged over the classes that occur; NaN if none does."""
 
     ap: float  # mean over overlaps of 0.5, 0.55, ... 0.95
-    ap50: float
+    ap50: float  # at an overlap of 0.5
     ap75: float
     by_class: dict[str, float]  # `ap50` of each class
 
@@ -154,6 +150,7 @@ def average_precision(
     with `one_class` classes are ignored, and objects are ranked by their source score.
     """
     from pycocotools import mask as coco
+    from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
     numbers = {name: number for number, name in enumerate(annotations.classes, start=1)}
@@ -161,23 +158,11 @@ def average_precision(
     detected: list[dict[str, Any]] = []
     for place, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
         for known in image.objects:
-            truth.append(
-                {
-                    "id": len(truth) + 1,
-                    "image_id": place,
-                    "category_id": numbers[known.category],
-                    "segmentation": known.pixels,
-                    "bbox": coco.toBbox(known.pixels).tolist(),
-                    "area": float(coco.area(known.pixels)),
-                    "iscrowd": int(known.crowd),
-                }
-            )
+            entry = {"id": len(truth) + 1, "image_id": place, "category_id": numbers[known.category]}
+            entry |= {"segmentation": known.pixels, "bbox": coco.toBbox(known.pixels).tolist()}
+            truth.append(entry | {"area": float(coco.area(known.pixels)), "iscrowd": int(known.crowd)})
         for item in objects:
-            where = {
-                "image_id": place,
-                "segmentation": item.encoded(image.shape),
-                "bbox": [item.x0, item.y0, item.mask.shape[1], item.mask.shape[0]],
-            }
+            where = {"image_id": place, "segmentation": item.encoded(image.shape), "bbox": list(item.extent)}
             scores = {item.label: item.source_score} if one_class else item.probabilities
             detected += [
                 where | {"category_id": numbers[name], "score": value}
@@ -187,8 +172,15 @@ def average_precision(
     if not detected or not truth:
         nothing = 0.0 if truth else float("nan")
         return AveragePrecision(nothing, nothing, nothing, dict.fromkeys(annotations.classes, nothing))
+    known_objects = COCO()
+    known_objects.dataset = {
+        "info": {},
+        "images": [{"id": n, "height": i.shape[0], "width": i.shape[1]} for n, i in enumerate(annotations.images)],
+        "annotations": truth,
+        "categories": [{"id": number, "name": name} for name, number in numbers.items()],
+    }
     with contextlib.redirect_stdout(io.StringIO()):  # it prints as it goes
-        known_objects = _index(annotations, truth)
+        known_objects.createIndex()
         evaluation = COCOeval(known_objects, known_objects.loadRes(detected), "bbox" if boxes else "segm")
         evaluation.params.useCats = not one_class
         evaluation.params.areaRng, evaluation.params.areaRngLbl = evaluation.params.areaRng[:1], ["all"]
@@ -199,26 +191,10 @@ def average_precision(
     overlaps = evaluation.params.iouThrs
     names = ("all",) if one_class else annotations.classes
     at50 = [_mean(precision[np.isclose(overlaps, 0.5), :, number]) for number in range(len(names))]
-    return AveragePrecision(
-        _mean(precision),
-        _mean(precision[np.isclose(overlaps, 0.5)]),
-        _mean(precision[np.isclose(overlaps, 0.75)]),
-        dict(zip(names, at50, strict=True)),
-    )
-
-
-def _index(annotations: Annotations, truth: list[dict[str, Any]]) -> Any:
-    from pycocotools.coco import COCO
-
-    indexed = COCO()
-    indexed.dataset = {
-        "info": {},
-        "images": [{"id": n, "height": i.shape[0], "width": i.shape[1]} for n, i in enumerate(annotations.images)],
-        "annotations": truth,
-        "categories": [{"id": n, "name": name} for n, name in enumerate(annotations.classes, start=1)],
-    }
-    indexed.createIndex()
-    return indexed
+    means = [
+        _mean(precision[chosen]) for chosen in (overlaps > 0, np.isclose(overlaps, 0.5), np.isclose(overlaps, 0.75))
+    ]
+    return AveragePrecision(*means, dict(zip(names, at50, strict=True)))
 
 
 def _mean(precision: np.ndarray) -> float:

@@ -148,9 +148,8 @@ class _Pyramid(nn.Module):
 
         super().__init__()
         self.body = _Levels(network, seen)
-        self.fpn = FeaturePyramidNetwork(
-            self.body.channels, channels, extra_blocks=LastLevelMaxPool(), norm_layer=_norm
-        )
+        pooled = LastLevelMaxPool()
+        self.fpn = FeaturePyramidNetwork(self.body.channels, channels, extra_blocks=pooled, norm_layer=_norm)
         self.out_channels = channels
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
@@ -210,10 +209,8 @@ class Detector(nn.Module):
             mask_roi_pool=MultiScaleRoIAlign(levels, 14, _SAMPLES, canonical_scale=_CANONICAL),
             mask_head=MaskRCNNHeads(design.pyramid, (design.mask_units,) * 2, 1, norm_layer=_norm),
             mask_predictor=MaskRCNNPredictor(design.mask_units, design.mask_units, count),
-            rpn_pre_nms_top_n_train=500,
-            rpn_post_nms_top_n_train=200,
-            rpn_pre_nms_top_n_test=300,
-            rpn_post_nms_top_n_test=100,
+            **{"rpn_pre_nms_top_n_train": 500, "rpn_post_nms_top_n_train": 200},
+            **{"rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_test": 100},
             rpn_batch_size_per_image=design.anchors,
             box_batch_size_per_image=design.rois,
         )
@@ -223,8 +220,7 @@ class Detector(nn.Module):
     @classmethod
     def from_backbone(cls, backbone: Backbone, config: DetectorConfig) -> Detector:
         """Return an untrained detector with a copy of a backbone's weights, or random ones from scratch."""
-        network = None if config.mode == "scratch" else copy.deepcopy(backbone.network)
-        return cls(config, network)
+        return cls(config, None if config.mode == "scratch" else copy.deepcopy(backbone.network))
 
     @property
     def backbone(self) -> nn.Module:
@@ -278,14 +274,12 @@ class Detector(nn.Module):
         boxes = clip_boxes_to_image(decoded[torch.arange(len(labels), device=labels.device), labels + 1], sizes[0])
         counts = [len(part) for part in proposals]
         found = []
-        for own_boxes, own, vector in zip(
-            *(part.split(counts) for part in (boxes, probabilities, vectors)), strict=True
-        ):
-            kept = self._kept(own_boxes, own)
-            found.append({"boxes": own_boxes[kept], "probabilities": own[kept], "features": vector[kept]})
-        heat = heads.mask_predictor(
-            heads.mask_head(heads.mask_roi_pool(features, [part["boxes"] for part in found], sizes))
-        ).sigmoid()
+        for parts in zip(*(part.split(counts) for part in (boxes, probabilities, vectors)), strict=True):
+            kept = self._kept(*parts[:2])
+            names = ("boxes", "probabilities", "features")
+            found.append({name: part[kept] for name, part in zip(names, parts, strict=True)})
+        regions = heads.mask_roi_pool(features, [part["boxes"] for part in found], sizes)
+        heat = heads.mask_predictor(heads.mask_head(regions)).sigmoid()
         for part, own in zip(found, heat.split([len(part["boxes"]) for part in found]), strict=True):
             part["masks"] = own[torch.arange(len(own), device=own.device), part["probabilities"].argmax(dim=1) + 1]
         return found
@@ -330,8 +324,7 @@ def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cp
     try:
         config = DetectorConfig.model_validate(ours)
     except ValidationError as error:
-        reason = " ".join(str(error).split())
-        raise RadiosslError(f"{file}: damaged or from a newer radiossl ({reason})") from None
+        raise RadiosslError(f"{file}: damaged or from a newer radiossl ({' '.join(str(error).split())})") from None
     tensors, sha256 = load_tensors(weights), file_sha256(weights)
     detector = Detector(config, name=str(path), sha256=sha256)
     check_tensors(tensors, detector.state_dict(), str(weights), f"a detector on {config.backbone.name}")

@@ -20,13 +20,13 @@ _NOT_SOURCES = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """An object in an image or mosaic. .x0 first column of `mask` .y0 first row of `mask`"""
+    """An object in an image or mosaic."""
 
     probabilities: Mapping[str, float]  # of each class by its name; the rest up to 1 is the probability of background
     #: left, lower, right and upper edge, predicted by the network, in pixels that are squares from 0 to 1
     box: tuple[float, float, float, float]
-    x0: int
-    y0: int
+    x0: int  # first column of `mask`
+    y0: int  # first row of `mask`
     mask: NDArray[np.bool_]  # a rectangle of pixels, of which at least one is true
     cut: bool = False  # touches an edge of its tile that is not an edge of the mosaic
     merged: bool = False  # from several
@@ -137,16 +137,10 @@ def from_plain(entry: dict[str, Any]) -> Detection:
 
     mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
     left, low, right, high = entry["box"]
-    outlier_score = entry.get("outlier_score")
-    return Detection(
-        entry["probabilities"],
-        (left, low, right, high),
-        entry["x0"],
-        entry["y0"],
-        mask,
-        entry["cut"],
-        outlier_score=math.nan if outlier_score is None else outlier_score,
-    )
+    score = entry.get("outlier_score")
+    place = (left, low, right, high), entry["x0"], entry["y0"]
+    outlier_score = math.nan if score is None else score
+    return Detection(entry["probabilities"], *place, mask, entry["cut"], outlier_score=outlier_score)
 
 
 def draw_object(

@@ -117,13 +117,8 @@ def detect_mosaic(
         )
     rows = [list(row) for _, row in groupby(window_boxes(mosaic.shape, side, overlap), key=lambda box: box.y0)]
     key = f"{detector.sha256}\0{file_stamp(mosaic.path)}\0{side}\0{overlap}\0{score}"
-    found = find_in_parts(
-        rows,
-        lambda row: [_in_tiles(detector, mosaic, row, score)],
-        kept,
-        key,
-        f"finding sources in {mosaic.path.name}",
-    )
+    what = f"finding sources in {mosaic.path.name}"
+    found = find_in_parts(rows, lambda row: [_in_tiles(detector, mosaic, row, score)], kept, key, what)
     return merge(item for objects in found for item in objects)
 
 
@@ -131,17 +126,15 @@ def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: f
     """Objects in a row of tiles, in pixels of the mosaic, not yet merged."""
     found, field = [], detector.config.field
     for start in range(0, len(boxes), BATCH):
-        chosen, tiles = [], []
         batch = boxes[start : start + BATCH]
-        for box, tile in zip(batch, mosaic.read_boxes(batch), strict=True):
-            if np.isnan(tile).mean() <= _MOST_BLANK:
-                chosen.append(box)
-                tiles.append(tile)
-        if not tiles:
+        read = zip(batch, mosaic.read_boxes(batch), strict=True)
+        chosen = [(box, tile) for box, tile in read if np.isnan(tile).mean() <= _MOST_BLANK]
+        if not chosen:
             continue
+        tiles = [tile for _, tile in chosen]
         prepared = torch.stack(map_on_cores(lambda tile: field.prepare(tile[None]), tiles))
         results = detect_prepared(detector, prepared, [tile.shape for tile in tiles])
-        for box, objects in zip(chosen, results, strict=True):
+        for (box, _), objects in zip(chosen, results, strict=True):
             for item in objects:
                 # A tile larger than the mosaic reaches beyond it.
                 placed = item.shifted(box.x0, box.y0).cropped(mosaic.shape)

@@ -72,10 +72,8 @@ def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd
         worse = (score[pairs.b] < score[pairs.a]) | ((score[pairs.b] == score[pairs.a]) & (pairs.b > pairs.a))
         repeated[pairs.b[close & worse & (number[pairs.a] != number[pairs.b])]] = True
     if repeated.any():
-        warnings.warn(
-            f"{repeated.sum()} of {len(catalogue)} objects were found in another mosaic, too; column repeated",
-            stacklevel=2,
-        )
+        what = f"{repeated.sum()} of {len(catalogue)} objects"
+        warnings.warn(f"{what} were found in another mosaic, too; column repeated", stacklevel=2)
     catalogue["repeated"] = repeated
     if detector.confidence is not None:
         classes, found = detector.config.classes, [item for one in searched for item in one.found]
@@ -92,11 +90,8 @@ def write_detections(
     """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html."""
     out = Path(out)
     colours = class_colours(detector.config.classes)
-    report = (
-        Report("Detected sources")
-        .verdict(_verdict(catalogue, len(searched)))
-        .text(f"Found by {detector.name}, with {detector.config.preprocessing.size} pixels on a side of a tile.")
-    )
+    report = Report("Detected sources").verdict(_verdict(catalogue, len(searched)))
+    report.text(f"Found by {detector.name}, with {detector.config.preprocessing.size} pixels on a side of a tile.")
     for one in searched:
         stem = mosaic_stem(one.label)
         _write_label_image(label_image(one.found, one.mosaic.shape), one.mosaic, out / f"{stem}_labels.fits")

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from radiossl.detection.annotations import draw_images
 from radiossl.detection.confidence import LEAST_OBJECTS, fit_confidence
@@ -154,11 +153,10 @@ class _Trainer:
         self.out, self.settings, self.device = out, settings, device
         drawn = draw_images(source.annotations, settings.fraction, settings.balanced, settings.seed)
         scratch = mode == "scratch"
+        changed = {"size": settings.image_size, "field_px": None, "views": 1}
         self.config = DetectorConfig(
             backbone=backbone.config.architecture,
-            preprocessing=backbone.config.preprocessing.model_copy(
-                update={"size": settings.image_size, "field_px": None, "views": 1}
-            ),
+            preprocessing=backbone.config.preprocessing.model_copy(update=changed),
             clip_percentile=settings.clip_percentile,
             infrared=infrared,
             classes=drawn.classes,
@@ -227,22 +225,20 @@ class _Trainer:
             remove_strays(folder)
         write_json(self.out / SETTINGS_FILE, self._identity())
         metrics, saved = Metrics(self.out / "metrics.csv", self.step, COLUMNS), time.monotonic()
-        with (
-            TrainingProgress(self.total_steps, self.step, self.batch_size) as progress,
-            StopRequest(ProcessGroup()) as stop,
-        ):
+        progressing = TrainingProgress(self.total_steps, self.step, self.batch_size)
+        with progressing as progress, StopRequest(ProcessGroup()) as stop:
             for rows in self._batches():
                 losses = self._train_step(rows)
                 progress.advance(losses["loss"])
                 epoch, rest = divmod(self.step, self.steps_per_epoch)
                 last = self.step == self.total_steps
-                monitored = (
-                    self.monitor is not None and rest == 0 and (epoch % self.settings.monitor_epochs == 0 or last)
-                )
+                due = rest == 0 and (epoch % self.settings.monitor_epochs == 0 or last)
                 if self.step % _ROW_STEPS == 0 or rest == 0:
                     row = {name: float(value) for name, value in losses.items()}
-                    self._check(row["loss"])
-                    if monitored and self.monitor is not None:
+                    if not math.isfinite(row["loss"]):
+                        problem = f"the loss is {row['loss']} at step {self.step}"
+                        raise RadiosslError(f"{self.out}: {problem}; lower the learning rate (--set lr=...)")
+                    if due and self.monitor is not None:
                         row |= self.monitor.scores(self.detector)
                         self.detector.set_training()
                     row |= {"lr": self.settings.lr * self._schedule(self.step - 1)}
@@ -275,9 +271,7 @@ class _Trainer:
     def _batches(self) -> Iterator[list[int]]:
         while self.step < self.total_steps:
             epoch, done = divmod(self.step, self.steps_per_epoch)
-            batches: list[NDArray[np.int64]] = epoch_batches(
-                len(self.examples), self.batch_size, self.settings.seed, epoch
-            )
+            batches = epoch_batches(len(self.examples), self.batch_size, self.settings.seed, epoch)
             for rows in batches[done:]:
                 yield rows.tolist()
 
@@ -305,12 +299,6 @@ class _Trainer:
     def _schedule(self, step: int) -> float:
         return warmup_cosine(step, self.total_steps, round(self.settings.warmup * self.total_steps))
 
-    def _check(self, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise RadiosslError(
-                f"{self.out}: the loss is {loss} at step {self.step}; lower the learning rate (--set lr=...)"
-            )
-
     # The folder ------------------------------------------------------------------------------------------------------
 
     def _identity(self) -> dict[str, Any]:
@@ -323,27 +311,23 @@ class _Trainer:
 
     def _check_folder(self, resume: bool) -> None:
         started = (self.out / SETTINGS_FILE).is_file()
+        if not resume and (started or (self.out / "detector" / CONFIG_FILE).is_file()):
+            raise RadiosslError(f"{self.out}: holds a run already; give --resume to go on, or another --out")
         if not resume:
-            if started or (self.out / "detector" / CONFIG_FILE).is_file():
-                raise RadiosslError(f"{self.out}: holds a run already; give --resume to go on, or another --out")
             return
         if not started:
             raise RadiosslError(f"{self.out}: no run to resume there; leave out --resume to start one")
         # A run of version 0.1 recorded less.
         before, now = flat_keys(read_json(self.out / SETTINGS_FILE)), flat_keys(self._identity())
         changed = [name for name in now if name in before and before[name] != now[name]]
-        if changed:
-            name = changed[0]
+        for name in changed[:1]:
             raise RadiosslError(
                 f"{self.out}: was started with another {name} ({before[name]}, now {now[name]}); resume with the same"
             )
 
     def _save_checkpoint(self) -> None:
-        state = {
-            "step": self.step,
-            "detector": self.detector.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
+        state = {"step": self.step, "detector": self.detector.state_dict()}
+        state["optimizer"] = self.optimizer.state_dict()
         with atomic_file(self.out / CHECKPOINT) as temporary:
             torch.save(state, temporary)
 
@@ -378,8 +362,5 @@ class _Monitor:
         """Find the objects of each image."""
         detector.eval()
         shapes = [image.shape for image in self.annotations.images]
-        found = []
-        for start in range(0, len(shapes), BATCH):
-            part = slice(start, start + BATCH)
-            found += detect_prepared(detector, self.prepared[part], shapes[part])
-        return found
+        parts = [slice(start, start + BATCH) for start in range(0, len(shapes), BATCH)]
+        return [found for part in parts for found in detect_prepared(detector, self.prepared[part], shapes[part])]

@@ -32,9 +32,8 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
     if len(monitored):
         sentence += f"; AP50 on the validation images is {monitored.iloc[-1]['ap50']:.3f}"
         names = {"ap50": "AP50", "ap50_one_class": "AP50, classes ignored", "ap": "AP"}
-        values |= {
-            f"{label} on the validation images": float(monitored.iloc[-1][name]) for name, label in names.items()
-        }
+        last_scores = monitored.iloc[-1]
+        values |= {f"{label} on the validation images": float(last_scores[name]) for name, label in names.items()}
     report.verdict(f"{sentence}.").section("Result")
     report.values({**values, "loss": float(last["loss"]), "images per second": float(last["images_per_s"])})
     report.figure(run / "training.png", "Losses (running medians), average precision of masks, learning rate.")
