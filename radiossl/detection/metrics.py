@@ -158,7 +158,7 @@ def average_precision(
     detected: list[dict[str, Any]] = []
     for place, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
         for known in image.objects:
-            entry = {"id": len(truth) + 1, "image_id": place, "category_id": numbers[known.category]}
+            entry: dict[str, Any] = {"id": len(truth) + 1, "image_id": place, "category_id": numbers[known.category]}
             entry |= {"segmentation": known.pixels, "bbox": coco.toBbox(known.pixels).tolist()}
             truth.append(entry | {"area": float(coco.area(known.pixels)), "iscrowd": int(known.crowd)})
         for item in objects:
@@ -191,10 +191,8 @@ def average_precision(
     overlaps = evaluation.params.iouThrs
     names = ("all",) if one_class else annotations.classes
     at50 = [_mean(precision[np.isclose(overlaps, 0.5), :, number]) for number in range(len(names))]
-    means = [
-        _mean(precision[chosen]) for chosen in (overlaps > 0, np.isclose(overlaps, 0.5), np.isclose(overlaps, 0.75))
-    ]
-    return AveragePrecision(*means, dict(zip(names, at50, strict=True)))
+    ap50, ap75 = (_mean(precision[np.isclose(overlaps, overlap)]) for overlap in (0.5, 0.75))
+    return AveragePrecision(_mean(precision), ap50, ap75, dict(zip(names, at50, strict=True)))
 
 
 def _mean(precision: np.ndarray) -> float:

@@ -24,6 +24,13 @@ _ROBUST, _DECADES = (1.0, 99.0), 5.0
 CLASS_COLOURS = (*PALETTE, "#F0E442", "#8B5A2B")
 
 
+#: What can be coloured: numbers, truth values and text.
+_COLOURED = (
+    *(pa.types.is_floating, pa.types.is_integer, pa.types.is_boolean),
+    *(pa.types.is_string, pa.types.is_large_string, pa.types.is_dictionary),
+)
+
+
 @dataclass(frozen=True)
 class NumberColours:
     """How a column of numbers is coloured."""
@@ -55,7 +62,7 @@ def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColo
     kind = table.columns.schema.field(name).type
     if series.isna().all():
         raise RadiosslError(f"--colour {name}: the column has no value")
-    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or _is_text(kind)):
+    if not any(test(kind) for test in _COLOURED):
         raise RadiosslError(f"--colour {name}: a column of {kind} cannot be coloured; expected numbers or classes")
     different = series.dropna().unique()
     if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and len(different) > _INTEGER_CLASSES):
@@ -66,15 +73,16 @@ def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColo
         low, high = (float(limit) for limit in np.percentile(finite, _ROBUST))
         logarithmic = bool(finite.min() > 0 and high > _DECADES * low)
         return NumberColours(np.where(np.isfinite(values), values, np.nan), low, high, logarithmic)
-    if pa.types.is_integer(kind):
-        order = np.sort(different.astype(np.int64))
-        codes = pd.Categorical(series, categories=order).codes.astype(np.int64)
-        if len(order) > 2 and (np.diff(order) == 1).all():
-            return ClassColours(codes, tuple(str(value) for value in order), tuple(_shades(len(order))))
-    else:
-        order = np.array(sorted(different))
-        codes = pd.Categorical(series, categories=order).codes.astype(np.int64)
-    return _gather_rare(codes, [str(value) for value in order], most)
+    whole = pa.types.is_integer(kind)
+    order = np.sort(different.astype(np.int64)) if whole else np.array(sorted(different))
+    codes, names = pd.Categorical(series, categories=order).codes.astype(np.int64), [str(value) for value in order]
+    if whole and len(order) > 2 and (np.diff(order) == 1).all():
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        shades = [to_hex(colormaps[COLOUR_MAP](value)) for value in np.linspace(0, 0.95, len(order))]
+        return ClassColours(codes, tuple(names), tuple(shades))
+    return _gather_rare(codes, names, most)
 
 
 def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, NumberColours | ClassColours]:
@@ -82,13 +90,6 @@ def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, Number
     if taken := {"x", "y", "fitted"} & set(names):
         raise RadiosslError(f"--colour {taken.pop()}: map.parquet has a column of its own of that name")
     return {name: column_colours(table, name) for name in dict.fromkeys(names)}
-
-
-def _shades(count: int) -> list[str]:
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    return [to_hex(colormaps[COLOUR_MAP](value)) for value in np.linspace(0, 0.95, count)]
 
 
 def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> ClassColours:
@@ -102,7 +103,3 @@ def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> Class
     new[-1] = -1  # unknown stays unknown
     others = f"{len(names) - most} others"
     return ClassColours(new[codes], (*(names[k] for k in kept), others), (*palette, "#8C8C8C"))
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))

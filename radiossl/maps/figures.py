@@ -154,12 +154,7 @@ def _draw_density(axes: Axes, coordinates: NDArray[np.floating], limits: Limits,
 
 
 def _draw_numbers(
-    axes: Axes,
-    coordinates: NDArray[np.floating],
-    colours: NumberColours,
-    limits: Limits,
-    label: str,
-    dense: bool,
+    axes: Axes, coordinates: NDArray[np.floating], colours: NumberColours, limits: Limits, label: str, dense: bool
 ) -> None:
     from matplotlib.colors import LogNorm, Normalize
 
@@ -176,20 +171,13 @@ def _draw_numbers(
         drawn = _draw_points(axes, coordinates[known], _point_size(int(known.sum())), **style)
         if not known.all():
             _legend(axes, [("o", _UNKNOWN, f"unknown ({int((~known).sum()):,})")], "", inside=True)
-    finite = colours.values[known]
-    ends = {(True, True): "both", (True, False): "min", (False, True): "max", (False, False): "neither"}[
-        bool(finite.min() < colours.low), bool(finite.max() > high)
-    ]
+    below, above = colours.values[known].min() < colours.low, colours.values[known].max() > high
+    ends = ("both" if above else "min") if below else ("max" if above else "neither")
     _colour_bar(axes, drawn, f"mean of {label}" if dense else label, ends)
 
 
 def _draw_classes(
-    axes: Axes,
-    coordinates: NDArray[np.floating],
-    colours: ClassColours,
-    limits: Limits,
-    label: str,
-    dense: bool,
+    axes: Axes, coordinates: NDArray[np.floating], colours: ClassColours, limits: Limits, label: str, dense: bool
 ) -> None:
     counts = np.bincount(colours.codes + 1, minlength=len(colours.names) + 1)
     markers = [_MARKERS[index // len(CLASS_COLOURS) % len(_MARKERS)] for index in range(len(colours.names))]
@@ -208,27 +196,21 @@ def _draw_classes(
         # In random order, or the class drawn last would hide the others; one call for each marker.
         order = np.random.default_rng(0).permutation(np.flatnonzero(~unknown))
         for marker in dict.fromkeys(markers):
-            of_marker = np.array([own == marker for own in markers])[colours.codes[order]]
-            shown = order[of_marker]
+            shown = order[(np.array(markers) == marker)[colours.codes[order]]]
             point_colours = np.array(colours.colours)[colours.codes[shown]]
             _draw_points(axes, coordinates[shown], size, c=point_colours, marker=marker)
     _legend(axes, entries, label)
 
 
 def _raster(
-    coordinates: NDArray[np.floating],
-    limits: Limits,
-    values: NDArray[np.float64] | None,
+    coordinates: NDArray[np.floating], limits: Limits, values: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
     """The number of sources in each pixel, or the mean of their values (NaN where there is none); first row lowest."""
     import datashader
 
-    frame = pd.DataFrame({"x": coordinates[:, 0], "y": coordinates[:, 1]})
-    canvas = _canvas(len(coordinates), limits)
-    if values is None:
-        return canvas.points(frame, "x", "y", datashader.count()).to_numpy().astype(float)
-    frame["value"] = values
-    return canvas.points(frame, "x", "y", datashader.mean("value")).to_numpy()
+    frame = pd.DataFrame({"x": coordinates[:, 0], "y": coordinates[:, 1], "value": 0.0 if values is None else values})
+    what = datashader.count() if values is None else datashader.mean("value")
+    return _canvas(len(frame), limits).points(frame, "x", "y", what).to_numpy().astype(float)
 
 
 def _blended(coordinates: NDArray[np.floating], colours: ClassColours, limits: Limits) -> NDArray[np.uint8]:
@@ -275,9 +257,8 @@ def _thumbnail(pixels: NDArray[np.float32], side: int) -> NDArray[np.uint8]:
     rgb = as_rgb(pixels)
     scale = side / max(rgb.shape[:2])
     size = tuple(max(1, round(scale * length)) for length in rgb.shape[1::-1])
-    return np.asarray(
-        Image.fromarray(rgb).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST)
-    )
+    how = Image.Resampling.BOX if scale < 1 else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(rgb).resize(size, how))
 
 
 def _point_size(count: int) -> float:

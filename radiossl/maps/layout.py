@@ -78,7 +78,8 @@ def make_map(
     """
     if method not in METHODS:
         raise RadiosslError(f"method {method!r}: expected one of {', '.join(METHODS)}")
-    count, dimension = _shape(features)
+    count = len(features)
+    dimension = features.dimension if isinstance(features, FeatureFile) else features.features.shape[1]
     fewest = max(_FEWEST, neighbours + 1 if method == "umap" else 0) if onto is None else 1
     if count < fewest:
         raise RadiosslError(f"{count} sources: a map by {method} with these options needs at least {fewest}")
@@ -91,7 +92,7 @@ def make_map(
     sampled = np.sort(rng.choice(count, min(count, sample), replace=False)) if fits_umap else np.zeros(0, np.int64)
     checked = np.sort(rng.choice(count, min(count, _CHECKED), replace=False))
 
-    pca, (training, to_check) = _first_pass(features, (sampled, checked))
+    pca, (training, to_check) = _first_pass(features, dimension, (sampled, checked))
     if not pca.explained.any() and onto is None:
         raise RadiosslError("the features of all sources are the same: there is nothing to map")
     reducer = onto or (_fit_umap(training, neighbours, min_dist, seed) if fits_umap else pca.first(2))
@@ -110,10 +111,11 @@ def make_map(
         if open_.any():
             coordinates[rows][open_] = reducer.transform(batch[open_])
         start += len(batch)
+    near = max(1, min(15, len(checked) // 2 - 1))
     quality = {
-        "trustworthiness": _trust(to_check, coordinates[checked]),
-        "trustworthiness_pca": _trust(to_check, principal[checked, :2]),
-        "trustworthiness_neighbours": float(_trust_neighbours(len(checked))),
+        "trustworthiness": _trust(to_check, coordinates[checked], near),
+        "trustworthiness_pca": _trust(to_check, principal[checked, :2], near),
+        "trustworthiness_neighbours": float(near),
         "checked": float(len(checked)),
     }
     return FeatureMap(coordinates, principal, pca.explained, fitted, reducer, quality)
@@ -132,28 +134,21 @@ def map_columns(features: FeatureFile, wanted: Sequence[str] = ()) -> FeatureTab
     return FeatureTable(columns, np.empty((columns.num_rows, 0), np.float32), features.metadata)
 
 
-def _shape(features: FeatureTable | FeatureFile) -> tuple[int, int]:
-    width = features.dimension if isinstance(features, FeatureFile) else features.features.shape[1]
-    return len(features), width
-
-
 def _batches(features: FeatureTable | FeatureFile) -> Iterator[NDArray[np.float32]]:
     if isinstance(features, FeatureFile):
-        yield from features.batches()
-    else:
-        for start in range(0, len(features), BATCH_ROWS):
-            yield features.features[start : start + BATCH_ROWS]
+        return features.batches()
+    starts = range(0, len(features), BATCH_ROWS)
+    return (features.features[start : start + BATCH_ROWS] for start in starts)
 
 
 def _first_pass(
-    features: FeatureTable | FeatureFile, wanted: tuple[NDArray[np.int64], ...]
+    features: FeatureTable | FeatureFile, dimension: int, wanted: tuple[NDArray[np.int64], ...]
 ) -> tuple[PcaReducer, list[NDArray[np.float32]]]:
     """Return the principal components of all unit vectors, and the unit vectors of some sets of sorted rows."""
-    count, dimension = _shape(features)
     scatter = Scatter(dimension)
     taken: list[list[NDArray[np.float32]]] = [[np.empty((0, dimension), np.float32)] for _ in wanted]
     start = 0
-    for batch in track(_batches(features), "reading features", -(-count // BATCH_ROWS)):
+    for batch in track(_batches(features), "reading features", -(-len(features) // BATCH_ROWS)):
         bad = np.flatnonzero(~np.isfinite(batch).all(axis=1))
         if bad.size:
             raise RadiosslError(f"row {start + int(bad[0])} of the features is not finite; embed its cutout again")
@@ -183,14 +178,9 @@ def _fit_umap(training: NDArray[np.float32], neighbours: int, min_dist: float, s
     return UmapReducer(stored, np.asarray(coordinates, np.float32), neighbours, min_dist, seed)
 
 
-def _trust_neighbours(count: int) -> int:
-    return max(1, min(15, count // 2 - 1))
-
-
-def _trust(vectors: NDArray[np.float32], coordinates: NDArray[np.float32]) -> float:
+def _trust(vectors: NDArray[np.float32], coordinates: NDArray[np.float32], neighbours: int) -> float:
     from sklearn.manifold import trustworthiness
 
-    neighbours = _trust_neighbours(len(vectors))
     if len(vectors) < 2 * neighbours + 1:
         return float("nan")
     return float(trustworthiness(vectors, coordinates, n_neighbors=neighbours, metric="cosine"))

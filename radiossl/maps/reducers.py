@@ -101,14 +101,12 @@ def save_reducer(reducer: Reducer, path: str | os.PathLike[str], metadata: dict[
     from safetensors.numpy import save_file
 
     about: dict[str, Any] = {"method": reducer.method, "features": metadata}
-    arrays: dict[str, NDArray[Any]]
+    names: tuple[str, ...] = ("mean", "components", "explained")
     if isinstance(reducer, UmapReducer):
-        arrays = {"training": reducer.training, "coordinates": reducer.coordinates}
+        names = ("training", "coordinates")
         about |= {"neighbours": reducer.neighbours, "min_dist": reducer.min_dist, "seed": reducer.seed}
-    else:
-        arrays = {"mean": reducer.mean, "components": reducer.components, "explained": reducer.explained}
+    arrays = {name: np.ascontiguousarray(getattr(reducer, name)) for name in names}
     with atomic_file(path) as temporary:
-        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         save_file(arrays, temporary, {"radiossl_map": json.dumps(about)})
 
 
@@ -143,9 +141,9 @@ def neighbour_weights(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the weights of neighbours by their distance, nearest first, shape (n, k); see `UmapReducer`."""
     excess = distances - distances[:, :1]
     known = np.isfinite(excess)
-    scale = np.where(known, excess, 0.0).sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    weights = np.exp(-np.where(known, excess, 0.0) / np.maximum(scale, 1e-12))
-    return np.where(known, weights, 0.0)
+    excess = np.where(known, excess, 0.0)
+    scale = excess.sum(axis=1, keepdims=True) / np.maximum(known.sum(axis=1, keepdims=True), 1)
+    return np.where(known, np.exp(-excess / np.maximum(scale, 1e-12)), 0.0)
 
 
 def geometric_median(points: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

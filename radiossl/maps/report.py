@@ -60,10 +60,8 @@ def write_map(
     report = Report("Map of features").verdict(f"A map of {len(table):,} sources: {what}.")
     report.section("Map").text(_how(made))
     if store is not None:
-        field_px = table.metadata.get("preprocessing", {}).get("field_px")
-        draw_thumbnails(
-            made.coordinates, table.column("cutout_id").tolist(), store, out=out / "thumbnails.png", field_px=field_px
-        )
+        ids, field_px = table.column("cutout_id").tolist(), table.metadata.get("preprocessing", {}).get("field_px")
+        draw_thumbnails(made.coordinates, ids, store, out=out / "thumbnails.png", field_px=field_px)
         report.figure(out / "thumbnails.png", "Cutouts at their place, to half a cell of the grid.")
     for name in scales:
         drawn = column_colours(table, name, len(CLASS_COLOURS)) if dense else scales[name]  # no markers in a raster
@@ -95,13 +93,9 @@ def existing_coordinates(folder: str | os.PathLike[str]) -> NDArray[np.float32]:
 
 
 def _metrics(made: FeatureMap, table: FeatureTable, confounders: pd.DataFrame) -> dict[str, Any]:
-    metrics: dict[str, Any] = {
-        "method": made.reducer.method,
-        "objects": len(table),
-        "fitted": int(made.fitted.sum()),
-    }
-    if isinstance(made.reducer, UmapReducer):
-        own = made.reducer
+    own = made.reducer
+    metrics: dict[str, Any] = {"method": own.method, "objects": len(table), "fitted": int(made.fitted.sum())}
+    if isinstance(own, UmapReducer):
         metrics |= {"neighbours": own.neighbours, "min_dist": own.min_dist, "seed": own.seed}
     metrics |= made.quality
     metrics |= {f"explained_variance_{number}": value for number, value in enumerate(made.explained.tolist(), 1)}
@@ -113,14 +107,9 @@ def _metrics(made: FeatureMap, table: FeatureTable, confounders: pd.DataFrame) -
 
 def _coordinate_table(made: FeatureMap, table: FeatureTable, colours: list[str]) -> pa.Table:
     names = [name for name in ("cutout_id", "ra_deg", "dec_deg") if name in table.columns.column_names]
-    frame = table.columns.select(names)
-    frame = frame.append_column("x", pa.array(made.coordinates[:, 0]))
-    frame = frame.append_column("y", pa.array(made.coordinates[:, 1]))
-    frame = frame.append_column("fitted", pa.array(made.fitted))
-    for name in colours:
-        if name not in names:
-            frame = frame.append_column(name, table.columns.column(name))
-    return frame
+    columns: dict[str, Any] = {name: table.columns.column(name) for name in names}
+    columns |= {"x": made.coordinates[:, 0], "y": made.coordinates[:, 1], "fitted": made.fitted}
+    return pa.table(columns | {name: table.columns.column(name) for name in colours if name not in names})
 
 
 def _how(made: FeatureMap) -> str:

@@ -103,9 +103,14 @@ def learn(
         raise RadiosslError(f"method {method!r} is unknown; there are {', '.join(METHODS)}")
     if not len(rows):
         raise RadiosslError("no object is rated: nothing can be learnt; rate what `radiossl rate propose` gives first")
-    if method != "blend":
-        regress = _gaussian_process if method == "gp" else _bayesian_ridge
-        rating, spread = regress(space, space[rows], ratings)
+    if method == "linear":
+        from sklearn.linear_model import BayesianRidge
+
+        model = BayesianRidge().fit(space[rows].astype(np.float64), ratings)
+        rating, spread = _predicted(model, space, 1 / float(model.alpha_))
+        return Prediction(rating, spread, rating)
+    if method == "gp":
+        rating, spread = _gaussian_process(space, space[rows], ratings)
         return Prediction(rating, spread, rating)
     rating, spread = _forest(space, space[rows], ratings, seed)
     score = blended_score(unit_range(starting), rating, nearest_distance(space, space[rows]))
@@ -123,9 +128,7 @@ def blended_score(
     1 less is believed of the ratings, below 1 more.
     """
     believed = OFFSET + SLOPE * np.clip(rating, 0, HIGHEST) / HIGHEST
-    mean = distance.mean()
-    # Everything is rated: no distance from anything.
-    relative = distance / mean if mean > 0 else np.zeros_like(distance)
+    relative = distance / (distance.mean() or 1.0)  # all are 0 where everything is rated
     # Beyond 20 the hyperbolic tangent is 1; the exponential must not overflow.
     delta = np.exp(np.minimum(ALPHA * relative, 20.0))
     return starting * np.tanh(delta - 1 + np.arctanh(believed))
@@ -189,13 +192,10 @@ def choose(
         raise RadiosslError("every object is rated: there is nothing left to propose")
     count = min(count, len(left))
     by_rule = 0 if rule == "random" else count - round(explore * count)
-    if prediction is None:
-        values, name = starting, "start"
-    else:
-        values, name = (
-            (starting if rule == "random" else acquisition(prediction, rule, float(ratings.max()))),
-            str(rule),
-        )
+    name = "start" if prediction is None else rule
+    values = starting
+    if prediction is not None and rule != "random":
+        values = acquisition(prediction, rule, float(ratings.max()))
     # Equal values, as of ratings that are all the same, leave the order of the starting scores.
     chosen = left[np.lexsort((-starting[left], -values[left]))[:by_rule]]
     others = np.setdiff1d(left, chosen, assume_unique=True)
@@ -212,9 +212,8 @@ def _gaussian_process(
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
     if len(rated) > MOST_FOR_GP:
-        raise RadiosslError(
-            f"gp: {len(rated)} ratings, at most {MOST_FOR_GP} were expected; use --method linear or blend"
-        )
+        expected = f"at most {MOST_FOR_GP} were expected"
+        raise RadiosslError(f"gp: {len(rated)} ratings, {expected}; use --method linear or blend")
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(1.0, (0.1, 30.0), nu=1.5) + WhiteKernel(0.5, (1e-2, 1e1))
     model = GaussianProcessRegressor(kernel, normalize_y=True)
     with warnings.catch_warnings():
@@ -224,15 +223,6 @@ def _gaussian_process(
     # The spread of the person's own ratings is no ignorance that a further rating could cure.
     noise = model.kernel_.k2.noise_level * (float(np.var(ratings)) or 1.0)
     return _predicted(model, space, noise)
-
-
-def _bayesian_ridge(
-    space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from sklearn.linear_model import BayesianRidge
-
-    model = BayesianRidge().fit(rated.astype(np.float64), ratings)
-    return _predicted(model, space, 1 / float(model.alpha_))
 
 
 def _predicted(model: Any, space: NDArray[np.float32], noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -271,10 +261,8 @@ def _principal_components(features: NDArray[np.float32], dimensions: int) -> NDA
     if not variance > 1e-10:
         raise RadiosslError("the features of all objects are the same or not finite: nothing can be learnt from them")
     kept = axes[:dimensions].T / np.sqrt(variance)
-    result = np.empty((number, kept.shape[1]), dtype=np.float32)
-    for part in _batches(number):
-        result[part] = (unit(features[part]).astype(np.float64) - mean) @ kept
-    return result
+    parts = [(unit(features[part]).astype(np.float64) - mean) @ kept for part in _batches(number)]
+    return np.concatenate(parts, dtype=np.float32)
 
 
 def _batches(number: int, size: int = _BATCH) -> list[slice]:

@@ -90,12 +90,12 @@ class RatingsFile:
         seen = _signature(self.path)
         if seen == self._seen:
             return False
-        if seen is not None:
-            with only_writer(self.path, wait_s=PATIENCE_S):  # or a row may be read while half of it is written
-                seen = _signature(self.path)
-                self._take(read_ratings(self.path), seen)
-        else:
+        if seen is None:
             self._take(read_ratings(), None)
+            return True
+        with only_writer(self.path, wait_s=PATIENCE_S):  # or a row may be read while half of it is written
+            seen = _signature(self.path)
+            self._take(read_ratings(self.path), seen)
         return True
 
     def _append(self, cutout_id: str, rating: str, who: str) -> None:
@@ -163,18 +163,19 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
     if not len(rows):
         return
     with path.open("r+b") as stream:
-        header = _header(stream.readline())
+        names = next(csv.reader(io.StringIO(stream.readline().decode("utf-8-sig"))), [])
+        header = [name.strip() for name in names]
         size = stream.seek(0, os.SEEK_END)
         if not {"cutout_id", "rating"} <= set(header):
             read_table(path)  # says what it lacks
-        if not set(COLUMNS) <= set(header):  # of a person's own, with the first two columns alone
-            _add_columns(path, rows)
+        if not set(COLUMNS) <= set(header):  # of a person's own, with the first two columns alone: written again
+            old = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            whole = pd.concat([old.rename(columns=str.strip), guarded_frame(rows)], ignore_index=True).fillna("")
+            with atomic_file(path) as temporary:
+                whole.to_csv(temporary, index=False)
             return
-        text = (
-            guarded_frame(rows)
-            .reindex(columns=header, fill_value="")
-            .to_csv(index=False, header=False, lineterminator="\n")
-        )
+        ordered = guarded_frame(rows).reindex(columns=header, fill_value="")
+        text = ordered.to_csv(index=False, header=False, lineterminator="\n")
         stream.seek(size - 1)
         separator = b"" if stream.read(1) == b"\n" else b"\n"
         try:
@@ -184,19 +185,6 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
         except OSError:
             os.truncate(path, size)  # a full disk: no part of a row stays
             raise
-
-
-def _add_columns(path: Path, rows: pd.DataFrame) -> None:
-    """Write the file again with the columns that it lacks, and the rows at its end."""
-    old = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    old.columns = old.columns.str.strip()
-    with atomic_file(path) as temporary:
-        pd.concat([old, guarded_frame(rows)], ignore_index=True).fillna("").to_csv(temporary, index=False)
-
-
-def _header(line: bytes) -> list[str]:
-    names = next(csv.reader(io.StringIO(line.decode("utf-8-sig"))), [])
-    return [name.strip() for name in names]
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

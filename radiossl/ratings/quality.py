@@ -64,16 +64,15 @@ def crossvalidated_quality(
         train, test = fold != part, fold == part
         # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is judged.
         both = np.concatenate([rows[train], rows[test]])
-        prediction = learn(
-            space[both], np.arange(train.sum()), ratings[train], starting[both], method=method, seed=seed
-        )
-        score[test] = prediction.rating[train.sum() :]
-    good = ratings >= INTERESTING
-    measured = {}
+        learnt = np.arange(train.sum())
+        prediction = learn(space[both], learnt, ratings[train], starting[both], method=method, seed=seed)
+        score[test] = prediction.rating[len(learnt) :]
+    good, measured, parts = ratings >= INTERESTING, {}, [fold == part for part in range(folds)]
     for name, values in (("", score), ("starting_", starting[rows])):
-        parts = [fold == part for part in range(folds)]
-        measured[f"{name}auc"] = _mean([_auc(values[part], good[part]) for part in parts])
-        measured[f"{name}spearman"] = _mean([rank_correlation(values[part], ratings[part]) for part in parts])
+        measured[f"{name}auc"] = pd.Series([_auc(values[part], good[part]) for part in parts]).mean()
+        measured[f"{name}spearman"] = pd.Series(
+            [rank_correlation(values[part], ratings[part]) for part in parts]
+        ).mean()
     return measured
 
 
@@ -102,8 +101,3 @@ def agreement(ratings: pd.DataFrame) -> dict[str, float]:
 def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
     """Area under the ROC curve; NaN if all are alike."""
     return anomaly_judging.ranking_quality(score, good)["auc"] if good.any() and not good.all() else float("nan")
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if value == value]
-    return float(np.mean(known)) if known else float("nan")

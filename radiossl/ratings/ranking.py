@@ -174,10 +174,8 @@ def write_ranking(
             what = "What the ratings brought into the first 5 % from farthest down."
             report.gallery(pictures(risen), what, sheet=out / "risen.png")
     draw_expected_against_rated(ranked, out / "ratings.png")
-    report.section("Ratings").figure(
-        out / "ratings.png",
-        "Expected rating of the rated objects, which were learnt from, and of all others.",
-    )
+    text = "Expected rating of the rated objects, which were learnt from, and of all others."
+    report.section("Ratings").figure(out / "ratings.png", text)
     report.text(*notes[:-1])
     report.section(f"The first {min(_IN_REPORT, len(ranked))}").table(ranked.head(_IN_REPORT))
     return report.finish(out, metrics, ["ranked.csv"])
@@ -186,11 +184,9 @@ def write_ranking(
 def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:
     """Draw the distribution of the expected ratings, of all objects and of those of each rating, as PNG."""
     values = ranked["expected_rating"].to_numpy(dtype=float)
-    groups = [("not rated", values[ranked["rating"].isna()])]
-    groups += [
-        (f"rated {rating}", values[(ranked["rating"] == rating).fillna(False).to_numpy(dtype=bool)])
-        for rating in range(LOWEST, HIGHEST + 1)
-    ]
+    ratings = ranked["rating"].fillna(0).to_numpy(dtype=int)
+    names = {0: "not rated", **{rating: f"rated {rating}" for rating in range(LOWEST, HIGHEST + 1)}}
+    groups = [(name, values[ratings == rating]) for rating, name in names.items()]
     with drawn_axes(out, 5.6, 3.2, xlabel="expected rating: median, and range of the middle 80 %") as axes:
         for place, (_, group) in enumerate(groups):
             if len(group):

@@ -85,10 +85,8 @@ def read_scores(path: str | os.PathLike[str], ids: Sequence[str] | NDArray[np.st
     found = everything.reindex([str(name) for name in ids])
     missing = found.index[found.isna()]
     if len(missing):
-        raise RadiosslError(
-            f"{path}: has no score for {len(missing)} of {len(found)} objects, such as {missing[0]!r};"
-            f" give scores of the same objects"
-        )
+        some = f"{len(missing)} of {len(found)} objects, such as {missing[0]!r}"
+        raise RadiosslError(f"{path}: has no score for {some}; give scores of the same objects")
     return found.to_numpy()
 
 
@@ -106,11 +104,10 @@ def read_astronomaly(path: str | os.PathLike[str]) -> AstronomalyTable:
     """Read Astronomaly's ``ml_scores.csv``; what is wrong with it is named with the row."""
     path = existing_file(path)
     frame = _read_csv(path, ("score", "human_label"))
-    if frame.columns[0] in ("score", "human_label"):
-        raise RadiosslError(
-            f"{path}: its first column is {frame.columns[0]!r}; the ids of the objects were expected there"
-        )
-    frame = frame.rename(columns={frame.columns[0]: "cutout_id"})
+    first = frame.columns[0]
+    if first in ("score", "human_label"):
+        raise RadiosslError(f"{path}: its first column is {first!r}; the ids of the objects were expected there")
+    frame = frame.rename(columns={first: "cutout_id"})
     scores = pd.to_numeric(frame["score"], errors="coerce")
     labels = pd.to_numeric(frame["human_label"], errors="coerce")
     _refuse(path, frame, frame["cutout_id"].duplicated(), "cutout_id", "occurs more than once")
@@ -123,18 +120,12 @@ def read_astronomaly(path: str | os.PathLike[str]) -> AstronomalyTable:
     ratings["cutout_id"] = frame.loc[labelled, "cutout_id"]
     ratings["rating"] = labels[labelled].clip(lower=LOWEST).astype(np.int64)
     ratings["who"] = "astronomaly"
-    return AstronomalyTable(
-        pd.DataFrame({"cutout_id": frame["cutout_id"], "score": scores}),
-        ratings.reset_index(drop=True),
-        int((labels == 0).sum()),
-    )
+    starting = pd.DataFrame({"cutout_id": frame["cutout_id"], "score": scores})
+    return AstronomalyTable(starting, ratings.reset_index(drop=True), int((labels == 0).sum()))
 
 
 def astronomaly_table(
-    ids: NDArray[np.str_],
-    scores: NDArray[np.floating],
-    ratings: pd.Series,
-    trained: NDArray[np.floating] | None = None,
+    ids: NDArray[np.str_], scores: NDArray[np.floating], ratings: pd.Series, trained: NDArray[np.floating] | None = None
 ) -> pd.DataFrame:
     """Return the table that Astronomaly keeps as ``ml_scores.csv``; write it with its index, which is the id.
 

@@ -158,7 +158,7 @@ def write_round(
     made from their round.json each time, so that an interrupted command leaves nothing that the next one does not mend.
     """
     with only_writer(out, wait_s=PATIENCE_S):  # two at once would take the same number
-        last = max((_number(folder) for folder in _rounds(out)), default=0)
+        last = max(map(_number, _rounds(out)), default=0)
         folder = out / f"round_{last:03d}"
         new = not (last and _same_round(folder, frame, ratings, settings))
         if new:
@@ -244,7 +244,7 @@ def _caption(row: dict[Any, Any]) -> str:
 
 
 def _rounds(out: Path) -> list[Path]:
-    return sorted(folder for folder in out.glob("round_*") if re.fullmatch(r"round_\d+", folder.name))
+    return sorted((path for path in out.glob("round_*") if re.fullmatch(r"round_\d+", path.name)), key=_number)
 
 
 def _number(folder: Path) -> int:
@@ -253,10 +253,8 @@ def _number(folder: Path) -> int:
 
 def _all_rounds(out: Path) -> pd.DataFrame:
     frames = []
-    for folder in sorted(_rounds(out), key=_number):
+    for folder in _rounds(out):
         record = read_json(folder / "round.json")
-        frame = pd.DataFrame(record["proposed"])
-        for name in ("when", "method", "rule", "explore", "seed", "rated_objects"):
-            frame[name] = record[name]
-        frames.append(frame)
+        about = {name: record[name] for name in ("when", "method", "rule", "explore", "seed", "rated_objects")}
+        frames.append(pd.DataFrame(record["proposed"]).assign(**about))
     return pd.concat(frames, ignore_index=True)
