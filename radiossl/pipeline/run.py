@@ -191,7 +191,8 @@ def _write_plan(plan: Plan, out: Path) -> Path:
 
     settings = plan.survey.model_dump()
     report = Report("Plan").text(*(f"Warning: {warning}." for warning in plan.warnings))
-    rows = [(key, str(value), plan.reasons.get(key, "given")) for key, value in settings.items() if value]
-    report.table([dict(zip(("setting", "value", "because"), row, strict=True)) for row in rows])
+    given = {key: str(value) for key, value in settings.items() if value}
+    rows = [{"setting": key, "value": given[key], "because": plan.reasons.get(key, "given")} for key in given]
+    report.table(rows)
     report.section("Expected time").values({step: readable(seconds) for step, seconds in plan.seconds.items()})
     return report.write(out / "report.html")

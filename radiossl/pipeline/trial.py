@@ -26,6 +26,8 @@ from radiossl.survey.sources import cut_sources
 
 #: Sources that are looked at.
 _LOOKED_AT = 48
+#: Side of a box in units of the extent of its source, as in Riggi et al. 2024.
+BOX_FACTOR = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,10 +86,6 @@ def cut(
     return cut_sources(mosaics, catalogue, out, size, factor, max_blank=max_blank, measure=measure).store
 
 
-#: Side of a box in units of the extent of its source, as in Riggi et al. 2024.
-BOX_FACTOR = 1.5
-
-
 def step_seconds(survey: Survey, store: CutoutStore, image_size: int, batch_size: int) -> float:
     """Measure how long a training step takes, by steps of a training on the sources that were looked at."""
     from radiossl.pretraining.recipe import read_recipe
@@ -104,14 +102,8 @@ def step_seconds(survey: Survey, store: CutoutStore, image_size: int, batch_size
 def _some(catalogue: Catalogue, inside: NDArray[np.int64]) -> Catalogue:
     rows = inside[np.unique(np.linspace(0, len(inside) - 1, _LOOKED_AT).astype(int))]
     extents = None if catalogue.extent_arcsec is None else catalogue.extent_arcsec[rows]
-    return dataclasses.replace(
-        catalogue,
-        ids=catalogue.ids[rows],
-        ra_deg=catalogue.ra_deg[rows],
-        dec_deg=catalogue.dec_deg[rows],
-        extent_arcsec=extents,
-        columns=catalogue.columns.take(rows),
-    )
+    place = {"ra_deg": catalogue.ra_deg[rows], "dec_deg": catalogue.dec_deg[rows], "extent_arcsec": extents}
+    return dataclasses.replace(catalogue, ids=catalogue.ids[rows], columns=catalogue.columns.take(rows), **place)
 
 
 def _seconds(work: Callable[[], object]) -> float:

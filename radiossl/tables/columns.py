@@ -86,14 +86,9 @@ class TableColumns:
     @classmethod
     def from_dict(cls, about: dict[str, Any]) -> TableColumns:
         """Restore what `dataclasses.asdict` made of it."""
-        resolved = about["resolved"]
-        return cls(
-            tuple(map(str, about["columns"])),
-            tuple((str(first), str(second)) for first, second in about["colours"]),
-            (str(resolved[0]), str(resolved[1])) if resolved else None,
-            int(about["dimension"]),
-            tuple(map(float, about["missing"])),
-        )
+        columns = tuple(map(str, about["columns"])), tuple((str(one), str(other)) for one, other in about["colours"])
+        resolved = (str(about["resolved"][0]), str(about["resolved"][1])) if about["resolved"] else None
+        return cls(*columns, resolved, int(about["dimension"]), tuple(map(float, about["missing"])))
 
     def _numbers(self, table: pa.Table, name: str) -> NDArray[np.float64]:
         column = table.column(name)
@@ -207,19 +202,12 @@ class TableFile:
             first = pa.Table.from_batches(list(islice(reader, 1)), reader.schema)
         return {name: typed(first.column(name)).type for name in first.column_names}
 
-    def _csv(self, names: list[str] | None) -> Any:
+    def _csv_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
         from pyarrow import csv
 
-        return csv.open_csv(
-            self.path,
-            read_options=csv.ReadOptions(block_size=_CSV_BLOCK),
-            convert_options=csv.ConvertOptions(
-                include_columns=names, column_types=self._kinds, null_values=list(MISSING_NUMBERS)
-            ),
-        )
-
-    def _csv_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
-        with self._csv(names) as reader:
+        block, missing = csv.ReadOptions(block_size=_CSV_BLOCK), list(MISSING_NUMBERS)
+        how = csv.ConvertOptions(include_columns=names, column_types=self._kinds, null_values=missing)
+        with csv.open_csv(self.path, read_options=block, convert_options=how) as reader:
             yield from _after(reader, start)
 
     def _fits(self) -> Any:

@@ -86,8 +86,9 @@ class Forest:
         if values.ndim != 2 or values.shape[1] != len(self.columns.names):
             raise RadiosslError(f"values of shape {values.shape} for a forest of {len(self.columns.names)} columns")
         total = np.zeros((len(values), len(self.classes)))
-        rounds = -(-len(values) // (_PIECE * _cores()))
-        size = max(1024, -(-len(values) // max(1, rounds * _cores())))  # as much for each core
+        cores = os.cpu_count() or 1
+        rounds = -(-len(values) // (_PIECE * cores))
+        size = max(1024, -(-len(values) // max(1, rounds * cores)))  # as much for each core
 
         def work(start: int) -> None:
             rows = slice(start, start + size)
@@ -96,9 +97,7 @@ class Forest:
             if absent.any():
                 # Two copies: in one a missing value is above every threshold, in the other below.
                 keys = np.hstack([np.where(absent, _HIGHEST, keys), np.where(absent, _LOWEST, keys)])
-                _walk(self._nodes_for_missing, self.roots, self._shares, keys, total[rows])
-            else:
-                _walk(self._nodes, self.roots, self._shares, keys, total[rows])
+            _walk(self._nodes[int(absent.any())], self.roots, self._shares, keys, total[rows])
 
         map_on_cores(work, range(0, len(values), size))
         return total / len(self.roots)
@@ -142,14 +141,11 @@ class Forest:
         return np.ascontiguousarray(self.leaves.T, np.float32)
 
     @cached_property
-    def _nodes(self) -> NDArray[np.int32]:
-        """All that a step needs side by side, so that it costs one access to memory."""
-        return np.stack([_keys(self.threshold), self.feature, self.left, self.right], axis=1).ravel()
-
-    @cached_property
-    def _nodes_for_missing(self) -> NDArray[np.int32]:
+    def _nodes(self) -> list[NDArray[np.int32]]:
+        """All that a step needs side by side, which costs one access to memory; then for rows with missing values."""
         second = self.feature + len(self.columns.names) * (self.missing_left > 0).astype(np.int32)
-        return np.stack([_keys(self.threshold), second.astype(np.int32), self.left, self.right], axis=1).ravel()
+        features = (self.feature, second.astype(np.int32))
+        return [np.stack([_keys(self.threshold), one, self.left, self.right], axis=1).ravel() for one in features]
 
 
 def fit_forest(
@@ -192,18 +188,18 @@ def from_scikit_learn(model: Any, columns: TableColumns, classes: list[str], abo
         # Nodes are numbered on from those of the trees before; leaves count down from -1.
         code = np.where(is_leaf, -leaf_count - np.cumsum(is_leaf), node_count + np.cumsum(inner) - 1).astype(np.int32)
         children = (code[tree.children_left[inner]], code[tree.children_right[inner]])
-        parts.append((tree.feature[inner], _rounded_down(tree.threshold[inner]), *children))
-        parts[-1] += (tree.missing_go_to_left[inner],)
+        thresholds = _rounded_down(tree.threshold[inner])
+        parts.append((tree.feature[inner], thresholds, *children, tree.missing_go_to_left[inner]))
         roots.append(code[0])
         shares = tree.value[is_leaf, 0, :]
         leaves.append(shares / shares.sum(axis=1, keepdims=True))
         node_count, leaf_count = node_count + int(inner.sum()), leaf_count + int(is_leaf.sum())
     kinds = (np.int32, np.float32, np.int32, np.int32, np.uint8)
     arrays = [np.concatenate(part).astype(kind) for part, kind in zip(zip(*parts, strict=True), kinds, strict=True)]
-    leaf_table = np.concatenate(leaves).astype(np.float32)
-    feature, threshold, left, right, missing_left = arrays
-    all_roots = np.array(roots, np.int32)
-    return Forest(feature, threshold, left, right, missing_left, all_roots, leaf_table, columns, classes, about)
+    named = dict(
+        zip(_ARRAYS, [*arrays, np.array(roots, np.int32), np.concatenate(leaves).astype(np.float32)], strict=True)
+    )
+    return Forest(**named, columns=columns, classes=classes, about=about)
 
 
 def _rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -217,10 +213,6 @@ def _keys(values: NDArray[np.float32]) -> NDArray[np.int32]:
     """Whole numbers in the same order as the float32 values, with room for missing values at both ends."""
     bits = (np.ascontiguousarray(values) + np.float32(0)).view(np.int32)  # -0 becomes 0
     return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits)
-
-
-def _cores() -> int:
-    return os.cpu_count() or 1
 
 
 @exact_kernel

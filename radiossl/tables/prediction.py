@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pyarrow import csv
 
 from radiossl.evaluation.conformal import prediction_sets, set_texts
@@ -90,7 +89,8 @@ def predict_table(
             done.append(part)
         if not done:
             raise RadiosslError(f"{table}: the table has no rows")
-        if all(_classless(part) for part in done):
+        predicted = [read_parquet(part, ["predicted"]).column(0) for part in done]
+        if all(column.null_count == len(column) for column in predicted):
             shutil.rmtree(folder)
             raise RadiosslError(f"{table}: nothing is measured in any row, of {', '.join(forest.columns.needed[:40])}")
         counts = _join(done, out, forest.classes)
@@ -113,11 +113,6 @@ def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Tabl
         columns["prediction_set"] = pa.array(set_texts(sets, forest.classes), pa.string(), mask=unmeasured)
         columns["outlier_score"] = pa.array(forest.calibration.novelty.scores(values).astype(np.float32))
     return pa.table(columns)
-
-
-def _classless(part: Path) -> bool:
-    predicted = read_parquet(part, ["predicted"]).column(0)
-    return bool(predicted.null_count == len(predicted))
 
 
 def _identity(forest: Forest, file: TableFile, kept: tuple[str, ...], piece_rows: int) -> dict[str, Any]:
@@ -187,15 +182,9 @@ def _write_fits(parts: list[Path], tables: Iterable[pa.Table], path: Path) -> No
         stream.write(fits.PrimaryHDU().header.tostring().encode())
         stream.write(header.tostring().encode())
         for table in tables:
-            stream.write(_records(table, record).tobytes())
+            records = np.zeros(table.num_rows, record)
+            for name in table.column_names:
+                letters = [(text or "").encode() for text in table[name].to_pylist()] if name in width else None
+                records[name] = table[name].to_numpy() if letters is None else letters
+            stream.write(records.tobytes())
         stream.write(b"\0" * (-rows * record.itemsize % 2880))
-
-
-def _records(table: pa.Table, record: np.dtype[Any]) -> NDArray[Any]:
-    records = np.zeros(table.num_rows, record)
-    for name in table.column_names:
-        if record[name].kind == "S":
-            records[name] = [(text or "").encode() for text in table[name].to_pylist()]
-        else:
-            records[name] = table[name].to_numpy()
-    return records

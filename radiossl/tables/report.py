@@ -72,7 +72,12 @@ def write_table_result(
         f" each. Every score is of predictions by forests of {forest.about['folds']} folds, of rows that they had not"
         " seen; the forest that is kept was then trained on all rows."
     )
-    draw_importance(forest.columns.names, result.importance, out / "importance.png")
+    order = np.argsort(-result.importance, kind="stable")
+    shown = [(forest.columns.names[i], float(result.importance[i]), None) for i in order[:_BARS]]
+    if len(order) > _BARS:
+        shown.append((f"{len(order) - _BARS} others together", float(result.importance[order[_BARS:]].sum()), None))
+    highlight = [name for name, _, _ in shown]
+    score_bars(shown, out=out / "importance.png", xlabel="importance", highlight=highlight)
     report.figure(out / "importance.png", "Mean decrease of impurity; correlated columns share theirs.")
     reliability_diagram(reliability(predictions), out=out / "reliability.png")
     report.figure(out / "reliability.png", "Accuracy against predicted confidence, calibrated on the other folds.")
@@ -96,7 +101,9 @@ def write_table_result(
     )
     likely = "probability of the predicted class"
     for name, values in {**against, likely: predictions.probabilities.max(axis=1)}.items():
-        edges = _edges(np.asarray(values, float), 0.0 if name == likely else _TAIL)
+        edges = quantile_edges(np.asarray(values, float), _BINS, 0.0 if name == likely else _TAIL)
+        if len(edges) < 2:
+            raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
         stem = file_stem(name)
         f1 = metric_by_column(predictions, values, edges=edges, metric="f1", f1_interval="exact")
         draw_against(predictions, values, f1, name, out / f"by_{stem}.png")
@@ -131,22 +138,11 @@ def class_scores(predictions: Predictions) -> pd.DataFrame:
     counts, _ = confusion_matrix(predictions)
     rows = []
     for number, name in enumerate(predictions.classes):
-        right, of_class, found = (
-            int(n) for n in (counts[number, number], counts[number].sum(), counts[:, number].sum())
-        )
+        right, of_class, found = map(int, (counts[number, number], counts[number].sum(), counts[:, number].sum()))
         row = {"class": name, "rows": of_class, **f1_scores(right, of_class + found - right)}
         row |= proportion_scores("completeness", right, of_class) | proportion_scores("reliability", right, found)
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def draw_importance(names: list[str], importance: NDArray[np.float64], out: Path) -> None:
-    """Draw the importance of the columns, the greatest first; beyond 20 the rest as one bar."""
-    order = np.argsort(-importance, kind="stable")
-    rows: list[tuple[str, float, float | None]] = [(names[i], float(importance[i]), None) for i in order[:_BARS]]
-    if len(order) > _BARS:
-        rows.append((f"{len(order) - _BARS} others together", float(importance[order[_BARS:]].sum()), None))
-    score_bars(rows, out=out, xlabel="importance", highlight=[name for name, _, _ in rows])
 
 
 def draw_against(
@@ -174,24 +170,14 @@ def draw_against(
         upper.set_ylim(top=1.02)
 
 
-def _edges(values: NDArray[np.float64], tail: float) -> NDArray[np.float64]:
-    """Edges of bins with equally many rows, without the tails."""
-    edges = quantile_edges(values, _BINS, tail)
-    if len(edges) < 2:
-        raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
-    return edges
-
-
 def _binned_mean(
     values: NDArray[np.float64], numbers: NDArray[np.float64], edges: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation of the numbers in each bin; NaN in one of fewer than two."""
     place = np.searchsorted(edges, values, side="right") - 1
     place[values == edges[-1]] = len(edges) - 2
-    of_bin = [numbers[place == number] for number in range(len(edges) - 1)]
-    pairs = [(part.mean(), part.std(ddof=1)) if len(part) > 1 else (np.nan, np.nan) for part in of_bin]
-    mean, spread = np.array(pairs, float).T
-    return mean, spread
+    of_bin = pd.Series(numbers).groupby(place).agg(["mean", "std"]).reindex(range(len(edges) - 1))
+    return of_bin["mean"].where(of_bin["std"].notna()).to_numpy(), of_bin["std"].to_numpy()
 
 
 def _prediction_table(result: TrainedForest, kept: pd.DataFrame) -> pd.DataFrame:

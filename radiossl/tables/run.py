@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,21 +108,10 @@ def train_forest(
     inputs.warn_of_markers(whole)
     values = inputs.matrix(whole)
     groups = row_groups(whole, group_radius_arcsec)
-    result = fit_and_test(
-        values,
-        labels,
-        inputs,
-        folds=folds,
-        groups=groups,
-        trees=trees,
-        min_leaf=min_leaf,
-        balanced=balanced,
-        coverage=coverage,
-        seed=seed,
-    )
-    comparison = None
-    if compare:
-        comparison = compare_inputs(values, labels, inputs, folds=folds, seeds=seeds, seed=seed, groups=groups)
+    split: dict[str, Any] = {"folds": folds, "groups": groups, "seed": seed}
+    how: dict[str, Any] = {"trees": trees, "min_leaf": min_leaf, "balanced": balanced, "coverage": coverage}
+    result = fit_and_test(values, labels, inputs, **split, **how)
+    comparison = compare_inputs(values, labels, inputs, seeds=seeds, **split) if compare else None
     mine = values[labels.rows]
     against = {
         name: TableColumns((name,), missing=inputs.missing).matrix(whole)[labels.rows, 0].astype(float) for name in by

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -139,9 +140,8 @@ def compare_inputs(
     inputs = {"columns": mine[:, :first], "features": mine[:, first:], "both": mine}
     models: tuple[Model, ...] = ("forest", "logistic")
     rows = []
-    for (name, part), model, number in track(
-        [(item, model, number) for item in inputs.items() for model in models for number in range(seeds)], "comparing"
-    ):
+    runs = list(itertools.product(inputs.items(), models, range(seeds)))
+    for (name, part), model, number in track(runs, "comparing"):
         method = _Filled(model, part, truth, len(classes))
         probabilities = np.empty((len(truth), len(classes)))
         for split in splits[number * folds : (number + 1) * folds]:
