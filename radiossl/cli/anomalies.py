@@ -18,24 +18,13 @@ if TYPE_CHECKING:
 def anomalies(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, Option(help="Result folder to write.")],
-    method: Annotated[
-        str, Option(help="forest (Isolation Forest), neighbours (distance) or density (the same, whitened).")
-    ] = "forest",
+    method: Annotated[str, Option(help="forest (Isolation Forest), neighbours or density (whitened).")] = "forest",
     label: Annotated[str | None, Option(metavar="COLUMN", help="Column of classes or ratings to test it with.")] = None,
-    anomalous: Annotated[
-        list[str] | None, Option(help='Label that counts as anomalous, repeatable; or a comparison: ">=4".')
-    ] = None,
-    top_features: Annotated[
-        str, Option(help="Score on this many best features, ranked by the labels: 2, 5, 10, 15 or all.")
-    ] = "all",
-    rank_features: Annotated[
-        bool, Option("--rank-features", help="Compare the 2, 5, 10 and 15 best features.")
-    ] = False,
+    anomalous: Annotated[list[str] | None, Option(help='Anomalous label; repeatable; or a comparison: ">=4".')] = None,
+    top_features: Annotated[str, Option(help="Score by this many features, the best by the labels; or all.")] = "all",
+    rank_features: Annotated[bool, Option("--rank-features", help="Compare the best 2, 5, 10 and 15.")] = False,
     scan: Annotated[bool, Option("--scan", help="Scan the forest's contamination and max_samples.")] = False,
-    baseline: Annotated[
-        list[str] | None,
-        Option(help="Column to test as if it were a score, repeatable; a column of sizes always is."),
-    ] = None,
+    baseline: Annotated[list[str] | None, Option(help="Column to test as a score; repeatable.")] = None,
     max_samples: Annotated[str, Option(help="Objects for each tree: auto (256) or a fraction of all.")] = "auto",
     neighbours: Neighbours = 20,
     seeds: Annotated[int, Option(min=1, help="How many random seeds to test with.")] = 5,

@@ -8,26 +8,21 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from radiossl.cli.adapt import Readout, Whiten
-from radiossl.cli.options import Device, Seed
+from radiossl.cli.options import Device, Readout, Seed, Whiten
 
 
 def benchmark(
     weights: Annotated[list[Path], Argument(metavar="WEIGHTS...", help="Backbone folders.")],
     tasks: Annotated[Path, Option(help="YAML file of tasks, beside the cutout stores that it names.")],
     out: Annotated[Path, Option(help="Result folder to write; what it holds of an earlier run is used.")],
-    cache: Annotated[
-        Path | None,
-        Option(help="Folder of features and scores, to share between results.", show_default="OUT/cache"),
-    ] = None,
+    cache: Annotated[Path | None, Option(help="Shared features and scores.", show_default="OUT/cache")] = None,
     quick: Annotated[bool, Option("--quick", help="Folds drawn once, half of the sources, no baselines.")] = False,
     seeds: Annotated[int, Option(min=1, help="How often folds are drawn.")] = 3,
     initialisations: Annotated[int, Option(min=1, help="How many random weights to average over.")] = 5,
     readout: Readout = None,
     whiten: Whiten = None,
     unlabelled: Annotated[
-        list[Path] | None,
-        Option(metavar="STORE", help="Training images: baselines get a whitening learnt on them; repeatable."),
+        list[Path] | None, Option(metavar="STORE", help="Training images, to whiten the baselines too.")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -20,31 +20,14 @@ app = typer.Typer(help="Cut survey mosaics into a cutout store.", no_args_is_hel
 #: No more mosaics than this are listed one by one.
 _LISTED = 5
 
-Mosaics = Annotated[
-    list[str],
-    Argument(metavar="MOSAIC...", help="FITS mosaics (.fits, .fits.gz, .fits.fz), folders of them, or patterns."),
-]
+Mosaics = Annotated[list[str], Argument(metavar="MOSAIC...", help="FITS mosaics, folders of them, or patterns.")]
 Out = Annotated[Path, Option(help="Folder of the new cutout store.", show_default=False)]
 Hdu = Annotated[
-    str | None,
-    Option(
-        metavar="NAME|N",
-        help="Part of each file that holds the image; by default chosen by content and name.",
-        show_default=False,
-    ),
+    str | None, Option(metavar="NAME|N", help="HDU of the image (default: by content and name).", show_default=False)
 ]
 MaxBlank = Annotated[float, Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
-Workers = Annotated[
-    int | None,
-    Option(
-        help="Processes of this machine; by default one per core if there are more than a few shards.",
-        show_default=False,
-    ),
-]
-OnErrorOption = Annotated[
-    Literal["stop", "skip"],
-    Option(help="If a mosaic cannot be read: stop, or skip it (then every mosaic is read once beforehand)."),
-]
+Workers = Annotated[int | None, Option(help="Processes (default: one per core for large runs).", show_default=False)]
+OnErrorOption = Annotated[Literal["stop", "skip"], Option(help="At an unreadable mosaic: stop, or skip it.")]
 
 
 @app.command()
@@ -85,8 +68,7 @@ def sources(
     mosaics: Mosaics,
     out: Out,
     catalogue: Annotated[
-        Path | None,
-        Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False),
+        Path | None, Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False)
     ] = None,
     detect: Annotated[bool, Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
     threshold: Annotated[float, Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
@@ -99,19 +81,16 @@ def sources(
     ra: Annotated[str | None, Option(help="Column of the right ascension, if its name is unusual.")] = None,
     dec: Annotated[str | None, Option(help="Column of the declination.")] = None,
     extent: Annotated[str | None, Option(help="Column of the largest angular size.")] = None,
-    measure_extents: Annotated[
-        bool,
-        Option("--measure-extents", help="Take the extents from the islands that the mosaics show at the positions."),
-    ] = False,
+    measure_extents: Annotated[bool, Option("--measure-extents", help="Measure the extents on the mosaics.")] = False,
     id: Annotated[str | None, Option(help="Column of the sources' names.")] = None,
     position_unit: Annotated[
-        str | None, Option(help="Unit of the positions, whatever the file says: deg, hours, rad, arcsec...")
+        str | None, Option(help="Unit of the positions, instead of the file's: deg, hours, rad...")
     ] = None,
     extent_unit: Annotated[
-        str | None, Option(help="Unit of the extents, whatever the file says: arcsec, arcmin, deg, mas, rad.")
+        str | None, Option(help="Unit of the extents, instead of the file's: arcsec, deg...")
     ] = None,
     frame: Annotated[
-        str | None, Option(help="Frame of the positions, whatever the file says: icrs, fk5, fk4, galactic...")
+        str | None, Option(help="Frame of the positions, instead of the file's: icrs, fk5, galactic...")
     ] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,

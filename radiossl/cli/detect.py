@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Find sources in images and mosaics with a network that outlines them.")
 
 Images = Annotated[Path | None, Option(help="Folder of the images; by default that of the annotations.")]
-ReaderName = Annotated[
-    str, Option("--reader", help="plain, or radiogalaxynet (radio in green and blue, infrared in red).")
-]
+ReaderName = Annotated[str, Option("--reader", help="plain, or radiogalaxynet (infrared in red).")]
 Changes = Annotated[list[str] | None, set_option("lr=0.0005 or design.rois=128")]
 Out = Annotated[Path, Option(help="Folder to write.")]
 

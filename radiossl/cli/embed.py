@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer import Argument, Option
 
-from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
-from radiossl.cli.options import BoxSize, Device, Mosaics, Scheduler
+from radiossl.cli.options import BoxSize, Device, Field, Mosaics, Readout, Scheduler, Store, Tta, Whiten, adapt
 
 if TYPE_CHECKING:
     from radiossl.features.parts import Embedded
@@ -17,13 +16,7 @@ if TYPE_CHECKING:
 
 def embed(
     weights: Annotated[Path, Argument(help="Backbone folder.")],
-    images: Annotated[
-        list[Path],
-        Argument(
-            help="Cutout stores; FITS, NPY or picture files, folders of them, patterns, a table that names files; or"
-            " with --mosaics a catalogue."
-        ),
-    ],
+    images: Annotated[list[Path], Argument(help="Cutout stores, image files, folders; with --mosaics a catalogue.")],
     out: Annotated[Path, Option(help="Parquet file to write, or with --partitioned a folder of such.")],
     mosaics: Mosaics = None,
     size: BoxSize = None,
@@ -33,14 +26,10 @@ def embed(
     readout: Readout = None,
     whiten: Whiten = None,
     device: Device = "auto",
-    partitioned: Annotated[
-        bool, Option("--partitioned", help="Write a folder of Parquet files, which every command takes too.")
-    ] = False,
+    partitioned: Annotated[bool, Option("--partitioned", help="Write a folder of Parquet files.")] = False,
     workers: Annotated[int, Option(min=1, help="Processes of this machine, each with one thread.")] = 1,
     scheduler: Scheduler = None,
-    bfloat16: Annotated[
-        bool, Option("--bfloat16", help="Compute in bfloat16, for hardware that does: faster, three digits.")
-    ] = False,
+    bfloat16: Annotated[bool, Option("--bfloat16", help="Compute in bfloat16: faster, three digits.")] = False,
 ) -> None:
     """Turn images into a table of features.
 
@@ -63,3 +52,33 @@ def _summary(out: Path, done: Embedded) -> str:
     if done.made < done.parts:
         return f"{line}; {done.parts - done.made} of {done.parts} parts were there from an interrupted run"
     return line
+
+
+def export(
+    features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
+    out: Annotated[Path, Option(help="File to write, or with --format hats the folder of the catalogue.")],
+    form: Annotated[str, Option("--format", "--for", help="fits, votable, csv, hats, embedding-atlas or spotlight.")],
+    store: Store = None,
+    margin: Annotated[str, Option(help="With hats: width of the margin cache, such as 10arcsec.")] = "0",
+    images: Annotated[bool, Option("--images", help="Of hats: a column of the cutouts' pixels.")] = False,
+) -> None:
+    """Write a feature table in the format of another program."""
+    from radiossl.features.exporting import export_table
+    from radiossl.features.feature_file import FeatureFile
+    from radiossl.sky.angles import parse_arcsec
+
+    width = parse_arcsec(margin, "--margin")
+    left_out = export_table(features, out, form, store, width, images)  # type: ignore[arg-type]  # checked there
+    total = len(FeatureFile(features))
+    line = f"{out}: {total - left_out} cutouts as {form}"
+    typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)
+
+
+def send(
+    table: Annotated[Path, Argument(help="Feature table, or a result such as neighbours.csv or anomalies.csv.")],
+    to: Annotated[str, Option("--to", help="topcat, ds9 or aladin.")],
+) -> None:
+    """Send a table to TOPCAT, DS9 or Aladin through SAMP; the program must be open."""
+    from radiossl.features.exporting import Program, send_table
+
+    typer.echo(f"{table}: loaded by {send_table(table, cast('Program', to))}")

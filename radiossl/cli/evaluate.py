@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer import Argument, Option
 
-from radiossl.cli.adapt import Field, Readout, Tta, Whiten, adapt
-from radiossl.cli.options import Device, Group, GroupingName, Seed, set_option
+from radiossl.cli.options import Device, Field, Group, GroupingName, Readout, Seed, Tta, Whiten, adapt, set_option
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings, split_names
 
@@ -29,9 +28,7 @@ Seeds = Annotated[int, Option(min=1, help="How many times folds, label fractions
 Imagenet = Annotated[Path | None, Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
 RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
-Neighbours = Annotated[
-    int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: chosen by inner folds).")
-]
+Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: by inner folds).")]
 Components = Annotated[int, Option(min=0, help="Compare this many whitened principal components (0: raw features).")]
 Layer = Annotated[bool, Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")]
 LayerEpochs = Annotated[int, Option(min=1, help="Epochs of --layer.")]
@@ -61,14 +58,10 @@ class Common:
     field: Field = None
     readout: Readout = None
     whiten: Whiten = None
-    calibrate: Annotated[
-        bool, Option("--calibrate", help="Fit a temperature to the probabilities on a fifth of the labels.")
-    ] = False
+    calibrate: Annotated[bool, Option("--calibrate", help="Calibrate the probabilities (temperature).")] = False
     baselines: Annotated[bool, Option(help="Evaluate the baselines, too.")] = True
     keep_shared: Annotated[bool, Option("--keep-shared", help="Test on sources of the pretraining set, too.")] = False
-    group_radius: Annotated[
-        str, Option(help="Sources linked by steps of this angle share a fold; 0 for every cutout on its own.")
-    ] = "60arcsec"
+    group_radius: Annotated[str, Option(help="Sources this close share a fold (0: no grouping).")] = "60arcsec"
     device: Device = "auto"
 
 

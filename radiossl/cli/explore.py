@@ -15,43 +15,27 @@ _WEIGHTS = "simclr-first-zoom"
 
 
 def explore(
-    table: Annotated[
-        Path,
-        Argument(
-            help="Feature table from radiossl embed; any Parquet or Arrow table with vectors; or images, which are"
-            " embedded first."
-        ),
-    ],
+    table: Annotated[Path, Argument(help="Feature table, any Parquet or Arrow table with vectors, or images.")],
     store: Store = None,
     vectors: Annotated[
-        str | None, Option(metavar="COLUMN", help="Column of the features, if there are several of vectors.")
+        str | None, Option(metavar="COLUMN", help="Column of the features, if there are several.")
     ] = None,
     ids: Annotated[str | None, Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    weights: Annotated[
-        Path | None, Option(help="Backbone, to search for images (default: the one that the table names).")
-    ] = None,
+    weights: Annotated[Path | None, Option(help="Backbone for image queries (default: the table's).")] = None,
     map_folder: Annotated[
-        Path | None, Option("--map", help="Result folder of radiossl map; made by the page if there is none.")
+        Path | None, Option("--map", help="Result folder of radiossl map (default: a new map).")
     ] = None,
-    second: Annotated[
-        Path | None,
-        Option(help="Feature table of another backbone, or its map, to be shown beside the first map."),
-    ] = None,
-    scores: Annotated[
-        Path | None, Option(help="CSV with cutout_id and score, such as anomalies.csv; made if not given.")
-    ] = None,
+    second: Annotated[Path | None, Option(help="Another feature table, or its map, to show beside it.")] = None,
+    scores: Annotated[Path | None, Option(help="CSV with cutout_id and score (default: computed).")] = None,
     ratings: Annotated[Path, Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
     labels: Annotated[Path, Option(help="CSV of class labels given to selections.")] = Path("labels.csv"),
     who: Annotated[str, Option(help="Your name, kept with your ratings.")] = "",
     address: Annotated[str, Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, Option(help="Port to serve on.")] = 5006,
     browser: Annotated[bool, Option(help="Open the page in a browser.")] = True,
-    export: Annotated[
-        Path | None,
-        Option(help="Write a page that needs no server, a folder or one .html file, instead of serving."),
-    ] = None,
+    export: Annotated[Path | None, Option(help="Write a static page: a folder or .html file.")] = None,
     seed: Seed = 0,
 ) -> None:
     """Open a web page with a map, neighbours, search by image, clusters, anomalies to rate and selections.

@@ -16,16 +16,13 @@ from radiossl.cli import cutouts, datasets, detect, evaluate, rate, store, table
 from radiossl.cli.anomalies import anomalies
 from radiossl.cli.benchmark import benchmark
 from radiossl.cli.duplicates import duplicates
-from radiossl.cli.embed import embed
+from radiossl.cli.embed import embed, export, send
 from radiossl.cli.explore import explore
-from radiossl.cli.export import export, send
 from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, recipes, views
-from radiossl.cli.report import report
-from radiossl.cli.run import run
+from radiossl.cli.report import report, verify
+from radiossl.cli.run import run, simulate
 from radiossl.cli.search import index, search
-from radiossl.cli.simulate import simulate
-from radiossl.cli.verify import verify
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import missing_extra
 from radiossl.io.progress import set_verbosity

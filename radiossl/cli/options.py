@@ -6,9 +6,14 @@ The default stands with the command: ``seed: Seed = 0``, ``device: Device = "aut
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
+
+from radiossl.io.errors import RadiosslError
+
+if TYPE_CHECKING:
+    from radiossl.weights.backbone import Backbone
 
 
 def set_option(example: str) -> Any:
@@ -24,34 +29,36 @@ Device = Annotated[str, Option("--device", help="auto, cpu or cuda.")]
 Neighbours = Annotated[int, Option("--neighbours", "-k", min=1, help="How many neighbours.")]
 Workers = Annotated[int, Option("--workers", min=1, help="Processes of this machine that share the work.")]
 Label = Annotated[str | None, Option("--label", metavar="COLUMN", help="Column with the classes.")]
-Where = Annotated[
-    str | None,
-    Option("--where", metavar="EXPRESSION", help="Only rows for which this holds, e.g. 'las_arcsec > 20'."),
-]
-Group = Annotated[
-    list[str] | None, Option("--group", help="NAME=VALUE,VALUE...: values that make up a class; repeatable.")
-]
-GroupingName = Annotated[
-    str | None, Option("--grouping", help="The same from a YAML file, or a grouping of the package.")
-]
-Delimiter = Annotated[
-    str | None,
-    Option("--delimiter", help="What separates the columns of a text file: one character, tab or space."),
-]
+Where = Annotated[str | None, Option("--where", metavar="EXPRESSION", help="Condition such as 'las_arcsec > 20'.")]
+Group = Annotated[list[str] | None, Option("--group", help="NAME=VALUE,VALUE...: a class of several values.")]
+GroupingName = Annotated[str | None, Option("--grouping", help="YAML file or built-in grouping of classes.")]
+Delimiter = Annotated[str | None, Option("--delimiter", help="Separator of a text file: a character, tab, space.")]
 Encoding = Annotated[str | None, Option("--encoding", help="Encoding of a text file, such as latin-1.")]
 TableOption = Annotated[str | None, Option("--table", help="Which table of a FITS file or VOTable, by name or number.")]
-Mosaics = Annotated[
-    list[Path] | None,
-    Option("--mosaics", help="FITS files, folders or patterns that show the sources of a catalogue; repeatable."),
-]
-Store = Annotated[
-    list[Path] | None, Option(help="Where the pixels are, if the store has moved; or the images' folder.")
-]
-Scheduler = Annotated[
-    str | None,
-    Option(metavar="ADDRESS", help="Running Dask scheduler whose workers do the work, such as tcp://node1:8786."),
-]
-BoxSize = Annotated[
-    int | None,
-    Option("--size", min=1, help="With --mosaics: side of the boxes in pixels (default: 1.5 extents)."),
-]
+Mosaics = Annotated[list[Path] | None, Option("--mosaics", help="FITS files that show the catalogue; repeatable.")]
+Store = Annotated[list[Path] | None, Option(help="Store or folder of the images, if they have moved.")]
+Scheduler = Annotated[str | None, Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://node1:8786.")]
+BoxSize = Annotated[int | None, Option("--size", min=1, help="Box side in pixels (default: 1.5 extents).")]
+
+
+Tta = Annotated[str | None, Option(help="d4: average over 8 rotations and flips; none (default: the weights').")]
+Field = Annotated[int | None, Option(min=8, help="Use only the central N x N pixels (default: the weights').")]
+
+
+Readout = Annotated[str | None, Option(help="last: pooled output; wide: all stages (default: the weights').")]
+Whiten = Annotated[int | None, Option(min=0, help="Whitened components, 0: none (default: the weights').")]
+
+
+def adapt(
+    backbone: Backbone, tta: str | None, field: int | None, readout: str | None = None, whiten: int | None = None
+) -> Backbone:
+    """Return the backbone as `--tta`, `--field`, `--readout` and `--whiten` want it."""
+    changes: dict[str, Any] = {}
+    if tta is not None:
+        if tta not in ("d4", "none"):
+            raise RadiosslError(f"--tta {tta}: expected d4 or none")
+        changes["views"] = 8 if tta == "d4" else 1
+    if field is not None:
+        changes["field_px"] = field
+    backbone = backbone.adapted(**changes) if changes else backbone
+    return backbone if readout is None and whiten is None else backbone.with_readout(readout, whiten)

@@ -12,10 +12,7 @@ from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_opti
 from radiossl.io.errors import DiskFullError, RadiosslError
 
 Recipe = Annotated[str, Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
-Data = Annotated[
-    list[Path],
-    Option("--data", help="Cutout store, or folder or pattern of images; give it again to join several."),
-]
+Data = Annotated[list[Path], Option("--data", help="Cutout store, or images; repeatable.")]
 Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
 ImageSize = Annotated[int | None, Option(min=8, help="Side of the backbone's images in pixels.")]
 
@@ -37,21 +34,12 @@ def pretrain(
     image_size: ImageSize = None,
     init: Annotated[Path | None, Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
-    resume: Annotated[
-        bool, Option("--resume", help="Go on with the run in --out; with more --epochs from its weights.")
-    ] = False,
-    monitor: Annotated[
-        Path | None, Option(help="Labelled store to measure kNN accuracy on while training, only to look at.")
-    ] = None,
+    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out; --epochs may be more.")] = False,
+    monitor: Annotated[Path | None, Option(help="Labelled store to measure kNN accuracy on meanwhile.")] = None,
     label: Label = None,
     group: Annotated[list[str] | None, Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
-    exclude: Annotated[
-        list[Path] | None,
-        Option(help="Store whose sources must not be trained on, such as a test set; repeatable."),
-    ] = None,
-    exclude_radius: Annotated[
-        str, Option(help="Cutouts this close to a source of --exclude are left out: 60arcsec, 1arcmin, 0.01deg.")
-    ] = "60arcsec",
+    exclude: Annotated[list[Path] | None, Option(help="Store of sources not to train on; repeatable.")] = None,
+    exclude_radius: Annotated[str, Option(help="Cutouts this close to --exclude are left out.")] = "60arcsec",
     seed: Annotated[int | None, Option(min=0, help="Random seed (default: the recipe's).")] = None,
     changes: Changes = None,
 ) -> None:

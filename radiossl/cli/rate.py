@@ -15,23 +15,9 @@ app = typer.Typer(no_args_is_help=True, help="Rank a long list by a few ratings,
 
 Features = Annotated[Path, Argument(help="Feature table from radiossl embed.")]
 Scores = Annotated[Path, Option(help="CSV with cutout_id and score, such as anomalies.csv.")]
-RatingFiles = Annotated[
-    list[Path] | None,
-    Option(help="CSV with cutout_id and rating (1 dull to 5 remarkable); repeatable, the last rating counts."),
-]
+RatingFiles = Annotated[list[Path] | None, Option(help="CSV with cutout_id and rating (1 to 5); repeatable.")]
 Method = Annotated[str, Option(help="linear (Bayesian ridge), gp (Gaussian process) or blend (Astronomaly's).")]
-Columns = Annotated[
-    str | None,
-    Option(
-        metavar="A,B",
-        help="Columns to learn from besides the features, or none; default: the size, if there is a column for it.",
-    ),
-]
-
-
-@app.callback()
-def _rate() -> None:
-    """Rank a long list by a few ratings, and propose what to rate next."""
+Columns = Annotated[str | None, Option(metavar="A,B", help="Columns to learn from, or none (default: the size).")]
 
 
 @app.command()

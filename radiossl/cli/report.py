@@ -26,3 +26,28 @@ def report(
             raise RadiosslError(f"{part}: expected NAME=FOLDER, such as search=results/search")
         pairs.append((name, Path(folder)))
     typer.echo(f"{index_report(out, title, pairs)}")
+
+
+#: Damaged files that are named one by one.
+_NAMED = 20
+
+
+def verify(
+    paths: Annotated[list[Path], Argument(metavar="PATH...", help="Stores, backbones, runs, indexes, results.")],
+) -> None:
+    """Compare folders and tables with the checksums that were written with them."""
+    from radiossl.io.checksums import verify as compare
+
+    damaged = 0
+    for path in paths:
+        found = compare(path)
+        for file, reason in list(found.damaged.items())[:_NAMED]:
+            typer.echo(f"{file}: {reason}", err=True)
+        damaged += len(found.damaged)
+        if found.without and not found.whole and not found.damaged:
+            typer.echo(f"{path}: has no checksums (written by radiossl 0.1 or by something else)")
+        elif found.whole or not found.damaged:
+            others = f"; {len(found.without)} others have no checksum" if found.without else ""
+            typer.echo(f"{path}: {len(found.whole)} files are as they were written{others}")
+    if damaged:
+        raise RadiosslError(f"{damaged} damaged file(s): make them again, or copy them from where they are whole")

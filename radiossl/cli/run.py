@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from radiossl.cli.options import set_option
+from radiossl.cli.options import Seed, set_option
 
 Changes = Annotated[list[str] | None, set_option("minutes=10")]
 
@@ -27,3 +27,17 @@ def run(
     page = run_survey(survey, changes or (), plan_only=plan, say=typer.echo)
     if page is not None:
         typer.echo(f"{page}: open it in a browser")
+
+
+def simulate(
+    out: Annotated[Path, Argument(help="Folder to write the mosaics and truth.csv into.")],
+    tiles: Annotated[int, Option(help="Number of mosaics.")] = 4,
+    size: Annotated[int, Option(help="Side of a mosaic in pixels.")] = 2048,
+    sources: Annotated[int, Option(help="Sources of known class in each mosaic.")] = 400,
+    seed: Seed = 0,
+) -> None:
+    """Simulate FITS mosaics of radio sources with a truth catalogue."""
+    from radiossl.survey.simulation import SurveySpec, simulate_survey
+
+    paths = simulate_survey(out, SurveySpec(tiles=tiles, size=size, sources=sources, seed=seed))
+    typer.echo(f"{out}: {len(paths)} mosaics of {size} x {size} pixels and truth.csv")

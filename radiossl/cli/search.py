@@ -14,43 +14,21 @@ from radiossl.io.errors import RadiosslError
 
 def search(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed, or index from radiossl index.")],
-    query: Annotated[
-        list[str],
-        Option(
-            help='Cutout id, position "RA DEC", name such as M87, image file, folder, pattern or store; repeatable.'
-        ),
-    ],
+    query: Annotated[list[str], Option(help='Cutout id, "RA DEC", name (M87), image or store; repeatable.')],
     out: Annotated[Path, Option(help="Result folder to write.")],
-    crop: Annotated[
-        str,
-        Option(
-            metavar="auto|none|PIXELS",
-            help="Crop images to their source: where they show much more than the cutouts do, never, or to a box.",
-        ),
-    ] = "auto",
+    crop: Annotated[str, Option(metavar="auto|none|PIXELS", help="Crop images to their source.")] = "auto",
     mosaics: Mosaics = None,
-    size: Annotated[
-        int | None, Option(min=8, help="With --mosaics: side in pixels of what is cut (default: as the cutouts).")
-    ] = None,
+    size: Annotated[int | None, Option(min=8, help="Box side in pixels (default: as the cutouts).")] = None,
     mean: Annotated[bool, Option("--mean", help="Search once, for the mean of the queries.")] = False,
     unlike: Annotated[list[str] | None, Option(help="What is not wanted, given as a query is; repeatable.")] = None,
     where: Where = None,
-    near: Annotated[
-        str | None, Option(help='Search only in a circle on the sky: "RA DEC RADIUS", such as "187.7 12.4 2deg".')
-    ] = None,
-    weights: Annotated[
-        Path | None, Option(help="Backbone of the features, for images (default: the one that they name).")
-    ] = None,
+    near: Annotated[str | None, Option(help='Search only in a circle: "187.7 12.4 2deg" (RA DEC RADIUS).')] = None,
+    weights: Annotated[Path | None, Option(help="Backbone for image queries (default: the features').")] = None,
     store: Store = None,
     neighbours: Neighbours = 10,
     caption: Annotated[str | None, Option(metavar="COLUMN", help="Column to write under the pictures.")] = None,
-    label: Annotated[
-        str | None,
-        Option(metavar="COLUMN", help="Class column: say how often neighbours of such a similarity are alike."),
-    ] = None,
-    table_format: Annotated[
-        str, Option("--format", help="csv; fits or votable to write the neighbours so too.")
-    ] = "csv",
+    label: Annotated[str | None, Option(metavar="COLUMN", help="Class column, to calibrate similarities.")] = None,
+    table_format: Annotated[str, Option("--format", help="csv, fits or votable.")] = "csv",
     device: Device = "auto",
 ) -> None:
     """Find the cutouts most similar to a query, with a table, a region file and a gallery."""
@@ -88,9 +66,7 @@ def search(
 def index(
     features: Annotated[list[Path], Argument(help="Feature tables from radiossl embed, of the same weights.")],
     out: Annotated[Path, Option(help="Index folder; added to if it is there.")],
-    kind: Annotated[
-        str | None, Option(help="flat (exact) or ivf-sq8 (for millions); by default what their number asks for.")
-    ] = None,
+    kind: Annotated[str | None, Option(help="flat (exact) or ivf-sq8 (default: by their number).")] = None,
     seed: Seed = 0,
 ) -> None:
     """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""

@@ -28,21 +28,15 @@ _MOST_LABELS = 20
 Store = Annotated[Path, Argument(metavar="STORE", help="Folder of a cutout store.")]
 Stores = Annotated[list[Path], Argument(metavar="STORE...", help="Folders of cutout stores.")]
 Out = Annotated[Path, Option(help="Folder of the new store.")]
-Where = Annotated[
-    str, Option(metavar="EXPRESSION", help="Condition on the columns, e.g. 'las_arcsec > 20 and rms < 2e-4'.")
-]
+Where = Annotated[str, Option(metavar="EXPRESSION", help="Condition such as 'las_arcsec > 20 and rms < 2e-4'.")]
 
 
 @app.command()
 def info(
     stores: Stores,
     as_json: Annotated[bool, Option("--json", help="Print a JSON list with one object per store.")] = False,
-    moc: Annotated[
-        Path | None, Option(metavar="FILE", help="Also write the sky that they cover as a coverage map (FITS).")
-    ] = None,
-    croissant: Annotated[
-        Path | None, Option(metavar="FILE", help="Also write what a store holds as Croissant metadata (JSON-LD).")
-    ] = None,
+    moc: Annotated[Path | None, Option(metavar="FILE", help="Also write the coverage map (MOC, FITS).")] = None,
+    croissant: Annotated[Path | None, Option(metavar="FILE", help="Also write Croissant metadata (JSON-LD).")] = None,
     licence: Annotated[str, Option(help="With --croissant: terms of use, such as CC-BY-4.0.")] = "",
 ) -> None:
     """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
@@ -123,14 +117,9 @@ def filter_command(store: Store, where: Where, out: Out) -> None:
 def join(
     store: Store,
     table: Annotated[Path, Argument(help="CSV, FITS, VOTable, ECSV or Parquet table.")],
-    on: Annotated[
-        str,
-        Option(help="Column that identifies the rows in both; STORE_COLUMN=TABLE_COLUMN if the names differ."),
-    ],
+    on: Annotated[str, Option(help="Column that both share, or STORE_COLUMN=TABLE_COLUMN.")],
     out: Out,
-    column: Annotated[
-        list[str] | None, Option(metavar="COLUMN", help="Column to copy; repeatable (default: all).")
-    ] = None,
+    column: Annotated[list[str] | None, Option(metavar="COLUMN", help="Column to copy (default: all).")] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     which: TableOption = None,

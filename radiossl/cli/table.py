@@ -29,9 +29,7 @@ def train(
     grouping: GroupingName = None,
     by: Annotated[list[str] | None, Option(help="Column to draw the scores against; repeatable.")] = None,
     folds: Annotated[int, Option(min=2, help="Number of stratified folds for testing.")] = 5,
-    group_radius: Annotated[
-        str, Option(help="Rows linked by steps of this angle share a fold; 0 for every row on its own.")
-    ] = "0arcsec",
+    group_radius: Annotated[str, Option(help="Rows this close on the sky share a fold (0: no grouping).")] = "0arcsec",
     trees: Annotated[int, Option(min=1, help="Number of trees.")] = 200,
     min_leaf: Annotated[int, Option(min=1, help="Smallest number of rows in a leaf; more make it smaller.")] = 1,
     balanced: Annotated[bool, Option(help="Give all classes the same weight, whatever their numbers.")] = True,

@@ -9,15 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from radiossl.cli.options import Device, Seed
+from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.settings import key_values, parse_yaml
 
 app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
-
-
-@app.callback()
-def _weights() -> None:
-    """Backbone folders."""
 
 
 @app.command()
@@ -100,7 +95,7 @@ def release(
     out: Annotated[Path, Option(help="Backbone folder to write.")],
     half: Annotated[bool, Option("--half", help="Store the weights in float16.")] = False,
     evaluation: Annotated[
-        list[str] | None, Option(metavar="TITLE=FOLDER", help="Results for the card; repeatable.")
+        list[str] | None, Option(metavar="TITLE=FOLDER", help="Results for its card; repeatable.")
     ] = None,
     limits: Annotated[Path | None, Option(help="Markdown file with the known limits.")] = None,
     terms: Annotated[str, Option(help="Terms of use.")] = "",
@@ -133,8 +128,7 @@ def whiten(
     components: Annotated[int, Option(min=1, help="How many components to store.")] = 256,
     views: Annotated[int, Option(min=2, help="Random views of each image.")] = 4,
     default: Annotated[
-        int | None,
-        Option(metavar="N", min=0, help="Make this read-out the default, cut to N components (0: not whitened)."),
+        int | None, Option(metavar="N", min=0, help="Make N components the default (0: not whitened).")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -152,20 +146,10 @@ def import_(
     file: Annotated[Path, Argument(help="Checkpoint of another code, or a folder of timm's.")],
     out: Annotated[Path, Option(help="Backbone folder to write.")],
     format: Annotated[
-        str,
-        Option(help="torchvision, timm, lightly, solo-learn, byol-rgz, sclassifier or torch-hub; auto finds it out."),
+        str, Option(help="torchvision, timm, lightly, solo-learn, byol-rgz, sclassifier, torch-hub or auto.")
     ] = "auto",
-    preprocessing: Annotated[
-        str | None,
-        Option(
-            help="imagenet, imagenet-grey, riggi2024, solo-learn or slijepcevic2024; else the format's, with what the"
-            " checkpoint says of it."
-        ),
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        Option("--set", metavar="KEY=VALUE", help="Change the preprocessing, such as size=128; repeatable."),
-    ] = None,
+    preprocessing: Annotated[str | None, Option(help="imagenet, riggi2024, ... (default: the format's).")] = None,
+    settings: Annotated[list[str] | None, set_option("size=128")] = None,
     entry: Annotated[str | None, Option(help="Key of the weights in a file that holds several.")] = None,
     ignore: Annotated[list[str] | None, Option(help="Leave out tensors whose names begin so; repeatable.")] = None,
     architecture: Annotated[str | None, Option(help="timm's name, if several networks have these tensors.")] = None,
@@ -195,9 +179,7 @@ def export(
     path: Annotated[Path, Argument(help="Backbone folder.")],
     format: Annotated[str, Option(help="torchscript, export (torch.export, .pt2) or onnx.")],
     out: Annotated[Path, Option(help="File to write.")],
-    with_preprocessing: Annotated[
-        bool, Option("--with-preprocessing", help="Take the raw pixels of one image (onnx, export).")
-    ] = False,
+    with_preprocessing: Annotated[bool, Option("--with-preprocessing", help="Take raw pixels (onnx, export).")] = False,
 ) -> None:
     """Write a backbone for use without radiossl: images to features. timm reads the folder itself."""
     from radiossl.weights.backbone import load_backbone
