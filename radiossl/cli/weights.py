@@ -148,7 +148,10 @@ def import_(
     format: Annotated[
         str, Option(help="torchvision, timm, lightly, solo-learn, byol-rgz, sclassifier, torch-hub or auto.")
     ] = "auto",
-    preprocessing: Annotated[str | None, Option(help="imagenet, riggi2024, ... (default: the format's).")] = None,
+    preprocessing: Annotated[
+        str | None,
+        Option(help="imagenet, imagenet-grey, riggi2024, solo-learn or slijepcevic2024 (default: the format's)."),
+    ] = None,
     settings: Annotated[list[str] | None, set_option("size=128")] = None,
     entry: Annotated[str | None, Option(help="Key of the weights in a file that holds several.")] = None,
     ignore: Annotated[list[str] | None, Option(help="Leave out tensors whose names begin so; repeatable.")] = None,
