@@ -162,10 +162,8 @@ def draw_fractions(table: pd.DataFrame, out: str | os.PathLike[str]) -> None:
 
 
 def _bin_name(low: float, high: float) -> str:
-    if np.isinf(low) and np.isinf(high):
-        return "all"
     if np.isinf(low):
-        return f"< {high:.3g}"
+        return "all" if np.isinf(high) else f"< {high:.3g}"
     return f"> {low:.3g}" if np.isinf(high) else f"{low:.3g}–{high:.3g}"
 
 

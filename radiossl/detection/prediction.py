@@ -139,18 +139,15 @@ def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: f
                 # A tile larger than the mosaic reaches beyond it.
                 placed = item.shifted(box.x0, box.y0).cropped(mosaic.shape)
                 if placed is not None and placed.source_score >= score:
-                    found.append(_with_cut(placed, box, mosaic.shape))
+                    found.append(replace(placed, cut=_touches_edge(placed.extent, box, mosaic.shape)))
     return found
 
 
-def _with_cut(item: Detection, tile: Box, shape: tuple[int, int]) -> Detection:
-    """Note whether an object touches an edge of its tile that is not the mosaic's."""
+def _touches_edge(extent: Box, tile: Box, shape: tuple[int, int]) -> bool:
+    """Whether an object touches an edge of its tile that is not the mosaic's."""
     margin = max(1, round(_EDGE_PART * tile.width))
-    x0, y0, width, height = item.extent
-    cut = (
-        (tile.x0 > 0 and x0 < tile.x0 + margin)
-        or (tile.y0 > 0 and y0 < tile.y0 + margin)
-        or (tile.x0 + tile.width < shape[1] and x0 + width > tile.x0 + tile.width - margin)
-        or (tile.y0 + tile.height < shape[0] and y0 + height > tile.y0 + tile.height - margin)
+    sides = zip((extent.x0, extent.y0), extent[2:], (tile.x0, tile.y0), tile[2:], shape[::-1], strict=True)
+    return any(
+        (low > 0 and at < low + margin) or (low + length < whole and at + size > low + length - margin)
+        for at, size, low, length, whole in sides
     )
-    return replace(item, cut=cut)

@@ -142,9 +142,7 @@ def _rows(first: _ReadEvaluation, other: _ReadEvaluation) -> tuple[NDArray[np.in
     """Rows of the objects that both have, in the first and in the other, in the order of the first."""
     if sorted(first.classes) != sorted(other.classes):
         names = [", ".join(name[len("probability[") : -1] for name in one.classes) for one in (first, other)]
-        raise RadiosslError(
-            f"{first.name} and {other.name} have other classes ({names[0]}; {names[1]}): not comparable"
-        )
+        raise RadiosslError(f"{first.name} and {other.name} have other classes ({'; '.join(names)}): not comparable")
     mine, theirs = (
         one.predictions[["cutout_id", "ra_deg", "dec_deg", "label"]].assign(row=np.arange(len(one.predictions)))
         for one in (first, other)

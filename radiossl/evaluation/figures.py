@@ -84,15 +84,15 @@ def metric_against_column(result: MetricByColumn, *, out: _Out, xlabel: str, log
     """Draw scores in bins of a column with their intervals, above the number of objects in each bin."""
     if logarithmic and result.edges[0] <= 0:
         raise RadiosslError(f"{out}: bins from {result.edges[0]:g} cannot have a logarithmic axis")
-    left_out = [
-        f"{number} {what}" for number, what in ((result.missing, "unknown"), (result.outside, "outside")) if number
-    ]
+    lost = {"unknown": result.missing, "outside": result.outside}
+    left_out = [f"{number} {what}" for what, number in lost.items() if number]
     xlabel += f"   (left out: {', '.join(left_out)})" if left_out else ""
     ylabels = [_METRIC_NAMES[result.metric], "objects"]
     with drawn_panels(out, 5.2, 4.2, xlabel=xlabel, ylabels=ylabels, ratios=[3, 1]) as (upper, lower):
         for row, (name, style) in enumerate(zip(result.classes, curve_styles(), strict=False)):
             draw_banded(upper, name, result.centres, result.scores[row], result.low[row], result.high[row], style)
-        upper.set_ylim(_bottom(result.low), 1.02)
+        lowest = np.nanmin(result.low) if np.isfinite(result.low).any() else 0.0
+        upper.set_ylim(max(-0.02, np.floor((lowest - 0.02) * 10) / 10), 1.02)  # a round number below all intervals
         if result.classes != ["all"]:
             upper.legend()
         widths = np.diff(result.edges)
@@ -175,12 +175,6 @@ def _fraction_ticks(axes: Axes, fractions: NDArray[np.float64]) -> None:
 def _from_0_to_1(axes: Axes) -> Axes:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     return axes
-
-
-def _bottom(low: NDArray[np.float64]) -> float:
-    """Lower end of an axis of scores: a round number below all intervals."""
-    lowest = np.nanmin(low) if np.isfinite(low).any() else 0.0
-    return float(max(-0.02, np.floor((lowest - 0.02) * 10) / 10))
 
 
 def _refuse_nothing(curves: Mapping[str, object], out: _Out) -> None:

@@ -76,9 +76,9 @@ def read_labels(
     absent = [member for member in class_of if member not in set(texts[present])]
     if absent and (grouping is None or len(absent) == len(class_of)):
         source = "--group" if grouping is None else f"grouping {grouping.name}"
-        raise RadiosslError(
-            f"{source}: {absent[0]!r} does not occur in column {column!r}; its values are {_some(texts[present])}"
-        )
+        values = np.unique(texts[present])
+        some = ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")
+        raise RadiosslError(f"{source}: {absent[0]!r} does not occur in column {column!r}; its values are {some}")
     if class_of:
         present &= np.isin(texts, list(class_of))
         texts = np.array([class_of.get(text, "") for text in texts], dtype=str)
@@ -136,8 +136,3 @@ def _warn_of_spellings(classes: Sequence[str], column: str) -> None:
             f" --group '{other}={one},{other}' (and a --group for every other class)",
             stacklevel=3,
         )
-
-
-def _some(texts: NDArray[np.str_]) -> str:
-    values = sorted(set(texts.tolist()))
-    return ", ".join(values[:20]) + (", ..." if len(values) > 20 else "")

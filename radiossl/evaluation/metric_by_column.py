@@ -58,6 +58,8 @@ def metric_by_column(
     `values` is the column for the same objects, shape (n,); what is NaN or infinite is counted and left out. There are
     `bins` bins with equally many objects, fewer where many values are equal, or those between the rising `edges`.
     """
+    from scipy.special import ndtri
+
     if metric not in get_args(Metric) or f1_interval not in get_args(F1Interval):
         raise RadiosslError(
             f"metric {metric!r} with interval {f1_interval!r}: choose among {get_args(Metric)} and "
@@ -93,7 +95,12 @@ def metric_by_column(
     scores = proportion
     if metric == "f1":
         scores = _f1(proportion)
-        low, high = (_f1(low), _f1(high)) if f1_interval == "exact" else _clarke(scores, proportion, trials, level)
+        if f1_interval == "exact":
+            low, high = _f1(low), _f1(high)
+        else:
+            z = float(ndtri((1 + level) / 2))
+            half = wilson_half_width(proportion, np.where(trials > 0, trials, np.nan), z)
+            low, high = np.clip(scores - half, 0, 1), np.clip(scores + half, 0, 1)
     return MetricByColumn(
         metric=metric,
         edges=borders,
@@ -118,12 +125,3 @@ def quantile_edges(values: NDArray[np.float64], bins: int, tail: float = 0.0) ->
 def _f1(jaccard: NDArray[np.float64]) -> NDArray[np.float64]:
     """2 TP / (2 TP + FP + FN) from TP / (TP + FP + FN)."""
     return 2 * jaccard / (1 + jaccard)
-
-
-def _clarke(
-    scores: NDArray[np.float64], proportion: NDArray[np.float64], trials: NDArray[np.int64], level: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    from scipy.special import ndtri
-
-    half = wilson_half_width(proportion, np.where(trials > 0, trials, np.nan), float(ndtri((1 + level) / 2)))
-    return np.clip(scores - half, 0, 1), np.clip(scores + half, 0, 1)

@@ -58,17 +58,12 @@ class SharedFeatures:
         return self._made[key]
 
     def _key(self, identity: str, store: CutoutStore) -> str:
-        if store not in self._digests:
-            self._digests[store] = pixel_digest(store)
+        if store not in self._digests:  # of all pixels in their order, and of their statistics
+            digest = hashlib.blake2b(store.pixel_key(), digest_size=16)
+            for row in range(len(store)):
+                digest.update(np.ascontiguousarray(store.pixels(row)).data)
+            self._digests[store] = digest.hexdigest()
         return hashlib.sha256(f"{identity} {self._digests[store]}".encode()).hexdigest()[:32]
-
-
-def pixel_digest(store: CutoutStore) -> str:
-    """Return a hash of the pixels of all cutouts and their statistics, in their order."""
-    digest = hashlib.blake2b(store.pixel_key(), digest_size=16)
-    for row in range(len(store)):
-        digest.update(np.ascontiguousarray(store.pixels(row)).data)
-    return digest.hexdigest()
 
 
 def _kept(file: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:

@@ -221,9 +221,11 @@ def _remove_unlisted(folder: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
-def _fresh_batches(
-    sources: Sequence[FeatureFile], fresh: NDArray[np.bool_], schema: pa.Schema
-) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
+#: Columns and unit vectors, row by row.
+_Batches = Iterator[tuple[pa.Table, NDArray[np.float32]]]
+
+
+def _fresh_batches(sources: Sequence[FeatureFile], fresh: NDArray[np.bool_], schema: pa.Schema) -> _Batches:
     batches = (batch for source in sources for batch in source.batches_with_columns())
     row = 0
     for columns, vectors in track(batches, "indexing", total=sum(source.batch_count for source in sources)):
@@ -234,12 +236,7 @@ def _fresh_batches(
 
 
 def _write_block(
-    folder: Path,
-    number: int,
-    batches: Iterator[tuple[pa.Table, NDArray[np.float32]]],
-    empty: Any,
-    schema: pa.Schema,
-    rows: int,
+    folder: Path, number: int, batches: _Batches, empty: Any, schema: pa.Schema, rows: int
 ) -> dict[str, Any]:
     """Fill one block from the batches; return what the manifest says of it."""
     import faiss

@@ -236,16 +236,12 @@ def _is_table(out: Path, identity: str, partitioned: bool) -> bool:
     return same
 
 
-def _write_part(file: Path, rows: tuple[int, int], work: _Work, identity: str) -> None:
-    _opened(work, identity).part(*rows).write(file)
-
-
 #: What this process has opened, for the one table that it works on.
 _held: dict[str, _Opened] = {}
 
 
-def _opened(work: _Work, identity: str) -> _Opened:
-    """Open backbone and images once in a process, and anew when they have become others."""
+def _write_part(file: Path, rows: tuple[int, int], work: _Work, identity: str) -> None:
+    """Write one part; backbone and images are opened once in a process, and anew when they have become others."""
     if identity not in _held:
         opened = _Opened(work)
         if opened.identity != identity:
@@ -255,4 +251,4 @@ def _opened(work: _Work, identity: str) -> _Opened:
             )
         _held.clear()
         _held[identity] = opened
-    return _held[identity]
+    _held[identity].part(*rows).write(file)

@@ -83,20 +83,15 @@ def pixel_hash(pixels: NDArray[np.floating]) -> bytes:
     return digest.digest()
 
 
-def pixel_hashes(store: CutoutStore) -> NDArray[Any]:
-    """Return the `pixel_hash` of every cutout; None for one that has fewer than two values and so equals too many."""
-    minimum, maximum = store.column("minimum").astype(float), store.column("maximum").astype(float)
-    hashes = np.full(len(store), None, dtype=object)
-    for row in track(np.flatnonzero(minimum < maximum).tolist(), "hashing pixels"):
-        hashes[row] = pixel_hash(store.pixels(row))
-    return hashes
-
-
 def exact_pairs(a: CutoutStore, b: CutoutStore) -> NDArray[np.int64]:
-    """Rows of all pairs with equal pixels, shape (n, 2)."""
-    first, second = (
-        pd.DataFrame({"key": pixel_hashes(store), "row": np.arange(len(store))}).dropna() for store in (a, b)
-    )
+    """Rows of all pairs with equal pixels, shape (n, 2); constant cutouts, which equal too many, are left out."""
+
+    def hashes(store: CutoutStore) -> pd.DataFrame:
+        varied = np.flatnonzero(store.column("minimum").astype(float) < store.column("maximum").astype(float))
+        keys = [pixel_hash(store.pixels(row)) for row in track(varied.tolist(), "hashing pixels")]
+        return pd.DataFrame({"key": keys, "row": varied})
+
+    first, second = hashes(a), hashes(b)
     return first.merge(second, on="key")[["row_x", "row_y"]].to_numpy(dtype=np.int64)
 
 

@@ -83,9 +83,8 @@ def calibrate_similarity(index: SimilarityIndex, label: str, seed: int = 0) -> C
     curve = fitted(np.ones(len(same), bool))
     counts = np.unique(labels.names, return_counts=True)[1]
     chance = float((counts * (counts - 1)).sum() / (counts.sum() * (counts.sum() - 1)))
-    return Calibration(
-        label, curve.X_thresholds_, curve.y_thresholds_, np.array(steps), len(asked), chance, float(error)
-    )
+    thresholds = curve.X_thresholds_, curve.y_thresholds_
+    return Calibration(label, *thresholds, np.array(steps), len(asked), chance, float(error))
 
 
 def _error(same: NDArray[np.float64], query: NDArray[np.int64]) -> float:

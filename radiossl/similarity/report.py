@@ -74,7 +74,10 @@ def write_search_results(
         write_astropy_table(everything, tables[1], table_format)
     if {"ra_deg", "dec_deg"} <= set(everything.columns):
         tables.append(out / "neighbours.reg")
-        _write_neighbour_regions(everything, tables[-1], caption)
+        captions = everything[caption] if caption else [None] * len(everything)
+        names = everything["rank"].astype(str) + " " + everything["cutout_id"].astype(str)
+        labels = [f"{one} {text}" if not pd.isna(text) else one for one, text in zip(names, captions, strict=True)]
+        write_regions(everything["ra_deg"], everything["dec_deg"], labels, tables[-1], circle_radii(everything))
     report = SkyReport("Similarity search")
     report.verdict(_verdict(searches, caption))
     galleries = None
@@ -99,11 +102,8 @@ def write_search_results(
     if calibration is not None:
         _calibration_figure(calibration, out / "calibration.png")
         report.section("What a similarity means").figure(out / "calibration.png", calibration.sentence)
-    metrics = {
-        "queries": [found.query.name for found in searches],
-        "neighbours": len(everything),
-        "best_similarity": float(everything["similarity"].max()),
-    }
+    metrics = {"queries": [found.query.name for found in searches], "neighbours": len(everything)}
+    metrics["best_similarity"] = float(everything["similarity"].max())
     files = [*(["gallery.png"] if galleries else []), *(table.name for table in tables)]
     how = "Neighbours are the cutouts with the highest cosine similarity."
     return report.finish(out, metrics, files, how, metadata)
@@ -153,12 +153,9 @@ def readable_angle(arcsec: float) -> str:
 
 def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:
     """Return the neighbours of all queries as one frame, with a column `query` in front."""
-    frames = []
-    for found in searches:
-        frame = found.neighbours.drop(columns="row")
-        frame.insert(0, "query", found.query.name)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    frames = [found.neighbours.assign(row=found.query.name).rename(columns={"row": "query"}) for found in searches]
+    whole = pd.concat(frames, ignore_index=True)
+    return whole[["query", *whole.columns.drop("query")]]
 
 
 def write_astropy_table(frame: pd.DataFrame, path: str | os.PathLike[str], table_format: TableFormat) -> None:
@@ -179,14 +176,6 @@ def sizes_arcsec(frame: pd.DataFrame) -> list[float]:
         return [math.nan] * len(frame)
     sides = frame[["height", "width"]].max(axis=1).astype(float)
     return (sides * frame["pixel_scale_arcsec"].astype(float)).tolist()
-
-
-def _write_neighbour_regions(frame: pd.DataFrame, path: Path, caption: str | None) -> None:
-    names = [
-        f"{row['rank']} {row['cutout_id']}" + (f" {row[caption]}" if caption and not pd.isna(row[caption]) else "")
-        for row in frame.to_dict("records")
-    ]
-    write_regions(frame["ra_deg"], frame["dec_deg"], names, path, circle_radii(frame))
 
 
 def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -215,11 +204,8 @@ def search_pictures(
         position = f"{row['ra_deg']:.4f} {row['dec_deg']:+.4f}" if located else row["cutout_id"]
         label = row[caption] if caption else None
         sure = f" ({row['same_class']:.0%})" if "same_class" in row else ""
-        lines = [
-            f"#{row['rank']}: {row['similarity']:.3f}{sure}",
-            "" if label is None or pd.isna(label) else str(label),
-        ]
-        return replace(pictures[_place_of(row)], caption="\n".join([*filter(None, lines), position]))
+        lines = [f"#{row['rank']}: {row['similarity']:.3f}{sure}", "" if pd.isna(label) else str(label), position]
+        return replace(pictures[_place_of(row)], caption="\n".join(filter(None, lines)))
 
     def own(query: Query) -> Picture:
         if query.image is not None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +139,8 @@ def search(
     calibration = None if label is None else calibrate_similarity(index, label)
     backbone = cache(partial(_backbone, index, weights, device))
     ask = partial(_queries, index, backbone=backbone, mosaics=mosaics, size=size, crop=crop)
-    queries, unwanted = ([one for item in _listed(asked) for one in ask(item)] for asked in (query, unlike))
+    listed = (list(asked) if isinstance(asked, (list, tuple)) else [asked] for asked in (query, unlike))
+    queries, unwanted = ([one for item in items for one in ask(item)] for items in listed)
     if mean or unwanted:
         queries = [query_of(group, unwanted) for group in ([queries] if mean else [[one] for one in queries])]
     frames = index.search_many(queries, neighbours, _among(index, where, near))
@@ -152,9 +154,8 @@ def search(
         return SearchResult(searches)
     images = feature_images(index.metadata, index.columns, store)
     field_px = index.metadata.get("preprocessing", {}).get("field_px")
-    report = write_search_results(
-        searches, images, out, field_px, caption or label, table_format, index.metadata, calibration
-    )
+    shown = field_px, caption or label, table_format, index.metadata, calibration
+    report = write_search_results(searches, images, out, *shown)
     return SearchResult(searches, report)
 
 
@@ -165,10 +166,6 @@ def _opened(features: FeatureTable | SimilarityIndex | PathLike) -> SimilarityIn
         return SimilarityIndex(features)
     stored = (Path(features) / MANIFEST).is_file()
     return SimilarityIndex.open(features) if stored else SimilarityIndex(FeatureTable.read(features))
-
-
-def _listed(asked: Any) -> list[Any]:
-    return list(asked) if isinstance(asked, (list, tuple)) else [asked]
 
 
 def _queries(
@@ -185,7 +182,7 @@ def _queries(
     if isinstance(asked, np.ndarray) and asked.ndim == 1:
         return [Query("query", asked.astype(np.float32))]
     side = size or index.framing.field_px or _FIELD
-    if isinstance(asked, str) and not _names_images(asked):
+    if isinstance(asked, str) and not (Path(asked).exists() or has_magic(asked)):
         if mosaics is None:
             return [index.query_by_text(asked)]
         ra, dec = place_of(asked)
@@ -196,12 +193,6 @@ def _queries(
     else:
         images = asked
     return index.queries_by_images(images, backbone(), crop)
-
-
-def _names_images(text: str) -> bool:
-    from glob import has_magic
-
-    return Path(text).exists() or has_magic(text)
 
 
 def _backbone(index: SimilarityIndex, weights: Backbone | PathLike | None, device: str) -> Backbone:

@@ -196,7 +196,7 @@ def from_scikit_learn(model: Any, columns: TableColumns, classes: list[str], abo
         node_count, leaf_count = node_count + int(inner.sum()), leaf_count + int(is_leaf.sum())
     kinds = (np.int32, np.float32, np.int32, np.int32, np.uint8)
     arrays = [np.concatenate(part).astype(kind) for part, kind in zip(zip(*parts, strict=True), kinds, strict=True)]
-    named = dict(
+    named: dict[str, Any] = dict(
         zip(_ARRAYS, [*arrays, np.array(roots, np.int32), np.concatenate(leaves).astype(np.float32)], strict=True)
     )
     return Forest(**named, columns=columns, classes=classes, about=about)
