@@ -119,9 +119,7 @@ def bootstrap_auc(
 
 
 def compare_scores(
-    scores: Mapping[str, Sequence[NDArray[np.floating]]],
-    labels: AnomalyLabels,
-    groups: NDArray[np.int64] | None = None,
+    scores: Mapping[str, Sequence[NDArray[np.floating]]], labels: AnomalyLabels, groups: NDArray[np.int64] | None = None
 ) -> pd.DataFrame:
     """Compare several scores by the same labels.
 

@@ -58,12 +58,7 @@ def pretrain(
     from radiossl.sky.angles import parse_arcsec
     from radiossl.store.store import open_store
 
-    shortcuts = {
-        "schedule.epochs": epochs,
-        "batch_size": batch_size,
-        "preprocessing.size": image_size,
-        "seed": seed,
-    }
+    shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size, "seed": seed}
     first = process_group_from_environment().first
     with first_process_reports():
         stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])

@@ -71,15 +71,7 @@ def rank(
     from radiossl.ratings import ranking
 
     made = ranking.rank(
-        features,
-        scores,
-        ratings,
-        out,
-        method=method,
-        columns=_columns(columns),
-        folds=folds,
-        seed=seed,
-        store=store,
+        features, scores, ratings, out, method=method, columns=_columns(columns), folds=folds, seed=seed, store=store
     )
     _say_columns(columns, made.columns)
     unrated = made.table.loc[made.table["rating"].isna(), "cutout_id"]

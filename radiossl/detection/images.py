@@ -103,11 +103,7 @@ class FieldPreprocessing:
         return torch.cat(parts)
 
     def finish(
-        self,
-        prepared: Tensor,
-        floor: Tensor | None = None,
-        gamma: Tensor | None = None,
-        contrast: Tensor | None = None,
+        self, prepared: Tensor, floor: Tensor | None = None, gamma: Tensor | None = None, contrast: Tensor | None = None
     ) -> Tensor:
         """Turn results of `prepare`, float32 of shape (n, k, size, size), into the network's input.
 

@@ -118,11 +118,7 @@ class BandedCurve:
 
 
 def label_fraction_curves(
-    curves: Mapping[str, BandedCurve],
-    *,
-    out: _Out,
-    ylabel: str,
-    baselines: Mapping[str, float] | None = None,
+    curves: Mapping[str, BandedCurve], *, out: _Out, ylabel: str, baselines: Mapping[str, float] | None = None
 ) -> None:
     """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands.
 
