@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from radiossl.features.confounders import artefact_marks, confounder_table, conf
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import (
     BLUE,
     FONT,
@@ -54,7 +53,7 @@ Scores = NDArray[np.float64]
 def write_anomalies(
     search: AnomalySearch,
     table: FeatureTable,
-    out: str | os.PathLike[str],
+    out: PathLike,
     store: CutoutStore | None = None,
     label: str | None = None,
 ) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
@@ -88,8 +88,8 @@ class AnomalySearch:
 
 
 def find_anomalies(
-    features: FeatureTable | str | os.PathLike[str],
-    out: str | os.PathLike[str] | None = None,
+    features: FeatureTable | PathLike,
+    out: PathLike | None = None,
     *,
     label: str | None = None,
     anomalous: Sequence[str] = (),

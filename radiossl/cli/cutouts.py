@@ -68,7 +68,8 @@ def sources(
     mosaics: Mosaics,
     out: Out,
     catalogue: Annotated[
-        Path | None, Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False)
+        Path | None,
+        Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False),
     ] = None,
     detect: Annotated[bool, Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
     threshold: Annotated[float, Option(help="With --detect: least brightness in units of the noise.")] = 5.0,

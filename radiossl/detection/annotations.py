@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json
+from radiossl.io.files import PathLike, read_json
 from radiossl.io.values import as_text
 
 #: Corners farther than this many pixels from the image's are no outlines; filling them would take all memory.
@@ -98,7 +97,7 @@ class _File(BaseModel):
     categories: list[_Named]
 
 
-def read_annotations(path: str | os.PathLike[str]) -> Annotations:
+def read_annotations(path: PathLike) -> Annotations:
     """Read a COCO file.
 
     Outlines are polygons or run-length encodings; an object without one is the rectangle of its ``bbox``. Objects

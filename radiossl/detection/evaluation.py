@@ -30,6 +30,7 @@ from radiossl.detection.network import DetectorConfig, load_detector
 from radiossl.detection.objects import Detection
 from radiossl.evaluation.metric_by_column import quantile_edges
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
 from radiossl.store.statistics import PixelStatistics
@@ -40,11 +41,11 @@ BINS = 5
 
 
 def evaluate_detectors(
-    detectors: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    annotations: AnnotatedSet | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    detectors: PathLike | Sequence[PathLike],
+    annotations: AnnotatedSet | PathLike,
+    out: PathLike,
     *,
-    images: str | os.PathLike[str] | None = None,
+    images: PathLike | None = None,
     reader: Reader = "plain",
     score: float = 0.5,
     iou: float = 0.6,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import pandas as pd
 from radiossl.detection.evaluation import DetectorEvaluation, binned_scores
 from radiossl.detection.report import class_colours
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import FONT, PALETTE, drawn_row
 from radiossl.report.html import Report
 from radiossl.report.sheets import as_rgb
@@ -38,9 +37,7 @@ _SUMMARY = (
 
 
 @writes_result_folder
-def write_evaluation(
-    evaluations: Sequence[DetectorEvaluation], table: pd.DataFrame, out: str | os.PathLike[str]
-) -> Path:
+def write_evaluation(evaluations: Sequence[DetectorEvaluation], table: pd.DataFrame, out: PathLike) -> Path:
     """Write table.csv, classes.csv, by_PROPERTY.csv, metrics.json, figures and report.html; return the report's path.
 
     The evaluations, at least one, are of the same images; `table` has a row with the summary of each.
@@ -90,7 +87,7 @@ def _verdict(best: DetectorEvaluation, detectors: int) -> str:
     )
 
 
-def draw_classes(classes: pd.DataFrame, out: str | os.PathLike[str]) -> None:
+def draw_classes(classes: pd.DataFrame, out: PathLike) -> None:
     """Draw completeness, reliability and F1 of every class for each detector."""
     height = 3.4 + 0.18 * (classes["detector"].nunique() > 4)
     with drawn_row(out, 10.5, height, ["completeness", "reliability", "F1"]) as panels:
@@ -99,7 +96,7 @@ def draw_classes(classes: pd.DataFrame, out: str | os.PathLike[str]) -> None:
             label.set(rotation=30, ha="right")
 
 
-def draw_binned(rows: pd.DataFrame, name: str, out: str | os.PathLike[str]) -> None:
+def draw_binned(rows: pd.DataFrame, name: str, out: PathLike) -> None:
     """Draw completeness and reliability of each detector in bins of a property."""
     bins = rows[["low", "high"]].drop_duplicates().itertuples(index=False)
     with drawn_row(out, 8.4, 3.2, ["completeness", "reliability"], xlabel=_AXES[name]) as panels:
@@ -133,7 +130,7 @@ def _score_axis(axes: Axes) -> None:
     axes.grid(axis="y", linewidth=0.4, alpha=0.5)
 
 
-def draw_fractions(table: pd.DataFrame, out: str | os.PathLike[str]) -> None:
+def draw_fractions(table: pd.DataFrame, out: PathLike) -> None:
     """Draw F1 of all sources and AP50 against the number of training images, a line for each mode.
 
     Several detectors of one mode and fraction, such as of several seeds, are one point: their mean and its spread. The
@@ -167,7 +164,7 @@ def _bin_name(low: float, high: float) -> str:
     return f"> {low:.3g}" if np.isinf(high) else f"{low:.3g}–{high:.3g}"
 
 
-def draw_examples(one: DetectorEvaluation, out: str | os.PathLike[str]) -> None:
+def draw_examples(one: DetectorEvaluation, out: PathLike) -> None:
     """Draw images spread evenly over the set with what is annotated and what was found."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle

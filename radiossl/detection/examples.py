@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +19,7 @@ from radiossl.detection.objects import run_lengths
 from radiossl.images.augment import chance, uniform
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 
 #: Largest signal that half precision holds, with room for interpolation.
@@ -54,9 +54,7 @@ class AnnotatedSet:
 
 
 def open_annotated(
-    annotations: AnnotatedSet | str | os.PathLike[str],
-    images: str | os.PathLike[str] | None = None,
-    reader: Reader = "plain",
+    annotations: AnnotatedSet | PathLike, images: PathLike | None = None, reader: Reader = "plain"
 ) -> AnnotatedSet:
     """Return the images of a COCO file; a set that is open already is returned as it is.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from radiossl.detection.objects import is_source
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, read_json, write_json
+from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
 from radiossl.weights.architecture import Architecture, stage_numbers
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
@@ -296,7 +295,7 @@ class Detector(nn.Module):
         return able[nms(boxes[able], scores[able], _SUPPRESSION)][: self.config.design.most]
 
 
-def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
+def save_detector(path: PathLike, detector: Detector) -> None:
     """Write a detector's folder atomically; raise `RadiosslError` if its training diverged."""
     from safetensors.torch import save_file
 
@@ -310,7 +309,7 @@ def save_detector(path: str | os.PathLike[str], detector: Detector) -> None:
             detector.confidence.save(folder)
 
 
-def load_detector(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Detector:
+def load_detector(path: PathLike, device: str | torch.device = "cpu") -> Detector:
     """Load a detector that `train_detector` made, in evaluation mode, from its folder or that of its run."""
     path = Path(path)
     folder = path / "detector" if (path / "detector" / CONFIG_FILE).is_file() else path

@@ -20,6 +20,7 @@ from radiossl.detection.objects import Detection
 from radiossl.detection.report import SearchedMosaic, make_catalogue, write_detections
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.locks import only_writer
 from radiossl.survey.blind import window_boxes
 from radiossl.survey.finding import find_mosaics, mosaic_labels
@@ -32,9 +33,9 @@ _EDGE_PART = 0.01
 
 
 def predict_sources(
-    mosaics: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    detector: Detector | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    mosaics: PathLike | Sequence[PathLike],
+    detector: Detector | PathLike,
+    out: PathLike,
     *,
     score: float = 0.5,
     window: int | None = None,

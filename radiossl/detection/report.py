@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection
 from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import atomic_file, writes_result_folder
+from radiossl.io.files import PathLike, atomic_file, writes_result_folder
 from radiossl.report.figures import FONT, PALETTE, drawn_axes
 from radiossl.report.html import Report
 from radiossl.report.regions import write_outline_regions
@@ -85,7 +84,7 @@ def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd
 
 @writes_result_folder
 def write_detections(
-    searched: Sequence[SearchedMosaic], catalogue: pd.DataFrame, detector: Detector, out: str | os.PathLike[str]
+    searched: Sequence[SearchedMosaic], catalogue: pd.DataFrame, detector: Detector, out: PathLike
 ) -> Path:
     """Write the catalogue as CSV and FITS, for every mosaic regions, a label image and a picture, and report.html."""
     out = Path(out)
@@ -159,7 +158,7 @@ def _write_regions(one: SearchedMosaic, colours: dict[str, str], path: Path) -> 
     write_outline_regions(outlines, names, [colours[item.label] for item in one.found], path)
 
 
-def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: str | os.PathLike[str]) -> None:
+def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: PathLike) -> None:
     """Draw a mosaic with the outlines of its objects as PNG, the first row at the bottom."""
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D

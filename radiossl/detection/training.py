@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -39,7 +38,7 @@ from radiossl.detection.objects import Detection
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, flat_keys, read_json, remove_strays, write_json
+from radiossl.io.files import PathLike, atomic_file, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import epoch_batches, step_seed
@@ -57,15 +56,15 @@ _BETAS = (0.9, 0.99)
 
 
 def train_detector(
-    annotations: AnnotatedSet | str | os.PathLike[str],
-    weights: Backbone | str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    annotations: AnnotatedSet | PathLike,
+    weights: Backbone | PathLike,
+    out: PathLike,
     *,
     mode: Mode = "finetune",
-    images: str | os.PathLike[str] | None = None,
+    images: PathLike | None = None,
     reader: Reader = "plain",
-    valid: AnnotatedSet | str | os.PathLike[str] | None = None,
-    valid_images: str | os.PathLike[str] | None = None,
+    valid: AnnotatedSet | PathLike | None = None,
+    valid_images: PathLike | None = None,
     infrared: bool = False,
     settings: DetectionTraining | None = None,
     resume: bool = False,

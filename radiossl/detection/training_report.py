@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pandas as pd
 
 from radiossl.detection.confidence import COVERAGE
 from radiossl.detection.network import COVERAGE_FILE, SETTINGS_FILE
-from radiossl.io.files import read_json
+from radiossl.io.files import PathLike, read_json
 from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import Report
 
@@ -18,7 +17,7 @@ _MEDIAN_ROWS = 9
 _LOSSES = {"loss_objectness": "objectness", "loss_classifier": "class", "loss_box_reg": "box", "loss_mask": "mask"}
 
 
-def write_training_report(run: str | os.PathLike[str]) -> Path:
+def write_training_report(run: PathLike) -> Path:
     """Write training.png and report.html into the run folder of a detector; return the report's path."""
     run = Path(run)
     metrics, about = pd.read_csv(run / "metrics.csv"), read_json(run / SETTINGS_FILE)
@@ -45,7 +44,7 @@ def write_training_report(run: str | os.PathLike[str]) -> Path:
     return report.write(run / "report.html")
 
 
-def draw_training(metrics: pd.DataFrame, out: str | os.PathLike[str]) -> None:
+def draw_training(metrics: pd.DataFrame, out: PathLike) -> None:
     """Draw the losses, and average precision if it was measured, against the epoch."""
     monitored = metrics.dropna(subset="ap50")
     titles = ["loss", *(["average precision, validation"] if len(monitored) else []), "learning rate"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pandas as pd
 from radiossl.duplicates.search import Duplicates, keep_table
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.html import Report
 from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.store.store import CutoutStore
@@ -24,9 +23,7 @@ _SHOWN = 40
 
 
 @writes_result_folder
-def write_duplicates(
-    found: Duplicates, table: FeatureTable, store: CutoutStore | None, out: str | os.PathLike[str]
-) -> Path:
+def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore | None, out: PathLike) -> Path:
     """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path."""
     out = Path(out)
     pairs = found.pairs.drop(columns=["row_a", "row_b"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.evaluation.intervals import holm, paired_bootstrap
 from radiossl.io.csv_cells import unguarded_frame, write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json, writes_result_folder
+from radiossl.io.files import PathLike, read_json, writes_result_folder
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report
 from radiossl.sky.angles import angles_arcsec, unit_vectors
@@ -72,7 +71,7 @@ class _ReadEvaluation:
 
 
 @writes_result_folder
-def compare_evaluations(folders: Sequence[tuple[str, str | os.PathLike[str]]], out: str | os.PathLike[str]) -> Path:
+def compare_evaluations(folders: Sequence[tuple[str, PathLike]], out: PathLike) -> Path:
     """Put evaluations side by side, on the objects and seeds that all of them have in common; return the report's path.
 
     Objects are the same if their ids, as text, are the same and their positions, if known, lie within 60 arcsec.

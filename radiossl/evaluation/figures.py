@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.report.figures import (
     BLUE,
     FONT,
@@ -33,11 +33,10 @@ if TYPE_CHECKING:
     from radiossl.evaluation.metric_by_column import MetricByColumn
     from radiossl.evaluation.metrics import PrecisionRecallCurve, RocCurve
 
-_Out = str | os.PathLike[str]
 _METRIC_NAMES = {"f1": "F1 score", "accuracy": "accuracy", "recall": "recall (completeness)"}
 
 
-def roc_curves(curves: Mapping[str, RocCurve], *, out: _Out) -> None:
+def roc_curves(curves: Mapping[str, RocCurve], *, out: PathLike) -> None:
     """Draw ROC curves by name, with the area under each and the diagonal of a classifier that knows nothing."""
     _refuse_nothing(curves, out)
     labels = {"xlabel": "false positive rate", "ylabel": "true positive rate (completeness)"}
@@ -49,7 +48,7 @@ def roc_curves(curves: Mapping[str, RocCurve], *, out: _Out) -> None:
         axes.legend(title="area under the curve", loc="lower right")
 
 
-def precision_recall_curves(curves: Mapping[str, PrecisionRecallCurve], *, out: _Out) -> None:
+def precision_recall_curves(curves: Mapping[str, PrecisionRecallCurve], *, out: PathLike) -> None:
     """Draw precision against recall by name, with each average precision, and each prevalence as a dotted line."""
     _refuse_nothing(curves, out)
     with drawn_axes(out, 4.0, 3.9, xlabel="recall (completeness)", ylabel="precision (reliability)") as axes:
@@ -62,7 +61,7 @@ def precision_recall_curves(curves: Mapping[str, PrecisionRecallCurve], *, out: 
         axes.legend(title="average precision")
 
 
-def reliability_diagram(reliability: Reliability, *, out: _Out) -> None:
+def reliability_diagram(reliability: Reliability, *, out: PathLike) -> None:
     """Draw accuracy against confidence, with intervals, above a histogram of the confidences."""
     xlabel, ylabels = "confidence (probability of the predicted class)", ["accuracy", "objects"]
     with drawn_panels(out, 3.8, 4.8, xlabel=xlabel, ylabels=ylabels, ratios=[3, 1]) as (upper, lower):
@@ -80,7 +79,7 @@ def reliability_diagram(reliability: Reliability, *, out: _Out) -> None:
         lower.bar(reliability.edges[:-1], reliability.counts, widths, align="edge", color=BLUE, alpha=0.6)
 
 
-def metric_against_column(result: MetricByColumn, *, out: _Out, xlabel: str, logarithmic: bool = False) -> None:
+def metric_against_column(result: MetricByColumn, *, out: PathLike, xlabel: str, logarithmic: bool = False) -> None:
     """Draw scores in bins of a column with their intervals, above the number of objects in each bin."""
     if logarithmic and result.edges[0] <= 0:
         raise RadiosslError(f"{out}: bins from {result.edges[0]:g} cannot have a logarithmic axis")
@@ -118,7 +117,7 @@ class BandedCurve:
 
 
 def label_fraction_curves(
-    curves: Mapping[str, BandedCurve], *, out: _Out, ylabel: str, baselines: Mapping[str, float] | None = None
+    curves: Mapping[str, BandedCurve], *, out: PathLike, ylabel: str, baselines: Mapping[str, float] | None = None
 ) -> None:
     """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands.
 
@@ -138,7 +137,7 @@ def label_fraction_curves(
         axes.legend()
 
 
-def banded_curves(curves: Mapping[str, BandedCurve], *, out: _Out, xlabel: str, ylabel: str) -> None:
+def banded_curves(curves: Mapping[str, BandedCurve], *, out: PathLike, xlabel: str, ylabel: str) -> None:
     """Draw scores against a quantity on a linear axis, with bands; a single curve gets no legend."""
     _refuse_nothing(curves, out)
     with drawn_axes(out, 5.2, 3.6, xlabel=xlabel, ylabel=ylabel) as axes:
@@ -173,6 +172,6 @@ def _from_0_to_1(axes: Axes) -> Axes:
     return axes
 
 
-def _refuse_nothing(curves: Mapping[str, object], out: _Out) -> None:
+def _refuse_nothing(curves: Mapping[str, object], out: PathLike) -> None:
     if not curves:
         raise RadiosslError(f"{out}: no curve to draw")

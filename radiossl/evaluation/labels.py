@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.grouping import Grouping, read_grouping
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.values import MISSING_NUMBERS, as_text, as_texts
 from radiossl.store.store import CutoutStore
 
@@ -32,10 +32,7 @@ class Labels:
 
 
 def read_labels(
-    values: NDArray[Any],
-    column: str,
-    groups: Sequence[str] = (),
-    grouping: Grouping | str | os.PathLike[str] | None = None,
+    values: NDArray[Any], column: str, groups: Sequence[str] = (), grouping: Grouping | PathLike | None = None
 ) -> Labels:
     """Turn a column into labels.
 
@@ -97,7 +94,7 @@ def store_labels(
     store: CutoutStore,
     column: str,
     groups: Sequence[str] = (),
-    grouping: Grouping | str | os.PathLike[str] | None = None,
+    grouping: Grouping | PathLike | None = None,
     where: str | None = None,
 ) -> Labels:
     """Read the labels of the cutouts of a store for which an expression holds; see `read_labels`."""

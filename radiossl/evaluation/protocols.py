@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -33,6 +32,7 @@ from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, Trained, Tra
 from radiossl.evaluation.trials import LabelledSet, shared_with_pretraining
 from radiossl.features.table import standard_column, with_columns
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.weights.backbone import Backbone, load_backbone
 
 Protocol = Literal["knn", "linear", "layer", "finetune", "supervised"]
@@ -106,7 +106,7 @@ class Evaluation:
 
 
 def evaluate(
-    backbone: Backbone | str | os.PathLike[str],
+    backbone: Backbone | PathLike,
     labelled: LabelledSet,
     protocol: Protocol = "knn",
     settings: ProtocolSettings | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from radiossl.evaluation.results import EvaluationResult
 from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.figures import file_stem, score_bars
 from radiossl.report.html import Report
@@ -44,7 +43,7 @@ _GALLERY = 24
 @writes_result_folder
 def write_evaluation(
     evaluation: Evaluation,
-    out: str | os.PathLike[str],
+    out: PathLike,
     title: str,
     columns: Sequence[str] = (),
     metadata: Mapping[str, Any] | None = None,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.cache import optional_cache
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone
 
@@ -29,7 +29,7 @@ _LIMIT = 2**31
 class SharedFeatures:
     """Features known by the weights and pixels they were made of, in memory and, in a folder, for later calls."""
 
-    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, folder: PathLike | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self._made: dict[str, NDArray[Any]] = {}
         self._digests: WeakKeyDictionary[CutoutStore, str] = WeakKeyDictionary()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from radiossl.evaluation.trials import labelled_set
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import quote_name
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.recipe import Recipe
 from radiossl.pretraining.run import pretrain
@@ -41,9 +40,9 @@ class SweepResult:
 
 def run_sweep(
     recipe: Recipe,
-    data: Sequence[str | os.PathLike[str]],
+    data: Sequence[PathLike],
     labelled: tuple[CutoutStore, Labels],
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     column: str,
     cuts: Sequence[float],
@@ -52,7 +51,7 @@ def run_sweep(
     k: int = 20,
     folds: int = 5,
     device: str = "cpu",
-    exclude: Sequence[str | os.PathLike[str]] = (),
+    exclude: Sequence[PathLike] = (),
 ) -> SweepResult:
     """Pretrain with several cuts of a column and several seeds, and evaluate every backbone by kNN.
 
@@ -97,7 +96,7 @@ def _curve(metrics: Path) -> pd.DataFrame:
 
 
 @writes_result_folder
-def write_sweep(result: SweepResult, out: str | os.PathLike[str], column: str) -> Path:
+def write_sweep(result: SweepResult, out: PathLike, column: str) -> Path:
     """Write scores.csv, curves.csv, metrics.json, two figures and report.html of a sweep; return the report's path."""
     out = Path(out)
     write_table(result.scores, out / "scores.csv")

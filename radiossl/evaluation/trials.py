@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from radiossl.evaluation.folds import Split, draw_folds, source_groups
 from radiossl.evaluation.labels import Labels, store_labels
 from radiossl.features.same_source import shows_picture
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone
@@ -79,12 +79,12 @@ class LabelledSet:
 
 
 def labelled_set(
-    store: CutoutStore | str | os.PathLike[str],
+    store: CutoutStore | PathLike,
     labels: Labels | str,
     *,
-    test: tuple[CutoutStore, Labels] | CutoutStore | str | os.PathLike[str] | None = None,
+    test: tuple[CutoutStore, Labels] | CutoutStore | PathLike | None = None,
     group: Sequence[str] = (),
-    grouping: Grouping | str | os.PathLike[str] | None = None,
+    grouping: Grouping | PathLike | None = None,
     where: str | None = None,
     folds: int = 5,
     seeds: int = 5,
@@ -136,7 +136,7 @@ def labelled_set(
     if bad or not fractions:
         raise RadiosslError(f"label fraction {bad[0] if bad else '(none)'}: expected more than 0 and at most 1")
 
-    def opened(which: CutoutStore | str | os.PathLike[str]) -> tuple[CutoutStore, Labels]:
+    def opened(which: CutoutStore | PathLike) -> tuple[CutoutStore, Labels]:
         cutouts = which if isinstance(which, CutoutStore) else open_store(which)
         if isinstance(labels, Labels):
             return cutouts, labels

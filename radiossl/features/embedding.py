@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from radiossl.datasets.image_sources import find_images
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore
 from radiossl.survey.image_file import read_image
@@ -68,11 +68,11 @@ def preprocessed(
 
 
 def embed(
-    weights: Backbone | str | os.PathLike[str],
+    weights: Backbone | PathLike,
     images: Images,
     batch_size: int = 128,
     device: str = "auto",
-    mosaics: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
+    mosaics: Sequence[PathLike] | PathLike | None = None,
     **options: Any,
 ) -> FeatureTable:
     """Make the feature table of whatever holds images, in memory.
@@ -164,7 +164,7 @@ def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbon
 
 @torch.inference_mode()
 def features_of_file(
-    backbone: Backbone, path: str | os.PathLike[str], network: Callable[[torch.Tensor], torch.Tensor] | None = None
+    backbone: Backbone, path: PathLike, network: Callable[[torch.Tensor], torch.Tensor] | None = None
 ) -> NDArray[np.float32]:
     """Return the features of an image file, shape (feature_dim,); raise `RadiosslError` if it is blank.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,7 +18,7 @@ from radiossl.features.other_formats import write_astropy
 from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
@@ -38,8 +37,8 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def export_table(
-    features: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    features: PathLike,
+    out: PathLike,
     form: Format,
     images: Images | None = None,
     margin_arcsec: float = 0.0,
@@ -137,7 +136,7 @@ _LOAD = "table.load.votable"
 _PATIENCE = 120
 
 
-def send_table(table: str | os.PathLike[str] | pa.Table, to: Program, name: str = "") -> str:
+def send_table(table: PathLike | pa.Table, to: Program, name: str = "") -> str:
     """Send a table to TOPCAT, DS9 or Aladin; return what the program calls itself.
 
     Feature vectors are left out: what these programs show is the columns beside them.
@@ -185,7 +184,7 @@ def send_table(table: str | os.PathLike[str] | pa.Table, to: Program, name: str 
         client.disconnect()
 
 
-def _columns(path: str | os.PathLike[str]) -> pa.Table:
+def _columns(path: PathLike) -> pa.Table:
     name = str(path).lower()
     if name.endswith((".parquet", ".pq")) or Path(path).is_dir():
         return FeatureFile(path).columns()

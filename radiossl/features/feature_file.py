@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +28,7 @@ from radiossl.features.table import (
 )
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import Columns
+from radiossl.io.files import PathLike
 from radiossl.io.parquet import json_metadata, open_parquet
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore
@@ -65,7 +65,7 @@ class FeatureFile:
         If it is missing, incomplete, damaged or another kind of Parquet.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         self.files = table_files(path)
         first_file = self._open(self.files[0])

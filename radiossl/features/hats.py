@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FEATURES, METADATA_KEY
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import atomic_folder
+from radiossl.io.files import PathLike, atomic_folder
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore
 
@@ -38,9 +37,7 @@ _FINEST_ORDER = 13
 _INDEX_ORDER = 29
 
 
-def write_hats(
-    table: FeatureFile, out: str | os.PathLike[str], margin_arcsec: float = 0.0, images: CutoutStore | None = None
-) -> int:
+def write_hats(table: FeatureFile, out: PathLike, margin_arcsec: float = 0.0, images: CutoutStore | None = None) -> int:
     """Write a feature table as a HATS catalogue: Parquet files by HEALPix pixel, smaller where sources are dense.
 
     Features go through a file that is mapped into memory, so that memory grows with the other columns alone. Rows

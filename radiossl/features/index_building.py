@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from radiossl.features.stored_index import (
 from radiossl.features.vector_index import FLAT_UP_TO, empty_index, sample_size, train_clusters
 from radiossl.io.checksums import FILES, file_checksum
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, atomic_folder, remove_strays, write_json
+from radiossl.io.files import PathLike, atomic_file, atomic_folder, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
@@ -60,12 +59,7 @@ class Indexed:
     total: int
 
 
-def build_index(
-    tables: Sequence[str | os.PathLike[str]],
-    folder: str | os.PathLike[str],
-    kind: StoredKind | None = None,
-    seed: int = 0,
-) -> Indexed:
+def build_index(tables: Sequence[PathLike], folder: PathLike, kind: StoredKind | None = None, seed: int = 0) -> Indexed:
     """Make a similarity index of feature tables, or add them to one.
 
     The tables are streamed: besides their ids, no more than a block of `BLOCK_BYTES` is in memory. An index that is

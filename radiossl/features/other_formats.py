@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 
 _LONGEST_NAME = 68
 _SIGNED = {"u1": np.int16, "u2": np.int32, "u4": np.int64, "i1": np.int16}
@@ -34,7 +33,7 @@ _SIGNED = {"u1": np.int16, "u2": np.int32, "u4": np.int64, "i1": np.int16}
 
 def write_astropy(
     columns: pa.Table,
-    path: str | os.PathLike[str],
+    path: PathLike,
     form: Literal["fits", "votable"],
     vectors: Mapping[str, NDArray[Any]] | None = None,
     metadata: Mapping[str, Any] | None = None,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file, put_in_place, remove_strays
+from radiossl.io.files import PathLike, atomic_file, existing_file, put_in_place, remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.parts import write_parts
@@ -121,13 +120,13 @@ class _Opened:
 def write_features(
     backbone: Backbone,
     images: Images,
-    out: str | os.PathLike[str],
+    out: PathLike,
     batch_size: int = 128,
     partitioned: bool = False,
     workers: int = 1,
     scheduler: str | None = None,
     bfloat16: bool = False,
-    mosaics: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
+    mosaics: Sequence[PathLike] | PathLike | None = None,
     **options: Any,
 ) -> Embedded:
     """Write the feature table of whatever holds images; complete it if the same call was interrupted.

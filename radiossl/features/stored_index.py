@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, read_json
+from radiossl.io.files import PathLike, atomic_file, read_json
 from radiossl.io.parquet import open_parquet
 
 #: Kinds of `VectorIndex` that are kept on disk.
@@ -122,7 +121,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def open_index(folder: str | os.PathLike[str]) -> StoredIndex:
+def open_index(folder: PathLike) -> StoredIndex:
     """Open an index on disk; its vectors are mapped into memory, not read.
 
     Raises `RadiosslError` if the folder is no index, or a file of it is missing or has been cut short.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterable, Iterator
@@ -19,14 +18,14 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.parquet import write_parquet
 from radiossl.io.values import warn_of_marker
 
 FEATURES = "features"
 
 
-def feature_dimension(schema: pa.Schema, path: str | os.PathLike[str], column: pa.ChunkedArray | None = None) -> int:
+def feature_dimension(schema: pa.Schema, path: PathLike, column: pa.ChunkedArray | None = None) -> int:
     """Return the length of the vectors of a feature table's file; raise `RadiosslError` if there are none.
 
     `column` has the first vectors, for files whose lists have no fixed length, as pandas and polars write them.
@@ -47,9 +46,7 @@ def _is_vector(kind: pa.DataType) -> bool:
     return nested and any(test(kind.value_type) for test in numbers)
 
 
-def vectors_of(
-    column: pa.ChunkedArray, dimension: int, path: str | os.PathLike[str], start: int = 0
-) -> NDArray[np.float32]:
+def vectors_of(column: pa.ChunkedArray, dimension: int, path: PathLike, start: int = 0) -> NDArray[np.float32]:
     """Return a column of vectors as an array of shape (n, dimension), NaN where one is missing.
 
     Raises `RadiosslError` if a vector has another length, naming its row; `start` is that of the first.
@@ -81,7 +78,7 @@ def has_features(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
 _TEXT_LIKE = (pa.types.is_integer, pa.types.is_binary, pa.types.is_string_view, pa.types.is_null)
 
 
-def conformed_schema(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Schema:
+def conformed_schema(schema: pa.Schema, path: PathLike) -> pa.Schema:
     """Return the types that every command takes: ids as text, decimals as float64, categories as values.
 
     Raises `RadiosslError` if there is no column ``cutout_id``, or it holds neither text nor whole numbers.
@@ -101,7 +98,7 @@ def conformed_schema(schema: pa.Schema, path: str | os.PathLike[str]) -> pa.Sche
     return pa.schema(fields, metadata=schema.metadata)
 
 
-def warn_left_out(path: str | os.PathLike[str], kept: NDArray[np.bool_]) -> None:
+def warn_left_out(path: PathLike, kept: NDArray[np.bool_]) -> None:
     """Say how many rows have no features; raise `RadiosslError` if none has."""
     if kept.all():
         return
@@ -179,7 +176,7 @@ class FeatureTable:
         """
         return radiossl.explore(self, images, **options)
 
-    def write(self, path: str | os.PathLike[str]) -> None:
+    def write(self, path: PathLike) -> None:
         """Write the table as Parquet, atomically."""
         flat = pa.array(np.ascontiguousarray(self.features, dtype=np.float32).ravel())
         features = pa.FixedSizeListArray.from_arrays(flat, self.features.shape[1])
@@ -192,7 +189,7 @@ class FeatureTable:
             write_parquet(table, temporary)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> FeatureTable:
+    def read(cls, path: PathLike) -> FeatureTable:
         """Read a feature table into memory, without rows that have no features (a warning says how many).
 
         Vectors may be lists of any kind of number, as pandas and polars write them; ids may be whole numbers.
@@ -232,7 +229,7 @@ def part_name(number: int, count: int) -> str:
     return f"part-{number:05d}-of-{count:05d}.parquet"
 
 
-def table_files(path: str | os.PathLike[str]) -> list[Path]:
+def table_files(path: PathLike) -> list[Path]:
     """Return the Parquet files of a feature table in order: itself, or the parts of a folder.
 
     Raises `RadiosslError` if there is none, or a part is missing.

@@ -32,6 +32,7 @@ _ABANDONED_SECONDS = 24 * 3600
 #: A file of this name is in a result folder while its files are replaced one by one.
 INCOMPLETE = ".incomplete"
 
+PathLike = str | os.PathLike[str]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.io.files import PathLike
 from radiossl.maps.colours import CLASS_COLOURS, COLOUR_MAP, ClassColours, NumberColours
 from radiossl.report.figures import drawn_axes, plain_numbers, shorten
 from radiossl.report.sheets import as_rgb, central_pixels
@@ -37,7 +37,7 @@ def draw_map(
     coordinates: NDArray[np.floating],
     colours: NumberColours | ClassColours | None,
     *,
-    out: str | os.PathLike[str],
+    out: PathLike,
     label: str,
     backdrop: NDArray[np.floating] | None = None,
     raster_above: int = RASTER_ABOVE,
@@ -92,7 +92,7 @@ def draw_thumbnails(
     cutout_ids: Sequence[str],
     store: CutoutStore,
     *,
-    out: str | os.PathLike[str],
+    out: PathLike,
     field_px: int | None = None,
 ) -> None:
     """Draw cutouts where they lie on the map, at most half a cell of the grid away from their place, none over another.
@@ -118,7 +118,7 @@ def draw_thumbnails(
 
 
 @contextmanager
-def _map_axes(out: str | os.PathLike[str], limits: Limits, width: float = 6.2) -> Iterator[Axes]:
+def _map_axes(out: PathLike, limits: Limits, width: float = 6.2) -> Iterator[Axes]:
     with drawn_axes(out, width, width / _WIDTH_TO_HEIGHT, xlabel="map x", ylabel="map y") as axes:
         axes.set(xlim=limits[:2], ylim=limits[2:], box_aspect=1 / _WIDTH_TO_HEIGHT)
         yield axes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from radiossl.features.neighbours import unit
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import PathLike, atomic_file, existing_file
 
 #: File of the reducer in a map's folder.
 REDUCER_FILE = "reducer.safetensors"
@@ -93,7 +92,7 @@ class UmapReducer:
 Reducer = PcaReducer | UmapReducer
 
 
-def save_reducer(reducer: Reducer, path: str | os.PathLike[str], metadata: dict[str, Any]) -> None:
+def save_reducer(reducer: Reducer, path: PathLike, metadata: dict[str, Any]) -> None:
     """Write a reducer as safetensors, atomically, with the metadata of its features.
 
     The format holds numbers and text only: loading a map of somebody else's runs no code.
@@ -110,7 +109,7 @@ def save_reducer(reducer: Reducer, path: str | os.PathLike[str], metadata: dict[
         save_file(arrays, temporary, {"radiossl_map": json.dumps(about)})
 
 
-def load_reducer(folder: str | os.PathLike[str], metadata: dict[str, Any] | None = None) -> Reducer:
+def load_reducer(folder: PathLike, metadata: dict[str, Any] | None = None) -> Reducer:
     """Read the reducer in a map's folder; refuse it for features of other weights or preprocessing."""
     from safetensors import SafetensorError, safe_open
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from radiossl.features.confounders import CONFOUNDERS, confounder_table, confoun
 from radiossl.features.table import METADATA_KEY, FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file, writes_result_folder
+from radiossl.io.files import PathLike, atomic_file, existing_file, writes_result_folder
 from radiossl.io.parquet import read_parquet, write_parquet
 from radiossl.maps.colours import CLASS_COLOURS, ClassColours, NumberColours, colour_scales, column_colours
 from radiossl.maps.figures import RASTER_ABOVE, draw_map, draw_thumbnails
@@ -32,7 +31,7 @@ from radiossl.store.store import CutoutStore
 def write_map(
     made: FeatureMap,
     table: FeatureTable,
-    out: str | os.PathLike[str],
+    out: PathLike,
     colours: Sequence[str] = (),
     store: CutoutStore | None = None,
     backdrop: NDArray[np.floating] | None = None,
@@ -82,7 +81,7 @@ def write_map(
     return report.finish(out, metrics, files, _how(made), table.metadata, cited)
 
 
-def existing_coordinates(folder: str | os.PathLike[str]) -> NDArray[np.float32]:
+def existing_coordinates(folder: PathLike) -> NDArray[np.float32]:
     """Return the coordinates in a map's folder, shape (n, 2); raise `RadiosslError` if it has none."""
     path = existing_file(Path(folder) / "map.parquet")
     try:

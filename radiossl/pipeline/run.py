@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import read_json, write_json, writes_result_folder
+from radiossl.io.files import PathLike, read_json, write_json, writes_result_folder
 from radiossl.io.locks import only_writer
 from radiossl.pipeline.settings import Survey, read_survey
 from radiossl.pipeline.trial import Plan, cut, look_at, propose, readable
@@ -30,11 +29,7 @@ _PLANS = TypeAdapter(Plan)
 
 
 def run_survey(
-    path: str | os.PathLike[str],
-    changes: Sequence[str] = (),
-    *,
-    plan_only: bool = False,
-    say: Callable[[str], Any] = print,
+    path: PathLike, changes: Sequence[str] = (), *, plan_only: bool = False, say: Callable[[str], Any] = print
 ) -> Path | None:
     """Take a survey from mosaics to one page, as a file says; complete what an interrupted run left.
 
@@ -77,7 +72,7 @@ def run_survey(
         return _do(plan, out, say)
 
 
-def _begun(out: Path, survey: Survey, path: str | os.PathLike[str]) -> Plan | None:
+def _begun(out: Path, survey: Survey, path: PathLike) -> Plan | None:
     """The plan of a run that was begun in a folder, if it was for the same settings."""
     if not (out / PLAN).is_file():
         return None

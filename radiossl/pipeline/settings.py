@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, read_yaml
 
 #: In place of a backbone's name: train one on the survey.
@@ -83,7 +83,7 @@ class Survey(BaseModel):
         return self.backbone == PRETRAIN
 
 
-def read_survey(path: str | os.PathLike[str], changes: Sequence[str] = ()) -> Survey:
+def read_survey(path: PathLike, changes: Sequence[str] = ()) -> Survey:
     """Read the YAML file of a survey, changed by ``KEY=VALUE``; all paths are relative to it, and made absolute."""
     survey = apply_settings(Survey, read_yaml(path) or {}, changes, source=str(path))
     folder = Path(path).absolute().parent

@@ -12,7 +12,7 @@ import pandas as pd
 
 from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.locks import only_writer
 from radiossl.ratings.records import (
     COLUMNS,
@@ -50,7 +50,7 @@ class RatingsFile:
     5
     """
 
-    def __init__(self, path: str | os.PathLike[str], who: str = "") -> None:
+    def __init__(self, path: PathLike, who: str = "") -> None:
         self.path = Path(path)
         self.who = who
         self._seen: tuple[int, int, int] | None = None
@@ -109,7 +109,7 @@ class RatingsFile:
         self.version += 1
 
 
-def add_ratings(path: str | os.PathLike[str], *filled: str | os.PathLike[str], who: str = "") -> int:
+def add_ratings(path: PathLike, *filled: PathLike, who: str = "") -> int:
     """Add the ratings of filled-in tables to a ratings file; return how many were added.
 
     A rating is added unless it says again what the same person said last in the same round, or the very row is in the
@@ -136,7 +136,7 @@ def add_ratings(path: str | os.PathLike[str], *filled: str | os.PathLike[str], w
     return sum(add_table(path, read_ratings(file), who, _changed(Path(file))) for file in filled)
 
 
-def add_table(path: str | os.PathLike[str], new: pd.DataFrame, who: str = "", when: str = "") -> int:
+def add_table(path: PathLike, new: pd.DataFrame, who: str = "", when: str = "") -> int:
     """Add ratings as `radiossl.ratings.records.read_ratings` returns them; see `add_ratings`."""
     path = Path(path)
     new = new.assign(who=new["who"].replace("", who), when=new["when"].replace("", when or _now()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.quality import crossvalidated_quality
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
@@ -43,10 +42,10 @@ class RankedList:
 
 
 def rank(
-    features: str | os.PathLike[str],
-    scores: str | os.PathLike[str],
-    ratings: Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
+    features: PathLike,
+    scores: PathLike,
+    ratings: Sequence[PathLike],
+    out: PathLike,
     *,
     method: str = "linear",
     columns: Sequence[str] | None = None,
@@ -149,7 +148,7 @@ def ranked_table(
 
 @writes_result_folder
 def write_ranking(
-    out: str | os.PathLike[str],
+    out: PathLike,
     ranked: pd.DataFrame,
     metrics: dict[str, Any],
     notes: Sequence[str],

@@ -8,7 +8,6 @@ labelled; and ``trained_score`` once it has been trained (its frontend/interface
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import PathLike, atomic_file, existing_file
 
 LOWEST, HIGHEST = 1, 5
 #: In place of a rating: takes back the last one that the same person gave the object.
@@ -39,7 +38,7 @@ class AstronomalyTable:
     raised: int  # how many labels of 0, which is below our scale, became 1
 
 
-def read_ratings(*paths: str | os.PathLike[str]) -> pd.DataFrame:
+def read_ratings(*paths: PathLike) -> pd.DataFrame:
     """Read ratings from CSV files, the later ones last.
 
     They have columns ``cutout_id`` and ``rating``, and ``who``, ``when`` and ``round`` if you like; other columns are
@@ -75,7 +74,7 @@ def last_ratings(ratings: pd.DataFrame) -> pd.Series:
     return pd.Series(last["rating"].to_numpy(dtype=np.float64), index=last["cutout_id"].to_numpy(), name="rating")
 
 
-def read_scores(path: str | os.PathLike[str], ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.float64]:
+def read_scores(path: PathLike, ids: Sequence[str] | NDArray[np.str_]) -> NDArray[np.float64]:
     """Read the starting scores of these objects, shape (n,), from a CSV such as anomalies.csv.
 
     It has columns ``cutout_id`` and ``score``, finite and higher for what is more anomalous, for each of the objects
@@ -90,7 +89,7 @@ def read_scores(path: str | os.PathLike[str], ids: Sequence[str] | NDArray[np.st
     return found.to_numpy()
 
 
-def read_all_scores(path: str | os.PathLike[str]) -> pd.Series:
+def read_all_scores(path: PathLike) -> pd.Series:
     """Read the scores of all objects of a CSV, indexed by their ids; see `read_scores` for the file and the errors."""
     path = existing_file(path)
     frame = _read_csv(path, ("cutout_id", "score"))
@@ -100,7 +99,7 @@ def read_all_scores(path: str | os.PathLike[str]) -> pd.Series:
     return pd.Series(scores.to_numpy(dtype=np.float64), index=frame["cutout_id"].to_numpy(), name="score")
 
 
-def read_astronomaly(path: str | os.PathLike[str]) -> AstronomalyTable:
+def read_astronomaly(path: PathLike) -> AstronomalyTable:
     """Read Astronomaly's ``ml_scores.csv``; what is wrong with it is named with the row."""
     path = existing_file(path)
     frame = _read_csv(path, ("score", "human_label"))
@@ -143,10 +142,7 @@ def astronomaly_table(
 
 
 def write_astronomaly(
-    out: str | os.PathLike[str],
-    scores: str | os.PathLike[str],
-    ratings: Sequence[str | os.PathLike[str]] = (),
-    ranked: str | os.PathLike[str] | None = None,
+    out: PathLike, scores: PathLike, ratings: Sequence[PathLike] = (), ranked: PathLike | None = None
 ) -> pd.DataFrame:
     """Write scores and ratings as Astronomaly's ``ml_scores.csv``; return its table, see `astronomaly_table`.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, read_json, write_json
+from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
 from radiossl.ratings.journal import PATIENCE_S
@@ -65,11 +64,11 @@ class Round:
 
 
 def propose(
-    features: str | os.PathLike[str],
-    scores: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    features: PathLike,
+    scores: PathLike,
+    out: PathLike,
     *,
-    ratings: Sequence[str | os.PathLike[str]] = (),
+    ratings: Sequence[PathLike] = (),
     number: int = 25,
     method: str = "linear",
     rule: str = "ucb",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +57,7 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, out: str | os.PathLike[str]) -> None:
+def save_figure(figure: Figure, out: PathLike) -> None:
     """Write a figure as PNG, and beside it as SVG and PDF for a paper, each atomically."""
     import matplotlib
 
@@ -93,7 +92,7 @@ def plain_axes(axes: Axes) -> Axes:
 
 @contextmanager
 def drawn_panels(
-    out: str | os.PathLike[str],
+    out: PathLike,
     width: float,
     height: float,
     *,
@@ -119,7 +118,7 @@ def drawn_panels(
 
 @contextmanager
 def drawn_row(
-    out: str | os.PathLike[str], width: float, height: float, titles: Sequence[str], *, xlabel: str = "", rows: int = 1
+    out: PathLike, width: float, height: float, titles: Sequence[str], *, xlabel: str = "", rows: int = 1
 ) -> Iterator[list[Axes]]:
     """Yield axes side by side, in one row or several, each with its title; see `drawn_panels`."""
     import matplotlib
@@ -135,9 +134,7 @@ def drawn_row(
 
 
 @contextmanager
-def drawn_axes(
-    out: str | os.PathLike[str], width: float, height: float, *, xlabel: str = "", ylabel: str = ""
-) -> Iterator[Axes]:
+def drawn_axes(out: PathLike, width: float, height: float, *, xlabel: str = "", ylabel: str = "") -> Iterator[Axes]:
     """Yield a single pair of axes; see `drawn_panels`."""
     with drawn_panels(out, width, height, xlabel=xlabel, ylabels=[ylabel]) as (axes,):
         yield axes
@@ -181,7 +178,7 @@ def legend_beside(axes: Axes, **options: Any) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), **options)
 
 
-def confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], *, out: str | os.PathLike[str]) -> None:
+def confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], *, out: PathLike) -> None:
     """Draw a confusion matrix (n, n): counts and their fraction of the row, which is also the colour.
 
     Rows are true classes, columns predicted ones. Beyond 15 classes there is a colour bar instead of numbers.
@@ -215,11 +212,7 @@ def confusion_matrix(matrix: ArrayLike, class_names: Sequence[str], *, out: str 
 
 
 def score_bars(
-    rows: Sequence[tuple[str, float, float | None]],
-    *,
-    out: str | os.PathLike[str],
-    xlabel: str,
-    highlight: Collection[str] = (),
+    rows: Sequence[tuple[str, float, float | None]], *, out: PathLike, xlabel: str, highlight: Collection[str] = ()
 ) -> None:
     """Draw scores as horizontal bars from 0, first row on top, such as a backbone's beside its baselines.
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 import radiossl
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import existing_file, flat_keys, read_json, write_json, write_text
+from radiossl.io.files import PathLike, existing_file, flat_keys, read_json, write_json, write_text
 from radiossl.report.figures import themed
 from radiossl.report.methods import methods_html
 from radiossl.report.sheets import DIALOG, SCRIPT, Picture, gallery_html, image_grid
@@ -83,7 +83,7 @@ class Report:
         body = "".join(f"<tr>{''.join(_cell(row.get(name), str(name)) for name in names)}</tr>" for row in rows)
         return self._table(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption)
 
-    def figure(self, path: str | os.PathLike[str], caption: str = "") -> Report:
+    def figure(self, path: PathLike, caption: str = "") -> Report:
         """Embed a PNG file, or the SVG file beside it, which follows the theme; raise `RadiosslError` if it is none."""
         path = Path(path)
         vectors = [file for file in (path.with_suffix(".svg"), path.with_suffix(".pdf")) if file.is_file()]
@@ -92,9 +92,7 @@ class Report:
         self._parts.append(partial(_figure, _image(path, caption), caption, files, "drawn"))
         return self
 
-    def gallery(
-        self, pictures: Sequence[Picture], caption: str = "", *, sheet: str | os.PathLike[str] | None = None
-    ) -> Report:
+    def gallery(self, pictures: Sequence[Picture], caption: str = "", *, sheet: PathLike | None = None) -> Report:
         """Show pictures in a grid, each enlarged by a click; draw them on a sheet too, a PNG file that is linked."""
         files = []
         if sheet is not None:
@@ -104,7 +102,7 @@ class Report:
         self._parts.append(partial(_figure, gallery_html(pictures), caption, files, "gallery"))
         return self
 
-    def link(self, path: str | os.PathLike[str], label: str = "") -> Report:
+    def link(self, path: PathLike, label: str = "") -> Report:
         """Link a file, relative to the report so that both can move together.
 
         A bare file name is beside the report; any other path is taken as usual, from the working directory.
@@ -140,7 +138,7 @@ class Report:
             self.link(out / name)
         return self.write(out / "report.html")
 
-    def write(self, path: str | os.PathLike[str]) -> Path:
+    def write(self, path: PathLike) -> Path:
         """Write the report atomically and return its path."""
         path = Path(path)
         title = escape(self.title)
@@ -187,7 +185,7 @@ class _Links(list[tuple[Path, str]]):
         return f'<p class="files">{" · ".join(_link(report, *link) for link in self)}</p>'
 
 
-def index_report(out: str | os.PathLike[str], title: str, parts: Sequence[tuple[str, str | os.PathLike[str]]]) -> Path:
+def index_report(out: PathLike, title: str, parts: Sequence[tuple[str, PathLike]]) -> Path:
     """Tie several result folders, each with a name, together on one page.
 
     From a folder come the numbers in its metrics.json, up to four of its PNG figures in the order of their names, and

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 
 #: What would end a label or its line in a region file.
 _UNSAFE = re.compile(r"[{}\x00-\x1f\x7f]+")
 
 
 def write_regions(
-    ra_deg: ArrayLike,
-    dec_deg: ArrayLike,
-    labels: Sequence[str],
-    path: str | os.PathLike[str],
-    radius_arcsec: ArrayLike = 15.0,
+    ra_deg: ArrayLike, dec_deg: ArrayLike, labels: Sequence[str], path: PathLike, radius_arcsec: ArrayLike = 15.0
 ) -> int:
     """Write circles on the sky (ICRS) as a DS9 region file, atomically; return how many there are.
 
@@ -53,7 +48,7 @@ def write_regions(
 
 
 def write_outline_regions(
-    outlines: Sequence[Sequence[ArrayLike]], labels: Sequence[str], colours: Sequence[str], path: str | os.PathLike[str]
+    outlines: Sequence[Sequence[ArrayLike]], labels: Sequence[str], colours: Sequence[str], path: PathLike
 ) -> int:
     """Write polygons on the sky as a DS9 region file, atomically; return how many there are.
 
@@ -75,7 +70,7 @@ def write_outline_regions(
     return _write(polygons, path)
 
 
-def _write(regions: list[Any], path: str | os.PathLike[str]) -> int:
+def _write(regions: list[Any], path: PathLike) -> int:
     from regions import Regions
 
     with atomic_file(path) as temporary:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import math
-import os
 import textwrap
 import warnings
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 from radiossl.report.figures import shorten
 from radiossl.store.cutout import Beam
 from radiossl.store.statistics import MAD_TO_SIGMA
@@ -196,7 +195,7 @@ def image_grid(
     images: Sequence[Picture | ArrayLike],
     captions: Sequence[str] | None = None,
     *,
-    out: str | os.PathLike[str],
+    out: PathLike,
     columns: int = COLUMNS,
     title: str | None = None,
     how: Stretch = STRETCH,
@@ -304,7 +303,7 @@ class _Sheet:
             style = {"fill": False, "edgecolor": QUERY_COLOUR, "linewidth": 2.0}
             self.axes.add_patch(Rectangle((left - pad, top - pad), width + 2 * pad, height + 2 * pad, **style))
 
-    def save(self, out: str | os.PathLike[str]) -> None:
+    def save(self, out: PathLike) -> None:
         self.axes.set_xlim(*self.extent[:2])
         self.axes.set_ylim(*self.extent[2:])
         with atomic_file(out) as temporary, warnings.catch_warnings():

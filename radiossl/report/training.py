@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import nn
 
 from radiossl.features.neighbours import unit
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.pretraining.methods.registry import build_method
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, drawn_row
@@ -37,7 +37,7 @@ _SMOOTHED_ABOVE = 60
 _AMONG, _QUERIES, _NEIGHBOURS = 400, 3, 5
 
 
-def write_run_report(run: str | os.PathLike[str], data: Sequence[str | os.PathLike[str]] = ()) -> Path:
+def write_run_report(run: PathLike, data: Sequence[PathLike] = ()) -> Path:
     """Write `report.html` and the training curves into a run folder, finished or not; return the report's path.
 
     `data` are the stores trained on, to draw neighbours from; none for no such pictures.
@@ -101,9 +101,7 @@ def _neighbours(trained: Backbone, store: CutoutStore, seed: int) -> list[Pictur
     return found
 
 
-def training_curves(
-    metrics: pd.DataFrame, *, out: str | os.PathLike[str], chance: float | None = None, warmup: float = 0.0
-) -> None:
+def training_curves(metrics: pd.DataFrame, *, out: PathLike, chance: float | None = None, warmup: float = 0.0) -> None:
     """Draw what a training run recorded, one panel each for loss, learning rate, feature spread and kNN accuracy.
 
     `metrics` is the run's metrics.csv: column ``step`` or ``epoch``, and any of ``loss``, ``lr``, ``feature_std`` and

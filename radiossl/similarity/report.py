@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.other_formats import write_astropy
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
 from radiossl.report.regions import write_regions
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
@@ -51,7 +50,7 @@ class Found:
 def write_search_results(
     searches: Sequence[Found],
     store: CutoutStore | ImageFiles | None,
-    out: str | os.PathLike[str],
+    out: PathLike,
     field_px: int | None = None,
     caption: str | None = None,
     table_format: TableFormat = "csv",
@@ -158,7 +157,7 @@ def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:
     return whole[["query", *whole.columns.drop("query")]]
 
 
-def write_astropy_table(frame: pd.DataFrame, path: str | os.PathLike[str], table_format: TableFormat) -> None:
+def write_astropy_table(frame: pd.DataFrame, path: PathLike, table_format: TableFormat) -> None:
     """Write a frame as FITS or VOTable, atomically; see `radiossl.features.other_formats`."""
     columns = {}
     for name in frame.columns:

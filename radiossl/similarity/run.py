@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -21,6 +20,7 @@ from radiossl.features.feature_file import feature_images
 from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.similarity.calibration import calibrate_similarity
 from radiossl.similarity.queries import Crop, Query, query_of
 from radiossl.similarity.report import TABLE_FORMATS, Found, TableFormat, neighbour_table, write_search_results
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from radiossl.datasets.image_sources import Images
     from radiossl.weights.backbone import Backbone
 
-PathLike = str | os.PathLike[str]
 #: Side in pixels of what is cut from mosaics around a position, where the cutouts have no size in common.
 _FIELD = 150
 

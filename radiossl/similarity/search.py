@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ from radiossl.features.table import FeatureTable, column_values
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
+from radiossl.io.files import PathLike
 from radiossl.similarity.queries import Crop, Framing, Query, frame_query
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.names import resolve_name
@@ -60,7 +60,7 @@ class SimilarityIndex:
         self._features: NDArray[np.float32] | None = table.features
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> SimilarityIndex:
+    def open(cls, folder: PathLike) -> SimilarityIndex:
         """Open an index that `radiossl index` made: mapped into memory, so at once and in whatever memory there is."""
         stored = open_index(folder)
         return cls.from_vectors(stored.vectors, stored.columns, stored.metadata)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.settings import split_names
 from radiossl.io.values import MISSING_NUMBERS, numbers, typed, warn_of_marker
 
@@ -130,7 +130,7 @@ class TableFile:
     A feature table may be a folder of Parquet files.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         self._files = table_files(path)
         readers = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".fits": "fits", ".fit": "fits"}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.compiling import exact_kernel
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, existing_file
+from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.tables.calibration import ForestCalibration
 from radiossl.tables.columns import TableColumns
 
@@ -102,7 +102,7 @@ class Forest:
         map_on_cores(work, range(0, len(values), size))
         return total / len(self.roots)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the forest as safetensors, which hold numbers and text and nothing that could be run; atomically."""
         from safetensors.numpy import save_file
 
@@ -115,7 +115,7 @@ class Forest:
             save_file(arrays, temporary, {"radiossl_forest": json.dumps(about)})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Forest:
+    def load(cls, path: PathLike) -> Forest:
         """Read a forest; raise `RadiosslError` if the file is missing, damaged or something else."""
         from safetensors import SafetensorError, safe_open
 

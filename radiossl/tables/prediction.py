@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from pyarrow import csv
 
 from radiossl.evaluation.conformal import prediction_sets, set_texts
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, read_json, write_json
+from radiossl.io.files import PathLike, atomic_file, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer, read_parquet, write_parquet
 from radiossl.io.progress import track
@@ -32,11 +31,7 @@ _SUFFIXES = (".parquet", ".csv", ".fits")
 
 
 def predict_table(
-    forest: Forest,
-    table: str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    keep: tuple[str, ...] = (),
-    piece_rows: int = PIECE_ROWS,
+    forest: Forest, table: PathLike, out: PathLike, keep: tuple[str, ...] = (), piece_rows: int = PIECE_ROWS
 ) -> dict[str | None, int]:
     """Classify every row of a table.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from radiossl.evaluation.predictions import Predictions
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import writes_result_folder
+from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import PALETTE, drawn_panels, file_stem, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
@@ -38,7 +37,7 @@ _BINS = 8
 @writes_result_folder
 def write_table_result(
     result: TrainedForest,
-    out: str | os.PathLike[str],
+    out: PathLike,
     against: Mapping[str, NDArray[np.floating]],
     kept: pd.DataFrame,
     comparison: pd.DataFrame | None = None,
@@ -146,7 +145,7 @@ def class_scores(predictions: Predictions) -> pd.DataFrame:
 
 
 def draw_against(
-    predictions: Predictions, values: NDArray[np.floating], f1: MetricByColumn, label: str, out: str | os.PathLike[str]
+    predictions: Predictions, values: NDArray[np.floating], f1: MetricByColumn, label: str, out: PathLike
 ) -> None:
     """Draw F1 with intervals, mean probability and a histogram of each class against a column, shape (n,)."""
     values = np.asarray(values, float)

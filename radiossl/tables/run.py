@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.labels import read_labels
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.tables.columns import TableColumns, TableFile
 from radiossl.tables.forest import TREES
 from radiossl.tables.prediction import KEPT
@@ -33,9 +33,9 @@ class TableTraining:
 
 
 def train_forest(
-    table: str | os.PathLike[str],
+    table: PathLike,
     label: str,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
     columns: Sequence[str] = (),
     colours: Sequence[tuple[str, str]] = (),
@@ -43,7 +43,7 @@ def train_forest(
     features: bool = False,
     missing: Sequence[float] = (),
     group: Sequence[str] = (),
-    grouping: str | os.PathLike[str] | None = None,
+    grouping: PathLike | None = None,
     by: Sequence[str] = (),
     folds: int = 5,
     group_radius_arcsec: float = 0.0,
