@@ -167,11 +167,9 @@ def _objects(file: _File, path: Path) -> dict[str, list[TrueObject]]:
     total = len(file.annotations)
     if empty and len(empty) == total:
         raise RadiosslError(f"{path}: none of its {total} objects has a pixel in its image; coordinates are in pixels")
-    for found, problem in (
-        (empty, "left out, without a pixel in their image"),
-        (repeated, "left out, the same as others"),
-        (boxes, "without an outline, their boxes are taken for it"),
-    ):
+    problems = {"left out, without a pixel in their image": empty, "left out, the same as others": repeated}
+    problems["without an outline, their boxes are taken for it"] = boxes
+    for problem, found in problems.items():
         if found:
             warnings.warn(f"{path}: {len(found)} of {total} objects {problem}; the first is {found[0]}", stacklevel=3)
     return objects
@@ -273,8 +271,6 @@ def draw_images(annotations: Annotations, fraction: float, balanced: bool, seed:
     order = np.argsort(-(rng.random(len(weights)) ** (weights.max() / weights)), kind="stable")
     drawn = annotations.select(np.sort(order[: max(1, round(fraction * len(weights)))]).tolist())
     if not any(drawn.counts().values()):
-        raise RadiosslError(
-            f"--fraction {fraction:g}: no object in the {len(drawn.images)} images drawn from {annotations.path};"
-            " take more of them, or another --seed"
-        )
+        what = f"no object in the {len(drawn.images)} images drawn from {annotations.path}"
+        raise RadiosslError(f"--fraction {fraction:g}: {what}; take more of them, or another --seed")
     return drawn

@@ -25,11 +25,8 @@ _EXAMPLES, _EXAMPLE_COLUMNS = 12, 4
 #: Between an annotated object and the box around it.
 _ROOM_PX = 4
 _MODES = {"scratch": "from scratch", "frozen": "frozen", "finetune": "fine-tuned"}
-_AXES = {
-    "extent_px": "largest extent (pixels)",
-    "snr": "peak / noise",
-    "brightness": "mean brightness (fraction of the image's range)",
-}
+_AXES = {"extent_px": "largest extent (pixels)", "snr": "peak / noise"}
+_AXES["brightness"] = "mean brightness (fraction of the image's range)"
 _SUMMARY = (
     *("detector", "mode", "fraction", "images", "images_trained_on"),
     *("ap50", "ap50_one_class", "ap", "completeness", "reliability", "f1", "f1_low", "f1_high"),

@@ -36,8 +36,7 @@ def read_planes(path: Path, reader: Reader, infrared: bool) -> NDArray[np.float3
     Rows are in the order of the file, as COCO annotations count them: pictures are not turned upside down.
     """
     if reader == "radiogalaxynet":
-        names: tuple[Literal["radio", "red"], ...] = ("radio", "red") if infrared else ("radio",)
-        planes = np.stack([read_channel(path, name) for name in names])
+        planes = np.stack([read_channel(path, "radio"), *([read_channel(path, "red")] if infrared else [])])
         if infrared and not planes[1].any():
             raise RadiosslError(f"{path}: its infrared channel is empty; train without --infrared")
         return planes
@@ -72,9 +71,7 @@ class Frame:
     def mask_to_network(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Resize an object's pixels (height, width) to the network's; a tiny object never vanishes."""
         square = to_square(torch.from_numpy(mask.astype(np.float32))[None]).nan_to_num_(0.0)
-        if square.shape[-1] != self.size:
-            square = F.interpolate(square[None], size=(self.size, self.size), mode="bilinear", antialias=True)[0]
-        covered = square[0].numpy()
+        covered = _fitted(square[None], self.size)[0, 0].numpy()
         return covered >= min(0.5, max(1e-3, 0.999 * float(covered.max())))
 
 
@@ -131,9 +128,8 @@ class FieldPreprocessing:
             return torch.tensor([[0.0, 1.0]]).repeat(len(CONTRASTS), 1)
         limits = np.array(zscale_limits(finite, CONTRASTS.tolist())).clip(finite.min(), finite.max())
         spread = limits[0, 1] - limits[0, 0]
-        scaled = (limits - limits[0, 0]) / spread if spread > 0 else np.tile([0.0, 1.0], (len(CONTRASTS), 1))
-        degenerate = scaled[:, 1] - scaled[:, 0] < 1e-6
-        scaled[degenerate] = (0.0, 1.0)
+        scaled = (limits - limits[0, 0]) / (spread if spread > 0 else np.inf)
+        scaled[scaled[:, 1] - scaled[:, 0] < 1e-6] = (0.0, 1.0)
         return torch.from_numpy(scaled).float()
 
     def _clipped(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -149,7 +145,11 @@ class FieldPreprocessing:
         pixels = np.array(image, dtype=np.float32)  # a copy: files are mapped read-only
         statistics = torch.from_numpy(PixelStatistics.of(pixels).as_array())[None]
         images = how.prepare(to_square(torch.from_numpy(pixels)[None]), statistics)
-        size = self.preprocessing.size
-        if images.shape[-1] != size:
-            images = F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-        return images[0]
+        return _fitted(images, self.preprocessing.size)[0]
+
+
+def _fitted(images: Tensor, size: int) -> Tensor:
+    """Square images (n, k, side, side) at another size."""
+    if images.shape[-1] == size:
+        return images
+    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)

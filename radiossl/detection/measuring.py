@@ -106,29 +106,20 @@ def _one(
         weights = np.ones(rows.size)
     peak = float(values.max()) + background if values.size else math.nan
     x0, y0, width, height = item.extent
+    centre = {"x": box.x0 + float(np.average(columns, weights=weights))}
+    centre["y"] = box.y0 + float(np.average(rows, weights=weights))
+    extent = extents_arcsec(mosaic, [x0 + width / 2], [y0 + height / 2], [np.nonzero(item.mask)])[0]
     return {
-        "class": item.label,
-        "score": item.score,
-        "source_score": item.source_score,
-        "x": box.x0 + float(np.average(columns, weights=weights)),
-        "y": box.y0 + float(np.average(rows, weights=weights)),
-        "x_min": x0,
-        "y_min": y0,
-        "x_max": x0 + width - 1,
-        "y_max": y0 + height - 1,
-        "area_px": item.area,
-        "islands": islands(item.mask),
-        "extent_arcsec": float(extents_arcsec(mosaic, [x0 + width / 2], [y0 + height / 2], [np.nonzero(item.mask)])[0]),
-        "peak": peak,
-        "background": background,
-        "rms": rms,
+        **{"class": item.label, "score": item.score, "source_score": item.source_score},
+        **centre,
+        **{"x_min": x0, "y_min": y0, "x_max": x0 + width - 1, "y_max": y0 + height - 1},
+        **{"area_px": item.area, "islands": islands(item.mask), "extent_arcsec": float(extent)},
+        **{"peak": peak, "background": background, "rms": rms},
         "snr": (peak - background) / rms if rms > 0 else math.nan,
         **_flux(values, rms, mosaic),
         "at_edge": x0 == 0 or y0 == 0 or x0 + width == mosaic.shape[1] or y0 + height == mosaic.shape[0],
         "near_blank": bool((binary_dilation(own, np.ones((3, 3))) & ~known & (others >= 0)).any()),
-        "cut": item.cut,
-        "merged": item.merged,
-        "mosaic": mosaic.path.name,
+        **{"cut": item.cut, "merged": item.merged, "mosaic": mosaic.path.name},
     }
 
 

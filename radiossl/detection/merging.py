@@ -74,27 +74,23 @@ def _best_first(item: Detection) -> tuple[float, float, int, int, str]:
 
 def _take(grid: _Grid, item: Detection) -> None:
     """Add one object to those kept, or make it part of one of them, or drop it."""
-    mates = []
+    mates = {}
     for number in grid.near(item):
         other = grid.objects[number]
         part = item.shared(other) / min(item.area, other.area)
         if part >= (CUT_PART if item.cut and other.cut else SHARED_PART):
-            mates.append(number)
-    pieces = [number for number in mates if grid.objects[number].cut and item.cut]
-    parts = [number for number in mates if _is_part(grid.objects[number], item)]
-    if mates and len(pieces) == len(mates):
-        whole = max((grid.objects[number] for number in pieces), key=lambda one: one.source_score)
-        for number in pieces:
-            whole = whole if grid.objects[number] is whole else whole.united(grid.objects[number])
-            grid.remove(number)
-        grid.add(whole.united(item))
-    elif mates and len(parts) == len(mates):
-        for number in parts:
-            item = item.united(grid.objects[number])
-            grid.remove(number)
+            mates[number] = other
+    if not mates:
         grid.add(item)
-    elif not mates:
-        grid.add(item)
+        return
+    pieces = item.cut and all(other.cut for other in mates.values())
+    if not pieces and not all(_is_part(other, item) for other in mates.values()):
+        return
+    whole = max(mates.values(), key=lambda one: one.source_score) if pieces else item
+    for number, other in mates.items():
+        whole = whole if other is whole else whole.united(other)
+        grid.remove(number)
+    grid.add(whole.united(item) if pieces else whole)
 
 
 def _is_part(part: Detection, whole: Detection) -> bool:

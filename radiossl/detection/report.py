@@ -128,12 +128,10 @@ def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
     """Write a catalogue as a FITS table with units, atomically."""
     from astropy.table import Table
 
-    table = Table.from_pandas(
-        catalogue.astype(dict.fromkeys(catalogue.select_dtypes(exclude=["number", "bool"]).columns, object))
-    )
-    for name in table.colnames:  # text columns without rows have no width
-        if table[name].dtype.kind == "O":
-            table[name] = table[name].astype(str)
+    texts = catalogue.select_dtypes(exclude=["number", "bool"]).columns
+    table = Table.from_pandas(catalogue.astype(dict.fromkeys(texts, object)))
+    for name in texts:  # those without rows have no width
+        table[name] = table[name].astype(str)
     for name, unit in UNITS.items():
         table[name].unit = unit
     with atomic_file(path) as temporary:
@@ -150,10 +148,8 @@ def _write_label_image(labels: NDArray[np.int32], mosaic: Mosaic, path: Path) ->
 
 
 def _write_regions(one: SearchedMosaic, colours: dict[str, str], path: Path) -> None:
-    outlines = [
-        [np.stack(one.mosaic.pixel_to_sky(line[:, 0], line[:, 1]), axis=1) for line in item.outlines()]
-        for item in one.found
-    ]
+    on_sky = one.mosaic.pixel_to_sky
+    outlines = [[np.stack(on_sky(*line.T), axis=1) for line in item.outlines()] for item in one.found]
     names = [f"{number} {item.label} {item.source_score:.2f}" for number, item in enumerate(one.found, start=1)]
     write_outline_regions(outlines, names, [colours[item.label] for item in one.found], path)
 

@@ -195,13 +195,11 @@ class _Trainer:
     def _check_examples(self, annotations: Path) -> None:
         """Warn of objects that are too small to learn from, and raise if all are."""
         small, total = self.examples.small_objects(LEAST_SIDE), sum(map(len, self.examples.labels))
+        text = f"{annotations}: {small} of {total} objects are smaller than {LEAST_SIDE:g} pixels at --image-size"
+        text += f" {self.settings.image_size}, too small to learn from"
+        if small and small == total:
+            raise RadiosslError(f"{text}; choose a larger one")
         if small:
-            text = (
-                f"{annotations}: {small} of {total} objects are smaller than {LEAST_SIDE:g} pixels at --image-size"
-                f" {self.settings.image_size}, too small to learn from"
-            )
-            if small == total:
-                raise RadiosslError(f"{text}; choose a larger one")
             warnings.warn(text, stacklevel=4)
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -258,11 +256,8 @@ class _Trainer:
         found = [[item for item in objects if item.source_score >= 0.5] for objects in monitor.find(self.detector)]
         fitted = fit_confidence(monitor.annotations, found, self.config.classes)
         if fitted is None:
-            warnings.warn(
-                f"{self.out}: found fewer than {LEAST_OBJECTS} true objects in the validation images; the detector"
-                " gives no prediction sets and outlier scores",
-                stacklevel=4,
-            )
+            text = f"{self.out}: found fewer than {LEAST_OBJECTS} true objects in the validation images; the detector"
+            warnings.warn(f"{text} gives no prediction sets and outlier scores", stacklevel=4)
             return
         self.detector.confidence, coverage = fitted
         write_table(coverage, self.out / COVERAGE_FILE)
