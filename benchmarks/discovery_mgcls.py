@@ -30,7 +30,7 @@ from radiossl.evaluation.intervals import ONE_SIGMA
 from radiossl.features.table import FeatureTable
 from radiossl.io.progress import track
 from radiossl.ratings.active_learning import rating_space
-from radiossl.ratings.quality import INTERESTING
+from radiossl.ratings.ranking import INTERESTING
 
 Array = NDArray[np.float64]
 _FOLDS, _DRAWS = 5, 1000

@@ -25,7 +25,7 @@ from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
 from radiossl.io.progress import track
 from radiossl.ratings.active_learning import METHODS, choose, learn, rating_space
-from radiossl.ratings.quality import INTERESTING, ranking_quality
+from radiossl.ratings.ranking import INTERESTING, ranking_quality
 
 MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
 

@@ -1,4 +1,4 @@
-"""`radiossl embed`: features of a store or of image files."""
+"""`radiossl embed`: features of images; `export` and `send`: tables of them for other programs."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from typer.core import TyperGroup
 import radiossl
 from radiossl.cli import cutouts, datasets, detect, evaluate, rate, store, table, weights
 from radiossl.cli.anomalies import anomalies
-from radiossl.cli.benchmark import benchmark
 from radiossl.cli.duplicates import duplicates
 from radiossl.cli.embed import embed, export, send
+from radiossl.cli.evaluate import benchmark
 from radiossl.cli.explore import explore
 from radiossl.cli.map import feature_map
 from radiossl.cli.pretrain import pretrain, recipes, views

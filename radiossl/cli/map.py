@@ -32,7 +32,7 @@ def feature_map(
         raise RadiosslError(f"{', '.join(given)}: of UMAP only; --method is pca")
 
     from radiossl.features.feature_file import FeatureFile, feature_cutouts
-    from radiossl.maps.colours import colour_scales
+    from radiossl.maps.figures import colour_scales
     from radiossl.maps.layout import SAMPLE, make_map, map_columns
     from radiossl.maps.reducers import load_reducer
     from radiossl.maps.report import existing_coordinates, write_map

@@ -1,4 +1,4 @@
-"""`radiossl report`: several result folders on one page."""
+"""`radiossl report`: several result folders on one page; `verify`: are they still as they were written?"""
 
 from __future__ import annotations
 

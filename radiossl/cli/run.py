@@ -1,4 +1,4 @@
-"""`radiossl run`: a whole survey by one file."""
+"""`radiossl run`: a whole survey by one file; `simulate`: a small one to try everything on."""
 
 from __future__ import annotations
 

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.objects import Detection
-from radiossl.evaluation.conformal import coverage_table, fit_thresholds, held_out_sets
-from radiossl.evaluation.novelty import Novelty, fit_novelty
+from radiossl.evaluation.confidence import Novelty, coverage_table, fit_novelty, fit_thresholds, held_out_sets
 from radiossl.io.errors import RadiosslError
 
 CONFIDENCE_FILE = "confidence.safetensors"

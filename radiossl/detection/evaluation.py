@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from radiossl.detection.examples import AnnotatedSet, open_annotated
 from radiossl.detection.images import Reader
-from radiossl.detection.inference import detect_set
 from radiossl.detection.merging import merge
 from radiossl.detection.metrics import (
     DetectionMatches,
@@ -28,6 +27,7 @@ from radiossl.detection.metrics import (
 )
 from radiossl.detection.network import DetectorConfig, load_detector
 from radiossl.detection.objects import Detection
+from radiossl.detection.prediction import detect_set
 from radiossl.evaluation.metric_by_column import quantile_edges
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike

@@ -21,7 +21,6 @@ from radiossl.detection.annotations import draw_images
 from radiossl.detection.confidence import LEAST_OBJECTS, fit_confidence
 from radiossl.detection.examples import LEAST_SIDE, AnnotatedSet, load_examples, open_annotated, training_batch
 from radiossl.detection.images import Reader
-from radiossl.detection.inference import BATCH, detect_prepared
 from radiossl.detection.metrics import average_precision
 from radiossl.detection.network import (
     COVERAGE_FILE,
@@ -35,6 +34,7 @@ from radiossl.detection.network import (
     save_detector,
 )
 from radiossl.detection.objects import Detection
+from radiossl.detection.prediction import BATCH, detect_prepared
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from radiossl.evaluation.calibration import Predictions
 from radiossl.evaluation.intervals import ONE_SIGMA, wilson_half_width, wilson_interval
-from radiossl.evaluation.predictions import Predictions
 from radiossl.io.errors import RadiosslError
 
 Metric = Literal["f1", "accuracy", "recall"]

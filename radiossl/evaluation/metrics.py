@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.evaluation.calibration import reliability
-from radiossl.evaluation.predictions import Predictions
+from radiossl.evaluation.calibration import Predictions, reliability
 from radiossl.io.errors import RadiosslError
 
 

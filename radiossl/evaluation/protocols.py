@@ -24,7 +24,7 @@ from radiossl.evaluation.classifiers import (
     RandomForest,
     Rows,
 )
-from radiossl.evaluation.novelty import fit_novelty, held_out_scores
+from radiossl.evaluation.confidence import fit_novelty, held_out_scores
 from radiossl.evaluation.results import EvaluationResult, Method, evaluate_method
 from radiossl.evaluation.retrieval import mean_average_precision, precision_at_k
 from radiossl.evaluation.shared_features import SharedFeatures, image_moments, raw_pixels
@@ -96,7 +96,7 @@ class Evaluation:
     #: that has some, over all tested objects, each searched for among the others
     retrieval: dict[str, dict[str, float]] = field(default_factory=dict)
     #: out-of-distribution score of each tested object by the backbone's features, with the first seed, shape
-    #: (tested,); None for networks trained on images (`radiossl.evaluation.novelty`)
+    #: (tested,); None for networks trained on images (`radiossl.evaluation.confidence`)
     novelty: NDArray[np.float64] | None = None
 
     @property

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.calibration import reliability
 from radiossl.evaluation.comparison import compare_methods
-from radiossl.evaluation.conformal import coverage_table, set_texts
+from radiossl.evaluation.confidence import coverage_table, set_texts
 from radiossl.evaluation.figures import (
     BandedCurve,
     label_fraction_curves,

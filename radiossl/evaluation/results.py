@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.evaluation.calibration import Predictions
 from radiossl.evaluation.classifiers import Estimator, inner_folds
-from radiossl.evaluation.conformal import fit_thresholds, held_out_sets, prediction_sets
+from radiossl.evaluation.confidence import fit_thresholds, held_out_sets, prediction_sets
 from radiossl.evaluation.metrics import classification_metrics
-from radiossl.evaluation.predictions import Predictions
 from radiossl.evaluation.trials import LabelledSet, Trial
 from radiossl.io.files import atomic_file
 from radiossl.io.progress import track
@@ -77,7 +77,7 @@ class EvaluationResult:
         """The prediction set of each tested object with the first seed, shape (tested, classes).
 
         Thresholds come from the other folds or, for a separate test set, from inner folds of what is learnt from; None
-        where neither is possible (`radiossl.evaluation.conformal`).
+        where neither is possible (`radiossl.evaluation.confidence`).
         """
         numbers = self._numbers()
         predictions = self._predictions(numbers)

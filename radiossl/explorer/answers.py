@@ -22,10 +22,9 @@ from radiossl.explorer.source import describe_source
 from radiossl.explorer.uploads import is_catalogue
 from radiossl.features.exporting import Program, send_table
 from radiossl.io.errors import RadiosslError
-from radiossl.maps.colours import ClassColours
-from radiossl.maps.figures import map_limits
+from radiossl.maps.figures import ClassColours, map_limits
 from radiossl.ratings.active_learning import METHODS
-from radiossl.ratings.quality import agreement
+from radiossl.ratings.ranking import agreement
 from radiossl.report.sheets import STRETCHES
 from radiossl.similarity.queries import Crop, CropBox
 from radiossl.sky.angles import parse_arcsec

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.maps.colours import ClassColours, NumberColours, column_colours
+from radiossl.maps.figures import ClassColours, NumberColours, column_colours
 from radiossl.store.schema import BASE_SCHEMA
 from radiossl.store.statistics import STATISTICS
 

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.maps.colours import ClassColours, NumberColours
-from radiossl.report.regions import write_regions
+from radiossl.maps.figures import ClassColours, NumberColours
+from radiossl.report.sky_links import write_regions
 from radiossl.similarity.report import circle_radii, write_astropy_table
 
 if TYPE_CHECKING:

@@ -18,8 +18,16 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, existing_file, writes_result_folder
 from radiossl.io.parquet import read_parquet, write_parquet
-from radiossl.maps.colours import CLASS_COLOURS, ClassColours, NumberColours, colour_scales, column_colours
-from radiossl.maps.figures import RASTER_ABOVE, draw_map, draw_thumbnails
+from radiossl.maps.figures import (
+    CLASS_COLOURS,
+    RASTER_ABOVE,
+    ClassColours,
+    NumberColours,
+    colour_scales,
+    column_colours,
+    draw_map,
+    draw_thumbnails,
+)
 from radiossl.maps.layout import FeatureMap
 from radiossl.maps.reducers import REDUCER_FILE, UmapReducer, save_reducer
 from radiossl.report.figures import file_stem

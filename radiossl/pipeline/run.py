@@ -14,8 +14,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, read_json, write_json, writes_result_folder
 from radiossl.io.locks import only_writer
-from radiossl.pipeline.settings import Survey, read_survey
-from radiossl.pipeline.trial import Plan, cut, look_at, propose, readable
+from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable
 from radiossl.survey.catalogue.reading import read_catalogue
 
 #: What was decided when a run was begun, and for which file.

@@ -18,8 +18,7 @@ from radiossl.io.files import PathLike
 from radiossl.pretraining.methods.registry import build_method
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, drawn_row
-from radiossl.report.html import Report
-from radiossl.report.methods import METHOD_NAMES
+from radiossl.report.html import METHOD_NAMES, Report
 from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone

@@ -14,13 +14,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import ImageFiles
-from radiossl.features.other_formats import write_astropy
+from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
 from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
-from radiossl.report.regions import write_regions
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
-from radiossl.report.sky_links import SkyReport
+from radiossl.report.sky_links import SkyReport, write_regions
 from radiossl.similarity.calibration import Calibration
 from radiossl.similarity.queries import Query
 from radiossl.store.store import CutoutStore
@@ -158,7 +157,7 @@ def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:
 
 
 def write_astropy_table(frame: pd.DataFrame, path: PathLike, table_format: TableFormat) -> None:
-    """Write a frame as FITS or VOTable, atomically; see `radiossl.features.other_formats`."""
+    """Write a frame as FITS or VOTable, atomically; see `radiossl.features.exporting`."""
     columns = {}
     for name in frame.columns:
         try:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from radiossl.evaluation.conformal import prediction_sets, set_texts
+from radiossl.evaluation.confidence import prediction_sets, set_texts
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, read_json, write_json
 from radiossl.io.locks import only_writer

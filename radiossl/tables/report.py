@@ -11,13 +11,12 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.evaluation.calibration import reliability
-from radiossl.evaluation.conformal import coverage_table, set_texts
+from radiossl.evaluation.calibration import Predictions, reliability
+from radiossl.evaluation.confidence import coverage_table, set_texts
 from radiossl.evaluation.figures import metric_against_column, reliability_diagram
 from radiossl.evaluation.intervals import f1_scores, proportion_scores
 from radiossl.evaluation.metric_by_column import MetricByColumn, metric_by_column, quantile_edges
 from radiossl.evaluation.metrics import classification_metrics, confusion_matrix
-from radiossl.evaluation.predictions import Predictions
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError

@@ -11,18 +11,17 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radiossl.evaluation.calibration import Predictions
 from radiossl.evaluation.classifiers import LogisticRegression, Probabilities, RandomForest, Rows
+from radiossl.evaluation.confidence import fit_novelty
 from radiossl.evaluation.folds import draw_folds
 from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.metrics import classification_metrics
-from radiossl.evaluation.novelty import fit_novelty
-from radiossl.evaluation.predictions import Predictions
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.sky.positions import groups_by_position
-from radiossl.tables.calibration import calibrate
 from radiossl.tables.columns import TableColumns
-from radiossl.tables.forest import TREES, Forest, fit_forest
+from radiossl.tables.forest import TREES, Forest, calibrate, fit_forest
 
 
 @dataclass(frozen=True)

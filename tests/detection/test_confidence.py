@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from radiossl.detection.confidence import CONFIDENCE_FILE, DetectorConfidence, fit_confidence
-from radiossl.detection.inference import detect_prepared, find_in_parts
+from radiossl.detection.prediction import detect_prepared, find_in_parts
 from radiossl.detection.report import SearchedMosaic, make_catalogue
-from radiossl.evaluation.conformal import prediction_sets
-from radiossl.evaluation.novelty import fit_novelty
+from radiossl.evaluation.confidence import fit_novelty, prediction_sets
 from radiossl.io.errors import RadiosslError
 
 from .conftest import blobs

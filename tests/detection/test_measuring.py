@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from radiossl.detection.measuring import beam_area_px, label_image, measure
 from radiossl.detection.objects import Detection
+from radiossl.detection.report import beam_area_px, label_image, measure
 from radiossl.survey.mosaic import Mosaic
 
 BEAM_PX, SCALE = 5.0, 2.0

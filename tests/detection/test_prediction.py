@@ -59,7 +59,7 @@ def test_objects_lie_inside_the_mosaic_and_small_ones_are_padded(detector, mosai
 
 def test_a_tile_is_seen_as_an_image_of_its_own(detector, mosaic):
     """What one tile gives is what the network says of those pixels, moved to their place."""
-    from radiossl.detection.inference import detect_prepared
+    from radiossl.detection.prediction import detect_prepared
     from radiossl.survey.mosaic import Box
 
     box = Box(45, 100, 64, 64)

@@ -7,12 +7,12 @@ from scipy.special import softmax
 from radiossl import RadiosslError
 from radiossl.evaluation.calibration import (
     TEMPERATURES,
+    Predictions,
     apply_temperature,
     fit_temperature,
     reliability,
 )
 from radiossl.evaluation.intervals import wilson_interval
-from radiossl.evaluation.predictions import Predictions
 
 
 def binary(confidences, correct):

@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression as SklearnRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from radiossl.evaluation.calibration import log_probabilities, reliability
+from radiossl.evaluation.calibration import Predictions, log_probabilities, reliability
 from radiossl.evaluation.classifiers import (
     Calibrated,
     LinearLayer,
@@ -16,7 +16,6 @@ from radiossl.evaluation.classifiers import (
     RandomForest,
     inner_folds,
 )
-from radiossl.evaluation.predictions import Predictions
 from radiossl.evaluation.shared_features import image_moments, raw_pixels
 from radiossl.images.preprocess import Preprocessing
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radiossl.evaluation.conformal import (
+from radiossl.evaluation.confidence import (
     coverage_table,
     fit_thresholds,
     held_out_sets,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from radiossl import RadiosslError
-from radiossl.evaluation.calibration import reliability
+from radiossl.evaluation.calibration import Predictions, reliability
 from radiossl.evaluation.figures import (
     BandedCurve,
     banded_curves,
@@ -17,7 +17,6 @@ from radiossl.evaluation.figures import (
 )
 from radiossl.evaluation.metric_by_column import metric_by_column
 from radiossl.evaluation.metrics import precision_recall_points, roc_points
-from radiossl.evaluation.predictions import Predictions
 from radiossl.report import figures
 
 

@@ -6,9 +6,9 @@ from scipy.stats import binom
 from sklearn.metrics import f1_score, recall_score
 
 from radiossl import RadiosslError
+from radiossl.evaluation.calibration import Predictions
 from radiossl.evaluation.intervals import wilson_interval
 from radiossl.evaluation.metric_by_column import metric_by_column
-from radiossl.evaluation.predictions import Predictions
 
 
 def certain(truth, predicted, classes=("FRI", "FRII", "Hybrid")):

@@ -9,7 +9,7 @@ import sklearn.metrics as reference
 from scipy.special import softmax
 
 from radiossl import RadiosslError
-from radiossl.evaluation.calibration import reliability
+from radiossl.evaluation.calibration import Predictions, reliability
 from radiossl.evaluation.metrics import (
     classification_metrics,
     confusion_matrix,
@@ -17,7 +17,6 @@ from radiossl.evaluation.metrics import (
     roc_points,
     smoothed,
 )
-from radiossl.evaluation.predictions import Predictions
 
 
 @pytest.fixture(scope="module")

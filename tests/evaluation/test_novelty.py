@@ -5,7 +5,7 @@ import pytest
 from sklearn.covariance import ledoit_wolf
 from sklearn.metrics import roc_auc_score
 
-from radiossl.evaluation.novelty import fit_novelty
+from radiossl.evaluation.confidence import fit_novelty
 
 
 @pytest.fixture(scope="module")

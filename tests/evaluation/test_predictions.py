@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.evaluation.predictions import Predictions
+from radiossl.evaluation.calibration import Predictions
 
 
 def predictions(**changes):

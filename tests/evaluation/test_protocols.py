@@ -9,9 +9,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from radiossl import RadiosslError, load_backbone
-from radiossl.evaluation.conformal import fit_thresholds
+from radiossl.evaluation.confidence import fit_novelty, fit_thresholds
 from radiossl.evaluation.labels import Labels
-from radiossl.evaluation.novelty import fit_novelty
 from radiossl.evaluation.protocols import ProtocolSettings, evaluate
 from radiossl.evaluation.report import write_evaluation
 from radiossl.evaluation.trials import labelled_set

@@ -259,7 +259,7 @@ def test_csv_holds_all_columns_and_features(odd, tmp_path):
 
 
 def test_a_value_for_missing_numbers_is_one_that_is_not_there():
-    from radiossl.features.other_formats import unused_value
+    from radiossl.features.exporting import unused_value
 
     values = np.arange(-128, 127, dtype=np.int8)
     assert unused_value(values, np.zeros(255, bool)) == 127

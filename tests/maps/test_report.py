@@ -13,8 +13,15 @@ from radiossl import RadiosslError
 from radiossl.cli.main import app, main
 from radiossl.features.table import FeatureTable
 from radiossl.maps import figures as drawing
-from radiossl.maps.colours import ClassColours, NumberColours, column_colours
-from radiossl.maps.figures import draw_map, draw_thumbnails, map_limits, thumbnail_cells
+from radiossl.maps.figures import (
+    ClassColours,
+    NumberColours,
+    column_colours,
+    draw_map,
+    draw_thumbnails,
+    map_limits,
+    thumbnail_cells,
+)
 from radiossl.maps.layout import make_map
 from radiossl.maps.report import existing_coordinates, write_map
 

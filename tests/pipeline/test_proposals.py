@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.pipeline import trial
-from radiossl.pipeline.settings import Survey, read_survey
-from radiossl.pipeline.trial import Facts, propose, step_seconds
+from radiossl.pipeline.plan import Facts, Survey, propose, read_survey, step_seconds
 
 
 def facts(**changes):
@@ -16,7 +14,7 @@ def facts(**changes):
 
 @pytest.fixture(autouse=True)
 def _half_a_second_a_step(monkeypatch):
-    monkeypatch.setattr(trial, "step_seconds", lambda survey, store, image_size, batch_size: 0.5)
+    monkeypatch.setattr(plan, "step_seconds", lambda survey, store, image_size, batch_size: 0.5)
 
 
 def survey(**changes):

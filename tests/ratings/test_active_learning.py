@@ -18,7 +18,7 @@ from radiossl.ratings.active_learning import (
     rated_rows,
     rating_space,
 )
-from radiossl.ratings.quality import crossvalidated_quality, ranking_quality
+from radiossl.ratings.ranking import crossvalidated_quality, ranking_quality
 
 
 def _table(features, **columns):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from radiossl.ratings.quality import agreement
+from radiossl.ratings.ranking import agreement
 
 
 def rated(**people):

@@ -5,8 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
-from radiossl.report.html import Report
-from radiossl.report.methods import methods_html
+from radiossl.report.html import Report, methods_html
 from radiossl.weights.backbone import load_backbone, save_backbone
 
 

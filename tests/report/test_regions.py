@@ -5,7 +5,7 @@ import pytest
 from regions import Regions
 
 from radiossl import RadiosslError
-from radiossl.report.regions import write_regions
+from radiossl.report.sky_links import write_regions
 
 
 def test_regions_read_back_as_written(tmp_path):

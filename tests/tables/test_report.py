@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
+from radiossl.evaluation.calibration import Predictions
 from radiossl.evaluation.intervals import wilson_interval
-from radiossl.evaluation.predictions import Predictions
 from radiossl.tables.report import _binned_mean, class_scores
 
 

@@ -6,10 +6,9 @@ from scipy.special import softmax
 from sklearn.ensemble import RandomForestClassifier
 
 from radiossl import RadiosslError
-from radiossl.evaluation.calibration import reliability
-from radiossl.evaluation.conformal import prediction_sets
+from radiossl.evaluation.calibration import Predictions, reliability
+from radiossl.evaluation.confidence import prediction_sets
 from radiossl.evaluation.labels import Labels
-from radiossl.evaluation.predictions import Predictions
 from radiossl.tables.columns import TableColumns
 from radiossl.tables.forest import Forest
 from radiossl.tables.training import fit_and_test
