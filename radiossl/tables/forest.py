@@ -1,4 +1,4 @@
-"""A random forest on columns of a catalogue (Clarke et al. 2020), kept as plain arrays and compiled for speed; its calibration."""
+"""A random forest on columns of a catalogue (Clarke et al. 2020): plain arrays, compiled for speed, and calibrated."""
 
 from __future__ import annotations
 

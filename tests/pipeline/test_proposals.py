@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl import RadiosslError
+from radiossl.pipeline import plan
 from radiossl.pipeline.plan import Facts, Survey, propose, read_survey, step_seconds
 
 
