@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Neighbours, Seed, Store
 from radiossl.io.errors import RadiosslError
 
@@ -34,9 +35,9 @@ def anomalies(
 ) -> None:
     """Rank objects by how unlike the others they are, with galleries; with labels, measure how good the ranking is."""
     from radiossl.anomalies.scores import AnomalySettings
-    from radiossl.anomalies.search import AnomalyOptions, find_anomalies, summary_lines
+    from radiossl.anomalies.search import AnomalyOptions, summary_lines
 
-    search = find_anomalies(
+    search = radiossl.find_anomalies(
         features,
         out,
         label=label,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Delimiter, Encoding, Scheduler, TableOption
 from radiossl.io.errors import RadiosslError
 from radiossl.sky.angles import parse_arcsec
@@ -46,9 +47,7 @@ def blind(
 
     An interrupted run is completed by the same command.
     """
-    from radiossl.survey.blind import cut_blind
-
-    result = cut_blind(
+    result = radiossl.cut_blind(
         mosaics,
         out,
         size=size,
@@ -107,7 +106,6 @@ def sources(
     An interrupted run is completed by the same command. Sources without a cutout are listed in the store's not_cut.csv.
     """
     from radiossl.survey.catalogue import read_catalogue
-    from radiossl.survey.sources import cut_sources
 
     reading = {"ra": ra, "dec": dec, "extent": extent, "id": id}
     reading |= {"position_unit": position_unit, "extent_unit": extent_unit, "frame": frame}
@@ -122,7 +120,7 @@ def sources(
     if not detect and catalogue is None:
         raise RadiosslError("which sources? Give a catalogue with --catalogue, or find them with --detect")
     targets = None if catalogue is None else read_catalogue(catalogue, **reading)
-    result = cut_sources(
+    result = radiossl.cut_sources(
         mosaics,
         targets,
         out,
@@ -153,9 +151,9 @@ def fetch(
 
     An interrupted run is completed by the same command. Sources without an image are listed in not_fetched.csv.
     """
-    from radiossl.datasets.survey_images import NOT_FETCHED, fetch_cutouts
+    from radiossl.datasets.survey_images import NOT_FETCHED
 
-    store = fetch_cutouts(catalogue, survey, out, size=size, service=service)
+    store = radiossl.fetch_cutouts(catalogue, survey, out, size=size, service=service)
     missing = f"; others are listed in {out / NOT_FETCHED}" if (out / NOT_FETCHED).is_file() else ""
     typer.echo(f"{out}: {_count(len(store), 'cutout')} of {survey}{missing}")
 

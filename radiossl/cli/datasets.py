@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Label, Seed, Where, Workers, set_option
 
 app = typer.Typer(help="Published data sets as cutout stores and catalogues.", no_args_is_help=True)
@@ -42,9 +43,7 @@ def import_command(
     workers: Workers = 1,
 ) -> None:
     """Turn a published set into a cutout store with labels, positions, splits and provenance."""
-    from radiossl.datasets.published import import_set
-
-    imported = import_set(name, source, out, select=select, where=where, changes=changes, workers=workers)
+    imported = radiossl.import_set(name, source, out, select=select, where=where, changes=changes, workers=workers)
     for remark in imported.remarks:
         typer.echo(f"note: {remark}")
     typer.echo(f"{out}: {len(imported.store)} cutouts")
@@ -57,9 +56,7 @@ def fetch(
     mirror: Annotated[str | None, Option(help="Address of a folder that holds copies of the files.")] = None,
 ) -> None:
     """Download a published set, verify its checksums and unpack it; run it again to go on after an interruption."""
-    from radiossl.datasets.fetch import fetch_set
-
-    dataset = fetch_set(name, out, mirror=mirror)
+    dataset = radiossl.fetch_set(name, out, mirror=mirror)
     typer.echo(f"{out}: {dataset.title}; {dataset.terms}")
 
 
@@ -93,11 +90,10 @@ def merge(
     reviewed: Annotated[Path | None, Option(help="A review list with its column `same` filled in.")] = None,
 ) -> None:
     """Merge catalogues by position into one with the labels of all, and a list of pairs to review."""
-    from radiossl.datasets.merge import merge_catalogues
     from radiossl.datasets.merge_entries import ParentCatalogue, read_classes
     from radiossl.sky.angles import parse_arcsec
 
-    merged = merge_catalogues(
+    merged = radiossl.merge_catalogues(
         [ParentCatalogue.read(text) for text in parents],
         parse_arcsec(radius),
         same_arcsec=None if same_radius is None else parse_arcsec(same_radius, "--same-radius"),
@@ -120,9 +116,7 @@ def build(
     seed: Seed = 0,
 ) -> None:
     """Build a set of 8-bit images and batches as CRUMB was made (Porter & Scaife 2023)."""
-    from radiossl.datasets.build import build_set
-
-    built = build_set(mosaics, catalogue, out, label=label or "basic_label", batches=batches, seed=seed)
+    built = radiossl.build_set(mosaics, catalogue, out, label=label or "basic_label", batches=batches, seed=seed)
     for reason, count in built.missing.items():
         typer.echo(f"note: {count} sources have no image: {reason}")
     typer.echo(f"{out}: {built.images} images")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import DiskFullError
 from radiossl.io.extras import require
@@ -52,13 +53,12 @@ def train(
 ) -> None:
     """Train Mask R-CNN on a backbone."""
     from radiossl.detection.network import DetectionTraining
-    from radiossl.detection.training import train_detector
     from radiossl.io.settings import apply_settings
 
     given = {"epochs": epochs, "batch_size": batch_size, "image_size": image_size}
     base = given | {"fraction": fraction, "balanced": balanced, "seed": seed}
     try:
-        detector = train_detector(
+        detector = radiossl.train_detector(
             annotations,
             weights,
             out,
@@ -92,9 +92,9 @@ def predict(
 
     The same command completes an interrupted search.
     """
-    from radiossl.detection.prediction import predict_sources
-
-    catalogue = predict_sources(mosaics, detector, out, score=score, window=window, overlap=overlap, device=device)
+    catalogue = radiossl.predict_sources(
+        mosaics, detector, out, score=score, window=window, overlap=overlap, device=device
+    )
     typer.echo(f"{out / 'report.html'}: {len(catalogue)} objects")
 
 
@@ -113,9 +113,7 @@ def evaluate(
 
     Several detectors are compared. The same command completes an interrupted evaluation.
     """
-    from radiossl.detection.evaluation import evaluate_detectors
-
-    table = evaluate_detectors(
+    table = radiossl.evaluate_detectors(
         detectors, annotations, out, images=images, reader=cast("Reader", reader), score=score, iou=iou, device=device
     )
     for row in table.itertuples():

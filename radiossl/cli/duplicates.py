@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Neighbours, Store
 
 
@@ -23,14 +24,14 @@ def duplicates(
 ) -> None:
     """Find the cutouts that show the same source, and which of each group to keep."""
     from radiossl.duplicates.report import write_duplicates
-    from radiossl.duplicates.search import find_duplicates
     from radiossl.features.feature_file import feature_cutouts
-    from radiossl.features.table import FeatureTable
     from radiossl.sky.angles import parse_arcsec
 
-    radius_arcsec, table = parse_arcsec(radius), FeatureTable.read(features)
+    radius_arcsec, table = parse_arcsec(radius), radiossl.FeatureTable.read(features)
     pixels = None if ignore_pixels else feature_cutouts(table.metadata, table.columns, store)
-    found = find_duplicates(table, pixels, radius_arcsec, similarity, neighbours, positions=not ignore_positions)
+    found = radiossl.find_duplicates(
+        table, pixels, radius_arcsec, similarity, neighbours, positions=not ignore_positions
+    )
     report = write_duplicates(found, table, pixels, out)
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())
     typer.echo(f"{report}: {groups} groups, {removed} of {len(table)} cutouts are repetitions")

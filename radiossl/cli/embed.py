@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import BoxSize, Device, Field, Mosaics, Readout, Scheduler, Store, Tta, Whiten, adapt
 
 if TYPE_CHECKING:
@@ -35,11 +36,8 @@ def embed(
 
     A run that was interrupted is completed by the same command; one that was not does nothing again.
     """
-    from radiossl.features.parts import write_features
-    from radiossl.weights.backbone import load_backbone
-
-    backbone = adapt(load_backbone(weights, device), tta, field, readout, whiten)
-    done = write_features(
+    backbone = adapt(radiossl.load_backbone(weights, device), tta, field, readout, whiten)
+    done = radiossl.write_features(
         backbone, images, out, batch_size, partitioned, workers, scheduler, bfloat16, mosaics, size=size
     )
     typer.echo(_summary(out, done))
@@ -63,12 +61,11 @@ def export(
     images: Annotated[bool, Option("--images", help="Of hats: a column of the cutouts' pixels.")] = False,
 ) -> None:
     """Write a feature table in the format of another program."""
-    from radiossl.features.exporting import export_table
     from radiossl.features.feature_file import FeatureFile
     from radiossl.sky.angles import parse_arcsec
 
     width = parse_arcsec(margin, "--margin")
-    left_out = export_table(features, out, form, store, width, images)  # type: ignore[arg-type]  # checked there
+    left_out = radiossl.export_table(features, out, form, store, width, images)  # type: ignore[arg-type]  # checked there
     total = len(FeatureFile(features))
     line = f"{out}: {total - left_out} cutouts as {form}"
     typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)
@@ -79,6 +76,6 @@ def send(
     to: Annotated[str, Option("--to", help="topcat, ds9 or aladin.")],
 ) -> None:
     """Send a table to TOPCAT, DS9 or Aladin through SAMP; the program must be open."""
-    from radiossl.features.exporting import Program, send_table
+    from radiossl.features.exporting import Program
 
-    typer.echo(f"{table}: loaded by {send_table(table, cast('Program', to))}")
+    typer.echo(f"{table}: loaded by {radiossl.send_table(table, cast('Program', to))}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Device, Field, Group, GroupingName, Readout, Seed, Tta, Whiten, adapt, set_option
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import apply_settings, split_names
@@ -210,15 +211,13 @@ def sweep(
     """Pretrain with several cuts and seeds and evaluate by kNN: figures 3 and 5 of Slijepcevic et al. 2022."""
     from radiossl.evaluation.labels import store_labels
     from radiossl.evaluation.sweep import run_sweep, write_sweep
-    from radiossl.pretraining.recipe import read_recipe
-    from radiossl.store.store import open_store
 
     shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size}
     changes = [*(f"{key}={value}" for key, value in shortcuts.items() if value is not None), *(changes or [])]
-    stages = read_recipe(recipe, changes)
+    stages = radiossl.read_recipe(recipe, changes)
     if len(stages) != 1:
         raise RadiosslError(f"--recipe {recipe}: has {len(stages)} stages, a sweep needs one of a single stage")
-    store = open_store(train)
+    store = radiossl.open_store(train)
     result = run_sweep(
         stages[0],
         data,
@@ -256,20 +255,18 @@ def _run(
     common: Common, protocols: Sequence[Protocol], changed: dict[str, Any], seeds: int, imagenet: Path | None = None
 ) -> None:
     """Evaluate and write, into a folder for each protocol where there are several."""
-    from radiossl.evaluation.protocols import ProtocolSettings, evaluate, without_pretraining
+    from radiossl.evaluation.protocols import ProtocolSettings, without_pretraining
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
     from radiossl.evaluation.shared_features import SharedFeatures
-    from radiossl.evaluation.trials import labelled_set
     from radiossl.io.cache import cache_folder
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
-    from radiossl.weights.backbone import load_backbone
     from radiossl.weights.released import find_backbone
 
     radius = parse_arcsec(common.group_radius, "--group-radius")
-    loaded = load_backbone(common.weights, ProcessGroup().device(common.device))
+    loaded = radiossl.load_backbone(common.weights, ProcessGroup().device(common.device))
     backbone = adapt(loaded, common.tta, common.field, common.readout, common.whiten)
-    labelled = labelled_set(
+    labelled = radiossl.labelled_set(
         common.train,
         common.label,
         test=common.test,
@@ -298,7 +295,7 @@ def _run(
     for protocol in protocols:
         out = common.out if len(protocols) == 1 else common.out / protocol
         kept, keep = out / "trials", common.keep_shared
-        result = evaluate(backbone, labelled, protocol, settings, kept, features, keep_shared=keep)
+        result = radiossl.evaluate(backbone, labelled, protocol, settings, kept, features, keep_shared=keep)
         report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or (), about)
         for line in summary_lines(result):
             typer.echo(line)
@@ -341,9 +338,8 @@ def benchmark(
     Features and scores are kept, so that a run which was interrupted, or has one more backbone, goes on where it was.
     """
     from radiossl.benchmark.report import markdown_table, write_benchmark
-    from radiossl.benchmark.run import run_benchmark
 
-    result = run_benchmark(
+    result = radiossl.run_benchmark(
         weights,
         tasks,
         out / "cache" if cache is None else cache,

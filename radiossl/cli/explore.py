@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import BoxSize, Mosaics, Seed, Store
 
 #: Of images that are explored without --weights.
@@ -42,9 +43,7 @@ def explore(
 
     Ctrl-C ends it.
     """
-    from radiossl.datasets.image_sources import open_images
     from radiossl.explorer.any_table import ARROW, is_feature_table
-    from radiossl.explorer.start import explore as explore_table
     from radiossl.features.feature_file import FeatureFile, feature_cutouts
 
     if table.suffix not in ARROW and not mosaics:
@@ -53,8 +52,8 @@ def explore(
         file = FeatureFile(table)
         pixels = feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), store)
     else:
-        pixels = open_images(store) if store else None
-    explore_table(
+        pixels = radiossl.open_images(store) if store else None
+    radiossl.explore(
         table,
         pixels,
         vectors=vectors,
@@ -79,12 +78,9 @@ def explore(
 
 def _table_of(images: Path, weights: Path | None) -> Path:
     """Return a feature table as it is; of images the table that is made of them in the working folder."""
-    from radiossl.features.parts import write_features
-    from radiossl.weights.backbone import load_backbone
-
     if images.suffix in (".parquet", ".pq") or (images.is_dir() and any(images.glob("part-*.parquet"))):
         return images
-    backbone = load_backbone(weights or _WEIGHTS)
-    done = write_features(backbone, images, "explored.parquet")
+    backbone = radiossl.load_backbone(weights or _WEIGHTS)
+    done = radiossl.write_features(backbone, images, "explored.parquet")
     typer.echo(f"explored.parquet: {len(done.table)} images embedded with {Path(backbone.name).name}")
     return Path("explored.parquet")

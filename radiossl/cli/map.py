@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Seed, Store
 from radiossl.io.errors import RadiosslError
 
@@ -33,7 +34,7 @@ def feature_map(
 
     from radiossl.features.feature_file import FeatureFile, feature_cutouts
     from radiossl.maps.figures import colour_scales
-    from radiossl.maps.layout import SAMPLE, make_map, map_columns
+    from radiossl.maps.layout import SAMPLE, map_columns
     from radiossl.maps.reducers import load_reducer
     from radiossl.maps.report import existing_coordinates, write_map
 
@@ -41,7 +42,7 @@ def feature_map(
     table = map_columns(file, colour or [])
     colour_scales(table, colour or [])  # a column that cannot be drawn is found before the long part
     pixels = feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), store)
-    made = make_map(
+    made = radiossl.make_map(
         file,
         method or "umap",
         15 if neighbours is None else neighbours,

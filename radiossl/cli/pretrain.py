@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Option
 
+import radiossl
 from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError
 
@@ -48,30 +49,28 @@ def pretrain(
     A recipe of several stages takes one --data for each stage, in order. `torchrun --nproc-per-node 4 --no-python
     radiossl pretrain ...` trains with four processes; docs/slurm.md has more.
     """
-    from radiossl.evaluation.labels import read_labels
     from radiossl.pretraining.checkpoint import CHECKPOINT
     from radiossl.pretraining.distributed import first_process_reports, process_group_from_environment
-    from radiossl.pretraining.recipe import read_recipe
-    from radiossl.pretraining.run import pretrain as run
     from radiossl.pretraining.trainer import Monitor
     from radiossl.report.training import write_run_report
     from radiossl.sky.angles import parse_arcsec
-    from radiossl.store.store import open_store
 
     shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size, "seed": seed}
     first = process_group_from_environment().first
     with first_process_reports():
-        stages = read_recipe(recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])])
+        stages = radiossl.read_recipe(
+            recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])]
+        )
         radius = parse_arcsec(exclude_radius, "--exclude-radius")
         watched = None
         if monitor is not None:
             if label is None:
                 raise RadiosslError("--monitor: needs --label, the column of its classes")
-            store = open_store(monitor)
-            labels = read_labels(store.column(label), label, group or [])
+            store = radiossl.open_store(monitor)
+            labels = radiossl.read_labels(store.column(label), label, group or [])
             watched = Monitor(store.select(labels.rows), labels.names)
         try:
-            backbone = run(
+            backbone = radiossl.pretrain(
                 stages,
                 data,
                 out,
@@ -113,17 +112,14 @@ def views(
     import numpy as np
     import torch
 
-    from radiossl.images.views import ViewMaker
     from radiossl.pretraining.data import box_sides
-    from radiossl.pretraining.recipe import read_recipe
     from radiossl.report.sheets import image_grid
-    from radiossl.store.store import open_store
 
     size = [f"preprocessing.size={image_size}"] if image_size else []
-    stage = read_recipe(recipe, [*size, *(changes or [])])[0]
-    store = open_store(*data)
+    stage = radiossl.read_recipe(recipe, [*size, *(changes or [])])[0]
+    store = radiossl.open_store(*data)
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
-    maker = ViewMaker(stage.preprocessing, stage.augmentation)
+    maker = radiossl.ViewMaker(stage.preprocessing, stage.augmentation)
     generator = torch.Generator().manual_seed(seed)
     pixels, statistics = [store.pixels(i) for i in chosen], torch.from_numpy(store.statistics[chosen])
     plain = [stage.preprocessing.of_arrays([image])[0] for image in pixels]
@@ -146,10 +142,10 @@ def views(
 
 def recipes() -> None:
     """List the recipes that come with the package."""
-    from radiossl.pretraining.recipe import read_recipe, recipe_names
+    from radiossl.pretraining.recipe import recipe_names
 
     for name in recipe_names():
-        stages = read_recipe(name)
+        stages = radiossl.read_recipe(name)
         first = stages[0]
         seen = first.preprocessing
         images = f"{seen.channels} x {seen.size} x {seen.size}"

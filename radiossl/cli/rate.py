@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Seed, Store
 from radiossl.io.settings import split_names
 
@@ -86,10 +87,9 @@ def add(
     who: Annotated[str, Option(help="Who rated, where the file does not say.")] = "",
 ) -> None:
     """Add the ratings of filled-in proposals to a ratings file."""
-    from radiossl.ratings.journal import add_ratings
     from radiossl.ratings.records import read_ratings
 
-    added = add_ratings(ratings, *filled, who=who)
+    added = radiossl.add_ratings(ratings, *filled, who=who)
     typer.echo(f"{ratings}: {added} ratings added, {read_ratings(ratings)['cutout_id'].nunique()} objects rated")
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.io.errors import RadiosslError
 
 
@@ -36,11 +37,9 @@ def verify(
     paths: Annotated[list[Path], Argument(metavar="PATH...", help="Stores, backbones, runs, indexes, results.")],
 ) -> None:
     """Compare folders and tables with the checksums that were written with them."""
-    from radiossl.io.checksums import verify as compare
-
     damaged = 0
     for path in paths:
-        found = compare(path)
+        found = radiossl.verify(path)
         for file, reason in list(found.damaged.items())[:_NAMED]:
             typer.echo(f"{file}: {reason}", err=True)
         damaged += len(found.damaged)

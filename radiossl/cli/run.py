@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Seed, set_option
 
 Changes = Annotated[list[str] | None, set_option("minutes=10")]
@@ -22,9 +23,7 @@ def run(
 
     Settings are proposed from the data, with reasons. An interrupted run is completed by the same command.
     """
-    from radiossl.pipeline.run import run_survey
-
-    page = run_survey(survey, changes or (), plan_only=plan, say=typer.echo)
+    page = radiossl.run_survey(survey, changes or (), plan_only=plan, say=typer.echo)
     if page is not None:
         typer.echo(f"{page}: open it in a browser")
 

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Device, Mosaics, Neighbours, Seed, Store, Where
 from radiossl.io.errors import RadiosslError
 
@@ -33,11 +34,10 @@ def search(
 ) -> None:
     """Find the cutouts most similar to a query, with a table, a region file and a gallery."""
     from radiossl.similarity.report import TableFormat
-    from radiossl.similarity.run import search as run
 
     if crop not in ("auto", "none") and not (crop.isdigit() and int(crop) >= 8):
         raise RadiosslError(f"--crop {crop}: expected auto, none or a number of pixels from 8 on")
-    found = run(
+    found = radiossl.search(
         features,
         query,
         out,
@@ -70,9 +70,8 @@ def index(
     seed: Seed = 0,
 ) -> None:
     """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
-    from radiossl.features.index_building import build_index
     from radiossl.features.stored_index import StoredKind
 
-    done = build_index(features, out, cast("StoredKind | None", kind), seed)
+    done = radiossl.build_index(features, out, cast("StoredKind | None", kind), seed)
     skipped = f", {done.skipped} skipped that it has already" if done.skipped else ""
     typer.echo(f"{out}: {done.added} cutouts added{skipped}; {done.total} in an index of kind {done.kind}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Delimiter, Encoding, Seed, TableOption
 from radiossl.io.errors import RadiosslError
 
@@ -42,10 +43,8 @@ def info(
     """Print what is in cutout stores: count, sizes, units, noise, labels, columns and where they come from."""
     if moc is not None:
         from radiossl.sky.moc import write_moc
-        from radiossl.store.boxes import store_moc
-        from radiossl.store.store import open_store
 
-        write_moc(store_moc(open_store(*stores)), moc)
+        write_moc(radiossl.store_moc(radiossl.open_store(*stores)), moc)
     if croissant is not None:
         from radiossl.store.croissant import write_croissant
 
@@ -74,11 +73,10 @@ def show(
 
     from radiossl.report.html import format_value
     from radiossl.report.sheets import STRETCHES, cutout_pictures, image_grid
-    from radiossl.store.store import open_store
 
     if stretch not in STRETCHES:
         raise RadiosslError(f"--stretch {stretch!r}: expected one of {', '.join(STRETCHES)}")
-    chosen = open_store(store)
+    chosen = radiossl.open_store(store)
     if where is not None:
         chosen = chosen.where(where)
     total = len(chosen)
@@ -98,19 +96,16 @@ def show(
 @app.command()
 def concat(stores: Stores, out: Out) -> None:
     """Copy several stores into one; columns that a store lacks are empty for its cutouts."""
-    from radiossl.store.derive import concat_stores
-
-    typer.echo(f"{out}: {len(concat_stores(stores, out))} cutouts")
+    typer.echo(f"{out}: {len(radiossl.concat_stores(stores, out))} cutouts")
 
 
 @app.command("filter")
 def filter_command(store: Store, where: Where, out: Out) -> None:
     """Copy the cutouts that meet a condition."""
-    from radiossl.store.derive import filter_store
     from radiossl.store.store import store_manifest
 
     total = store_manifest(store)["count"]
-    typer.echo(f"{out}: {len(filter_store(store, where, out))} of {total} cutouts")
+    typer.echo(f"{out}: {len(radiossl.filter_store(store, where, out))} of {total} cutouts")
 
 
 @app.command()
@@ -125,12 +120,10 @@ def join(
     which: TableOption = None,
 ) -> None:
     """Copy a store with the columns of a table, such as labels; names that every store has get the prefix cat_."""
-    from radiossl.store.derive import join_table
-
     store_column, _, table_column = on.partition("=")
     reading = {"delimiter": delimiter, "encoding": encoding, "table": which}
     columns = _table_columns(table, table_column or store_column, column, store_column, reading)
-    joined, matched = join_table(store, columns, store_column, out, table_name=table.name)
+    joined, matched = radiossl.join_table(store, columns, store_column, out, table_name=table.name)
     typer.echo(f"{out}: {len(joined)} cutouts, {matched} of them with a row in {table.name}")
 
 
@@ -147,11 +140,11 @@ def crossmatch(
     """Find the sources that two stores share, by position and by pixels; a store with itself: its duplicates."""
     import numpy as np
 
-    from radiossl.duplicates.crossmatch import PIXEL_MATCHES, crossmatch_stores
+    from radiossl.duplicates.crossmatch import PIXEL_MATCHES
     from radiossl.io.csv_cells import write_table
     from radiossl.sky.angles import parse_arcsec
     from radiossl.store.derive import copy_store
-    from radiossl.store.store import open_store, store_manifest
+    from radiossl.store.store import store_manifest
 
     radius_arcsec = parse_arcsec(radius)
     if pixels not in (None, *PIXEL_MATCHES):
@@ -160,11 +153,11 @@ def crossmatch(
         raise RadiosslError("--turned: only goes with --pixels near")
     if out is not None and out.suffix.lower() != ".csv":
         raise RadiosslError(f"--out {out}: the pairs are written as CSV; give a name that ends in .csv")
-    first, second, manifest = open_store(a), open_store(b), store_manifest(b)
+    first, second, manifest = radiossl.open_store(a), radiossl.open_store(b), store_manifest(b)
     same = manifest["identity"] == store_manifest(a)["identity"]
     if same and remove_to is not None:
         raise RadiosslError(f"--remove-to {remove_to}: {a} and {b} are the same store, so nothing would be left")
-    matches = crossmatch_stores(first, second, radius_arcsec, pixels, turned)
+    matches = radiossl.crossmatch_stores(first, second, radius_arcsec, pixels, turned)
     if same:
         matches = matches[matches["row_a"] != matches["row_b"]]
     found, others = matches["row_a"].nunique(), matches["row_b"].nunique()
@@ -202,9 +195,9 @@ def _summary(path: Path) -> dict[str, Any]:
     import numpy as np
 
     from radiossl.store.schema import BASE_SCHEMA
-    from radiossl.store.store import open_store, store_manifest
+    from radiossl.store.store import store_manifest
 
-    store, manifest = open_store(path), store_manifest(path)
+    store, manifest = radiossl.open_store(path), store_manifest(path)
     rms, blank = store.column("rms"), store.column("blank_fraction")
     extra = [name for name in store.columns if name not in BASE_SCHEMA.names]
     return {

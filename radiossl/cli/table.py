@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Group, GroupingName, Seed
 from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import split_names
@@ -43,12 +44,11 @@ def train(
     from radiossl.sky.angles import parse_arcsec
     from radiossl.tables.columns import parse_colours
     from radiossl.tables.report import class_scores, column_table
-    from radiossl.tables.run import train_forest
 
     pair = split_names(resolved)
     if resolved and len(pair) != 2:
         raise RadiosslError(f"--resolved {resolved}: expected two columns, such as psf_r,cmodel_r")
-    trained = train_forest(
+    trained = radiossl.train_forest(
         table,
         label,
         out,
@@ -71,11 +71,10 @@ def train(
         seed=seed,
     )
     if umap:
-        from radiossl.maps.layout import make_map
         from radiossl.maps.report import write_map
 
         rows = column_table(trained.result, trained.values, trained.kept)
-        write_map(make_map(rows, seed=seed), rows, out / "map", ["label", "predicted", "probability"])
+        write_map(radiossl.make_map(rows, seed=seed), rows, out / "map", ["label", "predicted", "probability"])
     for row in class_scores(trained.result.predictions).itertuples():
         typer.echo(f"{row[1]:12s} F1 {row.f1:.3f} ({row.f1_low:.3f} to {row.f1_high:.3f}), {row.rows} rows")
     if trained.comparison is not None:
@@ -99,11 +98,10 @@ def predict(
 ) -> None:
     """Class probabilities, prediction sets and an out-of-distribution score of every row."""
     from radiossl.tables.forest import Forest
-    from radiossl.tables.prediction import predict_table
     from radiossl.tables.report import FOREST_FILE
 
     loaded = Forest.load(forest / FOREST_FILE if forest.is_dir() else forest)
-    counts = predict_table(loaded, table, out, split_names(keep))
+    counts = radiossl.predict_table(loaded, table, out, split_names(keep))
     shown = ", ".join(
         f"{number:,} {name or 'of no class, nothing measured'}" for name, number in counts.items() if name or number
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+import radiossl
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.settings import key_values, parse_yaml
 
@@ -21,10 +22,9 @@ def info(
     as_json: Annotated[bool, Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Print what a backbone is, sees, was trained on and scores."""
-    from radiossl.weights.backbone import load_backbone
     from radiossl.weights.card import card_sections
 
-    backbone = load_backbone(path)
+    backbone = radiossl.load_backbone(path)
     config = backbone.config
     facts = {
         "path": str(path),
@@ -185,11 +185,8 @@ def export(
     with_preprocessing: Annotated[bool, Option("--with-preprocessing", help="Take raw pixels (onnx, export).")] = False,
 ) -> None:
     """Write a backbone for use without radiossl: images to features. timm reads the folder itself."""
-    from radiossl.weights.backbone import load_backbone
-    from radiossl.weights.exporting import export_backbone
-
-    backbone = load_backbone(path)
-    export_backbone(backbone, format, out, with_preprocessing=with_preprocessing)
+    backbone = radiossl.load_backbone(path)
+    radiossl.export_backbone(backbone, format, out, with_preprocessing=with_preprocessing)
     seen = backbone.config.preprocessing
     if with_preprocessing:
         typer.echo(f"{out}: raw pixels (height, width) to (1, {backbone.feature_dim})")
