@@ -56,17 +56,13 @@ def anomalies(
 
 
 def _fraction(text: str) -> float | Literal["auto"]:
-    if text == "auto":
-        return "auto"
     try:
-        return float(text)
+        return "auto" if text == "auto" else float(text)
     except ValueError:
         raise RadiosslError(f"--max-samples {text}: expected auto or a fraction above 0 and at most 1") from None
 
 
 def _count(text: str) -> int | None:
-    if text == "all":
-        return None
-    if not text.isdecimal() or int(text) < 1:
+    if text != "all" and (not text.isdecimal() or int(text) < 1):
         raise RadiosslError(f"--top-features {text}: expected a number such as 2, 5, 10 or 15, or all")
-    return int(text)
+    return None if text == "all" else int(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from typer import Argument, Option
@@ -26,15 +26,17 @@ def feature_map(
     store: Store = None,
 ) -> None:
     """Map features in two dimensions, with cutouts drawn on the map and a check of what its axes follow."""
-    fixed = {"--method": method, "--neighbours": neighbours, "--min-dist": min_dist, "--sample": sample}
-    if onto is not None and (given := [name for name, value in fixed.items() if value is not None]):
+    options = {"method": method, "neighbours": neighbours, "min_dist": min_dist, "sample": sample}
+    changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    given = [f"--{name.replace('_', '-')}" for name in changed]
+    if onto is not None and given:
         raise RadiosslError(f"{', '.join(given)}: the map of --onto is made already; leave that out")
-    if method == "pca" and (given := [name for name in list(fixed)[1:] if fixed[name] is not None]):
-        raise RadiosslError(f"{', '.join(given)}: of UMAP only; --method is pca")
+    if method == "pca" and len(given) > 1:
+        raise RadiosslError(f"{', '.join(given[1:])}: of UMAP only; --method is pca")
 
     from radiossl.features.feature_file import FeatureFile, feature_cutouts
     from radiossl.maps.figures import colour_scales
-    from radiossl.maps.layout import SAMPLE, map_columns
+    from radiossl.maps.layout import map_columns
     from radiossl.maps.reducers import load_reducer
     from radiossl.maps.report import existing_coordinates, write_map
 
@@ -42,18 +44,9 @@ def feature_map(
     table = map_columns(file, colour or [])
     colour_scales(table, colour or [])  # a column that cannot be drawn is found before the long part
     pixels = feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), store)
-    made = radiossl.make_map(
-        file,
-        method or "umap",
-        15 if neighbours is None else neighbours,
-        0.1 if min_dist is None else min_dist,
-        seed,
-        SAMPLE if sample is None else sample,
-        None if onto is None else load_reducer(onto, file.metadata),
-    )
+    reducer = None if onto is None else load_reducer(onto, file.metadata)
+    made = radiossl.make_map(file, seed=seed, onto=reducer, **changed)
     backdrop = None if onto is None else existing_coordinates(onto)
     report = write_map(made, table, out, colour or [], pixels, backdrop)
-    typer.echo(
-        f"{report}: {len(file)} sources, trustworthiness {made.quality['trustworthiness']:.3f}"
-        f" (principal components {made.quality['trustworthiness_pca']:.3f})"
-    )
+    trust, by_pca = made.quality["trustworthiness"], made.quality["trustworthiness_pca"]
+    typer.echo(f"{report}: {len(file)} sources, trustworthiness {trust:.3f} (principal components {by_pca:.3f})")

@@ -161,19 +161,17 @@ def import_(
     from radiossl.weights.backbone import save_backbone
     from radiossl.weights.importing import import_backbone
 
-    imported = import_backbone(
-        file, format, preprocessing, _values(settings), entry=entry, ignore=ignore or [], architecture=architecture
-    )
+    values = {key: parse_yaml(value, f"--set {key}={value[:80]}") for key, value in key_values(settings).items()}
+    how: dict[str, Any] = {"entry": entry, "ignore": ignore or [], "architecture": architecture}
+    imported = import_backbone(file, format, preprocessing, values, **how)
     config = imported.backbone.config
     save_backbone(out, imported.backbone.network, config)
-    typer.echo(f"{'format':14s} {imported.format}")
-    typer.echo(f"{'architecture':14s} {_plain(config.architecture.model_dump())}")
-    if imported.guess:
-        typer.echo(f"{'taken for':14s} {imported.guess}")
-    typer.echo(f"{'preprocessing':14s} {_plain(config.preprocessing.model_dump())}")
-    typer.echo(f"{'used':14s} {imported.used} tensors")
-    for name, what in imported.left_out.items():
-        typer.echo(f"{'left out':14s} {name}: {what}")
+    lines = [("format", imported.format), ("architecture", config.architecture.model_dump())]
+    lines += [("taken for", imported.guess)] * bool(imported.guess)
+    lines += [("preprocessing", config.preprocessing.model_dump()), ("used", f"{imported.used} tensors")]
+    lines += [("left out", f"{name}: {what}") for name, what in imported.left_out.items()]
+    for name, value in lines:
+        typer.echo(f"{name:14s} {_plain(value)}")
     typer.echo(f"{out}: {imported.backbone.feature_dim} features")
 
 
@@ -192,10 +190,6 @@ def export(
         typer.echo(f"{out}: raw pixels (height, width) to (1, {backbone.feature_dim})")
     else:
         typer.echo(f"{out}: (n, {seen.channels}, {seen.size}, {seen.size}) to (n, {backbone.feature_dim})")
-
-
-def _values(texts: list[str] | None) -> dict[str, Any]:
-    return {key: parse_yaml(value, f"--set {key}={value[:80]}") for key, value in key_values(texts).items()}
 
 
 def _plain(value: object) -> str:
