@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from radiossl.anomalies.feature_ranking import TOP_FEATURES, CrossFit, FeatureRanking, Scan, rank_features, scan_forest
 from radiossl.anomalies.quality import AnomalyLabels, compare_scores, read_anomaly_labels, threshold_curves
 from radiossl.anomalies.scores import AnomalySettings, Method, anomaly_scores
+from radiossl.datasets.image_sources import Images
 from radiossl.features.confounders import size_column
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
@@ -25,9 +25,6 @@ from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
 
 #: Objects without a label beside which the labelled ones are judged: a random part of larger tables.
 _EVALUATED_OBJECTS = 20_000

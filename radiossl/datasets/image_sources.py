@@ -39,18 +39,11 @@ if TYPE_CHECKING:
     import astropy.table
     import pandas as pd
 
-    Images: TypeAlias = (
-        CutoutStore
-        | ImageFiles
-        | PathLike
-        | NDArray[Any]
-        | Catalogue
-        | pd.DataFrame
-        | pa.Table
-        | astropy.table.Table
-        | Sequence[PathLike | NDArray[Any]]
-    )
-
+#: Whatever holds images.
+Images: TypeAlias = (
+    "CutoutStore | ImageFiles | PathLike | NDArray[Any] | Catalogue | pd.DataFrame | pa.Table | astropy.table.Table"
+    " | Sequence[PathLike | NDArray[Any]]"
+)
 #: Files that are read into memory at once where no store is asked for.
 _IN_MEMORY = 500
 _log = logging.getLogger(__name__)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.datasets.image_sources import find_images
+from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
@@ -22,9 +22,6 @@ from radiossl.survey.image_file import read_image
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.health import check_features
 from radiossl.weights.readout import embedding_from
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
 
 
 @torch.inference_mode()

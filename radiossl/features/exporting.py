@@ -20,7 +20,7 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_sources import open_images
+from radiossl.datasets.image_files import ImageFiles
+from radiossl.datasets.image_sources import Images, open_images
 from radiossl.features.feature_file import FeatureFile, feature_images
 from radiossl.features.hats import write_hats
 from radiossl.features.table import FEATURES, FeatureTable
@@ -40,11 +41,7 @@ from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
 from radiossl.io.tables import read_table
 from radiossl.store.pictures import png_thumbnail
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_files import ImageFiles
-    from radiossl.datasets.image_sources import Images
-    from radiossl.store.store import CutoutStore
+from radiossl.store.store import CutoutStore
 
 _LONGEST_NAME = 68
 _SIGNED = {"u1": np.int16, "u2": np.int32, "u4": np.int64, "i1": np.int16}

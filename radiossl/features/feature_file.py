@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import ImageFiles
-from radiossl.datasets.image_sources import find_images, open_images
+from radiossl.datasets.image_sources import Images, find_images, open_images
 from radiossl.features.table import (
     CHECKED_KEY,
     FEATURES,
@@ -32,9 +32,6 @@ from radiossl.io.files import PathLike
 from radiossl.io.parquet import json_metadata, open_parquet
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
 
 #: Rows that are read at a time.
 BATCH_ROWS = 8192

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from radiossl.datasets.image_files import ImageFiles
-from radiossl.datasets.image_sources import find_images, open_images
+from radiossl.datasets.image_sources import Images, find_images, open_images
 from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, part_name, regrouped
@@ -30,9 +30,6 @@ from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.health import check_features
 from radiossl.weights.readout import Embedding
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
 
 #: Parts are as large as makes so many of them, within the limits below: some for every worker, none too small.
 _PARTS = 512

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.anomalies import quality as anomaly_judging
+from radiossl.datasets.image_sources import Images
 from radiossl.features.confounders import rank_correlation
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
@@ -24,9 +25,6 @@ from radiossl.ratings.rounds import learnt_columns, named, rating_pictures
 from radiossl.report.figures import BLUE, FONT, GREY, drawn_axes
 from radiossl.report.html import Report
 from radiossl.report.sheets import Picture
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
 
 _GALLERY = 30
 _IN_REPORT = 100

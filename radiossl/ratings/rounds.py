@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 import radiossl
+from radiossl.datasets.image_sources import Images
 from radiossl.features.confounders import size_column
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
@@ -27,9 +28,6 @@ from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings
 from radiossl.report.html import Report
 from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.store.store import CutoutStore
-
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
 
 
 @dataclass(frozen=True)

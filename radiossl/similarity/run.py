@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import is_store
-from radiossl.datasets.image_sources import find_images
+from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.feature_file import feature_images
 from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
@@ -28,7 +28,6 @@ from radiossl.similarity.search import SimilarityIndex, parse_position, place_of
 from radiossl.sky.angles import parse_arcsec
 
 if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
     from radiossl.weights.backbone import Backbone
 
 #: Side in pixels of what is cut from mosaics around a position, where the cutouts have no size in common.

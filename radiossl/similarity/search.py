@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.datasets.image_sources import find_images
+from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable, column_values
 from radiossl.features.vector_index import VectorIndex
@@ -27,7 +27,6 @@ from radiossl.sky.names import resolve_name
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
     from radiossl.weights.backbone import Backbone
 
 #: A position must be this close to a cutout's centre to name it.
