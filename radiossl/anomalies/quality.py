@@ -21,7 +21,6 @@ TOP_FRACTIONS = (0.05, 0.1)
 #: Test sets drawn again with replacement.
 _DRAWS = 1000
 
-# Labels ---------------------------------------------------------------------------------------------------------------
 
 _COMPARISONS = {">=": np.greater_equal, "<=": np.less_equal, ">": np.greater, "<": np.less}
 
@@ -60,9 +59,6 @@ def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[s
         number = "all" if called.all() else "none"
         raise RadiosslError(f"--anomalous {' '.join(anomalous)}: {number} of the {len(called)} labels are, both needed")
     return AnomalyLabels(labels.rows, labels.names, called)
-
-
-# Quality --------------------------------------------------------------------------------------------------------------
 
 
 def ranking_quality(scores: NDArray[np.floating], anomalous: NDArray[np.bool_]) -> dict[str, float]:

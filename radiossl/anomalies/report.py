@@ -245,9 +245,6 @@ def _report_ranking(report: Report, ranking: FeatureRanking, out: Path) -> None:
     report.link(out / "features.csv")
 
 
-# Figures --------------------------------------------------------------------------------------------------------------
-
-
 def score_histogram(scores: NDArray[np.floating], labels: AnomalyLabels | None, *, out: Path, xlabel: str) -> None:
     """Draw the distribution of scores (Riggi et al. 2024, figure 12, left), labelled objects on their own."""
     low, high = float(scores.min()), float(scores.max())

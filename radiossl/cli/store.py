@@ -188,9 +188,6 @@ def _table_columns(
     return table.select([key, *others]).rename_columns([key_in_store, *names])
 
 
-# What `info` shows ----------------------------------------------------------------------------------------------------
-
-
 def _summary(path: Path) -> dict[str, Any]:
     import numpy as np
 

@@ -215,8 +215,6 @@ class _Trainer:
             for (scale, decays), tensors in groups.items()
         ]
 
-    # The loop --------------------------------------------------------------------------------------------------------
-
     def train(self) -> Detector:
         for folder in (self.out, self.out / CHECKPOINT.parent):
             remove_strays(folder)
@@ -292,8 +290,6 @@ class _Trainer:
 
     def _schedule(self, step: int) -> float:
         return warmup_cosine(step, self.total_steps, round(self.settings.warmup * self.total_steps))
-
-    # The folder ------------------------------------------------------------------------------------------------------
 
     def _identity(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one before; the places of its files are left out."""

@@ -189,9 +189,6 @@ def keep_table(table: FeatureTable, duplicates: Duplicates) -> pd.DataFrame:
     return frame
 
 
-# Candidates -----------------------------------------------------------------------------------------------------------
-
-
 def _candidates(
     table: FeatureTable, pixels: Pixels | None, radius_arcsec: float, k: int, similarity: float | None, positions: bool
 ) -> pd.DataFrame:
@@ -226,9 +223,6 @@ def _reach_arcsec(table: FeatureTable, rows: NDArray[np.int64]) -> NDArray[np.fl
     return LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal[rows[:, 0]], diagonal[rows[:, 1]]))
 
 
-# Pixels ---------------------------------------------------------------------------------------------------------------
-
-
 def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:
     pairs = frame[["row_a", "row_b"]].to_numpy().tolist()
     found = [pixels.register(*pair) for pair in track(pairs, "registering pixels")]
@@ -258,9 +252,6 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
         for row in zip(*ways.values(), strict=True)
     ]
     return frame[frame["evidence"] != ""].drop(columns=["near", "far", "alike"]).reset_index(drop=True)
-
-
-# Groups ---------------------------------------------------------------------------------------------------------------
 
 
 def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> pd.DataFrame:

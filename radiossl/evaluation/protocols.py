@@ -217,9 +217,6 @@ def _noted(labelled: LabelledSet, note: str) -> LabelledSet:
     return labelled if note in labelled.notes else dataclasses.replace(labelled, notes=(*labelled.notes, note))
 
 
-# Classifiers of features ----------------------------------------------------------------------------------------------
-
-
 def _on_features(
     backbone: Backbone,
     labelled: LabelledSet,
@@ -308,9 +305,6 @@ def _random(backbone: Backbone, seed: int) -> Backbone:
     config = backbone.config
     drawn = Backbone.random(config.architecture, config.preprocessing, seed).to(backbone.device)
     return drawn.with_readout(config.embedding.readout or "last")
-
-
-# Networks trained on the images ---------------------------------------------------------------------------------------
 
 
 def _on_images(

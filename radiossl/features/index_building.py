@@ -122,9 +122,6 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
         return _add(sources, temporary, manifest)
 
 
-# Sources --------------------------------------------------------------------------------------------------------------
-
-
 def _same_features(source: FeatureFile, dimension: int, metadata: dict[str, Any], other: str) -> None:
     """Refuse features that cannot be compared with others."""
     if source.dimension != dimension:
@@ -170,9 +167,6 @@ def _identities(columns: pa.Table | ParquetColumns) -> pa.Table:
     missing = pa.nulls(columns.num_rows, pa.float64())
     named = {n: columns.column(n).cast(kind) if n in columns.column_names else missing for n, kind in _IDENTITY.items()}
     return pa.table(named)
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
 
 
 def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any]) -> Indexed:
@@ -251,9 +245,6 @@ def _write_block(
         centres.this.own(True)  # or they would stay in memory
     write_faiss(index, folder / entry["vectors"])
     return {"count": index.ntotal, "bytes": (folder / entry["vectors"]).stat().st_size, **entry}
-
-
-# Training -------------------------------------------------------------------------------------------------------------
 
 
 def _sample(sources: Sequence[FeatureFile], total: int, seed: int) -> NDArray[np.float32]:

@@ -208,9 +208,6 @@ def draw_thumbnails(
         _show(axes, canvas, limits, interpolation="antialiased")
 
 
-# Drawing --------------------------------------------------------------------------------------------------------------
-
-
 @contextmanager
 def _map_axes(out: PathLike, limits: Limits, width: float = 6.2) -> Iterator[Axes]:
     with drawn_axes(out, width, width / _WIDTH_TO_HEIGHT, xlabel="map x", ylabel="map y") as axes:

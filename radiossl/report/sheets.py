@@ -101,9 +101,6 @@ def begins_row(pictures: Sequence[Picture], number: int) -> bool:
     return pictures[number].framed and number > 0 and not pictures[number - 1].framed
 
 
-# Brightness -----------------------------------------------------------------------------------------------------------
-
-
 def stretch(pixels: ArrayLike, how: Stretch = STRETCH) -> NDArray[np.float64]:
     """Map the brightness of an image of any shape to [0, 1] for display; blank pixels are NaN, a constant image is 0.
 
@@ -186,9 +183,6 @@ def _coloured(unit: NDArray[np.float64], colour_map: str) -> NDArray[np.uint8]:
     rgb: NDArray[np.uint8] = matplotlib.colormaps[colour_map](unit, bytes=True)[..., :3]
     rgb[~np.isfinite(unit)] = BLANK_COLOUR
     return rgb
-
-
-# Sheets ---------------------------------------------------------------------------------------------------------------
 
 
 def image_grid(

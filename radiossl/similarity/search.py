@@ -81,8 +81,6 @@ class SimilarityIndex:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
         return column_values(self.columns, name)
 
-    # Queries ----------------------------------------------------------------------------------------------------------
-
     def query_by_id(self, cutout_id: str) -> Query:
         """Return the query for one of the cutouts by its id."""
         row = self._row_of(cutout_id)
@@ -162,8 +160,6 @@ class SimilarityIndex:
     def _separations(self, ra_deg: float, dec_deg: float) -> NDArray[np.float64]:
         return separations_arcsec(ra_deg, dec_deg, self._known("ra_deg"), self._known("dec_deg"))
 
-    # Filters ----------------------------------------------------------------------------------------------------------
-
     def where(self, expression: str) -> NDArray[np.bool_]:
         """Return for which cutouts an expression over the columns holds, shape (n,); see `radiossl.io.expressions`."""
         return rows_where(self.columns, expression)
@@ -174,8 +170,6 @@ class SimilarityIndex:
         if np.isnan(separations).all():
             raise RadiosslError("no cutout of the features has a position, so none can be chosen by it")
         return separations <= radius_arcsec
-
-    # Search -----------------------------------------------------------------------------------------------------------
 
     def search(
         self, query: Query | NDArray[np.floating], k: int = 10, among: NDArray[np.bool_] | None = None
