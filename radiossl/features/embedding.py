@@ -138,11 +138,7 @@ def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str,
 
 
 def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbone:
-    """Return a backbone with the preprocessing and the read-out that a feature table was made with.
-
-    Raises `RadiosslError` if the table was made with other weights, or with a whitening that the backbone does not
-    have.
-    """
+    """Return a backbone with the preprocessing and the read-out that a feature table was made with, or refuse it."""
     theirs = metadata.get("weights_sha256", "")
     if theirs and backbone.sha256 and theirs != backbone.sha256:
         raise RadiosslError(

@@ -122,10 +122,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_index(folder: PathLike) -> StoredIndex:
-    """Open an index on disk; its vectors are mapped into memory, not read.
-
-    Raises `RadiosslError` if the folder is no index, or a file of it is missing or has been cut short.
-    """
+    """Open an index on disk; its vectors are mapped into memory, not read."""
     import faiss
 
     folder = Path(folder)

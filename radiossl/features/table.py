@@ -79,10 +79,7 @@ _TEXT_LIKE = (pa.types.is_integer, pa.types.is_binary, pa.types.is_string_view, 
 
 
 def conformed_schema(schema: pa.Schema, path: PathLike) -> pa.Schema:
-    """Return the types that every command takes: ids as text, decimals as float64, categories as values.
-
-    Raises `RadiosslError` if there is no column ``cutout_id``, or it holds neither text nor whole numbers.
-    """
+    """Return the types that every command takes: ids as text, decimals as float64, categories as values."""
     if "cutout_id" not in schema.names:
         raise RadiosslError(f"{path}: a feature table needs a column cutout_id")
     fields = []
@@ -230,10 +227,7 @@ def part_name(number: int, count: int) -> str:
 
 
 def table_files(path: PathLike) -> list[Path]:
-    """Return the Parquet files of a feature table in order: itself, or the parts of a folder.
-
-    Raises `RadiosslError` if there is none, or a part is missing.
-    """
+    """Return the Parquet files of a feature table in order: itself, or the parts of a folder, all of them."""
     path = Path(path)
     if not path.is_dir():
         return [existing_file(path)]

@@ -48,10 +48,7 @@ class Calibration:
 
 
 def calibrate_similarity(index: SimilarityIndex, label: str, seed: int = 0) -> Calibration:
-    """Measure on the labelled cutouts of an index, at most 1,000 of them, how often neighbours are of the same class.
-
-    Raises `RadiosslError` if there is no such column, or fewer than 30 cutouts have a label in it, or all the same.
-    """
+    """Measure on the labelled cutouts of an index, at most 1,000, how often neighbours are of the same class."""
     from sklearn.isotonic import IsotonicRegression
 
     labels = read_labels(index.column(label), label)
