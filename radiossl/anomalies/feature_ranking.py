@@ -2,7 +2,7 @@
 
 Features also respond to what is of no interest, such as noise or borders. Riggi et al. (2024, section 5.2) rank them by
 a gradient-boosted classifier of labelled objects and search for anomalies on the best few. A ranking that has seen the
-label of an object must not be judged on that object: `CrossFit` ranks by folds.
+label of an object must not be tested on that object: `CrossFit` ranks by folds.
 """
 
 from __future__ import annotations

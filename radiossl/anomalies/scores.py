@@ -145,7 +145,7 @@ def _neighbour_scores(
 
 
 def _drawn(length: int, most: int, seed: int) -> NDArray[np.int64]:
-    """Rows of at most so many objects, in order."""
+    """Rows of at most this many objects, in order."""
     if length <= most:
         return np.arange(length)
     return np.sort(np.random.default_rng(seed).choice(length, most, replace=False))

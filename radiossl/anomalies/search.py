@@ -26,7 +26,7 @@ from radiossl.io.progress import track
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
 
-#: Objects without a label beside which the labelled ones are judged: a random part of larger tables.
+#: At most this many objects without a label, drawn at random, are ranked with the labelled ones for testing.
 _EVALUATED_OBJECTS = 20_000
 _RANDOM_SEEDS = 100
 #: How the scores are called.
@@ -66,7 +66,7 @@ class AnomalyQuality:
     comparison: pd.DataFrame  # `compare_scores` of the score and its baselines
     main: str  # name of the score among these
     crossings: pd.DataFrame  # recall, precision and contamination where recall and precision are equal
-    scores: tuple[Scores, AnomalyLabels]  # of the judged objects by the main score, with their labels
+    scores: tuple[Scores, AnomalyLabels]  # of the tested objects by the main score, with their labels
     scan: Scan | None = None  # if one was made
 
 

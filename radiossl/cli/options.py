@@ -1,6 +1,6 @@
 """Options that several commands share, each with one spelling, one meaning and one default.
 
-The default stands with the command: ``seed: Seed = 0``, ``device: Device = "auto"``, ``neighbours: Neighbours = 10``.
+The default is given with the command: ``seed: Seed = 0``, ``device: Device = "auto"``, ``neighbours: Neighbours = 10``.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def rank(
     out: Annotated[Path, Option(help="Result folder to write.")],
     method: Method = "linear",
     columns: Columns = None,
-    folds: Annotated[int, Option(min=2, help="Folds of the rated objects by which the method is tested.")] = 5,
+    folds: Annotated[int, Option(min=2, help="Folds of the rated objects for testing the method.")] = 5,
     seed: Seed = 0,
     store: Store = None,
 ) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look into cutout stores and make stores from stores.", no_args_is_help=True)
 
-#: A column with no more distinct values than this is taken for a label, and its values are counted.
+#: A column with no more distinct values than this counts as a label, and its values are counted.
 _MOST_LABELS = 20
 
 Store = Annotated[Path, Argument(metavar="STORE", help="Folder of a cutout store.")]

@@ -72,7 +72,7 @@ def open_annotated(
 
 
 def pixel_hash(planes: NDArray[np.float32]) -> str:
-    """Return a short hash of the pixels of a radio image, by which it is known again under any name."""
+    """Return a short hash of the pixels of a radio image, which identifies it under any name."""
     return hashlib.sha256(str(planes.shape[1:]).encode() + np.ascontiguousarray(planes[0]).tobytes()).hexdigest()[:16]
 
 
@@ -90,7 +90,7 @@ class Examples:
         return len(self.prepared)
 
     def small_objects(self, side: float) -> int:
-        """Return how many objects are narrower or lower than so many pixels of the network's input."""
+        """Return how many objects are narrower or lower than this many pixels of the network's input."""
         from pycocotools import mask as coco
 
         return sum(int((coco.toBbox(masks)[:, 2:] < side).any(axis=1).sum()) for masks in self.masks if masks)

@@ -83,7 +83,7 @@ def detect_set(detector: Detector, source: AnnotatedSet, kept: Path) -> list[lis
 
 
 def file_stamp(path: Path) -> tuple[str, int, int]:
-    """Return the path, size and time of change of a file, which together stand for its content."""
+    """Return the path, size and modification time of a file, which identify its content."""
     known = existing_file(path).stat()
     return str(path.resolve()), known.st_size, known.st_mtime_ns
 

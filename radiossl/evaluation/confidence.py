@@ -99,7 +99,7 @@ _FOLDS = 5
 class Novelty:
     """Distances of objects from those learnt from, in units of what one in a hundred like them exceeds."""
 
-    middle: NDArray[np.float32]  # medians of the columns, which stand for missing values, shape (d,)
+    middle: NDArray[np.float32]  # medians of the columns, used for missing values, shape (d,)
     spread: NDArray[np.float32]  # standard deviations of the columns, shape (d,)
     #: of standardised columns: unit covariance of the rows learnt from, shape (d, components)
     whitening: NDArray[np.float32]

@@ -37,7 +37,7 @@ from radiossl.weights.backbone import Backbone, load_backbone
 
 Protocol = Literal["knn", "linear", "layer", "finetune", "supervised"]
 BACKBONE = "backbone"
-#: Networks with random weights that stand beside a backbone; more cost as much time each as the backbone itself.
+#: Networks with random weights evaluated beside a backbone; each takes as much time as the backbone itself.
 RANDOM_INITIALISATIONS = 3
 _RETRIEVED = 10
 

@@ -19,7 +19,7 @@ from radiossl.evaluation.trials import LabelledSet, Trial
 from radiossl.io.files import atomic_file
 from radiossl.io.progress import track
 
-#: Version of the rules by which estimators work: predictions kept under earlier rules are not taken for those of today.
+#: Version of the estimators: predictions kept by earlier versions are not used.
 _RULES = 2
 
 
@@ -110,7 +110,7 @@ def evaluate_method(
     """Let a method learn and predict in every trial.
 
     In the folder `kept` are the predictions of finished trials, with which an interrupted evaluation goes on. They are
-    known by everything that they depend on, so that none is taken for another. With `inner` the rows learnt from are
+    identified by everything that they depend on. With `inner` the rows learnt from are
     predicted by inner folds, too, where there is a separate test set; see `EvaluationResult.held_out`.
     """
 

@@ -169,7 +169,7 @@ def _batches(cutouts: int, size: int, seed: int, epoch: int) -> list[NDArray[np.
 def predict_probabilities(model: Classifier, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float64]:
     """Class probabilities of all cutouts of a store, shape (n, classes).
 
-    They are averaged over rotations and mirror images where the preprocessing says so.
+    Averaged over rotations and mirror images if the preprocessing has 8 views.
     """
     model.eval()
     probabilities = np.empty((len(store), model.head.out_features))

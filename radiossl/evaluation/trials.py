@@ -208,7 +208,7 @@ def shared_with_pretraining(
     """Tell which cutouts (n,) show a source that the backbone was trained on; None if its folder does not say.
 
     A source is shared if it lies within the radius of the centre of a training cutout, or within the largest circle in
-    one. Cutouts without a position are taken for new.
+    one. Cutouts without a position count as new.
     """
     sky = backbone.config.sky
     if sky is None or not np.isfinite(sky.ra_deg).any():

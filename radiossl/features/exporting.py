@@ -119,7 +119,7 @@ def _text(value: Any) -> str:
 
 
 def unused_value(values: NDArray[np.integer], missing: NDArray[np.bool_]) -> int:
-    """Return the lowest number that a column of whole numbers does not hold, to stand for its missing ones."""
+    """Return the lowest number that a column of whole numbers does not hold, used for its missing values."""
     held = set(values[~missing].tolist())
     return next(number for number in itertools.count(int(np.iinfo(values.dtype).min)) if number not in held)
 

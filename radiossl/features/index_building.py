@@ -239,7 +239,7 @@ def _write_block(
             index.add(vectors)
             if index.ntotal >= rows:
                 break
-    if hasattr(index, "nlist"):  # the centres stand in the file of the trained index, once for all blocks
+    if hasattr(index, "nlist"):  # the centres are in the file of the trained index, once for all blocks
         centres, nothing = index.quantizer, faiss.IndexFlatL2(index.d)
         index.own_fields, index.quantizer = False, nothing
         centres.this.own(True)  # or they would stay in memory

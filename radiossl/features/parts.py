@@ -31,7 +31,7 @@ from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.health import check_features
 from radiossl.weights.readout import Embedding
 
-#: Parts are as large as makes so many of them, within the limits below: some for every worker, none too small.
+#: A table has about this many parts, within the limits below: some for every worker, none too small.
 _PARTS = 512
 _LEAST_ROWS = 128
 _MOST_ROWS = 16384
@@ -79,7 +79,7 @@ class _Opened:
     def identity(self) -> str:
         """Stands for everything that the table depends on."""
         digest = hashlib.sha256(json.dumps([self.metadata, self.backbone.identity]).encode())
-        # The columns hold shapes and statistics of the pixels, which stand for the pixels themselves.
+        # The columns hold shapes and statistics of the pixels, which identify the pixels.
         columns = pa.BufferOutputStream()
         with pa.ipc.new_stream(columns, self.columns.schema) as stream:
             stream.write_table(self.columns.combine_chunks())
@@ -100,7 +100,7 @@ class _Opened:
         """Make the features of these rows."""
         features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
         if isinstance(self.images, ImageFiles):
-            # Files may be as large as mosaics, and are few as a rule: each is a pass of its own.
+            # Files may be as large as mosaics, and are usually few: each is a pass of its own.
             network = self.network if self.work.bfloat16 else None
             for row, path in enumerate(self.images.paths[start:stop]):
                 features[row] = features_of_file(self.backbone, path, network)
@@ -148,7 +148,7 @@ def write_features(
     workers, scheduler
         Who makes them; see `write_parts`.
     bfloat16
-        Compute in that precision; the table's metadata says so.
+        Compute in that precision, which the table's metadata records.
     mosaics
         FITS files, folders of them or patterns, from which the sources of a catalogue are cut.
     options

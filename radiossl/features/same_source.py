@@ -36,7 +36,7 @@ SOURCE_CORRELATION = 0.97
 SMALLEST_SIDE = 32
 #: Nearest neighbours by amplitude spectrum, in either direction, that are registered.
 _CANDIDATES = 5
-#: Of a store so many times larger than the other, fewer neighbours of each cutout are registered.
+#: If one store is this many times larger than the other, fewer neighbours of its cutouts are registered.
 _UNEVEN = 10
 #: Cutouts kept ready for registration.
 _KEPT = 512

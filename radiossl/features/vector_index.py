@@ -62,7 +62,7 @@ class VectorIndex:
 
     @classmethod
     def from_features(cls, features: NDArray[np.floating], exact_up_to: int = FLAT_UP_TO, seed: int = 0) -> VectorIndex:
-        """Index features in memory, shape (n, feature_dim): ``flat`` up to so many rows, above ``ivf-flat``.
+        """Index features in memory, shape (n, feature_dim): ``flat`` up to `exact_up_to` rows, above ``ivf-flat``.
 
         >>> import numpy as np
         >>> index = VectorIndex.from_features(np.array([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]))
@@ -194,7 +194,7 @@ def empty_index(kind: Literal["flat", "flat-fp16"], dimension: int) -> Any:
 
 
 def clusters(count: int) -> int:
-    """Return how many clusters to sort so many vectors into: four times their root, with points enough to learn from.
+    """Return how many clusters to sort vectors into: four times the root of their number, with enough points for each.
 
     The factor is where a query spends about as long on choosing clusters as on what is in them.
     """
@@ -202,7 +202,7 @@ def clusters(count: int) -> int:
 
 
 def sample_size(count: int) -> int:
-    """Return how many vectors to learn the clusters of so many from."""
+    """Return how many vectors to learn the clusters from."""
     return clusters(count) * _POINTS_PER_CLUSTER
 
 

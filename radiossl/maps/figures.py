@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 #: Of matplotlib, for numbers.
 COLOUR_MAP = "viridis"
-#: Integers with at most so many different values are classes.
+#: Integers with at most this many different values are classes.
 _INTEGER_CLASSES = 12
 #: Percentiles between which numbers are coloured, and the ratio of these from which on the scale is logarithmic.
 _ROBUST, _DECADES = (1.0, 99.0), 5.0
-# Okabe & Ito (2008), told apart with every colour vision; brown for black, which is not seen in the dark.
+# Okabe & Ito (2008), safe for colour-blind readers; brown instead of black, which is invisible on a dark page.
 CLASS_COLOURS = (*PALETTE, "#F0E442", "#8B5A2B")
 
 
@@ -113,7 +113,7 @@ def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> Class
     return ClassColours(new[codes], (*(names[k] for k in kept), others), (*palette, "#8C8C8C"))
 
 
-#: Beyond so many sources pixels are coloured by what falls into them, instead of one point for each source.
+#: With more sources, a raster is drawn instead of one point for each source.
 RASTER_ABOVE = 50_000
 
 _MARKERS = "o^"

@@ -21,7 +21,7 @@ from radiossl.maps.reducers import PcaReducer, Reducer, UmapReducer
 
 Method = Literal["umap", "pca"]
 METHODS: tuple[Method, ...] = get_args(Method)
-#: Beyond so many sources UMAP is fitted to a random sample of this size; all others are placed among it.
+#: With more sources, UMAP is fitted to a random sample of this size, and the others are placed on it.
 SAMPLE = 100_000
 #: Principal components that are kept, whatever the method of the map.
 COMPONENTS = 3
@@ -67,7 +67,7 @@ def make_map(
     seed
         Of UMAP and of every random choice. The same seed gives the same map.
     sample
-        UMAP is fitted to so many sources at most, drawn at random.
+        UMAP is fitted to at most this many sources, drawn at random.
     onto
         Reducer of an existing map (see `load_reducer`): all sources are placed on it and nothing is fitted.
 

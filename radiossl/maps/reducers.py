@@ -18,7 +18,7 @@ from radiossl.io.files import PathLike, atomic_file, existing_file
 #: File of the reducer in a map's folder.
 REDUCER_FILE = "reducer.safetensors"
 
-#: Beyond so many training sources neighbours are searched in the nearest clusters only.
+#: With more training sources, neighbours are searched in the nearest clusters only.
 _EXACT_SEARCH = 20_000
 #: Nearer than this in cosine distance is the same source: float16 moves a unit vector by less.
 _SAME = 1e-6

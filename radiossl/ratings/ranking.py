@@ -257,7 +257,7 @@ def crossvalidated_quality(
     score = np.empty(len(rows))
     for part in range(folds):
         train, test = fold != part, fold == part
-        # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is judged.
+        # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is tested.
         both = np.concatenate([rows[train], rows[test]])
         learnt = np.arange(train.sum())
         prediction = learn(space[both], learnt, ratings[train], starting[both], method=method, seed=seed)

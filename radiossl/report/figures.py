@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-#: Okabe & Ito (2008), told apart with every colour vision.
+#: Okabe & Ito (2008), safe for colour-blind readers.
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C8C8C"
 #: Of the things that a figure tells apart, in this order.
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00")
@@ -39,7 +39,7 @@ STYLE: Any = {
 _FILES: Any = {"svg.hashsalt": "radiossl", "pdf.fonttype": 42}
 _NO_DATE: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _GREYS = re.compile(r"#(([0-9a-f]{2})\2\2)\b")
-#: Greys of a page in the dark that stand for black and white.
+#: Greys used for black and white on a dark page.
 _DARK_INK, _DARK_PAPER = 228, 20
 #: Classes beyond this are too many for numbers in the cells of a confusion matrix.
 _MOST_CLASSES_WITH_NUMBERS = 15
@@ -246,5 +246,5 @@ def file_stem(name: str) -> str:
 
 
 def shorten(text: str, length: int = 24) -> str:
-    """Return text of at most so many characters, the end of a longer one replaced by three dots."""
+    """Return text of at most this many characters, the end of a longer one replaced by an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"

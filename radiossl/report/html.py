@@ -129,7 +129,7 @@ class Report:
     def table(self, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, caption: str = "") -> Report:
         """Add a table with a heading: one mapping per row, or a data frame (without its index).
 
-        Columns stand in the order in which the rows first name them; what a row lacks is shown as a dash.
+        Columns are in the order in which the rows first name them; missing values are shown as a dash.
         """
         if hasattr(rows, "to_dict"):
             rows = rows.to_dict("records")
@@ -186,7 +186,7 @@ class Report:
     ) -> Path:
         """End the report of a result folder as all of them end, write both, and return the report's path.
 
-        Its numbers stand in metrics.json too; `how` begins the methods paragraph, see `methods`; files are linked.
+        Its numbers are written to metrics.json too; `how` begins the methods paragraph, see `methods`; files are linked.
         """
         write_json(out / "metrics.json", metrics)
         self.section("Numbers").values(metrics)

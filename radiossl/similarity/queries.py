@@ -27,7 +27,7 @@ class CropBox(NamedTuple):
 #: ``auto``, ``none``, the side in pixels of the box around the source, or a box.
 Crop = Literal["auto", "none"] | int | CropBox
 
-#: Pixel scales that differ by less are taken for the same: headers round them.
+#: Pixel scales that differ by less count as equal: headers round them.
 SAME_SCALE = 0.02
 _LEAST_PIXELS, _MOST_PIXELS = 8, 8192
 #: Pictures are cropped by themselves if they are this much larger than the field of the cutouts, or, where these are
@@ -158,7 +158,7 @@ class Query:
 
     @property
     def rows(self) -> list[int]:
-        """The rows of the index that it stands for, which a search leaves out."""
+        """The rows of the index that it was made of, which a search leaves out."""
         own = [] if self.row is None else [self.row]
         return own + [row for part in (*self.examples, *self.away_from) for row in part.rows]
 

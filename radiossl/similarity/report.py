@@ -33,7 +33,7 @@ _SHOWN = 50
 #: Circle of a neighbour whose cutout has no size in arcsec.
 _CIRCLE_ARCSEC = 15.0
 _QUERY_NAME_LENGTH = 60
-#: At most so many different captions are counted, as classes.
+#: Up to this many different captions are counted as classes.
 _CLASSES = 6
 
 

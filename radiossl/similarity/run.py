@@ -174,7 +174,7 @@ def _queries(
     size: int | None,
     crop: Crop,
 ) -> list[Query]:
-    """Take what is asked for as it is if it is a query or features, as images if it is or names such, else as text."""
+    """A query or features are used as they are; images, or names of images, are embedded; other text is looked up."""
     if isinstance(asked, Query):
         return [asked]
     if isinstance(asked, np.ndarray) and asked.ndim == 1:

@@ -68,7 +68,7 @@ class SimilarityIndex:
     def from_vectors(
         cls, vectors: VectorIndex, columns: pa.Table | ParquetColumns, metadata: dict[str, Any]
     ) -> SimilarityIndex:
-        """Return the index of vectors that stand in a `VectorIndex` already, with what else is known of its rows."""
+        """Return an index of vectors that are in a `VectorIndex` already, with the columns of its rows."""
         index = cls.__new__(cls)
         index.vectors, index.columns, index.metadata = vectors, columns, metadata
         index._features = None
@@ -217,7 +217,7 @@ class SimilarityIndex:
             raise RadiosslError(f"a mask of shape {among.shape} for {len(self)} cutouts: must match")
         if among is not None and not among.any():
             raise RadiosslError("no cutout is left to search in: the filter excludes them all")
-        # As many more as the queries may find of themselves: copies of a query may stand before it.
+        # More, by as many as the queries may find of themselves: copies of a query may come before it.
         wanted = min(k + max(len(query.rows) for query in asked), len(self))
         similarities, rows = self.vectors.search(np.stack([query.vector for query in asked]), wanted, among)
         frames = []
