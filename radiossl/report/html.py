@@ -186,7 +186,7 @@ class Report:
     ) -> Path:
         """End the report of a result folder as all of them end, write both, and return the report's path.
 
-        Its numbers are written to metrics.json too; `how` begins the methods paragraph, see `methods`; files are linked.
+        Its numbers go to metrics.json too; `how` begins the methods paragraph, see `methods`; files are linked.
         """
         write_json(out / "metrics.json", metrics)
         self.section("Numbers").values(metrics)
