@@ -120,8 +120,10 @@ def embed(
     if isinstance(found, CutoutStore):
         features = embed_store(backbone, found, batch_size)
         return FeatureTable(found.table, features, table_metadata(backbone, found.paths))
-    features = np.stack([features_of_file(backbone, path) for path in track(found.paths, "embedding")])
-    return FeatureTable(found.table(), features, table_metadata(backbone))
+    network = backbone.inference_network(len(found) * backbone.config.preprocessing.views)
+    starts = track(range(0, len(found), batch_size), "embedding")
+    some = [features_of_files(backbone, found.paths[start : start + batch_size], network) for start in starts]
+    return FeatureTable(found.table(), np.concatenate(some), table_metadata(backbone))
 
 
 def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str, Any]:
@@ -156,16 +158,29 @@ def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbon
 
 
 @torch.inference_mode()
-def features_of_file(
-    backbone: Backbone, path: PathLike, network: Callable[[torch.Tensor], torch.Tensor] | None = None
+def features_of_files(
+    backbone: Backbone,
+    paths: Sequence[Path],
+    network: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    batch_size: int = 128,
 ) -> NDArray[np.float32]:
-    """Return the features of an image file, shape (feature_dim,); raise `RadiosslError` if it is blank.
+    """Return the features of image files, shape (n, feature_dim); raise `RadiosslError` if one is blank.
 
-    `network` is what `Backbone.inference_network` returned, if that is to be used.
+    The files, which may be as large as mosaics, are read one after the other. `network` is what
+    `Backbone.inference_network` returned, if that is to be used.
     """
+    backbone = backbone.eval()
+    features = np.empty((len(paths), backbone.feature_dim), np.float32)
+    for start in range(0, len(paths), batch_size):
+        some = paths[start : start + batch_size]
+        images = torch.cat([_preprocessed_file(backbone, path) for path in some])
+        features[start : start + len(some)] = backbone(images, network).cpu().numpy()
+    check_features(features, backbone.name or "backbone", paths)
+    return features
+
+
+def _preprocessed_file(backbone: Backbone, path: Path) -> torch.Tensor:
     image = read_image(path)
     if not np.isfinite(image).any():
         raise RadiosslError(f"{path}: every pixel is blank")
-    features = backbone.eval()(backbone.preprocess(image), network)
-    check_features(features, backbone.name or "backbone", [path])
-    return features[0].cpu().numpy()
+    return backbone.preprocess(image)

@@ -17,7 +17,7 @@ import torch
 
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images, open_images
-from radiossl.features.embedding import features_of_file, preprocessed, table_metadata
+from radiossl.features.embedding import features_of_files, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
@@ -98,13 +98,11 @@ class _Opened:
     @torch.inference_mode()
     def part(self, start: int, stop: int) -> FeatureTable:
         """Make the features of these rows."""
-        features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
         if isinstance(self.images, ImageFiles):
-            # Files may be as large as mosaics, and are usually few: each is a pass of its own.
-            network = self.network if self.work.bfloat16 else None
-            for row, path in enumerate(self.images.paths[start:stop]):
-                features[row] = features_of_file(self.backbone, path, network)
+            paths = self.images.paths[start:stop]
+            features = features_of_files(self.backbone, paths, self.network, self.work.batch_size)
         else:
+            features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
             for first in range(start, stop, self.work.batch_size):
                 rows = np.arange(first, min(first + self.work.batch_size, stop))
                 images = preprocessed(self.backbone.config.preprocessing, self.images, rows, self.backbone.device)
