@@ -27,6 +27,13 @@ _CARD = 80
 _MOST_CARDS = 200_000
 _PRINTABLE = re.compile(rb"[ -~]*")
 _GZIP_MAGIC = b"\x1f\x8b"
+_PACKINGS = {
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x1f\x9d": "compress",
+    b"PK\x03\x04": "zip",
+}
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 #: Rows of a compressed mosaic that are held decompressed at a time, in bytes of float32.
 BAND_BYTES = 32 * 2**20
@@ -160,7 +167,9 @@ def _read_header(path: Path, file: IO[bytes], hdu: int) -> Header | None:
         if not cards and not block.startswith(first):
             if hdu > 0:
                 return None  # the end, or the odd bytes that some writers leave behind the last part
-            raise RadiosslError(f"{path}: {'not a FITS file' if block else 'an empty file, FITS was expected'}")
+            packing = next((name for magic, name in _PACKINGS.items() if block.startswith(magic)), None)
+            what = f"packed by {packing}, unpack it first" if packing else "not a FITS file"
+            raise RadiosslError(f"{path}: {what if block else 'an empty file, FITS was expected'}")
         if len(block) < _BLOCK:
             raise RadiosslError(f"{path}: cut short inside a header; fetch it again")
         if len(cards) > _MOST_CARDS:
@@ -193,6 +202,8 @@ class Pixels:
             self._dtype = np.dtype(_DTYPES[image.header["BITPIX"]])
             self._row_bytes = shape[1] * self._dtype.itemsize
             self._scale, self._zero = (float(image.header.get(*key)) for key in (("BSCALE", 1.0), ("BZERO", 0.0)))
+            if self._scale == 0 or not math.isfinite(self._scale + self._zero):
+                raise RadiosslError(f"{path}: BSCALE {self._scale:g} and BZERO {self._zero:g} leave no pixel")
             self._blank = image.header.get("BLANK")
         self._file: Any = None
 

@@ -9,6 +9,7 @@ from astropy.table import QTable, Table
 from astropy.time import Time
 from pyarrow import parquet
 
+from radiossl import RadiosslError
 from radiossl.survey.catalogue import read_catalogue
 
 
@@ -126,3 +127,18 @@ def test_scaled_columns_and_their_gaps(tmp_path):
     assert places(catalogue) == [[187.5, 12.5], [187, 12.6]]
     assert catalogue.ids.tolist() == ["00123", "NA"]
     np.testing.assert_array_equal(catalogue.extent_arcsec, [30, np.nan])
+
+
+@pytest.mark.parametrize(("number", "unit"), [("-999", ""), ("99999", ""), ("-999.9", "deg"), ("-999", "hours")])
+def test_numbers_of_nines_mean_that_there_is_no_position(tmp_path, number, unit):
+    text = f"name,ra,dec\nA,12.5,12.5\nB,{number},{number}\n"
+    catalogue = read(tmp_path, "c.csv", text, position_unit=unit or None)
+    assert np.isfinite(catalogue.ra_deg).tolist() == [True, False]
+    with pytest.raises(RadiosslError, match="not a declination, it holds 95 degrees in row 3"):
+        read(tmp_path, "c.csv", f"{text}C,12.5,95\n")
+
+
+@pytest.mark.parametrize("degree", ["d", "°", " deg", "Degrees"])
+def test_degrees_that_say_so_in_every_cell(tmp_path, degree):
+    catalogue = read(tmp_path, "c.csv", f"name,ra,dec\nA,187.5{degree},-12.5{degree}\n")
+    assert places(catalogue) == [[187.5, -12.5]]

@@ -1,5 +1,8 @@
 """More mosaics as programs write them: versions of one image, odd headers, compressed whole numbers with gaps."""
 
+import bz2
+import lzma
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -112,3 +115,42 @@ def test_scaled_whole_numbers_with_gaps(tmp_path, name):
         found = mosaic.read(0, 0, 50, 50)
     expected = np.where(stored == -32768, np.nan, stored * 0.5 + 10)
     np.testing.assert_array_equal(found, expected.astype(np.float32))
+
+
+@pytest.mark.parametrize(("packing", "pack"), [("bzip2", bz2.compress), ("xz", lzma.compress)])
+def test_files_of_other_packings_are_named(tmp_path, packing, pack):
+    fits.writeto(tmp_path / "m.fits", noise(), header())
+    packed = tmp_path / "m.fits.packed"
+    packed.write_bytes(pack((tmp_path / "m.fits").read_bytes()))
+    with pytest.raises(RadiosslError, match=f"packed by {packing}, unpack it first"):
+        Mosaic.open(packed)
+
+
+@pytest.mark.parametrize(("key", "value"), [("BSCALE", 0.0), ("BZERO", "NaN")])
+def test_scales_that_leave_nothing_are_refused(tmp_path, key, value):
+    fits.writeto(tmp_path / "m.fits", noise(), header())
+    with fits.open(tmp_path / "m.fits", mode="update", do_not_scale_image_data=True) as parts:
+        parts[0].header[key] = value
+    with pytest.raises(RadiosslError, match="leave no pixel"):
+        Mosaic.open(tmp_path / "m.fits")
+
+
+@pytest.mark.parametrize("first", ["FREQ", "DEC--SIN"])
+def test_axes_in_another_order(tmp_path, first):
+    """The frequency first, as some cubes have it, and declination before right ascension."""
+    cards = {"CRPIX2": 25.5, "CRPIX3": 25.5, "CRPIX1": 25.5}
+    if first == "FREQ":
+        head = fits.Header({"CTYPE1": "FREQ", "CTYPE2": "RA---SIN", "CTYPE3": "DEC--SIN", **cards, "CRPIX1": 1})
+        head.update(CRVAL1=1.4e9, CRVAL2=187.5, CRVAL3=12.5, CDELT1=1e6, CDELT2=-1 / 3600, CDELT3=1 / 3600)
+    else:
+        head = fits.Header({"CTYPE1": "DEC--SIN", "CTYPE2": "RA---SIN", **cards})
+        head.update(CRVAL1=12.5, CRVAL2=187.5, CDELT1=1 / 3600, CDELT2=-1 / 3600)
+        del head["CRPIX3"]
+    image = noise()
+    fits.writeto(tmp_path / "m.fits", image[:, :, None] if first == "FREQ" else image, head)
+    with Mosaic.open(tmp_path / "m.fits") as mosaic:
+        ra, dec = mosaic.pixel_to_sky(34.5, 24.5)
+        np.testing.assert_array_equal(mosaic.read(30, 20, 5, 4), image[20:24, 30:35])
+    east_west, north = (187.5 - ra) * 3600 * np.cos(np.radians(12.5)), (dec - 12.5) * 3600
+    expected = (10, 0) if first == "FREQ" else (0, 10)
+    np.testing.assert_allclose((east_west, north), expected, atol=0.01)

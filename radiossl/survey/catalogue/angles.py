@@ -31,6 +31,7 @@ _SPELLINGS = {
     **dict.fromkeys(("arcminute", "amin", "'", "′"), "arcmin"),
     **dict.fromkeys(("milliarcsec", "milliarcsecond"), "mas"),
 }
+_DEGREES = re.compile(r"(.*\d\.?)\s*(?:d|deg|degrees?|°)", re.I)
 _SEXAGESIMAL_UNITS = ("h:m:s", "d:m:s", "hms", "dms", "sexagesimal", "hh:mm:ss", "dd:mm:ss")
 _SEXAGESIMAL = re.compile(
     r"([+\-−–]?)\s*(\d+)(?:\s*([:hd°])\s*|\s+)(\d+(?:\.\d*)?)(?:(?:\s*[:m'′]\s*|\s+)(\d+(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′])?"
@@ -69,12 +70,19 @@ def coordinate(
     else:
         values, name = _single(path, content, column, is_ra=is_ra, unit=unit), column
     what, limit = ("right ascension", 360.0) if is_ra else ("declination", 90.0)
-    wrong = np.abs(values) > limit
-    if np.any(wrong):
-        row = int(np.argmax(wrong))
+    wrong = np.flatnonzero(np.abs(values) > limit)
+    unknown = np.array([_means_unknown(value) for value in values[wrong].tolist()], dtype=bool)
+    values[wrong[unknown]] = np.nan
+    if not unknown.all():
+        row = int(wrong[~unknown][0])
         held = f"it holds {values[row]:g} degrees in row {row + 1}"
         raise RadiosslError(f"{path}: column {name!r} is not a {what}, {held}")
     return values
+
+
+def _means_unknown(degrees: float) -> bool:
+    """Tell whether a number, be it of hours, is of nines alone, such as -999: many programs write that for none."""
+    return any(set(f"{abs(degrees) / per:.6g}") <= {"9", "."} for per in (1, 15))
 
 
 def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: str | None) -> NDArray[np.float64]:
@@ -108,7 +116,8 @@ def _parsed(
             values[row] = -value if sign and sign != "+" else value
             continue
         try:
-            values[row] = float(text) * per
+            degrees = _DEGREES.fullmatch(text.strip())
+            values[row] = float(degrees[1]) if degrees else float(text) * per
         except ValueError:
             what = f"{text!r} is neither degrees nor sexagesimal (12:34:56.7)"
             raise RadiosslError(f"{path}: column {name!r}, row {row + 1}: {what}") from None
