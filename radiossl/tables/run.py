@@ -98,6 +98,8 @@ def train_forest(
     dimension = file.feature_dimension() if features else 0
     inputs = TableColumns(tuple(columns), tuple(colours), resolved, dimension, tuple(missing))
     inputs.check(file.names, str(table))
+    if label in inputs.needed:
+        raise RadiosslError(f"column {label!r} is the label that is to be predicted; leave it out of --columns")
     kept = [name for name in file.names if name.lower() in KEPT]
     wanted = list(dict.fromkeys([*inputs.needed, label, *by, *kept]))
     for name in wanted:
@@ -107,6 +109,9 @@ def train_forest(
     labels = read_labels(whole.column(label).to_pandas().to_numpy(), label, group, grouping)
     inputs.warn_of_markers(whole)
     values = inputs.matrix(whole)
+    for name, column in zip(inputs.names[: len(inputs.names) - dimension], values.T, strict=False):
+        if np.unique(column[np.isfinite(column)]).size < 2:
+            raise RadiosslError(f"column {name!r}: at least two different numbers were expected; leave it out")
     groups = row_groups(whole, group_radius_arcsec)
     split: dict[str, Any] = {"folds": folds, "groups": groups, "seed": seed}
     how: dict[str, Any] = {"trees": trees, "min_leaf": min_leaf, "balanced": balanced, "coverage": coverage}

@@ -1,6 +1,7 @@
 """A forest is tested on rows that it has not seen, calibrated on them, and trained on all."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 from sklearn.ensemble import RandomForestClassifier
@@ -11,6 +12,7 @@ from radiossl.evaluation.confidence import prediction_sets
 from radiossl.evaluation.labels import Labels
 from radiossl.tables.columns import TableColumns
 from radiossl.tables.forest import Forest
+from radiossl.tables.run import train_forest
 from radiossl.tables.training import fit_and_test
 
 COLUMNS = TableColumns(("a", "b", "c"))
@@ -95,3 +97,15 @@ def test_refusals():
         fit_and_test(*drawn(0, 60), COLUMNS, coverage=1.0)
     with pytest.raises(RadiosslError, match="too few for 40 folds"):
         fit_and_test(*drawn(0, 60), COLUMNS, folds=40)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [("class", "is the label that is to be predicted"), ("same", "two different"), ("none", "two different")],
+)
+def test_columns_that_cannot_tell_rows_apart_are_refused(tmp_path, column, message):
+    """The label itself would give a perfect forest; a constant or an empty column a score by chance, without a word."""
+    table = pd.DataFrame({"a": np.arange(40.0), "same": 1.0, "none": np.nan, "class": np.arange(40) % 2})
+    table.to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(RadiosslError, match=f"column '{column}'.*{message}"):
+        train_forest(tmp_path / "t.parquet", "class", tmp_path / "out", columns=["a", column])
