@@ -263,6 +263,8 @@ def _run(
     from radiossl.sky.angles import parse_arcsec
     from radiossl.weights.released import find_backbone
 
+    if common.label in changed.get("columns", ()):
+        raise RadiosslError(f"--columns {common.label}: is the label that is to be predicted; leave it out")
     radius = parse_arcsec(common.group_radius, "--group-radius")
     loaded = radiossl.load_backbone(common.weights, ProcessGroup().device(common.device))
     backbone = adapt(loaded, common.tta, common.field, common.readout, common.whiten)

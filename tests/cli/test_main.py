@@ -365,3 +365,8 @@ def test_a_seed_is_one_that_all_random_generators_take(tmp_path, seed):
         main(["simulate", str(tmp_path / "sky"), "--seed", str(seed)])
     assert stop.value.code == 2
     assert not (tmp_path / "sky").exists()
+
+
+def test_the_label_is_no_column_to_learn_from(capsys):
+    arguments = ("evaluate", "knn", "simclr-first-zoom", "--train", "store", "--label", "fr", "--columns", "size,fr")
+    assert "--columns fr: is the label that is to be predicted" in fails(capsys, *arguments, "--out", "out")
