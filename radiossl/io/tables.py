@@ -72,7 +72,7 @@ def read_table_content(
 
     The ending of the file gives the format (see `ENDINGS`). Text may be that of PyBDSF, Selavy, Aegean, VizieR or a
     machine-readable table of the AAS or CDS; its `delimiter` (one character, ``tab`` or ``space``) is recognised, and
-    its `encoding` is UTF-8, or else Latin-1. Of several tables in a FITS file or VOTable, `table` chooses one by name
+    its `encoding` is UTF-8, or else Latin-1. Of several tables in a FITS file, VOTable or text of VizieR, `table` chooses one by name
     or by number, from 1 on; the default is the first. Raises `RadiosslError` if the file is missing or damaged, or has
     no such table.
 
@@ -99,7 +99,7 @@ def read_table_content(
             regions, notes = read_region_table(path)
             return TableContent(regions, {"extent": "arcsec"}, {"": "icrs"}, notes=notes)
         if kind == "text":
-            return read_text_table(path, delimiter, encoding)
+            return read_text_table(path, delimiter, encoding, table)
         return _read_astropy(path, kind, table)
     except RadiosslError:
         raise
@@ -207,7 +207,7 @@ def _read_fits(path: Path, wanted: str | None) -> TableContent:
         tables = [part for part in tables if not part.header.get("ZIMAGE", False) and part.name != "LDAC_IMHEAD"]
         if not tables:
             raise RadiosslError(f"{path}: the FITS file has no table; is it a mosaic?")
-        part, notes = _chosen(path, tables, [str(part.name) for part in tables], wanted)
+        part, notes = chosen_table(path, tables, [str(part.name) for part in tables], wanted)
         content = _from_astropy(Table.read(part))
         named = enumerate(part.columns.names, start=1)
         ucds = {name: str(part.header[key]) for number, name in named if (key := f"TUCD{number}") in part.header}
@@ -245,7 +245,7 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
     tables = list(document.iter_tables())
     if not tables:
         raise RadiosslError(f"{path}: the VOTable has no table")
-    chosen, notes = _chosen(path, tables, [str(table.name or table.ID or "") for table in tables], wanted)
+    chosen, notes = chosen_table(path, tables, [str(table.name or table.ID or "") for table in tables], wanted)
     content = _from_astropy(chosen.to_table(use_names_over_ids=True))
     systems = {
         known.ID: f"{str(known.system or 'icrs').lower()} {str(known.equinox or '').strip()}".strip()
@@ -259,7 +259,9 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
     return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes), tables=len(tables))
 
 
-def _chosen(path: Path, tables: Sequence[Any], names: Sequence[str], wanted: str | None) -> tuple[Any, tuple[str, ...]]:
+def chosen_table(
+    path: Path, tables: Sequence[Any], names: Sequence[str], wanted: str | None
+) -> tuple[Any, tuple[str, ...]]:
     """Return the table that was asked for by name or number, or else the first."""
     listed = ", ".join(f"{number} {name}".strip() for number, name in enumerate(names, start=1))
     if wanted is None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import re
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from pyarrow import csv as arrow_csv
 from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.sky_models import UNITS, is_sky_model, read_sky_model
-from radiossl.io.tables import TableContent, frame_of_equinox, renamed_twins, table_content
+from radiossl.io.tables import TableContent, chosen_table, frame_of_equinox, renamed_twins, table_content
 from radiossl.io.values import clean_texts, typed
 
 _HEAD_ROWS = 100
@@ -55,8 +56,18 @@ class _Layout:
     comments: tuple[str, ...]
 
 
-def read_text_table(path: Path, delimiter: str | None = None, encoding: str | None = None) -> TableContent:
+def read_text_table(
+    path: Path, delimiter: str | None = None, encoding: str | None = None, table: str | None = None
+) -> TableContent:
     """Read a text table; see `radiossl.io.tables.read_table_content`."""
+    parts = _vizier_tables(path)
+    if len(parts) > 1:
+        text, notes = chosen_table(path, list(parts.values()), list(parts), table)
+        with tempfile.TemporaryDirectory() as folder:
+            alone = Path(folder, path.name.removesuffix(".gz"))
+            alone.write_bytes(text)
+            content = read_text_table(alone, delimiter, encoding)
+        return replace(content, notes=(*notes, *content.notes), tables=len(parts))
     with _opened(path) as file:
         usual = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
     try:
@@ -71,6 +82,22 @@ def read_text_table(path: Path, delimiter: str | None = None, encoding: str | No
     content = _read(path, delimiter, "latin-1")
     note = "is not in UTF-8 and was read as Latin-1; name another encoding with --encoding"
     return replace(content, notes=(note, *content.notes))
+
+
+def _vizier_tables(path: Path) -> dict[str, bytes]:
+    """Return the tables of a file of VizieR by their names, each with the head of its resource; of other files none."""
+    with _opened(path) as file:
+        if not file.read(2**14).count(b"#RESOURCE="):
+            return {}
+        file.seek(0)
+        head, *resources = re.split(rb"^(?=#RESOURCE=)", file.read(), flags=re.MULTILINE)
+    found = {}
+    for resource in resources:
+        about, *tables = re.split(rb"^(?=#Table\t)", resource, flags=re.MULTILINE)
+        for table in tables:
+            name = table.splitlines()[0].split(b"\t")[1].strip(b" :").decode("latin-1")
+            found[name] = head + about + table
+    return found
 
 
 def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:

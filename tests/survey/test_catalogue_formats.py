@@ -481,3 +481,52 @@ def test_regions_in_pixels_are_refused(tmp_path: Path) -> None:
     (tmp_path / "p.reg").write_text("image\ncircle(100,200,30)\n")
     with pytest.raises(RadiosslError, match="in pixels of an image; save them in sky coordinates"):
         read_catalogue(tmp_path / "p.reg")
+
+
+VIZIER = """#
+#   VizieR Astronomical Server vizier.cds.unistra.fr
+#INFO\t-out.max=50
+
+#RESOURCE=yCat_18150001
+#Name: J/ApJ/815/1
+#Coosys\tB1950_1950.000:\teq_FK4 B1950
+#Table\tJ_ApJ_815_1_refs:
+#Name: J/ApJ/815/1/refs
+#Column\tRef\t(I2)\tReference
+
+Ref\tBibCode
+ \t
+---\t-------------------
+  1\t2015ApJ...815....1M
+
+#Table\tJ_ApJ_815_1_table2:
+#Name: J/ApJ/815/1/table2
+#Column\tRAB1950\t(F10.6)\tRight ascension
+
+Name\tRAB1950\tDEB1950\tMaj
+ \tdeg\tdeg\tarcmin
+----\t----------\t----------\t---
+007 \t187.000000\t+12.000000\t1.5
+008 \t187.100000\t+12.000000\t2.5
+
+#RESOURCE=yCat_18160001
+#Coosys\tJ2000:\teq_FK5 J2000
+#Table\tJ_ApJ_816_1_table1:
+
+Name\tRAJ2000\tDEJ2000
+ \tdeg\tdeg
+----\t----------\t----------
+X   \t187.500000\t+12.500000
+"""
+
+
+def test_text_of_vizier_may_have_several_tables(tmp_path):
+    first = read(tmp_path, "asu.tsv", VIZIER)
+    assert list(first.ids) == ["007", "008"]
+    at(first, *ICRS)
+    assert first.extent_arcsec.tolist() == [90, 150]
+    assert "table 2 of 3 is read, the first with positions" in first.notes[0]
+    at(read(tmp_path, "asu.tsv", VIZIER, table="J_ApJ_816_1_table1"), 187.5, 12.5)
+    at(read(tmp_path, "asu.tsv", VIZIER, table="3"), 187.5, 12.5)
+    with pytest.raises(RadiosslError, match="no table 'x'; there are 1 J_ApJ_815_1_refs, 2 J_ApJ_815_1_table2"):
+        read(tmp_path, "asu.tsv", VIZIER, table="x")
