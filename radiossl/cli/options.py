@@ -34,9 +34,7 @@ Group = Annotated[list[str] | None, Option("--group", help="NAME=VALUE,VALUE...:
 GroupingName = Annotated[str | None, Option("--grouping", help="YAML file or built-in grouping of classes.")]
 Delimiter = Annotated[str | None, Option("--delimiter", help="Separator of a text file: a character, tab, space.")]
 Encoding = Annotated[str | None, Option("--encoding", help="Encoding of a text file, such as latin-1.")]
-TableOption = Annotated[
-    str | None, Option("--table", help="Which table of a FITS file, VOTable or VizieR text: name or number.")
-]
+TableOption = Annotated[str | None, Option("--table", help="Which table of several in one file, by name or number.")]
 Mosaics = Annotated[list[Path] | None, Option("--mosaics", help="FITS files that show the catalogue; repeatable.")]
 Store = Annotated[list[Path] | None, Option(help="Store or folder of the images, if they have moved.")]
 Scheduler = Annotated[str | None, Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://node1:8786.")]

@@ -72,9 +72,9 @@ def read_table_content(
 
     The ending of the file gives the format (see `ENDINGS`). Text may be that of PyBDSF, Selavy, Aegean, VizieR or a
     machine-readable table of the AAS or CDS; its `delimiter` (one character, ``tab`` or ``space``) is recognised, and
-    its `encoding` is UTF-8, or else Latin-1. Of several tables in a FITS file, VOTable or text of VizieR, `table` chooses one by name
-    or by number, from 1 on; the default is the first. Raises `RadiosslError` if the file is missing or damaged, or has
-    no such table.
+    its `encoding` is UTF-8, or else Latin-1. Of several tables in a FITS file, VOTable or text of VizieR, `table`
+    chooses one by name or by number, from 1 on; the default is the first. Raises `RadiosslError` if the file is missing
+    or damaged, or has no such table.
 
     See Also
     --------

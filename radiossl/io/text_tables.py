@@ -66,7 +66,10 @@ def read_text_table(
         with tempfile.TemporaryDirectory() as folder:
             alone = Path(folder, path.name.removesuffix(".gz"))
             alone.write_bytes(text)
-            content = read_text_table(alone, delimiter, encoding)
+            try:
+                content = read_text_table(alone, delimiter, encoding)
+            except RadiosslError as error:
+                raise RadiosslError(str(error).replace(str(alone), str(path))) from None
         return replace(content, notes=(*notes, *content.notes), tables=len(parts))
     with _opened(path) as file:
         usual = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8"
