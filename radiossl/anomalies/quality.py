@@ -135,11 +135,10 @@ def compare_scores(
                 | {"rank_in_all": float(np.median(places))}
                 | {f"recall_in_all@{part:.0%}": float((places > 1 - part).mean()) for part in TOP_FRACTIONS}
             )
-        each = pd.DataFrame(found)
-        low, high = bootstrap_auc(seeds[0][labels.rows], labels.anomalous, groups)
-        row: dict[str, Any] = {"name": name, "seeds": len(seeds)}
+        each, row = pd.DataFrame(found), {"name": name, "seeds": len(seeds)}
         for key in each:
             row |= {key: each[key].mean(), f"{key}_std": each[key].std(ddof=1)}
+        low, high = bootstrap_auc(seeds[0][labels.rows], labels.anomalous, groups)
         rows.append(row | {"auc_low": low, "auc_high": high})
     return pd.DataFrame(rows)
 

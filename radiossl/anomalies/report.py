@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -129,18 +130,9 @@ def _how(search: AnomalySearch, table: FeatureTable) -> str:
 
 
 def _metrics(search: AnomalySearch, confounders: pd.DataFrame) -> dict[str, Any]:
-    settings = search.settings
-    metrics: dict[str, Any] = {
-        "objects": len(search.scores),
-        "method": settings.method,
-        "trees": settings.trees,
-        "max_samples": settings.max_samples,
-        "neighbours": settings.neighbours,
-        "seed": settings.seed,
-        "top_features": search.options.top or "all",
-        "highest_score": search.scores.max(),
-        "median_score": np.median(search.scores),
-    }
+    metrics: dict[str, Any] = {"objects": len(search.scores), **asdict(search.settings)}
+    metrics |= {"top_features": search.options.top or "all"}
+    metrics |= {"highest_score": search.scores.max(), "median_score": np.median(search.scores)}
     metrics |= {f"correlation[{row['property']}]": row["anomaly score"] for row in confounders.to_dict("records")}
     if search.labels is not None and search.quality is not None:
         metrics |= {"labelled": len(search.labels.rows), "anomalous": search.labels.anomalous.sum()}
@@ -196,7 +188,7 @@ def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
         f" deviation over seeds; auc_low and auc_high are the 68 % interval over labelled objects drawn again. Features"
         f" were ranked in folds without the objects that they are tested on."
     )
-    bars = [(row["name"], row["auc"], row["auc_std"]) for row in comparison.to_dict("records")]
+    bars = list(comparison[["name", "auc", "auc_std"]].itertuples(index=False, name=None))
     score_bars(bars, out=out / "quality.png", xlabel="AUC", highlight=[quality.main])
     report.figure(out / "quality.png", "Area under the ROC curve, 0.5 for a score that knows nothing.")
     report.table(comparison[["name", *_IN_TABLE, *_ALSO_IN_TABLE]])

@@ -116,9 +116,7 @@ def evaluate(
     table = radiossl.evaluate_detectors(
         detectors, annotations, out, images=images, reader=cast("Reader", reader), score=score, iou=iou, device=device
     )
-    for row in table.itertuples():
-        typer.echo(
-            f"{row.detector}: AP50 {row.ap50:.3f}, completeness {row.completeness:.3f},"
-            f" reliability {row.reliability:.3f}, F1 {row.f1:.3f}"
-        )
+    names = {"ap50": "AP50", "completeness": "completeness", "reliability": "reliability", "f1": "F1"}
+    for row in table.to_dict("records"):
+        typer.echo(f"{row['detector']}: {', '.join(f'{name} {row[key]:.3f}' for key, name in names.items())}")
     typer.echo(f"{out / 'report.html'}: {len(table)} detector(s)")

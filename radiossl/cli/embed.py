@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import BoxSize, Device, Field, Mosaics, Readout, Scheduler, Store, Tta, Whiten, adapt
-
-if TYPE_CHECKING:
-    from radiossl.features.parts import Embedded
 
 
 def embed(
@@ -40,16 +37,12 @@ def embed(
     done = radiossl.write_features(
         backbone, images, out, batch_size, partitioned, workers, scheduler, bfloat16, mosaics, size=size
     )
-    typer.echo(_summary(out, done))
-
-
-def _summary(out: Path, done: Embedded) -> str:
     line = f"{out}: {len(done.table)} x {done.table.dimension} features"
     if done.made == 0:
-        return f"{line}; complete before, nothing was embedded again"
-    if done.made < done.parts:
-        return f"{line}; {done.parts - done.made} of {done.parts} parts were there from an interrupted run"
-    return line
+        line += "; complete before, nothing was embedded again"
+    elif done.made < done.parts:
+        line += f"; {done.parts - done.made} of {done.parts} parts were there from an interrupted run"
+    typer.echo(line)
 
 
 def export(

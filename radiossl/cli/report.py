@@ -20,13 +20,11 @@ def report(
     """Tie result folders together on one page."""
     from radiossl.report.html import index_report
 
-    pairs = []
+    pairs = [(part.partition("=")[0], part.partition("=")[2]) for part in parts]
     for part in parts:
-        name, equals, folder = part.partition("=")
-        if not equals:
+        if "=" not in part:
             raise RadiosslError(f"{part}: expected NAME=FOLDER, such as search=results/search")
-        pairs.append((name, Path(folder)))
-    typer.echo(f"{index_report(out, title, pairs)}")
+    typer.echo(index_report(out, title, pairs))
 
 
 #: Damaged files that are named one by one.

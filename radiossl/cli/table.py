@@ -80,11 +80,10 @@ def train(
     if trained.comparison is not None:
         scores_of = trained.comparison.groupby(["inputs", "model"], sort=False)[["accuracy", "macro_roc_auc"]]
         for (name, model), scores in scores_of.agg(["mean", "std"]).iterrows():
-            accuracy, area = scores["accuracy"], scores["macro_roc_auc"]
-            typer.echo(
-                f"{name:9s} {model:9s} accuracy {accuracy['mean']:.3f} ± {accuracy['std']:.3f},"
-                f" ROC area {area['mean']:.3f} ± {area['std']:.3f}"
+            accuracy, area = (
+                f"{scores[one]['mean']:.3f} ± {scores[one]['std']:.3f}" for one in ("accuracy", "macro_roc_auc")
             )
+            typer.echo(f"{name:9s} {model:9s} accuracy {accuracy}, ROC area {area}")
     number = len(trained.result.predictions)
     typer.echo(f"{trained.report}: tested on {number} rows by {folds} folds, then trained on all of them")
 
@@ -102,7 +101,7 @@ def predict(
 
     loaded = Forest.load(forest / FOREST_FILE if forest.is_dir() else forest)
     counts = radiossl.predict_table(loaded, table, out, split_names(keep))
-    shown = ", ".join(
+    shown = [
         f"{number:,} {name or 'of no class, nothing measured'}" for name, number in counts.items() if name or number
-    )
-    typer.echo(f"{out}: {sum(counts.values()):,} rows: {shown}")
+    ]
+    typer.echo(f"{out}: {sum(counts.values()):,} rows: {', '.join(shown)}")

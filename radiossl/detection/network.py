@@ -208,8 +208,10 @@ class Detector(nn.Module):
             mask_roi_pool=MultiScaleRoIAlign(levels, 14, _SAMPLES, canonical_scale=_CANONICAL),
             mask_head=MaskRCNNHeads(design.pyramid, (design.mask_units,) * 2, 1, norm_layer=_norm),
             mask_predictor=MaskRCNNPredictor(design.mask_units, design.mask_units, count),
-            **{"rpn_pre_nms_top_n_train": 500, "rpn_post_nms_top_n_train": 200},
-            **{"rpn_pre_nms_top_n_test": 300, "rpn_post_nms_top_n_test": 100},
+            rpn_pre_nms_top_n_train=500,
+            rpn_post_nms_top_n_train=200,
+            rpn_pre_nms_top_n_test=300,
+            rpn_post_nms_top_n_test=100,
             rpn_batch_size_per_image=design.anchors,
             box_batch_size_per_image=design.rois,
         )

@@ -138,7 +138,7 @@ def _best(
     def accuracy(value: float, split: Split) -> float:
         return float((fitted(split.train, split.test, value).argmax(axis=1) == truth[split.test]).mean())
 
-    return grid[int(np.argmax([np.mean([accuracy(value, split) for split in splits]) for value in grid]))]
+    return max(grid, key=lambda value: np.mean([accuracy(value, split) for split in splits]))
 
 
 def _all_classes(model: Any, features: NDArray[np.floating], classes: int) -> Probabilities:

@@ -42,15 +42,11 @@ def compare_methods(
     others = [name for name in correct if name != reference]
     pairs = {name: paired_bootstrap(correct[reference], correct[name], groups=groups) for name in others}
     corrected = dict(zip(others, holm([pairs[name].p_value for name in others]), strict=True))
-    rows = []
-    for name, right in correct.items():
-        row: dict[str, Any] = {"name": name, "accuracy": float(right.mean())}
-        if name in pairs:
-            pair = pairs[name]
-            row |= {"difference": pair.difference, "difference_low": pair.low, "difference_high": pair.high}
-            row |= {"probability_better": pair.probability, "p_value": pair.p_value, "p_holm": corrected[name]}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    rows = {name: {"name": name, "accuracy": float(right.mean())} for name, right in correct.items()}
+    for name, pair in pairs.items():
+        rows[name] |= {"difference": pair.difference, "difference_low": pair.low, "difference_high": pair.high}
+        rows[name] |= {"probability_better": pair.probability, "p_value": pair.p_value, "p_holm": corrected[name]}
+    return pd.DataFrame(list(rows.values()))
 
 
 @dataclass(frozen=True)

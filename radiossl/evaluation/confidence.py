@@ -77,12 +77,13 @@ def coverage_table(sets: NDArray[np.bool_], truth: NDArray[np.integer], classes:
     """
     sizes = sets.sum(axis=1)
     covered = sets[np.arange(len(truth)), truth]
-    rows = []
-    for name, chosen in [*((name, truth == number) for number, name in enumerate(classes)), ("all", truth >= 0)]:
-        if chosen.any():
-            row = {"class": name, "objects": int(chosen.sum()), "coverage": float(covered[chosen].mean())}
-            row |= {"classes_per_set": float(sizes[chosen].mean()), "one_class": float((sizes[chosen] == 1).mean())}
-            rows.append(row | {"no_class": float((sizes[chosen] == 0).mean())})
+    each = pd.DataFrame(
+        {"coverage": covered, "classes_per_set": sizes, "one_class": sizes == 1, "no_class": sizes == 0}
+    )
+    of_class = {name: truth == number for number, name in enumerate(classes)} | {"all": truth >= 0}
+    rows = [
+        {"class": name, "objects": int(n.sum())} | each[n].mean().to_dict() for name, n in of_class.items() if n.any()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -130,12 +131,9 @@ def fit_novelty(features: NDArray[np.floating], groups: NDArray[np.int64] | None
     True
     """
     names = np.zeros(len(features), dtype=np.int64)
-    folds = min(_FOLDS, most_folds(names, groups))
-    if folds < 2:
-        splits = [(np.arange(len(features)), np.arange(len(features)))]
-    else:
-        splits = [(split.train, split.test) for split in draw_folds(names, folds, 1, seed, groups)]
-    held_out = np.concatenate([_fitted(features[train]).scores(features[test]) for train, test in splits])
+    folds, every = min(_FOLDS, most_folds(names, groups)), np.arange(len(features))
+    splits = [Split(every, every)] if folds < 2 else draw_folds(names, folds, 1, seed, groups)
+    held_out = np.concatenate([_fitted(features[split.train]).scores(features[split.test]) for split in splits])
     return replace(_fitted(features), unit=_unit(held_out))
 
 

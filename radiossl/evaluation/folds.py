@@ -54,12 +54,10 @@ def draw_folds(
         raise RadiosslError(
             f"class {str(classes[counts.argmin()])!r} has {counts.min()} objects: too few for {folds} folds (--folds)"
         )
-    splits = []
+    numbers = range(seed, seed + seeds)
     if groups is None or len(np.unique(groups)) == len(names):
-        for number in range(seeds):
-            folder = StratifiedKFold(folds, shuffle=True, random_state=seed + number)
-            splits += [Split(train, held_out) for train, held_out in folder.split(names, names)]
-        return splits
+        folders = [StratifiedKFold(folds, shuffle=True, random_state=number) for number in numbers]
+        return [Split(train, held_out) for folder in folders for train, held_out in folder.split(names, names)]
     table = pd.crosstab(groups, codes).to_numpy()  # objects of every class in every group
     places = (table > 0).sum(axis=0)
     if places.min() < folds:
@@ -68,10 +66,9 @@ def draw_folds(
             f" {folds} folds (--folds, or a smaller --group-radius)"
         )
     member = np.unique(groups, return_inverse=True)[1]
-    for number in range(seeds):
-        fold = _deal(table, folds, np.random.default_rng(seed + number))[member]
-        splits += [Split(np.flatnonzero(fold != part), np.flatnonzero(fold == part)) for part in range(folds)]
-    return splits
+    dealt = [_deal(table, folds, np.random.default_rng(number))[member] for number in numbers]
+    parts = [fold == part for fold in dealt for part in range(folds)]
+    return [Split(np.flatnonzero(~part), np.flatnonzero(part)) for part in parts]
 
 
 def most_folds(names: NDArray[Any], groups: NDArray[np.int64] | None = None) -> int:

@@ -128,15 +128,10 @@ def embed(
 
 def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str, Any]:
     """Return what a feature table says of its backbone and of the stores that it is of."""
-    metadata = {
-        "radiossl_version": radiossl.__version__,
-        "weights": backbone.name,
-        "weights_sha256": backbone.sha256,
-        "preprocessing": backbone.config.preprocessing.model_dump(),
-    }
-    if backbone.embedding_metadata:
-        metadata["embedding"] = backbone.embedding_metadata
-    return metadata | ({"stores": [str(path.resolve()) for path in stores]} if stores else {})
+    metadata: dict[str, Any] = {"radiossl_version": radiossl.__version__, "weights": backbone.name}
+    metadata |= {"weights_sha256": backbone.sha256, "preprocessing": backbone.config.preprocessing.model_dump()}
+    further = {"embedding": backbone.embedding_metadata, "stores": [str(path.resolve()) for path in stores]}
+    return metadata | {name: value for name, value in further.items() if value}
 
 
 def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbone:

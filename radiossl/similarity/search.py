@@ -247,9 +247,8 @@ def nearest_row(separations: NDArray[np.float64], asked: str) -> int:
         raise RadiosslError(f"{asked}: no cutout of the features has a position")
     nearest = int(np.nanargmin(separations))
     if separations[nearest] > MATCH_ARCSEC:
-        raise RadiosslError(
-            f"{asked}: the nearest cutout is {separations[nearest]:.0f} arcsec away, more than {MATCH_ARCSEC:.0f}"
-        )
+        away = f"{separations[nearest]:.0f} arcsec away, more than {MATCH_ARCSEC:.0f}"
+        raise RadiosslError(f"{asked}: the nearest cutout is {away}")
     return nearest
 
 
