@@ -155,15 +155,11 @@ class DetectorEvaluation:
         classes = average_precision(annotations, self.found)
         known = set(training.get("pixels", ()))
         return {
-            "detector": self.name,
-            "mode": self.config.mode,
-            "fraction": training["settings"]["fraction"],
-            "seed": training["settings"]["seed"],
+            **{"detector": self.name, "mode": self.config.mode},
+            **{name: training["settings"][name] for name in ("fraction", "seed")},
             "images": training["images"],
             "images_trained_on": sum(one in known for one in self.source.hashes) if known else 0,
-            "ap": classes.ap,
-            "ap50": classes.ap50,
-            "ap75": classes.ap75,
+            **{"ap": classes.ap, "ap50": classes.ap50, "ap75": classes.ap75},
             "ap50_one_class": average_precision(annotations, self.found, one_class=True).ap50,
             "ap50_boxes": average_precision(annotations, self.found, boxes=True).ap50,
             **{f"ap50[{name}]": value for name, value in classes.by_class.items()},

@@ -120,13 +120,8 @@ class Detection:
 def as_plain(item: Detection) -> dict[str, Any]:
     """Return an object as JSON can hold it."""
     return {
-        "probabilities": dict(item.probabilities),
-        "box": item.box,
-        "x0": item.x0,
-        "y0": item.y0,
-        "shape": item.mask.shape,
-        "pixels": run_lengths(item.mask)["counts"].decode("ascii"),
-        "cut": item.cut,
+        **{"probabilities": dict(item.probabilities), "box": item.box, "x0": item.x0, "y0": item.y0},
+        **{"shape": item.mask.shape, "pixels": run_lengths(item.mask)["counts"].decode("ascii"), "cut": item.cut},
         "outlier_score": None if math.isnan(item.outlier_score) else item.outlier_score,
     }
 

@@ -32,9 +32,8 @@ def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore 
     write_table(found.groups.drop(columns="row"), out / "groups.csv")
     write_table(keep_table(table, found), out / "keep.csv")
     judged = "registered pixels decide" if store is not None else "without pixels, so look at them before removing any"
-    report = Report("Duplicates").verdict(
-        f"{metrics['groups']} groups with {metrics['in_groups']} of {len(table)} cutouts; {judged}."
-    )
+    groups = f"{metrics['groups']} groups with {metrics['in_groups']} of {len(table)} cutouts"
+    report = Report("Duplicates").verdict(f"{groups}; {judged}.")
     (out / "gallery.png").unlink(missing_ok=True)  # of an earlier run, which would be taken for this one's
     if store is not None and len(found.groups):
         report.gallery(
@@ -47,9 +46,8 @@ def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore 
     report.section("Pairs").table(_shown(confirmed), f"First {min(_SHOWN, len(confirmed))} of {len(confirmed)}")
     wrong = confirmed[confirmed["positions_disagree"]]
     if len(wrong):
-        report.section("Wrong positions").table(
-            _shown(wrong), "One observation by their noise, but positions apart: one of the two is wrong"
-        )
+        text = "One observation by their noise, but positions apart: one of the two is wrong"
+        report.section("Wrong positions").table(_shown(wrong), text)
     refused = pairs[~pairs["duplicate"]].drop(columns="duplicate")
     if len(refused):
         report.section("Look-alikes").table(_shown(refused), "Alike in features, but not one source")
@@ -95,9 +93,8 @@ def _group_pictures(found: Duplicates, store: CutoutStore) -> list[Picture]:
             chosen.append(member)
             said = f"keep, of {len(members)}" if member["keeper"] else _agreement(best[member["row"]])
             captions.append(f"{group}: {said}\n{member['cutout_id']}")
-    ids, ra, dec = ([member[name] for member in chosen] for name in ("cutout_id", "ra_deg", "dec_deg"))
-    cutouts = store.select_ids(ids, ra, dec)
-    pictures = cutout_pictures(cutouts, captions)
+    places = ([member[name] for member in chosen] for name in ("cutout_id", "ra_deg", "dec_deg"))
+    pictures = cutout_pictures(store.select_ids(*places), captions)
     return [replace(picture, framed=member["keeper"]) for picture, member in zip(pictures, chosen, strict=True)]
 
 

@@ -241,16 +241,12 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
         frame["positions_disagree"] = frame["far"] & same_noise
         frame["duplicate"] = frame["near"] | same_pixels
     else:
-        for name in ("source_correlation", "noise_correlation", "offset_x_px", "offset_y_px", "offset_px"):
-            frame[name] = np.nan
+        names = ("source_correlation", "noise_correlation", "offset_x_px", "offset_y_px", "offset_px")
+        frame = frame.assign(**dict.fromkeys(names, np.nan), positions_disagree=False)
         same_pixels = np.zeros(len(frame), dtype=bool)
-        frame["positions_disagree"] = False
         frame["duplicate"] = frame["near"] | (frame["alike"] & ~frame["far"])
-    ways = {"position": frame["near"], "features": frame["alike"], "pixels": same_pixels}
-    frame["evidence"] = [
-        "+".join(name for name, holds in zip(ways, row, strict=True) if holds)
-        for row in zip(*ways.values(), strict=True)
-    ]
+    ways = pd.DataFrame({"position": frame["near"], "features": frame["alike"], "pixels": same_pixels})
+    frame["evidence"] = ["+".join(ways.columns[row]) for row in ways.to_numpy(bool)]
     return frame[frame["evidence"] != ""].drop(columns=["near", "far", "alike"]).reset_index(drop=True)
 
 

@@ -78,15 +78,11 @@ def classification_metrics(predictions: Predictions) -> dict[str, float]:
         "log_loss": float(-np.log(np.maximum(probability, np.finfo(np.float64).eps)).mean()),
         "brier": float(((predictions.probabilities - ideal) ** 2).sum(axis=1).mean()),
     }
+    each = {"precision": precision, "recall": recall, "f1": f1, "support": support}
     for row, name in enumerate(predictions.classes):
-        metrics |= {
-            f"precision[{name}]": float(precision[row]),
-            f"recall[{name}]": float(recall[row]),
-            f"f1[{name}]": float(f1[row]),
-            f"support[{name}]": float(support[row]),
-            f"roc_auc[{name}]": areas.get(name, float("nan")),
-            f"average_precision[{name}]": curves[name].average_precision if name in curves else float("nan"),
-        }
+        metrics |= {f"{score}[{name}]": float(values[row]) for score, values in each.items()}
+        metrics[f"roc_auc[{name}]"] = areas.get(name, float("nan"))
+        metrics[f"average_precision[{name}]"] = curves[name].average_precision if name in curves else float("nan")
     return metrics
 
 

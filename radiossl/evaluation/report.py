@@ -166,14 +166,9 @@ def _mean_spread(values: NDArray[np.float64]) -> tuple[float, float]:
 
 def _metrics(evaluation: Evaluation) -> dict[str, Any]:
     labelled = evaluation.labelled
-    metrics: dict[str, Any] = {
-        "protocol": evaluation.protocol,
-        "objects": len(labelled.tested),
-        "classes": len(labelled.classes),
-        "folds": labelled.folds,
-        "seeds": len(labelled.seeds),
-        "label_fractions": labelled.fractions,
-    }
+    metrics: dict[str, Any] = {"protocol": evaluation.protocol, "objects": len(labelled.tested)}
+    metrics |= {"classes": len(labelled.classes), "folds": labelled.folds, "seeds": len(labelled.seeds)}
+    metrics["label_fractions"] = labelled.fractions
     for result in evaluation.results:
         key = result.name.replace(" ", "_")
         for fraction in labelled.fractions:

@@ -154,9 +154,8 @@ def _bands(images: CutoutStore, rows: pa.Table) -> pa.Array:
     """The pixels of rows as the Multimodal Universe has images, of one band each."""
     places = (rows.column(name).to_numpy() for name in ("ra_deg", "dec_deg"))
     cutouts = images.select_ids(rows.column("cutout_id").to_pylist(), *places)
-    beams, scales, rms = (
-        cutouts.column(name).astype(float) for name in ("beam_major_arcsec", "pixel_scale_arcsec", "rms")
-    )
+    names = ("beam_major_arcsec", "pixel_scale_arcsec", "rms")
+    beams, scales, rms = (cutouts.column(name).astype(float) for name in names)
     values = []
     for row in range(len(cutouts)):
         flux = np.asarray(cutouts.pixels(row), np.float32)

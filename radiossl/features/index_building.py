@@ -106,16 +106,9 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
     total = sum(len(source) for source in sources)
     if total == 0:
         raise RadiosslError(f"{sources[0].path}: has no cutouts; a similarity index needs at least one")
-    manifest = {
-        "format": FORMAT,
-        "version": VERSION,
-        "radiossl_version": radiossl.__version__,
-        "kind": kind or ("flat" if total <= FLAT_UP_TO else "ivf-sq8"),
-        "dimension": sources[0].dimension,
-        "count": 0,
-        "metadata": sources[0].metadata | {"stores": []},
-        "blocks": [],
-    }
+    manifest = {"format": FORMAT, "version": VERSION, "radiossl_version": radiossl.__version__}
+    manifest |= {"kind": kind or ("flat" if total <= FLAT_UP_TO else "ivf-sq8"), "dimension": sources[0].dimension}
+    manifest |= {"count": 0, "metadata": sources[0].metadata | {"stores": []}, "blocks": []}
     with atomic_folder(folder, checksums=False) as temporary:
         if manifest["kind"] != "flat":
             write_faiss(train_clusters(_sample(sources, total, seed), total, seed), temporary / TRAINED)

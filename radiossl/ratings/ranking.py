@@ -102,16 +102,10 @@ def rank(
             f" less with probability {quality['auc']:.2f}; the starting score does so with probability"
             f" {quality['starting_auc']:.2f}. Rated objects are no fair sample of the list unless drawn at random."
         )
-    metrics = {
-        "objects": len(table),
-        "rated": len(rated),
-        **{f"rated[{rating}]": int((values == rating).sum()) for rating in range(LOWEST, HIGHEST + 1)},
-        "method": method,
-        "columns": list(columns),
-        "seed": seed,
-        "folds": folds,
-        **{f"crossvalidated_{name}": value for name, value in quality.items()},
-    }
+    metrics: dict[str, Any] = {"objects": len(table), "rated": len(rated)}
+    metrics |= {f"rated[{rating}]": int((values == rating).sum()) for rating in range(LOWEST, HIGHEST + 1)}
+    metrics |= {"method": method, "columns": list(columns), "seed": seed, "folds": folds}
+    metrics |= {f"crossvalidated_{name}": value for name, value in quality.items()}
     ranked = ranked_table(table, prediction, starting, rated, values)
 
     def pictures(rows: pd.DataFrame) -> list[Picture]:
@@ -199,11 +193,8 @@ def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:
 
 
 def _captions(frame: pd.DataFrame) -> list[str]:
-    return [
-        f"#{row['rank']}: {row['expected_rating']:.1f} ± {row['spread']:.1f}\n{row['cutout_id']}"
-        f"\nwas {row['starting_rank']}"
-        for row in frame.to_dict("records")
-    ]
+    caption = "#{rank}: {expected_rating:.1f} ± {spread:.1f}\n{cutout_id}\nwas {starting_rank}"
+    return [caption.format_map(row) for row in frame.to_dict("records")]
 
 
 #: A rating of this much or more counts as interesting, as in figure 10 of Lochner & Rudnick (2025).

@@ -8,6 +8,7 @@ labelled; and ``trained_score`` once it has been trained (its frontend/interface
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,9 @@ def without_withdrawn(ratings: pd.DataFrame) -> pd.DataFrame:
     withdrawn = ratings["rating"] == WITHDRAWN
     if not withdrawn.any():
         return ratings
-    kept: dict[tuple[str, str], list[int]] = {}
+    kept: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for place, (name, who, gone) in enumerate(zip(ratings["cutout_id"], ratings["who"], withdrawn, strict=True)):
-        given = kept.setdefault((name, who), [])
+        given = kept[name, who]
         if not gone:
             given.append(place)
         elif given:

@@ -225,14 +225,12 @@ def _same_round(folder: Path, frame: pd.DataFrame, ratings: pd.DataFrame, settin
 def _proposed(
     table: FeatureTable, prediction: Prediction | None, starting: NDArray[np.float64], proposal: Proposal
 ) -> pd.DataFrame:
-    frame = named(table).iloc[proposal.rows].reset_index(drop=True)
+    rows = proposal.rows
+    frame = named(table).iloc[rows].reset_index(drop=True).assign(why=proposal.why, starting_score=starting[rows])
     frame.insert(1, "rating", "")
-    frame["why"] = proposal.why
-    frame["starting_score"] = starting[proposal.rows]
-    if prediction is not None:
-        frame["expected_rating"] = prediction.rating[proposal.rows]
-        frame["spread"] = prediction.spread[proposal.rows]
-    return frame
+    if prediction is None:
+        return frame
+    return frame.assign(expected_rating=prediction.rating[rows], spread=prediction.spread[rows])
 
 
 def _caption(row: dict[Any, Any]) -> str:
