@@ -76,9 +76,7 @@ def show(
 
     if stretch not in STRETCHES:
         raise RadiosslError(f"--stretch {stretch!r}: expected one of {', '.join(STRETCHES)}")
-    chosen = radiossl.open_store(store)
-    if where is not None:
-        chosen = chosen.where(where)
+    chosen = radiossl.open_store(store) if where is None else radiossl.open_store(store).where(where)
     total = len(chosen)
     if total == 0:
         raise RadiosslError(f"{store}: no cutout for which {where!r} holds")

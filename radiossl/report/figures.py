@@ -223,7 +223,7 @@ def score_bars(
         raise RadiosslError(f"{out}: no score to draw")
     names = [shorten(str(name), 40) for name, _, _ in rows]
     means = np.array([mean for _, mean, _ in rows], dtype=float)
-    spreads = np.array([np.nan if spread is None else spread for _, _, spread in rows], dtype=float)
+    spreads = np.array([spread for _, _, spread in rows], dtype=float)  # None is NaN
     colours = [BLUE if name in highlight else GREY for name, _, _ in rows]
     positions = np.arange(len(rows))
     with drawn_axes(out, 6.0, 0.9 + 0.34 * len(rows), xlabel=xlabel) as axes:

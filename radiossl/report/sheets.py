@@ -204,12 +204,11 @@ def image_grid(
     """
     if len(images) == 0:
         raise RadiosslError(f"{out}: no image to draw")
-    if captions is not None and len(captions) != len(images):
+    captions = [""] * len(images) if captions is None else captions
+    if len(captions) != len(images):
         raise RadiosslError(f"{out}: {len(captions)} captions for {len(images)} images")
-    pictures = [
-        image if isinstance(image, Picture) else Picture(image, caption)
-        for image, caption in zip(images, captions or [""] * len(images), strict=True)
-    ]
+    each = zip(images, captions, strict=True)
+    pictures = [one if isinstance(one, Picture) else Picture(one, caption) for one, caption in each]
     rows: list[list[Picture]] = []
     for number, picture in enumerate(pictures):
         if not rows or len(rows[-1]) == columns or begins_row(pictures, number):
