@@ -176,6 +176,8 @@ def _report(out: Path, result: CuttingResult, threshold: float = 0.0) -> None:
         line += f"; not cut: {reasons}"
     if (out / NOT_CUT).exists():
         line += f" (listed in {out / NOT_CUT})"
+    if result.flat:
+        line += f"; {result.flat} have one value everywhere (store filter --where 'maximum > minimum' drops them)"
     if result.skipped:
         line += f"; {_count(len(result.skipped), 'mosaic')} could not be read (listed in {out / SKIPPED})"
     typer.echo(f"{line}; complete before, nothing was cut again" if result.again else line)

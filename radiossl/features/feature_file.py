@@ -71,7 +71,7 @@ class FeatureFile:
         schema: pa.Schema = first_file.schema_arrow.with_metadata(metadata)
         self.file_schema = schema
         plain = FEATURES in schema.names and not pa.types.is_fixed_size_list(schema.field(FEATURES).type)
-        first = next(iter(self._raw([FEATURES])), None) if plain else None
+        first = next(iter(self._raw([FEATURES])), schema.empty_table()) if plain else None
         self.dimension = feature_dimension(schema, self.path, None if first is None else first.column(FEATURES))
         columns = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
         self.schema: pa.Schema = conformed_schema(columns, self.path)

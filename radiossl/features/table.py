@@ -37,6 +37,8 @@ def feature_dimension(schema: pa.Schema, path: PathLike, column: pa.ChunkedArray
         lengths = pc.list_value_length(column).drop_null()
         if len(lengths) and lengths[0].as_py() > 0:
             return int(lengths[0].as_py())
+    if kind is not None and _is_vector(kind) and column is not None and len(column) == 0:
+        raise RadiosslError(f"{path}: the feature table has no rows")
     raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
 
 

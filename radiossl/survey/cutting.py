@@ -55,6 +55,11 @@ class CuttingResult:
         names, counts = np.unique(self.store.column("mosaic").astype(str), return_counts=True)
         return dict(zip(names.tolist(), counts.tolist(), strict=True))
 
+    @property
+    def flat(self) -> int:
+        """How many cutouts have one value everywhere, such as 0, so that nothing is seen on them."""
+        return int(np.count_nonzero(self.store.column("minimum") == self.store.column("maximum")))
+
 
 @dataclass(frozen=True)
 class Mosaics:

@@ -38,6 +38,19 @@ def test_blind_cuts_and_says_how_many(capsys, tmp_path, mosaics):
     assert len(open_store(tmp_path / "s")) == 18
 
 
+def test_cutouts_of_one_value_are_counted(capsys, tmp_path, mosaics):
+    """A clipped mosaic may have empty windows; they are not kept without a word."""
+    with fits.open(mosaics / "m0.fits", mode="update") as parts:
+        parts[0].data[:] = np.clip(parts[0].data - 0.005, 0, None)
+    status, out, _ = run(
+        capsys, "cutouts", "blind", mosaics / "m0.fits", "--out", tmp_path / "s", "--size", 32, "--overlap", 0
+    )
+    assert status == 0
+    assert "9 cutouts from 1 mosaic; 8 have one value everywhere (store filter --where 'maximum > minimum'" in out
+    run(capsys, "store", "filter", tmp_path / "s", "--where", "maximum > minimum", "--out", tmp_path / "t")
+    assert len(open_store(tmp_path / "t")) == 1
+
+
 def test_patterns_are_expanded(capsys, tmp_path, mosaics):
     status, out, _ = run(capsys, "cutouts", "blind", f"{mosaics}/*1.fits", "--out", tmp_path / "s", "--size", 96)
     assert (status, out) == (0, f"{tmp_path / 's'}: 1 cutout from 1 mosaic\n")

@@ -143,3 +143,11 @@ def test_a_table_without_any_features_is_refused(features, tmp_path):
     for read in (FeatureTable.read, lambda path: len(FeatureFile(path))):
         with pytest.raises(RadiosslError, match="all 2 rows have no features"):
             read(tmp_path / "f.parquet")
+
+
+def test_a_table_without_rows_says_so(tmp_path):
+    columns = {"cutout_id": pa.array([], pa.string()), "features": pa.array([], pa.list_(pa.float32()))}
+    pq.write_table(pa.table(columns), tmp_path / "f.parquet")
+    for read in (FeatureTable.read, FeatureFile):
+        with pytest.raises(RadiosslError, match="the feature table has no rows"):
+            read(tmp_path / "f.parquet")
