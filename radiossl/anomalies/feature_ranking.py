@@ -191,7 +191,10 @@ def scan_forest(
         setting = {"features": "all" if top is None else top, "max_samples": samples}
         quality = ranking_quality(place, labels.anomalous)
         for contamination in contaminations:
-            flags = [scores > _threshold(scores, contamination) for scores in of_folds]
+            # What a flagged object's score is above, as scikit-learn has it.
+            percentile = None if contamination == "auto" else 100 * (1 - contamination)
+            limits = [_AUTO_THRESHOLD if percentile is None else np.percentile(one, percentile) for one in of_folds]
+            flags = [scores > limit for scores, limit in zip(of_folds, limits, strict=True)]
             flagged = crossfit.combined([flag.astype(float) for flag in flags])[labels.rows] > 0
             hits = int((flagged & labels.anomalous).sum())
             found = {
@@ -201,11 +204,6 @@ def scan_forest(
             }
             rows.append({**setting, "contamination": contamination, **quality, **found})
     return Scan(pd.DataFrame(rows), _chosen(np.array(places), crossfit))
-
-
-def _threshold(scores: NDArray[np.float64], contamination: float | Literal["auto"]) -> float:
-    """What a flagged object's score is above, as scikit-learn has it."""
-    return _AUTO_THRESHOLD if contamination == "auto" else float(np.percentile(scores, 100 * (1 - contamination)))
 
 
 def _chosen(places: NDArray[np.float64], crossfit: CrossFit) -> dict[str, float]:

@@ -212,15 +212,12 @@ def _candidates(
     vectors = unit_vectors(ra, dec)
     frame["separation_arcsec"] = angles_arcsec(vectors[rows[:, 0]], vectors[rows[:, 1]])
     frame["near"] = np.isin(keys, close.a * total + close.b)
-    frame["far"] = frame["separation_arcsec"] > radius_arcsec + _reach_arcsec(table, rows)
+    # Centres of offset cutouts are at most this far apart, by the smaller field of each pair; 0 where unknown.
+    diagonal = np.hypot(table.numbers("height"), table.numbers("width")) * table.numbers("pixel_scale_arcsec")
+    reach = LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal[rows[:, 0]], diagonal[rows[:, 1]]))
+    frame["far"] = frame["separation_arcsec"] > radius_arcsec + reach
     frame["alike"] = frame["neighbour_ratio"] <= (NEIGHBOUR_RATIO if similarity is None else np.inf)
     return frame
-
-
-def _reach_arcsec(table: FeatureTable, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-    """How far apart the centres of offset cutouts can be, from the smaller field of each pair; 0 where unknown."""
-    diagonal = np.hypot(table.numbers("height"), table.numbers("width")) * table.numbers("pixel_scale_arcsec")
-    return LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal[rows[:, 0]], diagonal[rows[:, 1]]))
 
 
 def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:

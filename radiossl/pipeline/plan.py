@@ -30,11 +30,8 @@ from radiossl.survey.sources import cut_sources
 PRETRAIN = "pretrain"
 
 
-def _several(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Texts = Annotated[tuple[str, ...], BeforeValidator(_several)]
+#: One text, or several.
+Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
 class Survey(BaseModel):

@@ -207,6 +207,8 @@ class Report:
             allowed = f"'sha256-{base64.b64encode(sha256(SCRIPT.encode()).digest()).decode('ascii')}'"
         lead = next((file.name for file in self._figures if file.parent.absolute() == path.parent.absolute()), "")
         verdict = f'<p class="verdict">{escape(self._verdict)}</p>\n' if self._verdict else ""
+        links = [f'<a href="#part-{number}">{escape(name)}</a>' for number, name in enumerate(self._sections, start=1)]
+        contents = f"<nav><p>{' · '.join(links)}</p></nav>\n" if len(links) > 2 else ""
         write_text(
             path,
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
@@ -215,16 +217,10 @@ class Report:
             f" style-src 'unsafe-inline'; script-src {allowed}\">\n"
             f'<meta name="description" content="{escape(self._verdict)}">\n'
             f'<meta name="figure" content="{escape(lead)}">\n'
-            f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{verdict}{self._contents()}"
+            f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{verdict}{contents}"
             f"{body}\n<footer>radiossl {escape(radiossl.__version__)}</footer>\n</body>\n</html>\n",
         )
         return path
-
-    def _contents(self) -> str:
-        if len(self._sections) < 3:
-            return ""
-        links = (f'<a href="#part-{number}">{escape(name)}</a>' for number, name in enumerate(self._sections, start=1))
-        return f"<nav><p>{' · '.join(links)}</p></nav>\n"
 
     def _table(self, rows: str, caption: str) -> Report:
         count = rows.count("<tr>") - rows.count("<thead>")
