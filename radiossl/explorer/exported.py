@@ -67,7 +67,8 @@ def export_page(files: Files, store: Images | None, out: str | os.PathLike[str])
 def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
     """What the page would ask a server for, and what it needs to answer by itself."""
     answers, count = Answers(session, ranking), len(session)
-    columns = session.shown.names()[:MOST_COLUMNS]  # those of the catalogue come first
+    names = session.shown.names()  # those of the catalogue come first
+    columns = names[:MOST_COLUMNS] + [name for name in names[MOST_COLUMNS:] if name in ("ra_deg", "dec_deg")]
     asked = [("map", name) for name in session.maps.names()] + [("column", name) for name in columns]
     files = {f"{what} {name}": getattr(answers, what)(name) for what, name in asked} | {"order ": answers.order()}
     start = cast(dict[str, Any], answers.start())

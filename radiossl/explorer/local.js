@@ -30,9 +30,19 @@ class LocalAnswers {
   clusters() { return this.data.clusters; }
   ratings() { return this.data.ratings; }
 
-  find({ text }) {
-    if (!this.rows.has(text)) throw new Refused("no source has this id");
-    return { row: this.rows.get(text) };
+  /** The row of an id, or of the source within an arcmin that is nearest to a position in degrees. */
+  async find({ text }) {
+    if (this.rows.has(text)) return { row: this.rows.get(text) };
+    const [ra, dec, ...more] = text.split(/[\s,]+/).map(Number), known = columnNames().includes("ra_deg");
+    if (!known || more.length || !Number.isFinite(ra + dec)) throw new Refused("this is no id of a source and no position such as 187.70 12.39");
+    const [across, up] = [(await column("ra_deg")).array, (await column("dec_deg")).array];
+    let row = -1, least = 1 / 60;
+    for (let at = 0; at < across.length; at++) {
+      const turn = ((across[at] - ra + 540) % 360) - 180, far = Math.hypot(turn * Math.cos((dec * Math.PI) / 180), up[at] - dec);
+      if (far <= least) [row, least] = [at, far];
+    }
+    if (row < 0) throw new Refused("no source is within 60 arcsec of this position");
+    return { row };
   }
 
   named({ name }) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -108,6 +109,18 @@ def test_a_click_on_the_map_goes_to_the_source(page):
             if page.locator("#source h2").count():
                 return
     raise AssertionError("no source was found on the map")
+
+
+def test_a_position_finds_the_nearest_source(page):
+    field = page.get_by_label("find a source")
+    for text, said in [("10.7 -5.001", "s07"), ("10.75 -5.0", None), ("10h -5", None)]:
+        field.fill(text)
+        field.press("Enter")
+        if said:
+            page.get_by_role("heading", name=said, exact=True).wait_for()
+        else:
+            page.get_by_role("status").get_by_text(re.compile("within 60 arcsec|no position such as")).wait_for()
+            page.get_by_role("heading", name="s07", exact=True).wait_for()
 
 
 def test_a_lasso_chooses_what_is_inside_of_it(page):
