@@ -23,13 +23,7 @@ _FWHM = float(2 * np.sqrt(2 * np.log(2)))
 
 
 def fitting_sources(store: CutoutStore, task: FindTask) -> CutoutStore:
-    """Return the sources whose boxes, original and changed, lie inside their cutouts.
-
-    Raises
-    ------
-    RadiosslError
-        If fewer than ten sources remain.
-    """
+    """Return the sources whose boxes, original and changed, lie inside their cutouts; raise if fewer than ten do."""
     side = _sides_px(store, task)
     reach = max(
         0.5 * change.zoom * (np.sqrt(2) if change.rotation_deg % 90 else 1) + change.shift
@@ -44,25 +38,10 @@ def fitting_sources(store: CutoutStore, task: FindTask) -> CutoutStore:
 def changed_store(
     store: CutoutStore, task: FindTask, change: Change, path: str | os.PathLike[str], seed: int
 ) -> CutoutStore:
-    """Cut the changed box of every source of a store into a store of its own.
+    """Cut the changed box of every source of a store into a store of its own, opened if it was written before.
 
-    Parameters
-    ----------
-    store
-        Wide cutouts, such as `fitting_sources` returns.
-    task
-        Says how boxes are cut.
-    change
-        What is changed; `Change()` for the originals.
-    path
-        The new store's folder; opened if it was written before.
-    seed
-        Random seed of directions and noise.
-
-    Raises
-    ------
-    RadiosslError
-        If a beam is to be changed and nobody knows the original one.
+    The cutouts are wide, such as `fitting_sources` returns. Raises `RadiosslError` if a beam is to be changed and the
+    original one is unknown.
     """
     if (Path(path) / "store.json").is_file():
         return open_store(path)

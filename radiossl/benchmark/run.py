@@ -15,21 +15,19 @@ from numpy.typing import NDArray
 
 from radiossl.benchmark import measures
 from radiossl.benchmark.changes import changed_store, fitting_sources
-from radiossl.benchmark.measures import Score
+from radiossl.benchmark.measures import Score, summarise
 from radiossl.benchmark.methods import (
     RANDOM,
-    FeatureCache,
     Method,
     SameReadout,
     backbone_method,
     baselines,
     digest,
-    random_weights,
+    kept_features,
 )
-from radiossl.benchmark.statistics import summarise
 from radiossl.benchmark.tasks import Change, ClassifyTask, FindTask, RateTask, Task, read_tasks
 from radiossl.evaluation.folds import Split, draw_folds, source_groups
-from radiossl.evaluation.labels import Labels, store_labels
+from radiossl.evaluation.labels import store_labels
 from radiossl.evaluation.trials import shared_with_pretraining
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
@@ -45,29 +43,18 @@ _RATING_DRAWS = 20
 
 @dataclasses.dataclass(frozen=True)
 class BenchmarkResult:
-    """What came of a benchmark.
-
-    Attributes
-    ----------
-    title
-        Of the task file.
-    scores
-        See `radiossl.benchmark.statistics.summarise`.
-    backbones
-        Names of the backbones, in the order given.
-    reference
-        The method that all others are compared with.
-    shared
-        By task and backbone: which share of its objects was in the backbone's pretraining images; NaN where unknown.
-    missing
-        Tasks that were left out since a store is not there, with the store.
-    """
+    """The result of a benchmark."""
 
     title: str
+    #: See `radiossl.benchmark.measures.summarise`.
     scores: pd.DataFrame
+    #: Names of the backbones, in the order given.
     backbones: list[str]
+    #: The method that all others are compared with.
     reference: str
+    #: By task and backbone: which share of its objects was in the backbone's pretraining images; NaN where unknown.
     shared: pd.DataFrame
+    #: Tasks that were left out since a store is not there, with the store.
     missing: dict[str, str]
 
 
@@ -126,10 +113,14 @@ def run_benchmark(
         raise RadiosslError("no weights to measure were given")
     names = _names(backbones)
     backbones = [one.with_readout(readout, whiten) for one in backbones]
-    missing = {name: lacking for name, task in file.tasks.items() if (lacking := _missing_store(task, folder))}
+    absent = {
+        name: [folder / store for store in task.stores if not (folder / store).is_dir()]
+        for name, task in file.tasks.items()
+    }
+    missing = {name: str(stores[0]) for name, stores in absent.items() if stores}
     if len(missing) == len(file.tasks):
         raise RadiosslError(f"{tasks}: none of its stores is there, such as {next(iter(missing.values()))}")
-    methods = [backbone_method(name, one, True) for name, one in zip(names, backbones, strict=True)]
+    methods = [backbone_method(name, one) for name, one in zip(names, backbones, strict=True)]
     if not quick:
         if not unlabelled and any(one.config.embedding.whiten is not None for one in backbones):
             warnings.warn(
@@ -137,7 +128,7 @@ def run_benchmark(
                 stacklevel=2,
             )
         same_readout = SameReadout([open_store(path) for path in unlabelled], Path(cache) / "whitenings")
-        methods += _baselines(backbones, names, same_readout, initialisations, seed)
+        methods += baselines(dict(zip(names, backbones, strict=True)), same_readout, initialisations, seed)
     bench = _Bench(folder, Path(cache), 1 if quick else seeds, seed, quick)
     found: dict[tuple[str, str], dict[str, list[Score]]] = {}
     jobs = [(name, method) for name in file.tasks if name not in missing for method in methods]
@@ -158,33 +149,13 @@ def run_benchmark(
 
 def _names(backbones: Sequence[Backbone]) -> list[str]:
     """Names of backbones: of their folders, or of the runs that these are in."""
-    names = []
-    for one in backbones:
-        path = Path(one.name)
-        names.append(path.resolve().parent.name if path.name == "backbone" else path.name)
+    paths = [Path(one.name) for one in backbones]
+    names = [path.resolve().parent.name if path.name == "backbone" else path.name for path in paths]
     if len(set(names)) < len(names):
         names = [one.name for one in backbones]
     if len(set(names)) < len(names):
         raise RadiosslError(f"weights {names[0]}: given twice")
     return names
-
-
-def _missing_store(task: Task, folder: Path) -> str:
-    stores = [task.train, task.test] if isinstance(task, ClassifyTask) else [task.store]
-    return next((str(folder / name) for name in stores if name and not (folder / name).is_dir()), "")
-
-
-def _baselines(
-    backbones: Sequence[Backbone], names: Sequence[str], same_readout: SameReadout, initialisations: int, seed: int
-) -> list[Method]:
-    """All baselines under the first backbone's preprocessing, and random weights under every other one's too."""
-    methods = baselines(backbones[0], same_readout, initialisations, seed)
-    seen = {method.identity for method in methods}
-    for name, other in zip(names[1:], backbones[1:], strict=True):
-        drawn = random_weights(other, same_readout, initialisations, seed, f"{RANDOM} as {name}")
-        methods += [method for method in drawn if method.identity not in seen]
-        seen |= {method.identity for method in drawn}
-    return methods
 
 
 @dataclasses.dataclass
@@ -197,23 +168,16 @@ class _Bench:
     seed: int
     quick: bool
 
-    def __post_init__(self) -> None:
-        self.features = FeatureCache(self.cache / "features")
-
     def scores(self, method: Method, task: Task) -> list[Score]:
         """All measures of a method on a task, from the cache if they were computed before."""
         if isinstance(task, FindTask) and self.quick:
             task = task.model_copy(update={"sources": task.sources // 2})
-        stores = [self._open(name).pixel_key() for name in _stores(task)]
+        stores = [self._open(name).pixel_key() for name in task.stores]
         key = digest(_VERSION, method.identity, task.model_dump_json(), self.seeds, self.seed, *stores)
         file = self.cache / "scores" / f"{key}.npz"
         if not file.is_file():
-            if isinstance(task, ClassifyTask):
-                scores = self._classify(method, task)
-            elif isinstance(task, FindTask):
-                scores = self._find(method, task)
-            else:
-                scores = self._rate(method, task)
+            measure: Any = {"classify": self._classify, "find": self._find, "rate": self._rate}[task.kind]
+            scores = measure(method, task)
             arrays: dict[str, Any] = {"names": np.array([score.measure for score in scores])}
             for number, score in enumerate(scores):
                 arrays |= {f"values_{number}": score.values, f"groups_{number}": score.groups}
@@ -228,29 +192,25 @@ class _Bench:
 
     def shared(self, task: Task, backbone: Backbone) -> float:
         """Share of the tested objects that were in the pretraining images; NaN if that is not known."""
-        tested = self._open(_stores(task)[-1])
+        tested = self._open(task.stores[-1])
         known = shared_with_pretraining(backbone, tested)
         return float("nan") if known is None else float(known.mean())
 
     def _open(self, name: str) -> CutoutStore:
         return open_store(self.folder / name)
 
-    def _labelled(self, name: str, task: ClassifyTask) -> tuple[CutoutStore, Labels]:
-        store = self._open(name)
-        labels = store_labels(store, task.label, grouping=task.grouping)
-        return store.select(labels.rows), labels
-
     def _classify(self, method: Method, task: ClassifyTask) -> list[Score]:
-        parts = [self._labelled(name, task) for name in _stores(task)]
-        features = np.concatenate([self.features.features(method, store, task.field_px) for store, _ in parts])
-        names = np.concatenate([labels.names for _, labels in parts])
+        opened = [self._open(name) for name in task.stores]
+        labels = [store_labels(store, task.label, grouping=task.grouping) for store in opened]
+        parts = [store.select(one.rows) for store, one in zip(opened, labels, strict=True)]
+        features = np.concatenate([kept_features(method, store, task.field_px, self.cache) for store in parts])
+        names = np.concatenate([one.names for one in labels])
         classes, truth = np.unique(names, return_inverse=True)
-        truth = truth.astype(np.int64)
-        groups = source_groups(CutoutStore.joined(*[store for store, _ in parts]))
+        truth, groups = truth.astype(np.int64), source_groups(CutoutStore.joined(*parts))
         if task.test is None:
             splits = draw_folds(names, _FOLDS, self.seeds, self.seed, groups)
         else:
-            learnt = np.arange(len(parts[0][0]))
+            learnt = np.arange(len(parts[0]))
             splits = [Split(learnt, np.arange(len(learnt), len(names)))]
         scores = measures.classification(features, truth, groups, splits, self.seed)
         if task.few:
@@ -277,13 +237,13 @@ class _Bench:
         key = digest(store.pixel_key(), task.model_dump_json(exclude={"changes", "sources"}), how, self.seed)
         folder = self.cache / "stores"
         folder.mkdir(parents=True, exist_ok=True)
-        return self.features.features(method, changed_store(store, task, change, folder / key, self.seed), None)
+        return kept_features(method, changed_store(store, task, change, folder / key, self.seed), None, self.cache)
 
     def _rate(self, method: Method, task: RateTask) -> list[Score]:
         store = self._open(task.store)
         ratings = store.column(task.label).astype(float)
         store, ratings = store.select(np.isfinite(ratings)), ratings[np.isfinite(ratings)]
-        features, good = self.features.features(method, store, task.field_px), ratings >= task.interesting
+        features, good = kept_features(method, store, task.field_px, self.cache), ratings >= task.interesting
         draws = max(1, _RATING_DRAWS * self.seeds // 3)
         scores = []
         for count in task.few:
@@ -292,9 +252,3 @@ class _Bench:
                 beside = "".join(f" and {name}" for name in extra)
                 scores.append(Score(f"{count} ratings{beside}, AUC", auc, np.arange(len(auc))))
         return scores
-
-
-def _stores(task: Task) -> list[str]:
-    if isinstance(task, ClassifyTask):
-        return [task.train] if task.test is None else [task.train, task.test]
-    return [task.store]

@@ -6,135 +6,93 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from radiossl.io.settings import apply_settings, read_yaml
 
 
-class Change(BaseModel):
-    """What is done to the image of a source; the backbone should still find the original by it.
+class Change(BaseModel, extra="forbid", frozen=True):
+    """What is done to the image of a source; the backbone should still find the original by it."""
 
-    Attributes
-    ----------
-    zoom
-        Side of the box in units of the original's.
-    shift
-        Distance by which the box is moved, in units of its original side, in a random direction.
-    rotation_deg
-        Angle by which the image is turned.
-    blur_px
-        Standard deviation of a Gaussian blur, in the store's pixels.
-    beam_factor
-        Beam in units of the original one; the image is smoothed to it.
-    beam_arcsec
-        The same as a full width at half maximum; ignored where the image has a larger beam already.
-    pixel_arcsec
-        Pixel size after resampling; null for the store's own.
-    noise
-        Noise added to the (smoothed) image, in units of the original rms, correlated like the beam.
-    centred
-        Whether to subtract the mean features of the changed images and of the originals: needed to compare two surveys,
-        where all images of one differ from all of the other in the same way.
-    first
-        A source counts as found if its original is among this many nearest originals.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    #: Side of the box in units of the original's.
     zoom: float = Field(default=1.0, gt=0, le=4)
+    #: Distance by which the box is moved, in units of its original side, in a random direction.
     shift: float = Field(default=0.0, ge=0, le=1)
     rotation_deg: float = 0.0
+    #: Standard deviation of a Gaussian blur, in the store's pixels.
     blur_px: float = Field(default=0.0, ge=0)
+    #: Beam in units of the original one; the image is smoothed to it.
     beam_factor: float = Field(default=1.0, ge=1)
+    #: The same as a full width at half maximum; ignored where the image has a larger beam already.
     beam_arcsec: float | None = Field(default=None, gt=0)
+    #: Pixel size after resampling; null for the store's own.
     pixel_arcsec: float | None = Field(default=None, gt=0)
+    #: Noise added to the (smoothed) image, in units of the original rms, correlated like the beam.
     noise: float = Field(default=0.0, ge=0)
+    #: Whether to subtract the mean features of the changed images and of the originals: needed to compare two surveys,
+    #: where all images of one differ from all of the other in the same way.
     centred: bool = False
+    #: A source counts as found if its original is among this many nearest originals.
     first: int = Field(default=1, ge=1)
 
 
-class _Task(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Task(BaseModel, extra="forbid", frozen=True):
+    @property
+    def stores(self) -> list[str]:
+        """The stores that the task needs, the tested one last."""
+        return [name for key in ("store", "train", "test") if (name := getattr(self, key, None))]
 
 
-class ClassifyTask(_Task):
-    """Tell classes apart: by neighbours and by logistic regression, on few labels and on all.
-
-    Attributes
-    ----------
-    train, test
-        Labelled stores; without `test`, folds of `train` that keep sources close on the sky together.
-    label, grouping
-        Column of the classes, and what makes classes of its values (see `radiossl.datasets.grouping`).
-    field_px
-        Central pixels to use; null for whole cutouts.
-    few
-        Numbers of labels to learn from, beside all of them.
-    retrieval
-        Whether to measure how many of the ten nearest neighbours are of the same class, for each class.
-    """
+class ClassifyTask(_Task, frozen=True):
+    """Tell classes apart: by neighbours and by logistic regression, on few labels and on all."""
 
     kind: Literal["classify"]
     train: str
+    #: Null for folds of `train` that keep sources close on the sky together.
     test: str | None = None
     label: str
+    #: What makes classes of the labels (see `radiossl.datasets.grouping`).
     grouping: str | None = None
+    #: Central pixels to use; null for whole cutouts.
     field_px: int | None = None
+    #: Numbers of labels to learn from, beside all of them.
     few: tuple[int, ...] = ()
+    #: Whether to measure how many of the ten nearest neighbours are of the same class, for each class.
     retrieval: bool = False
 
 
-class FindTask(_Task):
+class FindTask(_Task, frozen=True):
     """Find the original of a source among those of all others by a changed image of it.
 
-    Attributes
-    ----------
-    store
-        Cutouts much wider than the sources, so that larger and shifted boxes can be cut from them.
-    extent
-        Column of the largest angular size in arcsec.
-    box_factor, min_px
-        Side of the original box in units of the extent, and at least this many pixels; of changed images too.
-    beam_arcsec
-        Beam of the images, if the store does not know it.
-    sources
-        How many sources to draw; their originals are looked for among those of all sources of the store.
-    changes
-        By name.
+    The cutouts of the store are much wider than the sources, so that larger and shifted boxes can be cut from them.
     """
 
     kind: Literal["find"]
     store: str
+    #: Column of the largest angular size in arcsec.
     extent: str = "las_arcsec"
+    #: Side of the original box in units of the extent.
     box_factor: float = Field(default=1.5, gt=0)
+    #: Least side of a box, of changed images too.
     min_px: int = Field(default=16, ge=8)
+    #: Beam of the images, if the store does not know it.
     beam_arcsec: float | None = Field(default=None, gt=0)
+    #: How many sources to draw; their originals are looked for among those of all sources of the store.
     sources: int = Field(default=240, ge=10)
     changes: dict[str, Change]
 
 
-class RateTask(_Task):
-    """Rank sources by interest after few ratings of a person.
-
-    Attributes
-    ----------
-    store, label
-        Rated cutouts and the column of ratings, 1 (dull) to 5.
-    interesting
-        Least rating of what should be found.
-    few
-        Numbers of ratings to learn from.
-    columns
-        Learn from these columns beside the features too, as a measure of its own.
-    field_px
-        As for `ClassifyTask`.
-    """
+class RateTask(_Task, frozen=True):
+    """Rank sources by interest after few ratings of a person, from 1 (dull) to 5 in the column `label`."""
 
     kind: Literal["rate"]
     store: str
     label: str
+    #: Least rating of what should be found.
     interesting: int = 4
+    #: Numbers of ratings to learn from.
     few: tuple[int, ...] = (50, 100)
+    #: Learn from these columns beside the features too, as a measure of its own.
     columns: tuple[str, ...] = ()
     field_px: int | None = None
 
@@ -142,34 +100,13 @@ class RateTask(_Task):
 Task = ClassifyTask | FindTask | RateTask
 
 
-class TaskFile(BaseModel):
-    """A benchmark: tasks by name.
-
-    Attributes
-    ----------
-    title
-        What it is.
-    tasks
-        In the order of the table.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TaskFile(BaseModel, extra="forbid", frozen=True):
+    """A benchmark: its title, and tasks by name in the order of the table."""
 
     title: str
     tasks: Mapping[str, Annotated[Task, Field(discriminator="kind")]] = Field(min_length=1)
 
 
 def read_tasks(path: str | os.PathLike[str]) -> TaskFile:
-    """Read a task file.
-
-    Parameters
-    ----------
-    path
-        YAML file; the stores that it names are relative to its folder.
-
-    Raises
-    ------
-    RadiosslError
-        If it cannot be read, or a key is unknown or has a bad value.
-    """
+    """Read a task file, which names stores relative to its folder; raise `RadiosslError` on a wrong key or value."""
     return apply_settings(TaskFile, read_yaml(path), source=str(path))

@@ -314,7 +314,7 @@ def _numbers(option: str, text: str) -> list[float]:
 def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
     if file is None:
         return {}
-    from radiossl.weights.formats.torchvision import load_torchvision
+    from radiossl.weights.importing import load_torchvision
 
     return {"ImageNet weights": load_torchvision(file, backbone.config).to(backbone.device)}
 

@@ -84,7 +84,7 @@ def push(
     private: Annotated[bool, Option("--private", help="Only the owner sees a repository that is made.")] = False,
 ) -> None:
     """Upload a backbone to the Hugging Face hub, as the one who is logged in there (hf auth login)."""
-    from radiossl.weights.hub import push_backbone
+    from radiossl.weights.release import push_backbone
 
     typer.echo(push_backbone(path, repo, licence=licence, private=private))
 

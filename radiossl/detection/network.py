@@ -23,8 +23,7 @@ from radiossl.weights.architecture import Architecture, stage_numbers
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
-from radiossl.weights.health import check_weights
-from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, load_tensors
+from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, check_weights, load_tensors
 
 #: Where a run folder has what it was started with.
 SETTINGS_FILE = "settings.json"

@@ -44,7 +44,7 @@ from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkp
 from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
-from radiossl.pretraining.schedule import warmup_cosine
+from radiossl.pretraining.optimizers import warmup_cosine
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device

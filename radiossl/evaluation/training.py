@@ -21,8 +21,7 @@ from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.data import CutoutBatches, step_seed
-from radiossl.pretraining.optimizers import decay_groups
-from radiossl.pretraining.schedule import warmup_cosine
+from radiossl.pretraining.optimizers import decay_groups, warmup_cosine
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import stage_numbers
 from radiossl.weights.backbone import Backbone

@@ -20,8 +20,8 @@ from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore
 from radiossl.survey.image_file import read_image
 from radiossl.weights.backbone import Backbone, load_backbone
-from radiossl.weights.health import check_features
 from radiossl.weights.readout import embedding_from
+from radiossl.weights.tensors import check_features
 
 
 @torch.inference_mode()

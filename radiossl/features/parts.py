@@ -28,8 +28,8 @@ from radiossl.io.parquet import parquet_writer
 from radiossl.io.parts import write_parts
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
-from radiossl.weights.health import check_features
 from radiossl.weights.readout import Embedding
+from radiossl.weights.tensors import check_features
 
 #: A table has about this many parts, within the limits below: some for every worker, none too small.
 _PARTS = 512

@@ -35,11 +35,19 @@ def chance(n: int, probability: float, generator: torch.Generator | None) -> Ten
 
 
 class BatchTransform(nn.Module):
-    """Base of the transforms that change the values of images of shape (n, channels, height, width)."""
+    """Base of the transforms that change the values of images of shape (n, channels, height, width).
+
+    An image is changed with some probability, by parameters drawn uniformly from the ranges of these names.
+    """
+
+    def __init__(self, probability: float, **ranges: Range) -> None:
+        super().__init__()
+        self.probability, self.ranges = probability, ranges
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw the parameters of n images: tensors with n entries, on the CPU."""
-        raise NotImplementedError
+        selected = {"selected": chance(n, self.probability, generator)}
+        return selected | {name: uniform(n, bounds, generator) for name, bounds in self.ranges.items()}
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """Return images (m, c, h, w), all of them changed, for parameters with m entries on the images' device."""
@@ -84,31 +92,17 @@ class RandomColorJitter(BatchTransform):
     """Brightness, contrast, saturation and hue, each changed at random, in this order.
 
     The operations are those of `torchvision.transforms.ColorJitter` (which shuffles their order). Saturation and hue
-    do nothing to single-channel images.
-
-    Parameters
-    ----------
-    brightness, contrast, saturation
-        The factor is drawn from [1 - x, 1 + x], not below 0.
-    hue
-        The shift is drawn from [-x, x], in turns of the hue circle; at most 0.5.
-    probability
-        Of changing an image at all.
+    do nothing to single-channel images. Factors of brightness, contrast and saturation are drawn from [1 - x, 1 + x],
+    not below 0, the shift of the hue from [-x, x], in turns of the hue circle; x is at most 0.5.
     """
 
     def __init__(
         self, brightness: float, contrast: float, saturation: float = 0.0, hue: float = 0.0, probability: float = 1.0
     ) -> None:
-        super().__init__()
         self.strengths = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
-        self.hue, self.probability = hue, probability
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
-        parameters = {"selected": chance(n, self.probability, generator)}
-        for name, strength in self.strengths.items():
-            parameters[name] = uniform(n, (max(0.0, 1.0 - strength), 1.0 + strength), generator)
-        parameters["hue"] = uniform(n, (-self.hue, self.hue), generator)
-        return parameters
+        factors = {name: (max(0.0, 1.0 - strength), 1.0 + strength) for name, strength in self.strengths.items()}
+        super().__init__(probability, **factors, hue=(-hue, hue))
+        self.hue = hue
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
         factors = {name: _column(values, images) for name, values in parameters.items()}
@@ -164,25 +158,14 @@ def _shift_hue(images: Tensor, shift: Tensor) -> Tensor:
 
 
 class RandomGaussianBlur(BatchTransform):
-    """Gaussian blur with a random width, edges reflected.
+    """Gaussian blur with a random width of `sigma` pixels, edges reflected.
 
-    Parameters
-    ----------
-    sigma
-        Range of the width in pixels.
-    probability
-        Of blurring an image at all.
-    kernel_size
-        Side of the kernel in pixels, odd; null for one that reaches four sigma of the widest blur.
+    The kernel has a side of `kernel_size` pixels, odd; by default it reaches four sigma of the widest blur.
     """
 
     def __init__(self, sigma: Range, probability: float = 1.0, kernel_size: int | None = None) -> None:
-        super().__init__()
-        self.sigma, self.probability = sigma, probability
+        super().__init__(probability, sigma=sigma)
         self.radius = math.ceil(4 * sigma[1]) if kernel_size is None else kernel_size // 2
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
-        return {"selected": chance(n, self.probability, generator), "sigma": uniform(n, self.sigma, generator)}
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
         # A blur with a width of its own for each image is a product with two banded matrices, A X B^T.
@@ -219,13 +202,7 @@ class RandomBeam(RandomGaussianBlur):
     The width belongs to the sky, not to the view: a view that shows half of the box is blurred over twice as many of
     its pixels. It acts on brightness in units of the noise, before any stretch, and leaves it in units of the noise
     that the blurred image has: noise falls with the beam's width, taken to be `NOISE_PX` pixels of the image at first.
-
-    Parameters
-    ----------
-    fwhm
-        Range of the beam's full width at half maximum as a fraction of the box's side; drawn log-uniformly.
-    probability
-        Of blurring an image at all.
+    The beam's full width at half maximum, as a fraction of the box's side, is drawn log-uniformly from `fwhm`.
     """
 
     def __init__(self, fwhm: Range, probability: float = 1.0) -> None:
@@ -239,16 +216,10 @@ class RandomBeam(RandomGaussianBlur):
 
     @staticmethod
     def in_pixels(parameters: dict[str, Tensor], box_pixels: Tensor, per_pixel: Tensor) -> dict[str, Tensor]:
-        """Return parameters in pixels of views.
+        """Return parameters of `draw` in pixels of views.
 
-        Parameters
-        ----------
-        parameters
-            From `draw`.
-        box_pixels
-            Side of the box in pixels of the view, shape (n,).
-        per_pixel
-            Pixels of the view for one of the image, shape (n,).
+        `box_pixels` is the side of the box in pixels of the view, `per_pixel` how many of its pixels one of the image
+        has along a side, shapes (n,).
         """
         sigma = (parameters["sigma"] * box_pixels).clamp_min(_LEAST_SIGMA)
         signal = torch.hypot(torch.ones(()).double(), FWHM_PER_SIGMA * sigma / (NOISE_PX * per_pixel))
@@ -276,26 +247,12 @@ _ANY_RADIUS = 2049
 class RandomThresholding(BatchTransform):
     """Set the pixels below a random percentile to zero, in every channel by its own value.
 
-    Riggi et al. 2024, section 2.3: it makes the model less dependent on the background. The percentile is taken over
-    the non-zero pixels of a channel (zero is blank or already below a limit) and is the same for all channels.
-
-    Parameters
-    ----------
-    percentile
-        Range of the percentile, 0 to 100.
-    probability
-        Of thresholding an image at all.
+    Riggi et al. 2024, section 2.3: it makes the model less dependent on the background. The percentile (0 to 100) is
+    taken over the non-zero pixels of a channel (zero is blank or below a limit) and is the same for all channels.
     """
 
     def __init__(self, percentile: Range, probability: float = 1.0) -> None:
-        super().__init__()
-        self.percentile, self.probability = percentile, probability
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
-        return {
-            "selected": chance(n, self.probability, generator),
-            "percentile": uniform(n, self.percentile, generator),
-        }
+        super().__init__(probability, percentile=percentile)
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
         fraction = parameters["percentile"].double() / 100.0
@@ -314,24 +271,15 @@ class RandomThresholding(BatchTransform):
 
 
 class RandomNoise(BatchTransform):
-    """Add Gaussian noise of a random level to images in units of their rms.
-
-    Parameters
-    ----------
-    sigma
-        Range of the level, in units of the image's values.
-    probability
-        Of adding any.
-    """
+    """Add Gaussian noise of a random level `sigma`, in units of the image's values."""
 
     def __init__(self, sigma: Range, probability: float = 1.0) -> None:
-        super().__init__()
-        self.sigma, self.probability = sigma, probability
+        super().__init__(probability, sigma=sigma)
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
         # The noise itself is made later, on the images' device, from a seed for each image.
         seeds = torch.randint(2**31 - 1, (n,), generator=generator)
-        level = uniform(n, self.sigma, generator)
+        level = uniform(n, self.ranges["sigma"], generator)
         return {"selected": chance(n, self.probability, generator), "sigma": level, "seed": seeds}
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
@@ -340,10 +288,9 @@ class RandomNoise(BatchTransform):
 
 
 def _normal(seeds: Tensor, count: int) -> Tensor:
-    """Standard normal numbers (n, count) out of n integer seeds: the same on every device, all images at once.
+    """Standard normal numbers (n, count) out of n integer seeds, the same on every device.
 
-    A counter is hashed (the finaliser of SplitMix64, Steele et al. 2014) and turned into a pair of normal numbers by
-    Box and Muller's transform.
+    A counter is hashed (the finaliser of SplitMix64, Steele et al. 2014) and made normal by Box and Muller's transform.
     """
     pairs = -(-count // 2)
     state = seeds[:, None] * _GOLDEN + torch.arange(1, pairs + 1, device=seeds.device) * _ODD
@@ -356,33 +303,20 @@ def _normal(seeds: Tensor, count: int) -> Tensor:
     return torch.cat([radius * angle.cos(), radius * angle.sin()], dim=1)[:, :count]
 
 
-def _signed(value: int) -> int:
-    """Return the 64-bit integer of the same bits with a sign, as tensors have it."""
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-_GOLDEN, _ODD, _MIX_1, _MIX_2 = map(
-    _signed, (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+# With a sign, as tensors have their 64-bit integers.
+_GOLDEN, _ODD, _MIX_1, _MIX_2 = (
+    value - (1 << 64) for value in (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 )
 
 
 class RandomCircularMask(BatchTransform):
-    """Blank what lies outside a circle of random radius around the centre: the background away from the source.
+    """Blank what lies outside a circle around the centre: the background away from the source.
 
-    Parameters
-    ----------
-    radius
-        Range of the radius as a fraction of the image's side; 0.5 touches the edges.
-    probability
-        Of masking an image at all.
+    The radius is drawn as a fraction of the image's side; 0.5 touches the edges.
     """
 
     def __init__(self, radius: Range, probability: float = 1.0) -> None:
-        super().__init__()
-        self.radius, self.probability = radius, probability
-
-    def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:  # noqa: D102
-        return {"selected": chance(n, self.probability, generator), "radius": uniform(n, self.radius, generator)}
+        super().__init__(probability, radius=radius)
 
     def change(self, images: Tensor, parameters: dict[str, Tensor]) -> Tensor:  # noqa: D102
         height, width = images.shape[-2:]

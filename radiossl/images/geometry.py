@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from radiossl.images import kernels
 from radiossl.images.augment import Range, chance, has_kernels, log_uniform, uniform
 
-Rotation = Literal["none", "right-angle", "any"]
 
-
-class RandomGeometry(nn.Module):
+@dataclass(frozen=True)
+class RandomGeometry:
     """Crop, flip, rotate and resize by a single bilinear resampling.
 
-    Parameters
+    Attributes
     ----------
     crop_side
         Range of the crop's side as a fraction of the field's (RandomCropResize of Riggi et al. 2024, Table 2).
@@ -43,36 +43,25 @@ class RandomGeometry(nn.Module):
     image has it, and 0 beyond.
     """
 
-    def __init__(
-        self,
-        crop_side: Range | None = None,
-        crop_area: Range | None = None,
-        crop_ratio: Range = (3 / 4, 4 / 3),
-        flips: Range = (0.5, 0.5),
-        exclusive_flips: bool = False,
-        rotation: Rotation = "any",
-        rotation_probability: float = 1.0,
-        zoom: Range | None = None,
-        shift: float = 0.0,
-        wide: float = 0.0,
-    ) -> None:
-        super().__init__()
-        self.zoom, self.shift, self.wide = zoom, shift, wide
-        self.crop_side, self.crop_area, self.crop_ratio = crop_side, crop_area, crop_ratio
-        self.flips, self.exclusive_flips = flips, exclusive_flips
-        self.rotation, self.rotation_probability = rotation, rotation_probability
+    crop_side: Range | None = None
+    crop_area: Range | None = None
+    crop_ratio: Range = (3 / 4, 4 / 3)
+    flips: Range = (0.5, 0.5)
+    exclusive_flips: bool = False
+    rotation: Literal["none", "right-angle", "any"] = "any"
+    rotation_probability: float = 1.0
+    zoom: Range | None = None
+    shift: float = 0.0
+    wide: float = 0.0
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw the parameters of n images.
 
-        Returns
-        -------
-        dict
-            ``height``, ``width``: of the crop, as fractions of the field; ``top``, ``left``: its place, 0 to 1 from
-            one end of its freedom to the other; ``mirror_x``, ``mirror_y``: booleans; ``angle``: radians, from the
-            first towards the second image axis. With `zoom`, instead of the first four: ``zoom``, the side in boxes;
-            ``wide``, how far along the way from the least zoom to the whole field it lies, negative where `zoom`
-            counts; ``right``, ``down``: the centre's shift in sides.
+        ``height``, ``width``: of the crop, as fractions of the field; ``top``, ``left``: its place, 0 to 1 from one end
+        of its freedom to the other; ``mirror_x``, ``mirror_y``: booleans; ``angle``: radians, from the first towards
+        the second image axis. With `zoom`, instead of the first four: ``zoom``, the side in boxes; ``wide``, how far
+        along the way from the least zoom to the whole field it lies, negative where `zoom` counts; ``right``, ``down``:
+        the centre's shift in sides.
         """
         crop = self._draw_zoom(n, generator) if self.zoom is not None else self._draw_crop(n, generator)
         horizontal, vertical = self.flips
@@ -138,27 +127,11 @@ class RandomGeometry(nn.Module):
         parameters: dict[str, Tensor],
         boxes: Tensor | None = None,
     ) -> Tensor:
-        """Resample images.
+        """Resample images (n, channels, height, width) to (n, channels, size, size), 0 outside the image.
 
-        Parameters
-        ----------
-        images
-            Shape (n, channels, height, width).
-        sizes
-            Shape (n, 2): height and width of what is image, in the top left corner; the rest is padding.
-        fields
-            Shape (n,): side in pixels of the central field that counts as the whole image.
-        size
-            Side of the result.
-        parameters
-            From `draw`.
-        boxes
-            Shape (n,): side in pixels of the box around the source, for `zoom`.
-
-        Returns
-        -------
-        Tensor
-            Shape (n, channels, size, size), 0 outside the image.
+        `sizes` (n, 2) are height and width of what is image, in the top left corner; the rest is padding. `fields` (n,)
+        are the sides in pixels of the central fields that count as the whole images, `boxes` (n,), for `zoom`, those of
+        the boxes around the sources, and `parameters` come from `draw`.
         """
         if len(images) == 0:
             return images.new_zeros(0, images.shape[1], size, size)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from radiossl.images import kernels
@@ -31,7 +31,7 @@ _CLIPS = slice(STATISTICS.index("clip_sigma_low"), len(STATISTICS))
 CPU_CHUNK_PIXELS = 8 * 224 * 224
 
 
-class Preprocessing(BaseModel):
+class Preprocessing(BaseModel, extra="forbid", frozen=True):
     """The complete preprocessing of a backbone; stored in the configuration of its weights.
 
     Attributes
@@ -55,8 +55,6 @@ class Preprocessing(BaseModel):
         1, or 8 to average the features over the four right-angle rotations and their mirror images.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     mode: Mode = "sigma-zscale"
     size: int = Field(default=224, ge=16, le=1024)
     field_px: int | None = Field(default=None, ge=8)
@@ -71,7 +69,9 @@ class Preprocessing(BaseModel):
         return 1 if self.mode == "min-max" else 3
 
     def prepare(self, pixels: Tensor, statistics: Tensor) -> Tensor:
-        """Scale raw pixels by their statistics, before any resampling.
+        """Scale raw pixels by their statistics, before any resampling: (n, 3 or 1, height, width), float32 and finite.
+
+        Blank pixels are 0. In [0, 1], but for ``floor-stretch``, where it is the signal in units of the rms.
 
         Parameters
         ----------
@@ -79,12 +79,6 @@ class Preprocessing(BaseModel):
             Shape (n, height, width), in the mosaic's unit; non-finite where blank.
         statistics
             Shape (n, 10), float64, in the order of `radiossl.store.statistics.STATISTICS`.
-
-        Returns
-        -------
-        Tensor
-            Shape (n, 3, height, width) or (n, 1, height, width), float32 and finite; blank pixels are 0. In [0, 1],
-            but for ``floor-stretch``, where it is the signal in units of the rms.
         """
         low, high = self.limits(statistics)
         return _rescale(pixels, low, high, clip=self.mode != "floor-stretch")
@@ -109,15 +103,10 @@ class Preprocessing(BaseModel):
         Parameters
         ----------
         images
-            Result of `prepare`, resampled, shape (n, channels of `prepare`, size, size).
+            Result of `prepare`, resampled: (n, channels of `prepare`, size, size) becomes (n, `channels`, size, size).
         floor, gain, gamma
             For training views, shape (n,): noise floor in sigma instead of `floor_sigma`, for ``floor-stretch`` only,
             and the factor and the power by which an image in [0, 1] is changed.
-
-        Returns
-        -------
-        Tensor
-            Shape (n, `channels`, size, size).
         """
         shape = (-1, 1, 1, 1)
         signal = images
@@ -138,53 +127,27 @@ class Preprocessing(BaseModel):
         return images if (self.mean, self.std) == (0.0, 1.0) else (images - self.mean) / self.std
 
     def __call__(self, pixels: Tensor, statistics: Tensor) -> Tensor:
-        """Preprocess a batch of cutouts of one size, without randomness.
-
-        Parameters
-        ----------
-        pixels, statistics
-            As for `prepare`.
-
-        Returns
-        -------
-        Tensor
-            Shape (n, `channels`, size, size), float32, finite.
-        """
+        """Preprocess a batch of cutouts of one size, given as for `prepare`: (n, `channels`, size, size), finite."""
         step = chunk_length(pixels.device, pixels.shape[-2] * pixels.shape[-1], len(pixels))
 
         def part(start: int) -> Tensor:
-            return self._one(pixels[start : start + step], statistics[start : start + step])
+            square = to_square(pixels[start : start + step])
+            if self.field_px is not None:
+                square = central_field(square, self.field_px)
+            images = self.prepare(square, statistics[start : start + step])
+            if images.shape[-1] != self.size:
+                images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
+            return self.normalise(self.finish(images))
 
         return torch.cat(map_on_cores(part, range(0, len(pixels), step)))
 
-    def _one(self, pixels: Tensor, statistics: Tensor) -> Tensor:
-        square = to_square(pixels)
-        if self.field_px is not None:
-            square = central_field(square, self.field_px)
-        images = self.prepare(square, statistics)
-        if images.shape[-1] != self.size:
-            images = F.interpolate(images, size=(self.size, self.size), mode="bilinear", antialias=True)
-        return self.normalise(self.finish(images))
-
     def of_arrays(self, images: Sequence[NDArray[np.floating]], device: torch.device | str = "cpu") -> Tensor:
-        """Preprocess images of any sizes that come without statistics.
-
-        Parameters
-        ----------
-        images
-            2-D arrays, non-finite where blank.
-
-        Returns
-        -------
-        Tensor
-            Shape (n, `channels`, size, size).
-        """
+        """Preprocess 2-D arrays of any sizes, non-finite where blank: (n, `channels`, size, size)."""
         outputs = []
         for image in images:
-            if np.ndim(image) != 2:
-                raise RadiosslError(f"an image of shape {np.shape(image)}: expected two dimensions, (height, width)")
-            if 0 in np.shape(image):
-                raise RadiosslError(f"an image of shape {np.shape(image)}: it has no pixels")
+            if np.ndim(image) != 2 or 0 in np.shape(image):
+                problem = "it has no pixels" if np.ndim(image) == 2 else "expected two dimensions, (height, width)"
+                raise RadiosslError(f"an image of shape {np.shape(image)}: {problem}")
             pixels = np.array(image, dtype=np.float32)  # a copy: files are mapped read-only
             statistics = torch.from_numpy(PixelStatistics.of(pixels).as_array())
             outputs.append(self(torch.from_numpy(pixels)[None].to(device), statistics[None].to(device)))

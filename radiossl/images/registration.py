@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft, ndimage
 
 from radiossl.io.progress import track
 from radiossl.store.statistics import MAD_TO_SIGMA
@@ -31,26 +32,18 @@ _WAVES = 16
 
 @dataclass(frozen=True)
 class Registration:
-    """How two cutouts lie on each other, and how well they agree there.
+    """How two cutouts lie on each other, and how well they agree there."""
 
-    Attributes
-    ----------
-    source_correlation
-        Of what stands above 3 sigma in either, as arcsinh of the brightness, over the pixels that both show. NaN
-        without sources.
-    noise_correlation
-        Of the pixels within 3 sigma in both, or of the differences between those 3 pixels apart along both axes,
-        whichever is less. NaN where either has no noise, as after clipping.
-    noise_limit
-        What chance makes of noise in so few pixels: 5 standard deviations of Fisher's transform, a beam's worth of
-        pixels counted as one. NaN as above.
-    offset_x_px, offset_y_px
-        From the centre of the first to that of the second, in pixels of the first, or of the second if they are larger.
-    """
-
+    #: Of what is above 3 sigma in either, as arcsinh of the brightness, over the pixels that both show. NaN without
+    #: sources.
     source_correlation: float
+    #: Of the pixels within 3 sigma in both, or of the differences between those 3 pixels apart along both axes,
+    #: whichever is less. NaN where either has no noise, as after clipping.
     noise_correlation: float
+    #: What chance makes of noise in so few pixels: 5 standard deviations of Fisher's transform, a beam's worth of
+    #: pixels counted as one. NaN as above.
     noise_limit: float
+    #: From the centre of the first to that of the second, in pixels of the first, or of the second if they are larger.
     offset_x_px: float
     offset_y_px: float
 
@@ -63,20 +56,10 @@ def register(
 ) -> Registration:
     """Find the offset at which two cutouts agree best, and their correlations there.
 
-    Parameters
-    ----------
-    first, second
-        Images (height, width), NaN where blank; sizes may differ.
-    scale_first, scale_second
-        Pixel sizes in one unit, brought to the coarser one; NaN if unknown, then taken to be equal.
+    Images are (height, width), NaN where blank; sizes may differ. Pixel sizes (`scale_first`, `scale_second`, in one
+    unit) are brought to the coarser one; NaN if unknown, then taken to be equal. The result is all NaN if an image is
+    blank or constant.
 
-    Returns
-    -------
-    Registration
-        All NaN if an image is blank or constant.
-
-    Notes
-    -----
     The offset is the highest cross-correlation of arcsinh((pixel - median) / noise), which is linear in the noise and
     logarithmic in sources, so that one bright pixel does not decide; blanks count as 0. Only offsets of at most
     `LARGEST_OFFSET` of the smaller side are tried: two larger ones have different sources at their centres.
@@ -87,7 +70,7 @@ def register(
 
 @dataclass(frozen=True)
 class Prepared:
-    """An image in units of its noise (arcsinh), 0 where blank."""
+    """An image in units of its noise (arcsinh), 0 where blank; whether it has any noise."""
 
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
@@ -112,18 +95,13 @@ def prepare(image: NDArray[np.floating], zoom: float) -> Prepared | None:
     valid = np.isfinite(image)
     if not valid.any():
         return None
-    known = image[valid]
-    background = float(np.median(known))
-    values = np.where(valid, image - background, np.float32(0))
+    values = np.where(valid, image - float(np.median(image[valid])), np.float32(0))
     if zoom < 1:
         values, valid = _coarser(values, valid, zoom)
-        known = values[valid]
-        if known.size == 0:
+        if not valid.any():
             return None
-        values = np.where(valid, values - np.median(known), 0)
-        known = values[valid]
-    else:
-        known = known - background
+        values = np.where(valid, values - np.median(values[valid]), 0)
+    known = values[valid]
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(known)))
     noisy = sigma > 0
     if not noisy:  # most pixels have one value: the noise was cut off, or there was none
@@ -137,28 +115,17 @@ def _coarser(
     values: NDArray[np.float32], valid: NDArray[np.bool_], zoom: float
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Shrink an image, blurred to the new pixels first; a pixel that is half blank is blank."""
-    from scipy.ndimage import gaussian_filter
-    from scipy.ndimage import zoom as resample
-
     blur = 0.5 * np.sqrt(1 / zoom**2 - 1)
     weight = valid.astype(np.float32)
     image, weight = (
-        resample(gaussian_filter(layer, blur), zoom, order=1, grid_mode=True, mode="nearest")
+        ndimage.zoom(ndimage.gaussian_filter(layer, blur), zoom, order=1, grid_mode=True, mode="nearest")
         for layer in (values * weight, weight)
     )
     return np.divide(image, weight, out=np.zeros_like(image), where=weight > 0.5), weight > 0.5
 
 
-def _spectrum(prepared: Prepared, shape: tuple[int, int]) -> NDArray[np.complexfloating]:
-    from scipy import fft
-
-    return np.asarray(fft.rfft2(prepared.values, shape))
-
-
 def register_prepared(first: Prepared | None, second: Prepared | None, shrunk: float) -> Registration:
     """Register two images that are on one grid, `shrunk` times coarser than that of the first cutout's pixels."""
-    from scipy import fft
-
     if first is None or second is None:
         return Registration(*[float("nan")] * 5)
     tried = [_tried(a, b) for a, b in zip(first.values.shape, second.values.shape, strict=True)]
@@ -167,7 +134,7 @@ def register_prepared(first: Prepared | None, second: Prepared | None, shrunk: f
         fft.next_fast_len(max(a - low, b + high), real=True)
         for a, b, (low, high) in zip(first.values.shape, second.values.shape, tried, strict=True)
     )
-    product = fft.irfft2(_spectrum(first, shape) * np.conj(_spectrum(second, shape)), shape)
+    product = fft.irfft2(fft.rfft2(first.values, shape) * np.conj(fft.rfft2(second.values, shape)), shape)
     starts = [np.arange(low, high + 1) for low, high in tried]
     y, x = np.unravel_index(int(np.argmax(product[np.ix_(*starts)])), [len(axis) for axis in starts])
     dy, dx = int(starts[0][y]), int(starts[1][x])
@@ -203,10 +170,7 @@ def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[flo
 
 
 def _noise_agreement(a: NDArray[np.floating], b: NDArray[np.floating], quiet: NDArray[np.bool_]) -> tuple[float, float]:
-    """Correlation of quiet pixels, or of their differences, where wings of broad sources and slopes nearly vanish.
-
-    And what chance makes of it.
-    """
+    """Correlation of quiet pixels or, to cancel wings and slopes, of their differences; and what chance makes of it."""
     pairs = quiet[_LAG:, _LAG:] & quiet[:-_LAG, :-_LAG]
     differences = _pearson(*((part[_LAG:, _LAG:] - part[:-_LAG, :-_LAG])[pairs] for part in (a, b)))
     independent = max(int(pairs.sum()) / _LAG**2 - 3, 0.01)
@@ -250,20 +214,13 @@ def _pearson(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:
 
 
 def amplitude_spectra(store: CutoutStore) -> NDArray[np.float32]:
-    """Return what does not change when a source is shifted within its cutout.
+    """Return what does not change when a source is shifted within its cutout, shape (number of cutouts, 512).
 
     Of the brightness above 3 sigma (arcsinh), or of all of it where nothing is as bright, the amplitudes of the 16 x 16
     longest waves in each of two quadrants: a shift changes the phases of a Fourier transform only. What the edges cut
-    off, or let in, does change it.
-
-    Returns
-    -------
-    ndarray
-        Shape (number of cutouts, 512); zeros for blank and constant images. Cutouts with pixels finer than the median
-        of the store are brought to it, and all to at most 256 pixels on the longest usual side.
+    off, or let in, does change it. Zeros for blank and constant images. Cutouts with pixels finer than the median of
+    the store are brought to it, and all to at most 256 pixels on the longest usual side.
     """
-    from scipy import fft
-
     scales = store.column("pixel_scale_arcsec").astype(float)
     usual = float(np.median(scales[scales > 0])) if (scales > 0).any() else float("nan")
     zooms = np.where(scales > 0, np.minimum(scales / usual, 1.0), 1.0)

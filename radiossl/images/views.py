@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,31 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 from torch import Tensor
 
-from radiossl.images.augment import (
-    BatchTransform,
-    RandomBeam,
-    RandomCircularMask,
-    RandomColorJitter,
-    RandomGaussianBlur,
-    RandomNoise,
-    RandomThresholding,
-    Range,
-    log_uniform,
-    uniform,
-)
+from radiossl.images import augment
+from radiossl.images.augment import BatchTransform, Range
 from radiossl.images.geometry import RandomGeometry
 from radiossl.images.parallel import map_on_cores
 from radiossl.images.preprocess import Preprocessing, chunk_length
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Augmentation(_Section):
+class Augmentation(BaseModel, extra="forbid", frozen=True):
     """Everything random about a view. A null leaves a step out; the presets are in `PRESETS`.
 
     Attributes
@@ -135,7 +122,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # from the later paper.
     "slijepcevic2022": _SLIJEPCEVIC_2024 | {"blur_kernel": 3, "blur_probability": 0.05},
     "slijepcevic2024": _SLIJEPCEVIC_2024,
-    # The package's own; docs/conventions.md says against which shortcuts it stands. Zooms and shifts are of the source,
+    # The package's own; docs/conventions.md says which shortcuts it prevents. Zooms and shifts are of the source,
     # not of its box; beams are those of other telescopes.
     "radiossl": {
         "zoom": (0.75, 1.9),
@@ -165,40 +152,36 @@ class ViewMaker:
         What is done to every image; its `size` is the views'.
     augmentation
         What is random.
+    part
+        Of several processes with equal parts of a batch, the number of this one, from 0, and how many there are.
+        Randomness is drawn for the whole batch, so that views do not depend on who makes them.
     """
 
-    def __init__(self, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
-        self.preprocessing = preprocessing
+    def __init__(
+        self, preprocessing: Preprocessing, augmentation: Augmentation, part: tuple[int, int] = (0, 1)
+    ) -> None:
+        self.preprocessing, self.part = preprocessing, part
         self.augmentation = a = augmentation
-        self.geometry = RandomGeometry(
-            a.crop_side,
-            a.crop_area,
-            a.crop_ratio,
-            a.flips,
-            a.exclusive_flips,
-            a.rotation,
-            a.rotation_probability,
-            a.zoom,
-            a.shift,
-            a.wide,
-        )
+        shared = {field.name for field in dataclasses.fields(RandomGeometry)}
+        self.geometry = RandomGeometry(**augmentation.model_dump(include=shared))
         before: dict[str, BatchTransform] = {
-            "beam": RandomBeam(a.beam_fwhm, a.beam_probability),
-            "noise": RandomNoise(a.noise_sigma, a.noise_probability),
-            "mask": RandomCircularMask(a.mask_radius, a.mask_probability),
+            "beam": augment.RandomBeam(a.beam_fwhm, a.beam_probability),
+            "noise": augment.RandomNoise(a.noise_sigma, a.noise_probability),
+            "mask": augment.RandomCircularMask(a.mask_radius, a.mask_probability),
         }
         after: dict[str, BatchTransform] = {
-            "jitter": RandomColorJitter(
+            "jitter": augment.RandomColorJitter(
                 a.jitter_brightness, a.jitter_contrast, a.jitter_saturation, a.jitter_hue, a.jitter_probability
             ),
-            "blur": RandomGaussianBlur(a.blur_sigma, a.blur_probability, a.blur_kernel),
-            "threshold": RandomThresholding(a.threshold_percentile, a.threshold_probability),
+            "blur": augment.RandomGaussianBlur(a.blur_sigma, a.blur_probability, a.blur_kernel),
+            "threshold": augment.RandomThresholding(a.threshold_percentile, a.threshold_probability),
         }
         # Steps that are off are left out altogether, as those are that need brightness in units of the rms.
         if preprocessing.mode != "floor-stretch":
             del before["noise"], before["beam"]
-        self.before = {name: step for name, step in before.items() if getattr(a, f"{name}_probability") > 0}
-        self.after = {name: step for name, step in after.items() if getattr(a, f"{name}_probability") > 0}
+        self.before, self.after = (
+            {name: step for name, step in steps.items() if step.probability > 0} for steps in (before, after)
+        )
 
     def __call__(
         self,
@@ -230,7 +213,9 @@ class ViewMaker:
             `count` tensors of shape (n, channels, size, size), on the device of `statistics`.
         """
         n, size = len(statistics), self.preprocessing.size
-        draws = [self._draw(n, generator) for _ in range(count)]
+        rank, processes = self.part
+        own = slice(rank * n, (rank + 1) * n)
+        draws = [_rows(self._draw(n * processes, generator), own) for _ in range(count)]
         step = chunk_length(statistics.device, max(size**2, _largest(pixels)), n)
 
         def part(start: int) -> list[Tensor]:
@@ -250,11 +235,11 @@ class ViewMaker:
             draws[name] = step.draw(n, generator)
         finish: dict[str, Tensor] = {}
         if self.preprocessing.mode == "floor-stretch":
-            floor = self.preprocessing.floor_sigma
-            finish["floor"] = log_uniform(n, a.floor_sigma, generator) if a.floor_sigma else torch.full((n,), floor)
+            usual = torch.full((n,), self.preprocessing.floor_sigma)
+            finish["floor"] = augment.log_uniform(n, a.floor_sigma, generator) if a.floor_sigma else usual
         for name, strength in (("gain", a.log_gain), ("gamma", a.log_gamma)):
             if strength:
-                finish[name] = uniform(n, (-strength, strength), generator).exp()
+                finish[name] = augment.uniform(n, (-strength, strength), generator).exp()
         return draws | {"finish": finish} if finish else draws
 
     def _prepare(
@@ -262,10 +247,7 @@ class ViewMaker:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scale cutouts, shrink those much larger than a view, and pad them to one size.
 
-        Returns
-        -------
-        tuple
-            Images (n, channels, height, width), their own sizes (n, 2) and the sides of their fields (n,).
+        Returns images (n, channels, height, width), their own sizes (n, 2) and the sides of their fields (n,).
         """
         if isinstance(pixels, Tensor):
             return self._shrink(self.preprocessing.prepare(pixels, statistics))
@@ -301,7 +283,7 @@ class ViewMaker:
         images = self._resampled(prepared, sizes, fields, boxes, draw["geometry"])
         for name, step in self.before.items():
             parameters = draw[name]
-            if isinstance(step, RandomBeam):
+            if isinstance(step, augment.RandomBeam):
                 zoomed = self.augmentation.zoom is not None
                 sides = self.geometry.sides(fields, boxes, draw["geometry"]) if zoomed else fields
                 per_pixel = self.preprocessing.size / sides

@@ -54,7 +54,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with _bar(MofNCompleteColumn(), TimeElapsedColumn()) as progress:
+    with progress_bar(MofNCompleteColumn(), TimeElapsedColumn()) as progress:
         begin = time.monotonic()
         logger.info("%s%s", description, "" if total is None else f": {total}")
         yield from progress.track(items, total=total, description=description)
@@ -66,13 +66,13 @@ def track_bytes(description: str, total: int | None = None, start: int = 0) -> I
     """Show a progress bar in bytes, `start` of them there before; yield the function that moves it on by so many."""
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
-    with _bar(DownloadColumn(), TransferSpeedColumn()) as progress:
+    with progress_bar(DownloadColumn(), TransferSpeedColumn()) as progress:
         task = progress.add_task(description, total=total, completed=start)
         yield lambda count: progress.advance(task, count)
 
 
-def _bar(*columns: ProgressColumn) -> Progress:
-    """A bar with its description before it, and these columns and the time left behind it."""
+def progress_bar(*columns: ProgressColumn) -> Progress:
+    """Return a bar with its description before it, and these columns and the time left behind it."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

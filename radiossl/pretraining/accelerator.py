@@ -22,19 +22,10 @@ def fastest_precision(device: torch.device) -> str:
 def record_passes(method: Method, images: int, recipe: Recipe) -> None:
     """Record a method's forward and backward pass on its GPU; from now on it replays them while it is training.
 
-    Launching their many small kernels then costs the processor nothing.
+    Launching their many small kernels then costs the processor nothing. `images` is how many every batch has.
     Call it under the autocast that the passes are to have, without its cache. The method's tensors stay as they are.
     Nothing is recorded where a recorded pass would be wrong: gradients of several parts of a batch would add up in the
     same memory, and compiled networks have graphs of their own.
-
-    Parameters
-    ----------
-    method
-        On the GPU.
-    images
-        How many every batch has.
-    recipe
-        Gives the shapes of the views.
     """
     if not method.recordable or recipe.accumulate > 1 or recipe.compile:
         return

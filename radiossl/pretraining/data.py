@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,14 +37,9 @@ _RESIDENT_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Stores whose sources must not be trained on.
+    """Folders of stores whose sources must not be trained on.
 
-    Attributes
-    ----------
-    stores
-        Their folders.
-    radius_arcsec
-        How close is the same: see `radiossl.features.same_source.repeats`.
+    How close is the same: see `radiossl.features.same_source.repeats`.
     """
 
     stores: Sequence[str | os.PathLike[str]] = ()
@@ -52,38 +47,19 @@ class Exclusion:
 
     def __post_init__(self) -> None:
         if not 0 <= self.radius_arcsec <= 180 * 3600:
-            raise RadiosslError(
-                f"--exclude-radius of {self.radius_arcsec} arcsec: expected an angle from 0 to 180 degrees"
-            )
+            raise RadiosslError(f"--exclude-radius of {self.radius_arcsec} arcsec: expected 0 to 180 degrees")
 
 
-@dataclass(frozen=True)
-class Excluded:
-    """What one store cost the training: its name and identity, the radius, and how many cutouts of `repeats`."""
+def training_data(
+    data: Sequence[str | os.PathLike[str]], exclusion: Exclusion
+) -> tuple[CutoutStore, list[dict[str, Any]]]:
+    """Open the training stores without what shows a source of the excluded ones.
 
-    store: str
-    identity: str
-    radius_arcsec: float
-    removed: int
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The cutouts to train on, and one provenance entry for each store they come from."""
-
-    store: CutoutStore
-    provenance: list[dict[str, Any]] = field(default_factory=list)
-
-
-def training_data(data: Sequence[str | os.PathLike[str]], exclusion: Exclusion) -> TrainingData:
-    """Open the training stores without what shows a source of the excluded ones, and say how much that is.
-
-    Raises
-    ------
-    RadiosslError
-        If a store cannot be opened, or nothing is left.
+    Returns the cutouts and, for each store, an entry of provenance that says how many were left out. Raises
+    `RadiosslError` if a store cannot be opened, or nothing is left.
     """
     others = [(Path(path), open_store(path), store_manifest(path)["identity"]) for path in exclusion.stores]
+    named, radius = ", ".join(str(folder) for folder, _, _ in others), float(exclusion.radius_arcsec)
     parts, provenance = [], []
     for path in map(Path, data):
         part, manifest = open_store(path), store_manifest(path)
@@ -94,28 +70,27 @@ def training_data(data: Sequence[str | os.PathLike[str]], exclusion: Exclusion) 
             "command": manifest["provenance"].get("command"),
         }
         if others:
-            gone, costs = np.zeros(len(part), dtype=bool), []
-            for folder, other, identity in others:
-                mask = repeats(part, other, exclusion.radius_arcsec)
-                costs.append(asdict(Excluded(folder.name, identity, float(exclusion.radius_arcsec), int(mask.sum()))))
-                gone |= mask
+            masks = [repeats(part, other, radius) for _, other, _ in others]
+            gone = np.logical_or.reduce(masks)
+            entry["excluded"] = [
+                {"store": folder.name, "identity": identity, "radius_arcsec": radius, "removed": int(mask.sum())}
+                for (folder, _, identity), mask in zip(others, masks, strict=True)
+            ]
+            entry["removed"] = int(gone.sum())
             print(
-                f"{path}: {gone.sum()} of {len(part)} cutouts left out: they show what is in"
-                f" {', '.join(str(folder) for folder, _, _ in others)}",
-                file=sys.stderr,
+                f"{path}: {gone.sum()} of {len(part)} cutouts left out: they show what is in {named}", file=sys.stderr
             )
-            entry |= {"excluded": costs, "removed": int(gone.sum())}
             part = part.select(~gone)
         parts.append(part)
         provenance.append(entry)
     if others and not any(len(part) for part in parts):
         raise RadiosslError(
-            f"{', '.join(map(str, data))}: every cutout shows what is in"
-            f" {', '.join(str(folder) for folder, _, _ in others)}; give other --data or a smaller --exclude-radius"
+            f"{', '.join(map(str, data))}: every cutout shows what is in {named}; give other --data or a smaller"
+            " --exclude-radius"
         )
     if not parts:
         raise RadiosslError("no cutout store was given")
-    return TrainingData(CutoutStore.joined(*parts), provenance)
+    return CutoutStore.joined(*parts), provenance
 
 
 class CutoutBatches:
@@ -124,17 +99,9 @@ class CutoutBatches:
     On a CPU the pixels are views of the store's memory-mapped files. On an accelerator, cutouts of one size stay in its
     memory as long as they fit; otherwise the next batch is read and sent while the present one is worked on.
 
-    Parameters
-    ----------
-    store
-        The cutouts.
-    device
-        Where they are wanted.
-    field_px
-        Side of the central field that views are made of. Pixels that no rotation of it can reach are left out, and
-        smaller cutouts padded with blank pixels, so that all have one size. Null for whole cutouts.
-    boxes
-        Side in pixels of the box around each source, see `box_sides`; NaN if none are given.
+    `field_px` is the side of the central field that views are made of. Pixels that no rotation of it can reach are left
+    out, and smaller cutouts padded with blank pixels, so that all have one size. None for whole cutouts. `boxes` are
+    the sides in pixels of the boxes around the sources, see `box_sides`; NaN if none are given.
     """
 
     def __init__(
@@ -195,8 +162,15 @@ class CutoutBatches:
         return torch.from_numpy(np.stack([self._pixels(row) for row in rows]))
 
     def _pixels(self, row: int) -> NDArray[np.float32]:
-        pixels = self.store.pixels(row)
-        return pixels if self.window is None else _central(pixels, self.window)
+        """A cutout, or the central `window` x `window` pixels of it, blank where it has none."""
+        pixels, side = self.store.pixels(row), self.window
+        if side is None:
+            return pixels
+        (height, width), half = pixels.shape, side // 2
+        top, left = height // 2 - half, width // 2 - half
+        if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
+            return pixels[top : top + side, left : left + side]
+        return Box(left, top, side, side).cut_out(pixels, np.nan)
 
 
 def made_ahead(parts: Iterator[list[Tensor]], device: torch.device) -> Iterator[list[Tensor]]:
@@ -225,8 +199,6 @@ def made_ahead(parts: Iterator[list[Tensor]], device: torch.device) -> Iterator[
 BOX_FACTOR = 1.5
 #: Smallest box in pixels: fewer show nothing but the beam.
 SMALLEST_BOX = 9.0
-
-
 #: Columns that hold a source's largest extent where a recipe names none, the first that a store has.
 EXTENTS = ("measured_extent_arcsec", "extent_arcsec", "las_arcsec", "extent_px")
 
@@ -239,18 +211,9 @@ def extent_column(store: CutoutStore, extent: str | None) -> str | None:
 def box_sides(store: CutoutStore, extent: str | None) -> NDArray[np.float64]:
     """Return the side in pixels of the box around each cutout's source, NaN where its extent is unknown.
 
-    Parameters
-    ----------
-    store
-        The cutouts.
-    extent
-        Column with the source's largest extent; its name ends with its unit, ``_px`` or ``_arcsec``. Null for the
-        first of `EXTENTS` that the store has.
-
-    Raises
-    ------
-    RadiosslError
-        If the store has no such column, its name has no unit, or it holds text.
+    `extent` is the column with the source's largest extent; its name ends with its unit, ``_px`` or ``_arcsec``. None
+    for the first of `EXTENTS` that the store has. Raises `RadiosslError` if the store has no such column, its name has
+    no unit, or it holds text.
     """
     extent = extent_column(store, extent)
     if extent is None:
@@ -265,15 +228,6 @@ def box_sides(store: CutoutStore, extent: str | None) -> NDArray[np.float64]:
     if extent.endswith("_arcsec"):
         sides = sides / store.column("pixel_scale_arcsec").astype(float)
     return np.where(sides > 0, np.maximum(sides, SMALLEST_BOX), np.nan)
-
-
-def _central(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
-    """The central `side` x `side` pixels; blank where the image has none."""
-    (height, width), half = pixels.shape, side // 2
-    top, left = height // 2 - half, width // 2 - half
-    if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
-        return pixels[top : top + side, left : left + side]
-    return Box(left, top, side, side).cut_out(pixels, np.nan)
 
 
 def step_seed(*numbers: int) -> int:

@@ -15,17 +15,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, redi
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from radiossl.images.preprocess import Preprocessing
-from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.device import parse_device
 
@@ -36,20 +32,13 @@ _HEAD_START_S = 1.0
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """The processes that train together; by default this one alone, for which nothing here does anything.
+    """The processes that train together; by default this one alone, for which nothing here does anything."""
 
-    Attributes
-    ----------
-    rank
-        Number of this process, from 0.
-    size
-        Number of processes.
-    local_rank
-        Number of this process on its machine.
-    """
-
+    #: Number of this process, from 0.
     rank: int = 0
+    #: How many processes there are.
     size: int = 1
+    #: Number of this process on its machine.
     local_rank: int = 0
 
     def __post_init__(self) -> None:
@@ -67,10 +56,7 @@ class ProcessGroup:
     def device(self, name: str) -> torch.device:
         """Return the device named ``auto``, ``cpu`` or ``cuda``; of several, the one for this process.
 
-        Raises
-        ------
-        RadiosslError
-            If there is no such device, or this machine has fewer of them than processes.
+        Raises `RadiosslError` if there is no such device, or this machine has fewer of them than processes.
         """
         device = parse_device(name)
         if self.size == 1 or device.type != "cuda":
@@ -85,13 +71,7 @@ class ProcessGroup:
         return torch.device("cuda", self.local_rank)
 
     def share(self, rows: NDArray[np.int64], parts: int = 1) -> NDArray[np.int64]:
-        """Return this process's rows of a batch: an equal piece of each of its parts.
-
-        Raises
-        ------
-        RadiosslError
-            If the batch cannot be divided so.
-        """
+        """Return this process's rows of a batch, an equal piece of each of its parts; raise if that is impossible."""
         if len(rows) % (parts * self.size):
             split = f"{parts} parts times {self.size}" if parts > 1 else f"{self.size}"
             raise RadiosslError(
@@ -140,23 +120,6 @@ class ProcessGroup:
                 method, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
             )
 
-    def views(self, preprocessing: Preprocessing, augmentation: Augmentation) -> ViewMaker:
-        """Return a maker of the views that one process would make of the whole batch, of which this one has a part."""
-        return _ViewMaker(self, preprocessing, augmentation)
-
-
-class _ViewMaker(ViewMaker):
-    """Draws the randomness of the whole batch and takes its part, so that views do not depend on who makes them."""
-
-    def __init__(self, processes: ProcessGroup, preprocessing: Preprocessing, augmentation: Augmentation) -> None:
-        super().__init__(preprocessing, augmentation)
-        self.processes = processes
-
-    def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, dict[str, Tensor]]:
-        own = slice(self.processes.rank * n, (self.processes.rank + 1) * n)
-        draws = super()._draw(n * self.processes.size, generator)
-        return {step: {name: values[own] for name, values in parameters.items()} for step, parameters in draws.items()}
-
 
 # Joining -------------------------------------------------------------------------------------------------------------
 
@@ -165,17 +128,9 @@ class _ViewMaker(ViewMaker):
 def join_processes(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started together with this one; without torchrun, nothing happens.
 
-    While inside, only the first process writes to standard error.
-
-    Parameters
-    ----------
-    device
-        ``auto``, ``cpu`` or ``cuda``: whether tensors on accelerators are exchanged too.
-
-    Raises
-    ------
-    RadiosslError
-        If torchrun's environment variables are incomplete or wrong, or the device does not exist.
+    While inside, only the first process writes to standard error. `device` (``auto``, ``cpu`` or ``cuda``) says whether
+    tensors on accelerators are exchanged too. Raises `RadiosslError` if torchrun's environment variables are incomplete
+    or wrong, or the device does not exist.
     """
     processes = process_group_from_environment()
     if processes.size == 1:
@@ -187,7 +142,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo", timeout=_PATIENCE)
     farewell = True
     try:
-        with _silent() if not processes.first else nullcontext():
+        with Path(os.devnull).open("w") as nowhere, nullcontext() if processes.first else redirect_stderr(nowhere):
             yield processes
     except Exception:
         farewell = False  # the others may be in the middle of an exchange, and it could wait for them for ever
@@ -198,13 +153,7 @@ def join_processes(device: str) -> Iterator[ProcessGroup]:
 
 
 def process_group_from_environment() -> ProcessGroup:
-    """Read RANK, WORLD_SIZE and LOCAL_RANK, which torchrun sets; without them, this process is alone.
-
-    Raises
-    ------
-    RadiosslError
-        If some are missing or no integers.
-    """
+    """Read RANK, WORLD_SIZE and LOCAL_RANK, which torchrun sets; without them, this process is alone."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return ProcessGroup()
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
@@ -234,35 +183,19 @@ def first_process_reports() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
-        yield
-
-
 # Exchanges with gradient ---------------------------------------------------------------------------------------------
 
 
 def gather_rows(rows: Tensor) -> Tensor:
     """Join the rows (n, d) of all processes, in their order: (n times processes, d), the same for everyone.
 
-    The gradient is right for what every process then computes alike from all rows, and whose gradients are averaged.
+    The gradient of a row is the sum over what all processes compute from it.
     """
-    return _Gather.apply(rows) if dist.is_initialized() else rows
+    if not dist.is_initialized():
+        return rows
+    from lightly.utils.dist import gather
 
-
-class _Gather(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        # Every process has the same whole loss, hence the whole gradient: nothing to exchange. The factor undoes the
-        # division of the mean of the weights' gradients, to which each process adds only what its own rows bring.
-        return gradient.chunk(dist.get_world_size())[dist.get_rank()] * dist.get_world_size()
+    return torch.cat(gather(rows.contiguous()))
 
 
 class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -283,48 +216,25 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Normalise (n, channels, ...) by the mean and variance of all processes' rows."""
         if not self.training:
             return self.act(self.drop(super().forward(x)))
-        out, mean, variance, count = _GlobalBatchNorm.apply(x, self.weight, self.bias, self.eps)
+        axes, column = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))
+        variance, mean = torch.var_mean(exact, axes, correction=0)
+        precise = mean.double()  # as the variance of the whole is a difference of squares
+        moments = gather_rows(torch.stack([precise, variance + precise.square()])[None]).mean(dim=0)
+        mean, variance = moments[0].to(exact.dtype), (moments[1] - moments[0].square()).clamp(min=0).to(exact.dtype)
+        out = (exact - mean.view(column)) * (variance + self.eps).rsqrt().view(column)
+        if self.affine:
+            out = out * self.weight.view(column) + self.bias.view(column)
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
+            count = x.numel() // x.shape[1] * dist.get_world_size()
             factor = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, factor)
-            self.running_var.lerp_(variance * count / (count - 1), factor)
-        return self.act(self.drop(out))
+            self.running_mean.lerp_(mean.detach(), factor)
+            self.running_var.lerp_(variance.detach() * count / (count - 1), factor)
+        return self.act(self.drop(out.to(x.dtype)))
 
     def _check_input_dim(self, x: Tensor) -> None:
         """Any number of axes will do."""
-
-
-class _GlobalBatchNorm(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> tuple[Any, ...]:
-        axes = [0, *range(2, x.ndim)]
-        exact = torch.promote_types(x.dtype, torch.float32)
-        variance, mean = torch.var_mean(x.to(exact), axes, correction=0)
-        # Doubles, as the variance of the whole is a difference of squares.
-        moments = torch.stack([mean.double(), variance.double() + mean.double().square()]) / dist.get_world_size()
-        dist.all_reduce(moments)
-        mean, variance = moments[0].to(exact), (moments[1] - moments[0].square()).clamp(min=0).to(exact)
-        ctx.axes, ctx.count = axes, x.numel() // x.shape[1] * dist.get_world_size()
-        ctx.save_for_backward(x, weight, mean, (variance + eps).rsqrt())
-        ctx.mark_non_differentiable(mean, variance)
-        return F.batch_norm(x, mean, variance, weight, bias, eps=eps), mean, variance, ctx.count
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        # Ioffe & Szegedy (2015), section 3, with its sums over the rows of all processes.
-        x, weight, mean, inverse = ctx.saved_tensors
-        column = (1, -1, *[1] * (x.ndim - 2))
-        normal, dy = (x.to(mean.dtype) - mean.view(column)) * inverse.view(column), gradient.to(mean.dtype)
-        sums = torch.stack([dy.sum(ctx.axes), (dy * normal).sum(ctx.axes)])
-        totals = sums.clone()
-        dist.all_reduce(totals)
-        of_mean, of_spread = (total.view(column) / ctx.count for total in totals)
-        scale = inverse if weight is None else inverse * weight
-        dx = (dy - of_mean - normal * of_spread) * scale.view(column)
-        # Those of weight and bias stay this process's own: they are averaged with all other gradients.
-        own = (None, None) if weight is None else (sums[1].to(weight.dtype), sums[0].to(weight.dtype))
-        return dx.to(x.dtype), *own, None
 
 
 def _convert_batchnorm(module: nn.Module) -> None:

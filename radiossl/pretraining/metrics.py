@@ -13,7 +13,7 @@ from torch import Tensor
 
 from radiossl.io.errors import naming_full_disk
 from radiossl.io.files import atomic_file
-from radiossl.io.progress import hides_bars
+from radiossl.io.progress import hides_bars, progress_bar
 
 COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
 
@@ -46,23 +46,15 @@ class TrainingProgress:
     """Progress with images per second and time left: a bar on a terminal, a line twice a minute elsewhere."""
 
     def __init__(self, total: int, done: int, batch_size: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import MofNCompleteColumn, TextColumn
 
-        self.console = Console(stderr=True)
         self.total, self.done, self.batch_size = total, done, batch_size
         self.started = self.printed = time.monotonic()
         self.first = done
-        self.bar = Progress(
-            TextColumn("step"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=hides_bars(self.console),
-        )
-        self.task = self.bar.add_task("training", total=total, completed=done, loss=math.nan, rate=0.0)
+        shown = TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s")
+        self.bar = progress_bar(MofNCompleteColumn(), shown)
+        self.console = self.bar.console
+        self.task = self.bar.add_task("step", total=total, completed=done, loss=math.nan, rate=0.0)
 
     def __enter__(self) -> TrainingProgress:
         self.bar.start()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import nn
 
 from radiossl.pretraining.recipe import Recipe
-from radiossl.pretraining.schedule import warmup_cosine
 
 
 class LARS(torch.optim.Optimizer):
@@ -19,21 +19,8 @@ class LARS(torch.optim.Optimizer):
 
         v <- momentum v + lr trust |w| / (|g| + b |w|) (g + b w),    w <- w - v
 
-    with or without weight decay. (lightly's LARS is plain SGD where the weight decay is 0.)
-
-    Parameters
-    ----------
-    params
-        Tensors or groups of them. Biases and the parameters of normalisation layers, which are the tensors with at most
-        one axis, move by plain SGD with momentum.
-    lr
-        Learning rate.
-    momentum
-        Factor of the earlier steps.
-    weight_decay
-        b above.
-    trust
-        Trust coefficient, 0.001 in the paper.
+    with or without weight decay. (lightly's LARS is plain SGD where the weight decay is 0.) Biases and the parameters
+    of normalisation layers, which are the tensors with at most one axis, move by plain SGD with momentum.
 
     Examples
     --------
@@ -53,14 +40,8 @@ class LARS(torch.optim.Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step."""
         loss = None
         if closure is not None:
@@ -84,15 +65,8 @@ class LARS(torch.optim.Optimizer):
 def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any) -> list[dict[str, Any]]:
     """Return parameter groups of which only the first has a weight decay: biases and normalisation layers have none.
 
-    Parameters
-    ----------
-    parameters
-        Tensors to train; those without gradient are left out.
-    weight_decay
-        Of the tensors with more than one axis. Biases and the parameters of normalisation layers are exactly those with
-        at most one.
-    options
-        Further entries of both groups, such as ``lr``.
+    Those are exactly the tensors with at most one axis. Tensors without gradient are left out; `options` are further
+    entries of both groups, such as ``lr``.
 
     Examples
     --------
@@ -113,13 +87,9 @@ def build_optimizer(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     groups = decay_groups(method.parameters(), spec.weight_decay)
     if not spec.exclude_bias_and_norm:
         groups = [{"params": [p for p in method.parameters() if p.requires_grad], "weight_decay": spec.weight_decay}]
-    if spec.name == "sgd":
-        return torch.optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
-    if spec.name == "adam":
-        return torch.optim.Adam(groups, lr=spec.lr)
-    if spec.name == "adamw":
-        return torch.optim.AdamW(groups, lr=spec.lr)
-    return LARS(groups, lr=spec.lr, momentum=spec.momentum)
+    if spec.name in ("adam", "adamw"):
+        return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.name](groups, lr=spec.lr)
+    return (torch.optim.SGD if spec.name == "sgd" else LARS)(groups, lr=spec.lr, momentum=spec.momentum)
 
 
 def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
@@ -128,3 +98,11 @@ def learning_rate(step: int, steps_per_epoch: int, recipe: Recipe) -> float:
     total = schedule.epochs * steps_per_epoch
     warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total - 1)
     return recipe.optimizer.lr * warmup_cosine(step, total, warmup, schedule.final_lr_fraction)
+
+
+def warmup_cosine(step: int, steps: int, rising: int, floor: float = 0.0) -> float:
+    """Return the part of the peak rate at a 0-based step: up a line of `rising` steps to 1, then down a cosine."""
+    if step < rising:
+        return (step + 1) / rising
+    progress = (step - rising) / max(1, steps - rising)
+    return floor + (1.0 - floor) * (1.0 + math.cos(math.pi * progress)) / 2.0

@@ -6,7 +6,7 @@ import hashlib
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 import radiossl
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json, write_json
+from radiossl.io.files import read_json
 from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.store.store import CutoutStore, open_store
@@ -29,24 +29,16 @@ RECORD_FILE = "run.json"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a run was started with.
+    """What a run was started with."""
 
-    Attributes
-    ----------
-    data
-        The training stores in their order: ``store`` (name), ``cutouts``, ``content`` (`store_content`).
-    excluded
-        ``content`` of the stores whose sources are left out, and ``radius_arcsec``.
-    init
-        ``path`` of the backbone that the weights started from, and ``sha256`` of them; None for random weights.
-    versions
-        radiossl, torch and precision of every sitting, the first one first.
-    """
-
+    #: The training stores in their order: ``store`` (name), ``cutouts``, ``content`` (`store_content`).
     data: Sequence[dict[str, Any]]
+    #: ``content`` of the stores whose sources are left out, and ``radius_arcsec``.
     excluded: Sequence[dict[str, Any]] = ()
+    #: ``path`` of the backbone that the weights started from, and ``sha256`` of them; None for random weights.
     init: dict[str, Any] | None = None
-    versions: Sequence[dict[str, str]] = field(default=())
+    #: radiossl, torch and precision of every sitting, the first one first.
+    versions: Sequence[dict[str, str]] = ()
 
     @classmethod
     def describe(
@@ -56,13 +48,7 @@ class RunRecord:
         init: str | os.PathLike[str] | None,
         precision: str,
     ) -> RunRecord:
-        """Describe the run that these would start.
-
-        Raises
-        ------
-        RadiosslError
-            If a store cannot be opened, or `init` has no weights.
-        """
+        """Describe the run that these would start; raise if a store cannot be opened, or `init` has no weights."""
         described = [(Path(path).name, open_store(path)) for path in data]
         stores = [{"store": name, "cutouts": len(one), "content": store_content(one)} for name, one in described]
         others = sorted({store_content(open_store(path)) for path in exclusion.stores})
@@ -79,10 +65,6 @@ class RunRecord:
             return cls(**read_json(file))
         except TypeError:
             raise RadiosslError(f"{file}: damaged or from a newer radiossl; start the run again") from None
-
-    def write(self, run: Path) -> None:
-        """Write the record into a run folder."""
-        write_json(run / RECORD_FILE, asdict(self))
 
     def check(self, now: RunRecord, run: Path) -> None:
         """Raise `RadiosslError` if `now` is not what the run was started with; its `init` need not be given again."""
@@ -106,10 +88,10 @@ class RunRecord:
         before, new = self.versions[-1], now.versions[0]
         if before == new:
             return self
-        changes = ", ".join(
-            f"{name} was {before[name]} and is {new[name]}" for name in new if before[name] != new[name]
+        changed = [f"{name} was {before[name]} and is {new[name]}" for name in new if before[name] != new[name]]
+        warnings.warn(
+            f"{run}: {', '.join(changed)}; the weights will differ slightly from those of one sitting", stacklevel=2
         )
-        warnings.warn(f"{run}: {changes}; the weights will differ slightly from those of one sitting", stacklevel=2)
         return replace(self, versions=[*self.versions, new])
 
 

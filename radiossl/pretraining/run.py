@@ -139,7 +139,7 @@ def _names_stores(source: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run folder, and what all trainings in it have in common."""
+    """A run folder, and what all trainings in it have in common: options of `Trainer`."""
 
     out: Path
     exclusion: Exclusion
@@ -196,18 +196,8 @@ class _Run:
         return self.out / "backbone"
 
     def _train(self, recipe: Recipe, data: Sequence[_Path], folder: Path, init: _Path | None, resume: bool) -> Path:
-        Trainer(
-            recipe,
-            data,
-            folder,
-            init=init,
-            resume=resume,
-            device=self.device,
-            monitor=self.monitor,
-            exclusion=self.exclusion,
-            processes=self.processes,
-            stop=self.stop,
-        ).train()
+        shared = {name: value for name, value in vars(self).items() if name != "out"}
+        Trainer(recipe, data, folder, init=init, resume=resume, **shared).train()
         return folder / "backbone"
 
     def _finished_epochs(self, recipe: Recipe) -> int | None:

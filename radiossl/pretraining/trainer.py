@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from radiossl.features.embedding import embed_store, preprocessed
 from radiossl.features.neighbours import knn_predict
+from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, remove_strays, write_text
+from radiossl.io.files import atomic_file, remove_strays, write_json, write_text
 from radiossl.pretraining.accelerator import fastest_precision, record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import (
@@ -42,17 +43,16 @@ from radiossl.pretraining.data import (
     training_data,
 )
 from radiossl.pretraining.distributed import ProcessGroup, gather_rows, gradients_later
-from radiossl.pretraining.methods.registry import build_method
+from radiossl.pretraining.methods import build_method
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.optimizers import build_optimizer, learning_rate
 from radiossl.pretraining.recipe import Recipe
-from radiossl.pretraining.record import RECIPE_FILE, RunRecord, check_recipe, read_record
+from radiossl.pretraining.record import RECIPE_FILE, RECORD_FILE, RunRecord, check_recipe, read_record
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 from radiossl.weights.config import BackboneConfig, TrainingSky
 from radiossl.weights.formats.imagenet import imagenet_backbone, is_imagenet
-from radiossl.weights.health import check_features, check_weights
-from radiossl.weights.tensors import check_tensors
+from radiossl.weights.tensors import check_features, check_weights, load_state
 
 #: Features whose spread over a batch falls below this have collapsed; 1 is the spread of directions drawn at random.
 COLLAPSE = 0.05
@@ -60,19 +60,12 @@ _ROW_STEPS = 10
 #: Steps over which the loss at the end is averaged, and how often that may hold the loss at the start or by chance. The
 #: loss of random weights is up to a fifth above chance, that of a few small batches at the peak rate up to a third.
 _LAST_STEPS, _DIVERGED = 10, 1.5
+_REMEDY = "lower the learning rate (--set optimizer.lr=...)"
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """A labelled store on which the online kNN is measured: looked at, never used to stop or to choose.
-
-    Attributes
-    ----------
-    store
-        The labelled cutouts.
-    labels
-        One label for each.
-    """
+    """A store and its labels, on which the online kNN is measured: looked at, never used to stop or to choose."""
 
     store: CutoutStore
     labels: np.ndarray
@@ -111,10 +104,8 @@ class Trainer:
         self.record = RunRecord.describe(data, exclusion, init, self.precision)
         if resume:
             self.record = read_record(out, self.record).resume(self.record, out)
-        training = training_data(data, exclusion)
-        self.store = training.store
-        if recipe.where:
-            self.store = self.store.where(recipe.where)
+        store, provenance = training_data(data, exclusion)
+        self.store = store.where(recipe.where) if recipe.where else store
         if len(self.store) < 2 * recipe.accumulate:
             raise RadiosslError(f"{', '.join(map(str, data))}: {len(self.store)} cutouts are too few to train on")
         self.batch_size = min(recipe.batch_size, len(self.store) // recipe.accumulate * recipe.accumulate)
@@ -131,22 +122,22 @@ class Trainer:
         origin = self.record.init
         torch.manual_seed(recipe.seed)
         network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
-        earlier = None
-        if origin is not None and not resume:
-            earlier = _load_initial(network, Path(origin["path"]), recipe)
+        earlier = _load_initial(network, Path(origin["path"]), recipe) if origin and not resume else None
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
         if recipe.compile:
             self.network.compile()  # in place: the names of its tensors stay
         self.optimizer = build_optimizer(self.method, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "16-mixed")
-        self.views, small = self.processes.views(recipe.preprocessing, recipe.augmentation), recipe.of_crops()
-        self.crops = self.processes.views(small.preprocessing, small.augmentation)
+        self.views, self.crops = (
+            ViewMaker(seen.preprocessing, seen.augmentation, (self.processes.rank, self.processes.size))
+            for seen in (recipe, recipe.of_crops())
+        )
         self.config = BackboneConfig(
             recipe.backbone,
             recipe.preprocessing,
-            recipe.model_dump(mode="json") | {"init": origin["path"] if origin else None},
-            training.provenance,
+            recipe.model_dump(mode="json") | {"init": origin and origin["path"]},
+            provenance,
             sky=TrainingSky.from_store(self.store, earlier),
         )
         self.boxes = box_sides(self.store, recipe.extent)
@@ -164,18 +155,14 @@ class Trainer:
     def train(self) -> None:
         """Train to the end, then write the backbone.
 
-        Raises
-        ------
-        KeyboardInterrupt
-            On Ctrl-C or SIGTERM, once the step under way is done and a checkpoint saved.
-        RadiosslError
-            If the training diverged: no backbone is written.
+        Raises `KeyboardInterrupt` on Ctrl-C or SIGTERM, once the step under way is done and a checkpoint saved, and
+        `RadiosslError` if the training diverged: no backbone is written.
         """
         if first := self.processes.first:
             for folder in (self.out, self.out / CHECKPOINT.parent):
                 remove_strays(folder)
             write_text(self.out / RECIPE_FILE, self.recipe.to_yaml())
-            self.record.write(self.out)
+            write_json(self.out / RECORD_FILE, vars(self.record))
         metrics = Metrics(self.out / "metrics.csv", self.step) if first else None
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
         if self.processes.any(self.stop.requested)[0]:  # while the data were opened
@@ -243,10 +230,7 @@ class Trainer:
         return loss, features
 
     def optimise(self, pairs: Iterable[Sequence[Tensor]]) -> tuple[Tensor, Tensor]:
-        """Take one step on pairs of views, one for each part of the batch.
-
-        Returns the mean loss, over all processes, and this one's features of the last first views.
-        """
+        """Take one step on the views of each part of the batch; returns the mean loss and the last features."""
         self.method.train()
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=self.device)
@@ -270,9 +254,7 @@ class Trainer:
 
     def _check_health(self, loss: float, spread: float) -> None:
         if not math.isfinite(loss):
-            raise RadiosslError(
-                f"{self.out}: the loss is {loss} at step {self.step}; lower the learning rate (--set optimizer.lr=...)"
-            )
+            raise RadiosslError(f"{self.out}: the loss is {loss} at step {self.step}; {_REMEDY}")
         if spread < COLLAPSE:
             warnings.warn(
                 f"the features have collapsed (spread {spread:.3f}, healthy is near 1): lower the learning rate or use"
@@ -282,7 +264,6 @@ class Trainer:
 
     def _check_result(self) -> None:
         """Raise `RadiosslError` if the training diverged, and warn if it learnt nothing."""
-        remedy = "lower the learning rate (--set optimizer.lr=...)"
         chance = self.method.chance_loss(self.batch_size // self.recipe.accumulate)
         losses = [float(loss) for loss in self.losses] or [chance]
         last = losses[-_LAST_STEPS:]
@@ -290,7 +271,7 @@ class Trainer:
         if len(losses) > _LAST_STEPS and loss > _DIVERGED * max(chance, losses[0]):
             raise RadiosslError(
                 f"{self.out}: the training diverged, its loss ended at {loss:.3g} where features that know nothing have"
-                f" {chance:.3g}; no backbone is written, {remedy}"
+                f" {chance:.3g}; no backbone is written, {_REMEDY}"
             )
         try:
             check_weights(self.network.state_dict(), str(self.out))
@@ -300,24 +281,19 @@ class Trainer:
                 features = self.network.eval()(images.to(next(self.network.parameters()).dtype))
             check_features(features, str(self.out), self.store.column("cutout_id"))
         except RadiosslError as error:
-            raise RadiosslError(f"{error}; no backbone is written, {remedy}") from None
+            raise RadiosslError(f"{error}; no backbone is written, {_REMEDY}") from None
         if loss > chance:
             warnings.warn(
                 f"the loss ended at {loss:.3g}, above the {chance:.3g} of features that know nothing: train longer or"
-                f" {remedy}",
+                f" {_REMEDY}",
                 stacklevel=3,
             )
         self._check_health(loss, float(_spread(features)))
 
     def _row(self, loss: float, spread: float, images_per_s: float, epoch_ends: bool) -> dict[str, Any]:
-        row: dict[str, Any] = {
-            "step": self.step,
-            "epoch": round(self.step / self.steps_per_epoch, 4),
-            "loss": loss,
-            "lr": learning_rate(self.step - 1, self.steps_per_epoch, self.recipe),
-            "feature_std": spread,
-            "images_per_s": images_per_s,
-        }
+        row: dict[str, Any] = {"step": self.step, "epoch": round(self.step / self.steps_per_epoch, 4), "loss": loss}
+        row["lr"] = learning_rate(self.step - 1, self.steps_per_epoch, self.recipe)
+        row |= {"feature_std": spread, "images_per_s": images_per_s}
         epoch, last = self.step // self.steps_per_epoch, self.step == self.total_steps
         if self.monitor is not None and epoch_ends and (epoch % self.recipe.monitor_epochs == 0 or last):
             row["knn_accuracy"] = self.monitor.accuracy(Backbone(self.network, self.config))
@@ -367,9 +343,7 @@ def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
 def _load_initial(network: nn.Module, path: Path, recipe: Recipe) -> TrainingSky | None:
     """Give a network the weights of a backbone; returns where that was trained."""
     initial = imagenet_backbone(recipe.preprocessing) if is_imagenet(path) else load_backbone(path)
-    tensors = initial.network.state_dict()
-    check_tensors(tensors, network.state_dict(), f"--init {path}", recipe.backbone.name)
-    network.load_state_dict(tensors)
+    load_state(network, initial.network.state_dict(), f"--init {path}", recipe.backbone.name)
     return initial.config.sky
 
 
@@ -377,8 +351,8 @@ def _boxes_note(extent: str | None) -> str:
     if extent is not None:
         return f"views are zooms of boxes of {BOX_FACTOR:g} x {extent} (another column: --set extent=COLUMN)"
     return (
-        "no column is known to be the sources' extents, so that views are zooms of whole cutouts; name one that ends"
-        " with _arcsec or _px by --set extent=COLUMN"
+        "the stores have no known column of source extents: views are zooms of whole cutouts; name a column that ends"
+        " with _arcsec or _px with --set extent=COLUMN"
     )
 
 

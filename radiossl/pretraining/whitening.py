@@ -43,31 +43,10 @@ def fit_whitening(
     normalisation, Hatch et al. 2006, with every source as its own class) and weighted by the root of its repeatability,
     the share of its variance that is among sources.
 
-    Parameters
-    ----------
-    backbone
-        What makes the features.
-    stores
-        The cutouts. Labels are not looked at.
-    readout
-        See `Backbone.with_readout`.
-    components
-        How many to keep at most; fewer where fewer tell sources apart.
-    views
-        Random views of each cutout, each averaged over rotations and mirror images.
-    batch_size
-        Cutouts at a time.
-    seed
-        Random seed of the views.
-
-    Raises
-    ------
-    RadiosslError
-        If there are fewer cutouts than components, fewer than two views, or a feature is not finite.
-
-    See Also
-    --------
-    radiossl.weights.backbone.Backbone.with_readout : Uses the whitening.
+    Labels are not looked at. At most so many components are kept, fewer where fewer tell sources apart. Each of the
+    random views of a cutout is averaged over rotations and mirror images; `batch_size` cutouts are read at a time.
+    Raises `RadiosslError` if there are no more cutouts than components, fewer than two views, or a feature that is not
+    finite. See `Backbone.with_readout`, which uses the whitening.
     """
     store = CutoutStore.joined(*stores)
     if len(store) <= components:
@@ -104,19 +83,8 @@ def repeatable_components(
 ) -> NDArray[np.float64]:
     """Return what varies most among sources for what it varies among views, best first, weighted by its repeatability.
 
-    Parameters
-    ----------
-    within, between
-        Covariance of features among the views of one source, and among sources, shape (d, d).
-    most
-        How many components at most; those that tell nothing apart are left out.
-    shrinkage
-        See `_SHRINKAGE`.
-
-    Returns
-    -------
-    ndarray
-        Shape (components, d).
+    From the covariances (d, d) of features among the views of one source and among sources; shape (components, d), at
+    most as many as asked for and those alone that tell something apart.
     """
     spread = np.sqrt(np.diag(within) + np.diag(between).clip(0))
     scale = np.divide(1.0, spread, out=np.zeros_like(spread), where=spread > 0)  # a constant tells nothing
@@ -140,20 +108,10 @@ def store_whitening(
     seed: int = 0,
     device: str = "auto",
 ) -> Whitening:
-    """Learn a whitening and write the backbone with it; see `fit_whitening`.
+    """Learn a whitening and write the backbone with it, to the same folder or another; see `fit_whitening`.
 
-    Parameters
-    ----------
-    weights, out
-        Backbone folders to read and to write, perhaps the same.
-    stores
-        Folders of the cutouts.
-    readout, components, views, seed
-        As for `fit_whitening`.
-    default
-        Make this the read-out that is used unless another is asked for, cut to so many components (0: not whitened).
-    device
-        Where to compute.
+    With `default`, its read-out is used from now on unless another is asked for, cut to so many components (0: not
+    whitened).
     """
     backbone = load_backbone(weights, device)
     opened = [open_store(path) for path in stores]

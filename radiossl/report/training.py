@@ -15,7 +15,7 @@ from torch import nn
 from radiossl.features.neighbours import unit
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
-from radiossl.pretraining.methods.registry import build_method
+from radiossl.pretraining.methods import build_method
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import METHOD_NAMES, Report

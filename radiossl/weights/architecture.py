@@ -5,41 +5,29 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from torch import nn
 
 from radiossl.io.errors import RadiosslError
 
 
-class Architecture(BaseModel):
-    """A backbone network.
-
-    Attributes
-    ----------
-    name
-        A timm model name, such as ``resnet18``.
-    stem
-        ``standard``, or ``small`` for a 3x3 first convolution without stride (ResNets only), as the BYOL of
-        Slijepcevic et al. 2024 has for its 70-pixel images.
-    output_dim
-        Length of the feature vector if a fully connected layer is to follow the network (100 in Slijepcevic et al.
-        2022, section 3); null for the network's own pooled features.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Architecture(BaseModel, extra="forbid", frozen=True):
+    """A backbone network by its name in timm, such as ``resnet18``."""
 
     name: str = "resnet18"
+    #: ``small`` for a 3x3 first convolution without stride (ResNets only), as the BYOL of Slijepcevic et al. 2024 has
+    #: for its 70-pixel images.
     stem: Literal["standard", "small"] = "standard"
+    #: Length of the feature vector if a fully connected layer is to follow the network (100 in Slijepcevic et al. 2022,
+    #: section 3); null for the network's own pooled features.
     output_dim: int | None = Field(default=None, ge=2)
 
     def build(self, channels: int, size: int = 64) -> nn.Module:
         """Build the network with random weights, and try it.
 
-        Raises `RadiosslError` if timm knows no such network, its stem cannot be made small, or it makes no features of
-        such images.
-
         It takes (n, channels, size, size) and returns features (n, `feature_dim` of the network). Networks that are
-        built for one size only, such as most transformers, are built for this one.
+        built for one size only, such as most transformers, are built for this one. Raises `RadiosslError` if timm knows
+        no such network, its stem cannot be made small, or it makes no features of such images.
 
         Examples
         --------
@@ -57,8 +45,9 @@ class Architecture(BaseModel):
         for options in ({}, {"img_size": size}):
             torch.set_rng_state(state)
             try:
-                network = self._create(channels, options)
-                features = _features_of_zeros(network, channels, size)
+                network = self._create(channels, options).eval()
+                with torch.no_grad():
+                    features = network(torch.zeros(1, channels, size, size))
             except RadiosslError:
                 raise
             except Exception as error:  # timm and torch raise nearly anything
@@ -69,7 +58,7 @@ class Architecture(BaseModel):
                 continue
             network.model_args = {"in_chans": channels, **options}  # type: ignore[assignment]
             network.feature_dim = features.shape[1]  # type: ignore[assignment]
-            return network
+            return network.train()
         raise RadiosslError(
             f"backbone.name {self.name}: cannot be used for images of {size} x {size} pixels"
             f" ({' '.join(problem.split())[:200]}); choose another network or --image-size"
@@ -93,10 +82,6 @@ class Architecture(BaseModel):
         """What timm calls the network; for a small stem see `radiossl.weights.timm_models`."""
         return f"{self.name}_small_stem" if self.stem == "small" else self.name
 
-    def model_args(self, network: nn.Module) -> dict[str, Any]:
-        """Return the arguments that timm builds a network of `build` with."""
-        return dict(network.model_args)  # type: ignore[arg-type]
-
     def feature_dim(self, network: nn.Module) -> int:
         """Return the length of the feature vectors of a network that `build` made."""
         return int(network.feature_dim)  # type: ignore[arg-type]
@@ -110,14 +95,6 @@ def make_stem_small(network: nn.Module, name: str) -> None:
     small = nn.Conv2d(stem.in_channels, stem.out_channels, kernel_size=3, padding=1, bias=False)
     nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
     network.conv1 = small
-
-
-@torch.no_grad()
-def _features_of_zeros(network: nn.Module, channels: int, size: int) -> torch.Tensor:
-    """What a network makes of one blank image; leaves it in training mode, as it was built."""
-    features = network.eval()(torch.zeros(1, channels, size, size))
-    network.train()
-    return features
 
 
 def stage_numbers(network: nn.Module) -> dict[str, int]:

@@ -20,36 +20,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-import radiossl
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, write_json, write_text
+from radiossl.io.files import atomic_folder, write_text
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
-from radiossl.weights.config import (
-    CONFIG_FILE,
-    COVERAGE_FILE,
-    SKY_FILE,
-    BackboneConfig,
-    change_preprocessing,
-    read_config,
-)
+from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing, read_config, write_config
 from radiossl.weights.device import parse_device
-from radiossl.weights.health import check_features, check_network, check_weights
-from radiossl.weights.readout import (
-    PLAIN,
-    WHITENING_FILE,
-    Embedding,
-    FeatureNetwork,
-    Readout,
-    Whitening,
-    parse_readout,
-    readout_dim,
-)
+from radiossl.weights.readout import PLAIN, Embedding, FeatureNetwork, Readout, Whitening, parse_readout, readout_dim
 from radiossl.weights.released import find_backbone
-from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, load_tensors
+from radiossl.weights.tensors import WEIGHTS_FILE, check_features, check_network, load_state, load_tensors
 
 #: Forward passes of one image each from which `Backbone.inference_network` saves more than it costs.
 _WORTH_FREEZING = 2000
@@ -145,13 +127,7 @@ class Backbone(nn.Module):
         return embedding.settings | used
 
     def adapted(self, **changes: Any) -> Backbone:
-        """Return this backbone with some of its preprocessing changed, such as ``views=8`` or ``field_px=100``.
-
-        Raises
-        ------
-        RadiosslError
-            If a change is none of `Preprocessing`.
-        """
+        """Return this backbone with other values of `Preprocessing`, such as ``views=8`` or ``field_px=100``."""
         return self._with(preprocessing=change_preprocessing(self.config.preprocessing, changes))
 
     def _with(self, **changes: Any) -> Backbone:
@@ -222,10 +198,9 @@ class Backbone(nn.Module):
     def inference_network(self, passes: int, bfloat16: bool = False) -> Callable[[Tensor], Tensor]:
         """Return the network in its quickest form for so many forward passes of one image, in evaluation mode.
 
-        With `bfloat16` it computes in that precision, of three digits: for hardware that does so, since it changes the
-        features a little. Otherwise, on a CPU, many passes are worth the seconds that it takes to fold the batch
-        normalisation into the convolutions and to lay the weights out for the processor: about 1.6 times faster,
-        features equal to float32 rounding.
+        With `bfloat16` it computes in that precision, of three digits, which changes the features a little. Otherwise,
+        on a CPU, many passes are worth the seconds that it takes to fold the batch normalisation into the convolutions
+        and to lay the weights out for the processor: about 1.6 times faster, features equal to float32 rounding.
         """
         if bfloat16:
             return self._in_bfloat16
@@ -310,50 +285,12 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
     """
     from safetensors.torch import save_file
 
-    preprocessing, architecture, made = config.preprocessing, config.architecture, Backbone(network, config)
-    check_network(network, preprocessing.channels, preprocessing.size, str(path))
+    seen, made = config.preprocessing, Backbone(network, config)
+    check_network(network, seen.channels, seen.size, str(path))
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with atomic_folder(path) as folder:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        size = [preprocessing.channels, preprocessing.size, preprocessing.size]
-        known: dict[str, Any] = getattr(network, "pretrained_cfg", {})
-        mean, std = [preprocessing.mean] * preprocessing.channels, [preprocessing.std] * preprocessing.channels
-        write_json(
-            folder / CONFIG_FILE,
-            {
-                "architecture": architecture.timm_name,
-                "num_classes": architecture.output_dim or 0,
-                "num_features": architecture.feature_dim(network),
-                "global_pool": "avg",
-                "model_args": architecture.model_args(network),
-                "pretrained_cfg": {
-                    "input_size": size,
-                    "mean": mean,
-                    "std": std,
-                    "interpolation": "bilinear",
-                    "crop_pct": 1.0,
-                    "num_classes": architecture.output_dim or 0,
-                    **{name: known[name] for name in ("first_conv", "classifier") if name in known},
-                },
-                "radiossl": {
-                    "version": radiossl.__version__,
-                    "backbone": architecture.model_dump(),
-                    "preprocessing": preprocessing.model_dump(),
-                    "recipe": config.recipe,
-                    "data": list(config.data),
-                    "scores": config.scores,
-                    "imported": config.imported,
-                    "about": config.about,
-                    **({} if config.embedding == PLAIN else {"embedding": config.embedding.settings}),
-                    "sha256": file_sha256(folder / WEIGHTS_FILE),
-                },
-            },
-        )
-        if config.sky is not None:
-            np.savez_compressed(folder / SKY_FILE, **dataclasses.asdict(config.sky))
-            config.sky.write_moc(folder / COVERAGE_FILE)
-        if config.whitening is not None:
-            config.whitening.save(folder / WHITENING_FILE)
+        write_config(folder, network, config)
         write_text(folder / CARD_FILE, model_card(Path(path).name, config, made.feature_dim))
 
 
@@ -385,11 +322,9 @@ def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cp
     path = find_backbone(path)
     config, sha256 = read_config(path)
     network = config.architecture.build(config.preprocessing.channels, config.preprocessing.size)
-    tensors = load_tensors(path / WEIGHTS_FILE)
-    check_tensors(tensors, network.state_dict(), f"{path / WEIGHTS_FILE}", config.architecture.name)
-    check_weights(tensors, str(path / WEIGHTS_FILE))
-    network.load_state_dict(tensors)
-    actual = file_sha256(path / WEIGHTS_FILE)
+    file = path / WEIGHTS_FILE
+    load_state(network, load_tensors(file), str(file), config.architecture.name)
+    actual = file_sha256(file)
     if sha256 and sha256 != actual:
-        raise RadiosslError(f"{path / WEIGHTS_FILE}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
+        raise RadiosslError(f"{file}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
     return Backbone(network, config, name=str(path), sha256=actual).to(parse_device(device)).eval()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import radiossl
@@ -17,37 +16,31 @@ def model_card(name: str, config: BackboneConfig, feature_dim: int) -> str:
     origin = f" with the recipe `{recipe['name']}` ({recipe['method']})" if recipe else ""
     if imported:
         origin = f" out of `{imported['file']}` (format {imported['format']})"
-    lines = [
-        f"# {name}",
-        "",
-        f"A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}{origin}.",
-        "",
-        "```python",
-        "import radiossl",
-        "",
-        f'backbone = radiossl.load_backbone("{name}")',
-        'features = backbone.features(["cutout.fits"])' + f"  # shape (1, {feature_dim})",
-        "```",
-    ]
-    return "\n".join([*lines, "", card_sections(config)])
+    return f"""# {name}
+
+A {config.architecture.name} backbone for radio images, made by radiossl {radiossl.__version__}{origin}.
+
+```python
+import radiossl
+
+backbone = radiossl.load_backbone("{name}")
+features = backbone.features(["cutout.fits"])  # shape (1, {feature_dim})
+```
+
+{card_sections(config)}"""
 
 
 def card_sections(config: BackboneConfig) -> str:
-    """Write what stands below the title of a card: input, training, scores, limits, terms and citation."""
+    """Write what follows the title of a card: input, training, scores, limits, terms and citation."""
     about = config.about
-    lines = [*_section("Input", [_input(config)]), *_section("Training images", _training_images(config))]
+    sections = {"Input": [_input(config)], "Training images": _training_images(config)}
     if "compute" in about:
-        lines += _section("Training", [_compute(about["compute"], config.recipe)])
-    lines += _section("Scores", _scores(config.scores) or ["Not measured."])
-    for title in ("limits", "terms", "citation"):
+        sections["Training"] = [_compute(about["compute"], config.recipe)]
+    sections["Scores"] = _scores(config.scores) or ["Not measured."]
+    for title, heading in (("limits", "Known limits"), ("terms", "Terms of use"), ("citation", "How to cite")):
         if title in about:
-            heading = {"limits": "Known limits", "terms": "Terms of use", "citation": "How to cite"}[title]
-            lines += _section(heading, [about[title].strip()])
-    return "\n".join([*lines[1:], ""])
-
-
-def _section(heading: str, lines: Sequence[str]) -> list[str]:
-    return ["", f"## {heading}", "", *lines]
+            sections[heading] = [about[title].strip()]
+    return "\n".join("\n".join([f"## {heading}", "", *lines, ""]) for heading, lines in sections.items())
 
 
 def _input(config: BackboneConfig) -> str:
@@ -77,20 +70,16 @@ def _training_images(config: BackboneConfig) -> list[str]:
 
 
 def _compute(compute: dict[str, Any], recipe: dict[str, Any]) -> str:
-    batch = recipe.get("batch_size")
-    text = f"{compute['steps']:,} steps of {batch} pairs of views" if batch else f"{compute['steps']:,} steps"
-    hours = compute.get("hours")
-    if not hours:
-        return text + "."
-    return text + (f" in {hours:.1f} hours." if hours >= 0.1 else f" in {60 * hours:.0f} min.")
+    batch, hours = recipe.get("batch_size"), compute.get("hours")
+    pairs = f" of {batch} pairs of views" if batch else ""
+    duration = f" in {hours:.1f} hours" if hours and hours >= 0.1 else f" in {60 * hours:.0f} min" if hours else ""
+    return f"{compute['steps']:,} steps{pairs}{duration}."
 
 
 def _scores(scores: dict[str, Any]) -> list[str]:
     """Plain values as a list; those of an evaluation as a table, with a column for each label fraction."""
     lines = [f"- {name}: {value}" for name, value in scores.items() if not isinstance(value, dict)]
-    for name, value in scores.items():
-        if not isinstance(value, dict):
-            continue
+    for name, value in ((name, value) for name, value in scores.items() if isinstance(value, dict)):
         fractions = list(value["accuracy"])
         trials = f"{value['folds']} folds" if value["folds"] else "a separate test set"
         lines += [
@@ -102,10 +91,9 @@ def _scores(scores: dict[str, Any]) -> list[str]:
             "|---" * (len(fractions) + 1) + "|",
         ]
         for method in value["accuracy"][fractions[0]]:
-            cells = [_mean_spread(*value["accuracy"][fraction][method]) for fraction in fractions]
+            cells = [
+                f"{mean:.3f}" + (f" ± {spread:.3f}" if spread is not None and spread == spread else "")
+                for mean, spread in (value["accuracy"][fraction][method] for fraction in fractions)
+            ]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
-
-
-def _mean_spread(mean: float, spread: float | None) -> str:
-    return f"{mean:.3f}" + (f" ± {spread:.3f}" if spread is not None and spread == spread else "")

@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from torch import nn
 
+import radiossl
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json
+from radiossl.io.files import read_json, write_json
 from radiossl.io.settings import first_problem
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening, embedding_from
+from radiossl.weights.tensors import WEIGHTS_FILE
 
 CONFIG_FILE = "config.json"
 SKY_FILE = "training_sky.npz"
+#: What the configuration holds as JSON, besides the schemas.
+FACTS = ("recipe", "data", "scores", "imported", "about")
 #: The same as a coverage map, so that anyone can check a catalogue against it without any image.
 COVERAGE_FILE = "training_sky.moc.fits"
 
@@ -93,6 +99,43 @@ def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) 
         raise RadiosslError(f"preprocessing {first_problem(error)}") from None
 
 
+def write_config(folder: Path, network: nn.Module, config: BackboneConfig) -> None:
+    """Write all but the weights, which are there, and the card into the folder of a backbone."""
+    architecture, seen = config.architecture, config.preprocessing
+    known: dict[str, Any] = getattr(network, "pretrained_cfg", {})
+    pretrained = {
+        "input_size": [seen.channels, seen.size, seen.size],
+        "mean": [seen.mean] * seen.channels,
+        "std": [seen.std] * seen.channels,
+        "interpolation": "bilinear",
+        "crop_pct": 1.0,
+        "num_classes": architecture.output_dim or 0,
+    }
+    ours = {
+        "version": radiossl.__version__,
+        "backbone": architecture.model_dump(),
+        "preprocessing": seen.model_dump(),
+        **{name: getattr(config, name) for name in FACTS},
+        **({} if config.embedding == PLAIN else {"embedding": config.embedding.settings}),
+        "sha256": file_sha256(folder / WEIGHTS_FILE),
+    }
+    raw = {
+        "architecture": architecture.timm_name,
+        "num_classes": architecture.output_dim or 0,
+        "num_features": architecture.feature_dim(network),
+        "global_pool": "avg",
+        "model_args": network.model_args,
+        "pretrained_cfg": pretrained | {name: known[name] for name in ("first_conv", "classifier") if name in known},
+        "radiossl": ours,
+    }
+    write_json(folder / CONFIG_FILE, raw)
+    if config.sky is not None:
+        np.savez_compressed(folder / SKY_FILE, **asdict(config.sky))
+        config.sky.write_moc(folder / COVERAGE_FILE)
+    if config.whitening is not None:
+        config.whitening.save(folder / WHITENING_FILE)
+
+
 def read_config(path: Path) -> tuple[BackboneConfig, str]:
     """Read the `config.json` of a backbone folder; returns it and the weights' hash."""
     raw = read_json(path / CONFIG_FILE)
@@ -103,14 +146,10 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
         config = BackboneConfig(
             Architecture.model_validate(ours["backbone"]),
             Preprocessing.model_validate(ours["preprocessing"]),
-            ours.get("recipe", {}),
-            ours.get("data", []),
-            ours.get("scores", {}),
-            _read_sky(path / SKY_FILE),
-            ours.get("imported", {}),
-            ours.get("about", {}),
-            embedding_from(ours.get("embedding", {}), str(path / CONFIG_FILE)),
-            Whitening.load(path / WHITENING_FILE),
+            **{name: ours[name] for name in FACTS if name in ours},
+            sky=_read_sky(path / SKY_FILE),
+            embedding=embedding_from(ours.get("embedding", {}), str(path / CONFIG_FILE)),
+            whitening=Whitening.load(path / WHITENING_FILE),
         )
     except (KeyError, ValidationError) as error:
         problem = f"{error} is missing" if isinstance(error, KeyError) else first_problem(error)

@@ -8,10 +8,7 @@ from radiossl.io.errors import RadiosslError
 
 
 def parse_device(name: str | torch.device) -> torch.device:
-    """Return the device of a name: ``auto`` for CUDA where there is any, ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Raises `RadiosslError` if there is no such device.
-    """
+    """Return the device of a name: ``auto`` (CUDA if there is any), ``cpu``, ``cuda`` or ``cuda:1``; raise if none."""
     if isinstance(name, torch.device):
         return name
     if name == "auto":

@@ -88,11 +88,16 @@ def export_backbone(
     else:  # two images, since PyTorch takes a single one for a constant
         module, example = _Features(backbone), torch.rand(2, seen.channels, seen.size, seen.size, generator=random)
     module.cpu().eval()
-    write = {"torchscript": _torchscript, "export": _program, "onnx": _onnx}[format]
+    known = {METADATA: json.dumps(_metadata(backbone))}
     try:
         with torch.no_grad(), warnings.catch_warnings(), atomic_file(out) as file:
             warnings.simplefilter("ignore")  # of PyTorch's own deprecations
-            write(module, example, file, json.dumps(_metadata(backbone)))
+            if format == "torchscript":
+                torch.jit.save(torch.jit.trace(module, example), file, _extra_files=known)
+            elif format == "export":
+                torch.export.save(_traced(module, example), file, extra_files=known)
+            else:
+                _save_onnx(_traced(module, example), file, "pixels" if with_preprocessing else "images", known)
     finally:
         backbone.to(device).train(training)
 
@@ -109,28 +114,14 @@ def _metadata(backbone: Backbone) -> dict[str, Any]:
     }
 
 
-def _torchscript(module: nn.Module, example: Tensor, file: Path, metadata: str) -> None:
-    torch.jit.save(torch.jit.trace(module, example), file, _extra_files={METADATA: metadata})
-
-
-def _program(module: nn.Module, example: Tensor, file: Path, metadata: str) -> None:
-    torch.export.save(_traced(module, example), file, extra_files={METADATA: metadata})
-
-
-def _onnx(module: nn.Module, example: Tensor, file: Path, metadata: str) -> None:
+def _save_onnx(traced: torch.export.ExportedProgram, file: Path, given: str, known: dict[str, str]) -> None:
     import onnx
 
-    program = torch.onnx.export(
-        _traced(module, example),
-        dynamo=True,
-        verbose=False,
-        input_names=["pixels" if example.ndim == 2 else "images"],
-        output_names=["features"],
-    )
+    program = torch.onnx.export(traced, dynamo=True, verbose=False, input_names=[given], output_names=["features"])
     if program is None:
         raise RadiosslError("--format onnx: PyTorch made no program of this network")
     model = program.model_proto
-    onnx.helper.set_model_props(model, {METADATA: metadata})
+    onnx.helper.set_model_props(model, known)
     onnx.save_model(model, str(file))
 
 

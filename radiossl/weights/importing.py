@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing
 from radiossl.weights.formats.files import Checkpoint, read_checkpoint
-from radiossl.weights.formats.layouts import LAYOUTS, Layout, detect, encoder_of
+from radiossl.weights.formats.layouts import LAYOUTS, Layout, encoder_of, format_of
 from radiossl.weights.formats.presets import preset, told_by
-from radiossl.weights.health import check_network
-from radiossl.weights.tensors import check_tensors
+from radiossl.weights.tensors import check_network, load_state
 
 #: Blocks per stage, whether they have three convolutions, and the shape of the second convolution of the first.
 _RESNETS: dict[tuple[tuple[int, ...], bool, tuple[int, ...]], str] = {
@@ -112,7 +111,7 @@ def import_backbone(
             f"{checkpoint.file}: the network sees one channel, the preprocessing {seen.mode} makes {seen.channels};"
             " --set mode=min-max makes one"
         )
-    network = network_with(network_of, seen, tensors, checkpoint.file)
+    network = _network_with(network_of, seen, tensors, checkpoint.file)
     check_network(network, seen.channels, seen.size, str(checkpoint.file))
     imported = {"file": checkpoint.file.name, "format": layout.name, "sha256": file_sha256(checkpoint.file)}
     config = BackboneConfig(network_of, seen, imported=imported | {"left_out": left_out})
@@ -120,7 +119,7 @@ def import_backbone(
     return ImportedBackbone(backbone, layout.name, len(tensors), left_out, guess)
 
 
-def network_with(
+def _network_with(
     architecture: Architecture, seen: Preprocessing, tensors: Mapping[str, Tensor], file: Path
 ) -> nn.Module:
     """Build a network and give it weights; raise `RadiosslError` if they are not its own.
@@ -137,29 +136,36 @@ def network_with(
     for name, tensor in expected.items():
         if name.endswith("num_batches_tracked"):  # Keras and old files of PyTorch lack it
             kept.setdefault(name, tensor)
-    check_tensors(kept, expected, str(file), architecture.name)
-    network.load_state_dict(kept)
+    load_state(network, kept, str(file), architecture.name)
     return network
+
+
+def load_torchvision(path: str | os.PathLike[str], like: BackboneConfig) -> Backbone:
+    """Load a state dictionary of torchvision's ResNets, without its classifier, to compare it with another backbone.
+
+    Preprocessing and architecture are those of the other, but for a small stem or a further layer.
+    """
+    changes, name = like.preprocessing.model_dump(), like.architecture.name
+    return import_backbone(path, "torchvision", changes=changes, architecture=name).backbone
 
 
 def resnet_of(file: Path, tensors: Mapping[str, Tensor], layout: Layout) -> Architecture:
     """Tell which ResNet has these tensors; raise `RadiosslError` if none has."""
-    first, second = tensors.get("conv1.weight"), tensors.get("layer1.0.conv2.weight")
+    names = ("conv1.weight", "layer1.0.conv2.weight")
+    missing = next((name for name in names if name not in tensors or tensors[name].ndim != 4), None)
+    if missing:
+        raise RadiosslError(f"{file}: no ResNet, it has no convolution {missing}; other networks come as timm folders")
+    first, second = (tensors[name] for name in names)
     blocks = tuple(
         len({name.split(".")[1] for name in tensors if name.startswith(f"layer{stage}.")}) for stage in range(1, 5)
     )
-    if first is None or first.ndim != 4 or second is None:
-        missing = "conv1.weight" if first is None or first.ndim != 4 else "layer1.0.conv2.weight"
-        raise RadiosslError(f"{file}: no ResNet, it has no convolution {missing}; other networks come as timm folders")
     name = _RESNETS.get((blocks, "layer1.0.conv3.weight" in tensors, tuple(second.shape[:2])))
     if name is None:
         shape = "x".join(map(str, second.shape))
         raise RadiosslError(f"{file}: a ResNet of {blocks} blocks and {shape} convolutions is none that is known")
-    if first.shape[-1] == 7:
-        return Architecture(name=name)
-    if first.shape[-1] == 3 and layout.small_stem:
-        return Architecture(name=name, stem="small")
     side = first.shape[-1]
+    if side == 7 or (side == 3 and layout.small_stem):
+        return Architecture(name=name, stem="standard" if side == 7 else "small")
     raise RadiosslError(
         f"{file}: conv1.weight is {side}x{side}, expected 7x7; what {layout.name} pads and pools with it is not known"
     )
@@ -176,18 +182,16 @@ def _named_like(checkpoint: Checkpoint, found: Architecture) -> tuple[Architectu
         options = vars(options) if isinstance(options, Namespace) else options
         if isinstance(options, dict):
             said += [str(options.get(key, "")) for key in ("arch", "architecture", "model", "model_name", "backbone")]
-    named = next((name for name in said if name in (found.name, *twins)), None)
-    if named is not None:
+    if named := next((name for name in said if name in (found.name, *twins)), None):
         return Architecture(name=named), ""
-    named = next((name for name in twins if name in checkpoint.file.name), None)
-    if named is not None:
+    if named := next((name for name in twins if name in checkpoint.file.name), None):
         return Architecture(name=named), f"{named}, by the name of the file; {found.name} has the same tensors"
     return found, f"{found.name}; {', '.join(twins)} has the same tensors (--architecture)"
 
 
 def _layout(checkpoint: Checkpoint, format: str) -> Layout:
     if format == "auto":
-        return detect(checkpoint)
+        return LAYOUTS[format_of(checkpoint)]
     if format not in LAYOUTS:
         raise RadiosslError(f"--format {format}: expected auto, {', '.join(LAYOUTS)}")
     if checkpoint.keras != (format == "sclassifier"):
@@ -206,4 +210,4 @@ def _of_timm(checkpoint: Checkpoint, layout: Layout) -> tuple[Layout, Architectu
     classifiers = (known.get("pretrained_cfg") or {}).get("classifier") or ()
     classifiers = [classifiers] if isinstance(classifiers, str) else classifiers
     left_out = {f"{name}.": "classifier" for name in classifiers} or layout.left_out
-    return Layout(layout.name, layout.prefixes, left_out, layout.preset), Architecture(name=str(known["architecture"]))
+    return replace(layout, left_out=left_out), Architecture(name=str(known["architecture"]))

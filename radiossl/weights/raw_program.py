@@ -66,10 +66,9 @@ def _resampling(line: Tensor, other: Tensor, seen: Preprocessing) -> Tensor:
 
 
 def image_statistics(values: Tensor, known: Tensor, clip_limits: bool) -> Tensor:
-    """Measure an image, as `radiossl.store.statistics.PixelStatistics.of` does: shape (10,), NaN if all is blank.
+    """Measure pixels (n,), float64, as `radiossl.store.statistics.PixelStatistics.of` does those `known`: shape (10,).
 
-    `values` are its pixels, shape (n,), float64 and finite, and `known` those that are not blank. Without `clip_limits`
-    the limits of clipping and zscale are NaN.
+    NaN if all is blank, and where `clip_limits` of sigma clipping and zscale are not wanted.
     """
     count = known.sum()
     ordered = torch.sort(torch.where(known, values, torch.inf)).values

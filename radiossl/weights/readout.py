@@ -17,10 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator
 from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.settings import first_problem
 
 WHITENING_FILE = "whitening.safetensors"
 #: Stages are the last feature maps that timm names of a network, such as the four blocks of a ResNet.
@@ -29,18 +30,8 @@ STAGES = 4
 Pool = Literal["mean", "std", "max"]
 
 
-class Readout(BaseModel):
-    """Which feature maps of a network are pooled how, beside each other.
-
-    Attributes
-    ----------
-    stages
-        Numbers of the stages, 1 to 4; 4 is the last.
-    pool
-        Statistics over the pixels of each: ``mean``, ``std`` (standard deviation), ``max``.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Readout(BaseModel, extra="forbid", frozen=True):
+    """Which feature maps of a network are pooled how, beside each other; stage 4 is the last."""
 
     stages: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
     pool: tuple[Pool, ...] = Field(default=("mean", "std", "max"), min_length=1)
@@ -57,20 +48,12 @@ class Readout(BaseModel):
 WIDE = Readout()
 
 
-class Embedding(BaseModel):
-    """How a backbone makes features, in the section ``embedding`` of its configuration.
+class Embedding(BaseModel, extra="forbid", frozen=True):
+    """How a backbone makes features, in the section ``embedding`` of its configuration."""
 
-    Attributes
-    ----------
-    readout
-        Null for the network's own pooled output.
-    whiten
-        Number of whitened components to keep; null for the read-out as it is.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+    #: Null for the network's own pooled output.
     readout: Readout | None = None
+    #: Number of whitened components to keep; null for the read-out as it is.
     whiten: int | None = Field(default=None, ge=1)
 
     @property
@@ -96,25 +79,16 @@ def embedding_from(settings: dict[str, Any], where: str) -> Embedding:
     try:
         return Embedding.model_validate(settings)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RadiosslError(f"{where}: embedding.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise RadiosslError(f"{where}: embedding.{first_problem(error)}") from None
 
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Features to uncorrelated components, those that tell sources apart best first.
+    """Features to uncorrelated components, those that tell sources apart best first; for those of one read-out."""
 
-    Attributes
-    ----------
-    mean
-        Shape (d,), subtracted first.
-    components
-        Shape (k, d), the rows that the differences are projected on.
-    readout
-        Of the features that it is for.
-    """
-
+    #: Shape (d,), subtracted first.
     mean: NDArray[np.float32]
+    #: Shape (k, d), the rows that the differences are projected on.
     components: NDArray[np.float32]
     readout: Readout | None = None
 
@@ -170,17 +144,7 @@ _POOLED: dict[Pool, Callable[[Tensor], Tensor]] = {
 
 
 class FeatureNetwork(nn.Module):
-    """A network with another read-out than its own.
-
-    Parameters
-    ----------
-    network
-        The bare network.
-    readout
-        See `Readout`; None for the network's own pooled output.
-    whitening
-        Applied to what is read out, if given.
-    """
+    """A network with another read-out than its own (None: its own pooled output), whitened if a whitening is given."""
 
     def __init__(self, network: nn.Module, readout: Readout | None, whitening: Whitening | None) -> None:
         super().__init__()

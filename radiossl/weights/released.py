@@ -23,10 +23,11 @@ from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.tensors import WEIGHTS_FILE
 
 _PACKAGE = resources.files("radiossl.weights")
+_EXPECTED = f"a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected"
 
 
 class ReleasedFile(BaseModel, extra="forbid", frozen=True):
-    """Size in bytes and SHA-256 of a file."""
+    """A file: SHA-256, and size in bytes."""
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size: int = Field(ge=0)
@@ -53,8 +54,6 @@ class Released(BaseModel, extra="forbid", frozen=True):
 
 def read_registry(path: str | os.PathLike[str] | None = None) -> dict[str, Released]:
     """Read a registry of released backbones, by default that of the package.
-
-    Raises `RadiosslError` if it is missing or damaged.
 
     Examples
     --------
@@ -86,18 +85,16 @@ def fetch_backbone(
 ) -> Path:
     """Return the folder of a released backbone, fetched into the cache if it is not there yet.
 
-    Raises `RadiosslError` if there is none of this name, it cannot be fetched, or what came is not what the registry
-    describes.
-
     A mirror, the address of a folder with the files, is tried before those of the registry, by default the package's.
-    After `timeout_s` without an answer a connection counts as dropped.
+    After `timeout_s` without an answer a connection counts as dropped. Raises `RadiosslError` if there is none of this
+    name, it cannot be fetched, or what came is not what the registry describes.
     """
-    if name in bundled_backbones():
-        return bundled_backbones()[name]
-    known = read_registry() if registry is None else registry
+    bundled, known = bundled_backbones(), read_registry() if registry is None else registry
+    if name in bundled:
+        return bundled[name]
     if name not in known:
-        names = sorted({*known, *bundled_backbones()})
-        raise RadiosslError(f"{name}: no backbone folder and no released backbone; there are {', '.join(names)}")
+        names = ", ".join(sorted({*known, *bundled}))
+        raise RadiosslError(f"{name}: no backbone folder and no released backbone; there are {names}")
     release = known[name]
     folder = cached_folder(name, release)
     if folder.is_dir():
@@ -117,7 +114,7 @@ def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path,
     for base in mirrors:
         try:
             wanted = [
-                Download(f"{base.rstrip('/')}/{file}", sha256=one.sha256, size=one.size, extract=False)
+                Download(f"{base.rstrip('/')}/{file}", extract=False, **dict(one))
                 for file, one in release.files.items()
             ]
             return fetch_files(wanted, folder, timeout_s=timeout_s, retries=2)
@@ -129,20 +126,14 @@ def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path,
 
 
 def find_backbone(source: str | os.PathLike[str]) -> Path:
-    """Return the folder of a backbone that is named by its folder or, if it is released, by its name.
-
-    Raises `RadiosslError` if there is none; the message says what was probably meant.
-    """
+    """Return the folder of a backbone, given that or the name of a released one; raise saying what may be meant."""
     path = Path(source)
     if (path / WEIGHTS_FILE).is_file() or (path / CONFIG_FILE).is_file():
         return path
     if path.is_dir():
-        inner = next(
-            (path / part for part in ("backbone", "stage1/backbone") if (path / part / WEIGHTS_FILE).is_file()), None
-        )
-        hint = f"did you mean {inner}?" if inner else f"a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected"
+        inner = [path / part for part in ("backbone", "stage1/backbone") if (path / part / WEIGHTS_FILE).is_file()]
+        hint = f"did you mean {inner[0]}?" if inner else _EXPECTED
         raise RadiosslError(f"{path}: no backbone; {hint}")
-    name = str(source)
-    if path.exists() or name != path.name:
-        raise RadiosslError(f"{path}: no such backbone; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")
-    return fetch_backbone(name)
+    if path.exists() or str(source) != path.name:
+        raise RadiosslError(f"{path}: no such backbone; {_EXPECTED}")
+    return fetch_backbone(path.name)

@@ -5,8 +5,16 @@ import pyarrow as pa
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radiossl.benchmark.measures import classification, few_labels, found_first, rating_ranks, retrieval
-from radiossl.benchmark.statistics import paired_probability, standard_error, summarise
+from radiossl.benchmark.measures import (
+    classification,
+    few_labels,
+    found_first,
+    paired_probability,
+    rating_ranks,
+    retrieval,
+    standard_error,
+    summarise,
+)
 from radiossl.evaluation.folds import Split, draw_folds
 from radiossl.evaluation.intervals import holm
 

@@ -133,8 +133,8 @@ def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
     def refuse(*_):
         raise AssertionError("features were made again")
 
-    def lazy(name, backbone, is_backbone=False):
-        return Method(name, backbone.adapted(views=8, field_px=None).identity, refuse, is_backbone)
+    def lazy(name, backbone):
+        return Method(name, backbone.adapted(views=8, field_px=None).identity, refuse)
 
     monkeypatch.setattr(running, "backbone_method", lazy)
     again = run_benchmark([weights], stores / "tasks.yaml", tmp_path, quick=True)

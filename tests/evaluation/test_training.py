@@ -17,7 +17,7 @@ from radiossl.evaluation.training import (
     train_classifier,
 )
 from radiossl.images.preprocess import Preprocessing
-from radiossl.pretraining.schedule import warmup_cosine
+from radiossl.pretraining.optimizers import warmup_cosine
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 

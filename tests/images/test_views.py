@@ -291,10 +291,10 @@ def test_the_view_maker_uses_the_numbers_of_the_preset(name):
         expected = {key: getattr(preset, f"jitter_{key}") for key in ("brightness", "contrast", "saturation")}
         assert (steps["jitter"].strengths, steps["jitter"].hue) == (expected, preset.jitter_hue)
     if "blur" in steps:
-        assert steps["blur"].sigma == preset.blur_sigma
+        assert steps["blur"].ranges["sigma"] == preset.blur_sigma
         assert steps["blur"].radius == (12 if preset.blur_kernel is None else preset.blur_kernel // 2)
     if "threshold" in steps:
-        assert steps["threshold"].percentile == preset.threshold_percentile
+        assert steps["threshold"].ranges["percentile"] == preset.threshold_percentile
 
 
 def test_misspelt_keys_are_refused():

@@ -46,19 +46,18 @@ def identity(path):
 
 
 def test_without_exclusion_everything_is_there(stores):
-    data = training_data([stores / "one", stores / "two"], Exclusion())
-    assert len(data.store) == 16
-    assert [entry["store"] for entry in data.provenance] == ["one", "two"]
-    assert "excluded" not in data.provenance[0]
+    store, provenance = training_data([stores / "one", stores / "two"], Exclusion())
+    assert len(store) == 16
+    assert [entry["store"] for entry in provenance] == ["one", "two"]
+    assert "excluded" not in provenance[0]
 
 
 def test_what_is_near_or_equal_is_left_out_and_told(stores, capsys):
     # Half a box is 36 arcsec, so that a source 90 arcsec north is shown from a radius of 54 arcsec on.
     exclusion = Exclusion([stores / "near", stores / "pixels"], 55.0)
-    data = training_data([stores / "one", stores / "two"], exclusion)
-    left = np.round(10 * data.store.column("ra_deg")).astype(int).tolist()
+    store, (one, two) = training_data([stores / "one", stores / "two"], exclusion)
+    left = np.round(10 * store.column("ra_deg")).astype(int).tolist()
     assert left == [row for row in range(16) if row not in (2, 3, 5, 9)]
-    one, two = data.provenance
     assert (one["cutouts"], one["removed"], two["removed"]) == (8, 3, 1)
     assert one["excluded"] == [
         {"store": "near", "identity": identity(stores / "near"), "radius_arcsec": 55.0, "removed": 2},
@@ -67,7 +66,7 @@ def test_what_is_near_or_equal_is_left_out_and_told(stores, capsys):
     printed = capsys.readouterr().err
     assert f"{stores / 'one'}: 3 of 8 cutouts left out" in printed
     assert f"{stores / 'two'}: 1 of 8 cutouts left out" in printed
-    assert len(training_data([stores / "one"], Exclusion([stores / "near"], 53.0)).store) == 8
+    assert len(training_data([stores / "one"], Exclusion([stores / "near"], 53.0))[0]) == 8
 
 
 def test_nothing_left_is_refused(stores):

@@ -294,7 +294,7 @@ def test_views_do_not_depend_on_the_number_of_processes(preset, sky):
     statistics = torch.from_numpy(np.stack([PixelStatistics.of(image).as_array() for image in images.numpy()]))
     whole = ViewMaker(preprocessing, augmentation)(images, statistics, torch.Generator().manual_seed(3))
     shares = [
-        ProcessGroup(rank, 3).views(preprocessing, augmentation)(
+        ViewMaker(preprocessing, augmentation, (rank, 3))(
             images[2 * rank : 2 * rank + 2], statistics[2 * rank : 2 * rank + 2], torch.Generator().manual_seed(3)
         )
         for rank in range(3)

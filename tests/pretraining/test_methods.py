@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from radiossl.pretraining.methods import METHODS, build_method
 from radiossl.pretraining.methods.byol import BYOL
 from radiossl.pretraining.methods.nnclr import NNCLR, Memory
-from radiossl.pretraining.methods.registry import METHODS, build_method
 from radiossl.pretraining.methods.simclr import SimCLR
 from radiossl.pretraining.methods.swav import SwAV
 from radiossl.pretraining.methods.vicreg import VICReg

@@ -349,14 +349,14 @@ def test_saving_replaces_an_older_backbone(folder, images):
     assert [path.name for path in folder.parent.iterdir()] == ["weights"]
 
 
-@pytest.mark.parametrize("step", ["write_json", "write_text"])
+@pytest.mark.parametrize("step", ["config.write_json", "backbone.write_text"])
 def test_an_interrupted_save_leaves_the_old_folder_whole(folder, monkeypatch, step):
     before = bytes_of(folder)
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(released, step, interrupted)
+    monkeypatch.setattr(f"radiossl.weights.{step}", interrupted)
     newer = make(9)
     with pytest.raises(KeyboardInterrupt):
         save_backbone(folder, newer.network, newer.config)

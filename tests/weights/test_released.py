@@ -19,7 +19,7 @@ from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.weights import released
 from radiossl.weights.backbone import load_backbone, save_backbone
-from radiossl.weights.hub import push_backbone
+from radiossl.weights.release import push_backbone
 from radiossl.weights.released import Released, ReleasedFile, fetch_backbone, find_backbone, read_registry
 
 

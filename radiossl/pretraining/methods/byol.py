@@ -13,25 +13,14 @@ from radiossl.pretraining.recipe import Recipe
 
 
 class BYOL(Method):
-    """BYOL (Grill et al. 2020): one network predicts what a moving average of itself makes of the other view.
-
-    Parameters
-    ----------
-    network
-        The backbone's network.
-    feature_dim
-        Length of its feature vectors.
-    recipe
-        Gives the widths of projector and predictor, and the moving average's tau and its schedule.
-    """
+    """BYOL (Grill et al. 2020): one network predicts what a moving average of itself makes of the other view."""
 
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
         from lightly.loss import NegativeCosineSimilarity
         from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 
-        super().__init__()
+        super().__init__(network, feature_dim, recipe)
         head = recipe.head
-        self.network = network
         self.projector = BYOLProjectionHead(feature_dim, head.hidden, head.output)
         self.predictor = BYOLPredictionHead(head.output, head.predictor_hidden, head.output)
         self.target_network = copy.deepcopy(network).requires_grad_(False)
@@ -39,17 +28,12 @@ class BYOL(Method):
         self.similarity = NegativeCosineSimilarity()
         self.tau, self.tau_schedule = recipe.tau, recipe.tau_schedule
 
-    def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of pairs and the features of the first views.
-
-        The loss is 2 - 2 cos, the squared distance of the normalised vectors (Slijepcevic et al. 2022, equation 2),
-        averaged over the two directions.
-        """
-        features = self.network(torch.cat([first, second]))
+    def loss_between(self, features: Tensor, first: Tensor, second: Tensor, *crops: Tensor) -> Tensor:
+        """2 - 2 cos, squared distance of the normalised vectors (Slijepcevic et al. 2022, equation 2), both ways."""
         predictions = self.predictor(self.projector(features)).float()
         with torch.no_grad():
             targets = self.target_projector(self.target_network(torch.cat([second, first]))).float()
-        return 2.0 + 2.0 * self.similarity(predictions, targets), features[: len(first)].detach()
+        return 2.0 + 2.0 * self.similarity(predictions, targets)
 
     def chance_loss(self, pairs: int) -> float:
         """Loss of predictions at right angles to their targets."""
@@ -57,7 +41,7 @@ class BYOL(Method):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Move the target; `progress` is the fraction of the training done."""
+        """Move the target."""
         tau = self.tau
         if self.tau_schedule == "cosine":
             tau = 1.0 - (1.0 - tau) * (math.cos(math.pi * progress) + 1.0) / 2.0

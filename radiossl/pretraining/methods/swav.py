@@ -18,35 +18,23 @@ class SwAV(Method):
     """SwAV (Caron et al. 2020): from each view it is predicted to which prototypes the others belong.
 
     The prototypes share the images of a batch equally among them (Sinkhorn's algorithm), so that they cannot collapse.
-
-    Parameters
-    ----------
-    network
-        The backbone's network.
-    feature_dim
-        Length of its feature vectors.
-    recipe
-        Gives the widths of the projector, the number of prototypes and the temperature.
     """
 
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:
         from lightly.loss import SwaVLoss
         from lightly.models.modules import SwaVProjectionHead, SwaVPrototypes
 
-        super().__init__()
-        self.network = network
+        super().__init__(network, feature_dim, recipe)
         self.projector = SwaVProjectionHead(feature_dim, recipe.head.hidden, recipe.head.output)
         self.prototypes = SwaVPrototypes(recipe.head.output, recipe.prototypes)
         self.prototypes.normalize()
         self.loss = SwaVLoss(temperature=recipe.temperature)
         self.count = recipe.prototypes
 
-    def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of views and the features of the first ones."""
-        features = self.network(torch.cat([first, second]))
+    def loss_between(self, features: Tensor, first: Tensor, second: Tensor, *crops: Tensor) -> Tensor:  # noqa: D102
         large = self._similarities(features, 2)
         small = self._similarities(self.network(torch.cat(crops)), len(crops)) if crops else []
-        return self.loss(large, small).sum(), features[: len(first)].detach()
+        return self.loss(large, small).sum()
 
     def _similarities(self, features: Tensor, views: int) -> list[Tensor]:
         """Similarities of the images of all processes to the prototypes, (n, prototypes) for each view."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from radiossl.pretraining.distributed import gather_rows
@@ -11,17 +10,7 @@ from radiossl.pretraining.recipe import Recipe
 
 
 class VICReg(Method):
-    """VICReg (Bardes, Ponce & LeCun 2022): invariance, variance and covariance of projections, without negatives.
-
-    Parameters
-    ----------
-    network
-        The backbone's network.
-    feature_dim
-        Length of its feature vectors.
-    recipe
-        Gives the widths of the projector and the weights of the three terms.
-    """
+    """VICReg (Bardes, Ponce & LeCun 2022): invariance, variance and covariance of projections, without negatives."""
 
     recordable = False  # lightly's covariance term indexes with a mask, for which the processor waits
 
@@ -29,17 +18,13 @@ class VICReg(Method):
         from lightly.loss import VICRegLoss
         from lightly.models.modules.heads import VICRegProjectionHead
 
-        super().__init__()
-        self.network = network
+        super().__init__(network, feature_dim, recipe)
         self.projector = VICRegProjectionHead(feature_dim, recipe.head.hidden, recipe.head.output)
         invariance, self.variance, covariance = recipe.vicreg_weights
         self.loss = VICRegLoss(invariance, self.variance, covariance)
 
-    def forward(self, first: Tensor, second: Tensor, *crops: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss of a batch of pairs and the features of the first views."""
-        features = self.network(torch.cat([first, second]))
-        projections = self.projector(features).float()
-        return self.loss(*map(gather_rows, projections.chunk(2))), features[: len(first)].detach()
+    def loss_between(self, features: Tensor, first: Tensor, second: Tensor, *crops: Tensor) -> Tensor:  # noqa: D102
+        return self.loss(*map(gather_rows, self.projector(features).float().chunk(2)))
 
     def chance_loss(self, pairs: int) -> float:
         """Loss of features that are the same for all images: the variance term alone."""

@@ -110,12 +110,8 @@ _LIGHTLY = ("projection_head", "prediction_head", "backbone_momentum", "online_c
 _CHILDREN = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
-def detect(checkpoint: Checkpoint) -> Layout:
+def format_of(checkpoint: Checkpoint) -> str:
     """Tell whose checkpoint it is by the names of its tensors; raise `RadiosslError` if it is of no known code."""
-    return LAYOUTS[_format_of(checkpoint)]
-
-
-def _format_of(checkpoint: Checkpoint) -> str:
     names = checkpoint.tensors.keys()
     if checkpoint.keras:
         return "sclassifier"
@@ -182,7 +178,7 @@ def encoder_of(
     if any(name.startswith("layers.") for name in encoder):
         encoder = _from_flat(encoder)
     elif any(name[:1].isdigit() for name in encoder):
-        encoder = {_from_child(name): tensor for name, tensor in encoder.items()}
+        encoder = {re.sub(r"^\d+", lambda n: _CHILDREN.get(n[0], n[0]), key): value for key, value in encoder.items()}
     return encoder, told
 
 
@@ -216,11 +212,6 @@ def _without_copies(file: Path, encoder: dict[str, Tensor], prefix: str) -> int:
     return len(copies)
 
 
-def _from_child(name: str) -> str:
-    first, dot, rest = name.partition(".")
-    return f"{_CHILDREN.get(first, first)}{dot}{rest}"
-
-
 def _from_flat(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename ``layers.N``, which has the stem as 0 and then all blocks in a row, to stages of blocks."""
     blocks = sorted({int(found[1]) for name in encoder if (found := re.match(r"layers\.([1-9]\d*)\.", name))})
@@ -233,10 +224,11 @@ def _from_flat(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
         places[number] = f"layer{stage}.{block}"
         block += 1
 
+    starts = {"layers.0.0.": "conv1.", "layers.0.1.": "bn1."}
+    starts |= {f"layers.{number}.": f"{place}." for number, place in places.items()}
+
     def renamed(name: str) -> str:
-        if name.startswith("layers.0."):
-            return name.replace("layers.0.0.", "conv1.").replace("layers.0.1.", "bn1.")
-        found = re.match(r"layers\.(\d+)\.(.+)", name)
-        return f"{places[int(found[1])]}.{found[2]}" if found else name
+        start = next((start for start in starts if name.startswith(start)), "")
+        return starts.get(start, "") + name.removeprefix(start)
 
     return {renamed(name): tensor for name, tensor in encoder.items()}

@@ -40,7 +40,9 @@ def told_by(checkpoint: Checkpoint, layout: str) -> dict[str, Any]:
 
     Raises `RadiosslError` if the description is there but not as the code writes it.
     """
-    readers = {"byol-rgz": _of_byol, "sclassifier": _of_keras, "solo-learn": _of_solo, "timm": _of_timm}
+    if layout == "sclassifier":
+        return dict(checkpoint.other.get("model_config", {}))
+    readers = {"byol-rgz": _of_byol, "solo-learn": _of_solo, "timm": _of_timm}
     if layout not in readers:
         return {}
     try:
@@ -62,10 +64,6 @@ def _of_byol(checkpoint: Checkpoint) -> dict[str, Any]:
         told |= {"mean": _one(data["mu"]), "std": _one(data["sig"])}
     side = augmentations.get("center_crop_size", augmentations.get("center_crop"))
     return told | ({} if side is None else {"size": int(side), "field_px": int(side)})
-
-
-def _of_keras(checkpoint: Checkpoint) -> dict[str, Any]:
-    return dict(checkpoint.other.get("model_config", {}))
 
 
 def _of_solo(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from radiossl import RadiosslError
 from radiossl.images.preprocess import Preprocessing
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.config import BackboneConfig
-from radiossl.weights.formats.torchvision import load_torchvision
+from radiossl.weights.importing import load_torchvision
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
-from radiossl.weights.health import check_features, check_network, check_weights
 from radiossl.weights.importing import import_backbone
+from radiossl.weights.tensors import check_features, check_network, check_weights
 
 
 @pytest.fixture
