@@ -57,7 +57,7 @@ class Architecture(BaseModel, extra="forbid", frozen=True):
                 problem = f"it returns {tuple(features.shape)}, not one vector for each image"
                 continue
             network.model_args = {"in_chans": channels, **options}  # type: ignore[assignment]
-            network.feature_dim = features.shape[1]  # type: ignore[assignment]
+            network.feature_dim = features.shape[1]
             return network.train()
         raise RadiosslError(
             f"backbone.name {self.name}: cannot be used for images of {size} x {size} pixels"
