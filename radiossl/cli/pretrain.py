@@ -25,9 +25,9 @@ _CHANNELS = {
 
 
 def pretrain(
-    recipe: Recipe,
     data: Data,
     out: Annotated[Path, Option(help="Run folder to write.")],
+    recipe: Recipe = "radiossl",
     mosaics: Mosaics = None,
     size: BoxSize = None,
     epochs: Annotated[int | None, Option(help="Passes over the data.")] = None,
