@@ -17,6 +17,9 @@ from radiossl.io.files import PathLike
 from radiossl.io.values import MISSING_NUMBERS, as_text, as_texts
 from radiossl.store.store import CutoutStore
 
+#: What two spellings of a class may differ by: separators beside a letter (not the sign of -1, nor 1-2 and 12), and .0.
+_SPELLING = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)|(?<=\w)[\s_-]+(?=[^\W\d_])|(?<=\d)\.0+$")
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -126,7 +129,7 @@ def _warn_of_spellings(classes: Sequence[str], column: str) -> None:
     """Warn of classes that may be one, written in two ways: FRII and FR II, Star and STAR, 1 and 1.0."""
     spellings: dict[str, list[str]] = {}
     for name in classes:
-        spellings.setdefault(re.sub(r"[\s_-]|(?<=\d)\.0+$", "", name).casefold(), []).append(name)
+        spellings.setdefault(_SPELLING.sub("", name).casefold(), []).append(name)
     for one, other, *_ in (names for names in spellings.values() if len(names) > 1):
         warnings.warn(
             f"column {column!r}: {one!r} and {other!r} are taken for two classes; if they are one, join them:"

@@ -122,7 +122,8 @@ def embed(
         return FeatureTable(found.table, features, table_metadata(backbone, found.paths))
     network = backbone.inference_network(len(found) * backbone.config.preprocessing.views)
     starts = track(range(0, len(found), batch_size), "embedding")
-    some = [features_of_files(backbone, found.paths[start : start + batch_size], network) for start in starts]
+    batches = (found.paths[start : start + batch_size] for start in starts)
+    some = [features_of_files(backbone, paths, network, batch_size) for paths in batches]
     return FeatureTable(found.table(), np.concatenate(some), table_metadata(backbone))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 import warnings
 from collections.abc import Iterable
@@ -171,7 +172,7 @@ def warn_of_marker(values: NDArray[np.floating], column: str, remedy: str) -> No
     for found in {known.min(), known.max()} if len(known) else ():
         others = known[known != found]
         count = len(known) - len(others)
-        if count < 2 or not len(others) or set(f"{abs(found):g}") - set("9."):
+        if count < 2 or not len(others) or not re.fullmatch(r"-?99+|-?9+\.9+", f"{found:g}"):
             continue
         if np.abs(others - found).min() > 3 * np.ptp(np.percentile(others, (1, 99))):
             text = f"column {column!r}: {found:g} occurs {count} times, far from all other values"

@@ -115,7 +115,7 @@ def test_two_spellings_of_a_class_are_announced(pair):
 
 
 def test_classes_that_look_alike_but_differ_are_left_in_peace():
-    values = np.array(["FRI", "FRII", "1", "10", "1.5", "15"])
+    values = np.array(["FRI", "FRII", "1", "-1", "10", "1.5", "15", "1-2", "12", "1 2"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_labels(values, "kind")

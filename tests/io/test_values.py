@@ -108,6 +108,7 @@ def test_numbers_are_found_in_text_too():
         ([17.0, 18.0, -9999, 19.0, 20.0], None),  # once: a number like others
         ([90.0, 99, 99, 95.0, 93.0], None),  # among the others
         ([1.0, 50.0, 50.0, 2.0, 1.5], None),
+        ([1, 1, 1, 9, 9], None),  # a single nine is a number
         ([np.nan, np.nan], None),
         ([-999, -999], None),
     ],
