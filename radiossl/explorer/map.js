@@ -85,11 +85,11 @@ class SourceMap {
     this.card = frame.querySelector(".rs-card");
     this.ring = frame.querySelector(".rs-ring");
     this.frames = [];
-    this.listen();
     new ResizeObserver(() => { this.fit(this.wanted()); this.draw(); }).observe(this.canvas);
   }
 
   show(xy, whole, limits) {
+    if (!this.whole) this.listen(); // there is nothing to move before
     Object.assign(this, { xy, whole });
     this.fit(limits ?? whole);
     this.draw();

@@ -477,7 +477,9 @@ page.drawn = guarded(async (map, corners) => {
   await choose(corners.length < 3 ? {} : { lasso: state[map.name], corners: text });
 });
 
+/** From now on the page can be used: before, what is typed or clicked would be lost without a word. */
 function listen() {
+  for (const control of document.querySelectorAll(":disabled")) control.disabled = false;
   for (const name of CHOICES) if ($(name)) $(name).onchange = guarded(() => set(name, $(name).value));
   $("find").onchange = guarded(async () => {
     const text = $("find").value.trim();
@@ -516,8 +518,8 @@ queueMicrotask(guarded(async () => {
   const parameters = new URLSearchParams(location.search);
   parameters.delete("token"); // the cookie has it
   history.replaceState(null, "", (parameters.size ? `?${parameters}` : location.pathname) + location.hash);
-  makeTabs();
   start = await ask("start");
+  makeTabs();
   $("title").textContent = `${start.title} · ${start.count.toLocaleString("en")} sources`;
   document.title = `radiossl: ${start.title}`;
   first = {

@@ -53,8 +53,8 @@ def parquet_writer(path: str | os.PathLike[str], schema: pa.Schema, **options: A
         def close(self) -> None:
             was_open = self.is_open
             super().close()
-            # Without a place, something went wrong before, which will be reported.
-            if was_open and (place := _place_of(Path(path), _BLANK)) is not None:
+            # Without the file or a place in it, something went wrong before, which will be reported.
+            if was_open and Path(path).exists() and (place := _place_of(Path(path), _BLANK)) is not None:
                 digest = _file_digest(Path(path), place)
                 with Path(path).open("r+b") as file:
                     file.seek(place)

@@ -109,6 +109,11 @@ def map_box(page):
     return page.locator(".map canvas").first.bounding_box()
 
 
+def map_box_centre(page):
+    box = map_box(page)
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
 def hover_over_a_source(page):
     """Move over the map until a card with a cutout shows up and stays; return where."""
     box = map_box(page)
@@ -129,6 +134,27 @@ def test_a_hover_shows_the_cutout_and_a_click_goes_there(page):
     page.mouse.click(*place)
     page.get_by_role("heading", name=name, exact=True).wait_for()
     assert page.locator("img[alt='cutout of " + name.replace("'", "") + "']").first.is_visible()
+
+
+def test_nothing_that_is_typed_or_clicked_while_the_page_loads_is_lost(browser, served):
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    page, held, errors = context.new_page(), [], []
+    page.on("pageerror", lambda error: errors.append(error))
+    page.route("**/api/start?*", lambda route: held.append(route))
+    with page.expect_request("**/api/start?*"):
+        page.goto(served[0])
+    controls = page.locator("button, select, header input")
+    assert controls.count() > 10
+    assert [control.is_enabled() for control in controls.all()] == [False] * controls.count()
+    page.mouse.click(*map_box_centre(page))
+    page.keyboard.press("+")
+    page.wait_for_timeout(100)  # the route is handled between the calls
+    assert page.locator("#said").inner_text() == ""
+    held[0].continue_()
+    go_to(page, "s05")  # waits for the field
+    assert errors == []
+    context.close()
 
 
 def test_neighbours_lead_on_and_the_address_remembers(page, served, survey, browser):
