@@ -7,18 +7,25 @@ of their folder with their checksums under ``checksums``. Parquet tables have a 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from radiossl.io.errors import RadiosslError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 #: Manifest of folders that have no other.
 MANIFEST = ".checksums.json"
 SEAL, FILES = "checksum", "checksums"
+#: A thread is told of this many bytes at once: each message costs as much as hashing 10 kB.
+_HASHED_BYTES = 2**20
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
@@ -30,6 +37,41 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 def file_checksum(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file as manifests have it, after ``sha256:``."""
     return f"sha256:{file_sha256(path)}"
+
+
+class ChecksumWriter(io.BufferedWriter):
+    """A new file, whose checksum a thread calculates while it is written; known once the file is closed."""
+
+    checksum: str
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(io.FileIO(path, "w"))
+        self._digest, self._thread = hashlib.sha256(), ThreadPoolExecutor(1)
+        self._waiting: list[Buffer] = []
+        self._bytes = 0
+
+    def write(self, data: Buffer) -> int:
+        """Write data, which must not change any more."""
+        self._waiting.append(data)
+        self._bytes += memoryview(data).nbytes
+        if self._bytes > _HASHED_BYTES:
+            self._hash()
+        return super().write(data)
+
+    def _hash(self) -> None:
+        self._thread.submit(self._update, self._waiting)
+        self._waiting, self._bytes = [], 0
+
+    def _update(self, parts: list[Buffer]) -> None:
+        for part in parts:
+            self._digest.update(part)
+
+    def close(self) -> None:
+        """Close the file, and wait for its checksum."""
+        super().close()
+        self._hash()
+        self._thread.shutdown()
+        self.checksum = f"sha256:{self._digest.hexdigest()}"
 
 
 def sealed(content: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dask.distributed import Client
 
 Job = TypeVar("Job")
+Written = TypeVar("Written")
 
 #: What a stopped command of this kind says.
 GOES_ON = "the same command goes on with what is missing"
@@ -29,12 +30,14 @@ _WAIT_SECONDS = 120
 
 def write_parts(
     parts: Sequence[tuple[Path, Job]],
-    write: Callable[[Path, Job], None],
+    write: Callable[[Path, Job], Written],
     description: str,
     workers: int | None = 1,
     scheduler: str | None = None,
-) -> None:
+) -> dict[str, Written]:
     """Write those of the files that are not there yet, with `write(file, job)`, which uses `atomic_file`.
+
+    Returns what `write` returned for each of those, by the name of the file.
 
     Dask runs a task again whose worker was killed, and now and then one whose worker only seemed dead. That makes no
     double, since the name of a part's file says which part it is. `write` and jobs must be picklable for other
@@ -57,27 +60,26 @@ def write_parts(
     with on_stop(GOES_ON):
         if missing and (scheduler is not None or count > 1):
             with _local_client(count) if scheduler is None else _client(scheduler) as client:
-                _write_on(client, missing, write, description)
+                written = _write_on(client, missing, write, description)
         else:
-            for file, job in track(missing, description):
-                write(file, job)
+            written = {file.name: write(file, job) for file, job in track(missing, description)}
     lost = [file for file, _ in missing if not file.exists()]
     if lost:
         raise RadiosslError(
             f"{lost[0]}: a worker has written it, but it is not here; the workers must share this folder's file system"
         )
+    return written
 
 
 def _write_on(
-    client: Client, missing: Sequence[tuple[Path, Job]], write: Callable[[Path, Job], None], description: str
-) -> None:
+    client: Client, missing: Sequence[tuple[Path, Job]], write: Callable[[Path, Job], Written], description: str
+) -> dict[str, Written]:
     from dask.distributed import KilledWorker, as_completed
     from distributed.client import CancelledError
 
     futures = [client.submit(_write_once, write, file, job, pure=False) for file, job in missing]
     try:
-        for future in track(as_completed(futures), description, total=len(futures)):
-            future.result()
+        done = [future.result() for future in track(as_completed(futures), description, total=len(futures))]
     except KilledWorker as error:
         raise RadiosslError(
             f"one part killed {error.allowed_failures + 1} workers, usually out of memory; give each worker more"
@@ -89,11 +91,12 @@ def _write_on(
         ) from None
     finally:
         client.cancel(futures)
+    return dict(result for result in done if result is not None)
 
 
-def _write_once(write: Callable[[Path, Job], None], file: Path, job: Job) -> None:
-    if not file.exists():  # else a worker that seemed dead had finished it
-        write(file, job)
+def _write_once(write: Callable[[Path, Job], Written], file: Path, job: Job) -> tuple[str, Written] | None:
+    # A file that is there was finished by a worker that seemed dead.
+    return None if file.exists() else (file.name, write(file, job))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 import radiossl
-from radiossl.io.checksums import FILES, folder_checksums
+from radiossl.io.checksums import FILES, ChecksumWriter, folder_checksums
 from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.io.files import atomic_file, is_temporary, read_json, remove_strays, sync, write_json
 from radiossl.io.locks import only_writer
@@ -65,7 +65,8 @@ def write_store(
         files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
         parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
         try:
-            write_parts(parts, partial(_write_shard, batches=batches, schema=schema), description, workers, scheduler)
+            write = partial(_write_shard, batches=batches, schema=schema)
+            checksums = write_parts(parts, write, description, workers, scheduler)
         except BaseException:
             _withdraw(path)
             raise
@@ -92,7 +93,7 @@ def write_store(
             "columns": schema.names,
             "shards": [{"file": f, "rows": n, "bytes": (path / f).stat().st_size} for f, n in known],
             **{"identity": identity, "provenance": provenance},
-            FILES: folder_checksums(path, skip=("store.json", PARTIAL)),
+            FILES: folder_checksums(path, skip=("store.json", PARTIAL, *checksums)) | checksums,
         }
         write_json(path / "store.json", manifest, seal=True)
         (path / PARTIAL).unlink(missing_ok=True)
@@ -135,16 +136,16 @@ def _claim(path: Path, identity: str) -> None:
         raise UnwritableError(path, error.strerror) from None
 
 
-def _write_shard(
-    file: Path, job: Job, *, batches: Callable[[Job], Iterable[pa.RecordBatch]], schema: pa.Schema
-) -> None:
+def _write_shard(file: Path, job: Job, *, batches: Callable[[Job], Iterable[pa.RecordBatch]], schema: pa.Schema) -> str:
+    """Write a shard, and return its checksum."""
     with (
         atomic_file(file, part=True) as temporary,
-        pa.OSFile(str(temporary), "wb") as sink,
-        pa.ipc.new_stream(sink, schema) as writer,
+        ChecksumWriter(temporary) as sink,
+        pa.ipc.new_stream(pa.PythonFile(sink, "w"), schema) as writer,
     ):
         for batch in batches(job):
             writer.write_batch(batch)
+    return sink.checksum
 
 
 def shard_jobs(sizes: Sequence[tuple[Job, int]]) -> list[list[Job]]:
