@@ -90,7 +90,7 @@ const state = { row: null, chosen_by: {}, limits: null, second_limits: null };
 const CHOICES = ["colour", "map_name", "second", "stretch", "colour_map", "tab"];
 const page = {
   row: null, near: [], mask: null, chosen: null, colours: null, column: null, plain: [90, 169, 230], theme: {}, tool: null,
-  here: null, ratings: new Map(), rated: { count: 0, agreed: "" }, order: [], orderPage: 0, heading: "", trouble: "", items: new Map(), more: false,
+  here: null, ratings: new Map(), rated: { count: 0, agreed: "" }, order: [], orderPage: 0, heading: "", trouble: "", items: new Map(), more: false, stale: false,
 };
 const maps = [...document.querySelectorAll(".map")].map((frame, number) => new SourceMap(frame, page, number ? "second" : "map_name"));
 const draw = () => maps.forEach((map) => map.draw());
@@ -346,7 +346,7 @@ async function refreshRatings() {
     if (page.here === here) Object.assign(here, known);
     showSource();
   }
-  if (state.tab !== "Search" && state.tab !== "Filter") await showTab();
+  if (state.tab !== "Search" && state.tab !== "Filter") await renew();
 }
 
 async function takeOrder() {
@@ -419,6 +419,12 @@ const follow = guarded(async () => {
   await go(row, { push: false });
 });
 
+/** Show the open list again because of news from elsewhere, as soon as nobody types in it. */
+async function renew() {
+  page.stale = Boolean(document.activeElement?.matches(".panel input:not([type=checkbox], [type=file])"));
+  if (!page.stale) await showTab();
+}
+
 /** What has changed since, made beside the page or by another page. */
 async function poll() {
   try {
@@ -445,7 +451,7 @@ async function poll() {
         page.awaited = null;
       }
       if (page.mask === null && Object.keys(state.chosen_by).length) await choose(state.chosen_by);
-      if (["Neighbours", "Clusters", "Filter"].includes(state.tab)) await showTab();
+      if (["Neighbours", "Clusters", "Filter"].includes(state.tab)) await renew();
     }
     if (now.order !== before.order) {
       for (const name of Object.keys(start.columns[start.later] ?? {})) columns.delete(name);
@@ -455,6 +461,7 @@ async function poll() {
       if (state.tab === "Anomalies") await showTab();
     }
     if (now.ratings !== before.ratings) await refreshRatings();
+    else if (page.stale) await renew();
   } catch (error) {
     if (!(error instanceof Refused)) guarded(() => { throw error; })();
   } finally {

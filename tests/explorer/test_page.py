@@ -462,6 +462,22 @@ def test_filters_narrow_each_other_and_become_a_selection(page):
     page.get_by_text("Choose a column").wait_for()
 
 
+def test_news_from_elsewhere_wait_until_nobody_types(page):
+    tab(page, "Filter")
+    page.get_by_role("combobox", name="column to filter by").select_option("flux")
+    field = page.get_by_role("textbox", name="smallest flux")
+    field.fill("15")
+    page.evaluate("start.now = {...start.now, start: -1}")  # as when a column has been computed meanwhile
+    page.wait_for_function("() => page.stale")
+    assert field.input_value() == "15"
+    field.press("Enter")
+    page.locator("#panel-Filter").get_by_text(f"{COUNT // 2} of {COUNT} sources").wait_for()
+    page.locator("h1").click()
+    page.wait_for_function("() => !page.stale")
+    page.get_by_role("button", name="remove all filters").click()
+    page.get_by_text("Choose a column").wait_for()
+
+
 def test_a_cluster_is_chosen_and_the_address_brings_it_back(page):
     tab(page, "Clusters")
     page.get_by_role("button", name="choose them").first.wait_for()
