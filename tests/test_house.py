@@ -32,6 +32,16 @@ SHARED = {
     "ratings": {"evaluation", "anomalies"},
 }
 PACKAGE = Path(radiossl.__file__).parent
+TESTS = Path(__file__).parent
+#: The tests of no room; beside them `tests/docs` runs the pages and notebooks.
+OF_THE_WHOLE = {
+    "test_examples.py",  # of docstrings
+    "test_faults.py",  # commands that are killed or run out of disk
+    "test_fuzz.py",  # damaged files, given to every reader
+    "test_house.py",
+    "test_image_folders.py",  # commands that take whatever holds images
+    "test_installation.py",
+}
 
 
 def _imported_rooms(file: Path) -> set[str]:
@@ -51,6 +61,24 @@ def _allowed(room: str) -> set[str]:
     if room in DOORS:
         return {*ROOMS, *SUBJECTS, *DOORS[: DOORS.index(room) + 1]}
     return set(ROOMS[: ROOMS.index(room) + 1])
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *SUBJECTS, *DOORS])
+def test_tests_are_named_after_what_they_test(room):
+    """`tests/ROOM/test_X.py` tests the module, package or script X of the room; `test_X_more.py` tests it further."""
+    modules = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in (PACKAGE / room).rglob("*")}
+    files = [path.relative_to(TESTS) for path in (TESTS / room).rglob("test_*.py")]
+    tested = {file: (file.parent / file.stem.removeprefix("test_")).as_posix() for file in files}
+    assert [
+        str(file)
+        for file, name in tested.items()
+        if not any(name == module or name.startswith(f"{module}_") for module in modules)
+    ] == []
+
+
+def test_what_tests_the_whole_is_listed():
+    assert {path.name for path in TESTS.glob("test_*.py")} == OF_THE_WHOLE
+    assert {path.parent.name for path in TESTS.glob("*/test_*.py")} <= {*ROOMS, *SUBJECTS, *DOORS, "docs"}
 
 
 @pytest.mark.parametrize("room", [*ROOMS, *SUBJECTS, *DOORS])

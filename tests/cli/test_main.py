@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -370,3 +373,23 @@ def test_a_seed_is_one_that_all_random_generators_take(tmp_path, seed):
 def test_the_label_is_no_column_to_learn_from(capsys):
     arguments = ("evaluate", "knn", "simclr-first-zoom", "--train", "store", "--label", "fr", "--columns", "size,fr")
     assert "--columns fr: is the label that is to be predicted" in fails(capsys, *arguments, "--out", "out")
+
+
+def started(*arguments, **options):
+    command = [sys.executable, "-m", "radiossl", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def test_quiet_and_verbose(tmp_path):
+    survey = ["simulate", "--tiles", "1", "--size", "128", "--sources", "3"]
+    loud = started("--verbose", *survey, tmp_path / "a")
+    assert f"wrote {tmp_path / 'a'}" in loud.stderr
+    assert started(*survey, tmp_path / "b").stderr == started("--quiet", *survey, tmp_path / "c").stderr == ""
+    assert "--verbose and --quiet: give one" in started("--quiet", "--verbose", *survey, tmp_path / "d").stderr
+
+
+def test_shells_can_complete_commands():
+    done = started(
+        env=os.environ | {"_RADIOSSL_COMPLETE": "complete_bash", "COMP_WORDS": "radiossl sto", "COMP_CWORD": "1"}
+    )
+    assert done.stdout.split() == ["store"]

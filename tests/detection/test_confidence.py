@@ -14,8 +14,8 @@ from radiossl.evaluation.confidence import fit_novelty, prediction_sets
 from radiossl.io.errors import RadiosslError
 
 from .conftest import blobs
-from .test_measuring import disc, mosaic_of, point_sources
 from .test_metrics import seen, truth
+from .test_report_measuring import disc, mosaic_of, point_sources
 
 CLASSES = ("FR-II", "R")
 

@@ -5,7 +5,7 @@ import pytest
 
 from radiossl.detection.report import SearchedMosaic, make_catalogue
 
-from .test_measuring import disc, mosaic_of, point_sources
+from .test_report_measuring import disc, mosaic_of, point_sources
 
 
 def test_a_source_in_two_mosaics_is_marked_and_named_once(detector, tmp_path):

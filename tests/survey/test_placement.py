@@ -1,4 +1,4 @@
-"""Which mosaic shows a source, and where: coverage, padding, oblong pixels, seams, mosaics that disagree."""
+"""Which mosaic shows a source, and where: coverage, oblong pixels, seams, mosaics that disagree."""
 
 import csv
 
@@ -124,62 +124,6 @@ def test_blank_and_beyond_the_edge_are_told_apart(tmp_path):
     result = cut_sources([path], catalogue(places), tmp_path / "s", size=40)
     assert reasons(tmp_path / "s") == {"s0": "blank", "s1": "beyond the edge"}
     assert result.not_cut == {"blank": 1, "beyond the edge": 1}
-
-
-# Zeros ----------------------------------------------------------------------------------------------------------------
-
-
-def test_windows_of_padding_are_left_out(tmp_path):
-    pixels = image()
-    pixels[:, :150] = 0
-    result = cut_blind([write(tmp_path / "m.fits", pixels, head())], tmp_path / "s", size=75, overlap=0)
-    assert sorted(set(result.store.column("x"))) == [187.0, 262.0]
-    assert result.not_cut == {"blank": 8}
-
-
-@pytest.mark.parametrize("thickness", [1, 2, 5])
-def test_a_strip_of_zeros_along_the_edge_is_blank(tmp_path, thickness):
-    pixels = image()
-    pixels[:thickness] = 0
-    pixels[:, -thickness:] = 0
-    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
-        found = mosaic.read(0, 0, 300, 300)
-    np.testing.assert_array_equal(np.isnan(found), pixels == 0)
-
-
-def test_a_round_hole_of_zeros_is_blank_and_single_zeros_are_not(tmp_path):
-    pixels = image()
-    y, x = np.indices(pixels.shape)
-    hole = np.hypot(x - 150, y - 140) < 20
-    pixels[hole] = 0
-    pixels[10, 10] = pixels[20, 30] = pixels[20, 31] = 0
-    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
-        found = mosaic.read(0, 0, 300, 300)
-    np.testing.assert_array_equal(np.isnan(found), hole)
-
-
-@pytest.mark.parametrize("how", ["clipped at 3 sigma", "clipped at 0", "whole numbers", "nothing but zeros"])
-def test_zeros_that_were_made_on_purpose_stay(tmp_path, how):
-    pixels = image((300, 300), (150, 150))
-    pixels = {
-        "clipped at 3 sigma": np.where(pixels > 3e-4, pixels, 0).astype("f4"),
-        "clipped at 0": np.clip(pixels, 0, None),
-        "whole numbers": np.round(np.clip(pixels * 1e3, -5, None)).astype("i2"),
-        "nothing but zeros": np.zeros_like(pixels),
-    }[how]
-    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
-        np.testing.assert_array_equal(mosaic.read(0, 0, 300, 300), pixels)
-
-
-def test_the_zeros_of_noise_stored_in_steps_stay_but_not_its_padding(tmp_path):
-    pixels = image((300, 300), (150, 150))
-    pixels = (np.round(pixels / 1e-4) * 1e-4).astype("f4")  # in steps of one sigma: 4 of 10 pixels are 0
-    pixels[:, :100] = 0
-    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
-        found = mosaic.read(0, 0, 300, 300)
-    assert np.isnan(found[:, :100]).all()
-    assert np.isnan(found[:, 100:]).mean() < 0.03  # what touches the padding
-    assert (pixels[:, 100:] == 0).mean() > 0.3
 
 
 # Oblong and turned pixels ---------------------------------------------------------------------------------------------

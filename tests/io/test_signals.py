@@ -1,4 +1,4 @@
-"""Signals end a command with one line, a fitting status and nothing half-written; --quiet, --verbose, completion."""
+"""Signals end a command with one line, a fitting status and nothing half-written."""
 
 import os
 import signal
@@ -89,23 +89,3 @@ def test_a_forked_worker_ends_quietly_by_the_signal():
         assert os.read(ready, 1) == b"!"
         os.kill(child, signal.SIGTERM)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
-
-
-def run(*arguments, **options):
-    command = [sys.executable, "-m", "radiossl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
-
-
-def test_quiet_and_verbose(tmp_path):
-    survey = ["simulate", "--tiles", "1", "--size", "128", "--sources", "3"]
-    loud = run("--verbose", *survey, tmp_path / "a")
-    assert f"wrote {tmp_path / 'a'}" in loud.stderr
-    assert run(*survey, tmp_path / "b").stderr == run("--quiet", *survey, tmp_path / "c").stderr == ""
-    assert "--verbose and --quiet: give one" in run("--quiet", "--verbose", *survey, tmp_path / "d").stderr
-
-
-def test_shells_can_complete_commands():
-    done = run(
-        env=os.environ | {"_RADIOSSL_COMPLETE": "complete_bash", "COMP_WORDS": "radiossl sto", "COMP_CWORD": "1"}
-    )
-    assert done.stdout.split() == ["store"]
