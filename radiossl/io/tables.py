@@ -135,7 +135,10 @@ def arrow_table(source: Any) -> pa.Table:
             first = next((value for value in source[name] if value is not None), None)
             if getattr(first, "ndim", 1) > 1:
                 lists[name] = [None if value is None else value.tolist() for value in source[name]]
-        return pa.Table.from_pandas(source.assign(**lists) if lists else source, preserve_index=False)
+        try:
+            return pa.Table.from_pandas(source.assign(**lists) if lists else source, preserve_index=False)
+        except (pa.ArrowException, ValueError, TypeError) as error:  # complex numbers, numbers beside text, twins
+            raise RadiosslError(f"the table cannot be read ({'; '.join(map(str, error.args[::-1]))})") from None
     if not isinstance(source, (str, os.PathLike)):
         raise RadiosslError(f"a {type(source).__name__}: expected a pandas, polars, Arrow or astropy table")
     path = existing_file(source)
@@ -174,7 +177,10 @@ def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequ
         elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
             kept[name] = column
         else:
-            kept[name] = clean_texts(column.cast(pa.string()))
+            try:
+                kept[name] = clean_texts(column.cast(pa.string()))
+            except pa.ArrowNotImplementedError:  # intervals
+                lost.append(name)
     written = {column.name: (column.metadata or {}).get(b"unit") for column in table.schema}
     content = content or TableContent(table, {name: unit.decode() for name, unit in written.items() if unit})
     notes = (f"columns with several values per row were left out: {', '.join(lost)}",) if lost else ()
@@ -225,6 +231,8 @@ def _frame_of_header(header: Header) -> str | None:
     try:
         year = None if equinox is None else float(str(equinox).strip().lstrip("BJbj"))
     except ValueError:
+        year = None
+    if year and year > 2000 and "EQUINOX" not in header:  # EPOCH of when they hold, as with proper motions
         year = None
     if system.startswith(("fk4", "fk5")):
         standard = "B1950" if system.startswith("fk4") else "J2000"
@@ -307,9 +315,12 @@ def _from_astropy(table: Table) -> TableContent:
 def _arrow(values: np.ma.MaskedArray) -> pa.Array | None:
     """Return a column as Arrow takes it; None if it is neither numbers nor text."""
     mask, data = np.ma.getmaskarray(values), values.data
-    if data.dtype.kind in "SUO":
-        if not all(isinstance(value, (str, bytes)) for value in values.compressed()):
+    if data.dtype.kind == "O":
+        try:
+            return pa.array(values.tolist())
+        except pa.ArrowException:
             return None
+    if data.dtype.kind in "SU":
         texts = [decoded(value) if isinstance(value, bytes) else value for value in data.tolist()]
         return pa.array([None if hidden else text for hidden, text in zip(mask, texts, strict=True)], pa.string())
     if data.dtype.kind not in "biuf":

@@ -195,3 +195,27 @@ def test_arrow_and_feather_are_read_without_their_columns_of_lists(tmp_path, str
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(RadiosslError, match=r"a\.arrow: not a readable Arrow table"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": [1, "x"]}),
+        pd.DataFrame({"a": [1j]}),
+        pd.DataFrame([[1, 2]], columns=["a", "a"]),
+    ],
+)
+def test_frames_that_are_no_table_are_refused_in_one_line(frame):
+    with pytest.raises(RadiosslError, match="the table cannot be read"):
+        table_content(frame)
+
+
+def test_objects_of_astropy_are_numbers_or_text():
+    table = Table({"number": np.array([1, None], dtype=object), "text": np.array([None, "x"], dtype=object)})
+    assert values(table_content(table).table) == {"number": [1, None], "text": [None, "x"]}
+
+
+def test_columns_of_no_text_are_left_out_with_a_note():
+    kinds = pa.table({"a": [1, 2], "gap": pa.array([None, None], pa.month_day_nano_interval())})
+    assert table_content(kinds).table.column_names == ["a"]
+    assert "gap" in table_content(kinds).notes[0]

@@ -142,3 +142,36 @@ def test_numbers_of_nines_mean_that_there_is_no_position(tmp_path, number, unit)
 def test_degrees_that_say_so_in_every_cell(tmp_path, degree):
     catalogue = read(tmp_path, "c.csv", f"name,ra,dec\nA,187.5{degree},-12.5{degree}\n")
     assert places(catalogue) == [[187.5, -12.5]]
+
+
+@pytest.mark.parametrize(
+    ("unit", "arcsec"), [("[']", 120), ('(")', 2), ("[arcmin]", 120), ("(deg)", 7200), ("(NVSS)", 2)]
+)
+def test_a_unit_in_brackets_behind_the_name_of_a_column(tmp_path, unit, arcsec):
+    catalogue = read(
+        tmp_path, "c.csv", f'ra;dec;"LAS {unit.replace(chr(34), chr(34) * 2)}"\n187.5;12.5;2\n', extent=f"LAS {unit}"
+    )
+    assert catalogue.extent_arcsec[0] == pytest.approx(arcsec)
+
+
+@pytest.mark.parametrize("head", ["ra_dms,dec_dms", "RA_ddmmss,DEC_ddmmss", "ra,dec\nd:m:s,d:m:s"])
+def test_right_ascensions_in_sexagesimal_degrees(tmp_path, head):
+    assert places(read(tmp_path, "c.csv", f"{head}\n187:30:00,+12:30:00\n")) == [[187.5, 12.5]]
+
+
+def test_digits_of_hours_minutes_and_seconds_are_no_degrees(tmp_path):
+    with pytest.raises(RadiosslError, match="column 'ra' looks like hours, minutes and seconds without marks"):
+        read(tmp_path, "c.csv", "ra,dec\n000130.5,+000030\n")
+
+
+@pytest.mark.parametrize("name", ["{}_galaxy", "gal_{}", "gleam_{}", "{}_gl"])
+def test_names_of_galaxies_are_no_galactic_coordinates(tmp_path, name):
+    ra, dec = name.format("ra"), name.format("dec")
+    assert places(read(tmp_path, "c.csv", f"{ra},{dec}\n187.5,12.5\n", ra=ra, dec=dec)) == [[187.5, 12.5]]
+
+
+def test_the_epoch_of_proper_motions_is_no_equinox(tmp_path):
+    part = fits.BinTableHDU(Table({"RA": [187.5], "DEC": [12.5], "pmRA": [3.0]}))
+    part.header["EPOCH"] = 2015.5
+    part.writeto(tmp_path / "c.fits")
+    assert places(read_catalogue(tmp_path / "c.fits")) == [[187.5, 12.5]]

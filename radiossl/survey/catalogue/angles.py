@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
@@ -31,6 +32,8 @@ _SPELLINGS = {
     **dict.fromkeys(("arcminute", "amin", "'", "′"), "arcmin"),
     **dict.fromkeys(("milliarcsec", "milliarcsecond"), "mas"),
 }
+#: A unit behind the name of a column: ``LAS [']``, ``Maj (arcsec)``.
+_BRACKETED = re.compile(r".*[\[(]\s*(.+?)\s*[\])]\s*")
 _DEGREES = re.compile(r"(.*\d\.?)\s*(?:d|deg|degrees?|°)", re.I)
 _SEXAGESIMAL_UNITS = ("h:m:s", "d:m:s", "hms", "dms", "sexagesimal", "hh:mm:ss", "dd:mm:ss")
 _SEXAGESIMAL = re.compile(
@@ -38,6 +41,8 @@ _SEXAGESIMAL = re.compile(
 )
 
 
+#: Units and names of sexagesimal degrees, also of right ascensions; digits of hours, minutes and seconds in a row.
+_DMS, _PACKED = re.compile(r"d+:?m+:?s+"), r"^[+-]?0\d{5}(\.\d*)?$"
 #: As in CASA, BBS and DP3, whose declinations have dots where others have colons.
 _DOTTED = re.compile(r"([+\-−–]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)")
 
@@ -48,17 +53,23 @@ def unit_of(path: str, content: TableContent, name: str, default: str, given: st
     Raises `RadiosslError` if it is not a unit of angles.
     """
     written = given if given is not None else content.units.get(name, "")
-    unit = written.strip().strip('"').lower() if len(written.strip()) > 1 else written.strip()
+    unit = _spelt(written)
     if unit in ("", "--", *_SEXAGESIMAL_UNITS) and given is None:
-        return default
-    unit = next((known for known in (unit, unit.removesuffix("s")) if known in {*_SPELLINGS, *_DEGREES_PER}), unit)
-    unit = _SPELLINGS.get(unit, unit)
+        in_name = _BRACKETED.fullmatch(name)
+        return unit if in_name and (unit := _spelt(in_name[1])) in _DEGREES_PER else default
     if unit not in _DEGREES_PER:
         expected = "expected one of deg, hours, rad, arcmin, arcsec, mas"
         if given is not None:
             raise RadiosslError(f"{flag} {given}: {expected}")
         raise RadiosslError(f"{path}: column {name!r} is in {written!r}; {expected}; name the unit with {flag}")
     return unit
+
+
+def _spelt(unit: str) -> str:
+    """Return a unit as in `_DEGREES_PER`, or in lower case if it is none of angles."""
+    unit = unit.strip().strip('"').lower() if len(unit.strip()) > 1 else unit.strip()
+    unit = next((known for known in (unit, unit.removesuffix("s")) if known in {*_SPELLINGS, *_DEGREES_PER}), unit)
+    return _SPELLINGS.get(unit, unit)
 
 
 def coordinate(
@@ -93,9 +104,14 @@ def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: s
         unit = "deg"  # hours are those of the right ascension
     by_name = "hourangle" if hours else "rad" if plain(name).endswith(("rad", "radians")) else "deg"
     per = _DEGREES_PER[unit_of(path, content, name, by_name, unit, "--position-unit")]
+    text = column if is_text else content.written.get(name)
+    if text is not None and pc.any(pc.match_substring_regex(text, _PACKED)).as_py():
+        what = "looks like hours, minutes and seconds without marks between them; write 00:01:30.5"
+        raise RadiosslError(f"{path}: column {name!r} {what}")
     if not is_text or numbers(column) is not None:
         return _numbers(path, content, name) * per
-    in_degrees = unit is not None and per == 1.0 and not hours
+    marked = bool(_DMS.search(f"{name} {content.units.get(name, '')}".lower()))
+    in_degrees = marked or (unit is not None and per == 1.0 and not hours)
     return _parsed(path, name, as_texts(column), per, hours=is_ra and not in_degrees, is_ra=is_ra)
 
 
@@ -169,6 +185,7 @@ _NAMES = {
     **{"gal": "galactic", "galactic_ii": "galactic", "icrf": "icrs", "equatorial": "icrs"},
     **{"eq": "fk5", "gappt": "fk5"},
 }
+_GALACTIC = re.compile(r"(g|gal|galactic)(l|b|lon|lat|longitude|latitude)(j2000|deg|rad)?|[lb](ii|gal)?(deg|rad)?")
 _EXPECTED = "expected icrs, fk5, fk4 or galactic, with an equinox such as B1950 where it is not the usual one"
 
 
@@ -177,7 +194,7 @@ def frame_of(content: TableContent, columns: tuple[str, str]) -> str:
     names = [plain(name) for name in columns]
     if any("1950" in name or "fk4" in name for name in names):
         return "fk4 B1950"
-    if any(name.startswith("gl") or name in ("l", "b", "ldeg", "bdeg") or "gal" in name for name in names):
+    if any(_GALACTIC.fullmatch(name) for name in names):
         return "galactic"
     if any("icrs" in name for name in names):
         return "icrs"
