@@ -93,7 +93,7 @@ def write_store(
             "columns": schema.names,
             "shards": [{"file": f, "rows": n, "bytes": (path / f).stat().st_size} for f, n in known],
             **{"identity": identity, "provenance": provenance},
-            FILES: folder_checksums(path, skip=("store.json", PARTIAL, *checksums)) | checksums,
+            FILES: dict(sorted((folder_checksums(path, skip=("store.json", PARTIAL, *checksums)) | checksums).items())),
         }
         write_json(path / "store.json", manifest, seal=True)
         (path / PARTIAL).unlink(missing_ok=True)

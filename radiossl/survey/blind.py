@@ -38,7 +38,7 @@ BLANK = "blank"
 
 
 def cut_blind(
-    mosaics: Sequence[str | os.PathLike[str]],
+    mosaics: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     size: int = 256,
     overlap: float = 0.5,

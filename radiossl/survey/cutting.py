@@ -75,7 +75,10 @@ class Mosaics:
 
     @classmethod
     def find(
-        cls, sources: Sequence[str | os.PathLike[str]], on_error: OnError = "stop", hdu: str | int | None = None
+        cls,
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        on_error: OnError = "stop",
+        hdu: str | int | None = None,
     ) -> Mosaics:
         """Find mosaics among files, folders and patterns; see `find_mosaics` and `readable_mosaics`."""
         paths = find_mosaics(sources)
@@ -195,7 +198,7 @@ def write_rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -
 def check_limits(*, max_blank: float, **pixels: int | None) -> None:
     """Raise `RadiosslError` if a size is below a pixel or `max_blank` is no fraction below 1."""
     for name, value in pixels.items():
-        if value is not None and value < 1:
-            raise RadiosslError(f"{name.replace('_', '-')} of {value} pixels: expected at least 1")
+        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
+            raise RadiosslError(f"{name.replace('_', '-')} of {value} pixels: expected a whole number from 1 on")
     if not 0 <= max_blank < 1:
         raise RadiosslError(f"max-blank of {max_blank}: expected a fraction from 0 to below 1")

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,7 +22,7 @@ _FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
-def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
+def find_mosaics(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]) -> list[Path]:
     """List the FITS files among files, folders (all FITS in them, not deeper) and glob patterns, each once.
 
     What imaging programs write beside an image (WSClean's ``-dirty`` and ``-psf``, ``-rms``, ``-weight`` and the like)
@@ -30,6 +30,7 @@ def find_mosaics(sources: Sequence[str | os.PathLike[str]]) -> list[Path]:
     Taylor terms above 0, images before the correction for the primary beam. A warning says so. The ``._`` files of
     macOS are left out. Raises `RadiosslError` if one of them does not exist or holds no FITS file.
     """
+    sources = [sources] if isinstance(sources, (str, os.PathLike)) else sources
     found = [path for source in sources for path in _expand(source)]
     if not found:
         raise RadiosslError("no mosaic was given")
@@ -59,9 +60,14 @@ def _beside_images(paths: Sequence[Path]) -> set[Path]:
         rest = words[path] - AUXILIARY - NEUTRAL - {"pb"}
         if "beam" in words[path]:  # WSClean numbers the parts of a beam
             rest = frozenset(word for word in rest if not re.fullmatch(r"\d{1,2}", word))
-        return any(rest <= image for image in images)
+        return any(_covered(rest, image) or _covered(image - NEUTRAL, rest) for image in images)
 
     return {path for path in paths if left_out(path)}
+
+
+def _covered(words: frozenset[str], others: frozenset[str]) -> bool:
+    """Return whether each of some words begins one of the others, as P11 does P11Hetdex."""
+    return all(any(other.startswith(word) for other in others) for word in words)
 
 
 def _expand(source: str | os.PathLike[str]) -> list[Path]:

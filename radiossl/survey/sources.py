@@ -46,7 +46,7 @@ MEASURED = "measured_extent_arcsec"
 
 
 def cut_sources(
-    mosaics: Sequence[str | os.PathLike[str]],
+    mosaics: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     catalogue: Catalogue | str | os.PathLike[str] | None,
     out: str | os.PathLike[str],
     size: int | None = None,
@@ -113,6 +113,8 @@ def cut_sources(
     check_limits(size=size, min_size=min_size, max_blank=max_blank)
     if not box_factor > 0:
         raise RadiosslError(f"box factor of {box_factor}: expected more than 0")
+    if min_extent_arcsec is not None and not min_extent_arcsec >= 0:
+        raise RadiosslError(f"min-extent of {min_extent_arcsec} arcsec: expected 0 or more")
     if catalogue is not None and not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)
     needs_extent = not measure and (size is None or min_extent_arcsec is not None)

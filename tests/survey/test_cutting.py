@@ -427,6 +427,8 @@ def test_blind_parameters_out_of_range_are_refused(tmp_path, parameters, message
     ("parameters", "message"),
     [
         ({"size": 0}, "size of 0 pixels"),
+        ({"size": 20.5}, r"size of 20\.5 pixels: expected a whole number"),
+        ({"size": 20, "min_extent_arcsec": float("nan")}, "min-extent of nan arcsec"),
         ({"size": 20, "min_size": 0}, "min-size of 0"),
         ({"box_factor": 0.0}, "box factor of 0"),
         ({"size": 20, "max_blank": 1.5}, "max-blank"),

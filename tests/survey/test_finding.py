@@ -42,6 +42,7 @@ def names(folder):
         (["mosaic-blanked.fits"], ["mosaic-weights.fits"]),
         (["image.i.EMU_0102-32.restored.fits"], ["weights.i.EMU_0102-32.fits", "noiseMap.i.EMU_0102-32.fits"]),
         (["a.fits.gz", "b.fits"], ["b.mask.fits.gz", "a_rms.fits.fz"]),
+        (["P11Hetdex12-mosaic.fits"], ["P11.mask.fits", "P11Hetdex12-mosaic.full.rms.fits"]),
     ],
 )
 def test_what_is_made_beside_an_image_is_left_out(tmp_path, caplog, science, others):
@@ -67,6 +68,12 @@ def test_files_that_only_look_like_it_are_kept(tmp_path, caplog, kept):
         (tmp_path / name).write_bytes(b"x")
     assert names(tmp_path) == sorted(kept)
     assert caplog.text == ""
+
+
+def test_a_single_file_needs_no_list(tmp_path):
+    (tmp_path / "a.fits").write_bytes(b"x")
+    for source in (tmp_path / "a.fits", str(tmp_path / "a.fits")):
+        assert find_mosaics(source) == [tmp_path / "a.fits"]
 
 
 def test_what_is_beside_an_image_can_be_given_alone(tmp_path):
