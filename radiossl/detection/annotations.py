@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, read_json
+from radiossl.io.settings import validated
 from radiossl.io.values import as_text
 
 #: Corners farther than this many pixels from the image's are no outlines; filling them would take all memory.
@@ -78,8 +79,8 @@ class _Named(BaseModel):
 class _Image(BaseModel):
     id: _Id
     file_name: str
-    height: int = Field(ge=1)
-    width: int = Field(ge=1)
+    height: int = Field(ge=1, le=_FARTHEST_PX)
+    width: int = Field(ge=1, le=_FARTHEST_PX)
 
 
 class _Object(BaseModel):
@@ -109,12 +110,7 @@ def read_annotations(path: PathLike) -> Annotations:
     content = read_json(path)
     if not isinstance(content, dict) or not {"images", "annotations", "categories"} <= content.keys():
         raise RadiosslError(f"{path}: not a COCO annotation file; expected images, annotations and categories in it")
-    try:
-        file = _File.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise RadiosslError(f"{path}: not the COCO format ({where}: {first['msg']})") from None
+    file = validated(_File, content, f"{path}: not the COCO format")
     classes = {entry.id: entry.name for entry in file.categories}
     images = {entry.id: entry for entry in file.images}
     if len(images) < len(file.images) or len({entry.file_name for entry in file.images}) < len(file.images):

@@ -15,11 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, read_json
 from radiossl.io.parquet import open_parquet
+from radiossl.io.settings import validated
+from radiossl.store.schema import FileName
 
 #: Kinds of `VectorIndex` that are kept on disk.
 StoredKind = Literal["flat", "ivf-sq8"]
@@ -109,6 +112,24 @@ class StoredIndex:
     metadata: dict[str, Any]
 
 
+class _Block(BaseModel):
+    vectors: FileName
+    columns: FileName
+    bytes: int
+
+
+class _Manifest(BaseModel):
+    """What is read of `index.json`."""
+
+    version: int
+    radiossl_version: str
+    kind: StoredKind
+    dimension: int
+    count: int
+    blocks: list[_Block]
+    metadata: dict[str, Any]
+
+
 def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the content of `index.json`, or raise `RadiosslError` if `folder` is no index."""
     if not (folder / MANIFEST).is_file():
@@ -116,6 +137,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise RadiosslError(f"{folder / MANIFEST}: not that of a similarity index")
+    validated(_Manifest, manifest, f"{folder / MANIFEST}: damaged, make the index again")
     if manifest["version"] > VERSION:
         raise RadiosslError(f"{folder}: written by a newer radiossl ({manifest['radiossl_version']}); please upgrade")
     return manifest

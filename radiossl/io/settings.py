@@ -77,6 +77,16 @@ def key_values(texts: Sequence[str] | None, option: str = "--set", form: str = "
     return found
 
 
+def validated(schema: type[Schema], content: Any, source: str) -> Schema:
+    """Return what a file holds as its schema has it; raise `RadiosslError` with the first problem after `source`."""
+    from pydantic import ValidationError
+
+    try:
+        return schema.model_validate(content)
+    except ValidationError as error:
+        raise RadiosslError(f"{source}: {first_problem(error)}") from None
+
+
 def first_problem(error: ValidationError) -> str:
     """Return the first problem that a schema reports: the key, and what is wrong with it."""
     first = error.errors()[0]

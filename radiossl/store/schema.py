@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import pyarrow as pa
+from pydantic import Field
 
 from radiossl.io.errors import RadiosslError
 from radiossl.store.statistics import STATISTICS
@@ -11,6 +14,8 @@ FORMAT = "radiossl cutout store"
 VERSION = 1
 PIXELS = "pixels"
 PARTIAL = "store.partial.json"
+#: What a manifest calls a file beside it, never elsewhere.
+FileName = Annotated[str, Field(pattern=r"^[^/\\]+$")]
 #: The columns that every store has.
 BASE_SCHEMA = pa.schema(
     {

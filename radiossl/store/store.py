@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
+from radiossl.io.settings import validated
 from radiossl.sky.angles import unit_vectors
 from radiossl.store.cutout import Beam, Cutout
 from radiossl.store.packing import cutout_batches, pixel_views
 from radiossl.store.pictures import contact_sheet, store_html
-from radiossl.store.schema import BASE_SCHEMA, FORMAT, PARTIAL, PIXELS, VERSION, store_schema
+from radiossl.store.schema import BASE_SCHEMA, FORMAT, PARTIAL, PIXELS, VERSION, FileName, store_schema
 from radiossl.store.statistics import STATISTICS
 
 if TYPE_CHECKING:
@@ -301,6 +303,19 @@ def _is_empty(column: pa.ChunkedArray) -> bool:
     return column.null_count == len(column)
 
 
+class _Shard(BaseModel):
+    file: FileName
+    rows: int
+    bytes: int
+
+
+class _Manifest(BaseModel):
+    """What is read of `store.json`."""
+
+    version: int
+    shards: list[_Shard]
+
+
 def open_store(*paths: str | os.PathLike[str]) -> CutoutStore:
     """Open one or more cutout stores as one.
 
@@ -337,7 +352,8 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     manifest = read_json(path / "store.json")
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise RadiosslError(f"{path / 'store.json'}: not that of a cutout store")
-    if manifest.get("version", 0) > VERSION:
+    validated(_Manifest, manifest, f"{path / 'store.json'}: damaged, make the store again")
+    if manifest["version"] > VERSION:
         raise RadiosslError(f"{path}: written by a newer radiossl ({manifest.get('radiossl_version')}); please upgrade")
     return manifest
 
@@ -348,7 +364,8 @@ def read_shard(file: Path) -> pa.Table:
         with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as reader:
             table = reader.read_all()
         table.validate(full=True)
-        table.column_names  # noqa: B018 (which are decoded when they are asked for)
+        if len(set(table.column_names)) < table.num_columns:  # names are decoded when they are asked for
+            raise pa.ArrowInvalid("two columns of one name")
         return table
     except FileNotFoundError:
         raise RadiosslError(f"{file}: missing from the store; make the store again") from None

@@ -56,6 +56,7 @@ def test_run_lengths_are_read_compressed_and_plain(tmp_path):
         (square(segmentation=None), "object 7: has no outline"),
         (square(segmentation={"size": [3, 3], "counts": "0"}), r"object 7: a mask of \[3, 3\] pixels in an image"),
         (square() | {"images": [{"id": 1}]}, "not the COCO format"),
+        (square() | {"images": [{"id": 1, "file_name": "a.png", "height": 10**30, "width": 9}]}, "images.0.height"),
         (square() | {"images": square()["images"] * 2}, "two images have one id"),
         (square() | {"images": [], "annotations": []}, "lists no image"),
     ],

@@ -285,6 +285,11 @@ def test_a_damaged_index_is_refused(tmp_path, vectors):
     with pytest.raises(RadiosslError, match=r"vectors-00000.faiss: missing from the index"):
         open_index(tmp_path / "i")
     manifest = json.loads((tmp_path / "i" / "index.json").read_text())
+    for blocks in ("x", ["x"], [{"vectors": "../x", "columns": "x", "bytes": 1}]):
+        bare = {key: value for key, value in manifest.items() if not key.startswith("checksum")}
+        (tmp_path / "i" / "index.json").write_text(json.dumps(bare | {"blocks": blocks}))
+        with pytest.raises(RadiosslError, match=r"index\.json: damaged, make the index again: blocks"):
+            open_index(tmp_path / "i")
     (tmp_path / "i" / "index.json").write_text(json.dumps(sealed(manifest | {"version": 99})))
     with pytest.raises(RadiosslError, match="written by a newer radiossl"):
         open_index(tmp_path / "i")

@@ -258,6 +258,28 @@ def test_store_of_a_newer_version_is_refused(tmp_path):
         open_store(tmp_path / "s")
 
 
+@pytest.mark.parametrize(
+    "shards", ["x", ["x"], [{"file": "../elsewhere", "rows": 1, "bytes": 1}], [{"file": "x"}], None]
+)
+def test_a_manifest_whose_content_is_none_is_refused(tmp_path, shards):
+    make_store(tmp_path / "s")
+    manifest = json.loads((tmp_path / "s" / "store.json").read_text())
+    del manifest["checksum"], manifest["checksums"]
+    (tmp_path / "s" / "store.json").write_text(json.dumps(manifest | {"shards": shards}))
+    with pytest.raises(RadiosslError, match=r"store\.json: damaged, make the store again: shards"):
+        open_store(tmp_path / "s")
+
+
+def test_a_shard_with_two_columns_of_one_name_is_refused(tmp_path):
+    make_store(tmp_path / "s")
+    shard = sorted((tmp_path / "s").glob("*.arrow"))[0]
+    content = shard.read_bytes()
+    assert b"height" in content
+    shard.write_bytes(content.replace(b"height", b"mosaic"))
+    with pytest.raises(RadiosslError, match=r"data-00000-of-00002\.arrow: damaged shard"):
+        open_store(tmp_path / "s")
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": "other"}'])
 def test_damaged_or_foreign_manifest_is_refused(tmp_path, content):
     make_store(tmp_path / "s")
