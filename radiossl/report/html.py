@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
-from html import escape
-from html.parser import HTMLParser
+from html import escape, unescape
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import radiossl
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, existing_file, flat_keys, read_json, write_json, write_text
 from radiossl.report.figures import themed
-from radiossl.report.sheets import DIALOG, SCRIPT, Picture, gallery_html, image_grid
+from radiossl.report.sheets import COLUMNS, DIALOG, SCRIPT, Picture, gallery_html, image_grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +103,6 @@ class Report:
         self._sections: list[str] = []
         # What holds links is made when the report is written: then it is known what they are relative to.
         self._parts: list[str | Callable[[Path], str]] = []
-        self._figures: list[Path] = []
 
     def verdict(self, sentence: str) -> Report:
         """Say the answer in a sentence, at the top of the page and of every page that ties several together."""
@@ -145,7 +144,6 @@ class Report:
         """Embed a PNG file, or the SVG file beside it, which follows the theme; raise `RadiosslError` if it is none."""
         path = Path(path)
         vectors = [file for file in (path.with_suffix(".svg"), path.with_suffix(".pdf")) if file.is_file()]
-        self._figures.append(path)
         files = [path, *vectors] if vectors else []
         self._parts.append(partial(_figure, _image(path, caption), caption, files, "drawn"))
         return self
@@ -156,7 +154,6 @@ class Report:
         if sheet is not None:
             image_grid(pictures, out=sheet)
             files = [Path(sheet)]
-            self._figures.append(Path(sheet))
         self._parts.append(partial(_figure, gallery_html(pictures), caption, files, "gallery"))
         return self
 
@@ -205,7 +202,6 @@ class Report:
         if 'class="gallery"' in body:
             body += f"\n{DIALOG}<script>{SCRIPT}</script>"
             allowed = f"'sha256-{base64.b64encode(sha256(SCRIPT.encode()).digest()).decode('ascii')}'"
-        lead = next((file.name for file in self._figures if file.parent.absolute() == path.parent.absolute()), "")
         verdict = f'<p class="verdict">{escape(self._verdict)}</p>\n' if self._verdict else ""
         links = [f'<a href="#part-{number}">{escape(name)}</a>' for number, name in enumerate(self._sections, start=1)]
         contents = f"<nav><p>{' · '.join(links)}</p></nav>\n" if len(links) > 2 else ""
@@ -216,7 +212,6 @@ class Report:
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;'
             f" style-src 'unsafe-inline'; script-src {allowed}\">\n"
             f'<meta name="description" content="{escape(self._verdict)}">\n'
-            f'<meta name="figure" content="{escape(lead)}">\n'
             f"<style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n{verdict}{contents}"
             f"{body}\n<footer>radiossl {escape(radiossl.__version__)}</footer>\n</body>\n</html>\n",
         )
@@ -242,59 +237,58 @@ class _Links(list[tuple[Path, str]]):
 def index_report(out: PathLike, title: str, parts: Sequence[tuple[str, PathLike]]) -> Path:
     """Tie several result folders, each with a name, together on one page.
 
-    From a folder come the numbers in its metrics.json, up to four of its PNG figures in the order of their names, and
-    links to its report.html and to everything else in it.
+    From a folder come the first figures and galleries of its report.html (its PNG files if it has none), the numbers in
+    its metrics.json, and links to its report and to everything else in it.
     """
     folders = [(name, Path(place)) for name, place in parts]
     for _, folder in folders:
         if not folder.is_dir():
             raise RadiosslError(f"{folder}: no such folder of results")
-    report = Report(title)
-    opened = [(name, folder, *_opening(folder)) for name, folder in folders]
-    cards = [
-        f"<div>{_image(figure, name)}<p><strong>{escape(name)}</strong>: {escape(sentence)}</p></div>"
-        for name, _, sentence, figure in opened
-        if sentence and figure is not None
-    ]
-    if cards:
-        report._parts.append(f'<div class="cards">{"".join(cards)}</div>')
-    for name, folder, sentence, lead in opened:
+    report, cards = Report(title), []
+    report._parts.append(lambda _: f'<div class="cards">{"".join(cards)}</div>' if cards else "")
+    for name, folder in folders:
+        files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+        drawn = [file for file in files if file.suffix.lower() == ".png"]
+        page = folder / "report.html"
+        sentence, figures = _opening(page, Path(out)) if page in files else ("", [])
         report.section(name)
         if sentence:
             report.text(sentence)
-        files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
-        if (folder / "report.html").exists():
-            report.link(folder / "report.html", "full report")
-        drawn = [file for file in files if file.suffix.lower() == ".png"]
-        shown = sorted(drawn, key=lambda file: file != lead)[:_FIGURES_PER_PART]
+        if page in files:
+            report.link(page, "full report")
+        shown = [] if figures else drawn[:_FIGURES_PER_PART]
         for file in shown:
             report.figure(file, file.stem.replace("_", " "))
+        if sentence and (figures or shown):
+            picture = _card(figures[0]) if figures else _image(shown[0], name)
+            cards.append(f"<div>{picture}<p><strong>{escape(name)}</strong>: {escape(sentence)}</p></div>")
+        report._parts += figures
         if (folder / "metrics.json").exists():
             report.values(flat_keys(read_json(folder / "metrics.json")), "Numbers")
         vectors = {file.with_suffix(suffix) for file in drawn for suffix in (".svg", ".pdf")}
         for file in files:
-            if file not in {*shown, *vectors} and file.name != "report.html":
+            if file not in {*shown, *vectors, page}:
                 report.link(file)
         if not files:
             report.text("No results in this folder.")
     return report.write(out)
 
 
-def _opening(folder: Path) -> tuple[str, Path | None]:
-    """The verdict of a folder's report and its first figure, as `Report.write` notes them; else the first PNG file."""
-    known: dict[str, str] = {}
+def _opening(page: Path, out: Path) -> tuple[str, list[str]]:
+    """The verdict of a report and its first figures and galleries, with links that hold from another page."""
+    text = page.read_text(encoding="utf-8", errors="replace")
+    verdict = re.search(r'<meta name="description" content="([^"]*)">', text)
+    figures = re.findall(r'<figure class="(?:drawn|gallery)">.*?</figure>', text, re.DOTALL)[:_FIGURES_PER_PART]
+    folder = escape(quote(Path(os.path.relpath(page.parent, out.parent)).as_posix()))
+    moved = [figure.replace('<a href="', f'<a href="{folder}/') for figure in figures]
+    return unescape(verdict[1]) if verdict else "", moved
 
-    class Head(HTMLParser):
-        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            own = dict(attrs)
-            if tag == "meta" and own.get("name"):
-                known[str(own["name"])] = own.get("content") or ""
 
-    page = folder / "report.html"
-    if page.is_file():
-        Head().feed(page.read_text(encoding="utf-8", errors="replace").partition("</head>")[0])
-    drawn = {file.name: file for file in sorted(folder.glob("*.png"))}
-    return known.get("description", ""), drawn.get(known.get("figure", ""), next(iter(drawn.values()), None))
+def _card(figure: str) -> str:
+    """A figure without its caption, a gallery's first pictures alone."""
+    image = re.search(r"<img [^>]*>", figure)
+    pictures = "".join(re.findall(r"<li .*?</li>", figure, re.DOTALL)[:COLUMNS])
+    return image[0] if image else f'<div class="gallery"><ul>{pictures}</ul></div>'
 
 
 def _image(path: Path, alt: str) -> str:

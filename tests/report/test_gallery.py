@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from radiossl.report.figures import drawn_axes
-from radiossl.report.html import Report
+from radiossl.report.html import Report, index_report
 from radiossl.report.sheets import Picture
 from radiossl.store.cutout import Beam
 
@@ -44,6 +44,21 @@ def test_a_gallery_has_captions_scale_bars_beams_and_rows(page):
     assert re.findall(r'<li class="([^"]+)"', text) == ["framed", "framed first"]
     assert 'href="sheet.png"' in text
     assert "://" not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_a_joined_page_shows_galleries_as_they_are_and_not_their_white_sheets(tmp_path):
+    part = tmp_path / "a part"
+    part.mkdir()
+    report = Report("Found").verdict("The <answer>.").gallery(pictures(), "Eight.", sheet=part / "sheet.png")
+    report.write(part / "report.html")
+    text = index_report(tmp_path / "all" / "index.html", "All", [("search", part)]).read_text()
+    (card,) = re.findall('<div class="cards">.*?</div></div>', text, re.DOTALL) or [""]
+    assert "<img" not in text
+    assert text.count("<svg") == 6 + 8  # the first row on the card, then all
+    assert '<dialog id="enlarged"' in text
+    assert "'sha256-" in text
+    assert 'href="../a%20part/sheet.png"' in text
+    assert "The &lt;answer&gt;." in card
 
 
 def test_the_page_opens_with_its_verdict(page):
@@ -107,6 +122,22 @@ def test_at_most_six_pictures_stand_in_a_row_and_the_page_is_never_too_wide(brow
     assert least <= row + (width > 1000) <= most  # the sixth is a query, which begins a row of its own
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
     shown.close()
+
+
+@pytest.mark.slow
+def test_a_joined_page_follows_the_theme_and_enlarges(browser, page, tmp_path):
+    from PIL import Image
+
+    joined = index_report(tmp_path / "all" / "index.html", "All", [("search", page.parent)])
+    for theme, dark in (("light", False), ("dark", True)):
+        shown = browser.new_page(color_scheme=theme, viewport={"width": 1000, "height": 900})
+        shown.goto(joined.as_uri())
+        shown.locator("figure.gallery").last.screenshot(path=tmp_path / "gallery.png")
+        corner = np.asarray(Image.open(tmp_path / "gallery.png").convert("L"))[-3:, -20:]
+        assert (corner.mean() < 60) == dark
+        shown.locator("figure.gallery button").first.click()
+        assert shown.locator("dialog svg").count() == 1
+        shown.close()
 
 
 @pytest.mark.slow

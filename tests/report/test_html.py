@@ -206,7 +206,9 @@ def test_index_opens_with_the_verdict_and_the_picture_of_each_part(tmp_path, png
         ("kNN", "knn &lt;answers&gt;."),
         ("S", "search &lt;answers&gt;."),
     ]
-    assert [image["alt"] for image in Outline(text).all("img")] == ["kNN", "S", "lead", "a", "lead", "a"]
+    page = Outline(text)
+    assert [image["alt"] for image in page.all("img")] == ["lead"] * 4  # on each card, and in each part
+    assert {"knn/a.png", "search/a.png"} < {link["href"] for link in page.all("a")}  # no figure of the report
 
 
 def test_long_tables_are_folded_and_short_ones_are_not(tmp_path):
