@@ -19,16 +19,26 @@ if TYPE_CHECKING:
 def anomalies(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, Option(help="Result folder to write.")],
-    method: Annotated[str, Option(help="forest (Isolation Forest), neighbours or density (whitened).")] = "forest",
-    label: Annotated[str | None, Option(metavar="COLUMN", help="Column of classes or ratings to test it with.")] = None,
+    method: Annotated[
+        str, Option(help="forest (Isolation Forest), neighbours (distance to them) or density (Gaussian).")
+    ] = "forest",
+    label: Annotated[
+        str | None, Option(metavar="COLUMN", help="Column of classes or ratings to test the ranking with.")
+    ] = None,
     anomalous: Annotated[list[str] | None, Option(help='Anomalous label; repeatable; or a comparison: ">=4".')] = None,
-    top_features: Annotated[str, Option(help="Score by this many features, the best by the labels; or all.")] = "all",
-    rank_features: Annotated[bool, Option("--rank-features", help="Compare the best 2, 5, 10 and 15.")] = False,
-    scan: Annotated[bool, Option("--scan", help="Scan the forest's contamination and max_samples.")] = False,
-    baseline: Annotated[list[str] | None, Option(help="Column to test as a score; repeatable.")] = None,
+    top_features: Annotated[
+        str, Option(help="Use only this many features, those that separate the labels best; or all.")
+    ] = "all",
+    rank_features: Annotated[
+        bool, Option("--rank-features", help="Compare rankings by the best 2, 5, 10 and 15 features.")
+    ] = False,
+    scan: Annotated[bool, Option("--scan", help="Test a grid of the forest's contamination and max_samples.")] = False,
+    baseline: Annotated[
+        list[str] | None, Option(help="Column to compare with as a score, such as a size; repeatable.")
+    ] = None,
     max_samples: Annotated[str, Option(help="Objects for each tree: auto (256) or a fraction of all.")] = "auto",
     neighbours: Neighbours = 20,
-    seeds: Annotated[int, Option(min=1, help="How many random seeds to test with.")] = 5,
+    seeds: Annotated[int, Option(min=1, help="Number of random seeds to test with.")] = 5,
     folds: Annotated[int, Option(min=2, help="Folds of the labelled objects for ranking features.")] = 5,
     store: Store = None,
     seed: Seed = 0,

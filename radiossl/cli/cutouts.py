@@ -24,7 +24,8 @@ _LISTED = 5
 Mosaics = Annotated[list[str], Argument(metavar="MOSAIC...", help="FITS mosaics, folders of them, or patterns.")]
 Out = Annotated[Path, Option(help="Folder of the new cutout store.", show_default=False)]
 Hdu = Annotated[
-    str | None, Option(metavar="NAME|N", help="HDU of the image (default: by content and name).", show_default=False)
+    str | None,
+    Option(metavar="NAME|N", help="HDU of the image (default: found by content and name).", show_default=False),
 ]
 MaxBlank = Annotated[float, Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
 Workers = Annotated[int | None, Option(help="Processes (default: one per core for large runs).", show_default=False)]
@@ -76,7 +77,7 @@ def sources(
     size: Annotated[int | None, Option(help="Side of all boxes in pixels, whatever the extents.")] = None,
     min_size: Annotated[int, Option(help="Smallest side of a box in pixels, where extents set the side.")] = 32,
     min_extent: Annotated[
-        str | None, Option(metavar="ANGLE", help="Leave out smaller sources: 12arcsec, 0.5arcmin.")
+        str | None, Option(metavar="ANGLE", help="Leave out sources of a smaller extent: 12arcsec, 0.5arcmin.")
     ] = None,
     ra: Annotated[str | None, Option(help="Column of the right ascension, if its name is unusual.")] = None,
     dec: Annotated[str | None, Option(help="Column of the declination.")] = None,
@@ -145,7 +146,9 @@ def fetch(
     survey: Annotated[str, Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
     out: Out,
     size: Annotated[int, Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,
-    service: Annotated[str | None, Option(metavar="URL", help="Another address of the service.")] = None,
+    service: Annotated[
+        str | None, Option(metavar="URL", help="Address of the service, instead of the survey's own.")
+    ] = None,
 ) -> None:
     """Fetch a cutout of a public survey around every source of a catalogue.
 

@@ -35,7 +35,9 @@ def train(
     annotations: Annotated[Path, Argument(help="COCO file of the training images.")],
     weights: Annotated[str, Option(help="Backbone folder or name; its preprocessing is used in every mode.")],
     out: Out,
-    mode: Annotated[str, Option(help="The backbone: frozen, finetune or scratch (random weights).")] = "finetune",
+    mode: Annotated[
+        str, Option(help="Use of the backbone: frozen, finetune or scratch (random weights).")
+    ] = "finetune",
     images: Images = None,
     valid: Annotated[Path | None, Option(help="COCO file of validation images, to measure AP during training.")] = None,
     valid_images: Annotated[Path | None, Option(help="Folder of the validation images.")] = None,
@@ -83,7 +85,7 @@ def predict(
     mosaics: Annotated[list[str], Argument(help="FITS mosaics, folders of them, or glob patterns.")],
     detector: Annotated[Path, Option(help="Detector or run folder of radiossl detect train.")],
     out: Out,
-    score: Annotated[float, Option(help="Minimum source score of an object.")] = 0.5,
+    score: Annotated[float, Option(help="Smallest score of a detection that is kept.")] = 0.5,
     window: Annotated[int | None, Option(help="Side of a tile in pixels (default: as in training).")] = None,
     overlap: Annotated[float, Option(help="Fraction of a tile's side shared with the next tile.")] = 0.3,
     device: Device = "auto",
@@ -105,8 +107,8 @@ def evaluate(
     out: Out,
     images: Images = None,
     reader: ReaderName = "plain",
-    score: Annotated[float, Option(help="Minimum score: of the class, and of any class for SOURCE.")] = 0.5,
-    iou: Annotated[float, Option("--iou", help="Minimum intersection over union of masks that match.")] = 0.6,
+    score: Annotated[float, Option(help="Smallest score of a detection that counts.")] = 0.5,
+    iou: Annotated[float, Option("--iou", help="Smallest intersection over union of masks that match.")] = 0.6,
     device: Device = "auto",
 ) -> None:
     """Measure completeness, reliability, F1 and average precision of detectors, by class, size and brightness.

@@ -13,25 +13,27 @@ from radiossl.cli.options import BoxSize, Device, Field, Mosaics, Readout, Sched
 
 
 def embed(
-    weights: Annotated[Path, Argument(help="Backbone folder.")],
+    weights: Annotated[Path, Argument(help="Backbone: folder or name.")],
     images: Annotated[list[Path], Argument(help="Cutout stores, image files, folders; with --mosaics a catalogue.")],
-    out: Annotated[Path, Option(help="Parquet file to write, or with --partitioned a folder of such.")],
+    out: Annotated[Path, Option(help="Parquet file to write; with --partitioned, a folder of them.")],
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    batch_size: Annotated[int, Option(min=1, help="Images at a time.")] = 128,
+    batch_size: Annotated[int, Option(min=1, help="Images computed at a time.")] = 128,
     tta: Tta = None,
     field: Field = None,
     readout: Readout = None,
     whiten: Whiten = None,
     device: Device = "auto",
     partitioned: Annotated[bool, Option("--partitioned", help="Write a folder of Parquet files.")] = False,
-    workers: Annotated[int, Option(min=1, help="Processes of this machine, each with one thread.")] = 1,
+    workers: Annotated[int, Option(min=1, help="Number of processes, each with one thread.")] = 1,
     scheduler: Scheduler = None,
-    bfloat16: Annotated[bool, Option("--bfloat16", help="Compute in bfloat16: faster, three digits.")] = False,
+    bfloat16: Annotated[
+        bool, Option("--bfloat16", help="Compute in bfloat16: faster, but right to three digits only.")
+    ] = False,
 ) -> None:
     """Turn images into a table of features.
 
-    A run that was interrupted is completed by the same command; one that was not does nothing again.
+    An interrupted run is completed by the same command; a finished one is left as it is.
     """
     backbone = adapt(radiossl.load_backbone(weights, device), tta, field, readout, whiten)
     done = radiossl.write_features(
@@ -51,7 +53,7 @@ def export(
     form: Annotated[str, Option("--format", "--for", help="fits, votable, csv, hats, embedding-atlas or spotlight.")],
     store: Store = None,
     margin: Annotated[str, Option(help="With hats: width of the margin cache, such as 10arcsec.")] = "0",
-    images: Annotated[bool, Option("--images", help="Of hats: a column of the cutouts' pixels.")] = False,
+    images: Annotated[bool, Option("--images", help="With hats: add the cutouts' pixels as a column.")] = False,
 ) -> None:
     """Write a feature table in the format of another program."""
     from radiossl.features.feature_file import FeatureFile

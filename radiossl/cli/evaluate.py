@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
 
 Label = Annotated[str, Option(metavar="COLUMN", help="Column with the classes.")]
-Where = Annotated[str | None, Option(help="Only labelled cutouts for which this holds, e.g. 'las_arcsec > 20'.")]
+Where = Annotated[str | None, Option(help="Only labelled cutouts that meet this, such as 'las_arcsec > 20'.")]
 Folds = Annotated[int, Option(min=2, help="Number of stratified folds.")]
-Seeds = Annotated[int, Option(min=1, help="How many times folds, label fractions and random weights are drawn.")]
-Imagenet = Annotated[Path | None, Option(help="torchvision weights of the same ResNet, evaluated beside it.")]
+Seeds = Annotated[int, Option(min=1, help="Number of draws of folds, label fractions and random weights.")]
+Imagenet = Annotated[Path | None, Option(help="File of torchvision's weights of the same ResNet, to compare with.")]
 RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
-Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: by inner folds).")]
-Components = Annotated[int, Option(min=0, help="Compare this many whitened principal components (0: raw features).")]
+Neighbours = Annotated[
+    int, Option("--neighbours", "-k", min=0, help="Number of neighbours that vote (0: chosen by inner folds).")
+]
+Components = Annotated[int, Option(min=0, help="Run kNN on this many whitened principal components (0: raw features).")]
 Layer = Annotated[bool, Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")]
 LayerEpochs = Annotated[int, Option(min=1, help="Epochs of --layer.")]
 Strength = Annotated[float, Option(min=0, help="Inverse regularisation of the regression (0: chosen by inner folds).")]
@@ -43,7 +45,7 @@ SmallCnn = Annotated[bool, Option("--small-cnn", help="Train the three-convoluti
 class Common:
     """Options of every protocol."""
 
-    weights: Annotated[Path, Argument(help="Backbone folder.")]
+    weights: Annotated[Path, Argument(help="Backbone: folder or name.")]
     train: Annotated[Path, Option(help="Labelled cutout store.")]
     label: Label
     out: Annotated[Path, Option(help="Result folder to write; an interrupted evaluation goes on there.")]
@@ -61,7 +63,9 @@ class Common:
     whiten: Whiten = None
     calibrate: Annotated[bool, Option("--calibrate", help="Calibrate the probabilities (temperature).")] = False
     baselines: Annotated[bool, Option(help="Evaluate the baselines, too.")] = True
-    keep_shared: Annotated[bool, Option("--keep-shared", help="Test on sources of the pretraining set, too.")] = False
+    keep_shared: Annotated[
+        bool, Option("--keep-shared", help="Also test on sources that the backbone was pretrained on.")
+    ] = False
     group_radius: Annotated[str, Option(help="Sources this close share a fold (0: no grouping).")] = "60arcsec"
     device: Device = "auto"
 
@@ -142,7 +146,7 @@ def frozen(
     seeds: Seeds = 5,
     imagenet: Imagenet = None,
 ) -> None:
-    """Nearest neighbours and linear probe on features made once, in a folder each."""
+    """Nearest neighbours and linear probe on the same features, each in a folder of its own."""
     settings: dict[str, Any] = {
         "k": neighbours or None,
         "components": components or None,
@@ -158,7 +162,7 @@ def frozen(
 def finetune(
     common: Common,
     epochs: Epochs = 150,
-    stages: Annotated[int | None, Option(min=0, help="Train only this many last stages; default all.")] = None,
+    stages: Annotated[int | None, Option(min=0, help="Train only this many of the last stages (default: all).")] = None,
     changes: Settings = None,
     small_cnn: SmallCnn = False,
     seeds: Seeds = 1,
@@ -197,7 +201,7 @@ def sweep(
     group: Group = None,
     grouping: GroupingName = None,
     where: Where = None,
-    neighbours: Annotated[int, Option("--neighbours", "-k", min=1, help="How many neighbours vote.")] = 20,
+    neighbours: Annotated[int, Option("--neighbours", "-k", min=1, help="Number of neighbours that vote.")] = 20,
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
@@ -320,17 +324,21 @@ def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
 
 
 def benchmark(
-    weights: Annotated[list[Path], Argument(metavar="WEIGHTS...", help="Backbone folders.")],
+    weights: Annotated[
+        list[Path], Argument(metavar="WEIGHTS...", help="Backbones: folders or names.")
+    ],
     tasks: Annotated[Path, Option(help="YAML file of tasks, beside the cutout stores that it names.")],
     out: Annotated[Path, Option(help="Result folder to write; what it holds of an earlier run is used.")],
-    cache: Annotated[Path | None, Option(help="Shared features and scores.", show_default="OUT/cache")] = None,
-    quick: Annotated[bool, Option("--quick", help="Folds drawn once, half of the sources, no baselines.")] = False,
-    seeds: Annotated[int, Option(min=1, help="How often folds are drawn.")] = 3,
-    initialisations: Annotated[int, Option(min=1, help="How many random weights to average over.")] = 5,
+    cache: Annotated[Path | None, Option(help="Folder to keep features and scores in.", show_default="OUT/cache")] = None,
+    quick: Annotated[
+        bool, Option("--quick", help="First impression: half of the sources, folds drawn once, no baselines.")
+    ] = False,
+    seeds: Annotated[int, Option(min=1, help="Number of draws of the folds.")] = 3,
+    initialisations: Annotated[int, Option(min=1, help="Number of random weights to average over.")] = 5,
     readout: Readout = None,
     whiten: Whiten = None,
     unlabelled: Annotated[
-        list[Path] | None, Option(metavar="STORE", help="Training images, to whiten the baselines too.")
+        list[Path] | None, Option(metavar="STORE", help="Store of training images, to whiten the baselines too.")
     ] = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -24,14 +24,18 @@ def explore(
     ids: Annotated[str | None, Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    weights: Annotated[Path | None, Option(help="Backbone for image queries (default: the table's).")] = None,
+    weights: Annotated[
+        Path | None, Option(help="Backbone for image queries (default: the one that made the features).")
+    ] = None,
     map_folder: Annotated[
         Path | None, Option("--map", help="Result folder of radiossl map (default: a new map).")
     ] = None,
     second: Annotated[Path | None, Option(help="Another feature table, or its map, to show beside it.")] = None,
     scores: Annotated[Path | None, Option(help="CSV with cutout_id and score (default: computed).")] = None,
     ratings: Annotated[Path, Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
-    labels: Annotated[Path, Option(help="CSV of class labels given to selections.")] = Path("labels.csv"),
+    labels: Annotated[Path, Option(help="CSV file to keep the class labels that you give to selections.")] = Path(
+        "labels.csv"
+    ),
     who: Annotated[str, Option(help="Your name, kept with your ratings.")] = "",
     address: Annotated[str, Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, Option(help="Port to serve on.")] = 5006,

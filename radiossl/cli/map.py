@@ -17,12 +17,18 @@ def feature_map(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, Option(help="Result folder to write.")],
     colour: Annotated[list[str] | None, Option(help="Column to colour the map by; repeatable.")] = None,
-    method: Annotated[Literal["umap", "pca"] | None, Option(help="umap (unless said otherwise) or pca.")] = None,
-    neighbours: Annotated[int | None, Option(min=2, help="Neighbours that shape a UMAP; 15.")] = None,
-    min_dist: Annotated[float | None, Option(min=0, max=1, help="Least distance in a UMAP; 0.1.")] = None,
-    sample: Annotated[int | None, Option(min=10, help="Sources that a UMAP is fitted to; 100,000.")] = None,
+    method: Annotated[Literal["umap", "pca"] | None, Option(help="umap (the default) or pca.")] = None,
+    neighbours: Annotated[
+        int | None, Option(min=2, help="UMAP's number of neighbours (default: 15); more show larger structures.")
+    ] = None,
+    min_dist: Annotated[
+        float | None, Option(min=0, max=1, help="UMAP's smallest distance between points (default: 0.1).")
+    ] = None,
+    sample: Annotated[
+        int | None, Option(min=10, help="Fit UMAP to at most this many sources (default: 100,000).")
+    ] = None,
     seed: Seed = 0,
-    onto: Annotated[Path | None, Option(help="Result folder of a map to place the sources on.")] = None,
+    onto: Annotated[Path | None, Option(help="Place the sources on an earlier map: its result folder.")] = None,
     store: Store = None,
 ) -> None:
     """Map features in two dimensions, with cutouts drawn on the map and a check of what its axes follow."""

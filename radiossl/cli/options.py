@@ -25,28 +25,51 @@ def set_option(example: str) -> Any:
 
 
 Seed = Annotated[int, Option("--seed", min=0, max=2**32 - 1, help="Random seed.")]
-Device = Annotated[str, Option("--device", help="auto, cpu or cuda.")]
-Neighbours = Annotated[int, Option("--neighbours", "-k", min=1, help="How many neighbours.")]
-Workers = Annotated[int, Option("--workers", min=1, help="Processes of this machine that share the work.")]
+Device = Annotated[str, Option("--device", help="Where to compute: auto (a GPU if there is one), cpu or cuda.")]
+Neighbours = Annotated[int, Option("--neighbours", "-k", min=1, help="Number of nearest neighbours.")]
+Workers = Annotated[int, Option("--workers", min=1, help="Number of processes on this machine.")]
 Label = Annotated[str | None, Option("--label", metavar="COLUMN", help="Column with the classes.")]
-Where = Annotated[str | None, Option("--where", metavar="EXPRESSION", help="Condition such as 'las_arcsec > 20'.")]
-Group = Annotated[list[str] | None, Option("--group", help="NAME=VALUE,VALUE...: a class of several values.")]
-GroupingName = Annotated[str | None, Option("--grouping", help="YAML file or built-in grouping of classes.")]
-Delimiter = Annotated[str | None, Option("--delimiter", help="Separator of a text file: a character, tab, space.")]
+Where = Annotated[
+    str | None,
+    Option("--where", metavar="EXPRESSION", help="Only rows that meet a condition, such as 'las_arcsec > 20'."),
+]
+Group = Annotated[
+    list[str] | None, Option("--group", help="Join label values into one class: NAME=VALUE,VALUE...; repeatable.")
+]
+GroupingName = Annotated[
+    str | None, Option("--grouping", help="Join label values as a YAML file or a built-in grouping says.")
+]
+Delimiter = Annotated[
+    str | None, Option("--delimiter", help="Column separator of a text file: a character, tab or space.")
+]
 Encoding = Annotated[str | None, Option("--encoding", help="Encoding of a text file, such as latin-1.")]
-TableOption = Annotated[str | None, Option("--table", help="Which table of several in one file, by name or number.")]
-Mosaics = Annotated[list[Path] | None, Option("--mosaics", help="FITS files that show the catalogue; repeatable.")]
-Store = Annotated[list[Path] | None, Option(help="Store or folder of the images, if they have moved.")]
+TableOption = Annotated[
+    str | None, Option("--table", help="Which table to read from a file with several: name or number.")
+]
+Mosaics = Annotated[
+    list[Path] | None, Option("--mosaics", help="FITS mosaics to cut a catalogue's sources from; repeatable.")
+]
+Store = Annotated[list[Path] | None, Option(help="Where the images are now, if they have moved: store or folder.")]
 Scheduler = Annotated[str | None, Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://node1:8786.")]
-BoxSize = Annotated[int | None, Option("--size", min=1, help="Box side in pixels (default: 1.5 extents).")]
+BoxSize = Annotated[
+    int | None, Option("--size", min=1, help="Side of a box in pixels (default: 1.5 times the source's extent).")
+]
 
 
-Tta = Annotated[str | None, Option(help="d4: average over 8 rotations and flips; none (default: the weights').")]
-Field = Annotated[int | None, Option(min=8, help="Use only the central N x N pixels (default: the weights').")]
+Tta = Annotated[
+    str | None, Option(help="d4: average over 8 rotations and flips; or none (default: the backbone's setting).")
+]
+Field = Annotated[
+    int | None, Option(min=8, help="Use only the central N x N pixels (default: the backbone's setting).")
+]
 
 
-Readout = Annotated[str | None, Option(help="last: pooled output; wide: all stages (default: the weights').")]
-Whiten = Annotated[int | None, Option(min=0, help="Whitened components, 0: none (default: the weights').")]
+Readout = Annotated[
+    str | None, Option(help="Features from the last stage or, wide, from all (default: the backbone's setting).")
+]
+Whiten = Annotated[
+    int | None, Option(min=0, help="Whiten to this many components; 0: do not (default: the backbone's setting).")
+]
 
 
 def adapt(

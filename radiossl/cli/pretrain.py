@@ -15,7 +15,7 @@ from radiossl.io.errors import DiskFullError, RadiosslError
 Recipe = Annotated[str, Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
 Data = Annotated[list[Path], Option("--data", help="Cutout store, or images; repeatable.")]
 Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
-ImageSize = Annotated[int | None, Option(min=8, help="Side of the backbone's images in pixels.")]
+ImageSize = Annotated[int | None, Option(min=8, help="Side in pixels of the images that the backbone gets.")]
 
 #: What the three channels of each mode are; see docs/preprocessing.md.
 _CHANNELS = {
@@ -35,12 +35,18 @@ def pretrain(
     image_size: ImageSize = None,
     init: Annotated[Path | None, Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
-    resume: Annotated[bool, Option("--resume", help="Go on with the run in --out; --epochs may be more.")] = False,
-    monitor: Annotated[Path | None, Option(help="Labelled store to measure kNN accuracy on meanwhile.")] = None,
+    resume: Annotated[
+        bool, Option("--resume", help="Continue the run in --out; a larger --epochs trains it further.")
+    ] = False,
+    monitor: Annotated[Path | None, Option(help="Labelled store to measure kNN accuracy on during training.")] = None,
     label: Label = None,
     group: Annotated[list[str] | None, Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
-    exclude: Annotated[list[Path] | None, Option(help="Store of sources not to train on; repeatable.")] = None,
-    exclude_radius: Annotated[str, Option(help="Cutouts this close to --exclude are left out.")] = "60arcsec",
+    exclude: Annotated[
+        list[Path] | None, Option(help="Store whose sources are left out of training; repeatable.")
+    ] = None,
+    exclude_radius: Annotated[
+        str, Option(help="Leave out cutouts within this distance of a source of --exclude.")
+    ] = "60arcsec",
     seed: Annotated[int | None, Option(min=0, help="Random seed (default: the recipe's).")] = None,
     changes: Changes = None,
 ) -> None:

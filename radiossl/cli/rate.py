@@ -29,8 +29,10 @@ def propose(
     ratings: RatingFiles = None,
     number: Annotated[int, Option("-n", "--number", min=1, help="How many to propose.")] = 25,
     method: Method = "linear",
-    rule: Annotated[str, Option(help="What to ask for: top (highest scores), ucb, ei, uncertain or random.")] = "ucb",
-    explore: Annotated[float, Option(min=0, max=1, help="Fraction drawn at random whatever the rule.")] = 0.5,
+    rule: Annotated[
+        str, Option(help="Propose: top (highest scores), ucb (upper bounds), ei (expected gain), uncertain or random.")
+    ] = "ucb",
+    explore: Annotated[float, Option(min=0, max=1, help="Fraction drawn at random, whatever the rule.")] = 0.5,
     columns: Columns = None,
     seed: Seed = 0,
     store: Store = None,

@@ -17,7 +17,7 @@ def report(
     out: Annotated[Path, Option(help="HTML file to write.")],
     title: Annotated[str, Option(help="Heading of the page.")] = "radiossl",
 ) -> None:
-    """Tie result folders together on one page."""
+    """Join result folders on one page."""
     from radiossl.report.html import index_report
 
     pairs = [(part.partition("=")[0], part.partition("=")[2]) for part in parts]

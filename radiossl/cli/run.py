@@ -15,9 +15,9 @@ Changes = Annotated[list[str] | None, set_option("minutes=10")]
 
 
 def run(
-    survey: Annotated[Path, Argument(help="YAML file: mosaics, and what else you know or want.")],
+    survey: Annotated[Path, Argument(help="YAML file that names the mosaics, and any other settings.")],
     changes: Changes = None,
-    plan: Annotated[bool, Option("--plan", help="Say the settings, warnings and times, and do nothing.")] = False,
+    plan: Annotated[bool, Option("--plan", help="Print settings, warnings and expected times, then stop.")] = False,
 ) -> None:
     """Take a survey from mosaics to one page: cutouts, backbone, features, map, anomalies, neighbours.
 

@@ -15,20 +15,32 @@ from radiossl.io.errors import RadiosslError
 
 def search(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed, or index from radiossl index.")],
-    query: Annotated[list[str], Option(help='Cutout id, "RA DEC", name (M87), image or store; repeatable.')],
+    query: Annotated[
+        list[str], Option(help='What to look for: cutout id, "RA DEC", name (M87), image or store; repeatable.')
+    ],
     out: Annotated[Path, Option(help="Result folder to write.")],
-    crop: Annotated[str, Option(metavar="auto|none|PIXELS", help="Crop images to their source.")] = "auto",
+    crop: Annotated[
+        str, Option(metavar="auto|none|PIXELS", help="Crop query images to their source, or to this side in pixels.")
+    ] = "auto",
     mosaics: Mosaics = None,
-    size: Annotated[int | None, Option(min=8, help="Box side in pixels (default: as the cutouts).")] = None,
-    mean: Annotated[bool, Option("--mean", help="Search once, for the mean of the queries.")] = False,
-    unlike: Annotated[list[str] | None, Option(help="What is not wanted, given as a query is; repeatable.")] = None,
+    size: Annotated[
+        int | None, Option(min=8, help="Side of a query's box in pixels (default: as the cutouts have).")
+    ] = None,
+    mean: Annotated[bool, Option("--mean", help="Search once for the mean of all queries, not for each.")] = False,
+    unlike: Annotated[
+        list[str] | None, Option(help="What results should not look like, given like a query; repeatable.")
+    ] = None,
     where: Where = None,
     near: Annotated[str | None, Option(help='Search only in a circle: "187.7 12.4 2deg" (RA DEC RADIUS).')] = None,
-    weights: Annotated[Path | None, Option(help="Backbone for image queries (default: the features').")] = None,
+    weights: Annotated[
+        Path | None, Option(help="Backbone for image queries (default: the one that made the features).")
+    ] = None,
     store: Store = None,
     neighbours: Neighbours = 10,
     caption: Annotated[str | None, Option(metavar="COLUMN", help="Column to write under the pictures.")] = None,
-    label: Annotated[str | None, Option(metavar="COLUMN", help="Class column, to calibrate similarities.")] = None,
+    label: Annotated[
+        str | None, Option(metavar="COLUMN", help="Class column: measure how often a neighbour has the query's class.")
+    ] = None,
     table_format: Annotated[str, Option("--format", help="csv, fits or votable.")] = "csv",
     device: Device = "auto",
 ) -> None:
@@ -65,11 +77,13 @@ def search(
 
 def index(
     features: Annotated[list[Path], Argument(help="Feature tables from radiossl embed, of the same weights.")],
-    out: Annotated[Path, Option(help="Index folder; added to if it is there.")],
-    kind: Annotated[str | None, Option(help="flat (exact) or ivf-sq8 (default: by their number).")] = None,
+    out: Annotated[Path, Option(help="Index folder to make, or to add to if it exists.")],
+    kind: Annotated[
+        str | None, Option(help="flat (exact) or ivf-sq8 (compressed, for millions); default: by their number.")
+    ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Make a similarity index of feature tables, or add them to one; cutouts that it has already are skipped."""
+    """Make an index of feature tables for fast searches, or add to one; cutouts that it already has are skipped."""
     from radiossl.features.stored_index import StoredKind
 
     done = radiossl.build_index(features, out, cast("StoredKind | None", kind), seed)

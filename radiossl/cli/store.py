@@ -64,9 +64,13 @@ def show(
     out: Annotated[Path, Option(help="PNG file to write.")],
     rows: Annotated[int, Option(min=1, help="How many cutouts to draw, chosen at random.")] = 40,
     seed: Seed = 0,
-    where: Annotated[str | None, Option(metavar="EXPRESSION", help="Draw only cutouts that meet this.")] = None,
+    where: Annotated[
+        str | None, Option(metavar="EXPRESSION", help="Draw only cutouts that meet this condition.")
+    ] = None,
     stretch: Annotated[str, Option(help="zscale, asinh, log or minmax.")] = "asinh",
-    caption: Annotated[list[str] | None, Option(metavar="COLUMN", help="Column to write below; repeatable.")] = None,
+    caption: Annotated[
+        list[str] | None, Option(metavar="COLUMN", help="Column to write below each picture; repeatable.")
+    ] = None,
 ) -> None:
     """Draw a contact sheet of some of the cutouts."""
     import numpy as np

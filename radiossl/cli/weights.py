@@ -13,12 +13,12 @@ import radiossl
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.settings import key_values, parse_yaml
 
-app = typer.Typer(no_args_is_help=True, help="Backbone folders.")
+app = typer.Typer(no_args_is_help=True, help="Inspect, fetch, convert and release backbones.")
 
 
 @app.command()
 def info(
-    path: Annotated[Path, Argument(help="Backbone folder.")],
+    path: Annotated[Path, Argument(help="Backbone: folder or name.")],
     as_json: Annotated[bool, Option("--json", help="Machine-readable.")] = False,
 ) -> None:
     """Print what a backbone is, sees, was trained on and scores."""
@@ -78,12 +78,12 @@ def fetch(
 
 @app.command()
 def push(
-    path: Annotated[Path, Argument(help="Backbone folder.")],
+    path: Annotated[Path, Argument(help="Backbone: folder or name.")],
     repo: Annotated[str, Option(metavar="OWNER/NAME", help="Repository on the Hugging Face hub.")],
     licence: Annotated[str, Option(help="The hub's name of a licence, such as cc-by-4.0.")] = "other",
-    private: Annotated[bool, Option("--private", help="Only the owner sees a repository that is made.")] = False,
+    private: Annotated[bool, Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
-    """Upload a backbone to the Hugging Face hub, as the one who is logged in there (hf auth login)."""
+    """Upload a backbone to the Hugging Face hub; log in first (hf auth login)."""
     from radiossl.weights.release import push_backbone
 
     typer.echo(push_backbone(path, repo, licence=licence, private=private))
@@ -101,7 +101,7 @@ def release(
     terms: Annotated[str, Option(help="Terms of use.")] = "",
     citation: Annotated[str, Option(help="How to cite it.")] = "",
 ) -> None:
-    """Make a backbone ready for others: its scores, limits, compute and terms on its card."""
+    """Prepare a backbone for release: put its scores, limits, compute and terms on its card."""
     from radiossl.io.files import existing_file
     from radiossl.weights.release import release as write
     from radiossl.weights.release import run_compute
@@ -121,7 +121,7 @@ def release(
 
 @app.command()
 def whiten(
-    path: Annotated[Path, Argument(metavar="WEIGHTS", help="Backbone folder.")],
+    path: Annotated[Path, Argument(metavar="WEIGHTS", help="Backbone: folder or name.")],
     stores: Annotated[list[Path], Argument(metavar="STORE...", help="Stores of the training images.")],
     out: Annotated[Path, Option(help="Backbone folder to write; may be WEIGHTS.")],
     readout: Annotated[str, Option(help="last: the network's own pooled output; wide: all stages.")] = "wide",
@@ -154,8 +154,12 @@ def import_(
     ] = None,
     settings: Annotated[list[str] | None, set_option("size=128")] = None,
     entry: Annotated[str | None, Option(help="Key of the weights in a file that holds several.")] = None,
-    ignore: Annotated[list[str] | None, Option(help="Leave out tensors whose names begin so; repeatable.")] = None,
-    architecture: Annotated[str | None, Option(help="timm's name, if several networks have these tensors.")] = None,
+    ignore: Annotated[
+        list[str] | None, Option(help="Leave out tensors whose names begin with this; repeatable.")
+    ] = None,
+    architecture: Annotated[
+        str | None, Option(help="timm's name of the network, if several have such tensors.")
+    ] = None,
 ) -> None:
     """Turn weights that another code trained into a backbone; nothing in the file is run."""
     from radiossl.weights.backbone import save_backbone
@@ -177,10 +181,13 @@ def import_(
 
 @app.command()
 def export(
-    path: Annotated[Path, Argument(help="Backbone folder.")],
+    path: Annotated[Path, Argument(help="Backbone: folder or name.")],
     format: Annotated[str, Option(help="torchscript, export (torch.export, .pt2) or onnx.")],
     out: Annotated[Path, Option(help="File to write.")],
-    with_preprocessing: Annotated[bool, Option("--with-preprocessing", help="Take raw pixels (onnx, export).")] = False,
+    with_preprocessing: Annotated[
+        bool,
+        Option("--with-preprocessing", help="Include the preprocessing: the file takes raw pixels (onnx, export)."),
+    ] = False,
 ) -> None:
     """Write a backbone for use without radiossl: images to features. timm reads the folder itself."""
     backbone = radiossl.load_backbone(path)
