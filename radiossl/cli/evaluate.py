@@ -324,12 +324,12 @@ def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
 
 
 def benchmark(
-    weights: Annotated[
-        list[Path], Argument(metavar="WEIGHTS...", help="Backbones: folders or names.")
-    ],
+    weights: Annotated[list[Path], Argument(metavar="WEIGHTS...", help="Backbones: folders or names.")],
     tasks: Annotated[Path, Option(help="YAML file of tasks, beside the cutout stores that it names.")],
     out: Annotated[Path, Option(help="Result folder to write; what it holds of an earlier run is used.")],
-    cache: Annotated[Path | None, Option(help="Folder to keep features and scores in.", show_default="OUT/cache")] = None,
+    cache: Annotated[
+        Path | None, Option(help="Folder to keep features and scores in.", show_default="OUT/cache")
+    ] = None,
     quick: Annotated[
         bool, Option("--quick", help="First impression: half of the sources, folds drawn once, no baselines.")
     ] = False,

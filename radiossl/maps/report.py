@@ -63,7 +63,8 @@ def write_map(
     scores |= {f"PC {number + 1}": made.principal[:, number] for number in range(made.principal.shape[1])}
     confounders = confounder_table(scores, table, also=numeric)
     found = confounder_warnings(confounders)
-    what = "; ".join(found) if found else "its axes follow neither noise nor brightness nor size"
+    of_map = [sentence for sentence in found if sentence.startswith("map")]
+    what = "; ".join(of_map) if of_map else "its axes follow neither noise nor brightness nor size"
     report = Report("Map of features").verdict(f"A map of {len(table):,} sources: {what}.")
     report.section("Map").text(_how(made))
     if store is not None:

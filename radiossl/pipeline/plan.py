@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
@@ -114,6 +115,8 @@ def read_survey(path: PathLike, changes: Sequence[str] = ()) -> Survey:
 _LOOKED_AT = 48
 #: Side of a box in units of the extent of its source, as in Riggi et al. 2024.
 BOX_FACTOR = 1.5
+#: Seconds over which a training step, and the features of those sources, are timed.
+_TIMED_S = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +153,9 @@ def look_at(survey: Survey, scratch: Path) -> Facts:
     start = time.perf_counter()
     store = cut(survey, some, scratch / "store", max_blank=0.99, all_mosaics=some is not None)
     seconds = time.perf_counter() - start
+    for name in survey.colour:
+        if name not in store.columns:
+            raise RadiosslError(f"colour: no column {name!r} in the cutouts; there are {', '.join(store.columns)}")
     sources = sources or len(store) * len(mosaics)
     name = "simclr-first-zoom" if survey.pretrains else survey.backbone
     backbone = load_backbone(name, survey.device)
@@ -193,11 +199,13 @@ def _some(catalogue: Catalogue, inside: NDArray[np.int64]) -> Catalogue:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """How long something takes the second time."""
+    """How long something takes after its first time, the mean over some seconds: other programs come and go."""
     work()
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    start, times = time.perf_counter(), 0
+    while (spent := time.perf_counter() - start) < _TIMED_S or not times:
+        work()
+        times += 1
+    return spent / times
 
 
 #: A beam of fewer pixels than this is undersampled.
@@ -226,7 +234,7 @@ class Plan:
         lines = [f"{key}: {settings[key]} ({reason})" for key, reason in self.reasons.items()]
         lines += [f"warning: {warning}" for warning in self.warnings]
         times = ", ".join(f"{step} {readable(seconds)}" for step, seconds in self.seconds.items())
-        return [*lines, f"about {readable(sum(self.seconds.values()))}: {times}"]
+        return [*lines, f"about {readable(sum(self.seconds.values()))} if the machine stays as busy as it is: {times}"]
 
 
 def propose(survey: Survey, facts: Facts) -> Plan:
@@ -249,7 +257,8 @@ def propose(survey: Survey, facts: Facts) -> Plan:
     seconds = {"store": facts.sources * facts.cut_s}
     if survey.pretrains:
         seconds["wide"] = seconds["store"]
-        seconds["pretraining"] = _propose_training(survey, facts, side, set_to)
+        report = 2 * min(facts.sources, 400) * facts.embed_s  # neighbours before and after
+        seconds["pretraining"] = _propose_training(survey, facts, side, set_to) + report
     seconds |= {
         "features": facts.sources * facts.embed_s,
         "map": _MAP_S + facts.sources * _MAP_SOURCE_S,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from radiossl.survey.catalogue.reading import read_catalogue
 PLAN = "plan.json"
 #: Boxes for training are so much wider than those for features, so that views can zoom and shift.
 _WIDE = 2
+#: Settings that may change in a run that was begun, and the step that is done again.
+_LATER = {"colour": "map", "queries": "neighbours", "neighbours": "neighbours"}
 #: Fewer sources than this are mapped by principal components.
 _FEWEST_FOR_UMAP = 50
 _SHOWN = 5
@@ -51,7 +54,7 @@ def run_survey(
     Raises
     ------
     RadiosslError
-        If the file is wrong or was changed since the run was begun, or a step fails.
+        If the file is wrong, a step fails, or what is done already was made with other settings.
 
     See Also
     --------
@@ -60,36 +63,41 @@ def run_survey(
     survey = read_survey(path, changes)
     require("umap", "datashader", *(["lightly"] if survey.pretrains else []))
     out = Path(survey.out)
-    with tempfile.TemporaryDirectory() as scratch:
-        plan = _begun(out, survey, path) or propose(survey, look_at(survey, Path(scratch)))
+    plan, again = _begun(out, survey, path) if (out / PLAN).is_file() else (None, [])
+    if plan is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            plan = propose(survey, look_at(survey, Path(scratch)))
     for line in plan.lines():
         say(line)
     if plan_only:
         return None
     with only_writer(out):
+        for step in again:
+            (out / step / "report.html").unlink(missing_ok=True)
         write_json(out / PLAN, {"file": survey.model_dump(mode="json"), "plan": _PLANS.dump_python(plan, mode="json")})
         return _do(plan, out, say)
 
 
-def _begun(out: Path, survey: Survey, path: PathLike) -> Plan | None:
-    """The plan of a run that was begun in a folder, if it was for the same settings."""
-    if not (out / PLAN).is_file():
-        return None
+def _begun(out: Path, survey: Survey, path: PathLike) -> tuple[Plan, list[str]]:
+    """The plan of a run that was begun in a folder, and the steps that newer settings make do again."""
     stored = read_json(out / PLAN)
     try:
         before, plan = Survey.model_validate(stored["file"]), _PLANS.validate_python(stored["plan"])
     except (KeyError, TypeError, ValidationError):
         raise RadiosslError(f"{out / PLAN}: not the plan of a run; choose another out in {path}") from None
     now, then = survey.model_dump(), before.model_dump()
-    for key in (key for key in now if now[key] != then[key]):
+    changed = {key: value for key, value in now.items() if value != then[key]}
+    for key in (key for key in changed if key not in _LATER):
         raise RadiosslError(
             f"{path}: {key} is {now[key]}, but {out} was begun with {then[key]}; choose another out, or remove {out}"
         )
-    return plan
+    newer = replace(plan, survey=plan.survey.model_copy(update=changed))
+    return newer, ["plan", *(_LATER[key] for key in changed)] if changed else []
 
 
 def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
     from radiossl.report.html import index_report
+    from radiossl.report.training import write_run_report
 
     survey, parts = plan.survey, [("plan", out / "plan")]
     steps: list[tuple[str, Path, Callable[[], object]]] = [
@@ -99,7 +107,8 @@ def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
     if survey.pretrains:
         steps += [
             ("wide", out / "wide" / "store.json", lambda: _cut(survey, out / "wide", _WIDE)),
-            ("run", out / "run" / "backbone" / "config.json", lambda: _pretrain(survey, out)),
+            ("pretraining", out / "run" / "backbone" / "config.json", lambda: _pretrain(survey, out)),
+            ("its report", out / "run" / "report.html", lambda: write_run_report(out / "run", [out / "wide"])),
         ]
         parts.append(("pretraining", out / "run"))
     steps += [
@@ -184,7 +193,8 @@ def _write_plan(plan: Plan, out: Path) -> Path:
     from radiossl.report.html import Report
 
     settings = plan.survey.model_dump()
-    report = Report("Plan").text(*(f"Warning: {warning}." for warning in plan.warnings))
+    report = Report("Plan").verdict(f"It takes {plan.lines()[-1]}.")
+    report.text(*(f"Warning: {warning}." for warning in plan.warnings))
     given = {key: str(value) for key, value in settings.items() if value}
     rows = [{"setting": key, "value": given[key], "because": plan.reasons.get(key, "given")} for key in given]
     report.table(rows)

@@ -266,8 +266,9 @@ def index_report(out: PathLike, title: str, parts: Sequence[tuple[str, PathLike]
         if (folder / "metrics.json").exists():
             report.values(flat_keys(read_json(folder / "metrics.json")), "Numbers")
         vectors = {file.with_suffix(suffix) for file in drawn for suffix in (".svg", ".pdf")}
+        linked = {file for file in drawn if any(f'/{quote(file.name)}"' in figure for figure in figures)}
         for file in files:
-            if file not in {*shown, *vectors, page}:
+            if file not in {*shown, *vectors, *linked, page}:
                 report.link(file)
         if not files:
             report.text("No results in this folder.")

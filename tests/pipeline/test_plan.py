@@ -6,6 +6,7 @@ import pytest
 from radiossl import RadiosslError
 from radiossl.pipeline import plan
 from radiossl.pipeline.plan import Facts, Survey, propose, read_survey, step_seconds
+from radiossl.survey.simulation.survey import SurveySpec, simulate_survey
 
 
 def facts(**changes):
@@ -31,7 +32,30 @@ def test_steps_fill_the_time_that_is_given():
     assert plan.seconds["pretraining"] == pytest.approx(600, rel=0.05)
     assert set(plan.reasons) == {"box_factor", "image_size", "batch_size", "epochs", "warmup_epochs"}
     assert plan.warnings == []
-    assert plan.lines()[-1].startswith("about 13 min: store 40 s, wide 40 s, pretraining 10 min, features 80 s")
+    line = plan.lines()[-1]
+    assert line.startswith("about 14 min if the machine stays as busy as it is: ")
+    assert ": store 40 s, wide 40 s, pretraining 10 min, features 80 s" in line
+    before = plan.survey.epochs * (4000 // 256) * 0.5
+    assert plan.seconds["pretraining"] == pytest.approx(before + 2 * 400 * 0.02)  # its report, too
+
+
+def test_short_work_is_timed_several_times(monkeypatch):
+    spent = iter(np.cumsum([0.0, 0.5, 0.0, 2.0, 0.0, 4.0]))  # the clock, read before and after each time
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: float(next(spent)))
+    calls = []
+    assert plan._seconds(lambda: calls.append(1)) == pytest.approx(6.5 / 4)
+    assert len(calls) == 1 + 4  # the first is not timed
+
+
+def test_a_column_that_is_not_there_is_found_before_the_work(tmp_path):
+    simulate_survey(tmp_path / "survey", SurveySpec(tiles=1, size=300, sources=8, seed=0))
+    known = Survey(
+        mosaics=str(tmp_path / "survey"), catalogue=str(tmp_path / "survey" / "truth.csv"), colour="morphology"
+    )
+    with pytest.raises(
+        RadiosslError, match=r"colour: no column 'morphology' in the cutouts; there are cutout_id, .*class"
+    ):
+        plan.look_at(known, tmp_path)
 
 
 def test_a_step_is_timed_by_training(small_store):

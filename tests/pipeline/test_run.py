@@ -5,6 +5,7 @@ import json
 import pytest
 
 from radiossl import RadiosslError
+from radiossl.io.tables import read_table
 from radiossl.maps import report as map_report
 from radiossl.pipeline.run import run_survey
 from radiossl.survey.simulation.survey import SurveySpec, simulate_survey
@@ -55,12 +56,30 @@ def test_a_run_goes_on_where_it_was_stopped(folder, monkeypatch):
     page = run_survey(folder / "survey.yaml", say=said.append)
     assert page == results / "report.html"
     assert [line for line in said if line.endswith("done before")] == [
-        f"{step}: done before" for step in ("plan", "store", "wide", "run", "features")
+        f"{step}: done before" for step in ("plan", "store", "wide", "pretraining", "its report", "features")
     ]
     assert (results / "run" / "backbone" / "model.safetensors").stat().st_mtime_ns == trained
     text = page.read_text(encoding="utf-8")
     assert all(name in text for name in ("plan", "pretraining", "map", "anomalies", "neighbours"))
+    assert 'alt="What was recorded' in text  # the figure of the training
+    assert "2 epochs of SimCLR" in text
     recipe = json.loads((results / "plan.json").read_text())["plan"]["survey"]
     assert (recipe["epochs"], recipe["box_factor"]) == (2, 1.5)
     with pytest.raises(RadiosslError, match=r"survey.yaml: seed is 4, but .*results was begun with 0; choose another"):
         run_survey(folder / "survey.yaml", ["seed=4"])
+    said.clear()
+    features = (results / "features.parquet").stat().st_mtime_ns
+    run_survey(folder / "survey.yaml", ["neighbours=2", "queries=[sim0_000_00003]"], say=said.append)
+    done = {line.partition(":")[0] for line in said if line.endswith("done before")}
+    assert done == {
+        "store",
+        "wide",
+        "pretraining",
+        "its report",
+        "features",
+        "map",
+        "anomalies",
+    }  # the rest was made again
+    assert (results / "features.parquet").stat().st_mtime_ns == features
+    found = read_table(results / "neighbours" / "neighbours.csv")
+    assert found.column("query").to_pylist() == ["sim0_000_00003"] * 2
