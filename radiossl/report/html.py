@@ -244,7 +244,8 @@ def index_report(out: PathLike, title: str, parts: Sequence[tuple[str, PathLike]
     for _, folder in folders:
         if not folder.is_dir():
             raise RadiosslError(f"{folder}: no such folder of results")
-    report, cards = Report(title), []
+    cards: list[str] = []
+    report = Report(title)
     report._parts.append(lambda _: f'<div class="cards">{"".join(cards)}</div>' if cards else "")
     for name, folder in folders:
         files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
