@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from radiossl.benchmark.tasks import Change, FindTask
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import put_in_place, staged_folder
+from radiossl.io.files import PathLike, put_in_place, staged_folder
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
@@ -35,9 +34,7 @@ def fitting_sources(store: CutoutStore, task: FindTask) -> CutoutStore:
     return store.select(inside)
 
 
-def changed_store(
-    store: CutoutStore, task: FindTask, change: Change, path: str | os.PathLike[str], seed: int
-) -> CutoutStore:
+def changed_store(store: CutoutStore, task: FindTask, change: Change, path: PathLike, seed: int) -> CutoutStore:
     """Cut the changed box of every source of a store into a store of its own, opened if it was written before.
 
     The cutouts are wide, such as `fitting_sources` returns. Raises `RadiosslError` if a beam is to be changed and the

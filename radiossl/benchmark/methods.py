@@ -35,7 +35,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Method:
+class FeatureMethod:
     """One way of turning cutouts into features."""
 
     #: Column of the table; methods of one name, such as several initialisations, are averaged.
@@ -46,13 +46,13 @@ class Method:
     features: Callable[[CutoutStore, int | None], NDArray[np.float32]]
 
 
-def backbone_method(name: str, backbone: Backbone) -> Method:
+def backbone_method(name: str, backbone: Backbone) -> FeatureMethod:
     """Features of a backbone, averaged over rotations and mirror images whatever its own setting."""
 
     def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
         return embed_store(backbone.adapted(views=8, field_px=field_px), store)
 
-    return Method(name, backbone.adapted(views=8, field_px=None).identity, features)
+    return FeatureMethod(name, backbone.adapted(views=8, field_px=None).identity, features)
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class SameReadout:
 
 def baselines(
     backbones: Mapping[str, Backbone], same_readout: SameReadout, initialisations: int = 5, seed: int = 0
-) -> list[Method]:
+) -> list[FeatureMethod]:
     """Return what any backbone has to beat, under the preprocessing of the first one and with the same read-out.
 
     Random weights (their seeds begin with `seed`), under every other backbone's preprocessing too; raw pixels and
@@ -109,18 +109,18 @@ def baselines(
 
 def _random_weights(
     name: str, like: Backbone, same_readout: SameReadout, initialisations: int, seed: int
-) -> list[Method]:
+) -> list[FeatureMethod]:
     network, seeds = (like.config.architecture, like.config.preprocessing), range(seed, seed + initialisations)
     return [backbone_method(name, same_readout(Backbone.random(*network, number), like)) for number in seeds]
 
 
 def _of_pixels(
     name: str, preprocessing: Preprocessing, make: Callable[[Preprocessing, CutoutStore], NDArray[np.floating]]
-) -> Method:
+) -> FeatureMethod:
     def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
         return make(preprocessing.model_copy(update={"field_px": field_px}), store).astype(np.float32)
 
-    return Method(name, f"{make.__name__} {preprocessing.model_copy(update={'field_px': None})}", features)
+    return FeatureMethod(name, f"{make.__name__} {preprocessing.model_copy(update={'field_px': None})}", features)
 
 
 def _first_channel(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[np.float32]:
@@ -146,7 +146,7 @@ def wavelet_scattering(preprocessing: Preprocessing, store: CutoutStore) -> NDAr
     return np.concatenate(parts)
 
 
-def kept_features(method: Method, store: CutoutStore, field_px: int | None, cache: Path) -> NDArray[np.float32]:
+def kept_features(method: FeatureMethod, store: CutoutStore, field_px: int | None, cache: Path) -> NDArray[np.float32]:
     """Return the features of all cutouts, shape (n, d), made only once; raise `RadiosslError` if not finite."""
     file = cache / "features" / f"{digest(method.identity, field_px, store.pixel_key())}.npy"
     if not file.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 from radiossl.benchmark.methods import RANDOM
 from radiossl.benchmark.run import BenchmarkResult
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import write_json, write_text
+from radiossl.io.files import PathLike, write_json, write_text
 from radiossl.report.figures import PALETTE, drawn_axes
 from radiossl.report.html import Report
 
@@ -21,7 +20,7 @@ _MEAN = ("all", "mean of the measures")
 _MARKERS = "sD^vPX*<>"
 
 
-def write_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> Path:
+def write_benchmark(result: BenchmarkResult, out: PathLike) -> Path:
     """Write table.md, scores.csv, metrics.json, benchmark.png and report.html; return the report's path."""
     out = Path(out)
     write_table(result.scores, out / "scores.csv")
@@ -106,7 +105,7 @@ def _metrics(result: BenchmarkResult) -> dict[str, Any]:
     }
 
 
-def draw_benchmark(result: BenchmarkResult, out: str | os.PathLike[str]) -> None:
+def draw_benchmark(result: BenchmarkResult, out: PathLike) -> None:
     """Draw the scores of all measures: backbones in colour, baselines in grey."""
     frame = result.scores
     measures = list(dict.fromkeys(zip(frame["task"], frame["measure"], strict=True)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from radiossl.benchmark.changes import changed_store, fitting_sources
 from radiossl.benchmark.measures import Score, summarise
 from radiossl.benchmark.methods import (
     RANDOM,
-    Method,
+    FeatureMethod,
     SameReadout,
     backbone_method,
     baselines,
@@ -30,7 +29,7 @@ from radiossl.evaluation.folds import Split, draw_folds, source_groups
 from radiossl.evaluation.labels import store_labels
 from radiossl.evaluation.trials import shared_with_pretraining
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
@@ -59,9 +58,9 @@ class BenchmarkResult:
 
 
 def run_benchmark(
-    weights: Sequence[Backbone | str | os.PathLike[str]],
-    tasks: str | os.PathLike[str],
-    cache: str | os.PathLike[str],
+    weights: Sequence[Backbone | PathLike],
+    tasks: PathLike,
+    cache: PathLike,
     *,
     quick: bool = False,
     seeds: int = 3,
@@ -69,7 +68,7 @@ def run_benchmark(
     seed: int = 0,
     readout: str | None = None,
     whiten: int | None = None,
-    unlabelled: Sequence[str | os.PathLike[str]] = (),
+    unlabelled: Sequence[PathLike] = (),
     device: str = "auto",
 ) -> BenchmarkResult:
     """Measure backbones by hard tasks, beside random weights and everything else that costs no training.
@@ -168,7 +167,7 @@ class _Bench:
     seed: int
     quick: bool
 
-    def scores(self, method: Method, task: Task) -> list[Score]:
+    def scores(self, method: FeatureMethod, task: Task) -> list[Score]:
         """All measures of a method on a task, from the cache if they were computed before."""
         if isinstance(task, FindTask) and self.quick:
             task = task.model_copy(update={"sources": task.sources // 2})
@@ -199,7 +198,7 @@ class _Bench:
     def _open(self, name: str) -> CutoutStore:
         return open_store(self.folder / name)
 
-    def _classify(self, method: Method, task: ClassifyTask) -> list[Score]:
+    def _classify(self, method: FeatureMethod, task: ClassifyTask) -> list[Score]:
         opened = [self._open(name) for name in task.stores]
         labels = [store_labels(store, task.label, grouping=task.grouping) for store in opened]
         parts = [store.select(one.rows) for store, one in zip(opened, labels, strict=True)]
@@ -221,7 +220,7 @@ class _Bench:
             scores += measures.retrieval(features[tested], truth[tested], classes.tolist(), groups[tested])
         return scores
 
-    def _find(self, method: Method, task: FindTask) -> list[Score]:
+    def _find(self, method: FeatureMethod, task: FindTask) -> list[Score]:
         store = fitting_sources(self._open(task.store), task)
         asked = np.sort(np.random.default_rng(self.seed).permutation(len(store))[: task.sources])
         originals = self._changed(method, store, task, Change())
@@ -232,14 +231,16 @@ class _Bench:
             scores.append(Score(name, found, asked))
         return scores
 
-    def _changed(self, method: Method, store: CutoutStore, task: FindTask, change: Change) -> NDArray[np.float32]:
+    def _changed(
+        self, method: FeatureMethod, store: CutoutStore, task: FindTask, change: Change
+    ) -> NDArray[np.float32]:
         how = change.model_dump(exclude={"first", "centred"})
         key = digest(store.pixel_key(), task.model_dump_json(exclude={"changes", "sources"}), how, self.seed)
         folder = self.cache / "stores"
         folder.mkdir(parents=True, exist_ok=True)
         return kept_features(method, changed_store(store, task, change, folder / key, self.seed), None, self.cache)
 
-    def _rate(self, method: Method, task: RateTask) -> list[Score]:
+    def _rate(self, method: FeatureMethod, task: RateTask) -> list[Score]:
         store = self._open(task.store)
         ratings = store.column(task.label).astype(float)
         store, ratings = store.select(np.isfinite(ratings)), ratings[np.isfinite(ratings)]

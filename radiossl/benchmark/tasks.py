@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, read_yaml
 
 
@@ -107,6 +107,6 @@ class TaskFile(BaseModel, extra="forbid", frozen=True):
     tasks: Mapping[str, Annotated[Task, Field(discriminator="kind")]] = Field(min_length=1)
 
 
-def read_tasks(path: str | os.PathLike[str]) -> TaskFile:
+def read_tasks(path: PathLike) -> TaskFile:
     """Read a task file, which names stores relative to its folder; raise `RadiosslError` on a wrong key or value."""
     return apply_settings(TaskFile, read_yaml(path), source=str(path))

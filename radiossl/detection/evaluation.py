@@ -167,19 +167,13 @@ class DetectorEvaluation:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class ObjectProperties:
-    """Size and brightness of objects in images, each of shape (n,)."""
+def measure_properties(source: AnnotatedSet, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> pd.DataFrame:
+    """Measure objects, given as masks (height, width) for each image of a set, in its order; a row for each.
 
-    extent_px: NDArray[np.float64]  # largest extent in any direction
-    #: brightest pixel above the background in units of the image's noise; NaN where it has none
-    snr: NDArray[np.float64]
-    #: mean above the background as a fraction of the image's range, for images whose noise was cut away
-    brightness: NDArray[np.float64]
-
-
-def measure_properties(source: AnnotatedSet, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> ObjectProperties:
-    """Measure objects, given as masks (height, width) for each image of a set, in its order."""
+    ``extent_px``: largest extent in any direction; ``snr``: brightest pixel above the background in units of the
+    image's noise, NaN where it has none; ``brightness``: mean above the background as a fraction of the image's range,
+    for images whose noise was cut away.
+    """
     rows = []
     for image, inside in zip(track(source.annotations.images, "measuring objects"), masks, strict=True):
         if not inside:
@@ -193,7 +187,7 @@ def measure_properties(source: AnnotatedSet, masks: Sequence[Sequence[NDArray[np
             snr = float(values.max()) / noise.rms if known and noise.rms > 0 else np.nan
             brightness = float(values.mean()) / span if known and span > 0 else np.nan
             rows.append((longest_extent(np.nonzero(mask)[0], np.nonzero(mask)[1]), snr, brightness))
-    return ObjectProperties(*np.array(rows, dtype=float).reshape(-1, 3).T)
+    return pd.DataFrame(rows, columns=["extent_px", "snr", "brightness"], dtype=float)
 
 
 def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.DataFrame]:
@@ -210,17 +204,16 @@ def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.Dat
         rows_of = enumerate(_rows_of(one.matches.detected, len(images)))
         masks = [[one.objects[n][row].whole(images[n].shape) for row in rows] for n, rows in rows_of]
         detected.append(measure_properties(source, masks))
-    noisy = np.isfinite(true.snr).mean() > 0.5
+    noisy = np.isfinite(true["snr"]).mean() > 0.5
     tables = {}
     for name in ("extent_px", "snr" if noisy else "brightness"):
-        values = getattr(true, name)
-        edges = quantile_edges(values, BINS).tolist()
+        edges = quantile_edges(true[name].to_numpy(), BINS).tolist()
         if len(edges) < 2:
             continue
         # The outermost bins take what is detected beyond the true objects too.
         edges = [-np.inf, *edges[1:-1], np.inf]
         rows = [
-            binned_table(one.matches, values, getattr(said, name), edges).assign(detector=one.name)
+            binned_table(one.matches, true[name], said[name], edges).assign(detector=one.name)
             for one, said in zip(evaluations, detected, strict=True)
         ]
         tables[name] = pd.concat(rows, ignore_index=True)

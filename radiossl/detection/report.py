@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.detection.merging import islands
 from radiossl.detection.network import Detector
 from radiossl.detection.objects import Detection
 from radiossl.evaluation.confidence import prediction_sets, set_texts
+from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
 from radiossl.io.files import PathLike, atomic_file, writes_result_folder
 from radiossl.report.figures import FONT, PALETTE, drawn_axes
@@ -222,7 +224,7 @@ def write_detections(
         report.figure(out / f"{stem}_overview.png", "Outlines by class, numbers as in the label image and catalogue.")
         report.link(out / f"{stem}.reg").link(out / f"{stem}_labels.fits")
     write_table(catalogue, out / "catalogue.csv")
-    write_catalogue(catalogue, out / "catalogue.fits")
+    write_astropy(pa.Table.from_pandas(catalogue, preserve_index=False), out / "catalogue.fits", "fits", units=UNITS)
     counts = Counter(catalogue["class"])
     metrics: dict[str, Any] = {"objects": len(catalogue), "mosaics": len(searched)}
     metrics |= {f"objects[{name}]": counts[name] for name in detector.config.classes}
@@ -244,20 +246,6 @@ def _verdict(catalogue: pd.DataFrame, mosaics: int) -> str:
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
     """Return a colour for each class."""
     return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(classes)}
-
-
-def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
-    """Write a catalogue as a FITS table with units, atomically."""
-    from astropy.table import Table
-
-    texts = catalogue.select_dtypes(exclude=["number", "bool"]).columns
-    table = Table.from_pandas(catalogue.astype(dict.fromkeys(texts, object)))
-    for name in texts:  # those without rows have no width
-        table[name] = table[name].astype(str)
-    for name, unit in UNITS.items():
-        table[name].unit = unit
-    with atomic_file(path) as temporary:
-        table.write(temporary, format="fits", overwrite=True)
 
 
 def _write_label_image(labels: NDArray[np.int32], mosaic: Mosaic, path: Path) -> None:

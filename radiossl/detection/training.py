@@ -44,7 +44,7 @@ from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkp
 from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
-from radiossl.pretraining.optimizers import warmup_cosine
+from radiossl.pretraining.optimizers import decay_groups, warmup_cosine
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
@@ -187,9 +187,7 @@ class _Trainer:
             torch.manual_seed(settings.seed)
             self.detector = Detector.from_backbone(backbone, self.config)
         self.detector.to(memory_format=torch.channels_last).to(device).set_training()
-        self.optimizer = torch.optim.AdamW(
-            self._groups(), lr=settings.lr, weight_decay=settings.weight_decay, betas=_BETAS, fused=True
-        )
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=settings.lr, betas=_BETAS, fused=True)
         self.step = self._load_checkpoint() if resume else 0
 
     def _check_examples(self, annotations: Path) -> None:
@@ -203,17 +201,11 @@ class _Trainer:
             warnings.warn(text, stacklevel=4)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The tensors to train, in groups of one learning rate and weight decay (none on biases and norms)."""
-        own = {id(tensor) for tensor in self.detector.backbone.parameters()}
-        slow = self.settings.backbone_lr if self.config.mode == "finetune" else 1.0
-        groups: dict[tuple[float, bool], list[torch.Tensor]] = {}
-        for tensor in self.detector.parameters():
-            if tensor.requires_grad:
-                groups.setdefault((slow if id(tensor) in own else 1.0, tensor.ndim > 1), []).append(tensor)
-        return [
-            {"params": tensors, "scale": scale, "weight_decay": self.settings.weight_decay if decays else 0.0}
-            for (scale, decays), tensors in groups.items()
-        ]
+        """The tensors to train, in groups of one learning rate and weight decay."""
+        slow = dict.fromkeys(self.detector.backbone.parameters() if self.config.mode == "finetune" else ())
+        others = [tensor for tensor in self.detector.parameters() if tensor not in slow]
+        parts = ((slow, self.settings.backbone_lr), (others, 1.0))
+        return [g for part, scale in parts for g in decay_groups(part, self.settings.weight_decay, scale=scale)]
 
     def train(self) -> Detector:
         for folder in (self.out, self.out / CHECKPOINT.parent):

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.neighbours import unit
-from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, Pixels
+from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, PreparedImages
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.images.registration import LARGEST_OFFSET, amplitude_spectra
@@ -169,7 +169,7 @@ def find_duplicates(
     if len(table) < 2:
         raise RadiosslError(f"{len(table)} cutout: duplicates need at least two")
     places = [table.numbers(name) for name in ("ra_deg", "dec_deg")]
-    pixels = None if store is None else Pixels(store.select_ids(table.column("cutout_id"), *places))
+    pixels = None if store is None else PreparedImages(store.select_ids(table.column("cutout_id"), *places))
     frame = _candidates(table, pixels, radius_arcsec, neighbours, similarity, positions)
     if pixels is not None:
         frame = _with_registration(frame, pixels)
@@ -190,7 +190,12 @@ def keep_table(table: FeatureTable, duplicates: Duplicates) -> pd.DataFrame:
 
 
 def _candidates(
-    table: FeatureTable, pixels: Pixels | None, radius_arcsec: float, k: int, similarity: float | None, positions: bool
+    table: FeatureTable,
+    pixels: PreparedImages | None,
+    radius_arcsec: float,
+    k: int,
+    similarity: float | None,
+    positions: bool,
 ) -> pd.DataFrame:
     """All pairs to look at, with what features and positions say."""
     total = len(table)
@@ -220,7 +225,7 @@ def _candidates(
     return frame
 
 
-def _with_registration(frame: pd.DataFrame, pixels: Pixels) -> pd.DataFrame:
+def _with_registration(frame: pd.DataFrame, pixels: PreparedImages) -> pd.DataFrame:
     pairs = frame[["row_a", "row_b"]].to_numpy().tolist()
     found = [pixels.register(*pair) for pair in track(pairs, "registering pixels")]
     names = ["source_correlation", "noise_correlation", "noise_limit", "offset_x_px", "offset_y_px"]
@@ -247,7 +252,7 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
     return frame[frame["evidence"] != ""].drop(columns=["near", "far", "alike"]).reset_index(drop=True)
 
 
-def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: Pixels | None) -> pd.DataFrame:
+def _groups(pairs: pd.DataFrame, table: FeatureTable, pixels: PreparedImages | None) -> pd.DataFrame:
     """Number the connected components of the duplicates and choose the keeper of each."""
     linked = pairs.loc[pairs["duplicate"], ["row_a", "row_b"]].to_numpy(dtype=np.int64)
     rows = np.unique(linked)

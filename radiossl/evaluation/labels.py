@@ -33,6 +33,11 @@ class Labels:
         """Names of the classes, sorted."""
         return sorted(set(self.names.tolist()))
 
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """Number of each row's class."""
+        return np.searchsorted(self.classes, self.names)
+
 
 def read_labels(
     values: NDArray[Any], column: str, groups: Sequence[str] = (), grouping: Grouping | PathLike | None = None

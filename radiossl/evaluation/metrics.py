@@ -116,9 +116,9 @@ def precision_recall_points(predictions: Predictions) -> dict[str, PrecisionReca
 def smoothed(values: ArrayLike, constant: float = 0.7) -> NDArray[np.float64]:
     """Exponential moving average of a series, such as validation accuracies of successive epochs; NaN stays NaN.
 
-    Slijepcevic et al. (2022) draw their figure 5 "smoothed with an EMA constant of 0.7"; they do not say more. It is
-    taken here, as training dashboards do, for the weight of the past, from 0 (no smoothing) to below 1; and the average
-    is divided by the sum of its weights, so that the start of the series is not drawn towards its first value.
+    Figure 5 of Slijepcevic et al. (2022) is "smoothed with an EMA constant of 0.7". As in training dashboards this is
+    taken for the weight of the past, from 0 (no smoothing) to below 1, and the average is divided by the sum of its
+    weights, so that the start of the series is not drawn towards its first value.
     """
     series = np.asarray(values, dtype=np.float64)
     if series.ndim != 1 or not 0 <= constant < 1:

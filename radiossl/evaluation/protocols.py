@@ -99,11 +99,6 @@ class Evaluation:
     #: (tested,); None for networks trained on images (`radiossl.evaluation.confidence`)
     novelty: NDArray[np.float64] | None = None
 
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Sentences about what was left out."""
-        return self.labelled.notes
-
 
 def evaluate(
     backbone: Backbone | PathLike,
@@ -134,7 +129,7 @@ def evaluate(
         Given to several protocols in turn, so that features are made once.
     keep_shared
         Whether to test on the sources that were in the pretraining set, too. Without it they are left out of the folds,
-        or of the test set, and `Evaluation.notes` says how many.
+        or of the test set, and `LabelledSet.notes` says how many.
 
     Raises
     ------
@@ -175,12 +170,11 @@ def evaluate(
         ]
     results = [evaluate_method(method, labelled, kept, on_features) for method in methods]
     record = {method.name: method.identity for method in methods}
-    novelty = _novelty(shared.of(backbone, labelled.store), labelled) if on_features else None
+    novelty = _outlier_scores(shared.of(backbone, labelled.store), labelled) if on_features else None
     return Evaluation(protocol, labelled, results, record, retrieval, novelty)
 
 
-def _novelty(features: NDArray[np.float32], labelled: LabelledSet) -> NDArray[np.float64]:
-    """Out-of-distribution scores of the tested objects, in the order of their rows."""
+def _outlier_scores(features: NDArray[np.float32], labelled: LabelledSet) -> NDArray[np.float64]:
     first = [t for t in labelled.trials if t.seed == labelled.seeds[0] and t.fraction == labelled.fractions[0]]
     if labelled.folds:
         return held_out_scores(features, [trial.split for trial in first])
@@ -265,7 +259,9 @@ def _on_features(
             alone = LogisticRegression(beside, truth, classes, settings.strength, groups)
             methods.append(Method("columns alone", alone, f"logistic regression {settings.strength}{seen}"))
         seeds = labelled.seeds
-        drawn = [of_network(_random(backbone, seed), "random weights") for seed in seeds[:RANDOM_INITIALISATIONS]]
+        network, readout = (backbone.config.architecture, preprocessing), backbone.config.embedding.readout or "last"
+        random = (Backbone.random(*network, seed).to(backbone.device) for seed in seeds[:RANDOM_INITIALISATIONS])
+        drawn = [of_network(one.with_readout(readout), "random weights") for one in random]
 
         def in_turn(train: Rows, test: Rows, seed: int) -> Probabilities:
             return drawn[seeds.index(seed) % len(drawn)](train, test, seed)
@@ -299,12 +295,6 @@ def _retrieved(features: NDArray[np.floating], labelled: LabelledSet) -> dict[st
         **{f"precision_at_{k}[{name}]": value for name, value in precision.per_class.items()},
         "mean_average_precision": mean_average_precision(features[rows], names).mean,
     }
-
-
-def _random(backbone: Backbone, seed: int) -> Backbone:
-    config = backbone.config
-    drawn = Backbone.random(config.architecture, config.preprocessing, seed).to(backbone.device)
-    return drawn.with_readout(config.embedding.readout or "last")
 
 
 def _on_images(

@@ -75,9 +75,10 @@ def write_evaluation(
     report = Report(title).verdict(_verdict(bars, against, len(predictions)))
     score_bars(bars, out=out / "accuracy.png", xlabel="accuracy", highlight=[last.name])
     report.figure(out / "accuracy.png", "Mean and standard deviation over the trials.")
-    report.table(_summary(evaluated, whole), "Mean over the trials.")
+    means = {one.name: pd.DataFrame(one.scores(whole))[[*_IN_TABLE]].mean() for one in evaluated}
+    report.table([{"name": name, **_rounded(mean)} for name, mean in means.items()], "Mean over the trials.")
     what = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
-    report.text(f"{_how(evaluation)} {what}.", *evaluation.notes)
+    report.text(f"{_how(evaluation)} {what}.", *labelled.notes)
     if against is not None:
         write_table(against, out / "comparison.csv")
         report.table(
@@ -195,8 +196,7 @@ def _prediction_table(store: CutoutStore, evaluation: Evaluation) -> pd.DataFram
     classes = np.array(predictions.classes)
     frame["label"], frame["predicted"] = classes[predictions.truth], classes[predictions.predicted]
     frame["correct"] = predictions.correct
-    for column, name in enumerate(classes):
-        frame[f"probability[{name}]"] = predictions.probabilities[:, column]
+    frame[[f"probability[{name}]" for name in classes]] = predictions.probabilities
     if (sets := result.sets()) is not None:
         frame["prediction_set"] = set_texts(sets, predictions.classes)
     if evaluation.novelty is not None:
@@ -204,11 +204,6 @@ def _prediction_table(store: CutoutStore, evaluation: Evaluation) -> pd.DataFram
     for seed, right in zip(result.labelled.seeds, result.correct().T, strict=True):
         frame[f"correct[{seed}]"] = right
     return frame
-
-
-def _summary(evaluated: Sequence[EvaluationResult], fraction: float) -> list[dict[str, Any]]:
-    means = {result.name: pd.DataFrame(result.scores(fraction))[[*_IN_TABLE]].mean() for result in evaluated}
-    return [{"name": name, **_rounded(mean)} for name, mean in means.items()]
 
 
 def _rounded(scores: Any) -> dict[str, str]:

@@ -36,17 +36,12 @@ class Method:
 class EvaluationResult:
     """The predictions of a method in every trial."""
 
-    method: Method
+    name: str  # of the method
     labelled: LabelledSet
     probabilities: list[NDArray[np.float64]]  # one array (tested rows, classes) for each trial
     #: For a separate test set, predictions of the rows learnt from by inner folds, to calibrate prediction sets: their
     #: classes and probabilities, for each trial. Empty where there are none.
     held_out: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        """The method's name."""
-        return self.method.name
 
     def accuracies(self, fraction: float = 1.0) -> NDArray[np.float64]:
         """Accuracy of every trial at a label fraction."""
@@ -109,9 +104,9 @@ def evaluate_method(
 ) -> EvaluationResult:
     """Let a method learn and predict in every trial.
 
-    In the folder `kept` are the predictions of finished trials, with which an interrupted evaluation goes on. They are
-    identified by everything that they depend on. With `inner` the rows learnt from are
-    predicted by inner folds, too, where there is a separate test set; see `EvaluationResult.held_out`.
+    The folder `kept` holds the predictions of finished trials, from which an interrupted evaluation goes on; they are
+    identified by everything that they depend on. With `inner`, and a separate test set, the training rows are predicted
+    by inner folds, too; see `EvaluationResult.held_out`.
     """
 
     def answer(trial: Trial) -> NDArray[np.float64]:
@@ -133,7 +128,7 @@ def evaluate_method(
             rows = np.concatenate([np.empty(0, np.int64), *(split.test for split in splits)])
             none = np.empty((0, len(labelled.classes)))
             held_out.append((labelled.truth[rows], np.concatenate([none, *parts])))
-    return EvaluationResult(method, labelled, answers, held_out)
+    return EvaluationResult(method.name, labelled, answers, held_out)
 
 
 def _trial_identity(method: Method, labelled: LabelledSet, trial: Trial) -> str:

@@ -55,12 +55,10 @@ def mean_average_precision(features: NDArray[np.floating], labels: NDArray[Any])
     names, codes = np.unique(labels, return_inverse=True)
     scores = np.full(len(features), np.nan)
     for rows, similarities in _similarities(features):
-        own = codes[rows, None] == codes
-        own[np.arange(len(own)), np.arange(rows.start, rows.stop)] = False
-        wanted = [np.sort(row[mask]) for row, mask in zip(similarities, own, strict=True)]
-        similarities.sort(axis=1)
-        for row, (ranked, found) in enumerate(zip(similarities, wanted, strict=True), start=rows.start):
-            if len(found):
+        own = (codes[rows, None] == codes) & (similarities > -np.inf)
+        for row, (every, mask) in enumerate(zip(similarities, own, strict=True), start=rows.start):
+            if mask.any():
+                ranked, found = np.sort(every), np.sort(every[mask])
                 at_least_all = len(ranked) - np.searchsorted(ranked, found)
                 at_least_own = len(found) - np.searchsorted(found, found)
                 scores[row] = (at_least_own / at_least_all).mean()

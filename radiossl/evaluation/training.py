@@ -95,10 +95,7 @@ def parameter_groups(model: Classifier, settings: TrainingSettings) -> list[dict
             tensor.requires_grad_(stage >= count - trained)
         if stage >= count - trained:
             by_scale.append((settings.backbone_lr * settings.layer_decay ** (count - 1 - stage), tensors))
-    groups = [
-        group for scale, tensors in by_scale for group in decay_groups(tensors, settings.weight_decay, scale=scale)
-    ]
-    return [group for group in groups if group["params"]]
+    return [group for scale, tensors in by_scale for group in decay_groups(tensors, settings.weight_decay, scale=scale)]
 
 
 def _set_training(model: Classifier) -> None:

@@ -32,7 +32,7 @@ from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, open_images
 from radiossl.features.feature_file import FeatureFile, feature_images
 from radiossl.features.hats import write_hats
-from radiossl.features.table import FEATURES, FeatureTable
+from radiossl.features.table import FEATURES, FeatureTable, vector_column
 from radiossl.io.csv_cells import guarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file
@@ -53,10 +53,11 @@ def write_astropy(
     form: Literal["fits", "votable"],
     vectors: Mapping[str, NDArray[Any]] | None = None,
     metadata: Mapping[str, Any] | None = None,
+    units: Mapping[str, str] | None = None,
 ) -> None:
     """Write columns of scalars, and of vectors (n, length), for TOPCAT, astropy and their kind, atomically.
 
-    Metadata go as JSON into the header, under RADIOSSL.
+    Metadata go as JSON into the header, under RADIOSSL; `units` are those of columns by name.
     """
     from astropy.table import Column, MaskedColumn, Table
 
@@ -70,6 +71,8 @@ def write_astropy(
         made[name] = kind
     for name, array in (vectors or {}).items():
         made[name] = array
+    for name, unit in (units or {}).items():
+        made[name].unit = unit
     if metadata is not None:
         made.meta["RADIOSSL"] = json.dumps(metadata)
     changed = [(name, own) for name, own in zip(names, columns.column_names, strict=True) if name != own]
@@ -247,10 +250,8 @@ def _write_with_pictures(features: FeatureFile, out: Path, form: str, images: Im
             cutouts = found.select_ids(ids, *(np.array(column, float) for column in place))
             pictures = [png_thumbnail(cutouts.pixels(row), _PICTURE_SIDE) for row in range(len(cutouts))]
             shown = pictures if form == "spotlight" else [{"bytes": picture, "path": None} for picture in pictures]
-            flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
             table = columns.append_column("image", pa.array(shown, kind))
-            table = table.append_column(FEATURES, pa.FixedSizeListArray.from_arrays(flat, features.dimension))
-            writer.write_table(table.cast(schema))
+            writer.write_table(table.append_column(FEATURES, vector_column(values)).cast(schema))
 
 
 def _images_of(features: FeatureFile, images: Images | None) -> CutoutStore | ImageFiles:

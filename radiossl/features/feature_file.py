@@ -115,17 +115,20 @@ class FeatureFile:
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """Yield the features, `BATCH_ROWS` at a time, shape (rows, dimension); raise if some are not finite."""
-        row = 0
-        for table in self.tables([FEATURES]):
-            yield self._vectors(table.column(FEATURES), row)
-            row += table.num_rows
+        return (vectors for _, vectors in self._pieces([FEATURES]))
 
     def batches_with_columns(self) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         """Yield the other columns too, beside the features; as `batches`."""
+        for table, vectors in self._pieces(None):
+            yield table.replace_schema_metadata().drop_columns([FEATURES]).cast(self.schema), vectors
+
+    def _pieces(self, names: list[str] | None) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         row = 0
-        for table in self.tables():
-            columns = table.replace_schema_metadata().drop_columns([FEATURES]).cast(self.schema)
-            yield columns, self._vectors(table.column(FEATURES), row)
+        for table in self.tables(names):
+            vectors = vectors_of(table.column(FEATURES), self.dimension, self.path, row)
+            if (bad := np.flatnonzero(~np.isfinite(vectors).all(axis=1))).size:
+                raise RadiosslError(f"{self.path}: row {row + int(bad[0])} is not finite; embed its cutout again")
+            yield table, vectors
             row += table.num_rows
 
     def tables(self, names: list[str] | None = None) -> Iterator[pa.Table]:
@@ -143,13 +146,6 @@ class FeatureFile:
         for file in self.files:
             for batch in self._open(file).iter_batches(BATCH_ROWS, columns=names):
                 yield pa.Table.from_batches([batch])
-
-    def _vectors(self, column: pa.ChunkedArray, start: int) -> NDArray[np.float32]:
-        vectors = vectors_of(column, self.dimension, self.path, start)
-        bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
-        if bad.size:
-            raise RadiosslError(f"{self.path}: row {start + int(bad[0])} is not finite; embed its cutout again")
-        return vectors
 
 
 def feature_images(

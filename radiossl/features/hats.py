@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.table import FEATURES, METADATA_KEY
+from radiossl.features.table import FEATURES, METADATA_KEY, vector_column
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_folder
@@ -69,13 +69,11 @@ def write_hats(table: FeatureFile, out: PathLike, margin_arcsec: float = 0.0, im
         def piece(chosen: NDArray[np.int64]) -> pa.Table:
             """These rows of `index` and `rows`."""
             taken = rows[chosen]
-            flat = pa.array(np.ascontiguousarray(features[taken]).ravel())
             found = columns.take(pa.array(taken, pa.int64()))
             if images is not None:
                 found = found.append_column("image", _bands(images, found))
             found = found.add_column(0, "_healpix_29", pa.array(index[chosen], pa.int64()))
-            found = found.append_column(FEATURES, pa.FixedSizeListArray.from_arrays(flat, table.dimension))
-            return found.replace_schema_metadata(metadata)
+            return found.append_column(FEATURES, vector_column(features[taken])).replace_schema_metadata(metadata)
 
         name = out.name
         home = folder / name if margin_arcsec else folder

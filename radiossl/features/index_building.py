@@ -146,7 +146,7 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     frame = pa.concat_tables([older, new.filter(pa.array(shared))]).to_pandas()
     repeated = frame.duplicated().to_numpy(copy=True)  # in every digit, as where a table is added again
     left = frame[~repeated]
-    vectors = unit_vectors(left["ra_deg"].to_numpy(float), left["dec_deg"].to_numpy(float))
+    vectors = unit_vectors(*left[["ra_deg", "dec_deg"]].to_numpy(float).T)
     for places in left.groupby("cutout_id", sort=False).indices.values():
         for number, place in enumerate(places[1:], 1):
             angles = angles_arcsec(vectors[places[:number]], np.broadcast_to(vectors[place], (number, 3)))

@@ -40,7 +40,7 @@ _ROW_GROUP = 65536
 
 
 @dataclass(frozen=True)
-class Embedded:
+class WrittenFeatures:
     """The finished table, and how many of its parts `write_features` made now: the others were there before."""
 
     table: FeatureFile
@@ -123,7 +123,7 @@ def write_features(
     bfloat16: bool = False,
     mosaics: Sequence[PathLike] | PathLike | None = None,
     **options: Any,
-) -> Embedded:
+) -> WrittenFeatures:
     """Write the feature table of whatever holds images; complete it if the same call was interrupted.
 
     Memory does not grow with the table. Finished parts wait in a hidden folder beside `out` for the others. Arrays and
@@ -183,7 +183,7 @@ def write_features(
         return _write_features(work, out, partitioned, workers, scheduler)
 
 
-def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, scheduler: str | None) -> Embedded:
+def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, scheduler: str | None) -> WrittenFeatures:
     opened = _Opened(work)
     count, identity = opened.columns.num_rows, opened.identity
     if count == 0:
@@ -193,7 +193,7 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
     unfinished = out.with_name(f".{out.name}.unfinished")
     if out.exists() and _is_table(out, identity, partitioned):
         shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed after its last step but one
-        return Embedded(FeatureFile(out), len(ranges), 0)
+        return WrittenFeatures(FeatureFile(out), len(ranges), 0)
     folder = unfinished / identity[:16]
     for other in unfinished.glob("*"):
         if other != folder:  # of other weights or images
@@ -214,7 +214,7 @@ def _write_features(work: _Work, out: Path, partitioned: bool, workers: int, sch
             for group in regrouped(whole.tables(), _ROW_GROUP):
                 writer.write_table(group)
     shutil.rmtree(unfinished)
-    return Embedded(FeatureFile(out), len(ranges), missing)
+    return WrittenFeatures(FeatureFile(out), len(ranges), missing)
 
 
 def _is_table(out: Path, identity: str, partitioned: bool) -> bool:

@@ -42,7 +42,7 @@ _UNEVEN = 10
 _KEPT = 512
 
 
-class Pixels:
+class PreparedImages:
     """The images of a store, ready to be registered; the last ones used are kept prepared."""
 
     def __init__(self, store: CutoutStore) -> None:
@@ -119,7 +119,7 @@ def same_pictures(a: CutoutStore, b: CutoutStore, turned: bool = False) -> NDArr
 
 def _registered_pairs(a: CutoutStore, b: CutoutStore, turned: bool) -> NDArray[np.int64]:
     both, count = CutoutStore.joined(a, b), len(a)
-    pixels, spectra = Pixels(both), amplitude_spectra(both)
+    pixels, spectra = PreparedImages(both), amplitude_spectra(both)
     # A half turn does not change an amplitude spectrum, so that two orientations have one each.
     ways = [(0, 3), (1, 2), (4, 7), (5, 6)] if turned else [(0,)]
     found: set[tuple[int, int]] = set()

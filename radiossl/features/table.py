@@ -34,11 +34,11 @@ def feature_dimension(schema: pa.Schema, path: PathLike, column: pa.ChunkedArray
     if kind is not None and pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
     if kind is not None and _is_vector(kind) and column is not None:
+        if not len(column):
+            raise RadiosslError(f"{path}: the feature table has no rows")
         lengths = pc.list_value_length(column).drop_null()
         if len(lengths) and lengths[0].as_py() > 0:
             return int(lengths[0].as_py())
-    if kind is not None and _is_vector(kind) and column is not None and len(column) == 0:
-        raise RadiosslError(f"{path}: the feature table has no rows")
     raise RadiosslError(f"{path}: not a feature table (no column of vectors 'features')")
 
 
@@ -69,6 +69,12 @@ def vectors_of(column: pa.ChunkedArray, dimension: int, path: PathLike, start: i
     vectors = np.full((len(known), dimension), np.nan, np.float32)
     vectors[known] = values
     return vectors
+
+
+def vector_column(features: NDArray[np.floating]) -> pa.FixedSizeListArray:
+    """Return vectors, shape (n, d), as a column of float32 lists."""
+    flat = np.ascontiguousarray(features, np.float32).ravel()
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat), features.shape[1])
 
 
 def has_features(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -177,9 +183,7 @@ class FeatureTable:
 
     def write(self, path: PathLike) -> None:
         """Write the table as Parquet, atomically."""
-        flat = pa.array(np.ascontiguousarray(self.features, dtype=np.float32).ravel())
-        features = pa.FixedSizeListArray.from_arrays(flat, self.features.shape[1])
-        table = self.columns.append_column(FEATURES, features)
+        table = self.columns.append_column(FEATURES, vector_column(self.features))
         about = {METADATA_KEY: json.dumps(self.metadata).encode()}
         if has_features(self.features).all():
             about[CHECKED_KEY] = b"1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.base import PretrainingMethod
 from radiossl.pretraining.recipe import Recipe
 
 
@@ -19,7 +19,7 @@ def fastest_precision(device: torch.device) -> str:
     return "bf16-mixed" if "amx_bf16" in flags or "avx512_bf16" in flags else "32-true"
 
 
-def record_passes(method: Method, images: int, recipe: Recipe) -> None:
+def record_passes(method: PretrainingMethod, images: int, recipe: Recipe) -> None:
     """Record a method's forward and backward pass on its GPU; from now on it replays them while it is training.
 
     Launching their many small kernels then costs the processor nothing. `images` is how many every batch has.

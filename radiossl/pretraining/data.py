@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from radiossl.features.same_source import repeats
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.sky.positions import RADIUS_ARCSEC
 from radiossl.store.store import CutoutStore, open_store, store_manifest
 from radiossl.survey.fits_image import Box
@@ -42,7 +42,7 @@ class Exclusion:
     How close is the same: see `radiossl.features.same_source.repeats`.
     """
 
-    stores: Sequence[str | os.PathLike[str]] = ()
+    stores: Sequence[PathLike] = ()
     radius_arcsec: float = RADIUS_ARCSEC
 
     def __post_init__(self) -> None:
@@ -50,9 +50,7 @@ class Exclusion:
             raise RadiosslError(f"--exclude-radius of {self.radius_arcsec} arcsec: expected 0 to 180 degrees")
 
 
-def training_data(
-    data: Sequence[str | os.PathLike[str]], exclusion: Exclusion
-) -> tuple[CutoutStore, list[dict[str, Any]]]:
+def training_data(data: Sequence[PathLike], exclusion: Exclusion) -> tuple[CutoutStore, list[dict[str, Any]]]:
     """Open the training stores without what shows a source of the excluded ones.
 
     Returns the cutouts and, for each store, an entry of provenance that says how many were left out. Raises

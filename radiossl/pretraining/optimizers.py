@@ -63,10 +63,10 @@ class LARS(torch.optim.Optimizer):
 
 
 def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any) -> list[dict[str, Any]]:
-    """Return parameter groups of which only the first has a weight decay: biases and normalisation layers have none.
+    """Return parameter groups with and without weight decay: biases and normalisation layers have none.
 
-    Those are exactly the tensors with at most one axis. Tensors without gradient are left out; `options` are further
-    entries of both groups, such as ``lr``.
+    Those are exactly the tensors with at most one axis. Tensors without gradient are left out, and so are groups
+    without tensors; `options` are further entries of both groups, such as ``lr``.
 
     Examples
     --------
@@ -75,10 +75,9 @@ def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, **opti
     [0.05, 0.0]
     """
     trained = [tensor for tensor in parameters if tensor.requires_grad]
-    return [
-        {"params": [tensor for tensor in trained if tensor.ndim > 1], "weight_decay": weight_decay, **options},
-        {"params": [tensor for tensor in trained if tensor.ndim <= 1], "weight_decay": 0.0, **options},
-    ]
+    parts = [tensor for tensor in trained if tensor.ndim > 1], [tensor for tensor in trained if tensor.ndim <= 1]
+    pairs = zip(parts, (weight_decay, 0.0), strict=True)
+    return [{"params": tensors, "weight_decay": decay, **options} for tensors, decay in pairs if tensors]
 
 
 def build_optimizer(method: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

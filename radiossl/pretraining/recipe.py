@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from radiossl.images.augment import Range
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, parse_yaml, read_yaml
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.formats.presets import PRESETS as PREPROCESSING
@@ -183,7 +183,7 @@ def recipe_names() -> list[str]:
     return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
-def read_recipe(source: str | os.PathLike[str], changes: Sequence[str] = ()) -> list[Recipe]:
+def read_recipe(source: PathLike, changes: Sequence[str] = ()) -> list[Recipe]:
     """Read a recipe and return its stages: one, or several that start from each other's weights.
 
     Parameters
@@ -201,7 +201,7 @@ def read_recipe(source: str | os.PathLike[str], changes: Sequence[str] = ()) -> 
     return _stages(source, changes, ())
 
 
-def _stages(source: str | os.PathLike[str], changes: Sequence[str], outer: tuple[str, ...]) -> list[Recipe]:
+def _stages(source: PathLike, changes: Sequence[str], outer: tuple[str, ...]) -> list[Recipe]:
     raw, where = _read_yaml(source)
     if where in outer:
         raise RadiosslError(f"{where}: is a stage of itself")
@@ -213,7 +213,7 @@ def _stages(source: str | os.PathLike[str], changes: Sequence[str], outer: tuple
     return [apply_settings(Recipe, raw, changes, source=where)]
 
 
-def _read_yaml(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+def _read_yaml(source: PathLike) -> tuple[dict[str, Any], str]:
     name = str(source)
     if name in recipe_names():
         where = f"recipe {name}"

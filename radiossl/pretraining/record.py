@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ import torch
 import radiossl
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json
+from radiossl.io.files import PathLike, read_json
 from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.store.store import CutoutStore, open_store
@@ -43,9 +42,9 @@ class RunRecord:
     @classmethod
     def describe(
         cls,
-        data: Sequence[str | os.PathLike[str]],
+        data: Sequence[PathLike],
         exclusion: Exclusion,
-        init: str | os.PathLike[str] | None,
+        init: PathLike | None,
         precision: str,
     ) -> RunRecord:
         """Describe the run that these would start; raise if a store cannot be opened, or `init` has no weights."""
@@ -56,15 +55,6 @@ class RunRecord:
         origin = None if init is None else {"path": str(init), "sha256": _weights_sha256(Path(init))}
         versions = {"radiossl": radiossl.__version__, "torch": torch.__version__, "precision": precision}
         return cls(stores, excluded, origin, [versions])
-
-    @classmethod
-    def read(cls, run: Path) -> RunRecord:
-        """Read the record of a run folder."""
-        file = run / RECORD_FILE
-        try:
-            return cls(**read_json(file))
-        except TypeError:
-            raise RadiosslError(f"{file}: damaged or from a newer radiossl; start the run again") from None
 
     def check(self, now: RunRecord, run: Path) -> None:
         """Raise `RadiosslError` if `now` is not what the run was started with; its `init` need not be given again."""
@@ -119,8 +109,11 @@ def check_recipe(run: Path, recipe: Recipe) -> None:
 
 def read_record(run: Path, now: RunRecord) -> RunRecord:
     """Return the record of a run; of one that radiossl 0.1 started, which wrote none, what is given now."""
-    if (run / RECORD_FILE).exists():
-        return RunRecord.read(run)
+    if (file := run / RECORD_FILE).exists():
+        try:
+            return RunRecord(**read_json(file))
+        except TypeError:
+            raise RadiosslError(f"{file}: damaged or from a newer radiossl; start the run again") from None
     warnings.warn(
         f"{run}: was started by radiossl 0.1, which did not record its data; make sure that --data, --exclude and"
         " --init are the same",
@@ -132,9 +125,9 @@ def read_record(run: Path, now: RunRecord) -> RunRecord:
 def check_finished(
     run: Path,
     recipe: Recipe,
-    data: Sequence[str | os.PathLike[str]],
+    data: Sequence[PathLike],
     exclusion: Exclusion,
-    init: str | os.PathLike[str] | None,
+    init: PathLike | None,
 ) -> None:
     """Raise `RadiosslError` if a finished run is not the one that these would start."""
     check_recipe(run, recipe)

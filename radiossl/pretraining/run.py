@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from radiossl.datasets.image_files import is_store
-from radiossl.datasets.image_sources import open_images
+from radiossl.datasets.image_sources import Images, open_images
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import remove_strays
+from radiossl.io.files import PathLike, remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import StopRequest
 from radiossl.pretraining.data import Exclusion
@@ -26,24 +26,19 @@ from radiossl.pretraining.trainer import Monitor, Trainer
 from radiossl.sky.positions import RADIUS_ARCSEC
 from radiossl.weights.backbone import load_backbone, save_backbone
 
-if TYPE_CHECKING:
-    from radiossl.datasets.image_sources import Images
-
-_Path = str | os.PathLike[str]
-
 
 def pretrain(
-    recipe: str | os.PathLike[str] | Recipe | Sequence[Recipe],
+    recipe: PathLike | Recipe | Sequence[Recipe],
     data: Images,
-    out: str | os.PathLike[str],
+    out: PathLike,
     *,
-    mosaics: Sequence[str | os.PathLike[str]] | str | os.PathLike[str] | None = None,
+    mosaics: Sequence[PathLike] | PathLike | None = None,
     size: int | None = None,
-    init: str | os.PathLike[str] | None = None,
+    init: PathLike | None = None,
     resume: bool = False,
     device: str = "auto",
     monitor: Monitor | None = None,
-    exclude: Sequence[str | os.PathLike[str]] = (),
+    exclude: Sequence[PathLike] = (),
     exclude_radius_arcsec: float = RADIUS_ARCSEC,
 ) -> Path:
     """Pretrain a backbone.
@@ -110,9 +105,7 @@ def pretrain(
         return run.train(stages[0], stores, init, resume)
 
 
-def _store_folders(
-    data: Images, out: Path, stages: bool, processes: ProcessGroup, **cutting: Any
-) -> list[str | os.PathLike[str]]:
+def _store_folders(data: Images, out: Path, stages: bool, processes: ProcessGroup, **cutting: Any) -> list[PathLike]:
     """The cutout stores to train on, those of other images made first: one for each stage, or one for all."""
     sources: list[Any] = list(data) if isinstance(data, (list, tuple)) else [data]
     images = [source for source in sources if cutting["mosaics"] is not None or not _names_stores(source)]
@@ -148,7 +141,7 @@ class _Run:
     processes: ProcessGroup
     stop: StopRequest
 
-    def train(self, recipe: Recipe, data: Sequence[_Path], init: _Path | None, resume: bool) -> Path:
+    def train(self, recipe: Recipe, data: Sequence[PathLike], init: PathLike | None, resume: bool) -> Path:
         """Train the one stage of a recipe, or further ones if a finished run is resumed for more epochs."""
         done = self._finished_epochs(recipe) if resume else None
         if done is None:
@@ -171,7 +164,9 @@ class _Run:
             done, number = done + epochs, number + 1
         return folder / "backbone"
 
-    def train_stages(self, stages: Sequence[Recipe], stores: Sequence[_Path], init: _Path | None, resume: bool) -> Path:
+    def train_stages(
+        self, stages: Sequence[Recipe], stores: Sequence[PathLike], init: PathLike | None, resume: bool
+    ) -> Path:
         """Train several stages, each from the weights of the one before."""
         if len(stores) != len(stages):
             names = ", ".join(stage.name for stage in stages)
@@ -195,7 +190,9 @@ class _Run:
         self.processes.wait()
         return self.out / "backbone"
 
-    def _train(self, recipe: Recipe, data: Sequence[_Path], folder: Path, init: _Path | None, resume: bool) -> Path:
+    def _train(
+        self, recipe: Recipe, data: Sequence[PathLike], folder: Path, init: PathLike | None, resume: bool
+    ) -> Path:
         shared = {name: value for name, value in vars(self).items() if name != "out"}
         Trainer(recipe, data, folder, init=init, resume=resume, **shared).train()
         return folder / "backbone"

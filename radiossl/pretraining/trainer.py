@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import sys
 import time
 import warnings
@@ -27,7 +26,7 @@ from radiossl.features.embedding import embed_store, preprocessed
 from radiossl.features.neighbours import knn_predict
 from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_file, remove_strays, write_json, write_text
+from radiossl.io.files import PathLike, atomic_file, remove_strays, write_json, write_text
 from radiossl.pretraining.accelerator import fastest_precision, record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import (
@@ -83,10 +82,10 @@ class Trainer:
     def __init__(
         self,
         recipe: Recipe,
-        data: Sequence[str | os.PathLike[str]],
+        data: Sequence[PathLike],
         out: Path,
         *,
-        init: str | os.PathLike[str] | None = None,
+        init: PathLike | None = None,
         resume: bool = False,
         device: str = "auto",
         monitor: Monitor | None = None,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.linalg import eigh
 from radiossl.features.neighbours import Scatter
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 from radiossl.pretraining.data import CutoutBatches, box_sides, step_seed
 from radiossl.store.store import CutoutStore, open_store
@@ -98,9 +98,9 @@ def repeatable_components(
 
 
 def store_whitening(
-    weights: str | os.PathLike[str],
-    stores: Sequence[str | os.PathLike[str]],
-    out: str | os.PathLike[str],
+    weights: PathLike,
+    stores: Sequence[PathLike],
+    out: PathLike,
     readout: str = "wide",
     components: int = 256,
     views: int = 4,

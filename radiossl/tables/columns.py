@@ -175,20 +175,14 @@ class TableFile:
             raise RadiosslError(f"{self.path}: cannot be read to its end ({error})") from None
 
     def _parquet_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
-        before = 0
         for path in self._files:
             file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
-            groups: list[int] = []
-            skipped = max(0, start - before)
-            for group in range(file.metadata.num_row_groups):
+            for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
-                if groups or size > skipped:
-                    groups.append(group)
-                else:
-                    skipped -= size  # row groups that lie wholly before the start are not read
-            if groups:
-                yield from _after(file.iter_batches(min(rows, 1 << 16), row_groups=groups, columns=names), skipped)
-            before += file.metadata.num_rows
+                if start < size:  # row groups that lie wholly before the start are not read
+                    batches = file.iter_batches(min(rows, 1 << 16), row_groups=[group], columns=names)
+                    yield from _after(batches, start)
+                start = max(0, start - size)
 
     @cached_property
     def _kinds(self) -> dict[str, pa.DataType]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.evaluation.calibration import Predictions
-from radiossl.evaluation.classifiers import LogisticRegression, Probabilities, RandomForest, Rows
+from radiossl.evaluation.classifiers import LogisticRegression, RandomForest, Rows
 from radiossl.evaluation.confidence import fit_novelty
 from radiossl.evaluation.folds import draw_folds
 from radiossl.evaluation.labels import Labels
@@ -65,9 +65,7 @@ def fit_and_test(
     """
     if not 0.5 <= coverage < 1:
         raise RadiosslError(f"--coverage {coverage}: expected a fraction from 0.5 to below 1")
-    classes, truth = np.unique(labels.names, return_inverse=True)
-    truth = truth.astype(np.int64)
-    names = [str(name) for name in classes]
+    names, truth = labels.classes, labels.truth
     mine, own = values[labels.rows], None if groups is None else groups[labels.rows]
 
     def fitted(rows: Rows) -> tuple[Forest, NDArray[np.float64]]:
@@ -95,24 +93,10 @@ def row_groups(table: pa.Table, radius_arcsec: float) -> NDArray[np.int64] | Non
     return groups_by_position(ra, dec, radius_arcsec)
 
 
-Model = Literal["forest", "logistic"]
-
-
-@dataclass(frozen=True)
-class _Filled:
-    """An estimator that replaces missing values by the median of the rows that it learns from."""
-
-    model: Model
-    values: NDArray[np.float32]
-    truth: NDArray[np.int64]
-    classes: int
-
-    def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:
-        known = np.isfinite(self.values[train]).any(axis=0)
-        values = self.values[:, known]
-        filled = np.where(np.isfinite(values), values, np.nanmedian(values[train], axis=0))
-        method: Any = (RandomForest if self.model == "forest" else LogisticRegression)(filled, self.truth, self.classes)
-        return method(train, test, seed)
+_MODELS: dict[str, type[RandomForest] | type[LogisticRegression]] = {
+    "forest": RandomForest,
+    "logistic": LogisticRegression,
+}
 
 
 def compare_inputs(
@@ -133,18 +117,19 @@ def compare_inputs(
     width = len(columns.names)
     if not 0 < columns.dimension < width:
         raise RadiosslError("to compare inputs takes both: --features, and columns named with --columns")
-    classes, truth = np.unique(labels.names, return_inverse=True)
+    truth = labels.truth
     splits = draw_folds(labels.names, folds, seeds, seed, None if groups is None else groups[labels.rows])
     mine, first = values[labels.rows], width - columns.dimension
     inputs = {"columns": mine[:, :first], "features": mine[:, first:], "both": mine}
-    models: tuple[Model, ...] = ("forest", "logistic")
     rows = []
-    runs = list(itertools.product(inputs.items(), models, range(seeds)))
+    runs = list(itertools.product(inputs.items(), _MODELS, range(seeds)))
     for (name, part), model, number in track(runs, "comparing"):
-        method = _Filled(model, part, truth, len(classes))
-        probabilities = np.empty((len(truth), len(classes)))
+        probabilities = np.empty((len(truth), len(labels.classes)))
         for split in splits[number * folds : (number + 1) * folds]:
-            probabilities[split.test] = method(split.train, split.test, seed + number)
-        predictions = Predictions([str(n) for n in classes], truth.astype(np.int64), probabilities, labels.rows)
+            known = part[:, np.isfinite(part[split.train]).any(axis=0)]
+            filled = np.where(np.isfinite(known), known, np.nanmedian(known[split.train], axis=0))
+            estimator = _MODELS[model](filled, truth, len(labels.classes))
+            probabilities[split.test] = estimator(split.train, split.test, seed + number)
+        predictions = Predictions(labels.classes, truth, probabilities, labels.rows)
         rows.append({"inputs": name, "model": model, "seed": seed + number, **classification_metrics(predictions)})
     return pd.DataFrame(rows)

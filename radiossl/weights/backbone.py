@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, write_text
+from radiossl.io.files import PathLike, atomic_folder, write_text
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
@@ -159,7 +159,7 @@ class Backbone(nn.Module):
         _ = changed.feature_dim, changed.feature_network  # refused here rather than at the first image
         return changed
 
-    def preprocess(self, cutouts: Tensor | NDArray[np.floating] | str | os.PathLike[str] | Sequence[Any]) -> Tensor:
+    def preprocess(self, cutouts: Tensor | NDArray[np.floating] | PathLike | Sequence[Any]) -> Tensor:
         """Preprocess raw cutouts as the backbone was trained.
 
         Parameters
@@ -275,7 +275,7 @@ class Backbone(nn.Module):
         return features
 
 
-def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: BackboneConfig) -> None:
+def save_backbone(path: PathLike, network: nn.Module, config: BackboneConfig) -> None:
     """Write a backbone folder atomically, replacing an older one only when the new one is complete.
 
     Raises
@@ -294,7 +294,7 @@ def save_backbone(path: str | os.PathLike[str], network: nn.Module, config: Back
         write_text(folder / CARD_FILE, model_card(Path(path).name, config, made.feature_dim))
 
 
-def load_backbone(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Backbone:
+def load_backbone(path: PathLike, device: str | torch.device = "cpu") -> Backbone:
     """Load a backbone.
 
     Parameters

@@ -8,7 +8,6 @@ needs no export: it reads a backbone's folder.
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -20,7 +19,7 @@ import radiossl
 from radiossl.images.preprocess import flips_and_rotations
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import atomic_file
+from radiossl.io.files import PathLike, atomic_file
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.raw_program import RawPreprocessing
 
@@ -43,9 +42,7 @@ class _Features(nn.Module):
         return torch.stack([self.network(turned).float() for turned in flips_and_rotations(images)]).mean(dim=0)
 
 
-def export_backbone(
-    backbone: Backbone, format: str, out: str | os.PathLike[str], *, with_preprocessing: bool = False
-) -> None:
+def export_backbone(backbone: Backbone, format: str, out: PathLike, *, with_preprocessing: bool = False) -> None:
     """Write a backbone to a file that runs without radiossl.
 
     The program takes float32 images (n, channels, size, size) on the CPU, preprocessed as `Backbone.preprocess` does,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import PathLike
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing
@@ -53,7 +53,7 @@ class ImportedBackbone:
 
 
 def import_backbone(
-    path: str | os.PathLike[str],
+    path: PathLike,
     format: str = "auto",
     preprocessing: str | None = None,
     changes: Mapping[str, Any] | None = None,
@@ -140,7 +140,7 @@ def _network_with(
     return network
 
 
-def load_torchvision(path: str | os.PathLike[str], like: BackboneConfig) -> Backbone:
+def load_torchvision(path: PathLike, like: BackboneConfig) -> Backbone:
     """Load a state dictionary of torchvision's ResNets, without its classifier, to compare it with another backbone.
 
     Preprocessing and architecture are those of the other, but for a small stem or a further layer.

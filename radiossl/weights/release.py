@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 import shutil
 import tempfile
@@ -14,17 +13,17 @@ from typing import Any
 import yaml
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json
+from radiossl.io.files import PathLike, read_json
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 from radiossl.weights.card import CARD_FILE
 
 
 def release(
-    backbone: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    backbone: PathLike,
+    out: PathLike,
     *,
     half: bool = False,
-    evaluations: Mapping[str, str | os.PathLike[str]] | None = None,
+    evaluations: Mapping[str, PathLike] | None = None,
     compute: Mapping[str, Any] | None = None,
     limits: str = "",
     terms: str = "",
@@ -48,7 +47,7 @@ def release(
     return load_backbone(out)
 
 
-def evaluation_scores(folder: str | os.PathLike[str]) -> dict[str, Any]:
+def evaluation_scores(folder: PathLike) -> dict[str, Any]:
     """Return what a card shows of a result folder of `radiossl evaluate`.
 
     ``accuracy`` holds, for each label fraction (as text), mean and standard deviation by method.
@@ -70,7 +69,7 @@ def evaluation_scores(folder: str | os.PathLike[str]) -> dict[str, Any]:
     return {name: metrics[name] for name in wanted[:-1]} | {"accuracy": accuracy}
 
 
-def run_compute(backbone: str | os.PathLike[str]) -> dict[str, Any]:
+def run_compute(backbone: PathLike) -> dict[str, Any]:
     """Return ``steps`` and, with a recipe, ``hours`` of the run that a backbone's folder is in; nothing without one."""
     import pandas as pd
 
@@ -87,7 +86,7 @@ def run_compute(backbone: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def push_backbone(
-    backbone: str | os.PathLike[str],
+    backbone: PathLike,
     repo: str,
     *,
     licence: str,

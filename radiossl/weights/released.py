@@ -18,6 +18,7 @@ from radiossl.datasets.download import Download
 from radiossl.datasets.fetch import fetch_files
 from radiossl.io.cache import cache_folder, optional_cache, temporary_folder
 from radiossl.io.errors import RadiosslError, UnwritableError
+from radiossl.io.files import PathLike
 from radiossl.io.settings import first_problem
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.tensors import WEIGHTS_FILE
@@ -52,7 +53,7 @@ class Released(BaseModel, extra="forbid", frozen=True):
         return sum(file.size for file in self.files.values()) / 1e6
 
 
-def read_registry(path: str | os.PathLike[str] | None = None) -> dict[str, Released]:
+def read_registry(path: PathLike | None = None) -> dict[str, Released]:
     """Read a registry of released backbones, by default that of the package.
 
     Examples
@@ -125,7 +126,7 @@ def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path,
     raise RadiosslError(f"{name}: {'; '.join(problems)}")
 
 
-def find_backbone(source: str | os.PathLike[str]) -> Path:
+def find_backbone(source: PathLike) -> Path:
     """Return the folder of a backbone, given that or the name of a released one; raise saying what may be meant."""
     path = Path(source)
     if (path / WEIGHTS_FILE).is_file() or (path / CONFIG_FILE).is_file():

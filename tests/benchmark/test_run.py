@@ -11,7 +11,7 @@ import pytest
 import radiossl.benchmark.methods as methods
 import radiossl.benchmark.run as running
 from radiossl.benchmark.changes import changed_store, fitting_sources
-from radiossl.benchmark.methods import Method, SameReadout
+from radiossl.benchmark.methods import FeatureMethod, SameReadout
 from radiossl.benchmark.report import markdown_table, write_benchmark
 from radiossl.benchmark.run import run_benchmark
 from radiossl.benchmark.tasks import Change, FindTask, read_tasks
@@ -134,7 +134,7 @@ def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
         raise AssertionError("features were made again")
 
     def lazy(name, backbone):
-        return Method(name, backbone.adapted(views=8, field_px=None).identity, refuse)
+        return FeatureMethod(name, backbone.adapted(views=8, field_px=None).identity, refuse)
 
     monkeypatch.setattr(running, "backbone_method", lazy)
     again = run_benchmark([weights], stores / "tasks.yaml", tmp_path, quick=True)

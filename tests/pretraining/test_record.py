@@ -32,6 +32,10 @@ FAST = ["backbone.name=test_resnet", "preprocessing.size=32", "preprocessing.vie
         "schedule.epochs=2", "schedule.warmup_epochs=0"]  # fmt: skip
 
 
+def started_with(run):
+    return RunRecord(**json.loads((run / RECORD_FILE).read_text()))
+
+
 def make_store(path, sky, seed=0, ra=10.0):
     """Eight cutouts under the same ids, written by the same command, whatever the seed."""
     cutouts = [Cutout(f"c{row}", sky(10 * seed + row, (40, 40)), "m", ra + row, 0.0, 0, 0, 1.8) for row in range(8)]
@@ -149,7 +153,7 @@ def test_finished_stages_are_compared_too(stores, tmp_path):
         pretrain(longer, data, out, resume=True)
     with pytest.raises(RadiosslError, match="stage1: was started from random weights"):
         pretrain(stages, data, out, resume=True, init=start(tmp_path / "init", 1, 3))
-    record = RunRecord.read(out / "stage2")
+    record = started_with(out / "stage2")
     assert record.init["sha256"] == load_backbone(out / "stage1" / "backbone").sha256
 
 
@@ -166,7 +170,7 @@ def test_more_epochs_are_a_further_stage_from_the_old_weights(stores, tmp_path, 
     further = pretrain(more, stores / "one", out, resume=True)
     assert further == out / "further1" / "backbone"
     assert "further1: 3 epochs more from the weights of" in capsys.readouterr().err
-    record, config = RunRecord.read(out / "further1"), load_backbone(further).config
+    record, config = started_with(out / "further1"), load_backbone(further).config
     assert record.init == {"path": str(first), "sha256": load_backbone(first).sha256}
     assert (config.recipe["schedule"]["epochs"], config.recipe["init"]) == (3, str(first))
     assert len(config.sky.ra_deg) == 16  # of both stages
@@ -191,7 +195,7 @@ def test_another_version_is_said_and_recorded(stores, tmp_path, stop_at, monkeyp
     (out / RECORD_FILE).write_text(json.dumps(content))
     with pytest.warns(UserWarning, match=f"torch was 2.5.0 and is {torch.__version__}".replace("+", r"\+")):
         pretrain(recipe(), stores / "one", out, resume=True)
-    assert [entry["torch"] for entry in RunRecord.read(out).versions] == ["2.5.0", torch.__version__]
+    assert [entry["torch"] for entry in started_with(out).versions] == ["2.5.0", torch.__version__]
 
 
 def test_a_run_of_version_0_1_can_be_resumed_with_a_warning(stores, tmp_path, stop_at, monkeypatch):

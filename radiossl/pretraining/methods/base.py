@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from radiossl.pretraining.recipe import Recipe
 
 
-class Method(nn.Module, ABC):
+class PretrainingMethod(nn.Module, ABC):
     """A backbone's network, the heads that are trained with it, and the loss between views, by the recipe's numbers."""
 
     #: Whether its passes can be recorded as CUDA graphs: nothing in them may wait for the GPU.

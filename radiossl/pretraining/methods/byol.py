@@ -8,11 +8,11 @@ import math
 import torch
 from torch import Tensor, nn
 
-from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.base import PretrainingMethod
 from radiossl.pretraining.recipe import Recipe
 
 
-class BYOL(Method):
+class BYOL(PretrainingMethod):
     """BYOL (Grill et al. 2020): one network predicts what a moving average of itself makes of the other view."""
 
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from radiossl.pretraining.distributed import gather_rows
-from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.base import PretrainingMethod
 from radiossl.pretraining.methods.simclr import nt_xent
 from radiossl.pretraining.recipe import Recipe
 
 
-class NNCLR(Method):
+class NNCLR(PretrainingMethod):
     """NNCLR (Dwibedi et al. 2021): as SimCLR, but a view attracts the neighbour of its partner in a memory.
 
     So sources that look alike attract each other too, not only views of one source.

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from radiossl.pretraining.distributed import gather_rows
-from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.base import PretrainingMethod
 from radiossl.pretraining.recipe import Recipe
 
 
-class SimCLR(Method):
+class SimCLR(PretrainingMethod):
     """SimCLR (Chen et al. 2020): the views of an image attract, those of different images repel each other."""
 
     def __init__(self, network: nn.Module, feature_dim: int, recipe: Recipe) -> None:

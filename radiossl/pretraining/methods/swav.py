@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from radiossl.pretraining.distributed import gather_rows
-from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.base import PretrainingMethod
 from radiossl.pretraining.recipe import Recipe
 
 
-class SwAV(Method):
+class SwAV(PretrainingMethod):
     """SwAV (Caron et al. 2020): from each view it is predicted to which prototypes the others belong.
 
     The prototypes share the images of a batch equally among them (Sinkhorn's algorithm), so that they cannot collapse.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from radiossl.pretraining.distributed import gather_rows
-from radiossl.pretraining.methods.base import Method
+from radiossl.pretraining.methods.base import PretrainingMethod
 from radiossl.pretraining.recipe import Recipe
 
 
-class VICReg(Method):
+class VICReg(PretrainingMethod):
     """VICReg (Bardes, Ponce & LeCun 2022): invariance, variance and covariance of projections, without negatives."""
 
     recordable = False  # lightly's covariance term indexes with a mask, for which the processor waits

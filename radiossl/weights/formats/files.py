@@ -68,7 +68,7 @@ def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
     if _are_tensors(content):
         return Checkpoint(file, _unwrapped(content), beside=beside)
     entries = [key for key, value in content.items() if _are_tensors(value)] if isinstance(content, dict) else []
-    chosen = _choose(file, entries, entry)
+    chosen = _chosen_entry(file, entries, entry)
     other = {str(key): value for key, value in content.items() if key != chosen}
     return Checkpoint(file, _unwrapped(content[chosen]), False, other, beside)
 
@@ -103,15 +103,13 @@ def _are_tensors(value: Any) -> bool:
     )
 
 
-def _choose(file: Path, entries: list[Any], wanted: str | None) -> Any:
+def _chosen_entry(file: Path, entries: list[Any], wanted: str | None) -> Any:
     if not entries:
         raise RadiosslError(f"{file}: not a dictionary of tensors, nor one that holds such a dictionary")
     names = ", ".join(map(str, entries))
-    if wanted is not None:
-        if wanted not in entries:
-            raise RadiosslError(f"{file}: no weights {wanted!r} in it; there are {names}")
-        return wanted
-    usual = [name for name in _USUAL_ENTRIES if name in entries]
+    if wanted is not None and wanted not in entries:
+        raise RadiosslError(f"{file}: no weights {wanted!r} in it; there are {names}")
+    usual = [name for name in (wanted, *_USUAL_ENTRIES) if name in entries]
     if len(entries) > 1 and not usual:
         raise RadiosslError(f"{file}: holds several sets of weights ({names}); choose one with --entry")
     return (usual or entries)[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
+from radiossl.io.files import PathLike
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import BackboneConfig
@@ -48,7 +48,7 @@ def imagenet_backbone(preprocessing: Preprocessing) -> Backbone:
     return Backbone(network, config, name=NAME).eval()
 
 
-def is_imagenet(path: str | os.PathLike[str]) -> bool:
+def is_imagenet(path: PathLike) -> bool:
     """Tell whether a path is the word ``imagenet`` instead of a backbone's folder."""
     return str(path) == NAME and not Path(path).exists()
 
