@@ -172,7 +172,6 @@ def _complete(catalogue: Catalogue, parents: Sequence[str] | None) -> tuple[list
 def _images(
     mosaics: Mosaics, catalogue: Catalogue, recipe: ImageRecipe, reasons: NDArray[Any], unmasked: Collection[str]
 ) -> dict[int, _Image]:
-    """Return the images by the row of their source; write into `reasons` why the others have none."""
     wanted = np.flatnonzero(reasons == "")
     if wanted.size == 0:
         raise RadiosslError(f"{catalogue.name}: no source has a position and a label")
@@ -199,7 +198,6 @@ def _images(
 
 
 def _file_name(catalogue: Catalogue, row: int) -> str:
-    """Return the name of a source's picture, whatever is in its id."""
     return "".join(char if char.isalnum() or char in "+-._" else "_" for char in str(catalogue.ids[row])) + ".png"
 
 

@@ -136,7 +136,6 @@ def _all_parents(source: Path) -> tuple[str, ...]:
 
 
 def _labels(path: Path, batch: dict[str, Any], parents: int) -> tuple[list[str], NDArray[Any], NDArray[np.int64]]:
-    """Return the file names of a batch, its basic labels, and its complete ones, shape (n, parents)."""
     numbers, names, complete, _ = batch_columns(path, batch, "labels", "filenames", "complete_labels", "data")
     try:
         table = np.array([np.asarray(row, dtype=np.int64) for row in complete]).reshape(len(names), parents)

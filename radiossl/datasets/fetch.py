@@ -101,7 +101,7 @@ def fetch_files(
     except (OSError, UnwritableError) as error:
         reason = error.reason if isinstance(error, UnwritableError) else error.strerror or error
         problem = UnwritableError(out, reason)
-        problem.remedy = "make room or choose another folder, then fetch again to go on from what has come"
+        problem.remedy = "make room or choose another folder, then fetch again to continue"
         raise problem from error
     return out
 

@@ -66,7 +66,7 @@ class ImageFiles:
     paths: tuple[Path, ...]
     #: What each is called in a store, such as its path below a folder.
     names: tuple[str, ...]
-    #: A name for each that no other has.
+    #: A unique name for each.
     ids: tuple[str, ...]
     #: Further columns of each, such as those of the table that lists them, and their schema.
     rows: tuple[Mapping[str, Any], ...]
@@ -89,9 +89,9 @@ class ImageFiles:
         facts = sky_facts(path, row, self.options)
         return Cutout.whole_image(self.ids[index], pixels, self.names[index], extra=extra, **facts)
 
-    def cutouts(self, part: slice = slice(None)) -> Iterator[Cutout]:
-        """Read one file after the other."""
-        return map(self.cutout, range(len(self))[part])
+    def cutouts(self, part: str | None = None) -> Iterator[Cutout]:
+        """Read one file after the other, of all or of a part of `part_ranges`."""
+        return map(self.cutout, range(len(self))[part_slice(part) if part else slice(None)])
 
     def table(self) -> pa.Table:
         """Return what is known of the images before their pixels are read, one row per file.
@@ -183,7 +183,6 @@ def _files_of_folder(folder: Path, options: FolderOptions) -> ImageFiles:
 
 
 def _stem(name: str) -> str:
-    """Return the name of an image file without its ending."""
     return next((name[: -len(end)] for end in IMAGE_SUFFIXES if name.lower().endswith(end)), name)
 
 
@@ -232,7 +231,6 @@ def _is_table(path: Path) -> bool:
 def _files_of_table(
     content: TableContent, name: str, options: FolderOptions, folder: Path = Path(), among: bool = False
 ) -> ImageFiles:
-    """Return the files that a table names; with `among` those of them that are in a folder."""
     table, column = content.table, _file_column(content.table, options.file_column, among)
     if column is None:
         raise RadiosslError(
@@ -280,7 +278,6 @@ def _existing(text: str, folder: Path, name: str) -> Path:
 def _chosen_of_folder(
     folder: Path, texts: Sequence[str | None], rows: Sequence[Any], schema: pa.Schema, name: str, options: FolderOptions
 ) -> ImageFiles:
-    """Return the images of a folder that are named by their paths or names, with or without endings."""
     images = [path.relative_to(folder).as_posix() for path in _expanded(folder)]
     known: dict[str | None, list[str]] = {}
     for image in images:
@@ -322,7 +319,7 @@ def _parts(source: Path, options: FolderOptions) -> list[str]:
 
 READER = Reader(
     parts=_parts,
-    read=lambda source, part, options: _listed_once(source, options).cutouts(part_slice(part)),
+    read=lambda source, part, options: _listed_once(source, options).cutouts(part),
     options=FolderOptions,
     columns=lambda source, options: _listed_once(source, options).schema,
     remarks=lambda source, options: _listed_once(source, options).remarks,

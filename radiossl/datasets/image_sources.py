@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -23,11 +23,10 @@ from radiossl.datasets.image_files import (
     is_store,
     list_images,
 )
-from radiossl.datasets.published import part_ranges, part_slice
+from radiossl.datasets.published import part_ranges
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
 from radiossl.store.derive import copy_store
-from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import FinishedStoreError, write_store
@@ -154,16 +153,11 @@ def write_images(files: ImageFiles, out: Path, beside: Callable[[Path, list[str]
         digest.update(f"{path.absolute()} {known.st_size} {known.st_mtime_ns}".encode())
     provenance = {"command": "images", "files": digest.hexdigest(), "options": files.options.model_dump(mode="json")}
     schema = store_schema(files.schema)
-    batches = partial(_batches, files=files, schema=schema)
     jobs = part_ranges(len(files), FILES_PER_PART)
     try:
-        return write_store(out, jobs, batches, schema, provenance, description="reading images", beside=beside)
+        return write_store(out, jobs, files.cutouts, schema, provenance, description="reading images", beside=beside)
     except FinishedStoreError:
         return open_store(out)
-
-
-def _batches(part: str, *, files: ImageFiles, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    return cutout_batches(files.cutouts(part_slice(part)), schema)
 
 
 def _keep(store: CutoutStore, out: Path) -> CutoutStore:

@@ -123,7 +123,6 @@ def merge_catalogues(
 def _merged_table(
     entries: Entries, sources: Sequence[Sequence[int]], decisions: Decisions, *, with_classes: bool
 ) -> pa.Table:
-    """Return the merged catalogue, one row per source; `sources` are the entries of each."""
     preferred = {decision.centre for decision in decisions.values()}
     centres = [_centre(entries, rows, preferred) for rows in sources]
     order = np.argsort(entries.ra_deg[centres], kind="stable")  # NaN comes last
@@ -153,7 +152,6 @@ def _merged_table(
 
 
 def _class_names(entries: Entries, rows: Iterable[int]) -> set[str]:
-    """Return the classes that the labels of some entries mean."""
     return {name for row in rows for name in entries.classes[row] if name is not None}
 
 
@@ -169,7 +167,6 @@ def _centre(entries: Entries, rows: Sequence[int], preferred: set[int | None]) -
 
 
 def _parents_of(entries: Entries, rows: Sequence[int]) -> str:
-    """Return the label columns in which a source has a label, and the parents that have it without one."""
     names: list[str] = []
     for row in rows:
         parent = entries.parents[entries.parent[row]]
@@ -180,7 +177,6 @@ def _parents_of(entries: Entries, rows: Sequence[int]) -> str:
 def _review_table(
     entries: Entries, pairs: Sequence[Pair], sources: Sequence[Sequence[int]], decisions: Decisions
 ) -> pa.Table:
-    """Return the pairs, nearest first, with what a person is to fill in."""
     near = partners(entries, pairs)
     source_of = {row: number for number, group in enumerate(sources) for row in group}
     rows = []

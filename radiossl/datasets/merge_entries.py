@@ -149,7 +149,6 @@ def _padded(parents: Sequence[ParentCatalogue], column: str) -> pa.Array:
 
 
 def _is_absent(label: Any) -> bool:
-    """Return whether this is no label: missing, NaN or -1."""
     return label is None or label != label or (not isinstance(label, bool) and label == ABSENT)
 
 

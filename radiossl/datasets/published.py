@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib import import_module
@@ -23,7 +23,6 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
-from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.store import CutoutStore
 from radiossl.store.writing import EmptyStoreError, write_store
@@ -179,11 +178,9 @@ def import_set(
         "options": chosen.model_dump(mode="json"),
         "where": " and ".join(f"({text})" for text in expressions) or None,
     }
-    batches = partial(
-        _part_batches, name=name, source=source, options=chosen, expressions=tuple(expressions), schema=schema
-    )
+    cutouts = partial(_cutouts, name=name, source=source, options=chosen, expressions=expressions, schema=schema)
     try:
-        store = write_store(out, jobs, batches, schema, provenance, workers=workers, description=f"importing {name}")
+        store = write_store(out, jobs, cutouts, schema, provenance, workers=workers, description=f"importing {name}")
     except EmptyStoreError:
         raise RadiosslError(f"{source}: no cutout of {name} satisfies {provenance['where']}") from None
     return ImportedSet(store, (*dataset.notes, *reader.remarks(source, chosen)))
@@ -201,20 +198,18 @@ def _fingerprint(source: Path, parts: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _part_batches(
+def _cutouts(
     part: str, *, name: str, source: Path, options: Options, expressions: Sequence[str], schema: pa.Schema
-) -> Iterator[pa.RecordBatch]:
+) -> Iterable[Cutout]:
     cutouts: Iterable[Cutout] = published_set(name).reader.read(source, part, options)
-    if expressions:
-        cutouts = list(cutouts)
-        known = _known_columns(cutouts, schema)
-        keep = np.all([rows_where(known, expression) for expression in expressions], axis=0)
-        cutouts = itertools.compress(cutouts, keep)
-    return cutout_batches(cutouts, schema)
+    if not expressions:
+        return cutouts
+    cutouts = list(cutouts)
+    known = _known_columns(cutouts, schema)
+    return itertools.compress(cutouts, np.all([rows_where(known, text) for text in expressions], axis=0))
 
 
 def _known_columns(cutouts: Sequence[Cutout], schema: pa.Schema) -> pa.Table:
-    """Return the columns that are known before an image is measured."""
     own = ("cutout_id", "mosaic", "ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec", "unit")
     extra = [field for field in schema if any(field.name in cutout.extra for cutout in cutouts)]
     columns = {name: pa.array([getattr(cutout, name) for cutout in cutouts]) for name in own}

@@ -67,7 +67,6 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _groups(file: h5py.File) -> list[str]:
-    """Return the names of the sources' groups in the order of their numbers."""
     return sorted((name for name in file if _GROUP.fullmatch(name)), key=lambda name: int(name[5:]))
 
 

@@ -53,8 +53,6 @@ class RadioGalaxyNetOptions(Options):
 
 
 class _Annotated(NamedTuple):
-    """One image of an annotation file with its objects."""
-
     image_id: int
     file_name: str
     shape: tuple[int, int]
@@ -62,7 +60,6 @@ class _Annotated(NamedTuple):
 
 
 def _annotations(source: Path, folder: str) -> list[_Annotated]:
-    """Return the images of the COCO file of a split, in its order."""
     path = source / "annotations" / f"{folder}.json"
     return _parsed(path, path.stat().st_mtime_ns)
 
@@ -89,7 +86,6 @@ def _parsed(path: Path, _: int) -> list[_Annotated]:
 
 
 def _folders(source: Path) -> list[str]:
-    """Return the splits that are there."""
     return [folder for folder in _SPLITS if (source / "annotations" / f"{folder}.json").is_file()]
 
 
@@ -125,7 +121,6 @@ def _read(source: Path, part: str, options: RadioGalaxyNetOptions) -> Iterator[C
 
 
 def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
-    """Return one object of an image."""
     left, bottom, width, height = instance["bbox"]
     x, y = left + (width - 1) / 2, bottom + (height - 1) / 2
     side = max(math.ceil(_BOX_FACTOR * max(width, height)), _LEAST_BOX)

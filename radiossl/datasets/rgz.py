@@ -157,7 +157,6 @@ def read_rgz_dr1(
 def _balanced_draw(
     path: Path, labels: dict[int, str], draw: int, per_class: tuple[int, int], seed: int
 ) -> dict[int, str]:
-    """Return the split of every row that is drawn."""
     if draw < 0 or min(per_class) < 0 or sum(per_class) == 0:
         raise RadiosslError(f"draw {draw} of {per_class} sources per class: expected numbers from 0 on, not both 0")
     generator = np.random.default_rng([seed, draw])
@@ -174,7 +173,6 @@ def _balanced_draw(
 
 
 def _mean_position(path: Path, row: int, ras: str, decs: str, count: int) -> tuple[float, float]:
-    """Return the mean of the components' directions, in degrees."""
     with suppress(ValueError):
         ra, dec = (np.array(text.split(";"), dtype=float) for text in (ras, decs))
         if len(ra) == len(dec) == count and np.all((np.abs(dec) <= 90) & (ra >= 0) & (ra <= 360)):

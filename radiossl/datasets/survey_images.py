@@ -100,7 +100,7 @@ class _Server:
                 trouble, named = str(getattr(error, "reason", error)), ""
             if attempt < _TRIES - 1:
                 time.sleep(min(float(named), 60.0) if named.isdigit() else self.wait_s * 2**attempt)
-        goes_on = "what has come is kept, the same command goes on"
+        goes_on = "what was downloaded is kept; run the same command again to continue"
         raise RadiosslError(f"the survey's server cannot be reached ({trouble}); {goes_on}")
 
 

@@ -96,7 +96,7 @@ def download_part(download: Download, part: Part, timeout_s: float, retries: int
                 failures = 1 if part.bytes > furthest else failures + 1
                 furthest = max(furthest, part.bytes)
                 if failures > retries:
-                    kept = f"{part.bytes} bytes are kept, fetch again to go on" if part.bytes else "try again later"
+                    kept = f"{part.bytes} bytes are kept, fetch again to continue" if part.bytes else "try again later"
                     raise RadiosslError(f"{part.url}: gave up after {failures} failures ({error}); {kept}") from None
                 time.sleep(min(_BACKOFF_S * 2 ** (failures - 1), _MAX_BACKOFF_S))
         return _verify(download, part)

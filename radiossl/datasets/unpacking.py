@@ -1,4 +1,4 @@
-"""Unpacking a tar or zip archive of a stranger: nothing outside of its folder, no links, no bombs."""
+"""Unpacking an untrusted tar or zip archive: nothing outside its folder, no links, no bombs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Caches: what is kept to save time later, and never stops a command that could do without."""
+"""Caches: kept to save time later; a cache that cannot be used never stops a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How loops over pixels are compiled: for one CPU core each, without the interpreter's lock, kept between processes."""
+"""Compiling loops over pixels: for one CPU core each, without the interpreter's lock, cached between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts in CSV files that a spreadsheet would run as formulas: written with an apostrophe before them, read without.
+"""Texts in CSV files that a spreadsheet would run as formulas: written with an apostrophe, which reading takes off.
 
 A cell such as ``=HYPERLINK(...)`` in a published catalogue is run by the spreadsheet that opens our result. Texts that
 begin so are given an apostrophe, as spreadsheets mark texts; numbers and coordinates such as ``+12:30`` stay.

@@ -1,4 +1,4 @@
-"""What a user can mend: errors of one line that say what to do, and full disks, however a library reports them."""
+"""Errors that a user can fix: one line that says what to do; full disks, however a library reports them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 class RadiosslError(ValueError):
-    """A problem that the user can mend.
+    """A problem that the user can fix.
 
     The message is one line that names the file or key, what was expected and what to do. The command line
-    prints it without a traceback and exits with status 1. What other libraries say over several lines becomes one.
+    prints it without a traceback and exits with status 1. Messages of other libraries are joined to one line.
     """
 
     def __init__(self, *parts: object) -> None:

@@ -270,7 +270,7 @@ def _number(value: Any) -> Any:
     """Return a value to calculate with: numbers and truth values only."""
     value = np.bool_(value) if isinstance(value, bool) else value
     if _dtype_kind(value) not in tuple("biuf"):
-        raise _Refused("calculating needs numbers")
+        raise _Refused("arithmetic needs numbers")
     return value.astype(np.int64) if value.dtype.kind == "b" else value
 
 
@@ -282,7 +282,7 @@ def _truth(value: Any) -> Any:
         return value if np.ndim(value) else np.bool_(value)
     if np.ndim(value) == 1 and all(one is None or one is pd.NA or one != one or one in (True, False) for one in value):
         return pd.Series([None if pd.isna(one) else bool(one) for one in value], dtype="boolean")
-    raise _Refused("and, or, not join truth values, such as those of comparisons")
+    raise _Refused("and, or, not need true or false values, such as comparisons give")
 
 
 def _is_null(value: Any) -> Any:

@@ -115,7 +115,7 @@ def staged_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Bring a folder of `staged_folder` to the disk and let it take the place of `path`, be there a folder or none."""
+    """Bring a folder of `staged_folder` to the disk and put it in the place of `path`, which need not exist."""
     settle(staged)
     if not path.exists():
         staged.replace(path)
@@ -171,7 +171,7 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def _creating(path: Path) -> Iterator[None]:
-    """Make the folder that `path` is to be in, and speak of `path` if something beside it cannot be made."""
+    """Make the folder of `path`; if something beside it cannot be made, name `path` in the error."""
     try:
         with naming_full_disk(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +185,7 @@ def _creating(path: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether a file or folder is being written, or was when its process was killed."""
+    """Return whether a file or folder is still being written, or was left by a killed process."""
     return path.name.startswith(_NEW)
 
 
@@ -214,7 +214,7 @@ def _remove_if_abandoned(stray: Path) -> None:
                 stray.unlink(missing_ok=True)
 
 
-# Result folders: all of an older result or all of a newer one, never some of each -------------------------------------
+# Result folders: an older result or a newer one, never a mixture -------------------------------------
 
 
 @contextmanager
@@ -274,7 +274,7 @@ def _move_in(folder: Path, out: Path) -> None:
 def writes_result_folder(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Let a function whose parameter `out` is a folder write into it all or nothing; see `result_folder`.
 
-    A path that the function returns is given as it is when all is in place.
+    A path that the function returns is changed to its final place.
     """
     signature = inspect.signature(function)
 

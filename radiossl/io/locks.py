@@ -60,7 +60,7 @@ def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[N
             who = f"another radiossl process is writing it{f' ({holder})' if holder else ''}"
             raise RadiosslError(f"{path}: {who}; wait until it ends")
         if state == "unknown":
-            warnings.warn(f"{path}: this file system has no locks; start no second command on it", stacklevel=3)
+            warnings.warn(f"{path}: this file system has no locks; do not run a second command on it", stacklevel=3)
         with suppress(OSError):  # on a full disk the lock holds without saying whose it is
             os.ftruncate(handle, 0)
             os.write(handle, f"process {os.getpid()} on {platform.node()}".encode())
@@ -74,7 +74,6 @@ def only_writer(path: str | os.PathLike[str], wait_s: float = 0.0) -> Iterator[N
 
 
 def _acquire(lock: Path, deadline: float) -> tuple[int, State]:
-    """Open the lock file and try to lock it; return its handle and what came of it."""
     while True:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         state = try_lock(handle)

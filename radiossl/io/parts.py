@@ -20,7 +20,7 @@ Job = TypeVar("Job")
 Written = TypeVar("Written")
 
 #: What a stopped command of this kind says.
-GOES_ON = "the same command goes on with what is missing"
+GOES_ON = "run the same command again to continue"
 #: Below this number of parts, starting processes costs more than it saves.
 _FEW_PARTS = 3
 #: How long to wait for a scheduler, and then for its first worker.
@@ -83,12 +83,10 @@ def _write_on(
     except KilledWorker as error:
         raise RadiosslError(
             f"one part killed {error.allowed_failures + 1} workers, usually out of memory; give each worker more"
-            " (fewer workers, a smaller --batch-size) and run the same command again, it goes on with what is missing"
+            f" (fewer workers, a smaller --batch-size), then {GOES_ON}"
         ) from None
     except CancelledError:
-        raise RadiosslError(
-            "the connection to the Dask scheduler was lost; run the same command again, it goes on with what is missing"
-        ) from None
+        raise RadiosslError(f"the connection to the Dask scheduler was lost; {GOES_ON}") from None
     finally:
         client.cancel(futures)
     return dict(result for result in done if result is not None)
@@ -119,7 +117,6 @@ def _client(scheduler: str) -> Iterator[Client]:
 
 @contextmanager
 def _local_client(workers: int) -> Iterator[Client]:
-    """Start a cluster of processes on this machine, which ends with the body."""
     from dask.distributed import Client, LocalCluster
 
     # Without a limit of memory: Dask counts pages of mapped files, which cost nothing, and would stop the workers.

@@ -1,4 +1,4 @@
-"""Progress bars on standard error, for anything that can take more than two seconds, and what is said beside them."""
+"""Progress bars on standard error, for anything that can take more than two seconds, and the log beside them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def track_bytes(description: str, total: int | None = None, start: int = 0) -> I
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """Return a bar with its description before it, and these columns and the time left behind it."""
+    """Return a progress bar: description, bar, these columns, time left."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 

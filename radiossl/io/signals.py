@@ -57,7 +57,7 @@ def raising_on_signals() -> Iterator[None]:
 
 @contextmanager
 def on_stop(note: str) -> Iterator[None]:
-    """Add to the line that a stopped command prints, such as how it goes on."""
+    """Add a note to the line that a stopped command prints, such as how to continue."""
     try:
         yield
     except KeyboardInterrupt as error:

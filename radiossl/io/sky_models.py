@@ -78,7 +78,6 @@ def _sources(path: object, lines: Sequence[str], fields: Sequence[str]) -> Itera
 
 
 def _components(text: str) -> Iterator[dict[str, str]]:
-    """The components of aoskymodel's nested blocks."""
     tokens = _TOKEN.findall(text)
     name, row = "", None
     for place, token in enumerate(tokens):

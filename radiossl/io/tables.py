@@ -328,19 +328,6 @@ def _arrow(values: np.ma.MaskedArray) -> pa.Array | None:
     return pa.array(data.astype(data.dtype.newbyteorder("=")), mask=mask)
 
 
-def renamed_twins(names: Sequence[str]) -> list[str]:
-    """Return names that are all different: a second ``RA`` is ``RA_2``, one without a name ``column_3``."""
-    result: list[str] = []
-    for number, name in enumerate(names, start=1):
-        base = new = name.strip() or f"column_{number}"
-        count = 1
-        while new in result:
-            count += 1
-            new = f"{base}_{count}"
-        result.append(new)
-    return result
-
-
 def check_columns(table: pa.Table, names: Iterable[str], where: object) -> None:
     """Raise `RadiosslError`, which begins with `where`, if a table lacks one of some columns."""
     if missing := [name for name in names if name not in table.column_names]:

@@ -19,8 +19,8 @@ from pyarrow import csv as arrow_csv
 from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.sky_models import UNITS, is_sky_model, read_sky_model
-from radiossl.io.tables import TableContent, chosen_table, frame_of_equinox, renamed_twins, table_content
-from radiossl.io.values import clean_texts, typed
+from radiossl.io.tables import TableContent, chosen_table, frame_of_equinox, table_content
+from radiossl.io.values import clean_texts, typed, unique_names
 
 _HEAD_ROWS = 100
 _NAMED_DELIMITERS = {"tab": "\t", "space": " ", "comma": ",", "semicolon": ";", "\\t": "\t"}
@@ -176,13 +176,13 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
         last = comments[-1].lstrip("# ") if comments else ""
         if not last:
             raise RadiosslError(f"{path}: not a readable csv table (the file is empty)")
-        return _Layout(renamed_twins(_fields(last, given or ",")), given or ",", len(head), {}, comments)
+        return _Layout(_column_names(_fields(last, given or ",")), given or ",", len(head), {}, comments)
     aegean = any(line.startswith(_AEGEAN) for line in comments)
     delimiter = given or (" " if aegean else _delimiter(path, head[begin], head[begin + 1 : begin + 3]))
     first = _fields(head[begin], delimiter)
     names, units = _commented_header(comments, first, delimiter)
     if names is not None:
-        return _Layout(renamed_twins(names), delimiter, begin, _named(names, units), comments)
+        return _Layout(_column_names(names), delimiter, begin, _named(names, units), comments)
     skipped, units = begin + 1, []
     below = [_fields(line, delimiter) for line in head[begin + 1 : begin + 3]]
     whole = [fields if len(fields) == len(first) else [] for fields in below]
@@ -191,7 +191,7 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
         skipped, units = begin + 2 + ruled, below[0] if ruled == 1 else []
     elif whole and any(whole[0]) and all(not unit or _UNIT.fullmatch(unit) for unit in whole[0]):
         skipped, units = begin + 2, below[0]
-    return _Layout(renamed_twins(first), delimiter, skipped, _named(first, units), comments)
+    return _Layout(_column_names(first), delimiter, skipped, _named(first, units), comments)
 
 
 def _delimiter(path: Path, header: str, following: Sequence[str]) -> str:
@@ -245,8 +245,12 @@ def _aligned(header: str, below: str, names: Sequence[str], delimiter: str) -> l
     return [ends.get(match.end(), "") for match in re.finditer(r"\S+", header)]
 
 
+def _column_names(names: Sequence[str]) -> list[str]:
+    return unique_names(name.strip() or f"column_{number}" for number, name in enumerate(names, start=1))
+
+
 def _named(names: Sequence[str], units: Sequence[str]) -> dict[str, str]:
-    found = zip(renamed_twins(names), (unit.strip("[]").strip() for unit in units), strict=False)
+    found = zip(_column_names(names), (unit.strip("[]").strip() for unit in units), strict=False)
     return {name: unit for name, unit in found if unit not in ("", "--")}
 
 
@@ -265,7 +269,6 @@ def _frame(comments: Sequence[str]) -> str | None:
 
 
 def _rows(path: Path, layout: _Layout, encoding: str) -> pa.Table:
-    """Return all columns as text."""
     if layout.delimiter == " ":
         return _rows_between_blanks(path, layout, encoding)
     kinds = dict.fromkeys(layout.names, pa.string())
@@ -285,7 +288,6 @@ def _rows(path: Path, layout: _Layout, encoding: str) -> pa.Table:
 
 
 def _rows_between_blanks(path: Path, layout: _Layout, encoding: str) -> pa.Table:
-    """Rows whose columns are separated by any number of blanks."""
     width = len(layout.names)
     rows: list[list[str]] = []
     with _opened(path) as file:

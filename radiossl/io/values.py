@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
@@ -78,6 +79,27 @@ def as_texts(values: Iterable[Any] | pa.Array | pa.ChunkedArray) -> NDArray[np.o
         except TypeError:  # pandas' NA, which is neither equal nor unequal to anything
             result.append(as_text(value) if isinstance(value, (str, bytes)) else None)
     return np.array([*result, None], dtype=object)[:-1]  # with None: of no result an array of objects, too
+
+
+def unique_names(names: Iterable[str]) -> list[str]:
+    """Number the repetitions among names, so that they are all different.
+
+    Examples
+    --------
+    >>> unique_names(["a", "b", "a"])
+    ['a', 'b', 'a_2']
+    """
+    given = list(names)
+    taken, seen = set(given), Counter[str]()
+    result = []
+    for name in given:
+        seen[name] += 1
+        new, count = name, seen[name]
+        while count > 1 and new in taken:
+            new, count = f"{name}_{count}", count + 1
+        taken.add(new)
+        result.append(new)
+    return result
 
 
 def decoded(text: bytes) -> str:

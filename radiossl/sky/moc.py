@@ -51,7 +51,7 @@ def boxes_moc(
                                     for values in (ra_deg, dec_deg, width_arcsec, height_arcsec, pa_deg)))  # fmt: skip
     ra, dec, width, height, angle = (values[np.isfinite(columns[0]) & np.isfinite(columns[1])] for values in columns)
     if ra.size == 0:
-        raise RadiosslError("nothing has a position, so that there is no coverage of the sky")
+        raise RadiosslError("no position is known, so there is no sky coverage to map")
     width, height = (np.where(np.isfinite(side), side, RADIUS_ARCSEC) for side in (width, height))
     if order is None:
         small = max(float(np.percentile(np.minimum(width, height), 10)), 1.0)

@@ -1,4 +1,4 @@
-"""Where on the sky the boxes of cutouts lie, and what they cover."""
+"""Where the boxes of cutouts lie on the sky, and what they cover."""
 
 from __future__ import annotations
 

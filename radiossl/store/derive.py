@@ -1,4 +1,4 @@
-"""Stores from stores: put together, filtered, joined with tables."""
+"""Stores made from other stores: concatenated, filtered, joined with tables."""
 
 from __future__ import annotations
 

@@ -18,11 +18,14 @@ BATCH_ROWS = 64
 _BATCH_BYTES = 64 * 2**20
 
 
-def cutout_batches(cutouts: Iterable[Cutout], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Measure cutouts and pack them into record batches of a store's schema."""
+def cutout_batches(cutouts: Iterable[Cutout | pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Measure cutouts and pack them into record batches of a store's schema; what is packed already stays as it is."""
     rows: list[dict[str, Any]] = []
     held = 0
     for cutout in cutouts:
+        if isinstance(cutout, pa.RecordBatch):
+            yield cutout
+            continue
         rows.append(_row(cutout))
         held += rows[-1][PIXELS].nbytes
         if len(rows) == BATCH_ROWS or held >= _BATCH_BYTES:

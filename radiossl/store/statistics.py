@@ -1,4 +1,4 @@
-"""The few numbers per cutout from which every preprocessing is made: noise, extremes and clip limits.
+"""The few numbers per cutout that every preprocessing needs: noise, extremes and clip limits.
 
 Three-channel preprocessing (Riggi et al. 2024, section 2.3) is, in every channel, a clip and a rescale. All that is
 expensive in it is six numbers, so they are computed once, when a cutout is made.

@@ -199,7 +199,7 @@ class CutoutStore:
                 rows[number] = among[seen[cutout_id]]
             else:
                 raise RadiosslError(
-                    f"{self}: {len(among)} cutouts have the id {cutout_id!r}, and it is not clear which"
+                    f"{self}: {len(among)} cutouts have the id {cutout_id!r}, and it is not clear which is meant"
                 )
             seen[cutout_id] += 1
         return self.select(rows)

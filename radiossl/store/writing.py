@@ -19,6 +19,8 @@ from radiossl.io.files import atomic_file, is_temporary, read_json, remove_stray
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import GOES_ON, write_parts
 from radiossl.io.signals import on_stop
+from radiossl.store.cutout import Cutout
+from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import FORMAT, PARTIAL, VERSION
 from radiossl.store.store import CutoutStore, open_store, read_shard
 
@@ -38,7 +40,7 @@ class FinishedStoreError(RadiosslError):
 def write_store(
     path: str | os.PathLike[str],
     jobs: Sequence[Job],
-    batches: Callable[[Job], Iterable[pa.RecordBatch]],
+    cutouts: Callable[[Job], Iterable[Cutout | pa.RecordBatch]],
     schema: pa.Schema,
     provenance: dict[str, Any],
     *,
@@ -49,10 +51,10 @@ def write_store(
 ) -> CutoutStore:
     """Write a store, one shard per job; complete it if the same call was interrupted before.
 
-    `batches` makes the record batches of a job, of the schema `store_schema`, and must be picklable for other
-    processes. Jobs must have a stable `repr`, which with the provenance (as JSON: command, mosaics, parameters) is
-    compared when an interrupted store is resumed. `beside` writes further files, given the folder and the ids of the
-    cutouts, before the store counts as finished. For workers and scheduler see `write_parts`.
+    `cutouts` makes the cutouts of a job, or record batches of the schema (see `store_schema`), and must be picklable
+    for other processes. Jobs must have a stable `repr`, which is compared when an interrupted store is resumed, and so
+    is the provenance (as JSON: command, mosaics, parameters). `beside` writes further files, given the folder and the
+    ids of the cutouts, before the store counts as finished. For workers and scheduler see `write_parts`.
 
     Raises `FinishedStoreError` if the same call was finished before, `RadiosslError` if `path` holds something else,
     another process is writing it, or the jobs made no cutout at all.
@@ -65,7 +67,7 @@ def write_store(
         files = [f"data-{index:05d}-of-{len(jobs):05d}.arrow" for index in range(len(jobs))]
         parts = [(path / file, job) for file, job in zip(files, jobs, strict=True)]
         try:
-            write = partial(_write_shard, batches=batches, schema=schema)
+            write = partial(_write_shard, cutouts=cutouts, schema=schema)
             checksums = write_parts(parts, write, description, workers, scheduler)
         except BaseException:
             _withdraw(path)
@@ -136,14 +138,15 @@ def _claim(path: Path, identity: str) -> None:
         raise UnwritableError(path, error.strerror) from None
 
 
-def _write_shard(file: Path, job: Job, *, batches: Callable[[Job], Iterable[pa.RecordBatch]], schema: pa.Schema) -> str:
-    """Write a shard, and return its checksum."""
+def _write_shard(
+    file: Path, job: Job, *, cutouts: Callable[[Job], Iterable[Cutout | pa.RecordBatch]], schema: pa.Schema
+) -> str:
     with (
         atomic_file(file, part=True) as temporary,
         ChecksumWriter(temporary) as sink,
         pa.ipc.new_stream(pa.PythonFile(sink, "w"), schema) as writer,
     ):
-        for batch in batches(job):
+        for batch in cutout_batches(cutouts(job), schema):
             writer.write_batch(batch)
     return sink.checksum
 

@@ -11,12 +11,10 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
 from radiossl.store.cutout import Cutout
-from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.cutting import (
@@ -97,21 +95,21 @@ def cut_blind(
     found = Mosaics.find(mosaics, on_error, hdu)
     runs, facts = _plan(found, size, overlap)
     jobs = [tuple(job) for job in shard_jobs([(run, (run.stop - run.start) * size**2) for run in runs])]
-    schema = store_schema()
     provenance = {
         "command": "cutouts blind",
         "parameters": {"size": size, "overlap": overlap, "max_blank": max_blank},
         "mosaics": facts.mosaics,
         "survey": facts.survey(),
     }
-    batches = partial(_batches, size=size, overlap=overlap, max_blank=max_blank, hdu=hdu, schema=schema)
+    windows = partial(_windows, size=size, overlap=overlap, max_blank=max_blank, hdu=hdu)
+    pool: dict[str, Any] = {"workers": workers, "scheduler": scheduler}
     try:
-        store, again = make_store(out, jobs, batches, schema, provenance, found, workers=workers, scheduler=scheduler)
+        store, again = make_store(out, jobs, windows, store_schema(), provenance, found, **pool)
     except EmptyStoreError:
         reason = f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         raise nothing_there(found.paths, reason, hdu) from None
-    windows = sum(run.stop - run.start for run in runs)
-    return CuttingResult(store, len(found), {BLANK: windows - len(store)}, found.skipped, again)
+    not_cut = {BLANK: sum(run.stop - run.start for run in runs) - len(store)}
+    return CuttingResult(store, len(found), not_cut, found.skipped, again)
 
 
 def window_starts(length: int, size: int, overlap: float) -> list[int]:
@@ -150,10 +148,6 @@ def _plan(mosaics: Mosaics, size: int, overlap: float) -> tuple[list[_Run], Fact
         path = str(mosaics.paths[index].absolute())
         runs += [_Run(path, label, start, min(start + step, count)) for start in range(0, count, step)]
     return runs, facts
-
-
-def _batches(job: Sequence[_Run], *, schema: pa.Schema, **cutting: Any) -> Iterator[pa.RecordBatch]:
-    return cutout_batches(_windows(job, **cutting), schema)
 
 
 def _windows(

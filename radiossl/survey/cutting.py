@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
-from radiossl.store.cutout import Cutout, blank_fraction
+from radiossl.store.cutout import Beam, Cutout, blank_fraction
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import FinishedStoreError, write_store
 from radiossl.survey.finding import OnError, find_mosaics, mosaic_labels, readable_mosaics
@@ -63,7 +63,7 @@ class CuttingResult:
 
 @dataclass(frozen=True)
 class Mosaics:
-    """The mosaics of a run: files, a name for each that no other has, and which part of the files to read."""
+    """The mosaics of a run: files, a unique name for each, and which part of the files to read."""
 
     #: The mosaics that can be read.
     paths: list[Path]
@@ -100,28 +100,23 @@ class Facts:
 
     def __init__(self) -> None:
         self.mosaics: list[dict[str, Any]] = []
-        self._surveys: set[str] = set()
-        self._units: set[str] = set()
-        self._scales: list[float] = []
-        self._beams: list[float] = []
+        self._seen: list[tuple[str, str, float, Beam | None]] = []
 
     def add(self, mosaic: Mosaic, label: str) -> None:
         """Take note of a mosaic."""
         file = mosaic.path.stat()
         self.mosaics.append({"name": label, "bytes": file.st_size, "modified_ns": file.st_mtime_ns})
-        self._surveys |= {mosaic.survey} - {""}
-        self._units |= {mosaic.unit} - {""}
-        self._scales.append(mosaic.pixel_scale_arcsec)
-        if mosaic.beam is not None:
-            self._beams.append(mosaic.beam.major_arcsec)
+        self._seen.append((mosaic.survey, mosaic.unit, mosaic.pixel_scale_arcsec, mosaic.beam))
 
     def survey(self) -> dict[str, Any]:
         """Return what they have in common."""
+        surveys, units, scales, known = zip(*self._seen, strict=True)
+        beams = [beam.major_arcsec for beam in known if beam is not None]
         return {
-            "names": sorted(self._surveys),
-            "units": sorted(self._units),
-            "pixel_scale_arcsec": [min(self._scales), max(self._scales)],
-            "beam_major_arcsec": [min(self._beams), max(self._beams)] if self._beams else None,
+            "names": sorted({*surveys} - {""}),
+            "units": sorted({*units} - {""}),
+            "pixel_scale_arcsec": [min(scales), max(scales)],
+            "beam_major_arcsec": [min(beams), max(beams)] if beams else None,
         }
 
 
@@ -166,7 +161,7 @@ def cut_pieces(
 def make_store(
     out: str | os.PathLike[str],
     jobs: Sequence[Any],
-    batches: Callable[[Any], Iterable[pa.RecordBatch]],
+    cutouts: Callable[[Any], Iterable[Cutout]],
     schema: pa.Schema,
     provenance: dict[str, Any],
     mosaics: Mosaics,
@@ -184,7 +179,7 @@ def make_store(
         beside(folder, ids)
 
     try:
-        return write_store(out, jobs, batches, schema, provenance, beside=write_beside, **running), False
+        return write_store(out, jobs, cutouts, schema, provenance, beside=write_beside, **running), False
     except FinishedStoreError:
         return open_store(out), True
 

@@ -1,4 +1,4 @@
-"""Which files are the mosaics of a survey: science images that can be read, each with a name of its own."""
+"""Finding the mosaics of a survey: the science images that can be read, each with a unique name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def find_mosaics(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[st
     beside = _beside_images(paths)
     if beside:
         names = ", ".join(sorted(path.name for path in beside)[:5]) + (", ..." if len(beside) > 5 else "")
-        _log.warning("left out beside the science images: %s (give them alone to use them)", names)
+        _log.warning("left out, since they were made beside science images: %s (give them alone to use them)", names)
     return [path for path in paths if path not in beside]
 
 

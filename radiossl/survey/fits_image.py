@@ -130,7 +130,6 @@ def _chosen(path: Path, images: list[FitsImage], hdu: str | int | None) -> FitsI
 
 
 def _walk(path: Path) -> Iterator[FitsImage]:
-    """Yield the images of a file, of at least two axes."""
     with path.open("rb") as raw:
         gzipped = raw.read(2) == _GZIP_MAGIC
     with cast(IO[bytes], gzip.open(path)) if gzipped else path.open("rb") as file:
@@ -203,7 +202,7 @@ class Pixels:
             self._row_bytes = shape[1] * self._dtype.itemsize
             self._scale, self._zero = (float(image.header.get(*key)) for key in (("BSCALE", 1.0), ("BZERO", 0.0)))
             if self._scale == 0 or not math.isfinite(self._scale + self._zero):
-                raise RadiosslError(f"{path}: BSCALE {self._scale:g} and BZERO {self._zero:g} leave no pixel")
+                raise RadiosslError(f"{path}: BSCALE {self._scale:g} and BZERO {self._zero:g} leave no valid pixel")
             self._blank = image.header.get("BLANK")
         self._file: Any = None
 

@@ -1,4 +1,4 @@
-"""A mosaic: one FITS image of the sky, read piece by piece however large it is.
+"""A mosaic: a FITS image of the sky of any size, read piece by piece.
 
 Pixel convention: 0-based, integers at pixel centres, x along FITS axis 1, row 0 first in the file.
 """

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
-from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.catalogue import Catalogue, read_catalogue
@@ -155,7 +154,6 @@ def cut_sources(
         "mosaics": facts.mosaics,
         "survey": facts.survey(),
     }
-    batches = partial(_batches, max_blank=max_blank, hdu=hdu, schema=schema)
 
     def note_blank(cut: Iterable[str]) -> None:
         made = set(cut)
@@ -169,9 +167,10 @@ def cut_sources(
         facts = zip(*(of[rows] for of in (sources.ids, sources.ra_deg, sources.dec_deg, reasons)), strict=True)
         write_rows(folder / NOT_CUT, ("id", "ra_deg", "dec_deg", "reason"), list(facts))
 
+    cutouts = partial(_cutouts, max_blank=max_blank, hdu=hdu)
     running: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "beside": beside}
     try:
-        store, again = make_store(out, jobs, batches, schema, provenance, found, **running)
+        store, again = make_store(out, jobs, cutouts, schema, provenance, found, **running)
     except EmptyStoreError:
         used = [found.paths[index] for index in np.unique(places.mosaic)]
         reason = f"every box is more than {max_blank:.0%} blank or beyond the edge, allow more with --max-blank"
@@ -214,7 +213,6 @@ def _measured(
 
 
 def _left(catalogue: Catalogue, reasons: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return which sources can still be cut; raise `RadiosslError` if none can."""
     left: NDArray[np.bool_] = reasons == ""
     if not left.any():
         listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
@@ -254,10 +252,6 @@ def _jobs(catalogue: Catalogue, places: Places, boxes: NDArray[np.int64], mosaic
     shards = shard_jobs([(piece, piece[2].box.width * piece[2].box.height) for piece in pieces])
     starts = accumulate(map(len, shards), initial=0)
     return [_Job(tuple(shard), columns.slice(start, len(shard))) for shard, start in zip(shards, starts, strict=False)]
-
-
-def _batches(job: _Job, *, schema: pa.Schema, **cutting: Any) -> Iterator[pa.RecordBatch]:
-    return cutout_batches(_cutouts(job, **cutting), schema)
 
 
 def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cutout]:

@@ -202,6 +202,6 @@ def test_the_command_and_what_goes_wrong(catalogue, server, tmp_path, monkeypatc
     with pytest.raises(RadiosslError, match="--survey sdss: expected one of first, nvss"):
         fetch_cutouts(catalogue, "sdss", tmp_path / "x")
     monkeypatch.setattr("radiossl.datasets.survey_images._TRIES", 2)
-    with pytest.raises(RadiosslError, match=r"cannot be reached .*the same command goes on"):
+    with pytest.raises(RadiosslError, match=r"cannot be reached .*run the same command again"):
         fetch_cutouts(catalogue, "nvss", tmp_path / "x", service="http://127.0.0.1:9/", cache=tmp_path / "n", wait_s=0)
     assert set(SURVEYS) == {"first", "nvss", "vlass", "racs", "lotss", "emu"}

@@ -48,7 +48,7 @@ def test_a_signal_ends_a_command_in_order(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cutting_says_that_it_goes_on(tmp_path):
+def test_cutting_says_how_to_continue(tmp_path):
     survey, store = tmp_path / "sky", tmp_path / "store"
     command = [sys.executable, "-m", "radiossl"]
     simulate = ["simulate", survey, "--tiles", "2", "--size", "512", "--sources", "30"]
@@ -60,7 +60,7 @@ def test_cutting_says_that_it_goes_on(tmp_path):
         time.sleep(0.01)
     started.terminate()
     _, said = started.communicate(timeout=60)
-    assert said == "radiossl: stopped by SIGTERM; the same command goes on with what is missing\n"
+    assert said == "radiossl: stopped by SIGTERM; run the same command again to continue\n"
     assert started.returncode == 143
     assert not list(tmp_path.glob(".*"))
 

@@ -35,7 +35,7 @@ def test_what_has_no_position_or_size(tmp_path):
     moc = boxes_moc([150.0, np.nan], [2.0, 3.0], np.nan, np.nan)
     near = SkyCoord([150.0, 150.0], [2 + 25 / 3600, 2 + 60 / 3600], unit="deg")
     assert moc.contains_skycoords(near).tolist() == [True, False]
-    with pytest.raises(RadiosslError, match="no coverage"):
+    with pytest.raises(RadiosslError, match="no sky coverage"):
         boxes_moc([np.nan], [2.0], 10.0, 10.0)
 
 

@@ -16,7 +16,6 @@ from radiossl import RadiosslError, open_store
 from radiossl.store import writing as store_module
 from radiossl.store.store import store_manifest
 from radiossl.survey import blind
-from radiossl.survey import sources as sources_module
 from radiossl.survey.blind import cut_blind, window_starts
 from radiossl.survey.catalogue import Catalogue
 from radiossl.survey.mosaic import Mosaic
@@ -297,13 +296,11 @@ def test_an_interrupted_run_is_completed_to_the_same_store(tmp_path, monkeypatch
     def cut(out):
         return cut_blind([path], out, size=32) if how == "blind" else cut_sources([path], sources, out, size=32)
 
-    cutting = blind if how == "blind" else sources_module
-
     whole = cut(tmp_path / "whole").store
     assert len(list((tmp_path / "whole").glob("*.arrow"))) > 3
 
     calls = []
-    batches = cutting.cutout_batches
+    batches = store_module.cutout_batches
 
     def failing(cutouts, schema):
         calls.append(1)
@@ -311,12 +308,12 @@ def test_an_interrupted_run_is_completed_to_the_same_store(tmp_path, monkeypatch
             raise KeyboardInterrupt
         return batches(cutouts, schema)
 
-    monkeypatch.setattr(cutting, "cutout_batches", failing)
+    monkeypatch.setattr(store_module, "cutout_batches", failing)
     with pytest.raises(KeyboardInterrupt):
         cut(tmp_path / "broken")
     with pytest.raises(RadiosslError, match="run the same command again"):
         open_store(tmp_path / "broken")
-    monkeypatch.setattr(cutting, "cutout_batches", batches)
+    monkeypatch.setattr(store_module, "cutout_batches", batches)
     again = cut(tmp_path / "broken").store
     assert again.column("cutout_id").tolist() == whole.column("cutout_id").tolist()
     same_store(tmp_path / "whole", tmp_path / "broken")
@@ -342,14 +339,14 @@ def test_an_interruption_before_the_first_shard_leaves_nothing(tmp_path, monkeyp
 
 def interrupt_at_shard(number, monkeypatch):
     """Give every run of windows a shard of its own, and interrupt the writing of one of them."""
-    made, real = itertools.count(1), blind.cutout_batches
+    made, real = itertools.count(1), store_module.cutout_batches
 
     def batches(*arguments):
         if next(made) == number:
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(blind, "cutout_batches", batches)
+    monkeypatch.setattr(store_module, "cutout_batches", batches)
     monkeypatch.setattr("radiossl.store.writing.SHARD_BYTES", 1)
 
 
@@ -364,13 +361,13 @@ def test_two_workers_write_the_same_store_as_one(tmp_path, monkeypatch):
 
 
 def killed_once(mark, job, **options):
-    """As `_batches`; the process that comes to window 10 first is killed in the middle of its shard."""
-    batches = list(blind._batches(job, **options))
-    yield from batches[:1]
+    """As `_windows`; the process that comes to window 10 first is killed in the middle of its shard."""
+    cutouts = list(blind._windows(job, **options))
+    yield from cutouts[:1]
     if job[0].start == 10 and not mark.exists():
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
-    yield from batches[1:]
+    yield from cutouts[1:]
 
 
 @pytest.mark.slow
@@ -381,7 +378,7 @@ def test_a_killed_worker_leaves_the_store_complete_and_without_doubles(tmp_path,
     monkeypatch.setattr(blind, "_RUN_BYTES", 5 * 4 * 32**2)
     path = write_mosaic(tmp_path / "m.fits", noise((96, 96)))
     cut_blind([path], tmp_path / "one", size=32)
-    monkeypatch.setattr(blind, "_batches", partial(killed_once, tmp_path / "mark"))
+    monkeypatch.setattr(blind, "_windows", partial(killed_once, tmp_path / "mark"))
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, memory_limit=0, dashboard_address=":0", silence_logs=50
     ) as cluster:

@@ -131,7 +131,7 @@ def test_scales_that_leave_nothing_are_refused(tmp_path, key, value):
     fits.writeto(tmp_path / "m.fits", noise(), header())
     with fits.open(tmp_path / "m.fits", mode="update", do_not_scale_image_data=True) as parts:
         parts[0].header[key] = value
-    with pytest.raises(RadiosslError, match="leave no pixel"):
+    with pytest.raises(RadiosslError, match="leave no valid pixel"):
         Mosaic.open(tmp_path / "m.fits")
 
 

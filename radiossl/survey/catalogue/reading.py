@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.tables import TableContent, read_table_content, table_content
-from radiossl.io.values import as_texts
+from radiossl.io.values import as_texts, unique_names
 from radiossl.store.schema import BASE_SCHEMA
 from radiossl.survey.catalogue.angles import coordinate, extent_arcsec, frame_of, to_icrs
 from radiossl.survey.catalogue.columns import Parts, author_of, find_extent, find_id, find_position, has_position
@@ -170,7 +170,6 @@ def read_catalogue(
 
 
 def _table_with_positions(path: str, first: TableContent) -> TableContent:
-    """Return the first table of a file that has positions, the very first if none has."""
     for number in range(1, first.tables + 1):
         content = first if number == 1 else read_table_content(path, table=str(number))
         if has_position(content):
@@ -272,22 +271,7 @@ def position_ids(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> l
 
 
 def unique_ids(ids: Iterable[str]) -> tuple[NDArray[Any], int]:
-    """Number the repetitions among `ids`; return them with how many had to be changed.
-
-    Examples
-    --------
-    >>> unique_ids(["a", "b", "a"])
-    (array(['a', 'b', 'a_2'], dtype=object), 1)
-    """
+    """Number the repetitions among `ids`; return them with how many had to be changed."""
     given = list(ids)
-    taken = set(given)
-    seen: dict[str, int] = {}
-    result = []
-    for name in given:
-        seen[name] = count = seen.get(name, 0) + 1
-        new = name
-        while count > 1 and new in taken:
-            new, count = f"{name}_{count}", count + 1
-        taken.add(new)
-        result.append(new)
-    return np.array(result, dtype=object), sum(a != b for a, b in zip(given, result, strict=True))
+    names = unique_names(given)
+    return np.array(names, dtype=object), sum(a != b for a, b in zip(given, names, strict=True))

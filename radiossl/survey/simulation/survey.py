@@ -134,7 +134,6 @@ def _tile_wcs(spec: SurveySpec, index: int) -> WCS:
 
 
 def _header(spec: SurveySpec, wcs: WCS, index: int) -> Header:
-    """FITS header of a tile; every second tile has the degenerate axes that imaging packages write."""
     header = wcs.to_header()
     if index % 2 == 0:
         header["WCSAXES"] = 4
@@ -151,7 +150,6 @@ def _header(spec: SurveySpec, wcs: WCS, index: int) -> Header:
 
 
 def _truth_table(rows: list[dict[str, Any]], wcs: WCS, seed: int, index: int) -> Table:
-    """Truth table of a tile, with names and coordinates."""
     from astropy.table import Table
 
     table = Table(rows)
