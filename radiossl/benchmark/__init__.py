@@ -1,1 +1,1 @@
-"""Is a backbone worth having: hard tests with random weights, pixels, moments and other people's networks beside it."""
+"""Is a backbone worth having? Hard tests, beside random weights, pixels, moments and other people's networks."""

@@ -96,7 +96,6 @@ def _legend(result: BenchmarkResult) -> str:
 
 
 def _metrics(result: BenchmarkResult) -> dict[str, Any]:
-    """Flat numbers, by task, measure and method."""
     means = result.scores.groupby("method", sort=False)["score"].mean()
     return {
         **{"title": result.title, "reference": result.reference},

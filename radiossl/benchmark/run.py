@@ -159,8 +159,6 @@ def _names(backbones: Sequence[Backbone]) -> list[str]:
 
 @dataclasses.dataclass
 class _Bench:
-    """Where the stores are, where results are kept, and how much is drawn."""
-
     folder: Path
     cache: Path
     seeds: int

@@ -19,7 +19,7 @@ from radiossl.evaluation.confidence import Novelty, coverage_table, fit_novelty,
 from radiossl.io.errors import RadiosslError
 
 CONFIDENCE_FILE = "confidence.safetensors"
-#: Fraction of the objects of each class whose prediction set shall hold their class.
+#: Fraction of the objects of each class whose prediction set should contain their class.
 COVERAGE = 0.9
 #: With fewer true objects found in the validation images there is nothing to learn from.
 LEAST_OBJECTS = 30

@@ -51,7 +51,7 @@ def evaluate_detectors(
     iou: float = 0.6,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Evaluate detectors on annotated images and write a result folder; the same call goes on if interrupted.
+    """Evaluate detectors on annotated images and write a result folder; the same call resumes if interrupted.
 
     Parameters
     ----------
@@ -221,6 +221,5 @@ def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.Dat
 
 
 def _rows_of(matched: pd.DataFrame, images: int) -> list[list[int]]:
-    """Places of the matched objects in each image."""
     by_image = matched.groupby("image")["row"].apply(list).to_dict()
     return [by_image.get(number, []) for number in range(images)]

@@ -23,7 +23,7 @@ from radiossl.weights.architecture import Architecture, stage_numbers
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
-from radiossl.weights.tensors import WEIGHTS_FILE, check_tensors, check_weights, load_tensors
+from radiossl.weights.tensors import WEIGHTS_FILE, check_weights, load_state, load_tensors, save_tensors
 
 #: Where a run folder has what it was started with.
 SETTINGS_FILE = "settings.json"
@@ -298,12 +298,9 @@ class Detector(nn.Module):
 
 def save_detector(path: PathLike, detector: Detector) -> None:
     """Write a detector's folder atomically; raise `RadiosslError` if its training diverged."""
-    from safetensors.torch import save_file
-
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in detector.state_dict().items()}
-    check_weights(tensors, str(path))
+    check_weights(detector.state_dict(), str(path))
     with atomic_folder(path) as folder:
-        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_tensors(detector, folder / WEIGHTS_FILE)
         known = {"version": radiossl.__version__, "sha256": file_sha256(folder / WEIGHTS_FILE)}
         write_json(folder / CONFIG_FILE, {_SECTION: detector.config.model_dump() | known})
         if detector.confidence is not None:
@@ -325,12 +322,10 @@ def load_detector(path: PathLike, device: str | torch.device = "cpu") -> Detecto
         config = DetectorConfig.model_validate(ours)
     except ValidationError as error:
         raise RadiosslError(f"{file}: damaged or from a newer radiossl ({' '.join(str(error).split())})") from None
-    tensors, sha256 = load_tensors(weights), file_sha256(weights)
-    detector = Detector(config, name=str(path), sha256=sha256)
-    check_tensors(tensors, detector.state_dict(), str(weights), f"a detector on {config.backbone.name}")
-    if sha256 != ours.get("sha256"):
+    tensors = load_tensors(weights)
+    detector = Detector(config, name=str(path), sha256=file_sha256(weights))
+    load_state(detector, tensors, str(weights), f"a detector on {config.backbone.name}")
+    if detector.sha256 != ours.get("sha256"):
         raise RadiosslError(f"{weights}: not the weights that {CONFIG_FILE} describes (sha256 differs)")
-    check_weights(tensors, str(weights))
-    detector.load_state_dict(tensors)
     detector.confidence = DetectorConfidence.load(folder, len(config.classes))
     return detector.to(parse_device(device)).eval()

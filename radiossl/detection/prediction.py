@@ -91,7 +91,7 @@ def file_stamp(path: Path) -> tuple[str, int, int]:
 def find_in_parts(
     jobs: Sequence[Job], find: Callable[[Job], list[list[Detection]]], kept: Path, key: str, description: str
 ) -> list[list[Detection]]:
-    """Find the objects of several jobs, such as batches of images, so that an interrupted call can go on.
+    """Find the objects of several jobs, such as batches of images; the same call resumes an interrupted one.
 
     `find` returns any number of lists of objects for a job; those of all jobs are returned one after another. `kept` is
     the folder for finished jobs; only what was kept under the same key, on which the result depends, is used.
@@ -122,7 +122,7 @@ def predict_sources(
     overlap: float = 0.3,
     device: str = "auto",
 ) -> pd.DataFrame:
-    """Find the sources of mosaics and write a result folder; the same call goes on with an interrupted search.
+    """Find the sources of mosaics and write a result folder; the same call resumes an interrupted search.
 
     Parameters
     ----------
@@ -183,10 +183,10 @@ def detect_mosaic(
 ) -> list[Detection]:
     """Find the sources of an open mosaic, in its pixels, the best first.
 
-    The folder `kept` holds the objects of finished rows of tiles, from which an interrupted search goes on. `window` is
-    the side of a tile in pixels, by default the detector's `field_px`: the beam should cover as many pixels of the
-    network's input as in the training images, so give a smaller window for a smaller beam. `overlap` is the fraction of
-    a tile's side shared with the next one; larger sources are seen in pieces and merged.
+    The folder `kept` holds the objects of finished rows of tiles, from which a search is resumed. `window` is the side
+    of a tile in pixels, by default the detector's `field_px`: the beam should cover as many pixels of the network's
+    input as in the training images, so give a smaller window for a smaller beam. `overlap` is the fraction of a tile's
+    side shared with the next one; larger sources are seen in pieces and merged.
     """
     side = detector.config.field_px if window is None else window
     if detector.config.infrared:

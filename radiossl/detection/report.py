@@ -237,7 +237,6 @@ def write_detections(
 
 
 def _verdict(catalogue: pd.DataFrame, mosaics: int) -> str:
-    """How many objects there are, of which classes."""
     found = f"{len(catalogue)} objects in {mosaics} mosaic{'s' if mosaics > 1 else ''}"
     counts = catalogue["class"].value_counts()
     return f"{found}: {', '.join(f'{count} {name}' for name, count in counts.items())}." if len(counts) else f"{found}."

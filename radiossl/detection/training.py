@@ -191,7 +191,6 @@ class _Trainer:
         self.step = self._load_checkpoint() if resume else 0
 
     def _check_examples(self, annotations: Path) -> None:
-        """Warn of objects that are too small to learn from, and raise if all are."""
         small, total = self.examples.small_objects(LEAST_SIDE), sum(map(len, self.examples.labels))
         text = f"{annotations}: {small} of {total} objects are smaller than {LEAST_SIDE:g} pixels at --image-size"
         text += f" {self.settings.image_size}, too small to learn from"
@@ -201,7 +200,6 @@ class _Trainer:
             warnings.warn(text, stacklevel=4)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """The tensors to train, in groups of one learning rate and weight decay."""
         slow = dict.fromkeys(self.detector.backbone.parameters() if self.config.mode == "finetune" else ())
         others = [tensor for tensor in self.detector.parameters() if tensor not in slow]
         parts = ((slow, self.settings.backbone_lr), (others, 1.0))
@@ -260,7 +258,6 @@ class _Trainer:
                 yield rows.tolist()
 
     def _train_step(self, rows: list[int]) -> dict[str, torch.Tensor]:
-        """Take one optimiser step and count it; returns the losses."""
         seed = step_seed(self.settings.seed, self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.lr * group["scale"] * self._schedule(self.step)

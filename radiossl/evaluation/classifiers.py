@@ -32,7 +32,7 @@ _INNER_FOLDS = 5
 
 @dataclass(frozen=True)
 class Majority:
-    """The frequencies of the classes, whatever the image."""
+    """The class frequencies of the training rows, for every image alike."""
 
     truth: NDArray[np.int64]
     classes: int

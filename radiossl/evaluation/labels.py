@@ -117,7 +117,6 @@ def store_labels(
 
 
 def _class_of(groups: Sequence[str]) -> dict[str, str]:
-    """The class of every value that ``NAME=VALUE,VALUE...`` texts name."""
     class_of: dict[str, str] = {}
     for group in groups:
         text, equals, members = group.partition("=")

@@ -1,4 +1,4 @@
-"""Where a classifier is strong and where it is weak: its scores as a function of a column of the catalogue."""
+"""Scores of a classifier as a function of a column of the catalogue."""
 
 from __future__ import annotations
 

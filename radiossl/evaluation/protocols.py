@@ -44,43 +44,20 @@ _RETRIEVED = 10
 
 @dataclass(frozen=True)
 class ProtocolSettings:
-    """Settings of a protocol.
+    """Settings of a protocol."""
 
-    Attributes
-    ----------
-    k
-        Neighbours of ``knn``; None chooses them by inner folds of the training rows.
-    components
-        Whitened principal components that ``knn`` compares, for every method; None compares the features.
-    strength
-        Inverse regularisation of ``linear``, on standardised features; None chooses it by inner folds.
-    epochs
-        Of the single layer (30 in Riggi et al. 2024, section 3.2).
-    training
-        How networks are fine-tuned, and how trained from scratch.
-    calibrate
-        Whether to fit a temperature to the probabilities of every method; see `Calibrated`.
-    baselines
-        Whether to evaluate the baselines, too.
-    small_cnn
-        Whether to train the network of Negm 2021 beside the others, where networks are trained.
-    columns
-        Columns of the store beside the features, for the protocols on features: of those without zero or negative
-        values the logarithm, each scaled to variance 1 (`radiossl.features.table`). Every method gets them, and they
-        are evaluated alone, too.
-    others
-        Further backbones by name, such as one with ImageNet weights, evaluated as the backbone is.
-    """
-
-    k: int | None = 20
-    components: int | None = None
-    strength: float | None = 0.1
-    epochs: int = 30
-    training: TrainingSettings | None = None
-    calibrate: bool = False
-    baselines: bool = True
-    small_cnn: bool = False
+    k: int | None = 20  # neighbours of ``knn``; None chooses them by inner folds of the training rows
+    components: int | None = None  # whitened principal components that ``knn`` compares; None: the features
+    strength: float | None = 0.1  # inverse regularisation of ``linear``; None chooses it by inner folds
+    epochs: int = 30  # of the single layer (Riggi et al. 2024, section 3.2)
+    training: TrainingSettings | None = None  # of networks; None: `FINE_TUNING` and `FROM_SCRATCH`
+    calibrate: bool = False  # fit a temperature to the probabilities of every method; see `Calibrated`
+    baselines: bool = True  # evaluate the baselines, too
+    small_cnn: bool = False  # train the network of Negm 2021 beside the others, where networks are trained
+    #: Columns of the store beside the features, scaled by `radiossl.features.table.standard_column`, for the protocols
+    #: on features. Every method gets them, and they are evaluated alone, too.
     columns: tuple[str, ...] = ()
+    #: Further backbones by name, such as one with ImageNet weights, evaluated as the backbone is.
     others: dict[str, Backbone] = field(default_factory=dict)
 
 
@@ -219,7 +196,6 @@ def _on_features(
     shared: SharedFeatures,
     retrieval: dict[str, dict[str, float]],
 ) -> list[Method]:
-    """The backbone, random weights in its place, and what needs no network."""
     store, truth, classes, groups = labelled.store, labelled.truth, len(labelled.classes), labelled.groups
     preprocessing = backbone.config.preprocessing
     scaled = [standard_column(store.column(name), name) for name in settings.columns]

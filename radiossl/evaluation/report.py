@@ -25,7 +25,6 @@ from radiossl.evaluation.intervals import wilson_interval
 from radiossl.evaluation.metric_by_column import metric_by_column
 from radiossl.evaluation.metrics import confusion_matrix, precision_recall_points, roc_points
 from radiossl.evaluation.protocols import Evaluation
-from radiossl.evaluation.results import EvaluationResult
 from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
@@ -87,7 +86,12 @@ def write_evaluation(
             " corrected for the number of comparisons.",
         )
     if len(labelled.fractions) > 1:
-        _draw_fractions(evaluated, out / "fractions.png")
+        curves = {}
+        for one in evaluated:
+            mean, spread = np.array([_mean_spread(one.accuracies(fraction)) for fraction in labelled.fractions]).T
+            low, high = mean - np.nan_to_num(spread), np.minimum(mean + np.nan_to_num(spread), 1.0)
+            curves[one.name] = BandedCurve(np.array(labelled.fractions), mean, low, high)
+        label_fraction_curves(curves, out=out / "fractions.png", ylabel="accuracy")
         report.section("Fewer labels").figure(
             out / "fractions.png", "Accuracy against the fraction of the labels that were used; one standard deviation."
         )
@@ -95,8 +99,7 @@ def write_evaluation(
         rows = [{"name": name, **_rounded(scores)} for name, scores in evaluation.retrieval.items()]
         report.section("Search").table(rows, "How many of the ten nearest neighbours are of the class of the query.")
     report.section(f"Classes: {last.name}")
-    counts, _ = confusion_matrix(predictions)
-    draw_confusion(counts, labelled.classes, out=out / "confusion.png")
+    draw_confusion(confusion_matrix(predictions)[0], labelled.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows), with the first seed.")
     roc_curves(roc_points(predictions), out=out / "roc.png")
     report.figure(out / "roc.png", "Each class against all others.")
@@ -140,7 +143,6 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
 
 
 def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | None, objects: int) -> str:
-    """The accuracy of the last method, beside that of the best of the others."""
     *others, (name, mean, spread) = bars
     sentence = f"{name}: accuracy {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else "")
     sentence += f" on {objects} objects"
@@ -208,16 +210,6 @@ def _prediction_table(store: CutoutStore, evaluation: Evaluation) -> pd.DataFram
 
 def _rounded(scores: Any) -> dict[str, str]:
     return {key: f"{value:.3f}" for key, value in scores.items()}
-
-
-def _draw_fractions(evaluated: Sequence[EvaluationResult], out: Path) -> None:
-    curves = {}
-    for result in evaluated:
-        fractions = np.array(result.labelled.fractions)
-        mean, spread = np.array([_mean_spread(result.accuracies(fraction)) for fraction in fractions]).T
-        spread = np.nan_to_num(spread)
-        curves[result.name] = BandedCurve(fractions, mean, mean - spread, np.minimum(mean + spread, 1.0))
-    label_fraction_curves(curves, out=out, ylabel="accuracy")
 
 
 def _coverage(report: Report, evaluation: Evaluation, metrics: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What each method predicts in every trial; finished trials are kept, so that an interrupted evaluation goes on."""
+"""The predictions of each method in every trial; finished trials are kept for an interrupted evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the neighbours of an object in feature space are of its class, with every object asked in turn."""
+"""Retrieval scores: are the nearest neighbours of each object in feature space of its own class?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError
 
-#: Similarities held at a time: 32 MiB, whatever the number of objects.
+#: Similarities held at a time: 32 MiB for any number of objects.
 _ENTRIES = 2**23
 
 

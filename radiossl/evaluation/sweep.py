@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,10 +56,10 @@ def run_sweep(
 ) -> SweepResult:
     """Pretrain with several cuts of a column and several seeds, and evaluate every backbone by kNN.
 
-    The run folders below `out` are used again: what is finished is not trained anew, what was interrupted goes on. The
-    recipe has a single stage; its seed and selection are replaced. Cutouts of `data` are trained on if the column is at
-    least the cut; 0 keeps those too where it is missing. Each cut is trained with `seeds` seeds from `seed` on, without
-    the sources of the stores in `exclude`.
+    Finished runs below `out` are used again, interrupted ones resumed. The recipe has a single stage; its seed and
+    selection are replaced. Cutouts of `data` are trained on if the column is at least the cut; 0 keeps those too where
+    it is missing. Each cut is trained with `seeds` seeds from `seed` on, without the sources of the stores in
+    `exclude`.
     """
     if recipe.where:
         raise RadiosslError(f"recipe {recipe.name}: has a selection of its own (where), which the sweep would replace")
@@ -104,20 +105,22 @@ def write_sweep(result: SweepResult, out: PathLike, column: str) -> Path:
     grouped = result.scores.groupby("cut")["accuracy"]
     mean, error = grouped.mean(), grouped.sem().fillna(0.0)
     seeds = result.scores["seed"].nunique()
-    curve = BandedCurve(*(np.asarray(part, float) for part in (mean.index, mean, mean - error, mean + error)))
+    curve = _banded(grouped)
     label = f"smallest {column} trained on"
     banded_curves({"kNN": curve}, out=out / "sweep.png", xlabel=label, ylabel="kNN accuracy")
     report = Report(f"Sweep over {column}").text(f"{seeds} seeds for each cut; bands are standard errors of the mean.")
     report.figure(out / "sweep.png", "As figure 3 of Slijepcevic et al. 2022.")
-    curves = {}
-    for cut, rows in result.curves.groupby("cut"):
-        by_epoch = rows.groupby("epoch")["smoothed"]
-        centre, spread = by_epoch.mean(), by_epoch.sem().fillna(0.0)
-        values = (centre.index, centre, centre - spread, centre + spread)
-        curves[f"{column} >= {cut:g}"] = BandedCurve(*(np.asarray(part, float) for part in values))
+    by_cut = result.curves.groupby("cut")
+    curves = {f"{column} >= {cut:g}": _banded(rows.groupby("epoch")["smoothed"]) for cut, rows in by_cut}
     if curves:
         banded_curves(curves, out=out / "curves.png", xlabel="epoch", ylabel="online kNN accuracy, smoothed")
         report.figure(out / "curves.png", "As figure 5: exponential moving average with constant 0.7.")
     metrics = {f"accuracy@{cut:g}": value for cut, value in mean.items()}
     metrics |= {f"accuracy_error@{cut:g}": value for cut, value in error.items()}
     return report.finish(out, metrics, ["scores.csv", "curves.csv"])
+
+
+def _banded(groups: Any) -> BandedCurve:
+    """Mean and standard error of grouped numbers."""
+    mean, error = groups.mean(), groups.sem().fillna(0.0)
+    return BandedCurve(*(np.asarray(part, float) for part in (mean.index, mean, mean - error, mean + error)))

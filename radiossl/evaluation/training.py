@@ -53,7 +53,7 @@ class TrainingSettings(BaseModel):
 
 #: A pretrained backbone moves slower than its new head, and the slower the nearer to the pixels.
 FINE_TUNING = TrainingSettings(backbone_lr=0.3, layer_decay=0.7)
-#: Nothing is known yet that would be worth keeping.
+#: Random weights move at full speed.
 FROM_SCRATCH = TrainingSettings()
 
 

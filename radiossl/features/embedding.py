@@ -72,7 +72,7 @@ def embed(
     mosaics: Sequence[PathLike] | PathLike | None = None,
     **options: Any,
 ) -> FeatureTable:
-    """Make the feature table of whatever holds images, in memory.
+    """Make the feature table of images, in memory.
 
     For a table on disk, in parts by any number of processes, see `radiossl.features.parts.write_features`.
 
@@ -168,15 +168,12 @@ def features_of_files(
     backbone = backbone.eval()
     features = np.empty((len(paths), backbone.feature_dim), np.float32)
     for start in range(0, len(paths), batch_size):
-        some = paths[start : start + batch_size]
-        images = torch.cat([_preprocessed_file(backbone, path) for path in some])
-        features[start : start + len(some)] = backbone(images, network).cpu().numpy()
+        images = []
+        for path in paths[start : start + batch_size]:
+            image = read_image(path)
+            if not np.isfinite(image).any():
+                raise RadiosslError(f"{path}: every pixel is blank")
+            images.append(backbone.preprocess(image))
+        features[start : start + len(images)] = backbone(torch.cat(images), network).cpu().numpy()
     check_features(features, backbone.name or "backbone", paths)
     return features
-
-
-def _preprocessed_file(backbone: Backbone, path: Path) -> torch.Tensor:
-    image = read_image(path)
-    if not np.isfinite(image).any():
-        raise RadiosslError(f"{path}: every pixel is blank")
-    return backbone.preprocess(image)

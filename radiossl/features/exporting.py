@@ -1,6 +1,6 @@
 """Feature tables for other programs, as files or sent through SAMP (astropy.samp) to those that are open.
 
-FITS knows fewer values than Arrow and Parquet do, and every value that is read back shall be the one that was there:
+FITS has fewer types than Arrow and Parquet; so that every value is read back as it was:
 
 - A missing whole number needs a number that stands for it (TNULL): one that the column does not hold. Unsigned numbers
   and truth values with gaps are written in the next larger signed type (true is 1).
@@ -145,10 +145,10 @@ def fits_names(names: Sequence[str]) -> list[str]:
     taken: set[str] = set()
     found = []
     for number, name in enumerate(names, 1):
-        text = name.translate(_LETTERS)
-        text = "".join(letter for letter in unicodedata.normalize("NFKD", text) if not unicodedata.combining(letter))
-        text = "".join(letter if " " <= letter <= "~" else f"x{ord(letter):x}" for letter in text).strip()
-        base = text or f"column_{number}"
+        letters = [
+            one for one in unicodedata.normalize("NFKD", name.translate(_LETTERS)) if not unicodedata.combining(one)
+        ]
+        base = "".join(one if " " <= one <= "~" else f"x{ord(one):x}" for one in letters).strip() or f"column_{number}"
         text, again = base[:_LONGEST_NAME], 1
         while text.lower() in taken:
             again += 1

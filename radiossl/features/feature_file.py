@@ -38,28 +38,12 @@ BATCH_ROWS = 8192
 
 
 class FeatureFile:
-    """A feature table on disk that is read piece by piece, so that memory does not grow with the number of cutouts.
+    """A feature table on disk, a Parquet file or a folder of such, read piece by piece in constant memory.
 
-    Parameters
-    ----------
-    path
-        Parquet file, or folder of such, from `FeatureTable.write` or ``radiossl embed``.
-
-    Attributes
-    ----------
-    metadata
-        As in `FeatureTable`.
-    dimension
-        Of the features.
-    schema
-        Of the other columns, as every command takes them (`radiossl.features.table.conformed_schema`).
-
-    Rows without features (missing, not finite, all zero) are left out everywhere; a warning says how many there are.
-
-    Raises
-    ------
-    RadiosslError
-        If it is missing, incomplete, damaged or another kind of Parquet.
+    `dimension` is that of the features, `schema` that of the other columns, as every command takes them
+    (`radiossl.features.table.conformed_schema`), and `metadata` as in `FeatureTable`. Rows without features (missing,
+    not finite, all zero) are left out everywhere; a warning says how many there are. Raises `RadiosslError` if the
+    table is missing, incomplete, damaged or another kind of Parquet.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -142,7 +126,6 @@ class FeatureFile:
             row += table.num_rows
 
     def _raw(self, names: list[str] | None) -> Iterator[pa.Table]:
-        """Tables as they are on disk."""
         for file in self.files:
             for batch in self._open(file).iter_batches(BATCH_ROWS, columns=names):
                 yield pa.Table.from_batches([batch])

@@ -171,7 +171,6 @@ def _write_catalogue(
     piece: Callable[[NDArray[np.int64]], pa.Table],
     facts: dict[str, Any],
 ) -> None:
-    """Write the partitions of a catalogue and what describes them."""
     from hats.catalog import PartitionInfo, TableProperties
     from hats.io.parquet_metadata import write_parquet_metadata
     from hats.io.paths import pixel_catalog_file

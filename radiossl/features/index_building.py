@@ -116,7 +116,6 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
 
 
 def _same_features(source: FeatureFile, dimension: int, metadata: dict[str, Any], other: str) -> None:
-    """Refuse features that cannot be compared with others."""
     if source.dimension != dimension:
         raise RadiosslError(f"{source.path}: features of {source.dimension} dimensions, {other} has {dimension}")
     for key, what in (("weights_sha256", "weights"), ("preprocessing", "preprocessing"), ("embedding", "read-out")):

@@ -62,8 +62,6 @@ class _Work:
 
 
 class _Opened:
-    """The backbone and the images of a piece of work."""
-
     def __init__(self, work: _Work) -> None:
         self.work, embedding = work, work.embedding
         adapted = load_backbone(work.weights, work.device).adapted(**work.preprocessing.model_dump())
@@ -124,7 +122,7 @@ def write_features(
     mosaics: Sequence[PathLike] | PathLike | None = None,
     **options: Any,
 ) -> WrittenFeatures:
-    """Write the feature table of whatever holds images; complete it if the same call was interrupted.
+    """Write the feature table of images; the same call completes an interrupted one.
 
     Memory does not grow with the table. Finished parts wait in a hidden folder beside `out` for the others. Arrays and
     what is cut from mosaics are kept as a cutout store beside `out`, with the ending ``.images``.

@@ -36,7 +36,7 @@ TRAINED = "trained.faiss"
 
 
 class ParquetColumns:
-    """The scalar columns of an index on disk, a file for each block, read as needed; speaks like a `pyarrow.Table`."""
+    """The scalar columns of an index on disk, a file for each block, read as needed like a `pyarrow.Table`."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = list(files)
@@ -99,7 +99,7 @@ class ParquetColumns:
 
 
 def promoted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a table with exactly the columns of a schema that unites its own with others'; null where it has none."""
+    """Return a table with the columns of a schema that contains its own, null where it has none."""
     return pa.concat_tables([schema.empty_table(), table], promote_options="permissive").select(schema.names)
 
 

@@ -1,4 +1,4 @@
-"""Stopping a training so that it can go on: its checkpoint, and how Ctrl-C and SIGTERM end it between two steps."""
+"""Stopping a training so that it can be resumed: its checkpoint, and Ctrl-C and SIGTERM between two steps."""
 
 from __future__ import annotations
 

@@ -238,7 +238,6 @@ class GlobalBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def _convert_batchnorm(module: nn.Module) -> None:
-    """Replace all BatchNorm layers inside a module by `GlobalBatchNorm`."""
     for name, child in module.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
             setattr(module, name, GlobalBatchNorm(child))

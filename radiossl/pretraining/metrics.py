@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: metrics.csv, and progress on standard error."""
+"""The record of a run under way: metrics.csv, and progress on standard error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the result of a run depends on besides its recipe: written when it starts, compared when it goes on."""
+"""What the result of a run depends on besides its recipe: written when it starts, compared when it is resumed."""
 
 from __future__ import annotations
 

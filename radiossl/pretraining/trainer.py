@@ -115,13 +115,24 @@ class Trainer:
             )
         self.processes.share(np.arange(self.batch_size), recipe.accumulate)
         self.steps_per_epoch = len(self.store) // self.batch_size
-        self.total_steps = recipe.schedule.epochs * self.steps_per_epoch
-        _check_schedule(recipe)
+        schedule = recipe.schedule
+        self.total_steps = schedule.epochs * self.steps_per_epoch
+        if schedule.warmup_epochs >= schedule.epochs:
+            warnings.warn(
+                f"the learning rate warms up over {schedule.warmup_epochs:g} epochs and the run has {schedule.epochs}:"
+                " it never falls; give a shorter --set schedule.warmup_epochs or more --epochs",
+                stacklevel=2,
+            )
         resume = resume and (out / CHECKPOINT).exists()
         origin = self.record.init
         torch.manual_seed(recipe.seed)
         network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
-        earlier = _load_initial(network, Path(origin["path"]), recipe) if origin and not resume else None
+        earlier = None
+        if origin and not resume:
+            path = Path(origin["path"])
+            initial = imagenet_backbone(recipe.preprocessing) if is_imagenet(path) else load_backbone(path)
+            load_state(network, initial.network.state_dict(), f"--init {path}", recipe.backbone.name)
+            earlier = initial.config.sky
         self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.method = build_method(self.network, recipe.backbone.feature_dim(network), recipe).to(self.device)
         if recipe.compile:
@@ -208,7 +219,6 @@ class Trainer:
                 step += 1
 
     def _views(self, batch: Batch, step: int, part: int) -> list[Tensor]:
-        """Make the two views of a part of a batch, and its crops."""
         size = self.batch_size // self.recipe.accumulate // self.processes.size
         rows = slice(part * size, (part + 1) * size)
         generator = torch.Generator().manual_seed(step_seed(self.recipe.seed, step, part))
@@ -339,13 +349,6 @@ def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
         check_recipe(out, recipe)
 
 
-def _load_initial(network: nn.Module, path: Path, recipe: Recipe) -> TrainingSky | None:
-    """Give a network the weights of a backbone; returns where that was trained."""
-    initial = imagenet_backbone(recipe.preprocessing) if is_imagenet(path) else load_backbone(path)
-    load_state(network, initial.network.state_dict(), f"--init {path}", recipe.backbone.name)
-    return initial.config.sky
-
-
 def _boxes_note(extent: str | None) -> str:
     if extent is not None:
         return f"views are zooms of boxes of {BOX_FACTOR:g} x {extent} (another column: --set extent=COLUMN)"
@@ -353,16 +356,6 @@ def _boxes_note(extent: str | None) -> str:
         "the stores have no known column of source extents: views are zooms of whole cutouts; name a column that ends"
         " with _arcsec or _px with --set extent=COLUMN"
     )
-
-
-def _check_schedule(recipe: Recipe) -> None:
-    schedule = recipe.schedule
-    if schedule.warmup_epochs >= schedule.epochs:
-        warnings.warn(
-            f"the learning rate warms up over {schedule.warmup_epochs:g} epochs and the run has {schedule.epochs}: it"
-            f" never falls; give a shorter --set schedule.warmup_epochs or more --epochs",
-            stacklevel=3,
-        )
 
 
 def _spread(features: Tensor) -> Tensor:

@@ -223,7 +223,6 @@ class TableFile:
 
 
 def _after(batches: Any, skipped: int) -> Iterator[pa.Table]:
-    """The rows after the first `skipped` ones."""
     for batch in batches:
         table = pa.Table.from_batches([batch]).replace_schema_metadata()
         yield table.slice(min(skipped, table.num_rows))

@@ -1,4 +1,4 @@
-"""Classes of the rows of a table of any length, in memory that does not grow with it; interrupted work goes on."""
+"""Classes of the rows of a table of any length, in constant memory; interrupted work is resumed."""
 
 from __future__ import annotations
 

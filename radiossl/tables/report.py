@@ -62,8 +62,7 @@ def write_table_result(
         f" the class recognised worst is {worst['class']}, with an F1 score of {worst['f1']:.3f}."
     )
     report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
-    counts, _ = confusion_matrix(predictions)
-    draw_confusion(counts, predictions.classes, out=out / "confusion.png")
+    draw_confusion(confusion_matrix(predictions)[0], predictions.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows).")
     report.text(
         f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
@@ -199,7 +198,7 @@ def _write_comparison(comparison: pd.DataFrame, out: Path, report: Report) -> di
             row[score] = f"{mean:.3f} ± {spread:.3f}"
             metrics |= {f"{inputs}_{model}_{score}": mean, f"{inputs}_{model}_{score}_std": spread}
         rows.append(row)
-        bars.append((f"{inputs}, {model}", float(group["macro_roc_auc"].mean()), float(group["macro_roc_auc"].std())))
+        bars.append((f"{inputs}, {model}", mean, spread))  # of the last score
     blue = [name for name, _, _ in bars if name.startswith("both")]
     score_bars(bars, out=out / "comparison.png", xlabel="area under the ROC curve", highlight=blue)
     report.section("Do features and columns help each other?").figure(out / "comparison.png")

@@ -26,7 +26,7 @@ from radiossl.tables.forest import TREES, Forest, calibrate, fit_forest
 
 @dataclass(frozen=True)
 class TrainedForest:
-    """A forest of all labelled rows, and what is known of it from held-out folds."""
+    """A forest of all labelled rows, and its results on held-out folds."""
 
     forest: Forest  # calibrated on the folds
     importance: NDArray[np.float64]  # of each column, shape (d,); sums to 1

@@ -31,7 +31,14 @@ from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preproce
 from radiossl.weights.device import parse_device
 from radiossl.weights.readout import PLAIN, Embedding, FeatureNetwork, Readout, Whitening, parse_readout, readout_dim
 from radiossl.weights.released import find_backbone
-from radiossl.weights.tensors import WEIGHTS_FILE, check_features, check_network, load_state, load_tensors
+from radiossl.weights.tensors import (
+    WEIGHTS_FILE,
+    check_features,
+    check_network,
+    load_state,
+    load_tensors,
+    save_tensors,
+)
 
 #: Forward passes of one image each from which `Backbone.inference_network` saves more than it costs.
 _WORTH_FREEZING = 2000
@@ -131,7 +138,6 @@ class Backbone(nn.Module):
         return self._with(preprocessing=change_preprocessing(self.config.preprocessing, changes))
 
     def _with(self, **changes: Any) -> Backbone:
-        """The same weights with another configuration."""
         config = dataclasses.replace(self.config, **changes)
         return Backbone(self.network, config, self.name, self.sha256).train(self.training)
 
@@ -283,15 +289,11 @@ def save_backbone(path: PathLike, network: nn.Module, config: BackboneConfig) ->
     RadiosslError
         If the network diverged in its training: weights or features are not finite, or absurd.
     """
-    from safetensors.torch import save_file
-
-    seen, made = config.preprocessing, Backbone(network, config)
-    check_network(network, seen.channels, seen.size, str(path))
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    check_network(network, config.preprocessing.channels, config.preprocessing.size, str(path))
     with atomic_folder(path) as folder:
-        save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        save_tensors(network, folder / WEIGHTS_FILE)
         write_config(folder, network, config)
-        write_text(folder / CARD_FILE, model_card(Path(path).name, config, made.feature_dim))
+        write_text(folder / CARD_FILE, model_card(Path(path).name, config, Backbone(network, config).feature_dim))
 
 
 def load_backbone(path: PathLike, device: str | torch.device = "cpu") -> Backbone:

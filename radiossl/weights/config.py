@@ -1,4 +1,4 @@
-"""What is known of a backbone besides its weights: `config.json` and the training sky of its folder."""
+"""The description of a backbone: `config.json` and the training sky in its folder."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TrainingSky:
     def write_moc(self, path: Path) -> None:
         """Write a coverage map of it, squares of twice the reach; nothing if no position is known.
 
-        Without mocpy there is a warning instead of a map: a training must not be lost for want of it.
+        Without mocpy there is only a warning, so that no training is lost.
         """
         from radiossl.sky.moc import boxes_moc, write_moc
 
@@ -68,7 +68,7 @@ class TrainingSky:
 
 @dataclass(frozen=True)
 class BackboneConfig:
-    """What is known of a backbone besides its weights."""
+    """Everything recorded about a backbone but its weights."""
 
     architecture: Architecture
     #: Everything that is done to a raw cutout before the network sees it.
@@ -92,7 +92,7 @@ class BackboneConfig:
 
 
 def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
-    """Return a preprocessing with other values; raise `RadiosslError` if one is none of its own."""
+    """Return a preprocessing with some values changed; raise `RadiosslError` if one is unknown or out of range."""
     try:
         return Preprocessing.model_validate(preprocessing.model_dump() | changes)
     except ValidationError as error:

@@ -1,8 +1,8 @@
 """Backbones as files that run without radiossl: TorchScript, PyTorch's exported programs, ONNX.
 
 What is exported returns features, the averaging over flips and rotations included, of preprocessed images or of raw
-pixels. What is known of the backbone is stored beside the network in the file, as JSON under the name `METADATA`. timm
-needs no export: it reads a backbone's folder.
+pixels. The file also describes the backbone, as JSON under the name `METADATA`. timm needs no export: it reads a
+backbone's folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from radiossl.weights.raw_program import RawPreprocessing
 
 Format = Literal["torchscript", "export", "onnx"]
 
-#: Name under which the files hold what is known of the backbone.
+#: Name of the backbone's description in the files.
 METADATA = "radiossl.json"
 
 
@@ -77,13 +77,11 @@ def export_backbone(backbone: Backbone, format: str, out: PathLike, *, with_prep
     if Path(out).is_dir():
         raise RadiosslError(f"{out}: is a folder, a file to write was expected")
     seen, device, training = backbone.config.preprocessing, backbone.device, backbone.training
-    random = torch.Generator().manual_seed(0)
-    module: nn.Module
+    # Two images, since PyTorch takes a single one for a constant.
+    shape = (seen.size + 1, seen.size + 3) if with_preprocessing else (2, seen.channels, seen.size, seen.size)
+    module, example = _Features(backbone), torch.rand(shape, generator=torch.Generator().manual_seed(0))
     if with_preprocessing:
-        module = nn.Sequential(RawPreprocessing(seen), _Features(backbone))
-        example = torch.rand(seen.size + 1, seen.size + 3, generator=random)
-    else:  # two images, since PyTorch takes a single one for a constant
-        module, example = _Features(backbone), torch.rand(2, seen.channels, seen.size, seen.size, generator=random)
+        module = nn.Sequential(RawPreprocessing(seen), module)
     module.cpu().eval()
     known = {METADATA: json.dumps(_metadata(backbone))}
     try:

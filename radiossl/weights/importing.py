@@ -19,7 +19,7 @@ from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing
 from radiossl.weights.formats.files import Checkpoint, read_checkpoint
 from radiossl.weights.formats.layouts import LAYOUTS, Layout, encoder_of, format_of
-from radiossl.weights.formats.presets import preset, told_by
+from radiossl.weights.formats.presets import described_preprocessing, preset
 from radiossl.weights.tensors import check_network, load_state
 
 #: Blocks per stage, whether they have three convolutions, and the shape of the second convolution of the first.
@@ -62,34 +62,16 @@ def import_backbone(
     ignore: Sequence[str] = (),
     architecture: str | None = None,
 ) -> ImportedBackbone:
-    """Turn a checkpoint of another code into a backbone.
+    """Turn a checkpoint of another code, a file or a folder in timm's layout, into a backbone.
 
-    Parameters
-    ----------
-    path
-        The file; or a folder in timm's layout.
-    format
-        A key of `LAYOUTS`; ``auto`` finds it by the names of the tensors.
-    preprocessing
-        A preset of `radiossl.weights.formats.presets`; None for the format's own, with the numbers that the
-        checkpoint or an `args.json` or `config.json` beside it gives.
-    changes
-        Values of `Preprocessing` to change after that.
-    entry
-        Key of the weights in a file that holds several.
-    ignore
-        Beginnings of names of tensors to be left out.
-    architecture
-        timm's name of the network; None to find it by the tensors, which some networks have in common.
+    `format` is a key of `LAYOUTS`; ``auto`` finds it by the names of the tensors. `preprocessing` is a preset of
+    `radiossl.weights.formats.presets`; None for the format's own, with the numbers that the checkpoint or an
+    `args.json` or `config.json` beside it gives. `changes` are values of `Preprocessing` to change after that. `entry`
+    is the key of the weights in a file that holds several; tensors whose names begin with those of `ignore` are left
+    out. `architecture` is timm's name of the network; None to find it by the tensors, which some networks have in
+    common. Raises `RadiosslError` if the file cannot be read safely, a tensor cannot be accounted for, or the network
+    is not one that `Architecture` can build.
 
-    Raises
-    ------
-    RadiosslError
-        If the file cannot be read safely, a tensor cannot be accounted for, or the network is not one that
-        `Architecture` can build.
-
-    Examples
-    --------
     >>> backbone = import_backbone("byol.ckpt").backbone  # doctest: +SKIP
     """
     checkpoint = read_checkpoint(Path(path), entry)
@@ -101,11 +83,11 @@ def import_backbone(
     network_of, guess = Architecture(name=architecture) if architecture else network_of, ""
     if network_of is None:
         network_of, guess = _named_like(checkpoint, resnet_of(checkpoint.file, tensors, layout))
-    told = told_by(checkpoint, layout.name) if preprocessing is None else {}
+    described = described_preprocessing(checkpoint, layout.name) if preprocessing is None else {}
     grey = "conv1.weight" in tensors and tensors["conv1.weight"].shape[1] == 1
     if grey and preprocessing is None:
-        told["mode"] = "min-max"
-    seen = change_preprocessing(preset(preprocessing or layout.preset), {**told, **(changes or {})})
+        described["mode"] = "min-max"
+    seen = change_preprocessing(preset(preprocessing or layout.preset), {**described, **(changes or {})})
     if grey and seen.channels != 1:
         raise RadiosslError(
             f"{checkpoint.file}: the network sees one channel, the preprocessing {seen.mode} makes {seen.channels};"
@@ -122,18 +104,12 @@ def import_backbone(
 def _network_with(
     architecture: Architecture, seen: Preprocessing, tensors: Mapping[str, Tensor], file: Path
 ) -> nn.Module:
-    """Build a network and give it weights; raise `RadiosslError` if they are not its own.
-
-    Weights of three channels also fit a network of a single one: its first convolution is their sum, which is what
-    three equal channels would give.
-    """
-    channels = seen.channels
-    network = architecture.build(channels, seen.size)
-    expected, kept = network.state_dict(), dict(tensors)
+    network = architecture.build(seen.channels, seen.size)
+    kept = dict(tensors)
     first = kept.get("conv1.weight")
-    if first is not None and first.ndim == 4 and first.shape[1] == 3 and channels == 1:
-        kept["conv1.weight"] = first.sum(dim=1, keepdim=True)
-    for name, tensor in expected.items():
+    if first is not None and first.ndim == 4 and first.shape[1] == 3 and seen.channels == 1:
+        kept["conv1.weight"] = first.sum(dim=1, keepdim=True)  # as if the one channel were given three times
+    for name, tensor in network.state_dict().items():
         if name.endswith("num_batches_tracked"):  # Keras and old files of PyTorch lack it
             kept.setdefault(name, tensor)
     load_state(network, kept, str(file), architecture.name)

@@ -84,7 +84,7 @@ def embedding_from(settings: dict[str, Any], where: str) -> Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Whitening:
-    """Features to uncorrelated components, those that tell sources apart best first; for those of one read-out."""
+    """Transforms features of one read-out to uncorrelated components, those that tell sources apart best first."""
 
     #: Shape (d,), subtracted first.
     mean: NDArray[np.float32]

@@ -34,6 +34,14 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
         raise RadiosslError(f"{file}: damaged or cut short ({error})") from None
 
 
+def save_tensors(network: nn.Module, file: Path) -> None:
+    """Write the tensors of a network as safetensors."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
 def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: str, architecture: str) -> None:
     """Raise `RadiosslError` naming the first tensor that does not belong to an architecture."""
     for name in sorted(expected.keys() | found.keys()):

@@ -34,7 +34,7 @@ class PretrainingMethod(nn.Module, ABC):
         """Loss of a batch, given the features (2 n, feature_dim) of the first and the second views."""
 
     def chance_loss(self, pairs: int) -> float:
-        """Loss of features that know nothing, for a batch of so many pairs of views; here of contrastive methods."""
+        """Loss of features without information, for a batch of `pairs` pairs of views; here of contrastive methods."""
         return math.log(2 * pairs - 1)
 
     def after_step(self, progress: float) -> None:

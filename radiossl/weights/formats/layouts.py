@@ -18,7 +18,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
-#: By which a ResNet is found under whatever prefix.
+#: Tensors that every ResNet has, by which it is found under any prefix.
 _BEGINNING = ("conv1.weight", "bn1.weight", "layer1.0.conv1.weight")
 
 
@@ -161,7 +161,8 @@ def encoder_of(
         else:
             unknown.append(name)
     for name in unknown:
-        inner = next((n for n in _endings(name) if n in encoder and encoder[n].equal(checkpoint.tensors[name])), None)
+        endings = (name[dot.end() :] for dot in re.finditer(r"\.", name))  # the longest first
+        inner = next((n for n in endings if n in encoder and encoder[n].equal(checkpoint.tensors[name])), None)
         if inner is None:
             raise RadiosslError(
                 f"{checkpoint.file}: {name} is no part of the format {layout.name} that is known;"
@@ -170,16 +171,16 @@ def encoder_of(
         copy = name.removesuffix(inner)
         left[copy] += 1
         reasons[copy] = f"second copy of {prefix}*"
-    told = {f"{part}*": f"{count} tensors, {reasons[part]}" for part, count in left.items()}
-    told |= dict.fromkeys(checkpoint.other, "beside the weights")
+    left_out = {f"{part}*": f"{count} tensors, {reasons[part]}" for part, count in left.items()}
+    left_out |= dict.fromkeys(checkpoint.other, "beside the weights")
     if any(name.startswith("finetuning_layers.") for name in encoder):
         copies = _without_copies(checkpoint.file, encoder, prefix)
-        told[f"{prefix}finetuning_layers.*"] = f"{copies} tensors, second copy of {prefix}layers.*"
+        left_out[f"{prefix}finetuning_layers.*"] = f"{copies} tensors, second copy of {prefix}layers.*"
     if any(name.startswith("layers.") for name in encoder):
         encoder = _from_flat(encoder)
     elif any(name[:1].isdigit() for name in encoder):
         encoder = {re.sub(r"^\d+", lambda n: _CHILDREN.get(n[0], n[0]), key): value for key, value in encoder.items()}
-    return encoder, told
+    return encoder, left_out
 
 
 def _resnets(names: Iterable[str]) -> list[str]:
@@ -196,12 +197,6 @@ def _part(name: str, prefix: str) -> str:
     return next((name[:end] for end in ends if not prefix.startswith(name[: end + 1])), name)
 
 
-def _endings(name: str) -> list[str]:
-    """Everything that follows a dot in a name, longest first."""
-    parts = name.split(".")
-    return [".".join(parts[first:]) for first in range(1, len(parts))]
-
-
 def _without_copies(file: Path, encoder: dict[str, Tensor], prefix: str) -> int:
     """Drop the layers that are registered twice (inigoval/byol does so for its fine-tuning), if they are the same."""
     copies = [name for name in encoder if name.startswith("finetuning_layers.")]
@@ -215,17 +210,13 @@ def _without_copies(file: Path, encoder: dict[str, Tensor], prefix: str) -> int:
 def _from_flat(encoder: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename ``layers.N``, which has the stem as 0 and then all blocks in a row, to stages of blocks."""
     blocks = sorted({int(found[1]) for name in encoder if (found := re.match(r"layers\.([1-9]\d*)\.", name))})
-    places: dict[int, str] = {}
-    stage, block = 0, 0
+    starts, stage, block = {"layers.0.0.": "conv1.", "layers.0.1.": "bn1."}, 0, 0
     for number in blocks:
         # Each stage but the first of a ResNet18 or 34 begins with a block that changes the number of channels.
         if number == 1 or f"layers.{number}.downsample.0.weight" in encoder:
             stage, block = stage + 1, 0
-        places[number] = f"layer{stage}.{block}"
+        starts[f"layers.{number}."] = f"layer{stage}.{block}."
         block += 1
-
-    starts = {"layers.0.0.": "conv1.", "layers.0.1.": "bn1."}
-    starts |= {f"layers.{number}.": f"{place}." for number, place in places.items()}
 
     def renamed(name: str) -> str:
         start = next((start for start in starts if name.startswith(start)), "")

@@ -35,10 +35,10 @@ def preset(name: str) -> Preprocessing:
     return PRESETS[name]
 
 
-def told_by(checkpoint: Checkpoint, layout: str) -> dict[str, Any]:
-    """Return what a checkpoint, or a file that its code wrote beside it, says of its preprocessing.
+def described_preprocessing(checkpoint: Checkpoint, layout: str) -> dict[str, Any]:
+    """Return the values of `Preprocessing` that a checkpoint, or a file that its code wrote beside it, records.
 
-    Raises `RadiosslError` if the description is there but not as the code writes it.
+    Raises `RadiosslError` if they are not written as that code writes them.
     """
     if layout == "sclassifier":
         return dict(checkpoint.other.get("model_config", {}))
@@ -59,11 +59,9 @@ def _of_byol(checkpoint: Checkpoint) -> dict[str, Any]:
     if not isinstance(parameters, dict) or "config" not in parameters:
         return {}
     data, augmentations = (parameters["config"].get(name, {}) for name in ("data", "augmentations"))
-    told: dict[str, Any] = {}
-    if "mu" in data and "sig" in data:
-        told |= {"mean": _one(data["mu"]), "std": _one(data["sig"])}
+    scale = {"mean": _one(data["mu"]), "std": _one(data["sig"])} if {"mu", "sig"} <= data.keys() else {}
     side = augmentations.get("center_crop_size", augmentations.get("center_crop"))
-    return told | ({} if side is None else {"size": int(side), "field_px": int(side)})
+    return scale | ({} if side is None else {"size": int(side), "field_px": int(side)})
 
 
 def _of_solo(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -71,23 +69,21 @@ def _of_solo(checkpoint: Checkpoint) -> dict[str, Any]:
     if args is None:
         return {}
     view = args["augmentations"][0]
-    told: dict[str, Any] = {"size": int(view["crop_size"])}
-    if "meanstd" not in view:
-        return told | _IMAGENET  # solo-learn itself, and not its radio version, always normalises so
-    if view["meanstd"]["enabled"]:
-        told |= {"mean": _one(view["meanstd"]["mean"]), "std": _one(view["meanstd"]["std"])}
-    return told
+    size, scale = {"size": int(view["crop_size"])}, view.get("meanstd")
+    if scale is None:
+        return size | _IMAGENET  # solo-learn itself, and not its radio version, always normalises so
+    return size | ({name: _one(scale[name]) for name in ("mean", "std")} if scale["enabled"] else {})
 
 
 def _of_timm(checkpoint: Checkpoint) -> dict[str, Any]:
     config = checkpoint.beside.get(CONFIG_FILE, {})
     known = config.get("pretrained_cfg") or {}
-    told: dict[str, Any] = {name: _one(known[name]) for name in ("mean", "std") if name in known}
+    found: dict[str, Any] = {name: _one(known[name]) for name in ("mean", "std") if name in known}
     channels = (config.get("model_args") or {}).get("in_chans")
     if "input_size" in known:
-        told["size"] = int(known["input_size"][-1])
+        found["size"] = int(known["input_size"][-1])
         channels = channels or known["input_size"][0]
-    return told | ({"mode": "min-max"} if channels == 1 else {})
+    return found | ({"mode": "min-max"} if channels == 1 else {})
 
 
 def _one(values: Any) -> float:
