@@ -112,7 +112,8 @@ def _draw_scores(panels: Sequence[Axes], rows: pd.DataFrame, ticks: list[str], w
             style = {**_style(number), "linestyle": "none", "markersize": 4.5, "label": detector}
             axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), **style)
         axes.set_xticks(range(len(ticks)), ticks)
-        _score_axis(axes)
+        axes.set_ylim(0, 1)
+        axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     handles, labels = panels[0].get_legend_handles_labels()
     panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
 
@@ -120,11 +121,6 @@ def _draw_scores(panels: Sequence[Axes], rows: pd.DataFrame, ticks: list[str], w
 def _style(number: int) -> dict[str, Any]:
     """Colour, marker and caps of the error bars of one of several detectors or modes."""
     return {"color": PALETTE[number % len(PALETTE)], "marker": _MARKERS[number % len(_MARKERS)], "capsize": 2}
-
-
-def _score_axis(axes: Axes) -> None:
-    axes.set_ylim(0, 1)
-    axes.grid(axis="y", linewidth=0.4, alpha=0.5)
 
 
 def draw_fractions(table: pd.DataFrame, out: PathLike) -> None:
@@ -148,9 +144,9 @@ def draw_fractions(table: pd.DataFrame, out: PathLike) -> None:
                     x, y, below, above = zip(*points, strict=True)
                     style = {**_style(number), "linewidth": 1.2, "markersize": 5}
                     axes.errorbar(x, y, yerr=(below, above), label=name, **style)
-            axes.set_xscale("log")
+            axes.set(xscale="log", ylim=(0, 1))
+            axes.grid(axis="y", linewidth=0.4, alpha=0.5)
             axes.legend()
-            _score_axis(axes)
             axes.set_xticks(counts, [f"{count:,}" for count in counts])
             axes.minorticks_off()
 

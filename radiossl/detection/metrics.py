@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.network import LEAST_SCORE
@@ -117,18 +117,14 @@ def binned_table(
     The property is that of each true object, shape (n,), and of each detection, shape (m,). Edges rise; the upper one
     of a bin belongs to the next bin, except for the last.
     """
+    places = [np.asarray(values, dtype=float) for values in (true_values, detected_values)]
     rows = []
     for low, high in pairwise(edges):
-        true = matches.true["found"][_within(true_values, low, high, edges[-1])]
-        detected = matches.detected["real"][_within(detected_values, low, high, edges[-1])]
+        inside = [(x >= low) & ((x <= high) if high == edges[-1] else (x < high)) for x in places]
+        true, detected = matches.true["found"][inside[0]], matches.detected["real"][inside[1]]
         row = {"low": low, "high": high, "true": len(true), "detected": len(detected)}
         rows.append(row | _rates(true, detected))
     return pd.DataFrame(rows)
-
-
-def _within(values: ArrayLike, low: float, high: float, last: float) -> NDArray[np.bool_]:
-    values = np.asarray(values, dtype=float)
-    return (values >= low) & ((values <= high) if high == last else (values < high))
 
 
 @dataclass(frozen=True)
@@ -190,9 +186,9 @@ def average_precision(
     precision = np.where(precision < 0, np.nan, precision)
     overlaps = evaluation.params.iouThrs
     names = ("all",) if one_class else annotations.classes
-    at50 = [_mean(precision[np.isclose(overlaps, 0.5), :, number]) for number in range(len(names))]
-    ap50, ap75 = (_mean(precision[np.isclose(overlaps, overlap)]) for overlap in (0.5, 0.75))
-    return AveragePrecision(_mean(precision), ap50, ap75, dict(zip(names, at50, strict=True)))
+    at50, at75 = (precision[np.isclose(overlaps, overlap)] for overlap in (0.5, 0.75))
+    by_class = {name: _mean(at50[:, :, number]) for number, name in enumerate(names)}
+    return AveragePrecision(_mean(precision), _mean(at50), _mean(at75), by_class)
 
 
 def _mean(precision: np.ndarray) -> float:

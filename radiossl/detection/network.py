@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 import radiossl
@@ -19,6 +19,7 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
+from radiossl.io.settings import validated
 from radiossl.weights.architecture import Architecture, stage_numbers
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
@@ -318,10 +319,7 @@ def load_detector(path: PathLike, device: str | torch.device = "cpu") -> Detecto
     ours = raw.get(_SECTION) if isinstance(raw, dict) else None
     if not isinstance(ours, dict):
         raise RadiosslError(f"{file}: has no {_SECTION!r} section; not a detector written by radiossl")
-    try:
-        config = DetectorConfig.model_validate(ours)
-    except ValidationError as error:
-        raise RadiosslError(f"{file}: damaged or from a newer radiossl ({' '.join(str(error).split())})") from None
+    config = validated(DetectorConfig, ours, f"{file}: damaged or from a newer radiossl")
     tensors = load_tensors(weights)
     detector = Detector(config, name=str(path), sha256=file_sha256(weights))
     load_state(detector, tensors, str(weights), f"a detector on {config.backbone.name}")

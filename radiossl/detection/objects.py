@@ -98,11 +98,10 @@ class Detection:
         right = max(self.x0 + self.mask.shape[1], other.x0 + other.mask.shape[1])
         high = max(self.y0 + self.mask.shape[0], other.y0 + other.mask.shape[0])
         around = Box(x0, y0, right - x0, high - y0)
-        edges = zip(self.box, other.box, (min, min, max, max), strict=True)
-        left, low, far, top = (chosen(one, two) for one, two, chosen in edges)
+        (left, low, far, top), (a, b, c, d) = self.box, other.box
+        box = min(left, a), min(low, b), max(far, c), max(top, d)
         mask = self.within(around) | other.within(around)
-        cut = self.cut and other.cut
-        return replace(self, box=(left, low, far, top), x0=x0, y0=y0, mask=mask, cut=cut, merged=True)
+        return replace(self, box=box, x0=x0, y0=y0, mask=mask, cut=self.cut and other.cut, merged=True)
 
     def outlines(self) -> list[NDArray[np.float64]]:
         """Return the closed lines around its islands and holes, each (n, 2) of x and y, integers at pixel centres."""
@@ -132,10 +131,9 @@ def from_plain(entry: dict[str, Any]) -> Detection:
 
     mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
     left, low, right, high = entry["box"]
-    score = entry.get("outlier_score")
-    place = (left, low, right, high), entry["x0"], entry["y0"]
-    outlier_score = math.nan if score is None else score
-    return Detection(entry["probabilities"], *place, mask, entry["cut"], outlier_score=outlier_score)
+    place, score = ((left, low, right, high), entry["x0"], entry["y0"]), entry.get("outlier_score")
+    unusual = math.nan if score is None else score
+    return Detection(entry["probabilities"], *place, mask, entry["cut"], outlier_score=unusual)
 
 
 def draw_object(

@@ -227,7 +227,7 @@ def _in_tiles(detector: Detector, mosaic: Mosaic, boxes: Sequence[Box], score: f
 def _touches_edge(extent: Box, tile: Box, shape: tuple[int, int]) -> bool:
     """Whether an object touches an edge of its tile that is not the mosaic's."""
     margin = max(1, round(_EDGE_PART * tile.width))
-    sides = zip((extent.x0, extent.y0), extent[2:], (tile.x0, tile.y0), tile[2:], shape[::-1], strict=True)
+    sides = zip(extent[:2], extent[2:], tile[:2], tile[2:], shape[::-1], strict=True)
     return any(
         (low > 0 and at < low + margin) or (low + length < whole and at + size > low + length - margin)
         for at, size, low, length, whole in sides

@@ -62,11 +62,9 @@ def confounder_warnings(frame: pd.DataFrame) -> list[str]:
 
 
 def _values(table: FeatureTable, name: str, required: bool) -> NDArray[np.float64]:
-    names = table.columns.column_names
-    if name == "peak_snr" and {"maximum", "background", "rms"} <= set(names):
-        rms = table.column("rms").astype(float)
-        signal = table.column("maximum").astype(float) - table.column("background").astype(float)
-        return np.divide(signal, rms, out=np.full(len(rms), np.nan), where=rms > 0)
+    if name == "peak_snr" and {"maximum", "background", "rms"} <= set(table.columns.column_names):
+        maximum, background, rms = (table.column(part).astype(float) for part in ("maximum", "background", "rms"))
+        return np.divide(maximum - background, rms, out=np.full(len(rms), np.nan), where=rms > 0)
     if required:
         table.column(name)  # raises if there is none
     return table.numbers(name)

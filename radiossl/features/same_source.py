@@ -145,9 +145,8 @@ def _candidates(first: NDArray[np.float32], second: NDArray[np.float32]) -> list
     small = min(len(first), total)
     wanted = [min(_CANDIDATES, -(-_CANDIDATES * _UNEVEN * small // number)) for number in (len(first), total)]
     _, near = VectorIndex.from_features(second.reshape(ways * total, -1)).search(first, min(wanted[0], ways * total))
-    found = {
-        (row, *divmod(other, total)[::-1]) for row, line in enumerate(near.tolist()) for other in line if other >= 0
-    }
+    pairs = ((row, other) for row, line in enumerate(near.tolist()) for other in line if other >= 0)
+    found = {(row, other % total, other // total) for row, other in pairs}
     k = min(wanted[1], len(first))
     cosines, near = VectorIndex.from_features(first).search(second.reshape(ways * total, -1), k)
     cosines = cosines.reshape(ways, total, k).swapaxes(0, 1).reshape(total, -1)

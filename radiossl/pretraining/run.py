@@ -132,7 +132,7 @@ def _names_stores(source: Any) -> bool:
 
 @dataclass(frozen=True)
 class _Run:
-    """A run folder, and what all trainings in it have in common: options of `Trainer`."""
+    """A run folder, and the options of `Trainer` that all trainings in it share."""
 
     out: Path
     exclusion: Exclusion

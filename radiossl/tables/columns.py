@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -54,12 +54,6 @@ class TableColumns:
         pairs = [*self.colours, *([self.resolved] if self.resolved else [])]
         names = [*self.columns, *(name for pair in pairs for name in pair)]
         return list(dict.fromkeys([*names, *([FEATURES] if self.dimension else [])]))
-
-    def check(self, available: Sequence[str], where: str) -> None:
-        """Raise `RadiosslError` if a file lacks a column that is needed."""
-        for name in self.needed:
-            if name not in available:
-                raise RadiosslError(f"{where}: no column {name!r}; there are {_some(available)}")
 
     def matrix(self, table: pa.Table) -> NDArray[np.float32]:
         """Return the numbers of each row, shape (n, d), NaN where not measured or beyond float32."""
@@ -239,5 +233,9 @@ def _plain(values: NDArray[Any], hidden: NDArray[np.bool_] | None) -> Any:
     return pa.array(values, mask=hidden)
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:40]) + (f" and {len(names) - 40} more" if len(names) > 40 else "")
+def check_columns(names: Iterable[str], available: Sequence[str], where: str, use: str = "") -> None:
+    """Raise `RadiosslError` if a file lacks a column."""
+    for name in names:
+        if name not in available:
+            some = ", ".join(available[:40]) + (f" and {len(available) - 40} more" if len(available) > 40 else "")
+            raise RadiosslError(f"{where}: no column {name!r}{use}; there are {some}")

@@ -84,7 +84,10 @@ _PIECE = 262_144  # rows that a core takes at a time: the more, the more alike a
 _SORTING = 2  # trees whose leaves say which rows are alike
 _INDEX = np.uint64  # unsigned indices need no test of their sign
 _HIGHEST, _LOWEST = np.int32(2**31 - 1), np.int32(-(2**31))
-_ARRAYS = ("feature", "threshold", "left", "right", "missing_left", "roots", "leaves")
+_ARRAYS: dict[str, Any] = {
+    **{"feature": np.int32, "threshold": np.float32, "left": np.int32, "right": np.int32, "missing_left": np.uint8},
+    **{"roots": np.int32, "leaves": np.float32},
+}
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,10 @@ class Forest:
         from safetensors import SafetensorError, safe_open
 
         path = existing_file(path)
-        kinds = [np.int32, np.float32, np.int32, np.int32, np.uint8, np.int32, np.float32]
         try:
             with safe_open(path, framework="numpy") as file:
                 about = json.loads(file.metadata()["radiossl_forest"])
-                arrays: dict[str, Any] = {
-                    name: file.get_tensor(name).astype(kind) for name, kind in zip(_ARRAYS, kinds, strict=True)
-                }
+                arrays = {name: file.get_tensor(name).astype(kind) for name, kind in _ARRAYS.items()}
                 further = {name: file.get_tensor(name) for name in set(file.keys()) - set(_ARRAYS)}
             columns = TableColumns.from_dict(about["columns"])
             classes = [str(name) for name in about["classes"]]
@@ -253,11 +253,10 @@ def from_scikit_learn(model: Any, columns: TableColumns, classes: list[str], abo
         shares = tree.value[is_leaf, 0, :]
         leaves.append(shares / shares.sum(axis=1, keepdims=True))
         node_count, leaf_count = node_count + int(inner.sum()), leaf_count + int(is_leaf.sum())
-    kinds = (np.int32, np.float32, np.int32, np.int32, np.uint8)
-    arrays = [np.concatenate(part).astype(kind) for part, kind in zip(zip(*parts, strict=True), kinds, strict=True)]
-    named: dict[str, Any] = dict(
-        zip(_ARRAYS, [*arrays, np.array(roots, np.int32), np.concatenate(leaves).astype(np.float32)], strict=True)
-    )
+    arrays = [*map(np.concatenate, zip(*parts, strict=True)), np.array(roots), np.concatenate(leaves)]
+    named: dict[str, Any] = {
+        name: array.astype(kind) for (name, kind), array in zip(_ARRAYS.items(), arrays, strict=True)
+    }
     return Forest(**named, columns=columns, classes=classes, about=about)
 
 

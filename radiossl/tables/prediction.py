@@ -19,7 +19,7 @@ from radiossl.io.files import PathLike, atomic_file, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer, read_parquet, write_parquet
 from radiossl.io.progress import track
-from radiossl.tables.columns import TableFile
+from radiossl.tables.columns import TableFile, check_columns
 from radiossl.tables.forest import Forest
 
 #: Rows that are read, classified and written at a time; at most so much work is lost with an interruption.
@@ -66,10 +66,8 @@ def predict_table(
     if out.suffix.lower() not in _SUFFIXES:
         raise RadiosslError(f"{out}: a result's name must end in one of {', '.join(_SUFFIXES)}")
     file = TableFile(table)
-    forest.columns.check(file.names, str(table))
-    for name in keep:
-        if name not in file.names:
-            raise RadiosslError(f"{table}: no column {name!r} for --keep; there are {', '.join(file.names[:40])}")
+    check_columns(forest.columns.needed, file.names, str(table))
+    check_columns(keep, file.names, str(table), " for --keep")
     kept = keep or tuple(name for name in file.names if name.lower() in KEPT)
     names = list(dict.fromkeys([*kept, *forest.columns.needed]))
     folder = out.with_name(f".{out.name}.pieces")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from radiossl.evaluation.labels import read_labels
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
-from radiossl.tables.columns import TableColumns, TableFile
+from radiossl.tables.columns import TableColumns, TableFile, check_columns
 from radiossl.tables.forest import TREES
 from radiossl.tables.prediction import KEPT
 from radiossl.tables.report import write_table_result
@@ -97,14 +97,11 @@ def train_forest(
     file = TableFile(table)
     dimension = file.feature_dimension() if features else 0
     inputs = TableColumns(tuple(columns), tuple(colours), resolved, dimension, tuple(missing))
-    inputs.check(file.names, str(table))
     if label in inputs.needed:
         raise RadiosslError(f"column {label!r} is the label that is to be predicted; leave it out of --columns")
     kept = [name for name in file.names if name.lower() in KEPT]
     wanted = list(dict.fromkeys([*inputs.needed, label, *by, *kept]))
-    for name in wanted:
-        if name not in file.names:
-            raise RadiosslError(f"{table}: no column {name!r}; there are {', '.join(file.names[:40])}")
+    check_columns(wanted, file.names, str(table))
     whole = file.read(wanted)
     labels = read_labels(whole.column(label).to_pandas().to_numpy(), label, group, grouping)
     inputs.warn_of_markers(whole)

@@ -79,9 +79,8 @@ def export_backbone(backbone: Backbone, format: str, out: PathLike, *, with_prep
     seen, device, training = backbone.config.preprocessing, backbone.device, backbone.training
     # Two images, since PyTorch takes a single one for a constant.
     shape = (seen.size + 1, seen.size + 3) if with_preprocessing else (2, seen.channels, seen.size, seen.size)
-    module, example = _Features(backbone), torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    if with_preprocessing:
-        module = nn.Sequential(RawPreprocessing(seen), module)
+    example, features = torch.rand(shape, generator=torch.Generator().manual_seed(0)), _Features(backbone)
+    module = nn.Sequential(RawPreprocessing(seen), features) if with_preprocessing else features
     module.cpu().eval()
     known = {METADATA: json.dumps(_metadata(backbone))}
     try:

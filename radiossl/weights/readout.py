@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, field_validator
 from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.settings import first_problem
+from radiossl.io.settings import validated
 
 WHITENING_FILE = "whitening.safetensors"
 #: Stages are the last feature maps that timm names of a network, such as the four blocks of a ResNet.
@@ -76,10 +76,7 @@ def parse_readout(readout: Readout | str | None) -> Readout | None:
 
 def embedding_from(settings: dict[str, Any], where: str) -> Embedding:
     """Read the section ``embedding`` of a configuration; raise `RadiosslError` naming `where` if it is damaged."""
-    try:
-        return Embedding.model_validate(settings)
-    except ValidationError as error:
-        raise RadiosslError(f"{where}: embedding.{first_problem(error)}") from None
+    return validated(Embedding, settings, f"{where}: embedding")
 
 
 @dataclass(frozen=True, eq=False)

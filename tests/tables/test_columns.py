@@ -11,7 +11,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
-from radiossl.tables.columns import TableColumns, TableFile, parse_colours
+from radiossl.tables.columns import TableColumns, TableFile, check_columns, parse_colours
 
 
 def test_numbers_by_hand():
@@ -43,7 +43,7 @@ def test_bad_columns_are_named():
     with pytest.raises(RadiosslError, match="column 'u' is string"):
         TableColumns(("u",)).matrix(pa.table({"u": ["x"]}))
     with pytest.raises(RadiosslError, match="no column 'w1'"):
-        TableColumns(("w1",)).check(["u"], "t.csv")
+        check_columns(TableColumns(("w1",)).needed, ["u"], "t.csv")
     with pytest.raises(RadiosslError, match="--colours ug"):
         parse_colours("ug")
 
