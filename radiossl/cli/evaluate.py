@@ -109,12 +109,7 @@ def knn(
     imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
-    settings: dict[str, Any] = {
-        "k": neighbours or None,
-        "components": components or None,
-        "columns": split_names(columns),
-    }
-    _run(common, ["knn"], settings, seeds, imagenet)
+    _run(common, ["knn"], {"k": neighbours or None, "components": components or None}, seeds, imagenet, columns)
 
 
 @app.command()
@@ -129,8 +124,8 @@ def linear(
     imagenet: Imagenet = None,
 ) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
-    settings: dict[str, Any] = {"strength": strength or None, "epochs": epochs, "columns": split_names(columns)}
-    _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet)
+    settings = {"strength": strength or None, "epochs": epochs}
+    _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet, columns)
 
 
 @app.command()
@@ -147,14 +142,10 @@ def frozen(
     imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours and linear probe on the same features, each in a folder of its own."""
-    settings: dict[str, Any] = {
-        "k": neighbours or None,
-        "components": components or None,
-        "columns": split_names(columns),
-    }
+    settings: dict[str, Any] = {"k": neighbours or None, "components": components or None}
     settings |= {"strength": strength or None, "epochs": epochs}
     # The layer needs the features of every view; the others take their average.
-    _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet)
+    _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet, columns)
 
 
 @app.command()
@@ -256,7 +247,12 @@ def compare(
 
 
 def _run(
-    common: Common, protocols: Sequence[Protocol], changed: dict[str, Any], seeds: int, imagenet: Path | None = None
+    common: Common,
+    protocols: Sequence[Protocol],
+    changed: dict[str, Any],
+    seeds: int,
+    imagenet: Path | None = None,
+    columns: str = "",
 ) -> None:
     """Evaluate and write, into a folder for each protocol where there are several."""
     from radiossl.evaluation.protocols import ProtocolSettings, without_pretraining
@@ -267,7 +263,8 @@ def _run(
     from radiossl.sky.angles import parse_arcsec
     from radiossl.weights.released import find_backbone
 
-    if common.label in changed.get("columns", ()):
+    changed = changed | {"columns": split_names(columns)}
+    if common.label in changed["columns"]:
         raise RadiosslError(f"--columns {common.label}: is the label that is to be predicted; leave it out")
     radius = parse_arcsec(common.group_radius, "--group-radius")
     loaded = radiossl.load_backbone(common.weights, ProcessGroup().device(common.device))
