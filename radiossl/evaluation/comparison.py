@@ -40,12 +40,11 @@ def compare_methods(
     np.float64(1.0)
     """
     others = [name for name in correct if name != reference]
-    pairs = {name: paired_bootstrap(correct[reference], correct[name], groups=groups) for name in others}
-    corrected = dict(zip(others, holm([pairs[name].p_value for name in others]), strict=True))
+    pairs = [paired_bootstrap(correct[reference], correct[name], groups=groups) for name in others]
     rows = {name: {"name": name, "accuracy": float(right.mean())} for name, right in correct.items()}
-    for name, pair in pairs.items():
+    for name, pair, corrected in zip(others, pairs, holm([pair.p_value for pair in pairs]), strict=True):
         rows[name] |= {"difference": pair.difference, "difference_low": pair.low, "difference_high": pair.high}
-        rows[name] |= {"probability_better": pair.probability, "p_value": pair.p_value, "p_holm": corrected[name]}
+        rows[name] |= {"probability_better": pair.probability, "p_value": pair.p_value, "p_holm": corrected}
     return pd.DataFrame(list(rows.values()))
 
 
@@ -138,10 +137,8 @@ def _rows(first: _ReadEvaluation, other: _ReadEvaluation) -> tuple[NDArray[np.in
     if sorted(first.classes) != sorted(other.classes):
         names = [", ".join(name[len("probability[") : -1] for name in one.classes) for one in (first, other)]
         raise RadiosslError(f"{first.name} and {other.name} have other classes ({'; '.join(names)}): not comparable")
-    mine, theirs = (
-        one.predictions[["cutout_id", "ra_deg", "dec_deg", "label"]].assign(row=np.arange(len(one.predictions)))
-        for one in (first, other)
-    )
+    named = ["cutout_id", "ra_deg", "dec_deg", "label"]
+    mine, theirs = (one.predictions[named].rename_axis("row").reset_index() for one in (first, other))
     both = mine.merge(theirs, on="cutout_id", suffixes=("_a", "_b"))
     places = [unit_vectors(*both[[f"ra_deg_{s}", f"dec_deg_{s}"]].to_numpy(float).T) for s in "ab"]
     both = both[~(angles_arcsec(*places) > RADIUS_ARCSEC)]  # NaN where a position is not known

@@ -57,7 +57,7 @@ def draw_folds(
     numbers = range(seed, seed + seeds)
     if groups is None or len(np.unique(groups)) == len(names):
         folders = [StratifiedKFold(folds, shuffle=True, random_state=number) for number in numbers]
-        return [Split(train, held_out) for folder in folders for train, held_out in folder.split(names, names)]
+        return [Split(*rows) for folder in folders for rows in folder.split(names, names)]
     table = pd.crosstab(groups, codes).to_numpy()  # objects of every class in every group
     places = (table > 0).sum(axis=0)
     if places.min() < folds:

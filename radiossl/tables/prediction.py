@@ -99,8 +99,8 @@ def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Tabl
     columns: dict[str, Any] = {name: piece.column(name) for name in kept}
     most = pa.array(probabilities.argmax(axis=1).astype(np.int32), mask=unmeasured)
     columns["predicted"] = pa.DictionaryArray.from_arrays(most, pa.array(forest.classes)).cast(pa.string())
-    for number, name in enumerate(forest.classes):
-        columns[f"probability[{name}]"] = pa.array(probabilities[:, number].astype(np.float32))
+    for name, share in zip(forest.classes, probabilities.T.astype(np.float32), strict=True):
+        columns[f"probability[{name}]"] = pa.array(share)
     if forest.calibration is not None:
         sets = prediction_sets(np.nan_to_num(probabilities), forest.calibration.thresholds)
         columns["prediction_set"] = pa.array(set_texts(sets, forest.classes), pa.string(), mask=unmeasured)

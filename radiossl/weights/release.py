@@ -38,10 +38,8 @@ def release(
     """
     loaded = load_backbone(backbone)
     measured = {title: evaluation_scores(folder) for title, folder in (evaluations or {}).items()}
-    scores, texts = loaded.config.scores | measured, {"limits": limits, "terms": terms, "citation": citation}
-    about = loaded.config.about | {name: text for name, text in texts.items() if text}
-    if compute:
-        about["compute"] = dict(compute)
+    given = {"limits": limits, "terms": terms, "citation": citation, "compute": dict(compute or {})}
+    scores, about = loaded.config.scores | measured, loaded.config.about | {n: v for n, v in given.items() if v}
     network = loaded.network.half() if half else loaded.network
     save_backbone(out, network, dataclasses.replace(loaded.config, scores=scores, about=about))
     return load_backbone(out)
