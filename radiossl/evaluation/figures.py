@@ -37,7 +37,7 @@ _METRIC_NAMES = {"f1": "F1 score", "accuracy": "accuracy", "recall": "recall (co
 
 
 def roc_curves(curves: Mapping[str, RocCurve], *, out: PathLike) -> None:
-    """Draw ROC curves by name, with the area under each and the diagonal of a classifier that knows nothing."""
+    """Draw ROC curves by name, with the area under each and the diagonal of a random classifier."""
     _refuse_nothing(curves, out)
     labels = {"xlabel": "false positive rate", "ylabel": "true positive rate (completeness)"}
     with drawn_axes(out, 4.0, 3.9, **labels) as axes:

@@ -19,7 +19,7 @@ class RocCurve:
     false_positive_rate: NDArray[np.float64]  # of the objects of all other classes, rising from 0 to 1, shape (m,)
     true_positive_rate: NDArray[np.float64]  # of the objects of the class, shape (m,)
     thresholds: NDArray[np.float64]  # probability needed to pass; infinite for the first point, which nothing passes
-    area: float  # 0.5 for a classifier that knows nothing
+    area: float  # 0.5 for a random classifier
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PrecisionRecallCurve:
     precision: NDArray[np.float64]  # reliability, shape (m,)
     thresholds: NDArray[np.float64]  # probability needed to pass, shape (m - 1,)
     average_precision: float  # sum over the steps of the gain in recall times the precision
-    prevalence: float  # fraction of all objects that are of the class: precision of a classifier that knows nothing
+    prevalence: float  # fraction of all objects that are of the class: precision of a random classifier
 
 
 def confusion_matrix(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -279,8 +279,8 @@ class Trainer:
         loss = sum(last) / len(last)
         if len(losses) > _LAST_STEPS and loss > _DIVERGED * max(chance, losses[0]):
             raise RadiosslError(
-                f"{self.out}: the training diverged, its loss ended at {loss:.3g} where features that know nothing have"
-                f" {chance:.3g}; no backbone is written, {_REMEDY}"
+                f"{self.out}: the training diverged, its loss ended at {loss:.3g} where features without information"
+                f" have {chance:.3g}; no backbone is written, {_REMEDY}"
             )
         try:
             check_weights(self.network.state_dict(), str(self.out))
@@ -293,7 +293,7 @@ class Trainer:
             raise RadiosslError(f"{error}; no backbone is written, {_REMEDY}") from None
         if loss > chance:
             warnings.warn(
-                f"the loss ended at {loss:.3g}, above the {chance:.3g} of features that know nothing: train longer or"
+                f"the loss ended at {loss:.3g}, above the {chance:.3g} of features without information: train longer or"
                 f" {_REMEDY}",
                 stacklevel=3,
             )

@@ -55,7 +55,7 @@ def write_run_report(run: PathLike, data: Sequence[PathLike] = ()) -> Path:
             before, after = metrics["loss"].iloc[0], metrics["loss"].iloc[-10:].median()
             report.verdict(
                 f"{last['epoch']:g} epochs of {METHOD_NAMES[recipe.method]}: the loss went from {before:.3g} to"
-                f" {after:.3g}, where features that know nothing have {chance:.3g}; the spread of the features is"
+                f" {after:.3g}, where features without information have {chance:.3g}; the spread of the features is"
                 f" {last['feature_std']:.2f} (0 collapsed, 1 random directions)."
             )
             warmup = np.interp(recipe.schedule.warmup_epochs, [0, *metrics["epoch"]], [0, *metrics["step"]])
@@ -63,7 +63,7 @@ def write_run_report(run: PathLike, data: Sequence[PathLike] = ()) -> Path:
             text = (
                 "What was recorded, and its running median; grey: the warm-up of the learning rate; dotted: the loss of"
             )
-            report.figure(stage / "training.png", f"{text} features that know nothing.")
+            report.figure(stage / "training.png", f"{text} features without information.")
             report.values({"steps": int(last["step"]), "training images per second": float(last["images_per_s"])})
             report.link(stage / "metrics.csv")
         report.link(stage / "recipe.yaml")
@@ -105,7 +105,7 @@ def training_curves(metrics: pd.DataFrame, *, out: PathLike, chance: float | Non
 
     `metrics` is the run's metrics.csv: column ``step`` or ``epoch``, and any of ``loss``, ``lr``, ``feature_std`` and
     ``knn_accuracy``. Columns that are absent or empty have no panel; empty cells are passed over. `chance` is the loss
-    of features that know nothing, `warmup` the step until which the learning rate rose.
+    of features without information, `warmup` the step until which the learning rate rose.
     """
     curves = [name for name in _CURVES if name in metrics and metrics[name].notna().any()]
     if not curves:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files
+from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files, vectors_of
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.io.settings import split_names
@@ -97,14 +97,12 @@ class TableColumns:
         return values
 
     def _vectors(self, table: pa.Table) -> NDArray[np.float32]:
-        column = table.column(FEATURES).combine_chunks()
-        kind = column.type
-        if not pa.types.is_fixed_size_list(kind) or kind.list_size != self.dimension:
-            raise RadiosslError(f"column {FEATURES!r} is {kind}, vectors of dimension {self.dimension} were expected")
-        flat = column.flatten().to_numpy(zero_copy_only=False)
-        if flat.size != table.num_rows * self.dimension:
-            raise RadiosslError(f"column {FEATURES!r} has rows without features; embed the cutouts again")
-        return flat.reshape(-1, self.dimension)
+        column, where = table.column(FEATURES), f"column {FEATURES!r}"
+        if column.null_count:
+            raise RadiosslError(f"{where} has rows without features; embed the cutouts again")
+        if (found := feature_dimension(table.schema, where, column)) != self.dimension:
+            raise RadiosslError(f"{where}: vectors of dimension {self.dimension} were expected, not {found}")
+        return vectors_of(column, self.dimension, where)
 
 
 def parse_colours(text: str) -> tuple[tuple[str, str], ...]:
@@ -159,6 +157,9 @@ class TableFile:
 
     def feature_dimension(self) -> int:
         """Return the length of the vectors of a feature table; raise `RadiosslError` if this is none."""
+        first = next(self.pieces([FEATURES], 1), None) if FEATURES in self.names else None
+        if first is not None:
+            return feature_dimension(first.schema, self.path, first.column(FEATURES))
         return feature_dimension(pa.schema([]) if self.schema is None else self.schema, self.path)
 
     def _parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:

@@ -276,7 +276,7 @@ def test_what_diverged_is_no_backbone(changes, store_folder, tmp_path):
 
 def test_a_loss_far_above_chance_is_noticed_though_the_weights_look_well(store_folder, tmp_path, monkeypatch):
     monkeypatch.setattr(SimCLR, "chance_loss", lambda self, pairs: 0.001)
-    with pytest.warns(UserWarning, match=r"above the 0.001 of features that know nothing"):
+    with pytest.warns(UserWarning, match=r"above the 0.001 of features without information"):
         pretrain(_recipe("schedule.epochs=1"), store_folder, tmp_path / "short")
     step = Trainer.optimise
 

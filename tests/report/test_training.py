@@ -92,7 +92,7 @@ def run(tmp_path, tiny_backbone):
 
 def test_the_report_opens_with_what_the_loss_did_beside_chance(run):
     page = write_run_report(run).read_text()
-    assert f"where features that know nothing have {np.log(2 * 8 - 1):.3g}" in page
+    assert f"where features without information have {np.log(2 * 8 - 1):.3g}" in page
     assert "the loss went from 5 to 1.95" in page
     assert "Neighbours before and after" not in page
 

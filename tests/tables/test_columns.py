@@ -71,6 +71,19 @@ def test_pieces_are_the_rows_in_order(file, start):
     assert [value for piece in pieces for value in piece["u"].to_pylist()] == list(range(start, 25))
 
 
+@pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 2)])
+def test_features_may_be_lists_of_any_kind(tmp_path, kind):
+    """pandas and polars write lists without a fixed length."""
+    table = pa.table({"features": pa.array([[1, 2], [3, 4]], kind)})
+    pq.write_table(table, tmp_path / "t.parquet")
+    dimension = TableFile(tmp_path / "t.parquet").feature_dimension()
+    assert TableColumns(dimension=dimension).matrix(table).tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(RadiosslError, match="dimension 3 were expected, not 2"):
+        TableColumns(dimension=3).matrix(table)
+    with pytest.raises(RadiosslError, match="rows without features"):
+        TableColumns(dimension=2).matrix(pa.table({"features": pa.array([[1, 2], None], kind)}))
+
+
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "t.txt").write_text("u\n1\n")
     with pytest.raises(RadiosslError, match="must end in"):
