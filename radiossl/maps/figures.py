@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
-from radiossl.report.figures import PALETTE, drawn_axes, plain_numbers, shorten
+from radiossl.report.figures import FONT, PALETTE, drawn_axes, plain_numbers, shorten
 from radiossl.report.sheets import as_rgb, central_pixels
 from radiossl.store.store import CutoutStore
 
@@ -118,7 +118,8 @@ RASTER_ABOVE = 50_000
 
 _MARKERS = "o^"
 _UNKNOWN = "#C8C8C8"
-_WIDTH_TO_HEIGHT = 1.2
+#: Of a map, in inches.
+_WIDTH, _WIDTH_TO_HEIGHT = 6.2, 1.2
 _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS, _THUMBNAIL_PX = 24, 20, 72
 #: Points beyond these are a picture inside of SVG and PDF files.
 _VECTORS = 2000
@@ -209,9 +210,13 @@ def draw_thumbnails(
 
 
 @contextmanager
-def _map_axes(out: PathLike, limits: Limits, width: float = 6.2) -> Iterator[Axes]:
-    with drawn_axes(out, width, width / _WIDTH_TO_HEIGHT, xlabel="map x", ylabel="map y") as axes:
+def _map_axes(out: PathLike, limits: Limits, width: float = _WIDTH) -> Iterator[Axes]:
+    with drawn_axes(out, width, width / _WIDTH_TO_HEIGHT) as axes:
         axes.set(xlim=limits[:2], ylim=limits[2:], box_aspect=1 / _WIDTH_TO_HEIGHT)
+        size = FONT * width / _WIDTH  # a large map is shown as small as others
+        axes.tick_params(labelsize=size)
+        axes.set_xlabel("map x", fontsize=size)
+        axes.set_ylabel("map y", fontsize=size)
         yield axes
         axes.set(xlim=limits[:2], ylim=limits[2:])
 

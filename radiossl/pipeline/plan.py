@@ -131,6 +131,7 @@ class Facts:
     blank: NDArray[np.float64]  # their blank fractions
     cut_s: float  # seconds for a source, as embed_s
     embed_s: float
+    busy: float = 1.0  # times as long as on an idle machine
 
 
 def look_at(survey: Survey, scratch: Path) -> Facts:
@@ -159,12 +160,16 @@ def look_at(survey: Survey, scratch: Path) -> Facts:
     sources = sources or len(store) * len(mosaics)
     name = "simclr-first-zoom" if survey.pretrains else survey.backbone
     backbone = load_backbone(name, survey.device)
+    start, used = time.perf_counter(), time.process_time()
     embed_s = _seconds(lambda: backbone.features(store)) / len(store)
+    busy = (
+        max(1.0, (time.perf_counter() - start) / (time.process_time() - used)) if backbone.device.type == "cpu" else 1.0
+    )
     heights, widths, blank = (np.asarray(store.column(name)) for name in ("height", "width", "blank_fraction"))
     has_extents = catalogue is None or catalogue.extent_arcsec is not None
     beam_px = float(np.nanmin([*beams_px, np.inf]))
     sides_px = np.maximum(heights, widths)
-    return Facts(store, sources, has_extents, beam_px, sides_px, blank, seconds / len(sides_px), embed_s)
+    return Facts(store, sources, has_extents, beam_px, sides_px, blank, seconds / len(sides_px), embed_s, busy)
 
 
 def cut(
@@ -261,8 +266,8 @@ def propose(survey: Survey, facts: Facts) -> Plan:
         seconds["pretraining"] = _propose_training(survey, facts, side, set_to) + report
     seconds |= {
         "features": facts.sources * facts.embed_s,
-        "map": _MAP_S + facts.sources * _MAP_SOURCE_S,
-        "anomalies, neighbours and page": 10 + 0.001 * facts.sources,
+        "map": facts.busy * (_MAP_S + facts.sources * _MAP_SOURCE_S),
+        "anomalies, neighbours and page": facts.busy * (10 + 0.001 * facts.sources),
     }
     complete = survey.model_copy(update=values)
     return Plan(complete, reasons, _warnings(complete, facts), seconds)

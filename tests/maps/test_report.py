@@ -24,6 +24,7 @@ from radiossl.maps.figures import (
 )
 from radiossl.maps.layout import make_map
 from radiossl.maps.report import existing_coordinates, write_map
+from radiossl.report import figures as figures_of_reports
 
 
 def table_of(**columns):
@@ -137,6 +138,18 @@ def test_thumbnails_stand_where_their_sources_lie(store_of, tmp_path):
     assert bright[:, 0].mean() > dark[:, 0].mean()  # rows of a PNG count from above
     assert blank[:, 0].mean() > bright[:, 0].mean()
     assert blank[:, 1].mean() < bright[:, 1].mean()
+
+
+def test_letters_of_a_map_are_read_at_any_size_of_it(small_store, tmp_path, monkeypatch):
+    kept, save = [], figures_of_reports.save_figure
+    monkeypatch.setattr(figures_of_reports, "save_figure", lambda figure, out: (kept.append(figure), save(figure, out)))
+    draw_map(np.eye(2), None, out=tmp_path / "m.png", label="")
+    draw_thumbnails(np.eye(2), ["c00", "c01"], small_store, out=tmp_path / "t.png")
+    widths, sizes = zip(
+        *((figure.get_figwidth(), figure.axes[0].xaxis.label.get_size()) for figure in kept), strict=True
+    )
+    assert widths[1] > 1.9 * widths[0]
+    assert sizes[1] / widths[1] == pytest.approx(sizes[0] / widths[0])
 
 
 def test_thumbnails_need_the_store_of_the_features(small_store, tmp_path):

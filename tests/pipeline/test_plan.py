@@ -39,6 +39,20 @@ def test_steps_fill_the_time_that_is_given():
     assert plan.seconds["pretraining"] == pytest.approx(before + 2 * 400 * 0.02)  # its report, too
 
 
+def test_what_is_not_measured_takes_longer_on_a_busy_machine(tmp_path, monkeypatch):
+    idle, busy = propose(survey(), facts()).seconds, propose(survey(), facts(busy=3.0)).seconds
+    assert {step for step in idle if busy[step] != idle[step]} == {"map", "anomalies, neighbours and page"}
+    assert busy["map"] == 3 * idle["map"]
+    simulate_survey(tmp_path / "survey", SurveySpec(tiles=1, size=300, sources=8, seed=0))
+    known = survey(catalogue=str(tmp_path / "survey" / "truth.csv")).model_copy(
+        update={"mosaics": (str(tmp_path / "survey"),)}
+    )
+    cpu = iter((0.0, 1.0))
+    monkeypatch.setattr(plan.time, "process_time", lambda: next(cpu))
+    monkeypatch.setattr(plan, "_seconds", lambda work: plan.time.sleep(2) or 8.0)
+    assert plan.look_at(known, tmp_path).busy == pytest.approx(2, rel=0.3)
+
+
 def test_short_work_is_timed_several_times(monkeypatch):
     spent = iter(np.cumsum([0.0, 0.5, 0.0, 2.0, 0.0, 4.0]))  # the clock, read before and after each time
     monkeypatch.setattr(plan.time, "perf_counter", lambda: float(next(spent)))
