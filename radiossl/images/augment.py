@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from radiossl.images import kernels
+from radiossl.store.statistics import FWHM_PER_SIGMA
 
 Range = tuple[float, float]
 
@@ -234,8 +235,6 @@ class RandomBeam(RandomGaussianBlur):
         image *= parameters["signal"]
 
 
-#: Full width at half maximum of a Gaussian of unit standard deviation.
-FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 #: Pixels over which the noise of an image is correlated: a beam is commonly sampled by three (FIRST: 5.4" by 1.8").
 NOISE_PX = 3.0
 #: A narrower blur does nothing, and would divide by zero.

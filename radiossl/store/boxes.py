@@ -54,7 +54,7 @@ def shows_position(store: CutoutStore, ra: ArrayLike, dec: ArrayLike, radius_arc
 
     chord_of(radius_arcsec)
     shown = np.zeros(len(store), dtype=bool)
-    rows, centres = known_positions(store.column("ra_deg").astype(float), store.column("dec_deg").astype(float))
+    rows, centres = known_positions(*store.positions)
     _, sources = known_positions(ra, dec)
     if rows.size == 0 or len(sources) == 0:
         return shown

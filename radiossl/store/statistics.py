@@ -6,6 +6,7 @@ expensive in it is six numbers, so they are computed once, when a cutout is made
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -18,10 +19,9 @@ NOISE_CLIP, CLIP_ROUNDS = (3.0, 3.0), 5
 SIGMA_CLIP = (5.0, 30.0)
 #: Channels 2 and 3: the contrasts of the zscale transform (the same section).
 ZSCALE_CONTRASTS = (0.25, 0.4)
-
-
-#: Standard deviation of a normal distribution in units of its median absolute deviation.
-MAD_TO_SIGMA = 1.4826
+#: Standard deviation of a normal distribution in units of its median absolute deviation, and its full width at half
+#: maximum in units of its standard deviation.
+MAD_TO_SIGMA, FWHM_PER_SIGMA = 1.4826, math.sqrt(8 * math.log(2))
 
 
 @dataclass(frozen=True)

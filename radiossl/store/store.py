@@ -186,7 +186,7 @@ class CutoutStore:
             return self.select(np.array([rows_of[cutout_id][0] for cutout_id in ids], dtype=np.int64))
         unknown = np.full(len(ids), np.nan)
         ra, dec = (unknown if given is None else np.asarray(given, float) for given in (ra_deg, dec_deg))
-        own = unit_vectors(self.column("ra_deg").astype(float), self.column("dec_deg").astype(float))
+        own = unit_vectors(*self.positions)
         asked = unit_vectors(ra, dec)
         seen: Counter[str] = Counter()
         rows = np.empty(len(ids), np.int64)

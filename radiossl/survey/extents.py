@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.islands import DIRECTIONS, segment_pixels
+from radiossl.survey.islands import DIRECTIONS
 from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places
 
@@ -197,7 +197,7 @@ def _islands(
     reach: float = 0.0,
 ) -> Iterator[_Island]:
     """Yield the islands of a field but those within `reach` of `others`, offsets in arcsec, and not of the centre."""
-    from scipy.ndimage import label, maximum_filter
+    from scipy.ndimage import label, maximum_filter, value_indices
     from scipy.spatial import cKDTree
 
     noise = PixelStatistics.of(pixels)
@@ -207,7 +207,7 @@ def _islands(
     labels, _ = label(signal > _THRESHOLD, np.ones((3, 3)))
     is_peak = (maximum_filter(signal, 3) == signal) & (signal >= _PEAK)
     other = cKDTree(others) if len(others) else None
-    for rows, columns in segment_pixels(labels):
+    for _, (rows, columns) in sorted(value_indices(labels, ignore_value=0).items()):
         bright = signal[rows, columns].astype(float)
         if len(rows) < _LEAST_PIXELS or bright.max() < _PEAK:
             continue

@@ -161,6 +161,7 @@ class _Island(NamedTuple):
 def _islands(pixels: NDArray[np.float32], around: Box, threshold: float, mesh: int) -> Iterator[_Island]:
     from photutils.background import Background2D
     from photutils.segmentation import detect_sources as segments_above
+    from scipy.ndimage import value_indices
 
     blank = np.isnan(pixels)
     box = (min(mesh, pixels.shape[0]), min(mesh, pixels.shape[1]))
@@ -177,7 +178,7 @@ def _islands(pixels: NDArray[np.float32], around: Box, threshold: float, mesh: i
         segments = segments_above(signal, threshold * noise, _LEAST_PIXELS, connectivity=8)
     if segments is None:
         return
-    for rows, columns in segment_pixels(np.asarray(segments.data)):
+    for _, (rows, columns) in sorted(value_indices(np.asarray(segments.data), ignore_value=0).items()):
         flux = signal[rows, columns].astype(np.float64)
         brightest = int(np.argmax(flux))
         peak_row, peak_column = rows[brightest], columns[brightest]
@@ -191,16 +192,6 @@ def _islands(pixels: NDArray[np.float32], around: Box, threshold: float, mesh: i
             peak=float(pixels[peak_row, peak_column]),
             area=rows.size,
         )
-
-
-def segment_pixels(labels: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any]]]:
-    """Yield the rows and columns of the pixels of each label, from 1 on."""
-    from scipy.ndimage import find_objects
-
-    for label, where in enumerate(find_objects(labels), start=1):
-        if where is not None:
-            rows, columns = np.nonzero(labels[where] == label)
-            yield rows + where[0].start, columns + where[1].start
 
 
 def _interpolate(mesh: NDArray[np.floating], box: tuple[int, int], shape: tuple[int, int]) -> NDArray[np.float32]:

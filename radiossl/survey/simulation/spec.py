@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from radiossl.io.errors import RadiosslError
+from radiossl.store.statistics import FWHM_PER_SIGMA
 
-FWHM_PER_SIGMA = math.sqrt(8.0 * math.log(2.0))
 MOST_TILES = 1000
 
 
