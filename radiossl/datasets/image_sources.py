@@ -15,14 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_files import (
-    FILES_PER_PART,
-    FolderOptions,
-    ImageFiles,
-    PathLike,
-    is_store,
-    list_images,
-)
+from radiossl.datasets.image_files import FILES_PER_PART, FolderOptions, ImageFiles, PathLike, is_store, list_images
 from radiossl.datasets.published import part_ranges
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout

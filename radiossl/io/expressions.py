@@ -107,8 +107,7 @@ def rows_where(table: Columns, expression: str) -> NDArray[np.bool_]:
     try:
         tree, meant = _parse(expression, names)
         evaluation = _Evaluation({key: table.column(name).to_pandas() for key, name in meant.items()}, meant)
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return _mask(evaluation.value(tree, 0))
     except (_Refused, TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, too
         reason = reason_of(error)

@@ -193,8 +193,7 @@ def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequ
 def _read_astropy(path: Path, kind: str, wanted: str | None) -> TableContent:
     import warnings
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         if kind == "fits":
             return _read_fits(path, wanted)
         if kind == "votable":

@@ -17,15 +17,7 @@ from radiossl.io.progress import track
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
-from radiossl.survey.cutting import (
-    CuttingResult,
-    Facts,
-    Mosaics,
-    Piece,
-    check_limits,
-    cut_pieces,
-    make_store,
-)
+from radiossl.survey.cutting import CuttingResult, Facts, Mosaics, Piece, check_limits, cut_pieces, make_store
 from radiossl.survey.finding import OnError, mosaic_stem, nothing_there
 from radiossl.survey.mosaic import Box, Mosaic
 

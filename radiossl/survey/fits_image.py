@@ -263,7 +263,7 @@ class _TiledPixels(Pixels):
         where: list[int | slice] = [0] * len(self._image.axes)
         for axis, part in zip(self._celestial, (slice(x0, x1), slice(y0, y1)), strict=True):
             where[len(where) - axis] = part
-        with silence():
+        with warnings.catch_warnings(action="ignore"):
             if self._file is None:
                 self._file = fits.open(self._path)
             return np.asarray(self._file[self._image.hdu].section[tuple(where)], dtype=np.float32)
@@ -311,14 +311,6 @@ class Bands:
         kept = self._band[start - self._start :] if self._start <= start < held else self._band[:0]
         fresh = self._pixels.read(start + len(kept), end, 0, self._shape[1])
         self._start, self._band = start, np.concatenate([kept, fresh]) if len(kept) else fresh
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Keep astropy from telling users about headers that they did not write."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 @contextmanager

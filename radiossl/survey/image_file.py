@@ -40,7 +40,11 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     if name.endswith(FITS_SUFFIXES):
         return _read_fits(path)
     if name.endswith(".npy"):
-        return _read_npy(path)
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # nothing is allocated before the shape is known
+        except Exception as error:  # numpy parses the header as Python, so damage can raise nearly anything
+            raise RadiosslError(f"{path}: not a readable NPY file ({error})") from None
+        return image_of_array(array, str(path))
     if name.endswith(PICTURE_SUFFIXES):
         return _read_picture(path)
     expected = ", ".join([*FITS_SUFFIXES, ".npy", *PICTURE_SUFFIXES])
@@ -79,14 +83,6 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
             return reader.read(0, height, 0, width)
         finally:
             reader.close()
-
-
-def _read_npy(path: Path) -> NDArray[np.float32]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # nothing is allocated before the shape is known
-    except Exception as error:  # numpy parses the header as Python, so damage can raise nearly anything
-        raise RadiosslError(f"{path}: not a readable NPY file ({error})") from None
-    return image_of_array(array, str(path))
 
 
 def image_of_array(array: Any, where: str = "array") -> NDArray[np.float32]:

@@ -165,8 +165,7 @@ def _islands(pixels: NDArray[np.float32], around: Box, threshold: float, mesh: i
 
     blank = np.isnan(pixels)
     box = (min(mesh, pixels.shape[0]), min(mesh, pixels.shape[1]))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # photutils warns where it finds no source
+    with warnings.catch_warnings(action="ignore"):  # photutils warns where it finds no source
         try:
             local = Background2D(pixels, box, coverage_mask=blank, exclude_percentile=_MESH_BLANK_PERCENT)
         except ValueError:  # every mesh is (nearly) blank

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,25 +22,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.store.cutout import Beam
-from radiossl.survey.fits_image import (
-    BAND_BYTES,
-    Bands,
-    Box,
-    FitsImage,
-    Pixels,
-    damage_named,
-    find_image,
-    pixels_of,
-    silence,
-)
-from radiossl.survey.header import (
-    celestial_axes,
-    celestial_wcs,
-    convert_frame,
-    header_beam,
-    normalise_unit,
-    table_beam,
-)
+from radiossl.survey.fits_image import BAND_BYTES, Bands, Box, FitsImage, Pixels, damage_named, find_image, pixels_of
+from radiossl.survey.header import celestial_axes, celestial_wcs, convert_frame, header_beam, normalise_unit, table_beam
 
 if TYPE_CHECKING:
     from astropy.coordinates import BaseCoordinateFrame
@@ -95,7 +79,7 @@ class Mosaic:
         (48, 64)
         """
         path = existing_file(path)
-        with damage_named(path), silence():
+        with damage_named(path), warnings.catch_warnings(action="ignore"):  # of headers that users did not write
             return cls._from_image(path, find_image(path, hdu))
 
     @classmethod
@@ -171,7 +155,7 @@ class Mosaic:
         flat = xy.reshape(-1, 2).copy()
         longitude = self.wcs.wcs.lng
         self._turn(flat, around=self.wcs.wcs.crpix[longitude] - 1)  # wcslib stops half a turn from there
-        with silence():
+        with warnings.catch_warnings(action="ignore"):
             world = self.wcs.all_pix2world(flat, 0)
         lon, lat = convert_frame(world[:, longitude], world[:, self.wcs.wcs.lat], self._frame, to_icrs=True)
         return lon.reshape(xy.shape[:-1]), lat.reshape(xy.shape[:-1])
@@ -186,7 +170,7 @@ class Mosaic:
         lon, lat = convert_frame(lon.ravel(), lat.ravel(), self._frame, to_icrs=False)
         world = np.empty((lon.size, 2))
         world[:, self.wcs.wcs.lng], world[:, self.wcs.wcs.lat] = lon, lat
-        with silence():
+        with warnings.catch_warnings(action="ignore"):
             xy = self.wcs.all_world2pix(world, 0, quiet=True)
         self._turn(xy, around=(self.shape[1 - self.wcs.wcs.lng] - 1) / 2)
         return xy[:, 0].reshape(shape), xy[:, 1].reshape(shape)
