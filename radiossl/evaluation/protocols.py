@@ -76,6 +76,11 @@ class Evaluation:
     #: (tested,); None for networks trained on images (`radiossl.evaluation.confidence`)
     novelty: NDArray[np.float64] | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what was left out."""
+        return self.labelled.notes
+
 
 def evaluate(
     backbone: Backbone | PathLike,
@@ -106,7 +111,7 @@ def evaluate(
         Given to several protocols in turn, so that features are made once.
     keep_shared
         Whether to test on the sources that were in the pretraining set, too. Without it they are left out of the folds,
-        or of the test set, and `LabelledSet.notes` says how many.
+        or of the test set, and `Evaluation.notes` says how many.
 
     Raises
     ------
