@@ -49,6 +49,8 @@ def draw_folds(
     """
     from sklearn.model_selection import StratifiedKFold
 
+    if folds < 2:
+        raise RadiosslError(f"--folds {folds}: expected at least 2")
     classes, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
     if counts.min() < folds:
         raise RadiosslError(

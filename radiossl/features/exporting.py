@@ -207,6 +207,8 @@ def export_table(
     if form not in FORMATS:
         raise RadiosslError(f"--format {form}: expected one of {', '.join(FORMATS)}")
     out = Path(out)
+    if out.resolve() == Path(features).resolve():
+        raise RadiosslError(f"{out}: is the table that is read; choose another --out")
     with only_writer(out):
         if form == "hats":
             table = FeatureFile(features)

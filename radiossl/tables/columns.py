@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files, vectors_of
+from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.io.settings import split_names
@@ -186,6 +187,8 @@ class TableFile:
 
         block = csv.ReadOptions(block_size=_CSV_BLOCK)
         with csv.open_csv(self.path, read_options=block) as reader:
+            if twice := sorted({name for name in reader.schema.names if reader.schema.names.count(name) > 1}):
+                raise RadiosslError(f"{self.path}: has two columns {twice[0]!r}; rename one")
             as_text = csv.ConvertOptions(column_types=dict.fromkeys(reader.schema.names, pa.string()))
         with csv.open_csv(self.path, read_options=block, convert_options=as_text) as reader:
             first = pa.Table.from_batches(list(islice(reader, 1)), reader.schema)
@@ -197,7 +200,8 @@ class TableFile:
         block, missing = csv.ReadOptions(block_size=_CSV_BLOCK), list(MISSING_NUMBERS)
         how = csv.ConvertOptions(include_columns=names, column_types=self._kinds, null_values=missing)
         with csv.open_csv(self.path, read_options=block, convert_options=how) as reader:
-            yield from _after(reader, start)
+            for table in _after(reader, start):
+                yield unguarded_table(table).rename_columns(names)
 
     def _fits(self) -> Any:
         from astropy.io import fits

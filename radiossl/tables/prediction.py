@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from radiossl.evaluation.confidence import prediction_sets, set_texts
+from radiossl.io.csv_cells import guarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, read_json, write_json
 from radiossl.io.locks import only_writer
@@ -65,6 +66,8 @@ def predict_table(
     out = Path(out)
     if out.suffix.lower() not in _SUFFIXES:
         raise RadiosslError(f"{out}: a result's name must end in one of {', '.join(_SUFFIXES)}")
+    if out.resolve() == Path(table).resolve():
+        raise RadiosslError(f"{out}: is the table that is read; choose another --out")
     file = TableFile(table)
     check_columns(forest.columns.needed, file.names, str(table))
     check_columns(keep, file.names, str(table), " for --keep")
@@ -150,7 +153,7 @@ def _join(parts: list[Path], out: Path, classes: list[str]) -> dict[str | None, 
         opened: Any = parquet_writer if out.suffix.lower() == ".parquet" else csv.CSVWriter
         with opened(temporary, schema) as writer:
             for table in tables():
-                writer.write_table(table)
+                writer.write_table(table if opened is parquet_writer else guarded_table(table))
     return counts
 
 

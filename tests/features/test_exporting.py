@@ -288,3 +288,13 @@ def test_pictures_stand_beside_the_features(small_store, tiny_backbone, tmp_path
 def test_pictures_need_the_images(table, tmp_path):
     with pytest.raises(RadiosslError, match="the images that it was made of are gone; give them with --store"):
         export_table(tmp_path / "f.parquet", tmp_path / "out.parquet", "spotlight")
+
+
+@pytest.mark.parametrize("form", ["csv", "fits", "hats"])
+def test_a_table_does_not_replace_the_one_it_is_made_of(tmp_path, form):
+    table = tmp_path / "t.parquet"
+    table_of([1.0], [2.0], table)
+    before = table.read_bytes()
+    with pytest.raises(RadiosslError, match="is the table that is read; choose another --out"):
+        export_table(table, table, form)
+    assert table.read_bytes() == before

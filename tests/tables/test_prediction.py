@@ -121,3 +121,25 @@ def test_bad_input_is_named(forest, table, tmp_path):
     pq.write_table(pa.table({"u": [1.0]}), tmp_path / "narrow.parquet")
     with pytest.raises(RadiosslError, match=r"narrow.parquet: no column 'g'"):
         predict_table(forest, tmp_path / "narrow.parquet", tmp_path / "out.csv")
+
+
+def test_ids_that_a_spreadsheet_would_run_are_written_as_text_and_read_back(forest, tmp_path):
+    ids = ["=1+1", "@x", "+cmd", "-5"]
+    pq.write_table(pa.table({"id": ids, "u": [1.0, 2, 3, 4], "g": [1.0, 2, 3, 4]}), tmp_path / "t.parquet")
+    predict_table(forest, tmp_path / "t.parquet", tmp_path / "o.csv", keep=("id", "u", "g"))
+    assert '"\'=1+1"' in (tmp_path / "o.csv").read_text()
+    predict_table(forest, tmp_path / "o.csv", tmp_path / "again.parquet")
+    assert pq.read_table(tmp_path / "again.parquet")["id"].to_pylist() == ids
+
+
+def test_a_table_does_not_replace_the_one_it_is_made_of(forest, table):
+    before = table.read_bytes()
+    with pytest.raises(RadiosslError, match="is the table that is read; choose another --out"):
+        predict_table(forest, table, table)
+    assert table.read_bytes() == before
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("x,x,class\n1,2,a\n")
+    with pytest.raises(RadiosslError, match="has two columns 'x'; rename one"):
+        TableFile(tmp_path / "t.csv")
