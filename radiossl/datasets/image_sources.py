@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from radiossl.datasets.image_files import FILES_PER_PART, FolderOptions, ImageFiles, PathLike, is_store, list_images
 from radiossl.datasets.published import part_ranges
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import path_list
 from radiossl.store.cutout import Cutout
 from radiossl.store.derive import copy_store
 from radiossl.store.schema import store_schema
@@ -62,8 +62,7 @@ def find_images(
     if mosaics is not None:
         catalogue = source if len(several) != 1 else several[0]
         catalogue = catalogue if isinstance(catalogue, Catalogue) else read_catalogue(catalogue)
-        given = [mosaics] if isinstance(mosaics, (str, os.PathLike)) else list(mosaics)
-        return _written(lambda folder: cut_sources(given, catalogue, folder, size, **cutting).store, out)
+        return _written(lambda folder: cut_sources(path_list(mosaics), catalogue, folder, size, **cutting).store, out)
     if isinstance(source, Catalogue):
         raise RadiosslError(f"{source.name}: is a catalogue; give the mosaics that show its sources as well")
     chosen = options if isinstance(options, FolderOptions) else FolderOptions(**dict(options or {}))

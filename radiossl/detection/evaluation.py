@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +29,7 @@ from radiossl.detection.objects import Detection
 from radiossl.detection.prediction import detect_set
 from radiossl.evaluation.metric_by_column import quantile_edges
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, path_list
 from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
 from radiossl.store.statistics import PixelStatistics
@@ -88,7 +87,7 @@ def evaluate_detectors(
 
     if not (0 < score < 1 and 0 < iou <= 1):
         raise RadiosslError(f"--score {score:g}, --iou {iou:g}: expected numbers between 0 and 1")
-    paths = [Path(one) for one in ([detectors] if isinstance(detectors, (str, os.PathLike)) else detectors)]
+    paths = [Path(one) for one in path_list(detectors)]
     names = [path.parent.name if path.name == "detector" else path.name for path in map(Path.resolve, paths)]
     twice = {name for name in names if names.count(name) > 1}
     if twice:

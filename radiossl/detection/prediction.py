@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -157,7 +156,7 @@ def predict_sources(
     >>> catalogue = radiossl.predict_sources("mosaics/*.fits", "run", "found", window=150)  # doctest: +SKIP
     >>> catalogue[["ra_deg", "dec_deg", "class", "source_score", "flux_jy"]]  # doctest: +SKIP
     """
-    paths = find_mosaics([mosaics] if isinstance(mosaics, (str, os.PathLike)) else mosaics)
+    paths = find_mosaics(mosaics)
     model = detector if isinstance(detector, Detector) else load_detector(detector, device)
     kept = Path(out) / ".parts"
     with only_writer(out):

@@ -33,7 +33,7 @@ from radiossl.features.stored_index import (
 from radiossl.features.vector_index import FLAT_UP_TO, empty_index, sample_size, train_clusters
 from radiossl.io.checksums import FILES, file_checksum
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, atomic_file, atomic_folder, remove_strays, write_json
+from radiossl.io.files import PathLike, atomic_file, atomic_folder, path_list, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
@@ -85,7 +85,7 @@ def build_index(tables: Sequence[PathLike], folder: PathLike, kind: StoredKind |
     """
     if kind is not None and kind not in STORED_KINDS:
         raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(STORED_KINDS)}")
-    sources = [FeatureFile(path) for path in tables]
+    sources = [FeatureFile(path) for path in path_list(tables)]
     if not sources:
         raise RadiosslError("no feature table was given")
     for source in sources[1:]:

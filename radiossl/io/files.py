@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -341,6 +341,11 @@ def read_json(path: str | os.PathLike[str]) -> Any:
             f" or the file {MANIFEST} beside it)"
         )
     return {key: value for key, value in content.items() if key != SEAL} if isinstance(content, dict) else content
+
+
+def path_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
+    """Return paths as a list, one alone too."""
+    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:

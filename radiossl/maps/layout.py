@@ -78,6 +78,9 @@ def make_map(
     """
     if method not in METHODS:
         raise RadiosslError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+    if not (neighbours >= 2 and 0 <= min_dist <= 1 and sample >= _FEWEST and 0 <= seed < 2**32):
+        limits = f"at least 2, 0 to 1, at least {_FEWEST} and a whole number from 0 to 2**32 - 1 were expected"
+        raise RadiosslError(f"neighbours {neighbours}, min_dist {min_dist}, sample {sample}, seed {seed}: {limits}")
     count = len(features)
     dimension = features.dimension if isinstance(features, FeatureFile) else features.features.shape[1]
     fewest = max(_FEWEST, neighbours + 1 if method == "umap" else 0) if onto is None else 1

@@ -15,7 +15,7 @@ from radiossl.datasets.image_files import is_store
 from radiossl.datasets.image_sources import Images, open_images
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import PathLike, remove_strays
+from radiossl.io.files import PathLike, path_list, remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import StopRequest
 from radiossl.pretraining.data import Exclusion
@@ -92,7 +92,7 @@ def pretrain(
         stages = read_recipe(recipe)
     else:
         stages = [recipe] if isinstance(recipe, Recipe) else list(recipe)
-    exclude = [exclude] if isinstance(exclude, (str, os.PathLike)) else list(exclude)
+    exclude = path_list(exclude)
     with (
         join_processes(device) as processes,
         only_writer(out) if processes.first else nullcontext(),

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, atomic_file, existing_file
+from radiossl.io.files import PathLike, atomic_file, existing_file, path_list
 
 LOWEST, HIGHEST = 1, 5
 #: In place of a rating: takes back the last one that the same person gave the object.
@@ -153,7 +153,7 @@ def write_astronomaly(
     starting = read_all_scores(scores)
     ids = starting.index.to_numpy()
     trained = None if ranked is None else read_scores(ranked, ids)
-    table = astronomaly_table(ids, starting.to_numpy(), last_ratings(read_ratings(*ratings)), trained)
+    table = astronomaly_table(ids, starting.to_numpy(), last_ratings(read_ratings(*path_list(ratings))), trained)
     with atomic_file(out) as temporary:
         guarded_frame(table).set_index(table.index.map(guarded)).to_csv(temporary)
     return table

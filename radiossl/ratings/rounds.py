@@ -20,7 +20,7 @@ from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
+from radiossl.io.files import PathLike, atomic_folder, path_list, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
 from radiossl.ratings.journal import PATIENCE_S
@@ -116,7 +116,7 @@ def propose(
     """
     table = FeatureTable.read(features)
     cutouts = feature_cutouts(table.metadata, table.columns, store)
-    known = read_ratings(*ratings)
+    known = read_ratings(*path_list(ratings))
     rated, values = rated_rows(table, last_ratings(known))
     starting = read_scores(scores, table.column("cutout_id"))
     columns = learnt_columns(table, columns)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import path_list
 from radiossl.io.progress import track
 from radiossl.survey.mosaic import Mosaic
 from radiossl.survey.names import AUXILIARY, NEUTRAL, better_versions, is_auxiliary, name_words
@@ -30,8 +31,7 @@ def find_mosaics(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[st
     Taylor terms above 0, images before the correction for the primary beam. A warning says so. The ``._`` files of
     macOS are left out. Raises `RadiosslError` if one of them does not exist or holds no FITS file.
     """
-    sources = [sources] if isinstance(sources, (str, os.PathLike)) else sources
-    found = [path for source in sources for path in _expand(source)]
+    found = [path for source in path_list(sources) for path in _expand(source)]
     if not found:
         raise RadiosslError("no mosaic was given")
     unique: dict[Path, Path] = {}

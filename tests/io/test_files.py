@@ -7,12 +7,13 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from radiossl.io.errors import DiskFullError, RadiosslError
-from radiossl.io.files import atomic_file, atomic_folder, remove_strays
+from radiossl.io.files import atomic_file, atomic_folder, path_list, remove_strays
 from radiossl.io.locks import only_writer
 
 HOLD = """
@@ -192,3 +193,9 @@ def test_a_new_holder_removes_what_the_killed_one_left_of_this_name(tmp_path):
     remove_strays(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
     remove_strays(tmp_path / "missing")
+
+
+def test_one_path_needs_no_list():
+    assert path_list("a") == ["a"]
+    assert path_list(Path("a")) == [Path("a")]
+    assert path_list(name for name in "ab") == ["a", "b"]

@@ -325,6 +325,13 @@ def test_blank_files_are_refused(embedded, weights, tmp_path):
         embedded.query_by_file(tmp_path / "a.npy", weights)
 
 
+@pytest.mark.parametrize("pixels", [np.zeros((40, 40)), np.full((9, 9), 3.0), np.ones((1, 1))])
+def test_images_of_one_value_are_like_nothing(embedded, weights, tmp_path, pixels):
+    np.save(tmp_path / "a.npy", pixels)
+    with pytest.raises(RadiosslError, match=r"a\.npy: every pixel has the same value"):
+        embedded.query_by_file(tmp_path / "a.npy", weights)
+
+
 # Pixel scales ---------------------------------------------------------------------------------------------------------
 
 
