@@ -20,22 +20,14 @@ def anomalies(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, Option(help="Result folder to write.")],
     method: Annotated[
-        str, Option(help="forest (Isolation Forest), neighbours (distance to them) or density (Gaussian).")
+        str, Option(help="forest (Isolation Forest), neighbours (distance) or density (Gaussian).")
     ] = "forest",
-    label: Annotated[
-        str | None, Option(metavar="COLUMN", help="Column of classes or ratings to test the ranking with.")
-    ] = None,
+    label: Annotated[str | None, Option(metavar="COLUMN", help="Classes or ratings to test the ranking with.")] = None,
     anomalous: Annotated[list[str] | None, Option(help='Anomalous label; repeatable; or a comparison: ">=4".')] = None,
-    top_features: Annotated[
-        str, Option(help="Use only this many features, those that separate the labels best; or all.")
-    ] = "all",
-    rank_features: Annotated[
-        bool, Option("--rank-features", help="Compare rankings by the best 2, 5, 10 and 15 features.")
-    ] = False,
+    top_features: Annotated[str, Option(help="Use this many features, the best for the labels; or all.")] = "all",
+    rank_features: Annotated[bool, Option("--rank-features", help="Compare 2, 5, 10 and 15 best features.")] = False,
     scan: Annotated[bool, Option("--scan", help="Test a grid of the forest's contamination and max_samples.")] = False,
-    baseline: Annotated[
-        list[str] | None, Option(help="Column to compare with as a score, such as a size; repeatable.")
-    ] = None,
+    baseline: Annotated[list[str] | None, Option(help="Column to compare with, such as a size; repeatable.")] = None,
     max_samples: Annotated[str, Option(help="Objects for each tree: auto (256) or a fraction of all.")] = "auto",
     neighbours: Neighbours = 20,
     seeds: Annotated[int, Option(min=1, help="Number of random seeds to test with.")] = 5,
@@ -59,7 +51,7 @@ def anomalies(
         store=store,
     )
     if search.size is not None:
-        typer.echo(f"size of the objects: column {search.size}, shown beside every score")
+        typer.echo(f"sizes of the objects are taken from the column {search.size} and shown beside every score")
     for line in summary_lines(search):
         typer.echo(line)
     typer.echo(f"{search.report}: {len(search.scores)} objects, highest score {search.scores.max():.3f}")

@@ -146,9 +146,7 @@ def fetch(
     survey: Annotated[str, Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
     out: Out,
     size: Annotated[int, Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,
-    service: Annotated[
-        str | None, Option(metavar="URL", help="Address of the service, instead of the survey's own.")
-    ] = None,
+    service: Annotated[str | None, Option(metavar="URL", help="Address to use instead of the survey's.")] = None,
 ) -> None:
     """Fetch a cutout of a public survey around every source of a catalogue.
 

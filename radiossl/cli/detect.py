@@ -35,9 +35,7 @@ def train(
     annotations: Annotated[Path, Argument(help="COCO file of the training images.")],
     weights: Annotated[str, Option(help="Backbone folder or name; its preprocessing is used in every mode.")],
     out: Out,
-    mode: Annotated[
-        str, Option(help="Use of the backbone: frozen, finetune or scratch (random weights).")
-    ] = "finetune",
+    mode: Annotated[str, Option(help="The backbone: frozen, finetune or scratch (random weights).")] = "finetune",
     images: Images = None,
     valid: Annotated[Path | None, Option(help="COCO file of validation images, to measure AP during training.")] = None,
     valid_images: Annotated[Path | None, Option(help="Folder of the validation images.")] = None,

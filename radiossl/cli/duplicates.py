@@ -16,19 +16,13 @@ def duplicates(
     features: Annotated[Path, Argument(help="Feature table from radiossl embed.")],
     out: Annotated[Path, Option(help="Result folder to write.")],
     store: Store = None,
-    radius: Annotated[
-        str, Option(help="Cutouts centred this close show one source: 10arcsec, 0.5arcmin.")
-    ] = "10arcsec",
-    similarity: Annotated[
-        float | None, Option(help="Smallest cosine similarity of duplicates (default: by the neighbour ratio).")
-    ] = None,
+    radius: Annotated[str, Option(help="Cutouts centred this close show one source, e.g. 0.5arcmin.")] = "10arcsec",
+    similarity: Annotated[float | None, Option(help="Least cosine similarity (default: neighbour ratio).")] = None,
     neighbours: Neighbours = 10,
     ignore_positions: Annotated[
-        bool, Option("--ignore-positions", help="Ignore positions, if they are wrong.")
+        bool, Option("--ignore-positions", help="Positions are wrong: do not use them.")
     ] = False,
-    ignore_pixels: Annotated[
-        bool, Option("--ignore-pixels", help="Compare features only, not pixels: less reliable.")
-    ] = False,
+    ignore_pixels: Annotated[bool, Option("--ignore-pixels", help="Features alone, no pixels: less reliable.")] = False,
 ) -> None:
     """Find the cutouts that show the same source, and which of each group to keep."""
     from radiossl.duplicates.report import write_duplicates

@@ -27,9 +27,7 @@ def embed(
     partitioned: Annotated[bool, Option("--partitioned", help="Write a folder of Parquet files.")] = False,
     workers: Annotated[int, Option(min=1, help="Number of processes, each with one thread.")] = 1,
     scheduler: Scheduler = None,
-    bfloat16: Annotated[
-        bool, Option("--bfloat16", help="Compute in bfloat16: faster, but right to three digits only.")
-    ] = False,
+    bfloat16: Annotated[bool, Option("--bfloat16", help="Compute in bfloat16: faster, three digits.")] = False,
 ) -> None:
     """Turn images into a table of features.
 

@@ -29,9 +29,7 @@ Seeds = Annotated[int, Option(min=1, help="Number of draws of folds, label fract
 Imagenet = Annotated[Path | None, Option(help="File of torchvision's weights of the same ResNet, to compare with.")]
 RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
-Neighbours = Annotated[
-    int, Option("--neighbours", "-k", min=0, help="Number of neighbours that vote (0: chosen by inner folds).")
-]
+Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: by inner folds).")]
 Components = Annotated[int, Option(min=0, help="Run kNN on this many whitened principal components (0: raw features).")]
 Layer = Annotated[bool, Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")]
 LayerEpochs = Annotated[int, Option(min=1, help="Epochs of --layer.")]
@@ -63,9 +61,7 @@ class Common:
     whiten: Whiten = None
     calibrate: Annotated[bool, Option("--calibrate", help="Calibrate the probabilities (temperature).")] = False
     baselines: Annotated[bool, Option(help="Evaluate the baselines, too.")] = True
-    keep_shared: Annotated[
-        bool, Option("--keep-shared", help="Also test on sources that the backbone was pretrained on.")
-    ] = False
+    keep_shared: Annotated[bool, Option("--keep-shared", help="Also test on sources of the pretraining set.")] = False
     group_radius: Annotated[str, Option(help="Sources this close share a fold (0: no grouping).")] = "60arcsec"
     device: Device = "auto"
 
@@ -324,9 +320,7 @@ def benchmark(
     weights: Annotated[list[Path], Argument(metavar="WEIGHTS...", help="Backbones: folders or names.")],
     tasks: Annotated[Path, Option(help="YAML file of tasks, beside the cutout stores that it names.")],
     out: Annotated[Path, Option(help="Result folder to write; what it holds of an earlier run is used.")],
-    cache: Annotated[
-        Path | None, Option(help="Folder to keep features and scores in.", show_default="OUT/cache")
-    ] = None,
+    cache: Annotated[Path | None, Option(help="Keeps features and scores.", show_default="OUT/cache")] = None,
     quick: Annotated[
         bool, Option("--quick", help="First impression: half of the sources, folds drawn once, no baselines.")
     ] = False,

@@ -24,9 +24,7 @@ def explore(
     ids: Annotated[str | None, Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    weights: Annotated[
-        Path | None, Option(help="Backbone for image queries (default: the one that made the features).")
-    ] = None,
+    weights: Annotated[Path | None, Option(help="Backbone for image queries (default: that of the features).")] = None,
     map_folder: Annotated[
         Path | None, Option("--map", help="Result folder of radiossl map (default: a new map).")
     ] = None,

@@ -21,12 +21,8 @@ def feature_map(
     neighbours: Annotated[
         int | None, Option(min=2, help="UMAP's number of neighbours (default: 15); more show larger structures.")
     ] = None,
-    min_dist: Annotated[
-        float | None, Option(min=0, max=1, help="UMAP's smallest distance between points (default: 0.1).")
-    ] = None,
-    sample: Annotated[
-        int | None, Option(min=10, help="Fit UMAP to at most this many sources (default: 100,000).")
-    ] = None,
+    min_dist: Annotated[float | None, Option(min=0, max=1, help="UMAP's smallest distance (default: 0.1).")] = None,
+    sample: Annotated[int | None, Option(min=10, help="Sources to fit UMAP to, at most (default: 100,000).")] = None,
     seed: Seed = 0,
     onto: Annotated[Path | None, Option(help="Place the sources on an earlier map: its result folder.")] = None,
     store: Store = None,
@@ -36,9 +32,9 @@ def feature_map(
     changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     given = [f"--{name.replace('_', '-')}" for name in changed]
     if onto is not None and given:
-        raise RadiosslError(f"{', '.join(given)}: the map of --onto is made already; leave that out")
+        raise RadiosslError(f"{', '.join(given)}: the map of --onto is already made; leave that out")
     if method == "pca" and len(given) > 1:
-        raise RadiosslError(f"{', '.join(given[1:])}: of UMAP only; --method is pca")
+        raise RadiosslError(f"{', '.join(given[1:])}: settings of UMAP, but --method is pca")
 
     from radiossl.features.feature_file import FeatureFile, feature_cutouts
     from radiossl.maps.figures import colour_scales

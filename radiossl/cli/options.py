@@ -37,39 +37,25 @@ Group = Annotated[
     list[str] | None, Option("--group", help="Join label values into one class: NAME=VALUE,VALUE...; repeatable.")
 ]
 GroupingName = Annotated[
-    str | None, Option("--grouping", help="Join label values as a YAML file or a built-in grouping says.")
+    str | None, Option("--grouping", help="Join label values by a YAML file or built-in grouping.")
 ]
-Delimiter = Annotated[
-    str | None, Option("--delimiter", help="Column separator of a text file: a character, tab or space.")
-]
+Delimiter = Annotated[str | None, Option("--delimiter", help="Column separator: a character, tab or space.")]
 Encoding = Annotated[str | None, Option("--encoding", help="Encoding of a text file, such as latin-1.")]
-TableOption = Annotated[
-    str | None, Option("--table", help="Which table to read from a file with several: name or number.")
-]
-Mosaics = Annotated[
-    list[Path] | None, Option("--mosaics", help="FITS mosaics to cut a catalogue's sources from; repeatable.")
-]
+TableOption = Annotated[str | None, Option("--table", help="Table to read, of several in a file: name or number.")]
+Mosaics = Annotated[list[Path] | None, Option("--mosaics", help="FITS mosaics to cut a catalogue's sources from.")]
 Store = Annotated[list[Path] | None, Option(help="Where the images are now, if they have moved: store or folder.")]
 Scheduler = Annotated[str | None, Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://node1:8786.")]
 BoxSize = Annotated[
-    int | None, Option("--size", min=1, help="Side of a box in pixels (default: 1.5 times the source's extent).")
+    int | None, Option("--size", min=1, help="Side of a box in pixels (default: 1.5 x the source's extent).")
 ]
 
 
-Tta = Annotated[
-    str | None, Option(help="d4: average over 8 rotations and flips; or none (default: the backbone's setting).")
-]
-Field = Annotated[
-    int | None, Option(min=8, help="Use only the central N x N pixels (default: the backbone's setting).")
-]
+Tta = Annotated[str | None, Option(help="d4: average over 8 rotations and flips; or none (default: the backbone's).")]
+Field = Annotated[int | None, Option(min=8, help="Use only the central N x N pixels (default: the backbone's).")]
 
 
-Readout = Annotated[
-    str | None, Option(help="Features from the last stage or, wide, from all (default: the backbone's setting).")
-]
-Whiten = Annotated[
-    int | None, Option(min=0, help="Whiten to this many components; 0: do not (default: the backbone's setting).")
-]
+Readout = Annotated[str | None, Option(help="last: output of the last stage; wide: of all (default: backbone's).")]
+Whiten = Annotated[int | None, Option(min=0, help="Whiten to this many components; 0: none (default: the backbone's).")]
 
 
 def adapt(

@@ -36,17 +36,13 @@ def pretrain(
     init: Annotated[Path | None, Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
     resume: Annotated[
-        bool, Option("--resume", help="Continue the run in --out; a larger --epochs trains it further.")
+        bool, Option("--resume", help="Continue the run in --out; more --epochs train it further.")
     ] = False,
     monitor: Annotated[Path | None, Option(help="Labelled store to measure kNN accuracy on during training.")] = None,
     label: Label = None,
     group: Annotated[list[str] | None, Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
-    exclude: Annotated[
-        list[Path] | None, Option(help="Store whose sources are left out of training; repeatable.")
-    ] = None,
-    exclude_radius: Annotated[
-        str, Option(help="Leave out cutouts within this distance of a source of --exclude.")
-    ] = "60arcsec",
+    exclude: Annotated[list[Path] | None, Option(help="Store of sources to leave out of training; repeatable.")] = None,
+    exclude_radius: Annotated[str, Option(help="Leave out cutouts this close to a source of --exclude.")] = "60arcsec",
     seed: Annotated[int | None, Option(min=0, help="Random seed (default: the recipe's).")] = None,
     changes: Changes = None,
 ) -> None:

@@ -23,18 +23,12 @@ def search(
         str, Option(metavar="auto|none|PIXELS", help="Crop query images to their source, or to this side in pixels.")
     ] = "auto",
     mosaics: Mosaics = None,
-    size: Annotated[
-        int | None, Option(min=8, help="Side of a query's box in pixels (default: as the cutouts have).")
-    ] = None,
+    size: Annotated[int | None, Option(min=8, help="Side of a query's box in pixels (default: the cutouts').")] = None,
     mean: Annotated[bool, Option("--mean", help="Search once for the mean of all queries, not for each.")] = False,
-    unlike: Annotated[
-        list[str] | None, Option(help="What results should not look like, given like a query; repeatable.")
-    ] = None,
+    unlike: Annotated[list[str] | None, Option(help="What to stay away from, given like a query; repeatable.")] = None,
     where: Where = None,
     near: Annotated[str | None, Option(help='Search only in a circle: "187.7 12.4 2deg" (RA DEC RADIUS).')] = None,
-    weights: Annotated[
-        Path | None, Option(help="Backbone for image queries (default: the one that made the features).")
-    ] = None,
+    weights: Annotated[Path | None, Option(help="Backbone for image queries (default: that of the features).")] = None,
     store: Store = None,
     neighbours: Neighbours = 10,
     caption: Annotated[str | None, Option(metavar="COLUMN", help="Column to write under the pictures.")] = None,
@@ -78,9 +72,7 @@ def search(
 def index(
     features: Annotated[list[Path], Argument(help="Feature tables from radiossl embed, of the same weights.")],
     out: Annotated[Path, Option(help="Index folder to make, or to add to if it exists.")],
-    kind: Annotated[
-        str | None, Option(help="flat (exact) or ivf-sq8 (compressed, for millions); default: by their number.")
-    ] = None,
+    kind: Annotated[str | None, Option(help="flat (exact) or ivf-sq8 (small; default for many cutouts).")] = None,
     seed: Seed = 0,
 ) -> None:
     """Make an index of feature tables for fast searches, or add to one; cutouts that it already has are skipped."""

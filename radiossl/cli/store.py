@@ -64,13 +64,9 @@ def show(
     out: Annotated[Path, Option(help="PNG file to write.")],
     rows: Annotated[int, Option(min=1, help="How many cutouts to draw, chosen at random.")] = 40,
     seed: Seed = 0,
-    where: Annotated[
-        str | None, Option(metavar="EXPRESSION", help="Draw only cutouts that meet this condition.")
-    ] = None,
+    where: Annotated[str | None, Option(metavar="EXPRESSION", help="Draw only what meets a condition.")] = None,
     stretch: Annotated[str, Option(help="zscale, asinh, log or minmax.")] = "asinh",
-    caption: Annotated[
-        list[str] | None, Option(metavar="COLUMN", help="Column to write below each picture; repeatable.")
-    ] = None,
+    caption: Annotated[list[str] | None, Option(metavar="COLUMN", help="Column for the captions; repeatable.")] = None,
 ) -> None:
     """Draw a contact sheet of some of the cutouts."""
     import numpy as np
@@ -83,7 +79,7 @@ def show(
     chosen = radiossl.open_store(store) if where is None else radiossl.open_store(store).where(where)
     total = len(chosen)
     if total == 0:
-        raise RadiosslError(f"{store}: no cutout for which {where!r} holds")
+        raise RadiosslError(f"{store}: no cutout meets {where!r}")
     generator = np.random.default_rng(seed)
     chosen = chosen.select(np.sort(generator.choice(total, size=min(rows, total), replace=False)))
     columns = {name: chosen.column(name) for name in caption or ["cutout_id"]}

@@ -25,9 +25,7 @@ def train(
     colours: Annotated[str, Option(help="Differences of columns to learn from, such as u-g,g-r.")] = "",
     resolved: Annotated[str, Option(help="Two columns PSF,MODEL: learn from the size of their difference.")] = "",
     features: Annotated[bool, Option("--features", help="Learn from the features, too.")] = False,
-    missing: Annotated[
-        list[float] | None, Option(help="Number that means not measured, such as -9999; repeatable.")
-    ] = None,
+    missing: Annotated[list[float] | None, Option(help='Number for "not measured", e.g. -9999; repeatable.')] = None,
     group: Group = None,
     grouping: GroupingName = None,
     by: Annotated[list[str] | None, Option(help="Column to draw the scores against; repeatable.")] = None,

@@ -154,12 +154,8 @@ def import_(
     ] = None,
     settings: Annotated[list[str] | None, set_option("size=128")] = None,
     entry: Annotated[str | None, Option(help="Key of the weights in a file that holds several.")] = None,
-    ignore: Annotated[
-        list[str] | None, Option(help="Leave out tensors whose names begin with this; repeatable.")
-    ] = None,
-    architecture: Annotated[
-        str | None, Option(help="timm's name of the network, if several have such tensors.")
-    ] = None,
+    ignore: Annotated[list[str] | None, Option(help="Prefix of tensors to leave out; repeatable.")] = None,
+    architecture: Annotated[str | None, Option(help="timm's name of the network, if several would fit.")] = None,
 ) -> None:
     """Turn weights that another code trained into a backbone; nothing in the file is run."""
     from radiossl.weights.backbone import save_backbone

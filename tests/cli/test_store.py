@@ -139,7 +139,7 @@ def test_show_with_every_option(capsys, store, tmp_path):
     ("arguments", "message"),
     [
         (["--stretch", "sqrt"], "--stretch 'sqrt': expected one of zscale, asinh, log, minmax"),
-        (["--where", "flux > 99"], "no cutout for which 'flux > 99' holds"),
+        (["--where", "flux > 99"], "no cutout meets 'flux > 99'"),
         (["--where", "flux >"], "--where 'flux >'"),
         (["--caption", "colour"], "no column 'colour'"),
     ],

@@ -259,8 +259,8 @@ def test_later_sources_are_placed_on_the_map(features, tmp_path):
     [
         (["--colour", "nothing"], "no column 'nothing' in the features"),
         (["--colour", "x"], "--colour x: map.parquet has a column of its own"),
-        (["--onto", "there", "--method", "pca"], "--method: the map of --onto is made already"),
-        (["--method", "pca", "--min-dist", "0.2"], "--min-dist: of UMAP only"),
+        (["--onto", "there", "--method", "pca"], "--method: the map of --onto is already made"),
+        (["--method", "pca", "--min-dist", "0.2"], "--min-dist: settings of UMAP, but --method is pca"),
         (["--onto", "there"], "no such file"),
         (["--neighbours", "24"], "24 sources: a map by umap with these options needs at least 25"),
     ],
