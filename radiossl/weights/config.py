@@ -18,7 +18,7 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json, write_json
-from radiossl.io.settings import first_problem, validated
+from radiossl.io.settings import first_problem
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening, embedding_from
@@ -93,7 +93,10 @@ class BackboneConfig:
 
 def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
     """Return a preprocessing with some values changed; raise `RadiosslError` if one is unknown or out of range."""
-    return validated(Preprocessing, preprocessing.model_dump() | changes, "preprocessing")
+    try:
+        return Preprocessing.model_validate(preprocessing.model_dump() | changes)
+    except ValidationError as error:
+        raise RadiosslError(f"preprocessing {first_problem(error)}") from None
 
 
 def write_config(folder: Path, network: nn.Module, config: BackboneConfig) -> None:
