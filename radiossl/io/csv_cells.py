@@ -59,7 +59,7 @@ def guarded_frame(frame: pd.DataFrame, change: Callable[[Any], Any] = guarded) -
     """Return a data frame for `to_csv`, names of columns included."""
     frame = frame.copy(deep=False)
     for place, kind in enumerate(frame.dtypes):
-        if str(kind) in ("object", "string", "str", "category"):
+        if str(kind) in ("object", "string", "str", "category", "string[pyarrow]", "large_string[pyarrow]"):
             column = frame.iloc[:, place]
             changed = column.map(change, na_action="ignore")
             if not changed.equals(column):

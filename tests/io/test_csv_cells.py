@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from radiossl.io.csv_cells import guarded, guarded_table, unguarded, unguarded_table, write_table
+from radiossl.io.csv_cells import guarded, guarded_frame, guarded_table, unguarded, unguarded_table, write_table
 from radiossl.io.tables import read_table
 
 FORMULAS = ["=1+1", "=HYPERLINK('x')", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "\t=1", "=", "@"]
@@ -49,3 +49,8 @@ def test_arrow_tables_too():
     table = pa.table({"id": ["=1", "a", None], "@x": [1, 2, 3]})
     assert guarded_table(table).to_pydict() == {"id": ["'=1", "a", None], "'@x": [1, 2, 3]}
     assert unguarded_table(guarded_table(table)).equals(table)
+
+
+def test_frames_of_arrow_types_too():
+    frame = pa.table({"a": ["=1+1", None]}).to_pandas(types_mapper=pd.ArrowDtype)
+    assert guarded_frame(frame)["a"].tolist()[0] == "'=1+1"
