@@ -105,8 +105,8 @@ def test_keys_alone_enlarge_a_picture_go_on_and_come_back(browser, page):
     shown.keyboard.press("ArrowLeft")
     assert enlarged.locator("p").inner_text().startswith("#7"), "it goes round"
     shown.keyboard.press("Escape")
-    assert not enlarged.is_visible()
-    assert "#7" in shown.evaluate("document.activeElement.getAttribute('aria-label')")
+    enlarged.wait_for(state="hidden")
+    shown.wait_for_function("() => document.activeElement.getAttribute('aria-label')?.includes('#7')")
     assert not errors
     shown.close()
 
