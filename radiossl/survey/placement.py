@@ -206,12 +206,12 @@ def read_places(
 
 
 def disagreements(places: Places, boxes: NDArray[np.int64], mosaics: Mosaics) -> list[str]:
-    """Compare mosaics that hold the same sources; return a sentence about each pair that shows different skies.
+    """Compare mosaics that hold the same sources; return a sentence about each pair of other skies or beams.
 
     Around up to 24 sources the brightness of one is correlated with that of the other at the same positions. Fields
     without a pixel ten times above the noise show nothing and do not count.
     """
-    found = []
+    found, unlike = [], []
     for (one, other), rows in _pairs(places).items():
         with mosaics.open(one) as first, mosaics.open(other) as second:
             compared = [_correlation(first, second, boxes[row]) for row in rows[:: -(-len(rows) // _COMPARED)]]
@@ -221,6 +221,13 @@ def disagreements(places: Places, boxes: NDArray[np.int64], mosaics: Mosaics) ->
                 f"{mosaics.labels[one]} and {mosaics.labels[other]} claim the same sky, but their pixels disagree "
                 f"(correlation {typical:.2f} at {len(clear)} source{'s' * (len(clear) > 1)}): check their headers"
             )
+        elif first.beam and second.beam and not 0.9 < first.beam.major_arcsec / second.beam.major_arcsec < 1.1:
+            beams = f'{first.beam.major_arcsec:.3g}" and {second.beam.major_arcsec:.3g}"'
+            pair = f"{mosaics.labels[one]} and {mosaics.labels[other]}"
+            unlike.append(f"{pair} both show {len(rows)} sources, at beams of {beams}")
+    if unlike:
+        more = f" ({len(unlike)} pairs like this)" if len(unlike) > 1 else ""
+        found.append(f"{unlike[0]}{more}: leave one out unless the cutouts may come from either")
     return found
 
 

@@ -239,6 +239,16 @@ def test_mosaics_that_show_other_skies_at_one_place_are_reported(tmp_path, same)
         assert "a.fits and b.fits claim the same sky, but their pixels disagree" in result.notes[0]
 
 
+def test_mosaics_of_other_beams_are_reported(tmp_path):
+    places = two_fields(tmp_path, same=True)
+    for name, beam_arcsec in (("a.fits", 6), ("b.fits", 12)):
+        with fits.open(tmp_path / name, mode="update") as hdus:
+            hdus[0].header.update(BMAJ=beam_arcsec / 3600, BMIN=beam_arcsec / 3600)
+    result = cut_sources([tmp_path], catalogue(sky(head(), *places)), tmp_path / "s", size=41)
+    assert len(result.notes) == 1
+    assert 'a.fits and b.fits both show 8 sources, at beams of 6" and 12"' in result.notes[0]
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_what_was_found_is_cut_from_a_mosaic_that_shows_it(tmp_path, same):
     two_fields(tmp_path, same)
