@@ -48,6 +48,10 @@ class WrittenFeatures:
     made: int
 
 
+#: Endings of tables that are not Parquet.
+_OTHER_FORMATS = (".csv", ".tsv", ".txt", ".ecsv", ".fits", ".vot", ".xml", ".npy", ".npz", ".h5", ".hdf5")
+
+
 @dataclass(frozen=True)
 class _Work:
     """What every process needs to know to make any part; the same in all of them, so that it names what it opened."""
@@ -159,6 +163,11 @@ def write_features(
     if not backbone.sha256:
         raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")
     kept = out.with_name(f"{out.stem}.images")
+    if not partitioned and out.suffix.lower() in _OTHER_FORMATS:
+        raise RadiosslError(
+            f"{out}: features are written as Parquet, such as {out.with_suffix('.parquet').name}; radiossl export makes"
+            " other formats of it"
+        )
     found = find_images(images, mosaics, out=kept, **options)
     if isinstance(found, CutoutStore):
         found = found if found.paths else open_images(found, out=kept)

@@ -56,6 +56,12 @@ def test_the_table_is_that_of_memory(small_store, backbone, tmp_path, small_part
         assert names(tmp_path / "f") == [f"part-{number:05d}-of-00005.parquet" for number in range(5)]
 
 
+def test_a_name_of_another_format_is_refused_with_the_way_to_it(small_store, backbone, tmp_path):
+    with pytest.raises(RadiosslError, match=r"f\.csv: features are written as Parquet, such as f\.parquet"):
+        write_features(backbone, small_store, tmp_path / "f.csv")
+    assert names(tmp_path) == ["weights"]
+
+
 def test_other_readers_take_the_folder(small_store, backbone, tmp_path, small_parts):
     write_features(backbone, small_store, tmp_path / "f", partitioned=True)
     frame = pd.read_parquet(tmp_path / "f")
