@@ -61,8 +61,9 @@ for number, arguments in json.loads(sys.argv[2]):
         Path.replace = replace
         try:
             main(arguments)
-        finally:
-            os._exit(0)
+        except SystemExit as stop:
+            os._exit(stop.code or 0)
+        os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), file=sys.stderr)
 """
 
@@ -80,6 +81,22 @@ def run(*arguments):
     except SystemExit as stop:
         return stop.code or 0
     return 0
+
+
+def run_apart(jobs):
+    """Run commands in processes of their own, whose sums nothing that ran before can change, and return how they ended.
+
+    Jobs are the number of the rename at which a command kills itself, 0 for never, and its arguments.
+    """
+    jobs = list(jobs)
+    script = [sys.executable, "-c", KILLER, json.dumps(SMALL), json.dumps(jobs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(script, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+    said = done.stderr.decode().split("\n")
+    ended = [int(line) for line in said if line.lstrip("-").isdigit()]
+    assert len(ended) == len(jobs), said
+    assert all(status == 0 for status, (moment, _) in zip(ended, jobs, strict=True) if not moment), said
+    return ended
 
 
 def files(folder):
@@ -111,9 +128,9 @@ def world(tmp_path_factory):
             "add": ["index", tables[1]],
         }
         shutil.copytree(root / "half", root / "whole" / "add")
-        for name, command in commands.items():
-            assert run(*command, "--out", root / "whole" / name) == 0
-    return root, {name: [str(part) for part in command] for name, command in commands.items()}
+    commands = {name: [str(part) for part in command] for name, command in commands.items()}
+    run_apart((0, [*command, "--out", str(root / "whole" / name)]) for name, command in commands.items())
+    return root, commands
 
 
 #: Before which renames each is killed: the first, one in the middle, and those that complete the result.
@@ -130,11 +147,7 @@ def killed(world, tmp_path_factory):
         if name == "add":
             shutil.copytree(root / "half", folder / "add")
         jobs.append((moment, [*commands[name], "--out", str(folder / name)]))
-    script = [sys.executable, "-c", KILLER, json.dumps(SMALL), json.dumps(jobs)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(script, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
-    said = done.stderr.decode().split("\n")
-    assert [line for line in said if line.strip("-").isdigit()] == [str(-signal.SIGKILL)] * len(jobs), said
+    assert run_apart(jobs) == [-signal.SIGKILL] * len(jobs)
     return folders
 
 
@@ -142,10 +155,11 @@ def killed(world, tmp_path_factory):
 def test_a_killed_command_given_again_makes_the_very_same(name, world, killed):
     root, commands = world
     whole = root / "whole" / name
-    for moment in MOMENTS[name]:
-        folder = killed[name, moment]
+    folders = {moment: killed[name, moment] for moment in MOMENTS[name]}
+    for folder in folders.values():
         assert any(".tmp-" in path.name for path in folder.rglob("*")), "killed at another moment than meant"
-        assert run(*commands[name], "--out", folder / name) == 0
+    run_apart((0, [*commands[name], "--out", str(folder / name)]) for folder in folders.values())
+    for moment, folder in folders.items():
         if whole.is_file():
             assert files(folder) == {name: whole.read_bytes()}
         else:
