@@ -198,7 +198,8 @@ def _write_comparison(comparison: pd.DataFrame, out: Path, report: Report) -> di
             row[score] = f"{mean:.3f} ± {spread:.3f}"
             metrics |= {f"{inputs}_{model}_{score}": mean, f"{inputs}_{model}_{score}_std": spread}
         rows.append(row)
-        bars.append((f"{inputs}, {model}", mean, spread))  # of the last score
+        areas = group["macro_roc_auc"]
+        bars.append((f"{inputs}, {model}", float(areas.mean()), float(areas.std())))
     blue = [name for name, _, _ in bars if name.startswith("both")]
     score_bars(bars, out=out / "comparison.png", xlabel="area under the ROC curve", highlight=blue)
     report.section("Do features and columns help each other?").figure(out / "comparison.png")
