@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 # On images this small threads cost far more than they bring, the more so when tests run side by side. Before numpy and
-# torch are imported, which look at it only once.
+# torch are imported, which look at it only once. UMAP's compiler would set OpenMP's threads anew, for torch as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
@@ -23,6 +25,14 @@ def _cache_of_its_own(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RADIOSSL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _as_many_threads_as_before():
+    """The last bits of features depend on torch's threads: a test that leaves another number behind changes others."""
+    threads = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == threads
 
 
 @pytest.fixture(scope="session")
