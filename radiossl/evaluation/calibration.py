@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.evaluation.intervals import ONE_SIGMA, wilson_interval
+from radiossl.evaluation.intervals import wilson_interval
 from radiossl.io.errors import RadiosslError
 
 #: Probabilities of an object may miss a sum of 1 by this much.
@@ -87,10 +87,10 @@ class Reliability:
         return float(np.nansum(self.counts * gaps) / self.counts.sum())
 
 
-def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIGMA) -> Reliability:
+def reliability(predictions: Predictions, bins: int = 10) -> Reliability:
     """Compare confidence and accuracy in bins of equal width from 0 to 1 (Guo et al. 2017, section 2).
 
-    The interval of each accuracy holds the true one with probability `level`.
+    The interval of each accuracy is one of one standard deviation.
     """
     if bins < 1:
         raise RadiosslError(f"reliability: bins must be at least 1, not {bins}")
@@ -101,7 +101,7 @@ def reliability(predictions: Predictions, bins: int = 10, level: float = ONE_SIG
     right = np.bincount(place, weights=predictions.correct, minlength=bins)
     number = np.where(counts > 0, counts, np.nan)
     mean = np.bincount(place, weights=confidence, minlength=bins) / number
-    low, high = wilson_interval(right, counts, level)
+    low, high = wilson_interval(right, counts)
     return Reliability(edges, mean, right / number, low, high, counts)
 
 

@@ -96,18 +96,12 @@ def explore(
         if export is not None:
             say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
         else:
-            _serve(files, images, address, port, browser, say)
+            require("tornado")
+            asyncio.run(_serve(files, images, address, port, browser, say))
     return None
 
 
-def _serve(
-    files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
-) -> None:
-    require("tornado")
-    asyncio.run(_served(files, images, address, port, browser, say))
-
-
-async def _served(
+async def _serve(
     files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
 ) -> None:
     from radiossl.explorer.serving import TokenAuth, make_server

@@ -125,10 +125,16 @@ class Report:
         rows = [f"<tr><th>{escape(str(name))}</th>{_cell(value, str(name))}</tr>" for name, value in values.items()]
         return self._table("".join(rows), caption)
 
-    def table(self, rows: Sequence[Mapping[str, Any]] | pd.DataFrame, caption: str = "") -> Report:
+    def table(
+        self,
+        rows: Sequence[Mapping[str, Any]] | pd.DataFrame,
+        caption: str = "",
+        links: Sequence[Mapping[str, str]] | None = None,
+    ) -> Report:
         """Add a table with a heading: one mapping per row, or a data frame (without its index).
 
-        Columns are in the order in which the rows first name them; missing values are shown as a dash.
+        Columns are in the order in which the rows first name them; missing values are shown as a dash. `links` are
+        addresses by name for each row, shown in a last column.
         """
         if hasattr(rows, "to_dict"):
             rows = rows.to_dict("records")
@@ -137,7 +143,11 @@ class Report:
             return self.text(f"{caption}: no rows." if caption else "No rows.")
         of_numbers = {name: _number_class(all(_is_number(row.get(name)) for row in rows)) for name in names}
         head = "".join(f"<th{of_numbers[name]}>{escape(str(name))}</th>" for name in names)
-        body = "".join(f"<tr>{''.join(_cell(row.get(name), str(name)) for name in names)}</tr>" for row in rows)
+        cells = ["".join(_cell(row.get(name), str(name)) for name in names) for row in rows]
+        if links is not None:
+            head += "<th>on the sky</th>"
+            cells = [one + _link_cell(addresses) for one, addresses in zip(cells, links, strict=True)]
+        body = "".join(f"<tr>{one}</tr>" for one in cells)
         return self._table(f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>", caption)
 
     def figure(self, path: PathLike, caption: str = "") -> Report:
@@ -320,6 +330,11 @@ def _link(report: Path, target: Path, label: str) -> str:
 
 def _cell(value: Any, name: str) -> str:
     return f"<td{_number_class(_is_number(value))}>{escape(format_value(value, name))}</td>"
+
+
+def _link_cell(addresses: Mapping[str, str]) -> str:
+    anchors = [f'<a href="{escape(at)}" rel="noopener noreferrer">{escape(name)}</a>' for name, at in addresses.items()]
+    return f'<td class="links">{" · ".join(anchors) or "–"}</td>'
 
 
 def _number_class(is_number: bool) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,7 +13,6 @@ from numpy.typing import ArrayLike
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file
-from radiossl.report.html import Report, format_value
 
 #: What would end a label or its line in a region file.
 _UNSAFE = re.compile(r"[{}\x00-\x1f\x7f]+")
@@ -140,23 +138,8 @@ def _address(service: str, **parameters: Any) -> str:
     return f"{service}?{urlencode(parameters)}"
 
 
-class SkyReport(Report):
-    """A report whose tables can end with links by sky position."""
-
-    def sky_table(self, rows: Sequence[dict[str, Any]], sizes_arcsec: Sequence[float]) -> SkyReport:
-        """Add a table, each row with links to its ``ra_deg`` and ``dec_deg``, if known; sizes are those of cutouts."""
-        if not rows:
-            self.text("No rows.")
-            return self
-        names = list(rows[0])
-        head = "".join(f"<th>{escape(name)}</th>" for name in [*names, "on the sky"])
-        body = []
-        for row, size in zip(rows, sizes_arcsec, strict=True):
-            cells = "".join(f"<td>{escape(format_value(row[name], name))}</td>" for name in names)
-            ra, dec = (math.nan if row.get(name) is None else float(row[name]) for name in ("ra_deg", "dec_deg"))
-            known = math.isfinite(ra) and math.isfinite(dec)
-            links = sky_links(ra, dec, size).items() if known else ()
-            anchors = [f'<a href="{escape(at)}" rel="noopener noreferrer">{escape(name)}</a>' for name, at in links]
-            body.append(f'<tr>{cells}<td class="links">{" · ".join(anchors) or "–"}</td></tr>')
-        self._table(f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>", "")
-        return self
+def link_rows(rows: Sequence[Mapping[Any, Any]], sizes_arcsec: Sequence[float]) -> list[dict[str, str]]:
+    """Return the links of each row of a table by its ``ra_deg`` and ``dec_deg``, none where these are unknown."""
+    places = [tuple(np.nan if row.get(n) is None else float(row[n]) for n in ("ra_deg", "dec_deg")) for row in rows]
+    each = zip(places, sizes_arcsec, strict=True)
+    return [sky_links(ra, dec, size) if math.isfinite(ra + dec) else {} for (ra, dec), size in each]

@@ -18,8 +18,9 @@ from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
 from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
+from radiossl.report.html import Report
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid
-from radiossl.report.sky_links import SkyReport, write_regions
+from radiossl.report.sky_links import link_rows, write_regions
 from radiossl.similarity.calibration import Calibration
 from radiossl.similarity.queries import Query
 from radiossl.store.store import CutoutStore
@@ -76,7 +77,7 @@ def write_search_results(
         names = everything["rank"].astype(str) + " " + everything["cutout_id"].astype(str)
         labels = [f"{one} {text}" if not pd.isna(text) else one for one, text in zip(names, captions, strict=True)]
         write_regions(everything["ra_deg"], everything["dec_deg"], labels, tables[-1], circle_radii(everything))
-    report = SkyReport("Similarity search")
+    report = Report("Similarity search")
     report.verdict(_verdict(searches, caption))
     galleries = None
     if store is not None:
@@ -96,7 +97,7 @@ def write_search_results(
         columns = [column for column in shown if column in frame.columns]
         if len(frame) < len(found.neighbours):
             report.text(f"The first {len(frame)} of {len(found.neighbours)}.")
-        report.sky_table(frame[columns].to_dict("records"), sizes_arcsec(frame))
+        report.table(frame[columns], links=link_rows(frame[columns].to_dict("records"), sizes_arcsec(frame)))
     if calibration is not None:
         _calibration_figure(calibration, out / "calibration.png")
         report.section("What a similarity means").figure(out / "calibration.png", calibration.sentence)

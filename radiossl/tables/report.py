@@ -100,7 +100,7 @@ def write_table_result(
     for name, values in {**against, likely: predictions.probabilities.max(axis=1)}.items():
         edges = quantile_edges(np.asarray(values, float), _BINS, 0.0 if name == likely else _TAIL)
         if len(edges) < 2:
-            raise RadiosslError("--against: a column of fewer than two different numbers; leave it out")
+            raise RadiosslError(f"--by {name}: a column of fewer than two different numbers; leave it out")
         stem = file_stem(name)
         f1 = metric_by_column(predictions, values, edges=edges, metric="f1", f1_interval="exact")
         draw_against(predictions, values, f1, name, out / f"by_{stem}.png")

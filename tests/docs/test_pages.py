@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import os
 import re
@@ -262,6 +263,21 @@ def test_the_reference_has_every_command_with_its_options():
             walk(inner, f"{path} {name}")
 
     walk(typer.main.get_command(app), "radiossl")
+
+
+def options(command):
+    """The options of a command and of those below it."""
+    found = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    return found.union(*(options(inner) for inner in getattr(command, "commands", {}).values()))
+
+
+def test_messages_and_docstrings_name_options_that_there_are():
+    known = options(typer.main.get_command(app)) | {"--nproc-per-node", "--no-python"}  # of torchrun
+    for file in sorted((ROOT / "radiossl").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = re.findall(r"(?<!var\()(?<!<!)(?<![\w-])--[a-z][a-z0-9-]+", node.value)  # no CSS or HTML
+                assert set(named) <= known, f"{file}:{node.lineno}"
 
 
 @pytest.mark.slow

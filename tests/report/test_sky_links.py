@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.report.sky_links import SkyReport, sky_links
+from radiossl.report.html import Report
+from radiossl.report.sky_links import link_rows, sky_links
 
 
 def query(address):
@@ -75,8 +76,8 @@ def test_a_table_with_links_is_well_formed_and_escaped(tmp_path):
         {"cutout_id": "nowhere", "ra_deg": None, "dec_deg": math.nan},
     ]
     page = Page()
-    page.feed(SkyReport("t").sky_table(rows, [60.0, math.nan]).write(tmp_path / "r.html").read_text())
+    page.feed(Report("t").table(rows, links=link_rows(rows, [60.0, math.nan])).write(tmp_path / "r.html").read_text())
     assert page.links == list(sky_links(10.0, -5.0, 60.0).values())
     assert "script" not in page.tags
     assert {"<script>x</script>", "nowhere", "10.00000"} <= set(page.cells)
-    assert "No rows." in SkyReport("t").sky_table([], []).write(tmp_path / "e.html").read_text()
+    assert "No rows." in Report("t").table([], links=[]).write(tmp_path / "e.html").read_text()
