@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,10 +22,12 @@ from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
 from radiossl.survey.catalogue.reading import Catalogue, read_catalogue
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.finding import find_mosaics
 from radiossl.survey.mosaic import Mosaic
-from radiossl.survey.placement import locate_sources
+from radiossl.survey.placement import Places, locate_sources
 from radiossl.survey.sources import cut_sources
+
+if TYPE_CHECKING:
+    from radiossl.weights.backbone import Backbone
 
 #: In place of a backbone's name: train one on the survey.
 PRETRAIN = "pretrain"
@@ -111,12 +113,12 @@ def read_survey(path: PathLike, changes: Sequence[str] = ()) -> Survey:
     )
 
 
-#: Sources that are looked at.
-_LOOKED_AT = 48
+#: Sources that are looked at, on at most so many mosaics of so many bytes, and at most so many of them on each.
+_LOOKED_AT, _MOST_BYTES, _MOST_ON_ONE = 48, 2**26, 64
 #: Side of a box in units of the extent of its source, as in Riggi et al. 2024.
 BOX_FACTOR = 1.5
-#: Seconds over which a training step, and the features of those sources, are timed.
-_TIMED_S = 3.0
+#: Seconds over which short work is timed, what is not short, and over which other programs are seen.
+_TIMED_S, _LONG_S, _BUSY_S = 3.0, 10.0, 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,93 +126,134 @@ class Facts:
     """What is known of a survey before it is cut."""
 
     store: CutoutStore  # of the sources that were looked at
-    sources: int  # on the mosaics; estimated from the first one without a catalogue
+    sources: int  # on the mosaics; estimated from those looked at without a catalogue
     has_extents: bool  # the catalogue knows the sizes of its sources, or they come with their detection
     beam_px: float  # minor axis of the smallest beam, infinite if none is known
     sides_px: NDArray[np.int64]  # longer sides of boxes of some sources
     blank: NDArray[np.float64]  # their blank fractions
-    cut_s: float  # seconds for a source, as embed_s
-    embed_s: float
+    cut_s: float  # seconds to cut them all
     busy: float = 1.0  # times as long as on an idle machine
 
 
 def look_at(survey: Survey, scratch: Path) -> Facts:
     """Cut some sources of a survey into a store in `scratch` and measure what its settings are proposed from."""
-    from radiossl.weights.backbone import load_backbone
-
-    mosaics, beams_px = Mosaics.find(survey.mosaics), []
+    mosaics, catalogue = Mosaics.find(survey.mosaics), None
+    beams_px: list[float] = []
 
     def note_beam(index: int, mosaic: Mosaic) -> None:
         beams_px.append(mosaic.beam.minor_arcsec / mosaic.pixel_scale_arcsec if mosaic.beam else float("nan"))
 
-    catalogue, some, sources = None, None, 0
     if survey.catalogue is None:
-        note_beam(0, mosaics.open(0))
+        sizes = np.array([path.stat().st_size for path in mosaics.paths])
+        chosen = _evenly(np.arange(len(sizes)), int(np.clip(_MOST_BYTES // sizes.mean(), 1, _LOOKED_AT)))
+        for index in chosen:
+            note_beam(index, mosaics.open(index))
+        part = sizes[chosen].sum() / sizes.sum()
     else:
-        catalogue = read_catalogue(survey.catalogue, **survey.columns)
-        placed = np.flatnonzero(np.isfinite(catalogue.ra_deg) & np.isfinite(catalogue.dec_deg))
-        inside = np.unique(locate_sources(catalogue, placed, mosaics, note_beam).source)
-        some, sources = _some(catalogue, inside), len(inside)
-    start = time.perf_counter()
-    store = cut(survey, some, scratch / "store", max_blank=0.99, all_mosaics=some is not None)
-    seconds = time.perf_counter() - start
+        whole = read_catalogue(survey.catalogue, **survey.columns)
+        placed = np.flatnonzero(np.isfinite(whole.ra_deg) & np.isfinite(whole.dec_deg))
+        places = locate_sources(whole, placed, mosaics, note_beam)
+        chosen, rows = _some(places)
+        catalogue, part = _take(whole, rows), len(rows) / len(np.unique(places.source))
+    stores: list[CutoutStore] = []
+
+    def cut_some() -> None:
+        out = scratch / f"store{len(stores)}"
+        stores.append(cut(survey, [mosaics.paths[index] for index in chosen], catalogue, out, max_blank=0.99))
+
+    seconds, store = _seconds(cut_some), stores[-1]
     for name in survey.colour:
         if name not in store.columns:
             raise RadiosslError(f"colour: no column {name!r} in the cutouts; there are {', '.join(store.columns)}")
-    sources = sources or len(store) * len(mosaics)
-    name = "simclr-first-zoom" if survey.pretrains else survey.backbone
-    backbone = load_backbone(name, survey.device)
-    start, used = time.perf_counter(), time.process_time()
-    embed_s = _seconds(lambda: backbone.features(store)) / len(store)
-    busy = (
-        max(1.0, (time.perf_counter() - start) / (time.process_time() - used)) if backbone.device.type == "cpu" else 1.0
-    )
     heights, widths, blank = (np.asarray(store.column(name)) for name in ("height", "width", "blank_fraction"))
+    sources = len(store) / part if catalogue is None else len(catalogue) / part
     has_extents = catalogue is None or catalogue.extent_arcsec is not None
     beam_px = float(np.nanmin([*beams_px, np.inf]))
     sides_px = np.maximum(heights, widths)
-    return Facts(store, sources, has_extents, beam_px, sides_px, blank, seconds / len(sides_px), embed_s, busy)
+    return Facts(store, round(sources), has_extents, beam_px, sides_px, blank, seconds / part, _busy())
 
 
 def cut(
-    survey: Survey, catalogue: Catalogue | None, out: Path, *, max_blank: float, all_mosaics: bool = True, wide: int = 1
+    survey: Survey, mosaics: Sequence[PathLike], catalogue: Catalogue | None, out: Path, max_blank: float, wide: int = 1
 ) -> CutoutStore:
-    """Cut a survey as its settings say, or boxes `wide` times as wide; without extents they are measured."""
+    """Cut mosaics as the settings of a survey say, or boxes `wide` times as wide; without extents they are measured."""
     measure = catalogue is not None and catalogue.extent_arcsec is None and survey.size is None
-    mosaics = survey.mosaics if all_mosaics else find_mosaics(survey.mosaics)[:1]
     factor = wide * (survey.box_factor or BOX_FACTOR)
     size = None if survey.size is None else wide * survey.size
     return cut_sources(mosaics, catalogue, out, size, factor, max_blank=max_blank, measure=measure).store
 
 
-def step_seconds(survey: Survey, store: CutoutStore, image_size: int, batch_size: int) -> float:
-    """Measure how long a training step takes, by steps of a training on the sources that were looked at."""
+def feature_seconds(survey: Survey, store: CutoutStore) -> float:
+    """Measure how long the features of a source take, on those that were looked at."""
+    backbone = survey_backbone(survey, survey.backbone)
+    return _seconds(lambda: backbone.features(store)) / len(store)
+
+
+def survey_backbone(survey: Survey, path: PathLike) -> Backbone:
+    """Load a backbone as the settings say."""
+    from radiossl.weights.backbone import load_backbone
+
+    backbone = load_backbone(path, survey.device)
+    return backbone if survey.field is None else backbone.adapted(field_px=survey.field)
+
+
+def training_seconds(survey: Survey, store: CutoutStore, image_size: int, batch_size: int) -> tuple[float, float]:
+    """Measure how long a training step takes, and as `feature_seconds` with what is trained.
+
+    The sources that were looked at are trained on, repeated.
+    """
     from radiossl.pretraining.recipe import read_recipe
     from radiossl.pretraining.trainer import Trainer
+    from radiossl.weights.backbone import Backbone
 
-    changes = {"preprocessing.size": image_size, "batch_size": min(batch_size, len(store)), "seed": survey.seed}
+    changes = {"preprocessing.size": image_size, "batch_size": batch_size, "seed": survey.seed}
     recipe = read_recipe(survey.recipe, [f"{key}={value}" for key, value in changes.items()])[-1]
+    stores = [*store.paths] * math.ceil(batch_size / len(store))
     with tempfile.TemporaryDirectory() as scratch, contextlib.redirect_stderr(io.StringIO()):
-        trainer = Trainer(recipe, store.paths, Path(scratch) / "run", device=survey.device)
-        parts = trainer.parts()
-        return _seconds(lambda: trainer.train_step(parts)) * batch_size / trainer.batch_size
+        trainer = Trainer(recipe, stores, Path(scratch) / "run", device=survey.device)
+        parts, backbone = trainer.parts(), Backbone(trainer.network, trainer.config)
+        step_s = _seconds(lambda: trainer.train_step(parts))
+        return step_s, _seconds(lambda: backbone.features(store)) / len(store)
 
 
-def _some(catalogue: Catalogue, inside: NDArray[np.int64]) -> Catalogue:
-    rows = inside[np.unique(np.linspace(0, len(inside) - 1, _LOOKED_AT).astype(int))]
+def _evenly(values: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of some values, from the first to the last."""
+    return values[np.unique(np.linspace(0, len(values) - 1, most).astype(int))]
+
+
+def _some(places: Places) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Some mosaics with sources, and as many of these for a mosaic as there are: reading mosaics takes time, too."""
+    with_sources = np.unique(places.mosaic)
+    mosaics = _evenly(with_sources, int(np.clip(_LOOKED_AT * len(with_sources) // len(places), 4, _LOOKED_AT)))
+    rows = [_evenly(places.source[places.mosaic == mosaic], _MOST_ON_ONE) for mosaic in mosaics]
+    return mosaics, np.unique(np.concatenate(rows))
+
+
+def _take(catalogue: Catalogue, rows: NDArray[np.int64]) -> Catalogue:
     extents = None if catalogue.extent_arcsec is None else catalogue.extent_arcsec[rows]
-    place = {"ra_deg": catalogue.ra_deg[rows], "dec_deg": catalogue.dec_deg[rows], "extent_arcsec": extents}
-    return dataclasses.replace(catalogue, ids=catalogue.ids[rows], columns=catalogue.columns.take(rows), **place)
+    ids, ra_deg, dec_deg = catalogue.ids[rows], catalogue.ra_deg[rows], catalogue.dec_deg[rows]
+    return Catalogue(catalogue.name, ids, ra_deg, dec_deg, extents, catalogue.columns.take(rows))
 
 
 def _seconds(work: Callable[[], object]) -> float:
     """How long something takes after its first time, the mean over some seconds: other programs come and go."""
+    start = time.perf_counter()
     work()
+    if (first := time.perf_counter() - start) > _LONG_S:
+        return first
     start, times = time.perf_counter(), 0
     while (spent := time.perf_counter() - start) < _TIMED_S or not times:
         work()
         times += 1
     return spent / times
+
+
+def _busy() -> float:
+    """How many times as long as on an idle machine a computation takes."""
+    start, used = time.perf_counter(), time.thread_time()
+    while (spent := time.perf_counter() - start) < _BUSY_S:
+        pass
+    return spent / (time.thread_time() - used)
 
 
 #: A beam of fewer pixels than this is undersampled.
@@ -219,8 +262,9 @@ _NYQUIST_PX = 2.0
 _WARMUP = 0.04
 #: Fewer sources than this do not train a backbone.
 _FEW = 500
-#: UMAP: seconds to begin with and for each source; measured on one core.
-_MAP_S, _MAP_SOURCE_S = 15.0, 0.004
+#: Seconds to begin with and for each source, measured on one core: of UMAP, and of what follows it.
+_MAP_S, _MAP_SOURCE_S = 10.0, 0.004
+_PAGE_S, _PAGE_SOURCE_S = 3.0, 0.001
 
 
 @dataclass(frozen=True)
@@ -259,32 +303,34 @@ def propose(survey: Survey, facts: Facts) -> Plan:
         measured = "extents measured on the mosaics, the catalogue has none"
         sizes = "the catalogue's extents" if facts.has_extents else measured
         set_to("box_factor", BOX_FACTOR, f"boxes of {side} pixels in the median, from {sizes}")
-    seconds = {"store": facts.sources * facts.cut_s}
+    seconds = {"store": facts.cut_s}
     if survey.pretrains:
-        seconds["wide"] = seconds["store"]
-        report = 2 * min(facts.sources, 400) * facts.embed_s  # neighbours before and after
-        seconds["pretraining"] = _propose_training(survey, facts, side, set_to) + report
+        training_s, feature_s = _propose_training(survey, facts, side, set_to)
+        report_s = 2 * min(facts.sources, 400) * feature_s  # neighbours before and after
+        seconds |= {"wide": facts.cut_s, "pretraining": training_s + report_s}
+    else:
+        feature_s = feature_seconds(survey, facts.store)
     seconds |= {
-        "features": facts.sources * facts.embed_s,
+        "features": facts.sources * feature_s,
         "map": facts.busy * (_MAP_S + facts.sources * _MAP_SOURCE_S),
-        "anomalies, neighbours and page": facts.busy * (10 + 0.001 * facts.sources),
+        "anomalies, neighbours and page": facts.busy * (_PAGE_S + facts.sources * _PAGE_SOURCE_S),
     }
     complete = survey.model_copy(update=values)
     return Plan(complete, reasons, _warnings(complete, facts), seconds)
 
 
-def _propose_training(survey: Survey, facts: Facts, side: int, set_to: Any) -> float:
-    """Propose the settings of pretraining; return how many seconds it takes."""
+def _propose_training(survey: Survey, facts: Facts, side: int, set_to: Any) -> tuple[float, float]:
+    """Propose the settings of pretraining; return how many seconds it takes, and then the features of a source."""
     fitting = next((size for size in (32, 64, 128) if side <= 1.5 * size), 224)
     image_size = set_to("image_size", fitting, f"the nearest of 32, 64, 128 and 224 to boxes of {side} pixels")
     power = int(2 ** np.clip(np.floor(np.log2(max(facts.sources, 1) / 8)), 4, 10))
     batch = set_to("batch_size", power, f"at least eight steps in a pass over {facts.sources:,} sources, at most 1,024")
     steps = max(1, facts.sources // batch)
-    step_s = step_seconds(survey, facts.store, image_size, batch)
+    step_s, feature_s = training_seconds(survey, facts.store, image_size, batch)
     fits = max(1, int(60 * survey.minutes / (step_s * steps)))
     epochs = set_to("epochs", fits, f"{survey.minutes:g} minutes, {steps} steps of {step_s:.2g} s each")
     set_to("warmup_epochs", round(_WARMUP * epochs, 2), f"{_WARMUP:.0%} of the epochs, as in the recipe")
-    return float(epochs * steps * step_s)
+    return epochs * steps * step_s, feature_s
 
 
 def _warnings(survey: Survey, facts: Facts) -> list[str]:

@@ -15,7 +15,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, read_json, write_json, writes_result_folder
 from radiossl.io.locks import only_writer
-from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable
+from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable, survey_backbone
 from radiossl.survey.catalogue.reading import read_catalogue
 
 #: What was decided when a run was begun, and for which file.
@@ -130,7 +130,7 @@ def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
 
 def _cut(survey: Survey, out: Path, wide: int) -> None:
     catalogue = None if survey.catalogue is None else read_catalogue(survey.catalogue, **survey.columns)
-    cut(survey, catalogue, out, max_blank=survey.max_blank, wide=wide)
+    cut(survey, survey.mosaics, catalogue, out, survey.max_blank, wide)
 
 
 def _pretrain(survey: Survey, out: Path) -> None:
@@ -152,11 +152,8 @@ def _pretrain(survey: Survey, out: Path) -> None:
 
 def _embed(survey: Survey, out: Path) -> None:
     from radiossl.features.parts import write_features
-    from radiossl.weights.backbone import load_backbone
 
-    backbone = load_backbone(out / "run" / "backbone" if survey.pretrains else survey.backbone, survey.device)
-    if survey.field is not None:
-        backbone = backbone.adapted(field_px=survey.field)
+    backbone = survey_backbone(survey, out / "run" / "backbone" if survey.pretrains else survey.backbone)
     write_features(backbone, [out / "store"], out / "features.parquet")
 
 

@@ -5,18 +5,19 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.pipeline import plan
-from radiossl.pipeline.plan import Facts, Survey, propose, read_survey, step_seconds
+from radiossl.pipeline.plan import Facts, Survey, propose, read_survey, training_seconds
 from radiossl.survey.simulation.survey import SurveySpec, simulate_survey
 
 
 def facts(**changes):
-    known = {"store": None, "sources": 4000, "has_extents": True, "beam_px": 3.0, "cut_s": 0.01, "embed_s": 0.02}
+    known = {"store": None, "sources": 4000, "has_extents": True, "beam_px": 3.0, "cut_s": 40.0}
     return Facts(**known | {"sides_px": np.full(48, 80), "blank": np.zeros(48)} | changes)
 
 
 @pytest.fixture(autouse=True)
 def _half_a_second_a_step(monkeypatch):
-    monkeypatch.setattr(plan, "step_seconds", lambda survey, store, image_size, batch_size: 0.5)
+    monkeypatch.setattr(plan, "training_seconds", lambda survey, store, image_size, batch_size: (0.5, 0.02))
+    monkeypatch.setattr(plan, "feature_seconds", lambda survey, store: 0.04)
 
 
 def survey(**changes):
@@ -33,39 +34,61 @@ def test_steps_fill_the_time_that_is_given():
     assert set(plan.reasons) == {"box_factor", "image_size", "batch_size", "epochs", "warmup_epochs"}
     assert plan.warnings == []
     line = plan.lines()[-1]
-    assert line.startswith("about 14 min if the machine stays as busy as it is: ")
+    assert line.startswith("about 13 min if the machine stays as busy as it is: ")
     assert ": store 40 s, wide 40 s, pretraining 10 min, features 80 s" in line
     before = plan.survey.epochs * (4000 // 256) * 0.5
     assert plan.seconds["pretraining"] == pytest.approx(before + 2 * 400 * 0.02)  # its report, too
 
 
-def test_what_is_not_measured_takes_longer_on_a_busy_machine(tmp_path, monkeypatch):
+def test_what_is_not_measured_takes_longer_on_a_busy_machine():
     idle, busy = propose(survey(), facts()).seconds, propose(survey(), facts(busy=3.0)).seconds
     assert {step for step in idle if busy[step] != idle[step]} == {"map", "anomalies, neighbours and page"}
     assert busy["map"] == 3 * idle["map"]
-    simulate_survey(tmp_path / "survey", SurveySpec(tiles=1, size=300, sources=8, seed=0))
-    known = survey(catalogue=str(tmp_path / "survey" / "truth.csv")).model_copy(
-        update={"mosaics": (str(tmp_path / "survey"),)}
-    )
-    cpu = iter((0.0, 1.0))
-    monkeypatch.setattr(plan.time, "process_time", lambda: next(cpu))
-    monkeypatch.setattr(plan, "_seconds", lambda work: plan.time.sleep(2) or 8.0)
-    assert plan.look_at(known, tmp_path).busy == pytest.approx(2, rel=0.3)
+
+
+def test_a_busy_machine_is_seen(monkeypatch):
+    wall, used = iter(np.arange(0, 9, 0.5)), iter((0.0, 0.5))
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: next(wall))
+    monkeypatch.setattr(plan.time, "thread_time", lambda: next(used))
+    assert plan._busy() == 4
+
+
+def simulated(folder, **changes):
+    simulate_survey(folder / "survey", SurveySpec(**{"tiles": 1, "size": 300, "sources": 8, "seed": 0} | changes))
+    return Survey(mosaics=str(folder / "survey"), catalogue=str(folder / "survey" / "truth.csv"))
+
+
+def test_time_to_cut_grows_with_mosaics_and_sources(tmp_path, monkeypatch):
+    known = simulated(tmp_path, tiles=6)
+    monkeypatch.setattr(plan, "_seconds", lambda work: work() or 3.0)
+    monkeypatch.setattr(plan, "_MOST_ON_ONE", 4)
+    few = plan.look_at(known, tmp_path)
+    assert few.sources == 48
+    assert len(few.store) == 24  # four on each mosaic
+    assert few.cut_s == 3 * 2
+    monkeypatch.setattr(plan, "_MOST_BYTES", 1)
+    blind = plan.look_at(known.model_copy(update={"catalogue": None}), tmp_path / "blind")
+    assert set(blind.store.column("mosaic")) == {"tile_000.fits"}
+    assert blind.sources == pytest.approx(6 * len(blind.store), rel=0.01, abs=1)
+    assert blind.cut_s == pytest.approx(3 * 6, rel=0.01)  # by their bytes
 
 
 def test_short_work_is_timed_several_times(monkeypatch):
-    spent = iter(np.cumsum([0.0, 0.5, 0.0, 2.0, 0.0, 4.0]))  # the clock, read before and after each time
+    spent = iter(np.cumsum([0.0, 9.0, 0.0, 0.5, 0.0, 2.0, 0.0, 4.0]))  # the clock, read before and after each time
     monkeypatch.setattr(plan.time, "perf_counter", lambda: float(next(spent)))
     calls = []
     assert plan._seconds(lambda: calls.append(1)) == pytest.approx(6.5 / 4)
-    assert len(calls) == 1 + 4  # the first is not timed
+    assert len(calls) == 1 + 4  # the first is not counted
+
+
+def test_long_work_is_done_once(monkeypatch):
+    spent = iter((0.0, 11.0))
+    monkeypatch.setattr(plan.time, "perf_counter", lambda: next(spent))
+    assert plan._seconds(lambda: None) == 11
 
 
 def test_a_column_that_is_not_there_is_found_before_the_work(tmp_path):
-    simulate_survey(tmp_path / "survey", SurveySpec(tiles=1, size=300, sources=8, seed=0))
-    known = Survey(
-        mosaics=str(tmp_path / "survey"), catalogue=str(tmp_path / "survey" / "truth.csv"), colour="morphology"
-    )
+    known = simulated(tmp_path).model_copy(update={"colour": ("morphology",)})
     with pytest.raises(
         RadiosslError, match=r"colour: no column 'morphology' in the cutouts; there are cutout_id, .*class"
     ):
@@ -74,8 +97,10 @@ def test_a_column_that_is_not_there_is_found_before_the_work(tmp_path):
 
 def test_a_step_is_timed_by_training(small_store):
     settings = survey(backbone="pretrain", device="cpu")
-    few = step_seconds(settings, small_store, 32, 24)
-    assert step_seconds(settings, small_store, 32, 2400) > 10 * few > 0
+    few, feature_s = training_seconds(settings, small_store, 32, 24)
+    many, _ = training_seconds(settings, small_store, 32, 240)  # more than there are sources
+    assert many > 2 * few > 0
+    assert 0 < feature_s < few
 
 
 def test_what_the_user_wants_stays():
