@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import sys
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -42,11 +41,6 @@ class Embedded:
             f'</iframe><script>document.getElementById("{name}").src = "http://" + location.hostname + ":{path}"'
             f'</script><p><a href="{self.url}" target="_blank">open in a tab of its own</a></p>'
         )
-
-
-def in_notebook() -> bool:
-    """Whether this is a kernel of Jupyter."""
-    return "ipykernel" in sys.modules
 
 
 def _serve(send: Connection, arguments: dict[str, Any]) -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from radiossl.explorer.answers import Answers
 from radiossl.explorer.any_table import open_table
 from radiossl.explorer.exported import export_page
-from radiossl.explorer.notebook import Embedded, in_notebook
+from radiossl.explorer.notebook import Embedded
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Images, Session
 from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.extras import require
+from radiossl.io.progress import in_notebook
 
 if TYPE_CHECKING:
     import pandas as pd

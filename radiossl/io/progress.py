@@ -1,4 +1,7 @@
-"""Progress bars on standard error, for anything that can take more than two seconds, and the log beside them."""
+"""Progress bars, for anything that can take more than two seconds, and the log beside them.
+
+They are shown on standard error if it is a terminal, and below the cell of a notebook.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 Item = TypeVar("Item")
 Verbosity = Literal["quiet", "normal", "verbose"]
@@ -20,6 +23,8 @@ Verbosity = Literal["quiet", "normal", "verbose"]
 #: What `--verbose` shows; programs that use the package can listen too.
 logger = logging.getLogger("radiossl")
 _quiet = False
+#: Seconds between the states of a bar in a notebook.
+_EVERY_S = 0.25
 
 
 def set_verbosity(verbosity: Verbosity) -> None:
@@ -43,9 +48,16 @@ def _one_line(
     return f"radiossl: warning: {' '.join(str(message).split())}\n"
 
 
+def in_notebook() -> bool:
+    """Return whether this is a kernel of Jupyter or its kin."""
+    from rich.console import Console
+
+    return Console().is_jupyter
+
+
 def hides_bars(console: Console) -> bool:
-    """Return whether progress bars are not shown: not on a terminal, or `--quiet`."""
-    return _quiet or not console.is_terminal
+    """Return whether progress bars are not shown: neither on a terminal nor in a notebook, or `--quiet`."""
+    return _quiet or not (console.is_terminal or console.is_jupyter)
 
 
 def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
@@ -76,5 +88,29 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    class NotebookProgress(Progress):
+        """A bar that is one output of a cell, replaced as it moves; rich's own needs widgets, which stay behind."""
+
+        def start(self) -> None:
+            from IPython.display import display
+
+            if not self.disable:
+                self.output, self.shown = display(self, display_id=True), time.monotonic()
+
+        def update(self, *arguments: Any, **options: Any) -> None:
+            super().update(*arguments, **options)
+            if not self.disable and time.monotonic() - self.shown > _EVERY_S:
+                self.stop()
+
+        def advance(self, task_id: TaskID, advance: float = 1) -> None:
+            self.update(task_id, advance=advance)
+
+        def stop(self) -> None:
+            if not self.disable:
+                self.output.update(self)
+                self.shown = time.monotonic()
+
     console, text = Console(stderr=True), TextColumn("{task.description}", markup=False)
-    return Progress(text, BarColumn(), *columns, TimeRemainingColumn(), console=console, disable=hides_bars(console))
+    kind = NotebookProgress if console.is_jupyter else Progress
+    shown = text, BarColumn(), *columns, TimeRemainingColumn()
+    return kind(*shown, console=console, disable=hides_bars(console), auto_refresh=not console.is_jupyter)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from radiossl.io.errors import naming_full_disk
 from radiossl.io.files import atomic_file
-from radiossl.io.progress import hides_bars, progress_bar
+from radiossl.io.progress import progress_bar
 
 COLUMNS = ("step", "epoch", "loss", "lr", "feature_std", "images_per_s", "knn_accuracy")
 
@@ -43,7 +43,7 @@ class Metrics:
 
 
 class TrainingProgress:
-    """Progress with images per second and time left: a bar on a terminal, a line twice a minute elsewhere."""
+    """Progress with images per second and time left: a bar where bars are shown, a line twice a minute elsewhere."""
 
     def __init__(self, total: int, done: int, batch_size: int) -> None:
         from rich.progress import MofNCompleteColumn, TextColumn
@@ -53,7 +53,6 @@ class TrainingProgress:
         self.first = done
         shown = TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:.0f} images/s")
         self.bar = progress_bar(MofNCompleteColumn(), shown)
-        self.console = self.bar.console
         self.task = self.bar.add_task("step", total=total, completed=done, loss=math.nan, rate=0.0)
 
     def __enter__(self) -> TrainingProgress:
@@ -61,6 +60,7 @@ class TrainingProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.bar.update(self.task, completed=self.done)
         self.bar.stop()
 
     @property
@@ -72,13 +72,13 @@ class TrainingProgress:
         """Count a step, and show its loss now and then."""
         self.done += 1
         now = time.monotonic()
-        if now - self.printed < (0.5 if self.console.is_terminal else 30.0):
+        if now - self.printed < (30.0 if self.bar.disable else 0.5):
             return
         self.printed = now
         rate, value = self.images_per_s, float(loss)
         self.bar.update(self.task, completed=self.done, loss=value, rate=rate)
-        if hides_bars(self.console):
+        if self.bar.disable:
             left = (self.total - self.done) * self.batch_size / rate / 60
-            self.console.print(
+            self.bar.console.print(
                 f"step {self.done}/{self.total}  loss {value:.4f}  {rate:.0f} images/s  {left:.1f} min left"
             )
