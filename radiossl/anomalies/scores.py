@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.features.neighbours import Scatter, unit
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.progress import track
 
 Method = Literal["forest", "neighbours", "density"]
@@ -42,8 +42,7 @@ class AnomalySettings:
     seed: int = 0  # of every random draw
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise RadiosslError(f"--method {self.method}: expected one of {', '.join(METHODS)}")
+        check_choice("--method", self.method, METHODS)
         if self.trees < 1 or self.neighbours < 1:
             raise RadiosslError(f"{self.trees} trees and {self.neighbours} neighbours: at least one of each is needed")
         if self.max_samples != "auto" and not 0 < self.max_samples <= 1:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import check_choice
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
@@ -64,8 +64,7 @@ def adapt(
     """Return the backbone as `--tta`, `--field`, `--readout` and `--whiten` want it."""
     changes: dict[str, Any] = {}
     if tta is not None:
-        if tta not in ("d4", "none"):
-            raise RadiosslError(f"--tta {tta}: expected d4 or none")
+        check_choice("--tta", tta, ("d4", "none"))
         changes["views"] = 8 if tta == "d4" else 1
     if field is not None:
         changes["field_px"] = field

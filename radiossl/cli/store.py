@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Delimiter, Encoding, Seed, TableOption
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice, check_columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +74,7 @@ def show(
     from radiossl.report.html import format_value
     from radiossl.report.sheets import STRETCHES, cutout_pictures, image_grid
 
-    if stretch not in STRETCHES:
-        raise RadiosslError(f"--stretch {stretch!r}: expected one of {', '.join(STRETCHES)}")
+    how = check_choice("--stretch", stretch, STRETCHES)
     chosen = radiossl.open_store(store) if where is None else radiossl.open_store(store).where(where)
     total = len(chosen)
     if total == 0:
@@ -87,7 +86,7 @@ def show(
         "\n".join(format_value(values[row], name) for name, values in columns.items()) for row in range(len(chosen))
     ]
     title = f"{store.name}: {len(chosen)} of {total} cutouts" + (f" with {where}" if where else "")
-    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=stretch)
+    image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=how)
     typer.echo(f"{out}: {len(chosen)} of {total} cutouts")
 
 
@@ -138,15 +137,12 @@ def crossmatch(
     """Find the sources that two stores share, by position and by pixels; a store with itself: its duplicates."""
     import numpy as np
 
-    from radiossl.duplicates.crossmatch import PIXEL_MATCHES
     from radiossl.io.csv_cells import write_table
     from radiossl.sky.angles import parse_arcsec
     from radiossl.store.derive import copy_store
     from radiossl.store.store import store_manifest
 
     radius_arcsec = parse_arcsec(radius)
-    if pixels not in (None, *PIXEL_MATCHES):
-        raise RadiosslError(f"--pixels {pixels!r}: expected {' or '.join(PIXEL_MATCHES)}")
     if turned and pixels != "near":
         raise RadiosslError("--turned: only goes with --pixels near")
     if out is not None and out.suffix.lower() != ".csv":
@@ -155,7 +151,7 @@ def crossmatch(
     same = manifest["identity"] == store_manifest(a)["identity"]
     if same and remove_to is not None:
         raise RadiosslError(f"--remove-to {remove_to}: {a} and {b} are the same store, so nothing would be left")
-    matches = radiossl.crossmatch_stores(first, second, radius_arcsec, pixels, turned)
+    matches = radiossl.crossmatch_stores(first, second, radius_arcsec, cast(Any, pixels), turned)
     if same:
         matches = matches[matches["row_a"] != matches["row_b"]]
     found, others = matches["row_a"].nunique(), matches["row_b"].nunique()
@@ -176,11 +172,11 @@ def _table_columns(
     path: Path, key: str, wanted: list[str] | None, key_in_store: str, reading: dict[str, str | None]
 ) -> pa.Table:
     """Read a table's key, renamed to `key_in_store`, and its other columns, renamed where every store has the name."""
-    from radiossl.io.tables import check_columns, read_table
+    from radiossl.io.tables import read_table
     from radiossl.store.schema import BASE_SCHEMA
 
     table = read_table(path, **reading)
-    check_columns(table, [key, *(wanted or [])], path)
+    check_columns([key, *(wanted or [])], table.column_names, path)
     others = [name for name in wanted or table.column_names if name != key]
     names = [f"cat_{name}" if name in BASE_SCHEMA.names else name for name in others]
     return table.select([key, *others]).rename_columns([key_in_store, *names])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.crumb_labels import BASIC_CLASSES
 from radiossl.datasets.published import Options, Reader
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import existing_file
 from radiossl.store.cutout import Cutout
 
@@ -186,9 +186,7 @@ def read_batch(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def batch_columns(path: str | os.PathLike[str], batch: dict[str, Any], *names: str) -> list[list[Any]]:
     """Return columns of a batch as lists of one length; raise `RadiosslError` if one is missing or they differ."""
-    missing = [name for name in names if name not in batch]
-    if missing:
-        raise RadiosslError(f"{path}: no column {missing[0]!r} in the batch; there are {', '.join(batch)}")
+    check_columns(names, batch, path, " in the batch")
     columns = [list(batch[name]) for name in names]
     if len({len(column) for column in columns}) != 1:
         lengths = ", ".join(f"{name} {len(column)}" for name, column in zip(names, columns, strict=True))

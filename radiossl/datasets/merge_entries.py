@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
 from radiossl.datasets.crumb_labels import label_classes
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import existing_file
 from radiossl.io.settings import read_yaml, split_names
-from radiossl.io.tables import check_columns
 from radiossl.io.text_tables import read_text_table
 from radiossl.io.values import as_texts
 from radiossl.sky.angles import angles_arcsec, unit_vectors
@@ -47,7 +46,7 @@ class ParentCatalogue:
     labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_columns(self.catalogue.columns, self.labels.values(), self.catalogue.name)
+        check_columns(self.labels.values(), self.catalogue.columns.column_names, self.catalogue.name)
 
     @classmethod
     def read(cls, text: str) -> ParentCatalogue:

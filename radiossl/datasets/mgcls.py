@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice, published_set
-from radiossl.io.errors import RadiosslError
-from radiossl.io.tables import check_columns, read_table
+from radiossl.io.errors import RadiosslError, check_columns
+from radiossl.io.tables import read_table
 from radiossl.store.cutout import Cutout
 from radiossl.survey.image_file import read_image
 
@@ -28,7 +28,7 @@ def _rows(source: Path) -> list[dict[str, Any]]:
     table = read_table(path)
     own = published_set("mgcls").columns or ()
     schema = pa.schema([("objid", pa.string()), ("ra_deg", pa.float64()), ("dec_deg", pa.float64()), *own])
-    check_columns(table, schema.names, path)
+    check_columns(schema.names, table.column_names, path)
     try:
         return table.select(schema.names).cast(schema).to_pylist()
     except pa.ArrowInvalid as error:

@@ -22,9 +22,9 @@ from pydantic import Field
 from radiossl.datasets.batches import TEST, batch_columns, batch_files, batched_reader, missing_batches
 from radiossl.datasets.download import checksums
 from radiossl.datasets.published import Options, published_set
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import existing_file
-from radiossl.io.tables import check_columns, read_table
+from radiossl.io.tables import read_table
 from radiossl.sky.angles import unit_vectors
 
 # RGZ108k --------------------------------------------------------------------------------------------------------------
@@ -127,7 +127,7 @@ def read_rgz_dr1(
     """
     path = existing_file(path)
     table = read_table(path)
-    check_columns(table, _NEEDED, path)
+    check_columns(_NEEDED, table.column_names, path)
     components, peaks = (_integers(path, table, name) for name in ("num_cpnts", "num_peaks"))
     label_of = {numbers: label for label, numbers in CLASSES.items()}
     labels = [label_of.get(numbers) for numbers in zip(components, peaks, strict=True)]

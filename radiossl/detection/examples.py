@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from radiossl.detection.annotations import AnnotatedImage, Annotations, read_annotations
-from radiossl.detection.images import CONTRASTS, READERS, FieldPreprocessing, Frame, Reader, read_planes
+from radiossl.detection.images import CONTRASTS, FieldPreprocessing, Frame, Reader, read_planes
 from radiossl.detection.objects import run_lengths
 from radiossl.images.augment import chance, uniform
 from radiossl.images.parallel import map_on_cores
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 
@@ -63,8 +63,7 @@ def open_annotated(
     """
     if isinstance(annotations, AnnotatedSet):
         return annotations
-    if reader not in READERS:
-        raise RadiosslError(f"--reader {reader}: expected {' or '.join(READERS)}")
+    check_choice("--reader", reader, Reader)
     folder = Path(annotations).parent if images is None else Path(images)
     if not folder.is_dir():
         raise RadiosslError(f"--images {folder}: no such folder")

@@ -20,7 +20,6 @@ from radiossl.survey.image_file import PICTURE_SUFFIXES, read_image
 
 #: How the pixels of a file are read: as a plain image, or from RadioGalaxyNET's two bytes in two colours.
 Reader = Literal["plain", "radiogalaxynet"]
-READERS: tuple[Reader, ...] = ("plain", "radiogalaxynet")
 
 #: Contrasts that the zscale augmentation draws from: 0.25 to 0.4 (Riggi et al. 2024, section 4.3).
 CONTRASTS = np.linspace(0.25, 0.4, 16)

@@ -70,7 +70,6 @@ class DetectionTraining(BaseModel):
 
 
 Mode = Literal["frozen", "finetune", "scratch"]
-MODES: tuple[Mode, ...] = ("frozen", "finetune", "scratch")
 _SECTION = "radiossl_detector"
 
 #: Features of these strides make up the pyramid; a coarser one is added by pooling.

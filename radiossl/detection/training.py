@@ -24,7 +24,6 @@ from radiossl.detection.images import Reader
 from radiossl.detection.metrics import average_precision
 from radiossl.detection.network import (
     COVERAGE_FILE,
-    MODES,
     SETTINGS_FILE,
     DetectionTraining,
     Detector,
@@ -37,7 +36,7 @@ from radiossl.detection.objects import Detection
 from radiossl.detection.prediction import BATCH, detect_prepared
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
@@ -121,8 +120,7 @@ def train_detector(
     --------
     >>> detector = radiossl.train_detector("train.json", "simclr-first-zoom", "run", mode="frozen")  # doctest: +SKIP
     """
-    if mode not in MODES:
-        raise RadiosslError(f"--mode {mode}: expected {', '.join(MODES)}")
+    check_choice("--mode", mode, Mode)
     source = open_annotated(annotations, images, reader)
     watched = None if valid is None else open_annotated(valid, valid_images, reader)
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.same_source import exact_pairs, same_pictures
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import check_choice
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
 from radiossl.store.store import CutoutStore
 
 #: How pixels can be compared.
 PixelMatch = Literal["exact", "near"]
-PIXEL_MATCHES: tuple[PixelMatch, ...] = get_args(PixelMatch)
 
 
 def crossmatch_stores(
@@ -51,8 +50,8 @@ def crossmatch_stores(
     RadiosslError
         If the radius is not an angle or `pixels` is something else.
     """
-    if pixels is not None and pixels not in PIXEL_MATCHES:
-        raise RadiosslError(f"--pixels {pixels}: expected one of {', '.join(PIXEL_MATCHES)}")
+    if pixels is not None:
+        check_choice("--pixels", pixels, PixelMatch)
     close = match_sky(*a.positions, *b.positions, radius_arcsec)
     ways: dict[str, NDArray[np.int64]] = {"position": np.stack([close.a, close.b], axis=1)}
     if pixels is not None:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from radiossl.evaluation.shared_features import SharedFeatures, image_moments, r
 from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, Trained, TrainingSettings
 from radiossl.evaluation.trials import LabelledSet, shared_with_pretraining
 from radiossl.features.table import standard_column, with_columns
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike
 from radiossl.weights.backbone import Backbone, load_backbone
 
@@ -129,8 +129,7 @@ def evaluate(
     >>> result.accuracies().mean()  # doctest: +SKIP
     """
     settings = settings or ProtocolSettings()
-    if protocol not in get_args(Protocol):
-        raise RadiosslError(f"no protocol {protocol!r}; there are {', '.join(get_args(Protocol))}")
+    check_choice("protocol", protocol, Protocol)
     if not isinstance(backbone, Backbone):
         backbone = load_backbone(backbone)
     labelled = without_pretraining(labelled, backbone, keep_shared)

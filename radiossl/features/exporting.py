@@ -20,7 +20,7 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ from radiossl.features.feature_file import FeatureFile, feature_images
 from radiossl.features.hats import write_hats
 from radiossl.features.table import FEATURES, FeatureTable, vector_column
 from radiossl.io.csv_cells import guarded_frame
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
@@ -166,7 +166,6 @@ _LETTERS = str.maketrans(
 Format = Literal["fits", "votable", "csv", "hats", "embedding-atlas", "spotlight"]
 #: Side of the pictures beside the features, in pixels.
 _PICTURE_SIDE = 128
-FORMATS: tuple[Format, ...] = get_args(Format)
 
 
 def export_table(
@@ -204,8 +203,7 @@ def export_table(
     RadiosslError
         If the table cannot be read, `form` is unknown, or `out` cannot be written.
     """
-    if form not in FORMATS:
-        raise RadiosslError(f"--format {form}: expected one of {', '.join(FORMATS)}")
+    check_choice("--format", form, Format)
     out = Path(out)
     if out.resolve() == Path(features).resolve():
         raise RadiosslError(f"{out}: is the table that is read; choose another --out")
@@ -297,8 +295,7 @@ def send_table(table: PathLike | pa.Table, to: Program, name: str = "") -> str:
         warnings.simplefilter("ignore")
         from astropy.samp import SAMPHubError, SAMPIntegratedClient, conf
 
-    if to not in get_args(Program):
-        raise RadiosslError(f"--to {to}: expected one of {', '.join(get_args(Program))}")
+    check_choice("--to", to, Program)
     columns = table if isinstance(table, pa.Table) else _columns(table)
     title = name or ("radiossl" if isinstance(table, pa.Table) else Path(table).name)
     client = SAMPIntegratedClient(name="radiossl", description="radio images that look alike", callable=False)

@@ -20,7 +20,6 @@ from radiossl.features.neighbours import unit
 from radiossl.features.stored_index import (
     FORMAT,
     MANIFEST,
-    STORED_KINDS,
     TRAINED,
     VERSION,
     ParquetColumns,
@@ -32,7 +31,7 @@ from radiossl.features.stored_index import (
 )
 from radiossl.features.vector_index import FLAT_UP_TO, empty_index, sample_size, train_clusters
 from radiossl.io.checksums import FILES, file_checksum
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file, atomic_folder, path_list, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
@@ -83,8 +82,8 @@ def build_index(tables: Sequence[PathLike], folder: PathLike, kind: StoredKind |
         If a file is no feature table, was made with other weights or preprocessing, the folder is something else, or
         another process is adding to it.
     """
-    if kind is not None and kind not in STORED_KINDS:
-        raise RadiosslError(f"index kind {kind!r} is unknown; there are {', '.join(STORED_KINDS)}")
+    if kind is not None:
+        check_choice("--kind", kind, StoredKind)
     sources = [FeatureFile(path) for path in path_list(tables)]
     if not sources:
         raise RadiosslError("no feature table was given")

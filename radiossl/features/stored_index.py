@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,6 @@ from radiossl.store.schema import FileName
 
 #: Kinds of `VectorIndex` that are kept on disk.
 StoredKind = Literal["flat", "ivf-sq8"]
-STORED_KINDS: tuple[StoredKind, ...] = get_args(StoredKind)
 
 FORMAT = "radiossl-index"
 VERSION = 1

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 import radiossl
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.parquet import write_parquet
 from radiossl.io.values import warn_of_marker
@@ -206,8 +206,7 @@ class FeatureTable:
 
 def column_values(columns: Any, name: str) -> NDArray[Any]:
     """Return a column of a table or index as an array, missing numbers as NaN; raise `RadiosslError` if it lacks it."""
-    if name not in columns.column_names:
-        raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(columns.column_names)}")
+    check_columns([name], columns.column_names, use=" in the features")
     return columns.column(name).to_pandas().to_numpy()
 
 

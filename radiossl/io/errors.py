@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, get_args
 
 
 class RadiosslError(ValueError):
@@ -23,6 +24,28 @@ class RadiosslError(ValueError):
 def reason_of(error: object) -> str:
     """Return what an error says, in one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_choice(option: str, value: object, choices: Any) -> Any:
+    """Return the value of an option; raise `RadiosslError` unless it is one of some names, or of a ``Literal``."""
+    names = get_args(choices) or tuple(choices)
+    if value not in names:
+        raise RadiosslError(f"{option} {value}: expected one of {', '.join(names)}")
+    return value
+
+
+#: Columns that an error lists at most.
+_MOST_LISTED = 40
+
+
+def check_columns(names: Iterable[str], available: Iterable[str], where: object = "", use: str = "") -> None:
+    """Raise `RadiosslError`, which begins with `where`, if one of some columns is not there."""
+    there = list(map(str, available))
+    for name in names:
+        if name not in there:
+            some = ", ".join(there[:_MOST_LISTED])
+            more = f" and {len(there) - _MOST_LISTED} more" if len(there) > _MOST_LISTED else ""
+            raise RadiosslError(f"{where}{': ' if where else ''}no column {name!r}{use}; there are {some}{more}")
 
 
 class UnwritableError(RadiosslError):

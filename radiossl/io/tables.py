@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -325,9 +325,3 @@ def _arrow(values: np.ma.MaskedArray) -> pa.Array | None:
     if data.dtype.kind not in "biuf":
         return None
     return pa.array(data.astype(data.dtype.newbyteorder("=")), mask=mask)
-
-
-def check_columns(table: pa.Table, names: Iterable[str], where: object) -> None:
-    """Raise `RadiosslError`, which begins with `where`, if a table lacks one of some columns."""
-    if missing := [name for name in names if name not in table.column_names]:
-        raise RadiosslError(f"{where}: no column {missing[0]!r}; there are {', '.join(table.column_names)}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,12 @@ from radiossl.features.confounders import CONFOUNDERS
 from radiossl.features.feature_file import BATCH_ROWS, FeatureFile
 from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice, check_columns
 from radiossl.io.extras import require
 from radiossl.io.progress import track
 from radiossl.maps.reducers import PcaReducer, Reducer, UmapReducer
 
 Method = Literal["umap", "pca"]
-METHODS: tuple[Method, ...] = get_args(Method)
 #: With more sources, UMAP is fitted to a random sample of this size, and the others are placed on it.
 SAMPLE = 100_000
 #: Principal components that are kept, whatever the method of the map.
@@ -76,8 +75,7 @@ def make_map(
     RadiosslError
         If there are too few sources, features are not finite or all the same, or do not fit `onto`.
     """
-    if method not in METHODS:
-        raise RadiosslError(f"method {method!r}: expected one of {', '.join(METHODS)}")
+    check_choice("--method", method, Method)
     if not (neighbours >= 2 and 0 <= min_dist <= 1 and sample >= _FEWEST and 0 <= seed < 2**32):
         limits = f"at least 2, 0 to 1, at least {_FEWEST} and a whole number from 0 to 2**32 - 1 were expected"
         raise RadiosslError(f"neighbours {neighbours}, min_dist {min_dist}, sample {sample}, seed {seed}: {limits}")
@@ -129,9 +127,7 @@ def map_columns(features: FeatureFile, wanted: Sequence[str] = ()) -> FeatureTab
 
     The features of the returned table have dimension 0.
     """
-    for name in wanted:
-        if name not in features.schema.names:
-            raise RadiosslError(f"no column {name!r} in the features; there are {', '.join(features.schema.names)}")
+    check_columns(wanted, features.schema.names, use=" in the features")
     also = ["cutout_id", "ra_deg", "dec_deg", "background", *CONFOUNDERS]
     columns = features.columns([*also, *wanted])
     return FeatureTable(columns, np.empty((columns.num_rows, 0), np.float32), features.metadata)

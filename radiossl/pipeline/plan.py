@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
@@ -162,9 +162,7 @@ def look_at(survey: Survey, scratch: Path) -> Facts:
         stores.append(cut(survey, [mosaics.paths[index] for index in chosen], catalogue, out, max_blank=0.99))
 
     seconds, store = _seconds(cut_some), stores[-1]
-    for name in survey.colour:
-        if name not in store.columns:
-            raise RadiosslError(f"colour: no column {name!r} in the cutouts; there are {', '.join(store.columns)}")
+    check_columns(survey.colour, store.columns, "colour", " in the cutouts")
     heights, widths, blank = (np.asarray(store.column(name)) for name in ("height", "width", "blank_fraction"))
     sources = len(store) / part if catalogue is None else len(catalogue) / part
     has_extents = catalogue is None or catalogue.extent_arcsec is not None

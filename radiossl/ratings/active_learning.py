@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable, standard_column
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.progress import track
 from radiossl.ratings.records import HIGHEST, unit_range
 
@@ -99,8 +99,7 @@ def learn(
     ``blend`` uses the latter. The methods are explained at the head of this module; only the forest of ``blend`` draws
     anything at random.
     """
-    if method not in METHODS:
-        raise RadiosslError(f"method {method!r} is unknown; there are {', '.join(METHODS)}")
+    check_choice("--method", method, METHODS)
     if not len(rows):
         raise RadiosslError("no object is rated: nothing can be learnt; rate what `radiossl rate propose` gives first")
     if method == "linear":
@@ -154,13 +153,11 @@ def acquisition(prediction: Prediction, rule: str, best: float) -> NDArray[np.fl
         return prediction.rating + UCB_SPREADS * prediction.spread
     if rule == "uncertain":
         return prediction.spread
-    if rule == "ei":
-        from scipy.stats import norm
+    from scipy.stats import norm
 
-        gain = prediction.rating - best - EI_TRADEOFF
-        spread = np.maximum(prediction.spread, 1e-12)
-        return gain * norm.cdf(gain / spread) + spread * norm.pdf(gain / spread)
-    raise RadiosslError(f"rule {rule!r} is unknown; there are {', '.join(RULES)}")
+    gain = prediction.rating - best - EI_TRADEOFF
+    spread = np.maximum(prediction.spread, 1e-12)
+    return gain * norm.cdf(gain / spread) + spread * norm.pdf(gain / spread)
 
 
 def choose(
@@ -181,8 +178,7 @@ def choose(
     the feature space without ratings, and only these are a fair sample of the list. `allowed`, shape (n,), tells which
     objects may be proposed, by default all.
     """
-    if rule not in RULES:
-        raise RadiosslError(f"rule {rule!r} is unknown; there are {', '.join(RULES)}")
+    check_choice("--rule", rule, RULES)
     if not 0 <= explore <= 1 or count < 1:
         raise RadiosslError(f"at least one object and a share from 0 to 1 were expected, not {count} and {explore:g}")
     free = np.ones(len(starting), dtype=bool) if allowed is None else allowed.copy()

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike, atomic_file, existing_file, path_list
 
 LOWEST, HIGHEST = 1, 5
@@ -189,9 +189,7 @@ def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     except (ValueError, pd.errors.ParserError) as error:
         raise RadiosslError(f"{path}: not a readable CSV file ({error})") from None
     frame.columns = frame.columns.str.strip()
-    for name in needed:
-        if name not in frame.columns:
-            raise RadiosslError(f"{path}: has no column {name!r}; there are {', '.join(map(str, frame.columns))}")
+    check_columns(needed, frame.columns, path)
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     frame = unguarded_frame(frame.apply(lambda column: column.fillna("").str.strip()))
     return frame[(frame != "").any(axis=1)]

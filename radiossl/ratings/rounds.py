@@ -19,7 +19,7 @@ from radiossl.features.confounders import size_column
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import check_choice
 from radiossl.io.files import PathLike, atomic_folder, path_list, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
@@ -46,8 +46,7 @@ class RoundSettings:
 
     def __post_init__(self) -> None:
         # The first round learns nothing, but what it records is what the next ones are made with.
-        if self.method not in METHODS:
-            raise RadiosslError(f"method {self.method!r} is unknown; there are {', '.join(METHODS)}")
+        check_choice("--method", self.method, METHODS)
 
 
 @dataclass(frozen=True)

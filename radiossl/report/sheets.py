@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.report.figures import shorten
 from radiossl.store.cutout import Beam
@@ -108,8 +108,7 @@ def stretch(pixels: ArrayLike, how: Stretch = STRETCH) -> NDArray[np.float64]:
     one sigma below the background to the maximum, linear near the noise, logarithmic above. ``log``: logarithmic over a
     factor of 1000 from the background to the maximum. ``minmax``: linear between the extremes.
     """
-    if how not in STRETCHES:
-        raise RadiosslError(f"stretch {how!r} is unknown; there are {', '.join(STRETCHES)}")
+    check_choice("--stretch", how, STRETCHES)
     image = np.array(pixels, dtype=np.float64)
     image[~np.isfinite(image)] = np.nan
     finite = image[np.isfinite(image)]

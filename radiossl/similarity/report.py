@@ -6,7 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,6 @@ from radiossl.similarity.queries import Query
 from radiossl.store.store import CutoutStore
 
 TableFormat = Literal["csv", "fits", "votable"]
-TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 _SUFFIXES: dict[TableFormat, str] = {"csv": ".csv", "fits": ".fits", "votable": ".vot"}
 
 #: Rows of a query that the page shows; the tables have them all.

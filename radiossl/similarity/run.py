@@ -19,11 +19,11 @@ from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.feature_file import feature_images
 from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike
 from radiossl.similarity.calibration import calibrate_similarity
 from radiossl.similarity.queries import Crop, Query, query_of
-from radiossl.similarity.report import TABLE_FORMATS, Found, TableFormat, neighbour_table, write_search_results
+from radiossl.similarity.report import Found, TableFormat, neighbour_table, write_search_results
 from radiossl.similarity.search import SimilarityIndex, parse_position, place_of
 from radiossl.sky.angles import parse_arcsec
 
@@ -129,8 +129,7 @@ def search(
     >>> search(table, "a", neighbours=1).neighbours["cutout_id"].tolist()
     ['b']
     """
-    if table_format not in TABLE_FORMATS:
-        raise RadiosslError(f"--format {table_format}: expected one of {', '.join(TABLE_FORMATS)}")
+    check_choice("--format", table_format, TableFormat)
     index = _opened(features)
     if caption is not None and caption not in index.columns.column_names:
         index.column(caption)  # raises, naming those that there are

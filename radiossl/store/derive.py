@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.values import as_texts
 from radiossl.store import packing, writing
 from radiossl.store.schema import BASE_SCHEMA, PIXELS, store_schema
@@ -62,8 +62,7 @@ def join_table(
         If a column is missing, ambiguous or in the store already, or no cutout finds a row.
     """
     store = open_store(path)
-    if on not in columns.column_names:
-        raise RadiosslError(f"the table has no column {on!r}; there are {', '.join(columns.column_names)}")
+    check_columns([on], columns.column_names, "the table")
     new = [name for name in columns.column_names if name != on]
     store_schema(pa.schema([columns.schema.field(name) for name in new]))
     clash = [name for name in new if name in store.columns]

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
 from radiossl.io.settings import validated
@@ -132,8 +132,7 @@ class CutoutStore:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""
-        if name not in self.columns:
-            raise RadiosslError(f"{self._named()}: no column {name!r}; there are {', '.join(self.columns)}")
+        check_columns([name], self.columns, self._named())
         return self.table.column(name).to_pandas().to_numpy()
 
     @cached_property

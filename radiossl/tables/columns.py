@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -236,11 +236,3 @@ def _plain(values: NDArray[Any], hidden: NDArray[np.bool_] | None) -> Any:
     if values.ndim == 2:
         return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
     return pa.array(values, mask=hidden)
-
-
-def check_columns(names: Iterable[str], available: Sequence[str], where: str, use: str = "") -> None:
-    """Raise `RadiosslError` if a file lacks a column."""
-    for name in names:
-        if name not in available:
-            some = ", ".join(available[:40]) + (f" and {len(available) - 40} more" if len(available) > 40 else "")
-            raise RadiosslError(f"{where}: no column {name!r}{use}; there are {some}")

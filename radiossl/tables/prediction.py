@@ -15,12 +15,12 @@ from pyarrow import csv
 
 from radiossl.evaluation.confidence import prediction_sets, set_texts
 from radiossl.io.csv_cells import guarded_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike, atomic_file, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer, read_parquet, write_parquet
 from radiossl.io.progress import track
-from radiossl.tables.columns import TableFile, check_columns
+from radiossl.tables.columns import TableFile
 from radiossl.tables.forest import Forest
 
 #: Rows that are read, classified and written at a time; at most so much work is lost with an interruption.

@@ -12,9 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.evaluation.labels import read_labels
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike
-from radiossl.tables.columns import TableColumns, TableFile, check_columns
+from radiossl.tables.columns import TableColumns, TableFile
 from radiossl.tables.forest import TREES
 from radiossl.tables.prediction import KEPT
 from radiossl.tables.report import write_table_result

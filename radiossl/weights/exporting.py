@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 import radiossl
 from radiossl.images.preprocess import flips_and_rotations
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.weights.backbone import Backbone
@@ -66,8 +66,7 @@ def export_backbone(backbone: Backbone, format: str, out: PathLike, *, with_prep
         If the format is unknown or holds no preprocessing, the packages for ONNX are not installed, or the file's name
         is not for the format.
     """
-    if format not in get_args(Format):
-        raise RadiosslError(f"--format {format}: expected {', '.join(get_args(Format))}")
+    check_choice("--format", format, Format)
     if with_preprocessing and format == "torchscript":
         raise RadiosslError("--format torchscript: holds no preprocessing; use onnx or export")
     if format == "onnx":

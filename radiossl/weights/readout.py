@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator
 from torch import Tensor, nn
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.settings import validated
 
 WHITENING_FILE = "whitening.safetensors"
@@ -69,8 +69,7 @@ def parse_readout(readout: Readout | str | None) -> Readout | None:
     """Return the read-out of a name: ``wide``, or ``last`` (None) for the network's own pooled output."""
     if readout is None or isinstance(readout, Readout):
         return readout
-    if readout not in ("last", "wide"):
-        raise RadiosslError(f"--readout {readout}: expected last or wide")
+    check_choice("--readout", readout, ("last", "wide"))
     return WIDE if readout == "wide" else None
 
 

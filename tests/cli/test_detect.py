@@ -109,8 +109,11 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "A", "--weights", "W", "--out", "O", "--mode", "warm"), "--mode warm: expected frozen, finetune"),
-        (("train", "A", "--weights", "W", "--out", "O", "--reader", "fits"), "--reader fits: expected plain or"),
+        (
+            ("train", "A", "--weights", "W", "--out", "O", "--mode", "warm"),
+            "--mode warm: expected one of frozen, finetune",
+        ),
+        (("train", "A", "--weights", "W", "--out", "O", "--reader", "fits"), "--reader fits: expected one of plain,"),
         (
             ("train", "A", "--weights", "W", "--out", "O", "--fraction", "2"),
             "fraction: should be less than or equal to 1",

@@ -333,7 +333,7 @@ def test_evaluating_refuses_what_it_cannot_use(capsys, world, tmp_path):
     assert "'FRX' does not occur" in fails(capsys, *base, "--label", "class", "--group", "a=FRX")
     assert "too few for 40 folds" in fails(capsys, *base, "--label", "class", "--folds", 40)
     assert "--fractions 1,few: expected numbers" in fails(capsys, *base, "--label", "class", "--fractions", "1,few")
-    assert "--tta d8: expected d4" in fails(capsys, *base, "--label", "class", "--tta", "d8")
+    assert "--tta d8: expected one of d4, none" in fails(capsys, *base, "--label", "class", "--tta", "d8")
     assert "no grouping 'fr'" in fails(capsys, *base, "--label", "class", "--grouping", "fr")
     assert "leaves 0 class" in fails(capsys, *base, "--label", "class", "--where", "ra_deg > 1000")
     for column, what in (("colour", "no column 'colour'"), ("source_id", "numbers were expected"), ("unit", "numbers")):

@@ -138,7 +138,7 @@ def test_show_with_every_option(capsys, store, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--stretch", "sqrt"], "--stretch 'sqrt': expected one of zscale, asinh, log, minmax"),
+        (["--stretch", "sqrt"], "--stretch sqrt: expected one of zscale, asinh, log, minmax"),
         (["--where", "flux > 99"], "no cutout meets 'flux > 99'"),
         (["--where", "flux >"], "--where 'flux >'"),
         (["--caption", "colour"], "no column 'colour'"),
@@ -272,7 +272,7 @@ def test_crossmatch_removes_the_matches(capsys, store, tmp_path):
     [
         (["--radius", "5parsec"], "--radius 5parsec: expected an angle such as 60arcsec"),
         (["--radius", "200deg"], "expected an angle from 0 to 180 degrees"),
-        (["--pixels", "alike"], "--pixels 'alike': expected exact or near"),
+        (["--pixels", "alike"], "--pixels alike: expected one of exact, near"),
         (["--turned"], "--turned: only goes with --pixels near"),
         (["--out", "pairs.fits"], "--out pairs.fits: the pairs are written as CSV"),
         (["--remove-to", "r"], "are the same store, so nothing would be left"),

@@ -227,7 +227,7 @@ def test_the_kind_follows_the_number_and_stays(tmp_path, vectors, monkeypatch):
     assert build_index([written(tmp_path / "b.parquet", vectors[:999])], tmp_path / "j").kind == "flat"
     with pytest.raises(RadiosslError, match="is an index of kind flat, not ivf-sq8"):
         build_index([table], tmp_path / "j", "ivf-sq8")
-    with pytest.raises(RadiosslError, match="'pq' is unknown; there are flat, ivf-sq8"):
+    with pytest.raises(RadiosslError, match="--kind pq: expected one of flat, ivf-sq8"):
         build_index([table], tmp_path / "k", "pq")
 
 

@@ -264,7 +264,7 @@ def test_what_cannot_be_mapped_is_refused():
         make_map(table_of(features[:9]), "pca")
     with pytest.raises(RadiosslError, match="needs at least 31"):
         make_map(table_of(features), "umap", neighbours=30)
-    with pytest.raises(RadiosslError, match="method 'tsne': expected one of umap, pca"):
+    with pytest.raises(RadiosslError, match="--method tsne: expected one of umap, pca"):
         make_map(table_of(features), "tsne")
     with pytest.raises(RadiosslError, match="the same"):
         make_map(table_of(np.ones((20, 4), np.float32)), "pca")

@@ -187,7 +187,7 @@ def test_learning_from_nothing_or_by_an_unknown_method_is_refused(clouds, monkey
     space = rating_space(table)
     with pytest.raises(RadiosslError, match="no object is rated"):
         learn(space, np.empty(0, int), np.empty(0), np.ones(120))
-    with pytest.raises(RadiosslError, match="'forest' is unknown"):
+    with pytest.raises(RadiosslError, match="--method forest: expected one of"):
         learn(space, np.array([0]), np.ones(1), np.ones(120), method="forest")
     monkeypatch.setattr(active_learning, "MOST_FOR_GP", 10)
     with pytest.raises(RadiosslError, match="at most 10"):

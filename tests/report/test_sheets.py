@@ -96,7 +96,7 @@ def test_stretch_does_not_write_into_its_input():
 
 
 def test_unknown_stretch_is_refused():
-    with pytest.raises(RadiosslError, match="'sqrt' is unknown; there are zscale, asinh, log, minmax"):
+    with pytest.raises(RadiosslError, match="--stretch sqrt: expected one of zscale, asinh, log, minmax"):
         stretch(sky(), "sqrt")
 
 

@@ -465,7 +465,7 @@ def test_join_on_whole_numbers_stored_as_floats_and_never_on_missing_ones(tmp_pa
 @pytest.mark.parametrize(
     ("table", "on", "message"),
     [
-        ({"cutout_id": ["c0"], "z": [1]}, "id", "table has no column 'id'; there are cutout_id, z"),
+        ({"cutout_id": ["c0"], "z": [1]}, "id", "the table: no column 'id'; there are cutout_id, z"),
         ({"id": ["c0"], "z": [1]}, "id", "no column 'id'; there are cutout_id, height"),
         ({"cutout_id": ["c0"], "label": ["a"]}, "cutout_id", "'label' is in the store already"),
         ({"cutout_id": ["c0"], "rms": [1.0]}, "cutout_id", "'rms' is one of the store's own"),

@@ -11,7 +11,8 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
-from radiossl.tables.columns import TableColumns, TableFile, check_columns, parse_colours
+from radiossl.io.errors import check_columns
+from radiossl.tables.columns import TableColumns, TableFile, parse_colours
 
 
 def test_numbers_by_hand():

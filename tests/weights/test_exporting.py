@@ -114,7 +114,7 @@ def test_the_backbone_stays_as_it_was(tmp_path, tiny_backbone):
 def test_what_cannot_be_written_is_refused(tmp_path, tiny_backbone):
     (tmp_path / "folder.ts").mkdir()
     for format, name, said in [
-        ("tflite", "b.tflite", "--format tflite: expected torchscript, export, onnx"),
+        ("tflite", "b.tflite", "--format tflite: expected one of torchscript, export, onnx"),
         ("export", "b.pth", r"b.pth: PyTorch reads exported programs from .pt2 files only"),
         ("torchscript", "folder.ts", "is a folder"),
     ]:

@@ -218,7 +218,7 @@ def test_what_cannot_be_whitened(small, small_store):
         fit_whitening(small, [small_store], "wide", 24)
     with pytest.raises(RadiosslError, match="1 views: two or more of each cutout are needed"):
         fit_whitening(small, [small_store], "wide", 6, views=1)
-    with pytest.raises(RadiosslError, match="--readout odd: expected last or wide"):
+    with pytest.raises(RadiosslError, match="--readout odd: expected one of last, wide"):
         small.with_readout("odd")
     with pytest.raises(RadiosslError, match="has no whitening"):
         small.with_readout("wide", 4)
