@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from radiossl.io.errors import RadiosslError, check_columns
+from radiossl.io.errors import check_columns
 from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
