@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -95,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         with raising_on_signals():
-            app(arguments, prog_name="radiossl")
+            app([_expanded(argument) for argument in arguments], prog_name="radiossl")
     except (RadiosslError, OSError, ModuleNotFoundError, _Interrupted) as error:
         if "--debug" in arguments:
             raise
@@ -107,6 +109,17 @@ def main(arguments: list[str] | None = None) -> None:
             text, status, notes = f"error: {_one_line(error)}", 1, getattr(error, "__notes__", [])
         typer.echo(f"radiossl: {'; '.join([text, *notes])}", err=True)
         sys.exit(status)
+
+
+def _expanded(argument: str) -> str:
+    """Return an argument with ``~`` as the home folder, which no shell does in ``--out=~/x``; refuse an empty one."""
+    name, value = re.fullmatch(r"(--[\w-]+=)?(.*)", argument, re.DOTALL).groups("")  # type: ignore[union-attr]
+    if not value:
+        where = name.rstrip("=") or "an argument"
+        raise RadiosslError(f"{where}: is empty; is it a variable of the shell that is not set?")
+    if re.match(r"~(/|$)", value):
+        value = os.path.expanduser(value)  # noqa: PTH111 (pathlib's raises where there is no home)
+    return name + value
 
 
 def _one_line(error: RadiosslError | OSError | ModuleNotFoundError) -> str:

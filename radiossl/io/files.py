@@ -100,6 +100,8 @@ def atomic_folder(path: str | os.PathLike[str], checksums: bool = True) -> Itera
 def staged_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a new folder beside `path`, of the same name in a hidden one; what is left of it is removed at the end."""
     path = Path(path)
+    if path.name in ("", ".."):
+        raise RadiosslError(f"{path}: is no name for a new folder; choose another --out")
 
     def make() -> Path:
         with _creating(path):
@@ -227,7 +229,9 @@ def result_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises `RadiosslError` if nothing can be written there, or there is no room.
     """
-    out = Path(os.path.realpath(out)) if Path(out).is_symlink() else Path(out)
+    out = Path(out)
+    if out.is_symlink() or out.name in ("", ".."):  # the latter in "." and ".."
+        out = Path(os.path.realpath(out))
     with staged_folder(out) as folder:
         yield folder
         write_manifest(folder)
@@ -353,6 +357,8 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     if not path.is_file():
         what = "is a folder, a file was expected" if path.is_dir() else "no such file"
+        if what == "no such file" and path.exists():  # a pipe, as that of <(command) in a shell, or a device
+            what = "is no ordinary file; write what it gives to one first"
         raise RadiosslError(f"{path}: {what}")
     _check_complete(path.parent)
     return path

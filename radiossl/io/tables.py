@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -263,7 +263,18 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
     if len(set(systems.values())) == 1:
         frames[""] = next(iter(systems.values()))
     ucds = {name: str(entry.ucd) for name, entry in fields if entry.ucd}
+    if any(info.name == "QUERY_STATUS" and info.value == "OVERFLOW" for info in _infos(document)):
+        notes = ("the service stopped at its limit of rows (OVERFLOW): more sources match its query", *notes)
     return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes), tables=len(tables))
+
+
+def _infos(document: Any) -> Iterator[Any]:
+    """Yield the INFO elements of a VOTable: those of queries stand in its resources or behind its tables."""
+    yield from document.infos
+    for resource in document.resources:
+        yield from resource.infos
+        for table in resource.tables:
+            yield from table.infos
 
 
 def chosen_table(

@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from radiossl.io.errors import RadiosslError
+
 #: How tables spell a missing number.
 MISSING_NUMBERS = (
     *("", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "#NA", "n/a", "N/A", "#N/A", "#N/A N/A", "null", "NULL", "Null"),
@@ -31,13 +33,16 @@ _LEADING_ZERO = r"^[+-]?0[0-9]+$"
 _NAME_LIKE = r"[eE]0[0-9]{2,}$|^[+-]?[0-9]{17,}$"
 _TRUTH = r"^(true|false|True|False|TRUE|FALSE)$"
 _SAMPLE = 200
+#: Above this some whole numbers have no float of their own.
+_LARGEST_WHOLE = 2.0**53
 
 
 def as_text(value: Any) -> str | None:
     """Return a name or label as text, None where it is missing.
 
     White space around it does not count, equal letters are equal however Unicode composes them (NFC), bytes are
-    decoded, and whole numbers that a missing neighbour turned into floats are written without their ".0".
+    decoded, and whole numbers that a missing neighbour turned into floats are written without their ".0". Raises
+    `RadiosslError` if a float is beyond the whole numbers that floats can hold: its last digits are lost.
 
     Examples
     --------
@@ -52,6 +57,9 @@ def as_text(value: Any) -> str | None:
         if str(value) in _MISSING_TEXTS:  # NaN, NaT, pandas' NA
             return None
         whole = isinstance(value, (float, np.floating, Decimal)) and float(value).is_integer()
+        if whole and abs(value) >= _LARGEST_WHOLE and not isinstance(value, Decimal):
+            what = "was stored as a floating-point number, which cannot hold all of its digits"
+            raise RadiosslError(f"name {float(value):.0f}: {what}; store names as text or whole numbers")
         return str(int(value)) if whole else str(value)
     text = unicodedata.normalize("NFC", value).strip(_AROUND)
     return None if text in _MISSING_TEXTS else text

@@ -35,6 +35,10 @@ _PACKINGS = {
     b"PK\x03\x04": "zip",
 }
 _DTYPES = {8: "u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
+#: No brightness in any unit reaches this: numbers beyond it mean "not observed".
+BRIGHTEST = 1e18
+#: So do some whole numbers from this one down: see `radiossl.survey.padding.blank_marker`.
+HIGHEST_MARKER = -9.0
 #: Rows of a compressed mosaic that are held decompressed at a time, in bytes of float32.
 BAND_BYTES = 32 * 2**20
 #: Rectangles that together have more than this part of the pixels of a band are cut from the whole of it.

@@ -70,7 +70,7 @@ def image_shape(path: Path) -> tuple[int, int] | None:
 
 
 def _read_fits(path: Path) -> NDArray[np.float32]:
-    from radiossl.survey.fits_image import damage_named, find_image, pixels_of
+    from radiossl.survey.fits_image import BRIGHTEST, damage_named, find_image, pixels_of
 
     with damage_named(path):
         image = find_image(path)
@@ -80,9 +80,11 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
             raise RadiosslError(f"{path}: an image of {' x '.join(map(str, image.axes))}, expected a single plane")
         reader = pixels_of(path, image, (height, width), (1, 2))
         try:
-            return reader.read(0, height, 0, width)
+            pixels = reader.read(0, height, 0, width)
         finally:
             reader.close()
+    pixels[np.abs(pixels) >= BRIGHTEST] = np.nan
+    return pixels
 
 
 def image_of_array(array: Any, where: str = "array") -> NDArray[np.float32]:

@@ -22,7 +22,18 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.store.cutout import Beam
-from radiossl.survey.fits_image import BAND_BYTES, Bands, Box, FitsImage, Pixels, damage_named, find_image, pixels_of
+from radiossl.survey.fits_image import (
+    BAND_BYTES,
+    BRIGHTEST,
+    HIGHEST_MARKER,
+    Bands,
+    Box,
+    FitsImage,
+    Pixels,
+    damage_named,
+    find_image,
+    pixels_of,
+)
 from radiossl.survey.header import celestial_axes, celestial_wcs, convert_frame, header_beam, normalise_unit, table_beam
 
 if TYPE_CHECKING:
@@ -31,7 +42,7 @@ if TYPE_CHECKING:
 
 #: Projections in which longitude goes on beyond 180 degrees from the reference point.
 _CYLINDRICAL = ("CAR", "CEA", "CYP", "MER")
-#: How many rows of a mosaic are looked at to learn what its zeros mean.
+#: How many rows of a mosaic are looked at to learn what its zeros, and its lowest number, mean.
 _SAMPLED_ROWS = (16, 512)
 
 
@@ -207,7 +218,8 @@ class Mosaic:
     def read_boxes(self, boxes: Sequence[Box]) -> Iterator[NDArray[np.float32]]:
         """Yield the pixels of many rectangles as `read` does.
 
-        Solid regions of exact zeros are blank, unless the image was clipped: see `radiossl.survey.padding`.
+        Solid regions of exact zeros are blank, unless the image was clipped, and so are numbers such as -9999 and 1e20
+        that programs write where nothing was observed: see `radiossl.survey.padding`.
 
         Rectangles in the order of `y0` let a compressed mosaic be decompressed only once, band by band.
         """
@@ -224,9 +236,12 @@ class Mosaic:
                 with damage_named(self.path):
                     part = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
                 found[y0 - box.y0 : y1 - box.y0, at : at + x1 - x0] = part
-            finite = np.isfinite(found)
-            if not finite.all():
-                found[~finite] = np.nan
+            usable = np.abs(found) < BRIGHTEST
+            if not usable.all():
+                found[~usable] = np.nan
+            lowest = np.fmin.reduce(found, axis=None)
+            if self._floating and lowest <= HIGHEST_MARKER and lowest == self._marker:
+                found[found == lowest] = np.nan
             if self._floating and (found == 0).any() and (side := self._padding_side):
                 from radiossl.survey.padding import may_be_solid, zero_padding  # compiled
 
@@ -247,15 +262,26 @@ class Mosaic:
         """The `padding_side` of a sample of rows, and of more of them if these hold nothing."""
         from radiossl.survey.padding import padding_side
 
-        found = [np.empty(0, np.float32)]
         for count in _SAMPLED_ROWS:
-            for row in np.unique(np.linspace(0, self.shape[0] - 1, count).astype(int)).tolist():
-                with damage_named(self.path):
-                    pixels = self._pixels.read(row, row + 1, 0, self.shape[1])
-                found.append(pixels[np.isfinite(pixels) & (pixels != 0)])
-            if any(part.size for part in found):
+            if (found := self._sample(count)).size:
                 break
-        return padding_side(np.concatenate(found))
+        return padding_side(found[found != self._marker])
+
+    @cached_property
+    def _marker(self) -> float:
+        """The `blank_marker` of a sample of rows."""
+        from radiossl.survey.padding import blank_marker
+
+        return blank_marker(self._sample(_SAMPLED_ROWS[-1]))
+
+    def _sample(self, count: int) -> NDArray[np.float32]:
+        """Return the pixels of some rows that are neither 0 nor blank, shape (n,)."""
+        found = []
+        for row in np.unique(np.linspace(0, self.shape[0] - 1, count).astype(int)).tolist():
+            with damage_named(self.path):
+                pixels = self._pixels.read(row, row + 1, 0, self.shape[1])
+            found.append(pixels[(np.abs(pixels) < BRIGHTEST) & (pixels != 0)])
+        return np.concatenate(found)
 
     def bands(self) -> list[Box]:
         """Return rectangles over the whole width that cover the mosaic, each of about `BAND_BYTES`."""

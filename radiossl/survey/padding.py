@@ -1,8 +1,11 @@
-"""Zeros that mean "not observed", as opposed to zeros that were measured or made on purpose.
+"""Zeros and other numbers that mean "not observed", as opposed to zeros that were measured or made on purpose.
 
 Many mosaics are padded with exact zeros instead of NaN. A solid region of them is no coverage in an image that has its
 noise: of noise about half is negative. An image without negative pixels has been clipped, as published cutouts are, and
 its zeros are the sky: they stay. So do single zeros, which coarsely quantised noise has too.
+
+Other programs write a number that no brightness has: one beyond `BRIGHTEST`, such as 1e20 or -1e30, or one far below
+all others again and again, such as -9999.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.compiling import exact_kernel
+from radiossl.survey.fits_image import HIGHEST_MARKER
 
 #: Least fraction of negative pixels among those that are not 0 for an image to have its noise.
 _LEAST_NEGATIVE = 0.05
@@ -18,6 +22,23 @@ _LEAST_NEGATIVE = 0.05
 _SIDE, _SIDE_IN_STEPS = 3, 16
 #: With fewer different values than this fraction of the pixels, the noise is stored in steps.
 _LEAST_DISTINCT = 0.5
+#: Markers occur so often, and are so many times farther from the median than all other numbers.
+_MARKED, _FARTHER = 9, 4.0
+
+
+def blank_marker(values: NDArray[np.floating]) -> float:
+    """Return the number that means "not observed" among some pixels of an image, NaN if there is none.
+
+    >>> noise = np.random.default_rng(0).normal(size=1000)
+    >>> blank_marker(np.append(noise, np.full(50, -9999.0))), blank_marker(noise)
+    (-9999.0, nan)
+    """
+    lowest = float(np.min(values, initial=0.0))
+    others = values[values > lowest]
+    if lowest > HIGHEST_MARKER or not lowest.is_integer() or not others.size or values.size - others.size < _MARKED:
+        return float("nan")
+    middle = float(np.median(others))
+    return lowest if middle - lowest > _FARTHER * (middle - float(others.min())) else float("nan")
 
 
 def padding_side(values: NDArray[np.floating]) -> int:

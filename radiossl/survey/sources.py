@@ -137,7 +137,8 @@ def cut_sources(
         sources, places = _measured(sources, places, found, reasons, extents)
     schema = store_schema(sources.columns.schema)
     boxes = source_boxes(places, sources.extent_arcsec, size, box_factor, min_size)
-    notes = disagreements(places, boxes, found) if len(found) > 1 else []
+    notes = [] if size is not None or measure or islands else _doubts_of_extents(sources, places)
+    notes += disagreements(places, boxes, found) if len(found) > 1 else []
     rows = _choose(places, boxes, found, islands)
     places, boxes = places.take(rows), boxes[rows]
     possible = beyond_edge(boxes, places) <= max_blank
@@ -210,6 +211,16 @@ def _measured(
     found_out = _excluded(catalogue, **extents)
     reasons[reasons == ""] = found_out[reasons == ""]
     return catalogue, places.take(_left(catalogue, reasons)[places.source])
+
+
+def _doubts_of_extents(catalogue: Catalogue, places: Places) -> list[str]:
+    """Return a sentence on extents that are all smaller than a pixel, as degrees are that are read as arcsec."""
+    assert catalogue.extent_arcsec is not None  # `cut_sources` has made sure
+    largest = float(catalogue.extent_arcsec[places.source].max(initial=0))
+    if not 0 < largest < places.pixel_width_arcsec.min(initial=np.inf):
+        return []
+    what = f'no source is larger than {largest:.2g}", less than a pixel'
+    return [f"{catalogue.name}: {what}; if the extents are not in arcsec, name their unit with --extent-unit"]
 
 
 def _left(catalogue: Catalogue, reasons: NDArray[Any]) -> NDArray[np.bool_]:

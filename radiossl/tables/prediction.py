@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ PIECE_ROWS = 500_000
 #: Columns that are kept beside the probabilities by default, in lower case.
 KEPT = ("cutout_id", "source_id", "objid", "specobjid", "id", "name", "ra", "dec", "ra_deg", "dec_deg")
 
+#: Medians that differ by more than this factor are taken for those of other units: 60 arcsec are 1 arcmin.
+_OTHER_UNIT = 50.0
 _SUFFIXES = (".parquet", ".csv", ".fits")
 
 
@@ -79,6 +82,8 @@ def predict_table(
         pieces = file.pieces(names, piece_rows, len(done) * piece_rows)
         total = None if file.rows is None else -(-file.rows // piece_rows) - len(done)
         for piece in track(pieces, "classifying", total):
+            if not done:
+                _warn_of_other_units(forest, piece)
             part = folder / f"{len(done):06d}.parquet"
             with atomic_file(part) as temporary:
                 write_parquet(_classified(forest, piece, kept), temporary)
@@ -109,6 +114,24 @@ def _classified(forest: Forest, piece: pa.Table, kept: Iterable[str]) -> pa.Tabl
         columns["prediction_set"] = pa.array(set_texts(sets, forest.classes), pa.string(), mask=unmeasured)
         columns["outlier_score"] = pa.array(forest.calibration.novelty.scores(values).astype(np.float32))
     return pa.table(columns)
+
+
+def _warn_of_other_units(forest: Forest, piece: pa.Table) -> None:
+    """Warn of columns without a value, and of those whose typical value is far from that of the training."""
+    if forest.calibration is None:
+        return
+    names = forest.columns.names[: len(forest.columns.names) - forest.columns.dimension]
+    for name, column, learnt in zip(
+        names, forest.columns.matrix(piece).T, forest.calibration.novelty.middle, strict=False
+    ):
+        known = column[np.isfinite(column)]
+        if not known.size:
+            warnings.warn(f"column {name!r}: nothing is measured", stacklevel=3)
+            continue
+        typical = float(np.median(known))
+        if min(typical, learnt) > 0 and not 1 / _OTHER_UNIT < typical / learnt < _OTHER_UNIT:
+            what = f"its median is {typical:.3g}, that of the training was {learnt:.3g}"
+            warnings.warn(f"column {name!r}: {what}; is it in the same unit?", stacklevel=3)
 
 
 def _identity(forest: Forest, file: TableFile, kept: tuple[str, ...], piece_rows: int) -> dict[str, Any]:

@@ -393,3 +393,16 @@ def test_shells_can_complete_commands():
         env=os.environ | {"_RADIOSSL_COMPLETE": "complete_bash", "COMP_WORDS": "radiossl sto", "COMP_CWORD": "1"}
     )
     assert done.stdout.split() == ["store"]
+
+
+@pytest.mark.parametrize(("argument", "name"), [("--out=", "--out"), ("", "an argument")])
+def test_empty_arguments_are_refused(capsys, argument, name):
+    assert fails(capsys, "search", "f.parquet", "--query", argument).startswith(f"{name}: is empty")
+
+
+def test_the_home_folder_is_known_behind_an_equals_sign(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "simulate", "--tiles", 1, "--size", 200, "--sources", 2, "~/sky")[0] == 0
+    assert run(capsys, "cutouts", "blind", "sky", "--size", 32, "--out=~/store")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sky", "store"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from radiossl.io.errors import DiskFullError, RadiosslError
-from radiossl.io.files import atomic_file, atomic_folder, path_list, remove_strays
+from radiossl.io.files import atomic_file, atomic_folder, existing_file, path_list, remove_strays
 from radiossl.io.locks import only_writer
 
 HOLD = """
@@ -199,3 +199,9 @@ def test_one_path_needs_no_list():
     assert path_list("a") == ["a"]
     assert path_list(Path("a")) == [Path("a")]
     assert path_list(name for name in "ab") == ["a", "b"]
+
+
+def test_pipes_are_no_files(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(RadiosslError, match=r"pipe\.csv: is no ordinary file"):
+        existing_file(tmp_path / "pipe.csv")

@@ -225,3 +225,14 @@ def test_a_store_s_files_are_on_the_disk_before_the_one_that_says_so(tmp_path, s
         "rename",
         "store0",
     ]
+
+
+@pytest.mark.parametrize("out", [".", "..", "../here"])
+def test_the_current_folder_and_the_one_above_can_hold_a_result(tmp_path, monkeypatch, out):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with result_folder(out) as folder:
+        (folder / "a.txt").write_text("a")
+    assert (tmp_path / ("" if out == ".." else "here") / "a.txt").read_text() == "a"
+    with pytest.raises(RadiosslError, match="/: is no name for a new folder"), result_folder("/"):
+        pass

@@ -1,6 +1,7 @@
 """More catalogues as programs write them, each of a kind that once came out wrong or not at all."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from astropy import units
@@ -129,8 +130,19 @@ def test_scaled_columns_and_their_gaps(tmp_path):
     np.testing.assert_array_equal(catalogue.extent_arcsec, [30, np.nan])
 
 
-@pytest.mark.parametrize(("number", "unit"), [("-999", ""), ("99999", ""), ("-999.9", "deg"), ("-999", "hours")])
-def test_numbers_of_nines_mean_that_there_is_no_position(tmp_path, number, unit):
+@pytest.mark.parametrize(
+    ("number", "unit"),
+    [
+        ("-999", ""),
+        ("99999", ""),
+        ("-999.9", "deg"),
+        ("-999", "hours"),
+        ("1e20", ""),
+        ("-1.6e30", "hours"),
+        ("inf", ""),
+    ],
+)
+def test_numbers_of_nines_or_huge_ones_mean_that_there_is_no_position(tmp_path, number, unit):
     text = f"name,ra,dec\nA,12.5,12.5\nB,{number},{number}\n"
     catalogue = read(tmp_path, "c.csv", text, position_unit=unit or None)
     assert np.isfinite(catalogue.ra_deg).tolist() == [True, False]
@@ -175,3 +187,23 @@ def test_the_epoch_of_proper_motions_is_no_equinox(tmp_path):
     part.header["EPOCH"] = 2015.5
     part.writeto(tmp_path / "c.fits")
     assert places(read_catalogue(tmp_path / "c.fits")) == [[187.5, 12.5]]
+
+
+@pytest.mark.parametrize("place", ["resource", "table"])
+def test_answers_cut_short_by_the_service_are_announced(tmp_path, place):
+    Table({"ra": [187.5], "dec": [12.5]}).write(tmp_path / "c.vot", format="votable")
+    assert read_catalogue(tmp_path / "c.vot").notes == ()
+    end = f"</{place.upper()}>"
+    overflow = (tmp_path / "c.vot").read_text().replace(end, f'<INFO name="QUERY_STATUS" value="OVERFLOW"/>{end}')
+    (tmp_path / "c.vot").write_text(overflow)
+    assert "stopped at its limit of rows" in read_catalogue(tmp_path / "c.vot").notes[0]
+
+
+def test_ids_that_lost_digits_as_floats_are_refused(tmp_path):
+    ids = pd.DataFrame({"source_id": [4472832130942575873, None], "ra": [187.5, 187.6], "dec": [12.5, 12.6]})
+    with pytest.raises(RadiosslError, match="name 4472832130942576128: was stored as a floating-point number"):
+        read_catalogue(ids)
+    whole = ids.assign(source_id=pd.array([4472832130942575873, None], dtype="Int64"))
+    assert read_catalogue(whole).ids[0] == "4472832130942575873"
+    written = "source_id,ra,dec\n4.47E+18,187.5,12.5\n"
+    assert read(tmp_path, "c.csv", written).ids.tolist() == ["4.47E+18"]

@@ -561,3 +561,12 @@ def test_where_nothing_can_be_read_the_first_reason_is_given(tmp_path):
         cut_blind([tmp_path / "a.fits"], tmp_path / "s", on_error="skip")
     with pytest.raises(RadiosslError, match="--on-error ignore: expected stop or skip"):
         cut_blind([tmp_path / "a.fits"], tmp_path / "s", on_error="ignore")
+
+
+@pytest.mark.parametrize(("extents", "doubted"), [([0.02, 0.01], True), ([0.02, 40], False), ([0, 0], False)])
+def test_extents_below_a_pixel_are_doubted(tmp_path, extents, doubted):
+    path = write_mosaic(tmp_path / "m" / "a.fits", noise((200, 200)))
+    sources = at(path, (100, 100), (80, 90), extent=extents)
+    notes = cut_sources([path], sources, tmp_path / "s").notes
+    assert [note.partition(":")[2][:26] for note in notes] == [" no source is larger than "] * doubted
+    assert not cut_sources([path], sources, tmp_path / "sized", size=32).notes

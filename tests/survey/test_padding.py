@@ -1,4 +1,4 @@
-"""Zeros that mean "no data" are told from zeros that were measured or made on purpose."""
+"""Zeros and other numbers that mean "no data" are told from zeros that were measured or made on purpose."""
 
 import numpy as np
 import pytest
@@ -59,3 +59,31 @@ def test_the_zeros_of_noise_stored_in_steps_stay_but_not_its_padding(tmp_path):
     assert np.isnan(found[:, :100]).all()
     assert np.isnan(found[:, 100:]).mean() < 0.03  # what touches the padding
     assert (pixels[:, 100:] == 0).mean() > 0.3
+
+
+@pytest.mark.parametrize(
+    ("marker", "unit"),
+    [*((m, 1) for m in (-99, -9999, -1e30, 1e20, -np.inf)), *((m, 1e6) for m in (-9999, -32768, -3.4028235e38))],
+)
+def test_numbers_that_no_brightness_has_are_blank(tmp_path, marker, unit):
+    pixels = image((300, 300), (150, 150)) * np.float32(unit)  # Jy and uJy: of a noise of 1e-4 and 100
+    pixels[:100, :150] = marker
+    pixels[:20, 150:] = 0
+    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
+        found = mosaic.read(0, 0, 300, 300)
+    blank = (pixels == np.float32(marker)) | (pixels == 0)
+    np.testing.assert_array_equal(np.isnan(found), blank)
+    np.testing.assert_array_equal(found[~blank], pixels[~blank])
+
+
+@pytest.mark.parametrize("how", ["clipped from below", "one deep pixel", "counts"])
+def test_low_numbers_that_were_measured_stay(tmp_path, how):
+    pixels = image((300, 300), (150, 150)) * np.float32(1e6)
+    pixels = {
+        "clipped from below": np.maximum(pixels, -150),
+        "one deep pixel": np.where(np.arange(300)[:, None] == np.arange(300), pixels, 0)
+        - 9999 * (pixels == pixels.max()),
+        "counts": np.round(pixels),
+    }[how].astype("f4")
+    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
+        assert np.nanmin(mosaic.read(0, 0, 300, 300)) == pixels.min()

@@ -9,8 +9,9 @@ from astropy.table import Table
 from radiossl import RadiosslError
 from radiossl.tables import prediction as table_prediction
 from radiossl.tables.columns import TableColumns, TableFile
-from radiossl.tables.forest import fit_forest
+from radiossl.tables.forest import Forest, fit_forest
 from radiossl.tables.prediction import predict_table
+from radiossl.tables.run import train_forest
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +144,21 @@ def test_two_columns_of_one_name_are_refused(tmp_path):
     (tmp_path / "t.csv").write_text("x,x,class\n1,2,a\n")
     with pytest.raises(RadiosslError, match="has two columns 'x'; rename one"):
         TableFile(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("flux", "said"),
+    [(lambda f: f * 1000, "its median is"), (lambda f: f * np.nan, "nothing is measured"), (abs, None)],
+)
+def test_columns_in_other_units_are_announced(tmp_path, flux, said, recwarn):
+    rng = np.random.default_rng(0)
+    columns = {"flux": rng.lognormal(-5, 1, 200), "size": rng.lognormal(2, 1, 200)}
+    columns["class"] = np.where(columns["size"] > 8, "a", "b")
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    train_forest(tmp_path / "t.parquet", "class", tmp_path / "forest", columns=["flux", "size"], trees=5)
+    pq.write_table(pa.table({**columns, "flux": flux(columns["flux"])}), tmp_path / "other.parquet")
+    predict_table(
+        Forest.load(tmp_path / "forest" / "forest.safetensors"), tmp_path / "other.parquet", tmp_path / "out.csv"
+    )
+    found = [str(warning.message) for warning in recwarn if "column" in str(warning.message)]
+    assert [text.startswith(f"column 'flux': {said}") for text in found] == [True] * (said is not None)

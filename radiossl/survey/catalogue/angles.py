@@ -35,6 +35,8 @@ _SPELLINGS = {
 #: A unit behind the name of a column: ``LAS [']``, ``Maj (arcsec)``.
 _BRACKETED = re.compile(r".*[\[(]\s*(.+?)\s*[\])]\s*")
 _DEGREES = re.compile(r"(.*\d\.?)\s*(?:d|deg|degrees?|°)", re.I)
+#: Beyond this many degrees there is none: 1e20, -1e30, infinity.
+_LARGEST = 1e9
 _SEXAGESIMAL_UNITS = ("h:m:s", "d:m:s", "hms", "dms", "sexagesimal", "hh:mm:ss", "dd:mm:ss")
 _SEXAGESIMAL = re.compile(
     r"([+\-−–]?)\s*(\d+)(?:\s*([:hd°])\s*|\s+)(\d+(?:\.\d*)?)(?:(?:\s*[:m'′]\s*|\s+)(\d+(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′])?"
@@ -92,8 +94,8 @@ def coordinate(
 
 
 def _means_unknown(degrees: float) -> bool:
-    """Tell whether a number, be it of hours, is of nines alone, such as -999: many programs write that for none."""
-    return any(set(f"{abs(degrees) / per:.6g}") <= {"9", "."} for per in (1, 15))
+    """Tell whether a number, be it of hours, is of nines alone, such as -999, or huge: programs write that for none."""
+    return abs(degrees) > _LARGEST or any(set(f"{abs(degrees) / per:.6g}") <= {"9", "."} for per in (1, 15))
 
 
 def _single(path: str, content: TableContent, name: str, *, is_ra: bool, unit: str | None) -> NDArray[np.float64]:

@@ -225,7 +225,10 @@ def _ids(
 def _as_written(content: TableContent, column: str | None) -> pa.Table:
     """Return the table with the names as text where numbers would not be written the same again."""
     table, text = content.table, content.written.get(column or "")
-    if column is None or text is None or as_texts(table.column(column)).tolist() == as_texts(text).tolist():
+    if column is None or text is None:
+        return table
+    held = table.column(column)
+    if not pa.types.is_floating(held.type) and as_texts(held).tolist() == as_texts(text).tolist():
         return table
     return table.set_column(table.column_names.index(column), column, text)
 
