@@ -158,9 +158,28 @@ def write_round(
         folder = out / f"round_{last:03d}"
         new = not (last and _same_round(folder, frame, ratings, settings))
         if new:
-            folder = out / f"round_{last + 1:03d}"
-            frame.insert(2, "round", last + 1)
-            _write_folder(folder, frame, ratings, settings, store, metadata)
+            folder, number = out / f"round_{last + 1:03d}", last + 1
+            frame.insert(2, "round", number)
+            when = datetime.now(UTC).isoformat(timespec="seconds")
+            record = {"round": number, "when": when, "radiossl_version": radiossl.__version__, **asdict(settings)}
+            record |= {"ratings_known": len(ratings), "rated_objects": int(ratings["cutout_id"].nunique())}
+            report = Report(f"What to rate next: round {number}").text(
+                f"Write a rating from {LOWEST} (dull) to {HIGHEST} (remarkable) into the column rating of propose.csv; "
+                "leave it empty where you cannot say. Then add the ratings to your file with radiossl rate add."
+            )
+            proposed = frame.drop(columns="rating")
+            with atomic_folder(folder) as made:
+                write_table(frame, made / "propose.csv")
+                write_table(ratings, made / "ratings.csv")
+                write_json(made / "round.json", record | {"proposed": proposed.to_dict("records")})
+                if store is not None:
+                    captions = [_caption(row) for row in frame.to_dict("records")]
+                    pictures = rating_pictures(store, metadata, frame["cutout_id"], captions)
+                    report.gallery(pictures, "The proposals in the order of propose.csv.", sheet=made / "gallery.png")
+                report.table(proposed).section("How this was made").values(record)
+                for name in ("propose.csv", "ratings.csv", "round.json"):
+                    report.link(made / name)
+                report.write(made / "report.html")
         write_table(_all_rounds(out), out / "rounds.csv")
     return folder / "propose.csv", new
 
@@ -178,37 +197,6 @@ def rating_pictures(
     """Return cutouts as the backbone saw them."""
     field_px = metadata.get("preprocessing", {}).get("field_px")
     return cutout_pictures(store.select_ids(ids), captions, field_px)
-
-
-def _write_folder(
-    path: Path,
-    frame: pd.DataFrame,
-    ratings: pd.DataFrame,
-    settings: RoundSettings,
-    store: CutoutStore | None,
-    metadata: dict[str, Any],
-) -> None:
-    number = _number(path)
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    with atomic_folder(path) as folder:
-        write_table(frame, folder / "propose.csv")
-        write_table(ratings, folder / "ratings.csv")
-        record = {"round": number, "when": when, "radiossl_version": radiossl.__version__, **asdict(settings)}
-        record |= {"ratings_known": len(ratings), "rated_objects": int(ratings["cutout_id"].nunique())}
-        write_json(folder / "round.json", record | {"proposed": frame.drop(columns="rating").to_dict("records")})
-        report = Report(f"What to rate next: round {number}").text(
-            f"Write a rating from {LOWEST} (dull) to {HIGHEST} (remarkable) into the column rating of propose.csv; "
-            "leave it empty where you cannot say. Then add the ratings to your file with radiossl rate add."
-        )
-        if store is not None:
-            captions = [_caption(row) for row in frame.to_dict("records")]
-            pictures = rating_pictures(store, metadata, frame["cutout_id"], captions)
-            report.gallery(pictures, "The proposals in the order of propose.csv.", sheet=folder / "gallery.png")
-        report.table(frame.drop(columns="rating"))
-        report.section("How this was made").values(record)
-        for name in ("propose.csv", "ratings.csv", "round.json"):
-            report.link(folder / name)
-        report.write(folder / "report.html")
 
 
 def _same_round(folder: Path, frame: pd.DataFrame, ratings: pd.DataFrame, settings: RoundSettings) -> bool:
