@@ -43,7 +43,14 @@ def _similarity(distances: NDArray[np.floating]) -> NDArray[np.float64]:
 def unit(features: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return features scaled to length 1, shape (n, d), float32; zeros stay zeros."""
     vectors = np.ascontiguousarray(features, dtype=np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    with np.errstate(over="ignore"):
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if (odd := ~((lengths > 1e-12) & (lengths < np.inf))[:, 0]).any():  # or float32 does not hold the squares
+        largest = np.abs(vectors[odd]).max(axis=1, keepdims=True)
+        vectors = vectors.copy()
+        vectors[odd] /= np.where(largest > 0, largest, 1)
+        lengths[odd] = np.linalg.norm(vectors[odd], axis=1, keepdims=True)
+    return vectors / np.maximum(lengths, 1e-12)
 
 
 class Scatter:

@@ -262,7 +262,10 @@ def place_of(text: str) -> tuple[float, float]:
 
 
 def parse_position(text: str) -> tuple[float, float] | None:
-    """Read "RA DEC" in degrees, or sexagesimal with hours; None if the text is no position."""
+    """Read "RA DEC" in degrees, or sexagesimal with hours; None if the text is no position.
+
+    Raises `RadiosslError` if only one of the two is sexagesimal.
+    """
     from astropy.coordinates import SkyCoord
 
     text = text.replace(",", " ")
@@ -272,4 +275,6 @@ def parse_position(text: str) -> tuple[float, float] | None:
         centre = SkyCoord(*numbers, unit="deg") if degrees else SkyCoord(text, unit=("hourangle", "deg"))
     except ValueError:
         return None
+    if len(numbers) == 2 and np.isfinite(numbers).sum() == 1:
+        raise RadiosslError(f"{text}: expected a position in degrees, or in hours, minutes and seconds of both axes")
     return float(centre.ra.deg), float(centre.dec.deg)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from radiossl.features.neighbours import knn_predict
+from radiossl.features.neighbours import knn_predict, unit
 
 
 def literal_knn(train, labels, test, k):
@@ -49,3 +49,11 @@ def test_vectors_of_zeros_are_allowed(data):
     train, labels, test = data
     train[0], test[0] = 0, 0
     assert set(knn_predict(train, labels, test, k=3)) <= set(labels)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-13, 1.0, 1e25])
+def test_unit_vectors_of_every_scale(scale):
+    vectors = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    found = unit(vectors * np.float32(scale))
+    np.testing.assert_allclose(found, unit(vectors), rtol=1e-5)
+    assert not unit(np.zeros((2, 3))).any()

@@ -284,6 +284,12 @@ def test_what_is_no_position(text):
     assert parse_position(text) is None
 
 
+@pytest.mark.parametrize("text", ["120.956 +21:44", "120 +21d44m", "08:03:49 21.7"])
+def test_positions_in_two_writings_are_refused(text):
+    with pytest.raises(RadiosslError, match="expected a position in degrees, or in hours, minutes and seconds"):
+        parse_position(text)
+
+
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
