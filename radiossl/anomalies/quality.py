@@ -14,6 +14,7 @@ from radiossl.anomalies.scores import rank_fractions
 from radiossl.evaluation.intervals import ONE_SIGMA
 from radiossl.evaluation.labels import read_labels
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import one_or_more
 
 #: Fractions of a ranking within which recall is given.
 TOP_FRACTIONS = (0.05, 0.1)
@@ -36,6 +37,7 @@ class AnomalyLabels:
 
 def read_anomaly_labels(values: NDArray[Any], column: str, anomalous: Sequence[str]) -> AnomalyLabels:
     """Turn a column into labels; `anomalous` are values that count as such, or one comparison, as ``>=4``."""
+    anomalous = one_or_more(anomalous)
     if not anomalous:
         raise RadiosslError(f'--label {column}: say which values are anomalous, as in --anomalous ">=4"')
     labels = read_labels(values, column)

@@ -21,7 +21,7 @@ from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, one_or_more
 from radiossl.io.progress import track
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
@@ -141,6 +141,7 @@ def find_anomalies(
     """
     table = features if isinstance(features, FeatureTable) else FeatureTable.read(features)
     settings, options = settings or AnomalySettings(), options or AnomalyOptions()
+    options = replace(options, baselines=one_or_more(options.baselines))
     needed = out is not None or label is not None
     cutouts = feature_cutouts(table.metadata, table.columns, store) if needed else None
     size = size_column(table)

@@ -17,6 +17,7 @@ from pydantic import Field
 
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import path_list
 from radiossl.io.progress import track
 from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
 from radiossl.store.cutout import Beam, Cutout
@@ -143,6 +144,8 @@ def list_images(source: Any, options: FolderOptions | None = None) -> ImageFiles
     With `FolderOptions.table`, only the images of a folder that the table names are listed.
     """
     options = options or FolderOptions()
+    if isinstance(source, str):
+        path_list(source)  # raises if it is empty
     if isinstance(source, (list, tuple)) and all(isinstance(item, (str, os.PathLike)) for item in source):
         if len(source) != 1:
             return _listed([path for item in source for path in _expanded(item)], options)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.grouping import Grouping, read_grouping
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, one_or_more
 from radiossl.io.values import MISSING_NUMBERS, as_text, as_texts
 from radiossl.store.store import CutoutStore
 
@@ -118,7 +118,7 @@ def store_labels(
 
 def _class_of(groups: Sequence[str]) -> dict[str, str]:
     class_of: dict[str, str] = {}
-    for group in groups:
+    for group in one_or_more(groups):
         text, equals, members = group.partition("=")
         name = as_text(text)
         if not equals or name is None or not as_text(members):

@@ -28,7 +28,7 @@ from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike, one_or_more, writes_result_folder
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.figures import file_stem, score_bars
 from radiossl.report.html import Report
@@ -108,7 +108,7 @@ def write_evaluation(
     report.figure(file, "Precision (reliability) of each class against its recall (completeness).")
     reliability_diagram(reliability(predictions), out=out / "reliability.png")
     report.figure(out / "reliability.png", "Accuracy against predicted confidence.")
-    for column in columns:
+    for column in one_or_more(columns):
         file = out / f"by_{file_stem(column)}.png"
         scored = metric_by_column(predictions, binned_values(labelled, column))
         metric_against_column(scored, out=file, xlabel=column, logarithmic=bool(scored.edges[0] > 0))

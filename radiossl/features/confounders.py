@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
+from radiossl.io.files import one_or_more
 
 #: Columns of every cutout store that a score should not merely follow.
 CONFOUNDERS = ("rms", "peak_snr", "maximum", "width", "blank_fraction", "las_arcsec")
@@ -30,7 +31,7 @@ def confounder_table(
     that is not constant has a row, the strongest first: ``property``, ``objects`` (where it is known) and, under the
     name of each score, Spearman's rank correlation.
     """
-    rows = []
+    rows, also = [], one_or_more(also)
     for name in dict.fromkeys([*CONFOUNDERS, *also]):
         values = _values(table, name, required=name in also)
         known = np.isfinite(values)

@@ -19,7 +19,7 @@ from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images, open_images
 from radiossl.features.embedding import features_of_files, preprocessed, table_metadata
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.table import FeatureTable, part_name, regrouped
+from radiossl.features.table import FeatureTable, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, existing_file, put_in_place, remove_strays
@@ -46,10 +46,6 @@ class WrittenFeatures:
     table: FeatureFile
     parts: int
     made: int
-
-
-#: Endings of tables that are not Parquet.
-_OTHER_FORMATS = (".csv", ".tsv", ".txt", ".ecsv", ".fits", ".vot", ".xml", ".npy", ".npz", ".h5", ".hdf5")
 
 
 @dataclass(frozen=True)
@@ -163,11 +159,8 @@ def write_features(
     if not backbone.sha256:
         raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")
     kept = out.with_name(f"{out.stem}.images")
-    if not partitioned and out.suffix.lower() in _OTHER_FORMATS:
-        raise RadiosslError(
-            f"{out}: features are written as Parquet, such as {out.with_suffix('.parquet').name}; radiossl export makes"
-            " other formats of it"
-        )
+    if not partitioned:
+        check_parquet_name(out)
     found = find_images(images, mosaics, out=kept, **options)
     if isinstance(found, CutoutStore):
         found = found if found.paths else open_images(found, out=kept)

@@ -114,6 +114,20 @@ def warn_left_out(path: PathLike, kept: NDArray[np.bool_]) -> None:
     warnings.warn(f"{path}: {count} of {len(kept)} rows left out, they have {problem}; first row {first}", stacklevel=3)
 
 
+#: Endings of tables that are not Parquet.
+_OTHER_FORMATS = (".csv", ".tsv", ".txt", ".ecsv", ".fits", ".vot", ".xml", ".npy", ".npz", ".h5", ".hdf5")
+
+
+def check_parquet_name(path: PathLike) -> None:
+    """Raise `RadiosslError` if the name of a feature table that is to be written is that of another format."""
+    path = Path(path)
+    if path.suffix.lower() in _OTHER_FORMATS:
+        parquet = path.with_suffix(".parquet").name
+        raise RadiosslError(
+            f"{path}: features are written as Parquet, such as {parquet}; radiossl export makes other formats of it"
+        )
+
+
 METADATA_KEY = b"radiossl"
 #: Set in files of which every row has features, so that they need not be looked through first.
 CHECKED_KEY = b"radiossl_checked"
@@ -182,7 +196,8 @@ class FeatureTable:
         return radiossl.explore(self, images, **options)
 
     def write(self, path: PathLike) -> None:
-        """Write the table as Parquet, atomically."""
+        """Write the table as Parquet, atomically; raise `RadiosslError` if the name is that of another format."""
+        check_parquet_name(path)
         table = self.columns.append_column(FEATURES, vector_column(self.features))
         about = {METADATA_KEY: json.dumps(self.metadata).encode()}
         if has_features(self.features).all():

@@ -347,9 +347,21 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     return {key: value for key, value in content.items() if key != SEAL} if isinstance(content, dict) else content
 
 
+def one_or_more(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Return names as a tuple; a text is one name, not its letters.
+
+    >>> one_or_more("flux"), one_or_more(["ra", "dec"])
+    (('flux',), ('ra', 'dec'))
+    """
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def path_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
-    """Return paths as a list, one alone too."""
-    return [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    """Return paths as a list, one alone too; raise `RadiosslError` if one is empty, which would be this folder."""
+    listed = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if "" in listed:
+        raise RadiosslError("an empty path: expected a file or folder, such as . for this one")
+    return listed
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from radiossl.io.errors import RadiosslError, reason_of
-from radiossl.io.files import existing_file
+from radiossl.io.files import existing_file, one_or_more
 
 if TYPE_CHECKING:  # imported where they are needed: every command line reads this file
     import yaml
@@ -69,7 +69,7 @@ def apply_settings(
 def key_values(texts: Sequence[str] | None, option: str = "--set", form: str = "KEY=VALUE") -> dict[str, str]:
     """Split the values of an option at their first equals sign; raise `RadiosslError` if one has no key or no sign."""
     found = {}
-    for text in texts or ():
+    for text in one_or_more(texts or ()):
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise RadiosslError(f"{option} {_clipped(text)}: expected {form}")

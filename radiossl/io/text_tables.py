@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,14 +46,44 @@ _AEGEAN_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How the file is laid out: the columns, what separates them, and how many lines come before the first row."""
 
-    names: list[str]
+    heads: Sequence[str]
     delimiter: str
     skipped: int
     units: dict[str, str]
     comments: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns, made different."""
+        return _different(self.heads)
+
+    def options(self, encoding: str) -> dict[str, Any]:
+        """How pyarrow reads the rows: arguments of `pyarrow.csv.read_csv` and `pyarrow.csv.open_csv`."""
+
+        def comment(row: arrow_csv.InvalidRow) -> str:
+            return "skip" if (row.text or "").lstrip().startswith("#") else "error"
+
+        reading = arrow_csv.ReadOptions(column_names=self.names, skip_rows=self.skipped, encoding=encoding)
+        parsing = arrow_csv.ParseOptions(delimiter=self.delimiter, newlines_in_values=True, invalid_row_handler=comment)
+        return {"read_options": reading, "parse_options": parsing}
+
+
+def streamed_layout(path: Path) -> Layout | None:
+    """Return the layout of a text table that can be read piece by piece; None if it must be read as a whole.
+
+    That is one of rows between marks, in UTF-8, which does not describe itself.
+    """
+    try:
+        head = _head(path, "utf-8")
+    except UnicodeDecodeError:
+        return None
+    if len(_vizier_tables(path)) > 1 or _astropy_format(head) or is_sky_model(head):
+        return None
+    layout = _layout(path, head, None)
+    return None if layout.delimiter == " " else layout
 
 
 def read_text_table(
@@ -118,7 +148,7 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
     columns, written = {}, {}
     for number, name in enumerate(texts.column_names, start=1):
         text = clean_texts(texts.column(name))
-        if layout.delimiter == ";" and pc.all(pc.match_substring_regex(text, _DECIMAL_COMMA), min_count=1).as_py():
+        if layout.delimiter == ";" and has_decimal_commas(text):
             text = pc.replace_substring(text, ",", ".")
         if name == f"column_{number}" and text.null_count == len(text):  # rows that end in a delimiter
             continue
@@ -131,6 +161,12 @@ def _read(path: Path, delimiter: str | None, encoding: str) -> TableContent:
     frame = _frame(layout.comments)
     frames = {"": frame} if frame else {}
     return TableContent(pa.table(columns), layout.units, frames, written=written, notes=tuple(notes))
+
+
+def has_decimal_commas(text: pa.ChunkedArray) -> bool:
+    """Return whether a column of text is of numbers as 1,5 is one in many countries."""
+    numbers = pc.all(pc.match_substring_regex(text, _DECIMAL_COMMA), min_count=1)
+    return bool(numbers.as_py() and pc.any(pc.match_substring(text, ",")).as_py())
 
 
 def _astropy_format(head: Sequence[str]) -> str | None:
@@ -167,7 +203,7 @@ def _head(path: Path, encoding: str) -> list[str]:
 # The layout -----------------------------------------------------------------------------------------------------------
 
 
-def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
+def _layout(path: Path, head: Sequence[str], given: str | None) -> Layout:
     if given is not None and len(given) != 1:
         raise RadiosslError(f"--delimiter {given}: expected one character, 'tab' or 'space'")
     begin = next((row for row, line in enumerate(head) if line.strip() and not line.lstrip().startswith("#")), None)
@@ -176,13 +212,13 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
         last = comments[-1].lstrip("# ") if comments else ""
         if not last:
             raise RadiosslError(f"{path}: not a readable csv table (the file is empty)")
-        return _Layout(_column_names(_fields(last, given or ",")), given or ",", len(head), {}, comments)
+        return Layout(_fields(last, given or ","), given or ",", len(head), {}, comments)
     aegean = any(line.startswith(_AEGEAN) for line in comments)
     delimiter = given or (" " if aegean else _delimiter(path, head[begin], head[begin + 1 : begin + 3]))
     first = _fields(head[begin], delimiter)
     names, units = _commented_header(comments, first, delimiter)
     if names is not None:
-        return _Layout(_column_names(names), delimiter, begin, _named(names, units), comments)
+        return Layout(names, delimiter, begin, _named(names, units), comments)
     skipped, units = begin + 1, []
     below = [_fields(line, delimiter) for line in head[begin + 1 : begin + 3]]
     whole = [fields if len(fields) == len(first) else [] for fields in below]
@@ -191,7 +227,7 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> _Layout:
         skipped, units = begin + 2 + ruled, below[0] if ruled == 1 else []
     elif whole and any(whole[0]) and all(not unit or _UNIT.fullmatch(unit) for unit in whole[0]):
         skipped, units = begin + 2, below[0]
-    return _Layout(_column_names(first), delimiter, skipped, _named(first, units), comments)
+    return Layout(first, delimiter, skipped, _named(first, units), comments)
 
 
 def _delimiter(path: Path, header: str, following: Sequence[str]) -> str:
@@ -245,12 +281,12 @@ def _aligned(header: str, below: str, names: Sequence[str], delimiter: str) -> l
     return [ends.get(match.end(), "") for match in re.finditer(r"\S+", header)]
 
 
-def _column_names(names: Sequence[str]) -> list[str]:
+def _different(names: Sequence[str]) -> list[str]:
     return unique_names(name.strip() or f"column_{number}" for number, name in enumerate(names, start=1))
 
 
 def _named(names: Sequence[str], units: Sequence[str]) -> dict[str, str]:
-    found = zip(_column_names(names), (unit.strip("[]").strip() for unit in units), strict=False)
+    found = zip(_different(names), (unit.strip("[]").strip() for unit in units), strict=False)
     return {name: unit for name, unit in found if unit not in ("", "--")}
 
 
@@ -268,26 +304,20 @@ def _frame(comments: Sequence[str]) -> str | None:
 # The rows -------------------------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path, layout: _Layout, encoding: str) -> pa.Table:
+def _rows(path: Path, layout: Layout, encoding: str) -> pa.Table:
     if layout.delimiter == " ":
         return _rows_between_blanks(path, layout, encoding)
     kinds = dict.fromkeys(layout.names, pa.string())
-
-    def comment(row: arrow_csv.InvalidRow) -> str:
-        return "skip" if (row.text or "").lstrip().startswith("#") else "error"
-
-    reading = arrow_csv.ReadOptions(column_names=layout.names, skip_rows=layout.skipped, encoding=encoding)
-    parsing = arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True, invalid_row_handler=comment)
     converting = arrow_csv.ConvertOptions(column_types=kinds, strings_can_be_null=True, null_values=[""])
     try:
-        return unguarded_table(arrow_csv.read_csv(path, reading, parsing, converting))
+        return unguarded_table(arrow_csv.read_csv(path, **layout.options(encoding), convert_options=converting))
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
             raise
         return pa.schema(kinds).empty_table()
 
 
-def _rows_between_blanks(path: Path, layout: _Layout, encoding: str) -> pa.Table:
+def _rows_between_blanks(path: Path, layout: Layout, encoding: str) -> pa.Table:
     width = len(layout.names)
     rows: list[list[str]] = []
     with _opened(path) as file:

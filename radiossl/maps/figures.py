@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, one_or_more
 from radiossl.report.figures import FONT, PALETTE, drawn_axes, plain_numbers, shorten
 from radiossl.report.sheets import as_rgb, central_pixels
 from radiossl.store.store import CutoutStore
@@ -95,6 +95,7 @@ def column_colours(table: FeatureTable, name: str, most: int = 16) -> NumberColo
 
 def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, NumberColours | ClassColours]:
     """Return how each column is coloured, see `column_colours`; raise `RadiosslError` if one cannot be."""
+    names = one_or_more(names)
     if taken := {"x", "y", "fitted"} & set(names):
         raise RadiosslError(f"--colour {taken.pop()}: map.parquet has a column of its own of that name")
     return {name: column_colours(table, name) for name in dict.fromkeys(names)}

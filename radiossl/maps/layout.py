@@ -16,6 +16,7 @@ from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError, check_choice, check_columns
 from radiossl.io.extras import require
+from radiossl.io.files import one_or_more
 from radiossl.io.progress import track
 from radiossl.maps.reducers import PcaReducer, Reducer, UmapReducer
 
@@ -127,6 +128,7 @@ def map_columns(features: FeatureFile, wanted: Sequence[str] = ()) -> FeatureTab
 
     The features of the returned table have dimension 0.
     """
+    wanted = one_or_more(wanted)
     check_columns(wanted, features.schema.names, use=" in the features")
     also = ["cutout_id", "ra_deg", "dec_deg", "background", *CONFOUNDERS]
     columns = features.columns([*also, *wanted])

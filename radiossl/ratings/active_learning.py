@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable, standard_column
 from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.files import one_or_more
 from radiossl.io.progress import track
 from radiossl.ratings.records import HIGHEST, unit_range
 
@@ -68,7 +69,7 @@ def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: i
     their objects, is scaled to variance 1, and so counts as much as all features together; of a column without zero or
     negative values the logarithm is taken; an unknown value becomes the mean.
     """
-    extra = [standard_column(table.column(name), name) for name in columns]
+    extra = [standard_column(table.column(name), name) for name in one_or_more(columns)]
     components = _principal_components(table.features, dimensions)
     return np.column_stack([components, *extra]).astype(np.float32, copy=False)
 

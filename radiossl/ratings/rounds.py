@@ -20,7 +20,7 @@ from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import check_choice
-from radiossl.io.files import PathLike, atomic_folder, path_list, read_json, write_json
+from radiossl.io.files import PathLike, atomic_folder, one_or_more, path_list, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
 from radiossl.ratings.journal import PATIENCE_S
@@ -133,7 +133,7 @@ def propose(
 def learnt_columns(table: FeatureTable, columns: Sequence[str] | None) -> tuple[str, ...]:
     """Return the columns to learn from beside the features: those given, by default the size if there is one."""
     if columns is not None:
-        return tuple(columns)
+        return one_or_more(columns)
     size = size_column(table)
     return () if size is None else (size,)
 

@@ -77,9 +77,9 @@ def search(
     features
         Feature table or index, or its path.
     query
-        One or a list of: the id of a cutout; a position such as ``"12:30:49 +12:23:28"``; the name of an object, which
-        is looked up; images as `radiossl.open_images` takes them, each of which is a query; features of shape
-        (feature_dim,); a `Query`.
+        One or a list of: the id of a cutout; a position such as ``"12:30:49 +12:23:28"``, or an astropy ``SkyCoord`` of
+        one or several; the name of an object, which is looked up; images as `radiossl.open_images` takes them, each of
+        which is a query; features of shape (feature_dim,); a `Query`.
     out
         Result folder to write, with tables, regions, a gallery and a page; none by default.
     weights
@@ -178,17 +178,24 @@ def _queries(
         return [asked]
     if isinstance(asked, np.ndarray) and asked.ndim == 1:
         return [Query("query", asked.astype(np.float32))]
-    side = size or index.framing.field_px or _FIELD
-    if isinstance(asked, str) and not (Path(asked).exists() or has_magic(asked)):
+    if isinstance(asked, str) and not asked.strip():
+        raise RadiosslError("--query: is empty; give a cutout id, a position, a name or an image")
+    side, images = size or index.framing.field_px or _FIELD, asked
+    if hasattr(asked, "icrs"):
+        places = asked.icrs.reshape(-1)
+        if mosaics is None:
+            return [index.query_by_position(float(place.ra.deg), float(place.dec.deg)) for place in places]
+        names = places.to_string("hmsdms")
+        table = pa.table({"id": names, "ra_deg": places.ra.deg, "dec_deg": places.dec.deg})
+        images = find_images(table, mosaics, size=side)
+    elif isinstance(asked, str) and not (Path(asked).exists() or has_magic(asked)):
         if mosaics is None:
             return [index.query_by_text(asked)]
         ra, dec = place_of(asked)
         place = pa.table({"id": [asked], "ra_deg": [ra], "dec_deg": [dec]})
-        images: Any = find_images(place, mosaics, size=side)
+        images = find_images(place, mosaics, size=side)
     elif mosaics is not None and not is_store(asked):
         images = find_images(asked, mosaics, size=side)
-    else:
-        images = asked
     return index.queries_by_images(images, backbone(), crop)
 
 

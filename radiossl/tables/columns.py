@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -19,7 +20,9 @@ from radiossl.io.csv_cells import unguarded_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.io.settings import split_names
-from radiossl.io.values import MISSING_NUMBERS, numbers, typed, warn_of_marker
+from radiossl.io.tables import ENDINGS, read_table
+from radiossl.io.text_tables import Layout, has_decimal_commas, streamed_layout
+from radiossl.io.values import MISSING_NUMBERS, clean_texts, numbers, typed, warn_of_marker
 
 _CSV_BLOCK = 1 << 24  # bytes that are parsed at a time
 
@@ -118,27 +121,28 @@ def parse_colours(text: str) -> tuple[tuple[str, str], ...]:
 
 
 class TableFile:
-    """A Parquet, CSV or FITS table that is read piece by piece, in memory that does not grow with it.
+    """A table of any format that `radiossl.io.tables.read_table` reads, or a folder of Parquet files of features.
 
-    A feature table may be a folder of Parquet files.
+    Parquet, FITS and text between marks, such as CSV, are read piece by piece, in memory that does not grow with them.
     """
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
         self._files = table_files(path)
-        readers = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".fits": "fits", ".fit": "fits"}
-        self.kind = readers.get(self._files[0].suffix.lower(), "")
-        if not self.kind:
-            raise RadiosslError(f"{path}: a table's name must end in one of {', '.join(readers)}")
+        name = self._files[0].name.lower()
+        self.kind = next((kind for kind in ("parquet", "text", "fits") if name.endswith(ENDINGS[kind])), "whole")
         self.rows: int | None = None
         try:
             if self.kind == "parquet":
                 self.schema: pa.Schema | None = pq.read_schema(self._files[0])
                 self.names = list(self.schema.names)
                 self.rows = sum(pq.read_metadata(file).num_rows for file in self._files)
-            elif self.kind == "csv":
+            elif self.kind == "text" and self._layout is not None:
                 self.schema = pa.schema(self._kinds)
                 self.names = list(self.schema.names)
+            elif self.kind != "fits":
+                self.kind, self.schema = "whole", self._whole.schema
+                self.names, self.rows = list(self.schema.names), len(self._whole)
             else:
                 self.schema, header = None, self._fits()
                 self.names, self.rows = list(header.columns.names), len(header.data)
@@ -165,8 +169,9 @@ class TableFile:
 
     def _parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
         try:
-            source = {"parquet": self._parquet_parts, "csv": self._csv_parts, "fits": self._fits_parts}[self.kind]
-            yield from source(names, rows, start)
+            source = {"parquet": self._parquet_parts, "text": self._text_parts, "fits": self._fits_parts}
+            whole = self._whole.select(names).slice(start) if self.kind == "whole" else None
+            yield from source[self.kind](names, rows, start) if whole is None else [whole]
         except (pa.ArrowException, OSError) as error:
             raise RadiosslError(f"{self.path}: cannot be read to its end ({error})") from None
 
@@ -181,25 +186,46 @@ class TableFile:
                 start = max(0, start - size)
 
     @cached_property
+    def _whole(self) -> pa.Table:
+        return read_table(self.path)
+
+    @cached_property
+    def _layout(self) -> Layout | None:
+        return streamed_layout(self.path)
+
+    @cached_property
     def _kinds(self) -> dict[str, pa.DataType]:
-        """Types of the columns of a CSV file, by its first block: what is not numbers alone stays text as written."""
-        from pyarrow import csv
-
-        block = csv.ReadOptions(block_size=_CSV_BLOCK)
-        with csv.open_csv(self.path, read_options=block) as reader:
-            if twice := sorted({name for name in reader.schema.names if reader.schema.names.count(name) > 1}):
-                raise RadiosslError(f"{self.path}: has two columns {twice[0]!r}; rename one")
-            as_text = csv.ConvertOptions(column_types=dict.fromkeys(reader.schema.names, pa.string()))
-        with csv.open_csv(self.path, read_options=block, convert_options=as_text) as reader:
+        """Types of the columns of a text table, by its first block: what is not numbers alone stays text as written."""
+        heads = self._layout.heads if self._layout else ()
+        if twice := sorted({name for name in heads if heads.count(name) > 1}):
+            raise RadiosslError(f"{self.path}: has two columns {twice[0]!r}; rename one")
+        with self._opened_text(None) as reader:
             first = pa.Table.from_batches(list(islice(reader, 1)), reader.schema)
-        return {name: typed(first.column(name)).type for name in first.column_names}
+        self._decimal_point = "."
+        kinds = {}
+        for name in first.column_names:
+            text = clean_texts(first.column(name))
+            if self._layout and self._layout.delimiter == ";" and has_decimal_commas(text):
+                text, self._decimal_point = pc.replace_substring(text, ",", "."), ","
+            kinds[name] = typed(text).type
+        return kinds
 
-    def _csv_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
+    def _opened_text(self, names: list[str] | None) -> Any:
+        """The reader of some columns of a text table; of all as text without names."""
         from pyarrow import csv
 
-        block, missing = csv.ReadOptions(block_size=_CSV_BLOCK), list(MISSING_NUMBERS)
-        how = csv.ConvertOptions(include_columns=names, column_types=self._kinds, null_values=missing)
-        with csv.open_csv(self.path, read_options=block, convert_options=how) as reader:
+        assert self._layout is not None
+        how = self._layout.options("utf-8")
+        how["read_options"].block_size = _CSV_BLOCK
+        if names is None:
+            converting = csv.ConvertOptions(column_types=dict.fromkeys(self._layout.names, pa.string()))
+        else:
+            marks = {"null_values": list(MISSING_NUMBERS), "decimal_point": self._decimal_point}
+            converting = csv.ConvertOptions(include_columns=names, column_types=self._kinds, **marks)
+        return csv.open_csv(self.path, **how, convert_options=converting)
+
+    def _text_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
+        with self._opened_text(names) as reader:
             for table in _after(reader, start):
                 yield unguarded_table(table).rename_columns(names)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.labels import read_labels
 from radiossl.io.errors import RadiosslError, check_columns
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, one_or_more
 from radiossl.tables.columns import TableColumns, TableFile
 from radiossl.tables.forest import TREES
 from radiossl.tables.prediction import KEPT
@@ -96,7 +96,8 @@ def train_forest(
     """
     file = TableFile(table)
     dimension = file.feature_dimension() if features else 0
-    inputs = TableColumns(tuple(columns), tuple(colours), resolved, dimension, tuple(missing))
+    columns, by = one_or_more(columns), one_or_more(by)
+    inputs = TableColumns(columns, tuple(colours), resolved, dimension, tuple(missing))
     if label in inputs.needed:
         raise RadiosslError(f"column {label!r} is the label that is to be predicted; leave it out of --columns")
     kept = [name for name in file.names if name.lower() in KEPT]

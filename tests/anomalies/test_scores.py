@@ -135,6 +135,7 @@ def test_labels_by_value_and_by_comparison():
     assert labels.anomalous.tolist() == [False, True, True, False]
     assert labels.names.tolist() == ["1", "4", "5", "2"]
     assert read_anomaly_labels(ratings, "score", [">4"]).anomalous.tolist() == [False, False, True, False]
+    assert read_anomaly_labels(ratings, "score", ">4").anomalous.tolist() == [False, False, True, False]
     assert read_anomaly_labels(ratings, "score", ["<2"]).anomalous.tolist() == [True, False, False, False]
     kinds = np.array(["orc", None, "fr1", "ring"], dtype=object)
     assert read_anomaly_labels(kinds, "kind", ["orc", "ring"]).anomalous.tolist() == [True, False, True]

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
-from radiossl.evaluation.labels import read_labels
+from radiossl.evaluation.labels import _class_of, read_labels
 from radiossl.io.values import as_texts
 
 CODES = np.array([100.0, np.nan, 210.0, 102.0, 300.0, 100.0])
@@ -31,6 +31,10 @@ def test_groups():
     labels = read_labels(CODES, "code", ["FRI=100,102", "FRII= 210"])
     assert labels.rows.tolist() == [0, 2, 3, 5]
     assert labels.names.tolist() == ["FRI", "FRII", "FRI", "FRI"]
+
+
+def test_one_group_may_be_a_text():
+    assert _class_of("A=1,2") == _class_of(["A=1,2"]) == {"1": "A", "2": "A"}
 
 
 def test_a_group_may_be_given_in_pieces():

@@ -36,6 +36,13 @@ def test_round_trip(table, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]
 
 
+@pytest.mark.parametrize("name", ["f.csv", "f.fits", "f.VOT"])
+def test_a_name_of_another_format_is_refused(table, tmp_path, name):
+    with pytest.raises(RadiosslError, match=r"features are written as Parquet, such as f\.parquet; radiossl export"):
+        table.write(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_pandas_reads_it(table, tmp_path):
     table.write(tmp_path / "f.parquet")
     frame = pd.read_parquet(tmp_path / "f.parquet")

@@ -144,3 +144,8 @@ def test_pairs_without_a_schema_are_split():
     assert key_values(["a=b=c", "d="]) == {"a": "b=c", "d": ""}
     with pytest.raises(RadiosslError, match=r"--evaluation x: expected TITLE=FOLDER"):
         key_values(["x"], "--evaluation", "TITLE=FOLDER")
+
+
+def test_one_text_is_one_change_and_not_its_letters():
+    assert key_values("a=b") == {"a": "b"}
+    assert read_recipe("radiossl", "seed=3")[-1].seed == 3

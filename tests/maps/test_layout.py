@@ -19,6 +19,7 @@ from radiossl.features.neighbours import unit
 from radiossl.features.table import FeatureTable
 from radiossl.maps import layout as mapping
 from radiossl.maps import reducers
+from radiossl.maps.figures import colour_scales
 from radiossl.maps.layout import make_map, map_columns
 from radiossl.maps.reducers import (
     REDUCER_FILE,
@@ -328,3 +329,11 @@ def test_a_damaged_reducer_is_refused(tmp_path):
     refused({"training": training, "coordinates": places}, umap | {"neighbours": 9})
     refused({"training": training, "coordinates": places}, {"method": "tsne"})
     refused({"mean": np.zeros(3), "components": np.zeros((2, 4)), "explained": np.zeros(2)}, {"method": "pca"})
+
+
+def test_one_column_may_be_a_text(tmp_path):
+    columns = pa.table({"cutout_id": ["a", "b"], "flux": [1.0, 2.0]})
+    table = FeatureTable(columns, np.eye(2, dtype=np.float32))
+    table.write(tmp_path / "f.parquet")
+    assert map_columns(FeatureFile(tmp_path / "f.parquet"), "flux").columns["flux"].to_pylist() == [1, 2]
+    assert list(colour_scales(table, "flux")) == ["flux"]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.coordinates.name_resolve import sesame_url
 from astropy.io import fits
 from PIL import Image
@@ -165,3 +166,25 @@ def test_an_image_of_a_folder_that_was_embedded_finds_itself(weights, sky, tmp_p
     assert found.neighbours["cutout_id"].iloc[0].startswith("1")
     assert found.neighbours["similarity"].iloc[0] == pytest.approx(1)
     assert found.searches[0].query.note == ""
+
+
+def test_coordinates_of_astropy_are_positions(table, survey, weights):
+    both = SkyCoord([187.7059, 187.68], [12.3911, 12.42], unit="deg")
+    found = search(table, both[1], neighbours=1).searches
+    assert [one.query.name for one in found] == ["b"]
+    asked = [one.query.name for one in search(table, both.galactic, neighbours=1).searches]
+    assert asked == ["M 87 core", "b"]
+    (cut,) = search(table, both[0], mosaics=survey, weights=weights, neighbours=1).searches
+    assert cut.query.image is not None
+    assert cut.query.name == "12h30m49.416s +12d23m27.96s"
+    with pytest.raises(RadiosslError, match=r"--query 0\.00000 0\.00000: "):
+        search(table, SkyCoord(0, 0, unit="deg"))
+
+
+@pytest.mark.parametrize("query", ["", " ", ["M 87 core", ""]])
+def test_an_empty_query_is_not_the_current_folder(table, query, monkeypatch, survey):
+    monkeypatch.chdir(survey)
+    with pytest.raises(RadiosslError, match="--query: is empty"):
+        search(table, query)
+    with pytest.raises(RadiosslError, match="an empty path"):
+        radiossl.open_images("")

@@ -1,5 +1,6 @@
 """Columns, colours and missing bands; the same rows from every format."""
 
+import gzip
 from decimal import Decimal
 
 import numpy as np
@@ -72,6 +73,36 @@ def test_pieces_are_the_rows_in_order(file, start):
     assert [value for piece in pieces for value in piece["u"].to_pylist()] == list(range(start, 25))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# from a survey\n# two lines\nid,u,g\na,1.5,2\n# between\nb,2.5,3\n",
+        "id;u;g\na;1,5;2\nb;2,5;3\n",
+        "id;u;g\na;1.5;2\nb;2.5;3\n",
+        "id\tu\tg\na\t1.5\t2\nb\t2.5\t3\n",
+        "id , u, g\n--,mag,mag\na, 1.5, 2\nb, 2.5, 3\n",
+        "id u   g\na  1.5 2\nb  2.5 3\n",  # read as a whole
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: id, datatype: string}\n# - {name: u, datatype: float64}\n"
+        "# - {name: g, datatype: int64}\n# schema: astropy-2.0\nid u g\na 1.5 2\nb 2.5 3\n",
+    ],
+)
+def test_text_is_read_as_catalogues_are(tmp_path, text):
+    (tmp_path / "t.csv").write_text(text)
+    file = TableFile(tmp_path / "t.csv")
+    assert file.names == ["id", "u", "g"]
+    assert file.read(["u", "id"]).to_pydict() == {"u": [1.5, 2.5], "id": ["a", "b"]}
+    assert [piece["g"].to_pylist() for piece in file.pieces(["g"], 1, start=1)] == [[3]]
+
+
+def test_other_formats_of_tables_are_read(tmp_path):
+    written = Table({"id": ["a", "b"], "u": [1.5, 2.5]})
+    written.write(tmp_path / "t.vot", format="votable")
+    assert TableFile(tmp_path / "t.vot").read(["id", "u"]).to_pydict() == {"id": ["a", "b"], "u": [1.5, 2.5]}
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write("id;u\na;1\n")
+    assert TableFile(tmp_path / "t.csv.gz").rows == 1
+
+
 @pytest.mark.parametrize("kind", [pa.list_(pa.float64()), pa.large_list(pa.float32()), pa.list_(pa.float32(), 2)])
 def test_features_may_be_lists_of_any_kind(tmp_path, kind):
     """pandas and polars write lists without a fixed length."""
@@ -86,9 +117,9 @@ def test_features_may_be_lists_of_any_kind(tmp_path, kind):
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "t.txt").write_text("u\n1\n")
-    with pytest.raises(RadiosslError, match="must end in"):
-        TableFile(tmp_path / "t.txt")
+    (tmp_path / "t.odt").write_text("u\n1\n")
+    with pytest.raises(RadiosslError, match="needs a name with one of the endings"):
+        TableFile(tmp_path / "t.odt")
     (tmp_path / "t.parquet").write_text("u\n1\n")
     with pytest.raises(RadiosslError, match="not a readable parquet"):
         TableFile(tmp_path / "t.parquet")

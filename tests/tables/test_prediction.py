@@ -155,7 +155,7 @@ def test_columns_in_other_units_are_announced(tmp_path, flux, said, recwarn):
     columns = {"flux": rng.lognormal(-5, 1, 200), "size": rng.lognormal(2, 1, 200)}
     columns["class"] = np.where(columns["size"] > 8, "a", "b")
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    train_forest(tmp_path / "t.parquet", "class", tmp_path / "forest", columns=["flux", "size"], trees=5)
+    train_forest(tmp_path / "t.parquet", "class", tmp_path / "forest", columns=["flux", "size"], by="flux", trees=5)
     pq.write_table(pa.table({**columns, "flux": flux(columns["flux"])}), tmp_path / "other.parquet")
     predict_table(
         Forest.load(tmp_path / "forest" / "forest.safetensors"), tmp_path / "other.parquet", tmp_path / "out.csv"

@@ -459,7 +459,7 @@ def test_the_user_can_leave_out_and_choose(tmp_path, reference, images, expected
     other = {name: torch.zeros_like(tensor) for name, tensor in solo(reference).items()}
     state = solo(reference) | {"mlp.0.weight": torch.ones(2)}
     torch.save({"student": other, "teacher": state}, tmp_path / "w.pth")
-    imported = import_backbone(tmp_path / "w.pth", entry="teacher", ignore=["mlp"])
+    imported = import_backbone(tmp_path / "w.pth", entry="teacher", ignore="mlp")
     assert imported.left_out["mlp*"] == "1 tensors, left out by --ignore"
     assert imported.left_out["student"] == "beside the weights"
     with torch.inference_mode():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import one_or_more
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
@@ -141,7 +142,7 @@ def encoder_of(
     is no encoder, or a tensor belongs to nothing that is known.
     """
     names = checkpoint.tensors.keys()
-    reasons = {**layout.left_out, **dict.fromkeys(ignore, "left out by --ignore")}
+    reasons = {**layout.left_out, **dict.fromkeys(one_or_more(ignore), "left out by --ignore")}
     if layout.prefixes is None:
         possible = _resnets(name for name in names if not name.startswith(tuple(reasons)))
         reasons |= {f"{start}fc.": "classifier" for start in possible}
