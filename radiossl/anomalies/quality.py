@@ -124,7 +124,7 @@ def compare_scores(
     By name there are scores of all objects of the table, shape (n,), one array for each seed. Returns a row for each:
     ``name``, ``seeds``, the means over the seeds of all that `ranking_quality` gives and their standard deviations
     (``..._std``), ``auc_low`` and ``auc_high`` (objects drawn again, for the first seed, by the groups of the labelled
-    objects, see `bootstrap_auc`), and where the anomalous stand among all objects, labelled or not: ``rank_in_all``
+    objects, see `bootstrap_auc`), and the ranks of the anomalous among all objects, labelled or not: ``rank_in_all``
     (median of `rank_fractions`) and ``recall_in_all@5%``, ``recall_in_all@10%``.
     """
     rows = []

@@ -35,7 +35,7 @@ def fitting_sources(store: CutoutStore, task: FindTask) -> CutoutStore:
 
 
 def changed_store(store: CutoutStore, task: FindTask, change: Change, path: PathLike, seed: int) -> CutoutStore:
-    """Cut the changed box of every source of a store into a store of its own, opened if it was written before.
+    """Cut the changed box of every source of a store into a new store, or open it if it was written before.
 
     The cutouts are wide, such as `fitting_sources` returns. Raises `RadiosslError` if a beam is to be changed and the
     original one is unknown.

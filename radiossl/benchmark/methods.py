@@ -47,7 +47,7 @@ class FeatureMethod:
 
 
 def backbone_method(name: str, backbone: Backbone) -> FeatureMethod:
-    """Features of a backbone, averaged over rotations and mirror images whatever its own setting."""
+    """Features of a backbone, averaged over rotations and mirror images, with any setting of its own."""
 
     def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
         return embed_store(backbone.adapted(views=8, field_px=field_px), store)

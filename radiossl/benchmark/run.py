@@ -71,7 +71,7 @@ def run_benchmark(
     unlabelled: Sequence[PathLike] = (),
     device: str = "auto",
 ) -> BenchmarkResult:
-    """Measure backbones by hard tasks, beside random weights and everything else that costs no training.
+    """Measure backbones on hard tasks, against random weights and everything else that needs no training.
 
     Parameters
     ----------

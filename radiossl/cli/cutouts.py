@@ -44,7 +44,7 @@ def blind(
     scheduler: Scheduler = None,
     on_error: OnErrorOption = "stop",
 ) -> None:
-    """Cut mosaics into overlapping windows, whatever is in them.
+    """Cut mosaics into overlapping windows, with or without sources.
 
     An interrupted run is completed by the same command.
     """
@@ -72,9 +72,9 @@ def sources(
         Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False),
     ] = None,
     detect: Annotated[bool, Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
-    threshold: Annotated[float, Option(help="With --detect: least brightness in units of the noise.")] = 5.0,
+    threshold: Annotated[float, Option(help="With --detect: minimum brightness in units of the noise.")] = 5.0,
     box_factor: Annotated[float, Option(help="Side of a box in units of the source's extent.")] = 1.5,
-    size: Annotated[int | None, Option(help="Side of all boxes in pixels, whatever the extents.")] = None,
+    size: Annotated[int | None, Option(help="Side of every box in pixels, instead of by extent.")] = None,
     min_size: Annotated[int, Option(help="Smallest side of a box in pixels, where extents set the side.")] = 32,
     min_extent: Annotated[
         str | None, Option(metavar="ANGLE", help="Leave out sources of a smaller extent: 12arcsec, 0.5arcmin.")

@@ -20,7 +20,7 @@ Name = Annotated[str, Argument(help="A set of `radiossl datasets list`.")]
 
 @app.command("list")
 def list_command(name: Annotated[str | None, Argument(help="Describe this set in full.")] = None) -> None:
-    """List the published sets, or describe one: columns, selections, options, terms and where it is published."""
+    """List the published sets, or describe one: columns, selections, options, terms and source."""
     from radiossl.datasets.published import published_set, set_names
 
     if name is not None:

@@ -17,7 +17,7 @@ def duplicates(
     out: Annotated[Path, Option(help="Result folder to write.")],
     store: Store = None,
     radius: Annotated[str, Option(help="Cutouts centred this close show one source, e.g. 0.5arcmin.")] = "10arcsec",
-    similarity: Annotated[float | None, Option(help="Least cosine similarity (default: neighbour ratio).")] = None,
+    similarity: Annotated[float | None, Option(help="Minimum cosine similarity (default: neighbour ratio).")] = None,
     neighbours: Neighbours = 10,
     ignore_positions: Annotated[
         bool, Option("--ignore-positions", help="Positions are wrong: do not use them.")

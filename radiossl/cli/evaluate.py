@@ -104,7 +104,7 @@ def knn(
     seeds: Seeds = 5,
     imagenet: Imagenet = None,
 ) -> None:
-    """Nearest neighbours in feature space, beside majority, raw pixels and random weights."""
+    """Nearest neighbours in feature space, against the majority class, raw pixels and random weights."""
     _run(common, ["knn"], {"k": neighbours or None, "components": components or None}, seeds, imagenet, columns)
 
 
@@ -137,7 +137,7 @@ def frozen(
     seeds: Seeds = 5,
     imagenet: Imagenet = None,
 ) -> None:
-    """Nearest neighbours and linear probe on the same features, each in a folder of its own."""
+    """Nearest neighbours and linear probe on the same features, each in its own folder."""
     settings: dict[str, Any] = {"k": neighbours or None, "components": components or None}
     settings |= {"strength": strength or None, "epochs": epochs}
     # The layer needs the features of every view; the others take their average.
@@ -155,7 +155,7 @@ def finetune(
     seeds: Seeds = 1,
     imagenet: Imagenet = None,
 ) -> None:
-    """Train the whole network on the labels, from the backbone and, beside it, from scratch."""
+    """Train the whole network on the labels, from the backbone and, for comparison, from scratch."""
     from radiossl.evaluation.training import FINE_TUNING, TrainingSettings
 
     base = FINE_TUNING.model_copy(update={"epochs": epochs, "stages": stages})
@@ -179,12 +179,12 @@ def supervised(
 @app.command()
 def sweep(
     recipe: Annotated[str, Option(help="Name of a recipe of one stage, or a YAML file.")],
-    data: Annotated[list[Path], Option(help="Cutout store to train on; give it again to join several.")],
+    data: Annotated[list[Path], Option(help="Cutout store to train on; repeatable.")],
     train: Annotated[Path, Option(help="Labelled store to evaluate on.")],
     label: Label,
-    out: Annotated[Path, Option(help="Folder of runs and results; what is in it of an earlier call is used.")],
-    cuts: Annotated[str, Option(help="Smallest values of --column trained on, such as 0,10,20,30.")],
-    column: Annotated[str, Option(help="Column of the training stores that is cut.")] = "las_arcsec",
+    out: Annotated[Path, Option(help="Folder of runs and results; earlier ones are reused.")],
+    cuts: Annotated[str, Option(help="Minimum values of --column to train on, such as 0,10,20,30.")],
+    column: Annotated[str, Option(help="Column of the training stores to cut on.")] = "las_arcsec",
     group: Group = None,
     grouping: GroupingName = None,
     where: Where = None,
@@ -194,7 +194,7 @@ def sweep(
     seed: Seed = 0,
     epochs: Annotated[int | None, Option(help="Passes over the data.")] = None,
     batch_size: Annotated[int | None, Option(help="Images per optimiser step.")] = None,
-    image_size: Annotated[int | None, Option(help="Side in pixels of what the backbone sees.")] = None,
+    image_size: Annotated[int | None, Option(help="Side in pixels of the images that the backbone gets.")] = None,
     changes: RecipeChanges = None,
     keep_shared: Annotated[bool, Option("--keep-shared", help="Train on the sources that are evaluated, too.")] = False,
     device: Device = "auto",
@@ -319,7 +319,7 @@ def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
 def benchmark(
     weights: Annotated[list[Path], Argument(metavar="WEIGHTS...", help="Backbones: folders or names.")],
     tasks: Annotated[Path, Option(help="YAML file of tasks, beside the cutout stores that it names.")],
-    out: Annotated[Path, Option(help="Result folder to write; what it holds of an earlier run is used.")],
+    out: Annotated[Path, Option(help="Result folder to write; results of an earlier run are reused.")],
     cache: Annotated[Path | None, Option(help="Keeps features and scores.", show_default="OUT/cache")] = None,
     quick: Annotated[
         bool, Option("--quick", help="First impression: half of the sources, folds drawn once, no baselines.")
@@ -334,9 +334,9 @@ def benchmark(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Measure backbones by hard tasks, beside random weights, pixels, moments, an ImageNet network and wavelets.
+    """Measure backbones on hard tasks, against random weights, pixels, moments, an ImageNet network and wavelets.
 
-    Features and scores are kept, so that a run which was interrupted, or has one more backbone, goes on where it was.
+    Features and scores are kept: an interrupted run resumes, and one more backbone costs only its own time.
     """
     from radiossl.benchmark.report import markdown_table, write_benchmark
 

@@ -30,7 +30,7 @@ def explore(
     ] = None,
     second: Annotated[Path | None, Option(help="Another feature table, or its map, to show beside it.")] = None,
     scores: Annotated[Path | None, Option(help="CSV with cutout_id and score (default: computed).")] = None,
-    ratings: Annotated[Path, Option(help="Ratings file, as of radiossl rate.")] = Path("ratings.csv"),
+    ratings: Annotated[Path, Option(help="Ratings file of radiossl rate.")] = Path("ratings.csv"),
     labels: Annotated[Path, Option(help="CSV file to keep the class labels that you give to selections.")] = Path(
         "labels.csv"
     ),
@@ -79,7 +79,7 @@ def explore(
 
 
 def _table_of(images: Path, weights: Path | None) -> Path:
-    """Return a feature table as it is; of images the table that is made of them in the working folder."""
+    """Return a feature table unchanged; from images, make one in the working folder."""
     if images.suffix in (".parquet", ".pq") or (images.is_dir() and any(images.glob("part-*.parquet"))):
         return images
     backbone = radiossl.load_backbone(weights or _WEIGHTS)

@@ -77,7 +77,7 @@ def _version(show: bool) -> None:
 @app.callback()
 def _main(
     debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
-    verbose: Annotated[bool, Option("--verbose", help="Say what is done on the way.")] = False,
+    verbose: Annotated[bool, Option("--verbose", help="Print each step.")] = False,
     quiet: Annotated[bool, Option("--quiet", help="No progress bars and no warnings.")] = False,
     version: Annotated[
         bool, Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")

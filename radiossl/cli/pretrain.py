@@ -110,7 +110,7 @@ def views(
     channels: Annotated[bool, Option("--channels", help="Show the channels side by side.")] = False,
     changes: Changes = None,
 ) -> None:
-    """Draw random views of some cutouts: what a recipe makes the backbone see."""
+    """Draw random views of some cutouts, as a recipe shows them to the backbone."""
     import numpy as np
     import torch
 

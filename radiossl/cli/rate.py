@@ -32,7 +32,7 @@ def propose(
     rule: Annotated[
         str, Option(help="Propose: top (highest scores), ucb (upper bounds), ei (expected gain), uncertain or random.")
     ] = "ucb",
-    explore: Annotated[float, Option(min=0, max=1, help="Fraction drawn at random, whatever the rule.")] = 0.5,
+    explore: Annotated[float, Option(min=0, max=1, help="Fraction drawn at random, with any rule.")] = 0.5,
     columns: Columns = None,
     seed: Seed = 0,
     store: Store = None,

@@ -25,7 +25,7 @@ def search(
     mosaics: Mosaics = None,
     size: Annotated[int | None, Option(min=8, help="Side of a query's box in pixels (default: the cutouts').")] = None,
     mean: Annotated[bool, Option("--mean", help="Search once for the mean of all queries, not for each.")] = False,
-    unlike: Annotated[list[str] | None, Option(help="What to stay away from, given like a query; repeatable.")] = None,
+    unlike: Annotated[list[str] | None, Option(help="Query to search away from; repeatable.")] = None,
     where: Where = None,
     near: Annotated[str | None, Option(help='Search only in a circle: "187.7 12.4 2deg" (RA DEC RADIUS).')] = None,
     weights: Annotated[Path | None, Option(help="Backbone for image queries (default: that of the features).")] = None,

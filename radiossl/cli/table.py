@@ -33,14 +33,14 @@ def train(
     group_radius: Annotated[str, Option(help="Rows this close on the sky share a fold (0: no grouping).")] = "0arcsec",
     trees: Annotated[int, Option(min=1, help="Number of trees.")] = 200,
     min_leaf: Annotated[int, Option(min=1, help="Fewest rows in a leaf of a tree; more make a smaller forest.")] = 1,
-    balanced: Annotated[bool, Option(help="Give all classes the same weight, whatever their numbers.")] = True,
+    balanced: Annotated[bool, Option(help="Give all classes the same total weight.")] = True,
     coverage: Annotated[float, Option(help="Prediction sets are right for this fraction of each class.")] = 0.9,
     compare: Annotated[bool, Option("--compare", help="Compare features, columns and both by folds.")] = False,
     seeds: Annotated[int, Option(min=1, help="How many times --compare draws the folds.")] = 5,
     umap: Annotated[bool, Option("--map", help="Map the labelled rows by their columns (UMAP).")] = False,
     seed: Seed = 0,
 ) -> None:
-    """Test a forest by folds, say where it can be trusted, and train it on all labelled rows."""
+    """Test a forest with folds, show where it can be trusted, and train it on all labelled rows."""
     from radiossl.sky.angles import parse_arcsec
     from radiossl.tables.columns import parse_colours
     from radiossl.tables.report import class_scores, column_table

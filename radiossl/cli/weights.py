@@ -21,7 +21,7 @@ def info(
     path: Annotated[Path, Argument(help="Backbone: folder or name.")],
     as_json: Annotated[bool, Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """Print what a backbone is, sees, was trained on and scores."""
+    """Print a backbone's architecture, preprocessing, training data and scores."""
     from radiossl.weights.card import card_sections
 
     backbone = radiossl.load_backbone(path)

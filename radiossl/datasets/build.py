@@ -141,7 +141,7 @@ def build_set(
 
 
 class _Image(NamedTuple):
-    """The image of a source and where it is from; `field_fraction` is how much of the field there was."""
+    """The image of a source and where it is from; `field_fraction` is the part of the field that the mosaic covers."""
 
     pixels: NDArray[np.uint8]
     mosaic: str

@@ -99,7 +99,7 @@ def basic_labels(
 
 
 def four_class_labels(complete: ArrayLike, priority: Sequence[str] = PRIORITY) -> NDArray[np.object_]:
-    """Derive labels of which bent sources are a class of their own (section 3.1), shape (n,).
+    """Derive labels where bent sources are a separate class (section 3.1), shape (n,).
 
     The parent that decides the basic label decides here as well. FR-DEEP has no class for bent sources: those it calls
     FRI are bent if the next parent in the order that knows bent sources, and agrees on FRI, says so.

@@ -84,7 +84,7 @@ def open_images(
     options: FolderOptions | Mapping[str, Any] | None = None,
     **cutting: Any,
 ) -> CutoutStore:
-    """Return whatever holds images as a cutout store, with positions, pixel sizes, units and beams where known.
+    """Return images of any kind as a cutout store, with positions, pixel sizes, units and beams where known.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ class NameFacts(NamedTuple):
 def parse_name(name: str) -> NameFacts:
     """Read a file name or path such as ``100_010.451-009.284_0.0529_0080.60.png``.
 
-    Raises `RadiosslError` if it is not of this form, or its class or position is none.
+    Raises `RadiosslError` if it has another form, or an unknown class or impossible position.
     """
     match = _NAME.fullmatch(str(name).replace("\\", "/").rsplit("/", 1)[-1])
     if match is None:

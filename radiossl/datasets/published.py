@@ -99,7 +99,7 @@ def published_set(name: str) -> PublishedSet:
 
 
 def part_ranges(count: int, step: int) -> list[str]:
-    """Return parts of a source that has a list of so many images: ``start:stop``, see `part_slice`."""
+    """Return parts of a source with a list of this many images: ``start:stop``, see `part_slice`."""
     return [f"{start}:{min(start + step, count)}" for start in range(0, count, step)]
 
 

@@ -127,7 +127,7 @@ def _landing(folder: tuple[str, ...], link: str) -> tuple[str, ...] | None:
 
 
 def _follow(link: tuple[str, ...], links: Mapping[tuple[str, ...], tuple[str, ...]]) -> tuple[str, ...]:
-    """Return where a chain of links ends; a ring ends at one of its own, which is no file."""
+    """Return where a chain of links ends; a ring ends at one of its links, which is not a file."""
     seen = set()
     while link in links and link not in seen:
         seen.add(link)

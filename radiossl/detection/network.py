@@ -255,7 +255,7 @@ class Detector(nn.Module):
         """Find the objects in images (n, channels, size, size), the best first; needs evaluation mode.
 
         torchvision lists an object once for each possible class, as COCO's metric expects. Here every object is listed
-        once, with the probabilities of all classes, and boxes suppress each other whatever their class. For each image
+        once, with the probabilities of all classes, and boxes of all classes suppress each other. For each image
         there are ``boxes`` (m, 4), ``probabilities`` (m, classes), ``features`` (m, pyramid channels), the means of the
         pyramid in the proposals, and ``masks`` (m, 28, 28).
         """

@@ -1,7 +1,7 @@
 """Training a detector: the loop and its run folder.
 
 As in pretraining, all randomness of a step comes from the seed and the number of the step, so that a resumed run takes
-the very same steps as an uninterrupted one.
+exactly the same steps as an uninterrupted one.
 """
 
 from __future__ import annotations

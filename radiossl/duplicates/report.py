@@ -77,7 +77,7 @@ def _metrics(found: Duplicates, table: FeatureTable) -> dict[str, Any]:
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The first rows without columns of which nothing is known."""
+    """The first rows, without empty columns."""
     return frame.drop(columns="positions_disagree").head(_SHOWN).dropna(axis=1, how="all")
 
 

@@ -32,7 +32,7 @@ _ROUNDING = 1e-6
 
 
 def mutual_neighbours(features: NDArray[np.floating], k: int = 10) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the pairs of rows of which each is among the k nearest of the other by cosine similarity.
+    """Return the pairs of rows where each is among the k nearest of the other by cosine similarity.
 
     Rows that are equal in every bit are linked in a chain, however many there are.
 
@@ -129,7 +129,7 @@ def find_duplicates(
 ) -> Duplicates:
     """Find the cutouts that show the same source (after Slijepcevic et al. 2022, section 4.2).
 
-    Candidates are pairs with centres within the radius; pairs of which each is among the other's nearest neighbours in
+    Candidates are pairs with centres within the radius; pairs where each is among the other's nearest neighbours in
     feature space; and, where pixels are at hand, the nearest neighbours by `amplitude_spectra`. A pair is a duplicate
 
     - by *position*, if the centres are within the radius;

@@ -1,4 +1,4 @@
-"""Retrieval scores: are the nearest neighbours of each object in feature space of its own class?"""
+"""Retrieval scores: do the nearest neighbours of an object in feature space have the same class?"""
 
 from __future__ import annotations
 

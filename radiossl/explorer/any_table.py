@@ -1,4 +1,4 @@
-"""Tables of any origin: their vectors, ids, positions and images, whatever the columns are called."""
+"""Tables of any origin: their vectors, ids, positions and images, under any names."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class KeptLabels:
         self.labels = self._read()
 
     def add(self, cutout_ids: Sequence[str], label: str) -> None:
-        """Label sources, whatever their label was; an empty text takes their labels away."""
+        """Label sources, or relabel them; an empty text removes their labels."""
         label = label.strip()
         if len(label) > _LONGEST_LABEL or not label.isprintable():
             raise RadiosslError(f"a label of at most {_LONGEST_LABEL} printable characters was expected")

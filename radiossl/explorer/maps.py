@@ -67,7 +67,7 @@ class Maps:
         return self._process is None and self._folder is not None and not there
 
     def start_umap(self) -> None:
-        """Begin to make a UMAP with `radiossl map`, in a process of its own: it would hold up the page otherwise."""
+        """Start `radiossl map` for a UMAP in a separate process, since it would hold up the page."""
         if not self.can_make_umap:
             return
         assert self._folder is not None

@@ -1,4 +1,4 @@
-"""The explorer below a cell of a notebook, served by a process of its own: it answers while cells run."""
+"""The explorer below a cell of a notebook, served by a separate process: it answers while cells run."""
 
 from __future__ import annotations
 

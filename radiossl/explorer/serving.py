@@ -91,7 +91,7 @@ class TokenAuth:
 
 
 class _Checked(RequestHandler):
-    """Refuses whoever may not open the page, whatever is asked for."""
+    """Refuses every request of those who may not open the page."""
 
     def initialize(self, auth: TokenAuth, answers: Answers) -> None:
         self.auth, self.answers = auth, answers

@@ -122,7 +122,7 @@ class Session:
             self.trouble = str(error)
 
     def load_beside(self, *then: Callable[[], None]) -> Thread:
-        """Do `load`, and what is to follow it, in a thread of its own."""
+        """Do `load`, and what follows it, in a separate thread."""
 
         def work() -> None:
             self.load()

@@ -38,7 +38,7 @@ class _RefusedError(RadiosslError):
 
 
 def saved_upload(data: bytes, folder: Path) -> Path:
-    """Write an upload into a folder of the explorer, under a name of its own, once it is known to be a harmless image.
+    """Write an upload into a folder of the explorer, under a new name, once it is known to be a harmless image.
 
     The name under which it was sent plays no part. It is refused if it is larger than `MOST_BYTES`, is no image of a
     known kind, or has a side longer than `MOST_SIDE` pixels.

@@ -136,7 +136,7 @@ def write_features(
         `mosaics`; see `radiossl.open_images`.
     out
         Parquet file to write, or the folder of a partitioned table. An older table in that file is replaced, unless it
-        is the very same: then nothing is done.
+        is the same: then nothing is done.
     batch_size
         Images at a time.
     partitioned

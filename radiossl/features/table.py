@@ -169,7 +169,7 @@ class FeatureTable:
         return column_values(self.columns, name)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
-        """Return a column as numbers, shape (n,), NaN where a value is none or there is no such column."""
+        """Return a column as numbers, shape (n,), NaN where a value is not a number or there is no such column."""
         if name not in self.columns.column_names:
             return np.full(len(self), np.nan)
         return pd.to_numeric(pd.Series(self.column(name)), errors="coerce").to_numpy(dtype=np.float64)

@@ -1,7 +1,7 @@
-"""Augmentations of batches, with parameters of its own for every image.
+"""Augmentations of batches, with different parameters for every image.
 
 Every transform is an `nn.Module` whose `draw` makes the random parameters of n images, always on the CPU from a
-`torch.Generator`, and whose `apply` uses them on whatever device the images are. So a seed gives the same views on
+`torch.Generator`, and whose `apply` uses them on the device of the images. So a seed gives the same views on
 every device, and a batch may be worked on in pieces.
 """
 

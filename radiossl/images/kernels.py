@@ -1,7 +1,7 @@
 """The steps of views and preprocessing that work pixel by pixel, compiled for one CPU core each.
 
 Each does in one pass over an image what tensor operations do in ten to forty, and gives the same result; accelerators
-use the tensor operations, which stand beside every call from here. The kernels release the interpreter's lock, so that
+use the tensor operations beside every call of these. The kernels release the interpreter's lock, so that
 `radiossl.images.parallel.map_on_cores` runs one on each core.
 """
 

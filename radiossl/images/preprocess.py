@@ -50,7 +50,7 @@ class Preprocessing(BaseModel, extra="forbid", frozen=True):
         ``floor-stretch``: pixels below this many rms are set to zero; below half the peak where that is less, since
         in a cutout that its source fills the clipped rms is the source's own.
     mean, std
-        Subtracted and divided by at the very end, one number for all channels.
+        Subtracted and divided by at the end, one number for all channels.
     views
         1, or 8 to average the features over the four right-angle rotations and their mirror images.
     """
@@ -71,7 +71,7 @@ class Preprocessing(BaseModel, extra="forbid", frozen=True):
     def prepare(self, pixels: Tensor, statistics: Tensor) -> Tensor:
         """Scale raw pixels by their statistics, before any resampling: (n, 3 or 1, height, width), float32 and finite.
 
-        Blank pixels are 0. In [0, 1], but for ``floor-stretch``, where it is the signal in units of the rms.
+        Blank pixels are 0. In [0, 1], except for ``floor-stretch``, where it is the signal in units of the rms.
 
         Parameters
         ----------

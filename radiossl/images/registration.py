@@ -178,7 +178,7 @@ def _noise_agreement(a: NDArray[np.floating], b: NDArray[np.floating], quiet: ND
 
 
 def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool) -> float:
-    """Correlation of the sources of two images of which at least one has lost its noise to clipping or to 8 bits.
+    """Correlation of the sources of two images if at least one has lost its noise to clipping or to 8 bits.
 
     Brightness is compared as a fraction of the peak of what both show, since the level of lost noise is not known.
     Clipping subtracts its threshold, so each image is also tried less what is background in the other, but no more than

@@ -35,7 +35,7 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 
 def file_checksum(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file as manifests have it, after ``sha256:``."""
+    """Return the SHA-256 of a file in the form of manifests, ``sha256:...``."""
     return f"sha256:{file_sha256(path)}"
 
 

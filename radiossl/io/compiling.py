@@ -13,7 +13,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 
 def exact_kernel(function: _Function) -> _Function:
-    """Compile a function whose arithmetic stays as it is written."""
+    """Compile a function without changing its arithmetic."""
     return _compiled(function, fastmath=False)
 
 

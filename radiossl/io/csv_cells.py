@@ -23,7 +23,7 @@ _FORMULA = re.compile(r"'*(?:[=@\t\r]|[+-](?![\d\s.:,]*(?:[eE][+-]?\d+)?$))")
 
 
 def guarded(value: Any) -> Any:
-    """Return a cell as it is written; only texts change.
+    """Return a cell in its written form; only texts change.
 
     Examples
     --------

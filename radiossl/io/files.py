@@ -117,7 +117,7 @@ def staged_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def put_in_place(staged: Path, path: Path) -> None:
-    """Bring a folder of `staged_folder` to the disk and put it in the place of `path`, which need not exist."""
+    """Bring a folder of `staged_folder` to the disk and replace `path` with it, which need not exist."""
     settle(staged)
     if not path.exists():
         staged.replace(path)

@@ -34,7 +34,7 @@ def _digest(schema: pa.Schema, metadata: dict[bytes, bytes]) -> bytes:
 
 
 def _kind(kind: pa.DataType) -> str:
-    """Return what a type is, whatever its name when it is read back: units of time and inner names change."""
+    """Return a type without the names that change when it is read back: units of time and inner names change."""
     import pyarrow.types as types
 
     for name in ("boolean", "integer", "floating", "string", "large_string", "binary", "nested"):

@@ -75,7 +75,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
 @contextmanager
 def track_bytes(description: str, total: int | None = None, start: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar in bytes, `start` of them there before; yield the function that moves it on by so many."""
+    """Show a progress bar in bytes that begins at `start`; yield the function that advances it."""
     from rich.progress import DownloadColumn, TransferSpeedColumn
 
     with progress_bar(DownloadColumn(), TransferSpeedColumn()) as progress:

@@ -269,7 +269,7 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
 
 
 def _infos(document: Any) -> Iterator[Any]:
-    """Yield the INFO elements of a VOTable: those of queries stand in its resources or behind its tables."""
+    """Yield the INFO elements of a VOTable: those of queries are in its resources or after its tables."""
     yield from document.infos
     for resource in document.resources:
         yield from resource.infos

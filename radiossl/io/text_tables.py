@@ -249,7 +249,7 @@ def _fields(line: str, delimiter: str) -> list[str]:
 def _commented_header(
     comments: Sequence[str], first: Sequence[str], delimiter: str
 ) -> tuple[list[str] | None, list[str]]:
-    """Return names and units of columns from the comments, if the first line that is none holds numbers."""
+    """Return names and units of columns from the comments, if the first other line holds numbers."""
     if any(line.startswith(_AEGEAN) for line in comments):
         return [*_AEGEAN_COLUMNS, *(f"column_{n}" for n in range(len(_AEGEAN_COLUMNS) + 1, len(first) + 1))], []
     numbered = [match for line in comments if (match := _NUMBERED.fullmatch(line))]

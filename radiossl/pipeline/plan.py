@@ -215,7 +215,7 @@ def training_seconds(survey: Survey, store: CutoutStore, image_size: int, batch_
 
 
 def _evenly(values: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of some values, from the first to the last."""
+    """At most this many of some values, from the first to the last."""
     return values[np.unique(np.linspace(0, len(values) - 1, most).astype(int))]
 
 

@@ -172,7 +172,7 @@ class CutoutBatches:
 
 
 def made_ahead(parts: Iterator[list[Tensor]], device: torch.device) -> Iterator[list[Tensor]]:
-    """Yield the items of `parts`; on a GPU the next is made on a stream of its own while the present one is used.
+    """Yield the items of `parts`; on a GPU the next is made on a separate stream while the current one is used.
 
     Making views sends many small parameters to the GPU, and each of those copies waits for the stream it is on. On the
     stream of the model it would wait for the whole step before.

@@ -1,7 +1,7 @@
 """The training loop and the run folder.
 
 All randomness of a step comes from the recipe's seed and the number of the step, none from a state that runs along.
-So a run that was killed and resumed goes through the very same steps as one that was not.
+So a run that was killed and resumed goes through exactly the same steps as one that was not.
 """
 
 from __future__ import annotations

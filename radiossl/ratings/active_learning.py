@@ -175,7 +175,7 @@ def choose(
     """Choose the objects to rate next, at most `count`, none of which is rated.
 
     They are the highest by the rule, see `acquisition`, or by the starting scores while there is no prediction. The
-    share `explore` is drawn at random whatever the rule (``random`` draws all): nothing else finds objects in parts of
+    share `explore` is drawn at random with any rule (``random`` draws all): nothing else finds objects in parts of
     the feature space without ratings, and only these are a fair sample of the list. `allowed`, shape (n,), tells which
     objects may be proposed, by default all.
     """

@@ -95,7 +95,7 @@ def propose(
     rule : {'top', 'ucb', 'ei', 'uncertain', 'random'}
         See `radiossl.ratings.active_learning.acquisition`.
     explore : float
-        Fraction that is drawn at random whatever the rule.
+        Fraction that is drawn at random, with any rule.
     columns : sequence of str, optional
         Columns to learn from beside the features; by default the size, if the table has a column for it.
     seed : int

@@ -60,7 +60,7 @@ class SimilarityIndex:
 
     @classmethod
     def open(cls, folder: PathLike) -> SimilarityIndex:
-        """Open an index that `radiossl index` made: mapped into memory, so at once and in whatever memory there is."""
+        """Open an index that `radiossl index` made: mapped into memory, so it opens at once and needs little memory."""
         stored = open_index(folder)
         return cls.from_vectors(stored.vectors, stored.columns, stored.metadata)
 

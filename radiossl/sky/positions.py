@@ -51,7 +51,7 @@ def match_sky(ra_a: ArrayLike, dec_a: ArrayLike, ra_b: ArrayLike, dec_b: ArrayLi
 def groups_by_position(ra: ArrayLike, dec: ArrayLike, radius_arcsec: float) -> NDArray[np.int64]:
     """Number the friends of friends: positions linked by steps of no more than a radius are one group.
 
-    Groups are numbered from 0 in the order in which they first occur; a position with NaN is a group of its own.
+    Groups are numbered from 0 in the order in which they first occur; a position with NaN is a separate group.
     """
     from scipy.spatial import cKDTree
 

@@ -88,7 +88,7 @@ def _repeated(values: Iterable[str]) -> str | None:
 
 
 def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:
-    """Write a (part of a) store as a store of its own; the provenance of its parents is kept inside its own."""
+    """Write a store, or a part of it, as a new store; the provenance of its parents is kept inside its own."""
     parents = [store_manifest(path)["provenance"] for path in store.paths]
     if len(store) == 0:
         raise RadiosslError(f"{out}: no cutout is left, so no store was written")

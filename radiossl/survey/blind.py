@@ -1,4 +1,4 @@
-"""Blind cutouts: windows over whole mosaics, whatever is in them."""
+"""Blind cutouts: windows over whole mosaics, with or without sources."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cut_blind(
     scheduler: str | None = None,
     hdu: str | int | None = None,
 ) -> CuttingResult:
-    """Cut mosaics into overlapping windows, whatever is in them (Riggi et al. 2024, section 2.2).
+    """Cut mosaics into overlapping windows, with or without sources (Riggi et al. 2024, section 2.2).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Reading a single image file, whatever its kind."""
+"""Reading a single image file of any kind."""
 
 from __future__ import annotations
 

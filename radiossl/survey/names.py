@@ -1,4 +1,4 @@
-"""What the names of files and of their parts say about an image: science, or made beside it."""
+"""Names of files and HDUs: whether an image is the science image or a by-product."""
 
 from __future__ import annotations
 

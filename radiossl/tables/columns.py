@@ -161,7 +161,7 @@ class TableFile:
         return pa.concat_tables(parts)
 
     def feature_dimension(self) -> int:
-        """Return the length of the vectors of a feature table; raise `RadiosslError` if this is none."""
+        """Return the length of the vectors of a feature table; raise `RadiosslError` if it is not one."""
         first = next(self.pieces([FEATURES], 1), None) if FEATURES in self.names else None
         if first is not None:
             return feature_dimension(first.schema, self.path, first.column(FEATURES))

@@ -1,4 +1,4 @@
-"""The result folder of a forest: its scores with intervals, and where it is strong and where weak."""
+"""The result folder of a forest: its scores with intervals, and where it is strong or weak."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ class Backbone(nn.Module):
 
     @property
     def identity(self) -> str:
-        """Architecture, preprocessing and the very numbers of the weights, as text, with a file or without."""
+        """Architecture, preprocessing and hash of the weights, as text, with a file or without."""
         digest = self.sha256
         if not digest:
             state = hashlib.sha256()
@@ -202,7 +202,7 @@ class Backbone(nn.Module):
         return total / 8
 
     def inference_network(self, passes: int, bfloat16: bool = False) -> Callable[[Tensor], Tensor]:
-        """Return the network in its quickest form for so many forward passes of one image, in evaluation mode.
+        """Return the network in its quickest form for this many forward passes of one image, in evaluation mode.
 
         With `bfloat16` it computes in that precision, of three digits, which changes the features a little. Otherwise,
         on a CPU, many passes are worth the seconds that it takes to fold the batch normalisation into the convolutions

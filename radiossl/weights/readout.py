@@ -2,7 +2,7 @@
 
 The plain read-out is the network's own pooled output, for a ResNet the mean of its last stage. A wide one pools several
 stages (mean, standard deviation and maximum of each), as texture descriptors do; whitening then keeps the directions
-that tell sources apart whatever their zoom, centre, beam and noise (`radiossl.pretraining.whitening`).
+that tell sources apart at any zoom, centre, beam and noise (`radiossl.pretraining.whitening`).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class ReleasedFile(BaseModel, extra="forbid", frozen=True):
 class Released(BaseModel, extra="forbid", frozen=True):
     """A backbone that others can have by its name: what it is, its terms of use, and its files by their names.
 
-    Another version of the weights has a folder of its own in the cache. Mirrors are addresses of folders that hold the
+    Each version of the weights has its own folder in the cache. Mirrors are addresses of folders that hold the
     files, tried in this order.
     """
 

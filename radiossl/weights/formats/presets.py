@@ -29,7 +29,7 @@ PRESETS: Mapping[str, Preprocessing] = {
 
 
 def preset(name: str) -> Preprocessing:
-    """Return a preset; raise `RadiosslError` if there is none of this name."""
+    """Return a preset by name; raise `RadiosslError` if there is none."""
     if name not in PRESETS:
         raise RadiosslError(f"--preprocessing {name}: no such preset; there are {', '.join(PRESETS)}")
     return PRESETS[name]
