@@ -15,6 +15,7 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.files import PathLike, writes_result_folder
 from radiossl.report.html import Report
 from radiossl.report.sheets import Picture, cutout_pictures
+from radiossl.sky.angles import readable_angle
 from radiossl.store.store import CutoutStore
 
 _MOST_GROUPS = 24
@@ -77,8 +78,13 @@ def _metrics(found: Duplicates, table: FeatureTable) -> dict[str, Any]:
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """The first rows, without empty columns."""
-    return frame.drop(columns="positions_disagree").head(_SHOWN).dropna(axis=1, how="all")
+    """The first rows, without empty columns; separations with their units."""
+    shown = (
+        frame.drop(columns=["positions_disagree", "offset_x_px", "offset_y_px"]).head(_SHOWN).dropna(axis=1, how="all")
+    )
+    if "separation_arcsec" in shown:
+        shown["separation_arcsec"] = shown["separation_arcsec"].map(readable_angle, na_action="ignore")
+    return shown.rename(columns={"separation_arcsec": "separation"})
 
 
 def _group_pictures(found: Duplicates, store: CutoutStore) -> list[Picture]:

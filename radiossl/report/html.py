@@ -86,6 +86,8 @@ def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: Tables of more rows are folded.
 _FOLDED_ABOVE = 12
+#: Figures that are higher than wide, and than this, are long lists.
+_LONG_PT = 480
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 #: Figures of one result folder that `index_report` shows; the others are linked.
 _FIGURES_PER_PART = 4
@@ -133,16 +135,18 @@ class Report:
     ) -> Report:
         """Add a table with a heading: one mapping per row, or a data frame (without its index).
 
-        Columns are in the order in which the rows first name them; missing values are shown as a dash. `links` are
-        addresses by name for each row, shown in a last column.
+        Columns are in the order in which the rows first name them; missing values are shown as a dash. The interval of
+        a value, in columns ``..._low`` and ``..._high``, stands behind it. `links` are addresses by name for each row,
+        shown in a last column.
         """
         if hasattr(rows, "to_dict"):
             rows = rows.to_dict("records")
+        rows = [_with_intervals(row) for row in rows]
         names = list(dict.fromkeys(name for row in rows for name in row))
         if not names:
             return self.text(f"{caption}: no rows." if caption else "No rows.")
         of_numbers = {name: _number_class(all(_is_number(row.get(name)) for row in rows)) for name in names}
-        head = "".join(f"<th{of_numbers[name]}>{escape(str(name))}</th>" for name in names)
+        head = "".join(f"<th{of_numbers[name]}>{escape(str(name)).replace('_', '_<wbr>')}</th>" for name in names)
         cells = ["".join(_cell(row.get(name), str(name)) for name in names) for row in rows]
         if links is not None:
             head += "<th>on the sky</th>"
@@ -307,10 +311,15 @@ def _image(path: Path, alt: str) -> str:
     data, kind = existing_file(path).read_bytes(), "png"
     if not data.startswith(_PNG_MAGIC):
         raise RadiosslError(f"{path}: not a PNG file")
+    long = ""
     if path.with_suffix(".svg").is_file():
-        data, kind = themed(path.with_suffix(".svg").read_text(encoding="utf-8")).encode(), "svg+xml"
+        drawn = path.with_suffix(".svg").read_text(encoding="utf-8")
+        data, kind = themed(drawn).encode(), "svg+xml"
+        size = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', drawn)
+        if size and float(size[2]) > max(_LONG_PT, float(size[1])):
+            long = ' class="long"'
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return f'<img src="{source}" alt="{escape(alt or path.stem)}">'
+    return f'<img{long} src="{source}" alt="{escape(alt or path.stem)}">'
 
 
 def _figure(content: str, caption: str, files: Sequence[Path], kind: str, report: Path) -> str:
@@ -328,6 +337,22 @@ def _link(report: Path, target: Path, label: str) -> str:
     return f'<a href="{escape(quote(target.as_posix()))}">{escape(label)}</a>'
 
 
+class _Interval(str):
+    """A number with its interval, as text."""
+
+
+def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a table in which the ends of intervals are part of their values."""
+    merged = dict(row)
+    for name in row:
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        if isinstance(low, float) and isinstance(high, float):
+            del merged[f"{name}_low"], merged[f"{name}_high"]
+            if not any(map(math.isnan, (low, high))):
+                merged[name] = _Interval(f"{format_value(row[name])} ({format_value(low)} to {format_value(high)})")
+    return merged
+
+
 def _cell(value: Any, name: str) -> str:
     return f"<td{_number_class(_is_number(value))}>{escape(format_value(value, name))}</td>"
 
@@ -342,7 +367,9 @@ def _number_class(is_number: bool) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return value is None or (hasattr(value, "__float__") and not isinstance(value, bool))
+    return (
+        value is None or isinstance(value, _Interval) or (hasattr(value, "__float__") and not isinstance(value, bool))
+    )
 
 
 def format_value(value: Any, name: str = "") -> str:

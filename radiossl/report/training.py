@@ -122,7 +122,7 @@ def training_curves(metrics: pd.DataFrame, *, out: PathLike, chance: float | Non
             if name == "loss" and chance is not None:
                 axes.axhline(chance, color=GREY, linestyle=":", linewidth=1)
                 place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-                axes.annotate("chance", (1, chance), (0, 2), ha="right", fontsize=FONT - 2, color="0.4", **place)
+                axes.annotate("chance", (1, chance), (2, 0), va="center", fontsize=FONT - 2, color="0.4", **place)
             if name in ("lr", "feature_std"):
                 axes.set_ylim(bottom=0)
 

@@ -23,6 +23,7 @@ from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, ima
 from radiossl.report.sky_links import link_rows, write_regions
 from radiossl.similarity.calibration import Calibration
 from radiossl.similarity.queries import Query
+from radiossl.sky.angles import readable_angle
 from radiossl.store.store import CutoutStore
 
 TableFormat = Literal["csv", "fits", "votable"]
@@ -134,19 +135,6 @@ def _calibration_figure(calibration: Calibration, out: Path) -> None:
         lengths = (middle - low, high - middle)
         axes.errorbar(middle, share, yerr=error, xerr=lengths, fmt="o", color=ORANGE, markersize=4, elinewidth=1)
         axes.set_ylim(0, 1.02)
-
-
-def readable_angle(arcsec: float) -> str:
-    """Return an angle in the unit in which a person says it: arcsec, arcmin or degrees.
-
-    >>> readable_angle(12.34), readable_angle(300.0), readable_angle(462415.0)
-    ('12.3 arcsec', '5.0 arcmin', '128.4 deg')
-    """
-    if not math.isfinite(arcsec):
-        return ""
-    if arcsec < 60:
-        return f"{arcsec:.1f} arcsec"
-    return f"{arcsec / 60:.1f} arcmin" if arcsec < 3600 else f"{arcsec / 3600:.1f} deg"
 
 
 def neighbour_table(searches: Sequence[Found]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -35,3 +36,16 @@ def angles_arcsec(first: NDArray[np.float64], second: NDArray[np.float64]) -> ND
     # The half angle from chord and sum is exact for the smallest angles and for opposite points alike.
     half = np.arctan2(np.linalg.norm(first - second, axis=1), np.linalg.norm(first + second, axis=1))
     return np.degrees(2 * half) * 3600
+
+
+def readable_angle(arcsec: float) -> str:
+    """Return an angle in the unit in which a person says it: arcsec, arcmin or degrees.
+
+    >>> readable_angle(12.34), readable_angle(300.0), readable_angle(462415.0)
+    ('12.3 arcsec', '5.0 arcmin', '128.4 deg')
+    """
+    if not math.isfinite(arcsec):
+        return ""
+    if arcsec < 60:
+        return f"{arcsec:.1f} arcsec"
+    return f"{arcsec / 60:.1f} arcmin" if arcsec < 3600 else f"{arcsec / 3600:.1f} deg"

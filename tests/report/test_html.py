@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from radiossl import RadiosslError
+from radiossl.report.figures import drawn_axes
 from radiossl.report.html import Report, format_value, index_report
 
 EVIL = '<script>alert("x")</script> & \'"'
@@ -28,7 +29,7 @@ class Outline(HTMLParser):
 
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
-        if tag not in ("meta", "img"):
+        if tag not in ("meta", "img", "wbr"):
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -223,3 +224,26 @@ def test_no_script_runs_but_the_page_s_own(tmp_path):
     text = Report("t").write(tmp_path / "r.html").read_text()
     assert "default-src 'none'" in text
     assert "script-src 'none'" in text
+
+
+def test_intervals_stand_behind_their_values(tmp_path):
+    known = {"class": "FRI", "f1": 0.8, "f1_low": 0.75, "f1_high": 0.85, "rows": 3}
+    page = Report("Scores").table([known, {**known, "f1_low": np.nan}, {"class": "FRII"}]).write(tmp_path / "r.html")
+    text = page.read_text(encoding="utf-8")
+    assert '<td class="number">0.8 (0.75 to 0.85)</td>' in text
+    assert text.count('<td class="number">0.8</td>') == 1  # an interval that is not known
+    assert "low" not in text.partition("<body>")[2]
+
+
+def test_a_long_figure_has_a_card_as_wide_as_the_page(tmp_path):
+    parts = []
+    for name, height in (("long", 9.0), ("short", 3.0)):
+        (tmp_path / name).mkdir()
+        with drawn_axes(tmp_path / name / "scores.png", 8.0, height) as axes:
+            axes.plot([0, 1])
+        Report(name).verdict("Well.").figure(tmp_path / name / "scores.png").write(tmp_path / name / "report.html")
+        parts.append((name, tmp_path / name))
+    cards = index_report(tmp_path / "all.html", "All", parts).read_text(encoding="utf-8")
+    of_long, of_short = re.findall(r"<div>(<img[^>]*?)src", cards)
+    assert 'class="long"' in of_long
+    assert "class" not in of_short

@@ -186,10 +186,3 @@ def test_neighbours_of_odd_columns_are_written_whole(form, tmp_path):
     assert read["mixed"].tolist() == ["1", "a"]
     assert read["name"][0] == ("M\\xe4dler" if form == "fits" else "Mädler")
     assert [bool(read["seen"][0]), read["seen"].mask.tolist()] == [True, [False, True]]
-
-
-def test_separations_are_written_as_people_say_them():
-    from radiossl.similarity.report import readable_angle
-
-    said = [readable_angle(angle) for angle in (0.0, 59.94, 60.0, 3599.0, 462415.0, np.nan)]
-    assert said == ["0.0 arcsec", "59.9 arcsec", "1.0 arcmin", "60.0 arcmin", "128.4 deg", ""]

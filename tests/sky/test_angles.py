@@ -1,14 +1,10 @@
-"""Angles between positions on the sky."""
+"""Angles as people say them."""
 
 import numpy as np
-import pytest
 
-from radiossl import RadiosslError
-from radiossl.sky.angles import unit_vectors
+from radiossl.sky.angles import readable_angle
 
 
-def test_exchanged_coordinates_are_refused():
-    ra, dec = np.array([120.95, 33.0, np.nan]), np.array([21.75, -90.0, np.nan])
-    assert np.isnan(unit_vectors(ra, dec)[2]).all()
-    with pytest.raises(RadiosslError, match=r"a declination of 120\.95 degrees: is it exchanged"):
-        unit_vectors(dec, ra)
+def test_separations_are_written_as_people_say_them():
+    said = [readable_angle(angle) for angle in (0.0, 59.94, 60.0, 3599.0, 462415.0, np.nan)]
+    assert said == ["0.0 arcsec", "59.9 arcsec", "1.0 arcmin", "60.0 arcmin", "128.4 deg", ""]
