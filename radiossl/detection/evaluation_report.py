@@ -13,7 +13,7 @@ from radiossl.detection.evaluation import DetectorEvaluation, binned_scores
 from radiossl.detection.report import class_colours
 from radiossl.io.csv_cells import write_table
 from radiossl.io.files import PathLike, writes_result_folder
-from radiossl.report.figures import FONT, PALETTE, drawn_row
+from radiossl.report.figures import FONT, ON_PALE, PALETTE, drawn_row
 from radiossl.report.html import Report
 from radiossl.report.sheets import as_rgb
 
@@ -175,7 +175,7 @@ def draw_examples(one: DetectorEvaluation, out: PathLike) -> None:
                 y, x = np.nonzero(known.mask)
                 corner = (x.min() - 0.5 - _ROOM_PX, y.min() - 0.5 - _ROOM_PX)
                 width, height = (float(np.ptp(places)) + 1 + 2 * _ROOM_PX for places in (x, y))
-                style: dict[str, Any] = {"fill": False, "edgecolor": "black", "linewidth": 0.8, "linestyle": "dashed"}
+                style: dict[str, Any] = {"fill": False, "edgecolor": ON_PALE, "linewidth": 0.8, "linestyle": "dashed"}
                 axes.add_patch(Rectangle(corner, width, height, **style))
             for item in one.objects[number]:
                 for line in item.outlines():

@@ -49,9 +49,10 @@ def draw_training(metrics: pd.DataFrame, out: PathLike) -> None:
     monitored = metrics.dropna(subset="ap50")
     titles = ["loss", *(["average precision, validation"] if len(monitored) else []), "learning rate"]
     with drawn_row(out, 3.4 * len(titles), 2.8, titles, xlabel="epoch") as panels:
+        alone = "o" if len(metrics) == 1 else None  # a single point is no line
         for (name, label), colour in zip(_LOSSES.items(), (GREY, BLUE, GREEN, ORANGE), strict=True):
             smooth = metrics[name].rolling(_MEDIAN_ROWS, center=True, min_periods=1).median()
-            panels[0].plot(metrics["epoch"], smooth, color=colour, label=label, linewidth=1.3)
+            panels[0].plot(metrics["epoch"], smooth, color=colour, label=label, linewidth=1.3, marker=alone)
         panels[0].set_ylim(0, None)
         panels[0].legend()
         if len(monitored):
@@ -60,4 +61,4 @@ def draw_training(metrics: pd.DataFrame, out: PathLike) -> None:
                 panels[1].plot(monitored["epoch"], monitored[name], **style)
             panels[1].set_ylim(0, 1)
             panels[1].legend()
-        panels[-1].plot(metrics["epoch"], metrics["lr"], color=GREY)
+        panels[-1].plot(metrics["epoch"], metrics["lr"], color=GREY, marker=alone)

@@ -68,8 +68,7 @@ def reliability_diagram(reliability: Reliability, *, out: PathLike) -> None:
         upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", linewidth=1)
         drawn = reliability.counts > 0
         x, y = reliability.confidence[drawn], reliability.accuracy[drawn]
-        # A proportion of 0 or 1 is at the end of its own interval, where rounding may make a length negative.
-        lengths = np.maximum([y - reliability.low[drawn], reliability.high[drawn] - y], 0)
+        lengths = [y - reliability.low[drawn], reliability.high[drawn] - y]
         upper.errorbar(x, y, yerr=lengths, fmt="none", ecolor=BLUE, elinewidth=1, capsize=2.5)
         upper.plot(x, y, color=BLUE, linewidth=1.2, marker="o", markersize=4)
         upper.set(xlim=(0, 1), ylim=(-0.02, 1.02))

@@ -35,7 +35,9 @@ def wilson_interval(
     proportion = np.asarray(successes, dtype=np.float64) / number
     centre = (proportion + z**2 / (2 * number)) / (1 + z**2 / number)
     half = wilson_half_width(proportion, number, z)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)  # rounding alone leaves 0..1
+    # Rounding alone leaves 0..1, or does not reach its ends.
+    low, high = np.where(proportion == 0, 0, centre - half), np.where(proportion == 1, 1, centre + half)
+    return np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def wilson_half_width(proportion: ArrayLike, trials: ArrayLike, z: float) -> NDArray[np.float64]:

@@ -32,7 +32,8 @@ STYLE: Any = {
     **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), FONT),
     **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), FONT - 1),
     "axes.titlelocation": "left",
-    "legend.frameon": False,
+    # Paper behind the words, so that no curve crosses them.
+    **{"legend.facecolor": "white", "legend.edgecolor": "none", "legend.framealpha": 0.85},
     "text.parse_math": False,  # a "$" in a catalogue is no formula
 }
 #: Of the files: the same figure gives the same bytes, and a PDF has letters that can be searched.

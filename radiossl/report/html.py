@@ -146,7 +146,10 @@ class Report:
         if not names:
             return self.text(f"{caption}: no rows." if caption else "No rows.")
         of_numbers = {name: _number_class(all(_is_number(row.get(name)) for row in rows)) for name in names}
-        head = "".join(f"<th{of_numbers[name]}>{escape(str(name)).replace('_', '_<wbr>')}</th>" for name in names)
+        head = "".join(
+            f"<th{of_numbers[name]}>{escape(str(name)).replace('_', '_<wbr>').replace('[', '<wbr>[')}</th>"
+            for name in names
+        )
         cells = ["".join(_cell(row.get(name), str(name)) for name in names) for row in rows]
         if links is not None:
             head += "<th>on the sky</th>"
@@ -236,7 +239,7 @@ class Report:
         folded = count > _FOLDED_ABOVE
         above = f"<caption>{escape(caption)}</caption>" if caption and not folded else ""
         table = f'<div class="wide"><table>{above}{rows}</table></div>'
-        summary = escape(f"{caption or 'Table'}: {count} rows")
+        summary = escape(f"{caption.rstrip('.') or 'Table'}: {count} rows")
         self._parts.append(f"<details><summary>{summary}</summary>{table}</details>" if folded else table)
         return self
 
@@ -349,7 +352,7 @@ def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(low, float) and isinstance(high, float):
             del merged[f"{name}_low"], merged[f"{name}_high"]
             if not any(map(math.isnan, (low, high))):
-                merged[name] = _Interval(f"{format_value(row[name])} ({format_value(low)} to {format_value(high)})")
+                merged[name] = _Interval(f"{row[name]:.3g} ({low:.3g} to {high:.3g})")
     return merged
 
 

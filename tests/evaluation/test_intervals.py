@@ -25,6 +25,9 @@ def test_intervals_equal_astropys(level):
 
 
 def test_no_trials_have_no_interval():
+    number = np.arange(1, 200)
+    assert (wilson_interval(0, number)[0] == 0).all()  # exactly: no 3e-18
+    assert (wilson_interval(number, number)[1] == 1).all()
     assert np.isnan(wilson_interval([0, 1], [0, 2])).tolist() == [[True, False], [True, False]]
 
 
