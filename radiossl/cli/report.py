@@ -47,4 +47,4 @@ def verify(
             others = f"; {len(found.without)} others have no checksum" if found.without else ""
             typer.echo(f"{path}: {len(found.whole)} files are as they were written{others}")
     if damaged:
-        raise RadiosslError(f"{damaged} damaged file(s): make them again, or copy them from where they are whole")
+        raise RadiosslError(f"{damaged} damaged file(s): make them again, or restore them from a copy")

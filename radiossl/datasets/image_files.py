@@ -295,7 +295,7 @@ def _chosen_of_folder(
             raise RadiosslError(f"{name}: {found[0]} is listed more than once")
         chosen |= dict.fromkeys(found, row)
     if not chosen:
-        raise RadiosslError(f"{folder}: no image in there that {name} names")
+        raise RadiosslError(f"{folder}: no image that {name} names is there")
     lost, left = len(rows) - len(chosen), len(images) - len(chosen)
     remarks = [f"{lost} rows of {name} have no image in {folder}"] if lost else []
     remarks += [f"{left} images are in no row of {name} and were left out"] if left else []

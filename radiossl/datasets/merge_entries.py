@@ -154,7 +154,7 @@ def _is_absent(label: Any) -> bool:
 def _meant(values: Sequence[Any], meaning: Mapping[str, str], column: str) -> list[str | None]:
     for value in values:
         if meaning and value is not None and str(value) not in meaning:
-            raise RadiosslError(f"label {value!r} of {column} has no class; classes are known of {', '.join(meaning)}")
+            raise RadiosslError(f"label {value!r} of {column} has no class; there are classes for {', '.join(meaning)}")
     return [None if value is None else meaning.get(str(value)) for value in values]
 
 
@@ -209,7 +209,7 @@ def read_review(path: Path, entries: Entries) -> dict[tuple[int, int], Decision]
         ends = []
         for name, id_ in ((line["parent_a"], line["id_a"]), (line["parent_b"], line["id_b"])):
             if (name, id_) not in row_of:
-                raise RadiosslError(f"{where}: no source {id_!r} in the catalogue {name!r}; was it made of others?")
+                raise RadiosslError(f"{where}: no source {id_!r} in the catalogue {name!r}; was it made from others?")
             ends.append(row_of[name, id_])
         answer = (line["same"] or "").strip().lower()
         if answer and answer not in (*_YES, *_NO):

@@ -208,7 +208,7 @@ def _image(survey: Survey, service: str | None, ra: float, dec: float, size: int
 
 def _content(url: str) -> bytes | None:
     if urlsplit(url).scheme not in SCHEMES:  # `urlopen` would read this machine's files, too
-        raise RadiosslError(f"{url}: the survey's server names an address that is not of the web")
+        raise RadiosslError(f"{url}: the survey's server names an address that is not on the web")
     request = Request(url, headers={"User-Agent": f"radiossl/{radiossl.__version__}"})
     try:
         with urlopen(request, timeout=_TIMEOUT_S) as answer:
@@ -222,5 +222,5 @@ def _content(url: str) -> bytes | None:
 def _fits(content: bytes) -> bytes | None:
     """Return what came if it is a FITS file; services without an image answer with a page or with nothing."""
     if len(content) > _MOST_BYTES:
-        raise RadiosslError(f"the survey's server sent more than {_MOST_BYTES / 1e6:.0f} MB, which is no cutout")
+        raise RadiosslError(f"the survey's server sent more than {_MOST_BYTES / 1e6:.0f} MB, which is not a cutout")
     return content if content.startswith(b"SIMPLE") else None

@@ -189,7 +189,9 @@ def detect_mosaic(
     """
     side = detector.config.field_px if window is None else window
     if detector.config.infrared:
-        raise RadiosslError(f"{detector.name}: needs infrared images beside the radio ones, which a mosaic has not")
+        raise RadiosslError(
+            f"{detector.name}: needs infrared images beside the radio ones, which a mosaic does not have"
+        )
     if side < 16 or not 0 <= overlap <= 0.9 or not 0 < score < 1:
         raise RadiosslError(
             f"--window {side}, --overlap {overlap:g}, --score {score:g}: expected at least 16 pixels, an overlap from 0"

@@ -183,7 +183,7 @@ def without_pretraining(labelled: LabelledSet, backbone: Backbone, keep_shared: 
         return _noted(labelled, f"{len(rows)} of {number} tested sources were in the pretraining set (without labels)")
     if len(rows) == number:
         raise RadiosslError(
-            "every tested source was in the pretraining set; test on others, or on them knowingly (--keep-shared)"
+            "every tested source was in the pretraining set; test on others, or keep them with --keep-shared"
         )
     return labelled.without(rows, f"{len(rows)} of {number} sources were in the pretraining set and are left out")
 

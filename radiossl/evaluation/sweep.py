@@ -62,7 +62,7 @@ def run_sweep(
     `exclude`.
     """
     if recipe.where:
-        raise RadiosslError(f"recipe {recipe.name}: has a selection of its own (where), which the sweep would replace")
+        raise RadiosslError(f"recipe {recipe.name}: has its own selection (where), which the sweep would replace")
     pool = open_store(*data)
     pool.column(column)  # raises if there is none
     store, labels = labelled

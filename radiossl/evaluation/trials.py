@@ -161,7 +161,7 @@ def labelled_set(
         if len(set(names.tolist())) < 2:
             raise RadiosslError(
                 "--test: nearly all sources to learn from are in the test set, too; test on others, or keep them"
-                " knowingly (--keep-shared)"
+                " with --keep-shared"
             )
     tested = np.repeat([False, True], [len(mine), len(others)])
     names = np.concatenate([names, theirs.names])

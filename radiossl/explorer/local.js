@@ -34,7 +34,7 @@ class LocalAnswers {
   async find({ text }) {
     if (this.rows.has(text)) return { row: this.rows.get(text) };
     const [ra, dec, ...more] = text.split(/[\s,]+/).map(Number), known = columnNames().includes("ra_deg");
-    if (!known || more.length || !Number.isFinite(ra + dec)) throw new Refused("this is no id of a source and no position such as 187.70 12.39");
+    if (!known || more.length || !Number.isFinite(ra + dec)) throw new Refused("this is neither an id of a source nor a position such as 187.70 12.39");
     const [across, up] = [(await column("ra_deg")).array, (await column("dec_deg")).array];
     let row = -1, least = 1 / 60;
     for (let at = 0; at < across.length; at++) {

@@ -122,7 +122,7 @@ class Maps:
         coordinates = existing_coordinates(folder)
         theirs = read_parquet(folder / "map.parquet", ["cutout_id"]).column("cutout_id").cast(pa.string())
         if not self._ids.equals(theirs):
-            raise RadiosslError(f"{folder}: the map of other sources than {self._file.path} has; make it again")
+            raise RadiosslError(f"{folder}: a map of other sources than {self._file.path} has; make it again")
         return coordinates
 
 

@@ -77,7 +77,7 @@ class Session:
             raise RadiosslError(f"{files.features}: has no rows, there is nothing to explore")
         self._ids = self.columns.column("cutout_id").cast(pa.string())
         if pc.count_distinct(self._ids).as_py() != len(self):
-            raise RadiosslError(f"{files.features}: two sources have the same cutout_id; give each one of its own")
+            raise RadiosslError(f"{files.features}: two sources have the same cutout_id; make them unique")
         self.store = store
         self.store_rows = _rows_in_store(self._ids, store)
         self.ratings = RatingsFile(files.ratings, files.who)
@@ -175,7 +175,7 @@ class Session:
             return row
         position = parse_position(text)
         if position is None:
-            raise RadiosslError(f"{text!r} is no id of a source and no position such as 187.70 12.39")
+            raise RadiosslError(f"{text!r} is neither an id of a source nor a position such as 187.70 12.39")
         if not {"ra_deg", "dec_deg"} <= set(self.columns.column_names):
             raise RadiosslError("the sources have no positions")
         ra, dec = (self.columns.column(name).to_numpy() for name in ("ra_deg", "dec_deg"))

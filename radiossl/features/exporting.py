@@ -228,7 +228,7 @@ def export_table(
             cutouts = open_images(_images_of(table, images)) if with_images else None
             return write_hats(table, out, margin_arcsec, cutouts)
         if margin_arcsec or with_images:
-            raise RadiosslError(f"--margin and --images are of HATS catalogues, not of {form}")
+            raise RadiosslError(f"--margin and --images are for HATS catalogues, not for {form}")
         if out.is_dir():
             raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
         if form == "csv":
@@ -318,7 +318,7 @@ def show_on_sky(table: PathLike | AnyTable, survey: str = "CDS/P/DSS2/color", **
     ra_deg, dec_deg = np.array(found)
     placed = np.isfinite(ra_deg) & np.isfinite(dec_deg) & (abs(dec_deg) <= 90)
     if not placed.any():
-        raise RadiosslError(f"{title}: no row has a position, so that nothing can be shown on the sky")
+        raise RadiosslError(f"{title}: no row has a position, so nothing can be shown on the sky")
     columns = columns.filter(pa.array(placed))
     places = SkyCoord(ra_deg[placed], dec_deg[placed], unit="deg")
     centre = SkyCoord(places.cartesian.mean(), frame="icrs")

@@ -52,7 +52,7 @@ def write_hats(table: FeatureFile, out: PathLike, margin_arcsec: float = 0.0, im
     out = Path(out)
     require("hats")
     if out.exists() and not any((out / name).is_file() for name in _OURS):
-        raise RadiosslError(f"{out}: is there already and is no HATS catalogue; choose another --out")
+        raise RadiosslError(f"{out}: exists and is not a HATS catalogue; choose another --out")
     columns = table.columns()
     index, rows = _spatial_index(columns, str(table.path))
     pixels_bytes = 0 if images is None else 9 * int(images.shapes.prod(axis=1).mean())
@@ -98,7 +98,7 @@ def _spatial_index(columns: pa.Table, path: str) -> tuple[NDArray[np.int64], NDA
 
     missing = [name for name in ("ra_deg", "dec_deg") if name not in columns.column_names]
     if missing:
-        raise RadiosslError(f"{path}: no column {missing[0]}; a HATS catalogue needs positions, as stores have them")
+        raise RadiosslError(f"{path}: no column {missing[0]}; a HATS catalogue needs positions")
     ra, dec = (columns.column(name).to_pandas().to_numpy(dtype=np.float64) for name in ("ra_deg", "dec_deg"))
     rows = np.flatnonzero(np.isfinite(ra) & (np.abs(dec) <= 90))
     if rows.size == 0:

@@ -101,7 +101,7 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
         _same_features(sources[0], manifest["dimension"], manifest["metadata"], str(folder))
         return _add(sources, folder, manifest)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise RadiosslError(f"{folder}: is there already and is no similarity index; give another folder")
+        raise RadiosslError(f"{folder}: exists and is not a similarity index; give another folder")
     total = sum(len(source) for source in sources)
     if total == 0:
         raise RadiosslError(f"{sources[0].path}: has no cutouts; a similarity index needs at least one")

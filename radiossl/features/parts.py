@@ -226,7 +226,7 @@ def _is_table(out: Path, identity: str, partitioned: bool) -> bool:
     except RadiosslError:
         same = False
     if partitioned and not same:
-        raise RadiosslError(f"{out}: is there already, and not the table of these weights and images; choose another")
+        raise RadiosslError(f"{out}: exists and is not the table of these weights and images; choose another")
     return same
 
 

@@ -97,7 +97,7 @@ def colour_scales(table: FeatureTable, names: Sequence[str]) -> dict[str, Number
     """Return how each column is coloured, see `column_colours`; raise `RadiosslError` if one cannot be."""
     names = one_or_more(names)
     if taken := {"x", "y", "fitted"} & set(names):
-        raise RadiosslError(f"--colour {taken.pop()}: map.parquet has a column of its own of that name")
+        raise RadiosslError(f"--colour {taken.pop()}: map.parquet has its own column of that name")
     return {name: column_colours(table, name) for name in dict.fromkeys(names)}
 
 

@@ -80,7 +80,8 @@ class RunRecord:
             return self
         changed = [f"{name} was {before[name]} and is {new[name]}" for name in new if before[name] != new[name]]
         warnings.warn(
-            f"{run}: {', '.join(changed)}; the weights will differ slightly from those of one sitting", stacklevel=2
+            f"{run}: {', '.join(changed)}; the weights will differ slightly from those of an uninterrupted run",
+            stacklevel=2,
         )
         return replace(self, versions=[*self.versions, new])
 

@@ -69,7 +69,7 @@ def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryIm
     if not np.isfinite(image.pixels).any():
         raise RadiosslError(f"{image.cutout_id}: every pixel is blank")
     if np.nanmin(image.pixels) == np.nanmax(image.pixels):
-        raise RadiosslError(f"{image.cutout_id}: every pixel has the same value, so that nothing is like it")
+        raise RadiosslError(f"{image.cutout_id}: every pixel has the same value, so nothing is like it")
     query = _rescaled(image, framing.pixel_scale_arcsec)
     return query if crop == "none" else _cropped(query, image, framing, crop)
 

@@ -168,7 +168,7 @@ class SimilarityIndex:
         """Return which cutouts have their centre in a circle (ICRS), shape (n,); raise if none has a position."""
         separations = self._separations(ra_deg, dec_deg)
         if np.isnan(separations).all():
-            raise RadiosslError("no cutout of the features has a position, so none can be chosen by it")
+            raise RadiosslError("no cutout of the features has a position, so none can be chosen by position")
         return separations <= radius_arcsec
 
     def search(

@@ -41,7 +41,7 @@ def find_mosaics(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[st
     beside = _beside_images(paths)
     if beside:
         names = ", ".join(sorted(path.name for path in beside)[:5]) + (", ..." if len(beside) > 5 else "")
-        _log.warning("left out, since they were made beside science images: %s (give them alone to use them)", names)
+        _log.warning("left out, since they are not science images: %s (give them alone to use them)", names)
     return [path for path in paths if path not in beside]
 
 

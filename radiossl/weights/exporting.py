@@ -72,7 +72,7 @@ def export_backbone(backbone: Backbone, format: str, out: PathLike, *, with_prep
     if format == "onnx":
         require("onnx", "onnxscript")
     if format == "export" and Path(out).suffix != ".pt2":
-        raise RadiosslError(f"{out}: PyTorch reads exported programs from .pt2 files only; call it so")
+        raise RadiosslError(f"{out}: PyTorch reads exported programs from .pt2 files only; use that ending")
     if Path(out).is_dir():
         raise RadiosslError(f"{out}: is a folder, a file to write was expected")
     seen, device, training = backbone.config.preprocessing, backbone.device, backbone.training
@@ -112,7 +112,7 @@ def _save_onnx(traced: torch.export.ExportedProgram, file: Path, given: str, kno
 
     program = torch.onnx.export(traced, dynamo=True, verbose=False, input_names=[given], output_names=["features"])
     if program is None:
-        raise RadiosslError("--format onnx: PyTorch made no program of this network")
+        raise RadiosslError("--format onnx: PyTorch cannot export this network")
     model = program.model_proto
     onnx.helper.set_model_props(model, known)
     onnx.save_model(model, str(file))

@@ -138,7 +138,7 @@ def resnet_of(file: Path, tensors: Mapping[str, Tensor], layout: Layout) -> Arch
     name = _RESNETS.get((blocks, "layer1.0.conv3.weight" in tensors, tuple(second.shape[:2])))
     if name is None:
         shape = "x".join(map(str, second.shape))
-        raise RadiosslError(f"{file}: a ResNet of {blocks} blocks and {shape} convolutions is none that is known")
+        raise RadiosslError(f"{file}: a ResNet of {blocks} blocks and {shape} convolutions is not known here")
     side = first.shape[-1]
     if side == 7 or (side == 3 and layout.small_stem):
         return Architecture(name=name, stem="standard" if side == 7 else "small")
@@ -180,7 +180,7 @@ def _of_timm(checkpoint: Checkpoint, layout: Layout) -> tuple[Layout, Architectu
     """Read from timm's configuration which network it is, and how its classifier is called."""
     known = checkpoint.beside.get(CONFIG_FILE, {})
     if "radiossl" in known:
-        raise RadiosslError(f"{checkpoint.file.parent}: is a backbone of radiossl already; use it as it is")
+        raise RadiosslError(f"{checkpoint.file.parent}: is already a backbone of radiossl; use it directly")
     if "architecture" not in known:
         return layout, None
     classifiers = (known.get("pretrained_cfg") or {}).get("classifier") or ()

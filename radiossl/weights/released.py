@@ -95,7 +95,7 @@ def fetch_backbone(
         return bundled[name]
     if name not in known:
         names = ", ".join(sorted({*known, *bundled}))
-        raise RadiosslError(f"{name}: no backbone folder and no released backbone; there are {names}")
+        raise RadiosslError(f"{name}: neither a backbone folder nor a released backbone; there are {names}")
     release = known[name]
     folder = cached_folder(name, release)
     if folder.is_dir():

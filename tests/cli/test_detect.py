@@ -124,7 +124,7 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
         ),
         (("train", "A", "--weights", "W", "--out", "O", "--images", "nowhere"), "--images nowhere: no such folder"),
         (("train", "A", "--weights", "W", "--out", "O", "--infrared"), "--infrared"),
-        (("train", "A", "--weights", "nowhere", "--out", "O"), "nowhere: no backbone folder"),
+        (("train", "A", "--weights", "nowhere", "--out", "O"), "nowhere: neither a backbone folder"),
         (("train", "none.json", "--weights", "W", "--out", "O"), "none.json: no such file"),
         (("predict", "M", "--detector", "W", "--out", "O"), "not a detector written by radiossl"),
         (("predict", "none.fits", "--detector", "W", "--out", "O"), "none.fits: no such file"),

@@ -110,7 +110,7 @@ def test_what_was_trained_on_is_not_tested_on_unless_told(capsys, world, tmp_pat
     base = ["evaluate", "knn", world / "run" / "backbone", "--label", "class", "--out", tmp_path / "out"]
     base += ["--group", "compact=compact", "--group", "long=FRI,FRII,bent", "--folds", 2]
     said = fails(capsys, *base, "--train", world / "store")
-    assert "every tested source was in the pretraining set; test on others, or on them knowingly (--keep-shared" in said
+    assert "every tested source was in the pretraining set; test on others, or keep them with --keep-shared" in said
     assert not (tmp_path / "out").exists()
 
 

@@ -119,7 +119,7 @@ def test_a_position_finds_the_nearest_source(page):
         if said:
             page.get_by_role("heading", name=said, exact=True).wait_for()
         else:
-            page.get_by_role("status").get_by_text(re.compile("within 60 arcsec|no position such as")).wait_for()
+            page.get_by_role("status").get_by_text(re.compile("within 60 arcsec|nor a position such as")).wait_for()
             page.get_by_role("heading", name="s07", exact=True).wait_for()
 
 

@@ -181,7 +181,7 @@ def test_a_position_finds_its_source_and_nonsense_is_told(page):
     page.get_by_role("heading", name="s07", exact=True).wait_for()
     field.fill("<img src=x onerror=window.hacked=1>")
     field.press("Enter")
-    page.get_by_text("is no id of a source").wait_for()
+    page.get_by_text("is neither an id of a source").wait_for()
 
 
 def test_what_a_catalogue_holds_is_text_and_nothing_else(page):

@@ -79,7 +79,7 @@ def test_sources_are_found_by_id_and_by_position(session):
     assert session.find(HOSTILE_ID) == COUNT - 1
     with pytest.raises(RadiosslError, match="arcsec away, more than 60"):
         session.find("100.0 40.0")
-    with pytest.raises(RadiosslError, match="no id of a source"):
+    with pytest.raises(RadiosslError, match="neither an id of a source"):
         session.find("../../etc/passwd")
 
 

@@ -114,7 +114,7 @@ def test_a_margin_lets_lsdb_find_every_neighbour(table, tmp_path, monkeypatch):
     np.testing.assert_array_equal(np.sort(other.compute()["cutout_id"]), np.sort(table.column("cutout_id")))
     with pytest.raises(RadiosslError, match=r"--margin 40000arcsec: is wider than the smallest pixel"):
         export_table(tmp_path / "f.parquet", tmp_path / "wide", "hats", margin_arcsec=40000)
-    with pytest.raises(RadiosslError, match="--margin and --images are of HATS catalogues, not of csv"):
+    with pytest.raises(RadiosslError, match="--margin and --images are for HATS catalogues, not for csv"):
         export_table(tmp_path / "f.parquet", tmp_path / "f.csv", "csv", margin_arcsec=10)
 
 
@@ -167,7 +167,7 @@ def test_what_cannot_be_exported_is_refused(table, tmp_path):
     with pytest.raises(RadiosslError, match="thesis: is a folder"):
         export_table(tmp_path / "f.parquet", tmp_path / "thesis", "fits")
     pytest.importorskip("hats")
-    with pytest.raises(RadiosslError, match="thesis: is there already and is no HATS catalogue"):
+    with pytest.raises(RadiosslError, match="thesis: exists and is not a HATS catalogue"):
         export_table(tmp_path / "f.parquet", tmp_path / "thesis", "hats")
     table_of([None, None], [None, None], tmp_path / "none.parquet")
     with pytest.raises(RadiosslError, match=r"none\.parquet: no row has a position"):

@@ -117,7 +117,7 @@ def test_another_table_is_replaced_in_a_file_and_kept_in_a_folder(small_store, b
         write_features(backbone, small_store, tmp_path / name, partitioned=partitioned)
     write_features(other, small_store, tmp_path / "file")
     same_table(FeatureTable.read(tmp_path / "file"), embed(other, small_store))
-    with pytest.raises(RadiosslError, match="folder: is there already, and not the table of these weights"):
+    with pytest.raises(RadiosslError, match="folder: exists and is not the table of these weights"):
         write_features(other, small_store, tmp_path / "folder", partitioned=True)
     with pytest.raises(RadiosslError, match="folder: is a folder, a Parquet file"):
         write_features(backbone, small_store, tmp_path / "folder")

@@ -254,7 +254,7 @@ def test_other_folders_and_files_are_refused(tmp_path, vectors):
     table = written(tmp_path / "a.parquet", vectors[:20])
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
-    with pytest.raises(RadiosslError, match="is no similarity index; give another folder"):
+    with pytest.raises(RadiosslError, match="is not a similarity index; give another folder"):
         build_index([table], tmp_path / "full")
     with pytest.raises(RadiosslError, match=r"not a similarity index \(it has no index.json\)"):
         open_index(tmp_path / "full")

@@ -258,7 +258,7 @@ def test_later_sources_are_placed_on_the_map(features, tmp_path):
     ("arguments", "message"),
     [
         (["--colour", "nothing"], "no column 'nothing' in the features"),
-        (["--colour", "x"], "--colour x: map.parquet has a column of its own"),
+        (["--colour", "x"], "--colour x: map.parquet has its own column"),
         (["--onto", "there", "--method", "pca"], "--method: the map of --onto is already made"),
         (["--method", "pca", "--min-dist", "0.2"], "--min-dist: settings of UMAP, but --method is pca"),
         (["--onto", "there"], "no such file"),

@@ -344,8 +344,8 @@ def replaced(name, value):
         (replaced("bn1/bn1/beta:0", np.ones(3)), r"bn1.bias has shape \(3,\)"),
         (replaced("conv1/conv1/bias:0", np.ones(64)), "conv1.bias is not part of it"),
         (replaced("dense/dense/kernel:0", np.ones((512, 8))), "dense/dense/kernel:0 has 2 axes"),
-        (replaced("conv1/conv1/other:0", np.ones(2)), "other:0 is no weight"),
-        (replaced("bn1/bn1/beta:0", np.array([b"text"])), "no plain array of numbers"),
+        (replaced("conv1/conv1/other:0", np.ones(2)), "other:0 is not a weight"),
+        (replaced("bn1/bn1/beta:0", np.array([b"text"])), "not a plain array of numbers"),
         (replaced("bn1/bn1/beta:0", h5py.ExternalLink("other.h5", "/x")), "bn1.bias is missing"),
     ],
 )
@@ -372,7 +372,7 @@ def test_hdf5_that_reaches_out_of_itself_or_lies_is_refused(tmp_path, reference)
         del root["bn1/bn1/beta:0"]
         root["bn1/bn1"].create_dataset("beta:0", (2**30,), "f4", chunks=(1024,), compression="gzip")
 
-    for change, said in ((external, "no plain array"), (huge, "claims more than")):
+    for change, said in ((external, "not a plain array"), (huge, "claims more than")):
         with pytest.raises(RadiosslError, match=said):
             import_backbone(write_keras(tmp_path / "w.h5", reference, change=change))
     with h5py.File(tmp_path / "linked.h5", "w") as file:
@@ -484,7 +484,7 @@ def test_a_wrong_format_is_refused(tmp_path, reference):
 
 def test_an_own_backbone_needs_no_import(tmp_path, tiny_backbone):
     save_backbone(tmp_path / "b", tiny_backbone.network, tiny_backbone.config)
-    with pytest.raises(RadiosslError, match="is a backbone of radiossl already"):
+    with pytest.raises(RadiosslError, match="is already a backbone of radiossl"):
         import_backbone(tmp_path / "b")
 
 
@@ -513,7 +513,7 @@ def test_solo_learn_takes_its_normalisation_from_args_json(tmp_path, reference, 
     chosen = import_backbone(tmp_path / "w.ckpt", preprocessing="riggi2024", changes={"size": 128, "views": 8})
     assert chosen.backbone.config.preprocessing == Preprocessing(size=128, views=8)
     (tmp_path / "args.json").write_text("{}")
-    with pytest.raises(RadiosslError, match=r"not as solo-learn says it .*give --preprocessing"):
+    with pytest.raises(RadiosslError, match=r"not in the form of solo-learn .*give --preprocessing"):
         import_backbone(tmp_path / "w.ckpt")
 
 

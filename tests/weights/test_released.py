@@ -131,7 +131,7 @@ def test_what_was_probably_meant_is_said(registry, tiny_backbone, tmp_path):
     for source, said in {
         tmp_path / "run": "run: no backbone; did you mean .*run/backbone?",
         tmp_path / "none": "none: no such backbone; a folder with",
-        "smal": "smal: no backbone folder and no released backbone; there are .*small",
+        "smal": "smal: neither a backbone folder nor a released backbone; there are .*small",
     }.items():
         with pytest.raises(RadiosslError, match=said.replace("?", r"\?")):
             load_backbone(source)

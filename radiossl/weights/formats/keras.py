@@ -78,10 +78,10 @@ def _tensors(file: Path, root: h5py.Group) -> Iterator[tuple[str, Tensor]]:
         raise RadiosslError(f"{file}: claims more than {_LARGEST} bytes of weights; it is not read")
     for path, dataset in datasets.items():
         if dataset.external or dataset.is_virtual or dataset.dtype.kind != "f":
-            raise RadiosslError(f"{file}: {path} is no plain array of numbers; it is refused")
+            raise RadiosslError(f"{file}: {path} is not a plain array of numbers; it is refused")
         *groups, leaf = path.split("/")  # the layer's group may be nested in that of a model
         if leaf not in _WEIGHTS or not groups:
-            raise RadiosslError(f"{file}: {path} is no weight of a convolution or batch normalisation")
+            raise RadiosslError(f"{file}: {path} is not a weight of a convolution or batch normalisation")
         values = np.asarray(dataset[()], dtype=np.float32)
         if leaf == "kernel:0":
             if values.ndim != 4:

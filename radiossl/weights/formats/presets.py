@@ -49,7 +49,7 @@ def described_preprocessing(checkpoint: Checkpoint, layout: str) -> dict[str, An
         return readers[layout](checkpoint)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise RadiosslError(
-            f"{checkpoint.file}: what is said of its preprocessing is not as {layout} says it ({error!r});"
+            f"{checkpoint.file}: its record of the preprocessing is not in the form of {layout} ({error!r});"
             " give --preprocessing"
         ) from None
 
