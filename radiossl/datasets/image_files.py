@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, listed
 from radiossl.io.files import path_list
 from radiossl.io.progress import track
 from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
@@ -239,7 +239,7 @@ def _files_of_table(
         raise RadiosslError(
             f"{name}: not an image, and it names none: it has no column of file names such as file"
             f"{f' or {options.file_column}' if options.file_column else ''}; if it is a catalogue of positions, give "
-            f"the mosaics that show its sources as well (its columns are {', '.join(table.column_names)})"
+            f"the mosaics that show its sources as well (its columns are {listed(table.column_names)})"
         )
     texts = [None if text is None else str(text) for text in table.column(column).to_pylist()]
     further = without_clashes(table.rename_columns(["image_file" if n == column else n for n in table.column_names]))

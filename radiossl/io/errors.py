@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, get_args
@@ -43,9 +43,13 @@ def check_columns(names: Iterable[str], available: Iterable[str], where: object 
     there = list(map(str, available))
     for name in names:
         if name not in there:
-            some = ", ".join(there[:_MOST_LISTED])
-            more = f" and {len(there) - _MOST_LISTED} more" if len(there) > _MOST_LISTED else ""
-            raise RadiosslError(f"{where}{': ' if where else ''}no column {name!r}{use}; there are {some}{more}")
+            raise RadiosslError(f"{where}{': ' if where else ''}no column {name!r}{use}; there are {listed(there)}")
+
+
+def listed(columns: Sequence[str]) -> str:
+    """Return the names of a table's columns for a message, the first ones if there are many."""
+    more = f" and {len(columns) - _MOST_LISTED} more" if len(columns) > _MOST_LISTED else ""
+    return f"{', '.join(columns[:_MOST_LISTED])}{more}"
 
 
 class UnwritableError(RadiosslError):

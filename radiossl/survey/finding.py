@@ -9,9 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import path_list
 from radiossl.io.progress import track
 from radiossl.survey.mosaic import Mosaic
@@ -125,8 +125,7 @@ def readable_mosaics(
     one first, so that what is planned afterwards can be carried out. Raises `RadiosslError` if `on_error` is neither,
     or none can be read.
     """
-    if on_error not in get_args(OnError):
-        raise RadiosslError(f"--on-error {on_error}: expected {' or '.join(get_args(OnError))}")
+    check_choice("--on-error", on_error, OnError)
     if on_error == "stop":
         return list(paths), {}
     readable, damaged = [], {}

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, listed
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
@@ -121,8 +121,8 @@ def cut_sources(
         store_schema(catalogue.columns.schema)
         if catalogue.extent_arcsec is None and needs_extent:
             what = "no column is known to be the extent; measure it with --measure-extents, or name it with --extent,"
-            listed = f"its columns are {', '.join(catalogue.columns.column_names)}"
-            raise RadiosslError(f"{catalogue.name}: {what} or the box in pixels with --size ({listed})")
+            there = listed(catalogue.columns.column_names)
+            raise RadiosslError(f"{catalogue.name}: {what} or the box in pixels with --size (its columns are {there})")
     found = Mosaics.find(mosaics, on_error, hdu)
     islands = find_islands(found, threshold) if catalogue is None else None
     sources = islands.catalogue if islands is not None else catalogue
@@ -226,8 +226,8 @@ def _doubts_of_extents(catalogue: Catalogue, places: Places) -> list[str]:
 def _left(catalogue: Catalogue, reasons: NDArray[Any]) -> NDArray[np.bool_]:
     left: NDArray[np.bool_] = reasons == ""
     if not left.any():
-        listed = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
-        raise RadiosslError(f"{catalogue.name}: no source is left to cut ({listed})")
+        counts = ", ".join(f"{count} {reason}" for reason, count in Counter(reasons.tolist()).items())
+        raise RadiosslError(f"{catalogue.name}: no source is left to cut ({counts})")
     return left
 
 

@@ -127,7 +127,7 @@ def test_columns_can_be_named(tmp_path):
 @pytest.mark.parametrize("flag", ["ra", "dec", "extent", "id"])
 def test_a_named_column_must_exist(tmp_path, flag):
     path = csv(tmp_path / "c.csv", "name,ra,dec\nx,1,2\n")
-    with pytest.raises(RadiosslError, match=f"no column 'nope' for --{flag}; its columns are name, ra, dec"):
+    with pytest.raises(RadiosslError, match=f"no column 'nope' for --{flag}; there are name, ra, dec"):
         read_catalogue(path, **{flag: "nope"})
 
 

@@ -559,7 +559,7 @@ def test_where_nothing_can_be_read_the_first_reason_is_given(tmp_path):
     (tmp_path / "a.fits").write_bytes(b"")
     with pytest.raises(RadiosslError, match=r"none of 1 mosaic\(s\) can be read; the first: .*a.fits"):
         cut_blind([tmp_path / "a.fits"], tmp_path / "s", on_error="skip")
-    with pytest.raises(RadiosslError, match="--on-error ignore: expected stop or skip"):
+    with pytest.raises(RadiosslError, match="--on-error ignore: expected one of stop, skip"):
         cut_blind([tmp_path / "a.fits"], tmp_path / "s", on_error="ignore")
 
 

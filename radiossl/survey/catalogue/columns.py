@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_columns, listed
 from radiossl.io.tables import TableContent
 from radiossl.io.values import numbers
 
@@ -68,12 +68,6 @@ def plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def listed(content: TableContent) -> str:
-    """Return the names of the columns for a message."""
-    names = content.table.column_names
-    return f"its columns are {', '.join(names[:40])}" + (f" and {len(names) - 40} more" if len(names) > 40 else "")
-
-
 def author_of(content: TableContent) -> Author | None:
     """Return the program that wrote a catalogue, None if it is another one."""
     names = {plain(name) for name in content.table.column_names}
@@ -86,13 +80,6 @@ def author_of(content: TableContent) -> Author | None:
     renamed = bool({"sourcename", "componentname"} & names)
     large = sizes is not None and bool(np.any(sizes > _LARGEST_DEG))
     return None if renamed or large else found
-
-
-def check_column(path: str, content: TableContent, given: str, flag: str) -> str:
-    """Return the name of a column; raise `RadiosslError` if there is none of it."""
-    if given not in content.table.column_names:
-        raise RadiosslError(f"{path}: no column {given!r} for --{flag}; {listed(content)}")
-    return given
 
 
 class Parts(NamedTuple):
@@ -115,8 +102,10 @@ def find_position(path: str, content: TableContent, ra: str | None, dec: str | N
             return galactic[0][0], galactic[1][0]
     if first is None or second is None:
         missing = "ra" if first is None else "dec"
-        what = f"no column is known to be {missing}; name it with --{missing} ({listed(content)})"
-        raise RadiosslError(f"{path}: {what}")
+        there = listed(content.table.column_names)
+        raise RadiosslError(
+            f"{path}: no column is known to be {missing}; name it with --{missing} (its columns are {there})"
+        )
     return first, second
 
 
@@ -135,7 +124,7 @@ def _coordinate(
     names = content.table.column_names
     parts = _parts(names, flag)
     if given is not None:
-        check_column(path, content, given, flag)
+        check_columns([given], names, path, f" for --{flag}")
         return parts if parts and given in (*parts.columns, parts.sign) else given
     inside = (*parts.columns, parts.sign) if parts else ()
     others = [name for name in names if name not in inside]
@@ -170,9 +159,10 @@ def _parts(names: Sequence[str], flag: str) -> Parts | None:
 
 def find_extent(path: str, content: TableContent, given: str | None, author: Author | None) -> tuple[str | None, str]:
     """Return the column of the extent, None if there is none, and a note on which of several was taken."""
-    if given is not None:
-        return check_column(path, content, given, "extent"), ""
     names = content.table.column_names
+    if given is not None:
+        check_columns([given], names, path, " for --extent")
+        return given, ""
     tiers = [[name for name in names if plain(name) in known] for known in _EXTENTS]
     if author is not None and not any(tiers):
         tiers = [[name for name in names if plain(name) == author.extent]]
@@ -189,7 +179,8 @@ def find_extent(path: str, content: TableContent, given: str | None, author: Aut
 def find_id(path: str, content: TableContent, given: str | None, author: Author | None) -> str | None:
     """Return the column of the sources' names, None if there is none."""
     if given is not None:
-        return check_column(path, content, given, "id")
+        check_columns([given], content.table.column_names, path, " for --id")
+        return given
     by_name = {plain(name): name for name in reversed(content.table.column_names)}
     known = (*(author.ids if author else ()), *(() if author and author.name == "Aegean" else _IDS))
     return next((by_name[name] for name in known if name in by_name), None)
