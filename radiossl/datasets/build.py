@@ -115,7 +115,7 @@ def build_set(
     wanted = [index for index, row in enumerate(rows) if catalogue.ids[row] in test_only]
     dealt = deal_batches(chosen, batches, seed, wanted)
     batch_of = {row: batch_name(int(number), batches) for row, number in zip(rows, dealt, strict=True)}
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "data set") as folder:
         (folder / PNG).mkdir()
         for row, image in images.items():
             path = folder / PNG / _file_name(catalogue, row)

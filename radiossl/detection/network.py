@@ -299,7 +299,7 @@ class Detector(nn.Module):
 def save_detector(path: PathLike, detector: Detector) -> None:
     """Write a detector's folder atomically; raise `RadiosslError` if its training diverged."""
     check_weights(detector.state_dict(), str(path))
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, "detector") as folder:
         save_tensors(detector, folder / WEIGHTS_FILE)
         known = {"version": radiossl.__version__, "sha256": file_sha256(folder / WEIGHTS_FILE)}
         write_json(folder / CONFIG_FILE, {_SECTION: detector.config.model_dump() | known})

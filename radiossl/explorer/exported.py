@@ -54,7 +54,7 @@ def export_page(files: Files, store: Images | None, out: str | os.PathLike[str])
         write_text(out, page_html(f"<script>{_script(data)}</script>"))
         return out
     data["sheets"] = [f"sheets/{number:03d}.jpg" for number in range(len(sheets))]
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, "web page") as folder:
         (folder / "sheets").mkdir()
         for name, sheet in zip(data["sheets"], sheets, strict=True):
             (folder / name).write_bytes(sheet)

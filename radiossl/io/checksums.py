@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 #: Manifest of folders that have no other.
 MANIFEST = ".checksums.json"
-SEAL, FILES = "checksum", "checksums"
+SEAL, FILES, KIND = "checksum", "checksums", "kind"
+#: What folders with manifests of their own are, by these.
+_MARKS = {"store.json": "cutout store", "index.json": "similarity index", "recipe.yaml": "training run"}
 #: A thread is told of this many bytes at once: each message costs as much as hashing 10 kB.
 _HASHED_BYTES = 2**20
 
@@ -97,11 +99,18 @@ def folder_checksums(folder: Path, skip: Iterable[str] = ()) -> dict[str, str]:
     return {name: file_checksum(file) for name, file in names.items() if name not in {MANIFEST, *skip}}
 
 
-def write_manifest(folder: Path) -> None:
-    """Write the checksums of all files of a finished folder into it."""
+def write_manifest(folder: Path, kind: str) -> None:
+    """Write the checksums of all files of a finished folder into it, and what it is."""
     from radiossl.io.files import write_json
 
-    write_json(folder / MANIFEST, {FILES: folder_checksums(folder)}, seal=True)
+    write_json(folder / MANIFEST, {KIND: kind, FILES: folder_checksums(folder)}, seal=True)
+
+
+def folder_kind(folder: Path) -> str:
+    """Return what a folder that radiossl made is, "" if it made none or it cannot be told."""
+    marked = next((kind for name, kind in _MARKS.items() if (folder / name).is_file()), "")
+    content = _read(folder / MANIFEST)
+    return marked or (str(content.get(KIND, "")) if isinstance(content, dict) else "")
 
 
 def manifest_files(folder: Path) -> dict[str, str]:

@@ -19,7 +19,16 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
-from radiossl.io.checksums import MANIFEST, SEAL, file_checksum, has_broken_seal, manifest_files, sealed, write_manifest
+from radiossl.io.checksums import (
+    MANIFEST,
+    SEAL,
+    file_checksum,
+    folder_kind,
+    has_broken_seal,
+    manifest_files,
+    sealed,
+    write_manifest,
+)
 from radiossl.io.errors import RadiosslError, UnwritableError, naming_full_disk
 from radiossl.io.locks import held_temporary, if_abandoned
 from radiossl.io.progress import logger
@@ -82,18 +91,34 @@ def atomic_file(path: str | os.PathLike[str], part: bool = False) -> Iterator[Pa
 
 
 @contextmanager
-def atomic_folder(path: str | os.PathLike[str], checksums: bool = True) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str], kind: str = "", checksums: bool = True) -> Iterator[Path]:
     """Yield a temporary folder, which takes the place of `path` on success and vanishes on failure.
 
     An existing folder at `path` is exchanged for the new one in one step, where the system can; where it cannot, and
     the process is killed between two steps, `remove_strays` puts the old one back. The new folder gets a manifest with
-    the checksums of its files, unless it has one of its own (`checksums=False`). Raises as `atomic_file`.
+    the checksums of its files, unless it has one of its own (`checksums=False`; whoever calls has seen then that the
+    existing folder may go). Raises as `atomic_file`, and `RadiosslError` if the existing folder is of another `kind`
+    (such as ``backbone``), or holds files that are neither of the old one nor of the new one.
     """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise RadiosslError(f"{path}: is a file, a folder was expected; choose another --out")
+    check_kind(path, kind)
     with staged_folder(path) as temporary:
         yield temporary
         if checksums:
-            write_manifest(temporary)
-        put_in_place(temporary, Path(path))
+            write_manifest(temporary, kind)
+            known = {*manifest_files(path), *manifest_files(temporary), MANIFEST}
+            others = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
+            if other := next((name for name in others if name not in known), None):
+                raise RadiosslError(f"{path}: holds other files, such as {other}; choose a new or empty folder")
+        put_in_place(temporary, path)
+
+
+def check_kind(path: Path, kind: str) -> None:
+    """Raise `RadiosslError` if there is a folder that radiossl made and that is of another kind."""
+    if kind and (found := folder_kind(path)) not in ("", kind):
+        raise RadiosslError(f"{path}: holds a {found}, no {kind}; choose another --out")
 
 
 @contextmanager
@@ -220,21 +245,22 @@ def _remove_if_abandoned(stray: Path) -> None:
 
 
 @contextmanager
-def result_folder(out: str | os.PathLike[str]) -> Iterator[Path]:
+def result_folder(out: str | os.PathLike[str], kind: str = "") -> Iterator[Path]:
     """Yield a folder to write a result into; it takes its place at `out` when the body ends without an error.
 
     An earlier result at `out` is replaced; all other files there stay. Where `out` holds nothing else, the two folders
     change places in one step. Otherwise files are moved one by one, and meanwhile a file `.incomplete` lets all readers
     refuse the folder; the same command again completes it.
 
-    Raises `RadiosslError` if nothing can be written there, or there is no room.
+    Raises `RadiosslError` if nothing can be written there, there is no room, or the folder is of another `kind`.
     """
     out = Path(out)
     if out.is_symlink() or out.name in ("", ".."):  # the latter in "." and ".."
         out = Path(os.path.realpath(out))
+    check_kind(out, kind)
     with staged_folder(out) as folder:
         yield folder
-        write_manifest(folder)
+        write_manifest(folder, kind)
         if _holds_nothing_else(out):
             put_in_place(folder, out)
         else:
@@ -278,15 +304,16 @@ def _move_in(folder: Path, out: Path) -> None:
 def writes_result_folder(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
     """Let a function whose parameter `out` is a folder write into it all or nothing; see `result_folder`.
 
-    A path that the function returns is changed to its final place.
+    A path that the function returns is changed to its final place. The result is of the kind of the function's room.
     """
     signature = inspect.signature(function)
+    kind = f"result of {function.__module__.split('.')[1]}"
 
     @functools.wraps(function)
     def wrapped(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
         bound = signature.bind(*arguments, **options)
         out = Path(bound.arguments["out"])
-        with result_folder(out) as folder:
+        with result_folder(out, kind) as folder:
             bound.arguments["out"] = folder
             result = function(*bound.args, **bound.kwargs)
         if isinstance(result, Path) and result.is_relative_to(folder):

@@ -168,7 +168,7 @@ def write_round(
                 "leave it empty where you cannot say. Then add the ratings to your file with radiossl rate add."
             )
             proposed = frame.drop(columns="rating")
-            with atomic_folder(folder) as made:
+            with atomic_folder(folder, "round of proposals") as made:
                 write_table(frame, made / "propose.csv")
                 write_table(ratings, made / "ratings.csv")
                 write_json(made / "round.json", record | {"proposed": proposed.to_dict("records")})

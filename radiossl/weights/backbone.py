@@ -290,7 +290,7 @@ def save_backbone(path: PathLike, network: nn.Module, config: BackboneConfig) ->
         If the network diverged in its training: weights or features are not finite, or absurd.
     """
     check_network(network, config.preprocessing.channels, config.preprocessing.size, str(path))
-    with atomic_folder(path) as folder:
+    with atomic_folder(path, "backbone") as folder:
         save_tensors(network, folder / WEIGHTS_FILE)
         write_config(folder, network, config)
         write_text(folder / CARD_FILE, model_card(Path(path).name, config, Backbone(network, config).feature_dim))

@@ -236,3 +236,44 @@ def test_the_current_folder_and_the_one_above_can_hold_a_result(tmp_path, monkey
     assert (tmp_path / ("" if out == ".." else "here") / "a.txt").read_text() == "a"
     with pytest.raises(RadiosslError, match="/: is no name for a new folder"), result_folder("/"):
         pass
+
+
+def write_folder(out, kind, *names):
+    with atomic_folder(out, kind) as folder:
+        for name in names:
+            (folder / name).write_text(name)
+
+
+@pytest.mark.parametrize("place", ["home", "store", "index", "run", "result", "backbone", "file"])
+def test_no_folder_takes_the_place_of_one_of_another_kind(tmp_path, place):
+    out = tmp_path / "out"
+    names = {"home": "mine.txt", "store": "store.json", "index": "index.json", "run": "recipe.yaml"}
+    if place in names:
+        (out / "inner").mkdir(parents=True)
+        (out / names[place]).touch()
+        (out / "inner" / "more").touch()
+    elif place == "file":
+        out.touch()
+    elif place == "backbone":
+        write_folder(out, "backbone", "weights")
+    else:
+        with result_folder(out, "result of maps") as folder:
+            (folder / "map.csv").touch()
+    before = content(out)
+    with pytest.raises(RadiosslError, match="choose"):
+        write_folder(out, "detector", "weights", "more")
+    result = "result of tables"
+    if place != "home":  # a result may lie beside other files
+        with pytest.raises(RadiosslError, match="choose another --out"), result_folder(out, result) as folder:
+            (folder / "forest").touch()
+    assert content(out) == before
+
+
+def test_a_folder_of_the_same_kind_is_replaced(tmp_path):
+    write_folder(tmp_path / "out", "backbone", "weights", "sky")
+    write_folder(tmp_path / "out", "backbone", "weights")
+    assert content(tmp_path / "out") == {"weights"}
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "weights").touch()  # as version 0.1 left it
+    write_folder(tmp_path / "old", "backbone", "weights", "sky")
+    assert content(tmp_path / "old") == {"weights", "sky"}
