@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with raising_on_signals():
             app([_expanded(argument) for argument in arguments], prog_name="radiossl")
-    except (RadiosslError, OSError, ModuleNotFoundError, _Interrupted) as error:
+    except (RadiosslError, OSError, ModuleNotFoundError, UnicodeEncodeError, _Interrupted) as error:
         if "--debug" in arguments:
             raise
         if isinstance(error, _Interrupted):
@@ -112,17 +112,24 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _expanded(argument: str) -> str:
-    """Return an argument with ``~`` as the home folder, which no shell does in ``--out=~/x``; refuse an empty one."""
+    """Return an argument with ``~`` as the home folder, which no shell does in ``--out=~/x``.
+
+    Raises `RadiosslError` if it is empty, or not UTF-8, as names of files from old systems.
+    """
     name, value = re.fullmatch(r"(--[\w-]+=)?(.*)", argument, re.DOTALL).groups("")  # type: ignore[union-attr]
     if not value:
         where = name.rstrip("=") or "an argument"
         raise RadiosslError(f"{where}: is empty; is it a variable of the shell that is not set?")
+    if not value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise RadiosslError(f"{ascii(os.fsencode(value))[2:-1]}: has letters that are not UTF-8; rename the file")
     if re.match(r"~(/|$)", value):
         value = os.path.expanduser(value)  # noqa: PTH111 (pathlib's raises where there is no home)
     return name + value
 
 
-def _one_line(error: RadiosslError | OSError | ModuleNotFoundError) -> str:
+def _one_line(error: RadiosslError | OSError | ModuleNotFoundError | UnicodeEncodeError) -> str:
+    if isinstance(error, UnicodeEncodeError):  # Arrow takes no other names, and a terminal may not print them
+        return f"{ascii(error.object)[1:-1][:200]}: cannot be written as {error.encoding}; rename the file"
     if isinstance(error, ModuleNotFoundError):
         error = missing_extra(error.name or "")
     if isinstance(error, OSError) and error.filename is not None and error.strerror:

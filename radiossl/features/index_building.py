@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,6 @@ from radiossl.features.stored_index import (
     MANIFEST,
     TRAINED,
     VERSION,
-    ParquetColumns,
     StoredKind,
     promoted,
     read_faiss,
@@ -34,9 +34,12 @@ from radiossl.io.checksums import FILES, file_checksum
 from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file, atomic_folder, path_list, remove_strays, write_json
 from radiossl.io.locks import only_writer
-from radiossl.io.parquet import parquet_writer
+from radiossl.io.parquet import open_parquet, parquet_writer
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 #: Vectors of a block, which is held in memory while it is written.
 BLOCK_BYTES = 2**30
@@ -44,6 +47,8 @@ BLOCK_BYTES = 2**30
 SAME_ARCSEC = 1.0
 _IDENTITY = {"cutout_id": pa.large_string(), "ra_deg": pa.float64(), "dec_deg": pa.float64()}
 _ROW_GROUP = 16384
+#: Rows of a block that are compared with new ones at a time.
+_PROBED = 1 << 20
 #: Names of the files of a block, with its number.
 _VECTORS, _COLUMNS = "vectors-{}.faiss", "columns-{}.parquet"
 
@@ -131,16 +136,14 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     catalogues that are numbered from 0 in every field have the same ids for other sources.
     """
     new = pa.concat_tables([_identities(source.columns(list(_IDENTITY))) for source in sources])
-    there = [_identities(ParquetColumns([path])) for path in known]
     ids = new.column("cutout_id")
+    ordered = pc.unique(ids).drop_null().sort()
+    older = pa.concat_tables([new[:0], *(rows for path in known for rows in _rows_called(path, ordered))])
     shared = ids.to_pandas().duplicated(keep=False).to_numpy()
-    for table in there:
-        shared = shared | pc.is_in(ids, value_set=table.column("cutout_id").combine_chunks()).to_numpy()
+    shared = shared | pc.is_in(ids, value_set=older.column("cutout_id").combine_chunks()).to_numpy()
     fresh = ~shared
-    wanted = pc.unique(ids.filter(pa.array(shared)))
-    if not len(wanted):
+    if not shared.any():
         return fresh
-    older = pa.concat_tables([t.filter(pc.is_in(t.column("cutout_id"), value_set=wanted)) for t in there] or [new[:0]])
     frame = pa.concat_tables([older, new.filter(pa.array(shared))]).to_pandas()
     repeated = frame.duplicated().to_numpy(copy=True)  # in every digit, as where a table is added again
     left = frame[~repeated]
@@ -153,7 +156,27 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     return fresh
 
 
-def _identities(columns: pa.Table | ParquetColumns) -> pa.Table:
+def _rows_called(path: Path, ids: pa.Array) -> Iterator[pa.Table]:
+    """Yield the identities in a block that have one of some ids, which are sorted, reading what may hold them."""
+    with open_parquet(path, memory_map=True) as file:
+        groups = [group for group in range(file.num_row_groups) if _may_hold(file.metadata.row_group(group), ids)]
+        columns = [name for name in _IDENTITY if name in file.schema_arrow.names]
+        for batch in file.iter_batches(_PROBED, row_groups=groups, columns=columns):
+            rows = _identities(pa.Table.from_batches([batch]))
+            yield rows.filter(pc.is_in(rows.column("cutout_id"), value_set=ids))
+
+
+def _may_hold(group: pq.RowGroupMetaData, ids: pa.Array) -> bool:
+    """Tell by the first and the last id of a row group whether it may hold one of some ids, which are sorted."""
+    columns = (group.column(number) for number in range(group.num_columns))
+    known = next((column.statistics for column in columns if column.path_in_schema == "cutout_id"), None)
+    if known is None or not known.has_min_max or not isinstance(known.min, str):
+        return True
+    place = bisect_left(range(len(ids)), known.min, key=lambda number: ids[number].as_py())
+    return place < len(ids) and ids[place].as_py() <= known.max
+
+
+def _identities(columns: pa.Table) -> pa.Table:
     """What tells cutouts apart: id and position, null where unknown."""
     missing = pa.nulls(columns.num_rows, pa.float64())
     named = {n: columns.column(n).cast(kind) if n in columns.column_names else missing for n, kind in _IDENTITY.items()}

@@ -105,7 +105,7 @@ def read_yaml(path: str | os.PathLike[str]) -> Any:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return what YAML says: plain values only, without self-reference, and no more than a person would write.
+    """Return what YAML says: plain values only, no key twice, no self-reference, no more than a person would write.
 
     Raises `RadiosslError` if it cannot be read; the message begins with `source`.
     """
@@ -128,14 +128,21 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 def _check_size(node: yaml.Node | None, depth: int, seen: list[int]) -> None:
-    """Count nodes, with references as often as they are followed; what refers to itself is infinitely deep."""
-    from yaml import CollectionNode, ScalarNode
+    """Count nodes, with references as often as they are followed; what refers to itself is infinitely deep.
+
+    Of a key that occurs twice YAML's reader would take the last value without a word.
+    """
+    from yaml import CollectionNode, MappingNode, ScalarNode
 
     seen[0] += 1
     if depth > _DEEPEST or seen[0] > _MOST_NODES:
         raise ValueError("it refers to itself, or is larger or deeper than settings are")
     if isinstance(node, ScalarNode) and node.tag.endswith((":int", ":float")) and len(node.value) > 100:
         raise ValueError("a number of more than 100 digits")
+    if isinstance(node, MappingNode):
+        keys = [key.value for key, _ in node.value if isinstance(key, ScalarNode) and not key.tag.endswith(":merge")]
+        if twice := next((key for number, key in enumerate(keys) if key in keys[:number]), None):
+            raise ValueError(f"the key {twice!r} occurs twice in one section")
     for inner in node.value if isinstance(node, CollectionNode) else ():
         for one in inner if isinstance(inner, tuple) else (inner,):
             _check_size(one, depth + 1, seen)

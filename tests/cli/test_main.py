@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from astropy.io import fits
 
 from radiossl import open_store
 from radiossl.cli.main import main
@@ -20,6 +21,7 @@ from radiossl.weights.backbone import Backbone, save_backbone
 from radiossl.weights.config import BackboneConfig
 from tests.command import run
 
+HEADER = fits.Header({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CDELT1": -1e-3, "CDELT2": 1e-3})
 TINY = ["--set", "backbone.name=test_resnet", "--image-size", "32", "--batch-size", "8", "--device", "cpu"]
 
 
@@ -406,3 +408,15 @@ def test_the_home_folder_is_known_behind_an_equals_sign(capsys, monkeypatch, tmp
     assert run(capsys, "simulate", "--tiles", 1, "--size", 200, "--sources", 2, "~/sky")[0] == 0
     assert run(capsys, "cutouts", "blind", "sky", "--size", 32, "--out=~/store")[0] == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sky", "store"]
+
+
+def test_names_of_files_that_are_not_utf8_are_refused_in_one_line(capsys, tmp_path):
+    folder = os.fsencode(tmp_path)
+    assert r"M\xe4.fits: has letters that are not UTF-8" in fails(
+        capsys, "cutouts", "blind", os.fsdecode(b"M\xe4.fits")
+    )
+    fits.writeto(os.fsdecode(folder + b"/M\xe4.fits"), np.random.default_rng(0).normal(size=(64, 64)), HEADER)
+    said = fails(capsys, "cutouts", "blind", tmp_path, "--size", 32, "--out", tmp_path / "store")
+    assert r"M\udce4" in said
+    assert "rename the file" in said
+    assert not (tmp_path / "store" / "store.json").exists()

@@ -326,6 +326,32 @@ def test_ids_of_other_fields_are_other_sources(tmp_path, vectors):
     assert build_index([without], tmp_path / "i").added == 1
 
 
+def test_only_what_may_hold_an_id_is_read_when_more_is_added(tmp_path, vectors, monkeypatch):
+    monkeypatch.setattr(index_building, "_ROW_GROUP", 10)
+    names = [f"c{row:05d}" for row in range(600)]
+    build_index([written(tmp_path / "a.parquet", vectors[:200], cutout_id=names[:200])], tmp_path / "i")
+    read = []
+    opened = index_building.open_parquet
+
+    def watched(path, **options):
+        file = opened(path, **options)
+        batches = file.iter_batches
+
+        def iter_batches(*arguments, row_groups, **more):
+            read.append(row_groups)
+            return batches(*arguments, row_groups=row_groups, **more)
+
+        file.iter_batches = iter_batches
+        return file
+
+    monkeypatch.setattr(index_building, "open_parquet", watched)
+    for first, count, known in ((37, 2, 2), (195, 10, 5), (500, 3, 0), (0, 200, 200)):
+        more = written(tmp_path / "b.parquet", vectors[:count], cutout_id=names[first : first + count])
+        read.clear()
+        assert build_index([more], tmp_path / "i").skipped == known
+        assert len(read[0]) == -(-known // 10)
+
+
 # In memory ------------------------------------------------------------------------------------------------------------
 
 

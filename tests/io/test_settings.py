@@ -149,3 +149,10 @@ def test_pairs_without_a_schema_are_split():
 def test_one_text_is_one_change_and_not_its_letters():
     assert key_values("a=b") == {"a": "b"}
     assert read_recipe("radiossl", "seed=3")[-1].seed == 3
+
+
+@pytest.mark.parametrize("text", ["lr: 1\nlr: 2\n", "a: {lr: 1, b: 2, lr: 1}\n", "a: [{x: 1, 'x': 2}]\n"])
+def test_a_key_that_occurs_twice_is_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(RadiosslError, match="occurs twice in one section"):
+        read_yaml(tmp_path / "a.yaml")
