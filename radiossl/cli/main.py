@@ -40,9 +40,16 @@ class _Interrupted(Exception):
 
 
 class _Commands(TyperGroup):
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        return self._own_interrupts(super().make_context, *arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
+        return self._own_interrupts(super().invoke, ctx)
+
+    @staticmethod
+    def _own_interrupts(call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            return call(*arguments, **options)
         except KeyboardInterrupt as error:
             raise _Interrupted(error) from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -12,10 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from typer.core import TyperGroup
 
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.signals import Stopped
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
 from radiossl.weights.config import BackboneConfig
@@ -420,3 +423,12 @@ def test_names_of_files_that_are_not_utf8_are_refused_in_one_line(capsys, tmp_pa
     assert r"M\udce4" in said
     assert "rename the file" in said
     assert not (tmp_path / "store" / "store.json").exists()
+
+
+def test_a_stop_while_the_arguments_are_read_says_so_too(capsys, monkeypatch):
+    def stop(*arguments, **options):
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(TyperGroup, "make_context", stop)
+    status, _, err = run(capsys, "recipes")
+    assert (status, err) == (128 + signal.SIGTERM, "radiossl: stopped by SIGTERM\n")
