@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
+import radiossl
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.weights.backbone import save_backbone
@@ -66,3 +68,19 @@ def test_a_folder_of_files_is_explored(folder, weights):
     run("explore", "images", "--weights", weights, "--export", "page.html")
     assert (folder / "page.html").stat().st_size > 10_000
     assert len(pd.read_parquet("explored.parquet")) == 10
+
+
+@pytest.mark.parametrize("kind", ["catalogue", "files", "arrays"])
+def test_images_are_explored_from_python_too(folder, weights, kind):
+    pytest.importorskip("tornado")
+    arrays = [fits.getdata(f"images/{number}.fits") for number in range(10)]
+    files = Table({"file": [f"images/{number}.fits" for number in range(10)]})
+    places = pd.DataFrame({"id": list("abcdefghijkl"), "ra_deg": 187.5, "dec_deg": 12.494 + np.arange(12) / 1e3})
+    source, options = {
+        "files": (files, {}),
+        "arrays": (arrays, {}),
+        "catalogue": (places, {"mosaics": ["images/0.fits"]}),
+    }[kind]
+    radiossl.explore(source, weights=weights, size=24 if options else None, export="page.html", say=print, **options)
+    assert "data:image/jpeg" in (folder / "page.html").read_text()
+    assert len(pd.read_parquet("explored.parquet")) >= 10

@@ -11,9 +11,6 @@ from typer import Argument, Option
 import radiossl
 from radiossl.cli.options import BoxSize, Mosaics, Seed, Store
 
-#: Of images that are explored without --weights.
-_WEIGHTS = "simclr-first-zoom"
-
 
 def explore(
     table: Annotated[Path, Argument(help="Feature table, any Parquet or Arrow table with vectors, or images.")],
@@ -45,19 +42,9 @@ def explore(
 
     Ctrl-C ends it.
     """
-    from radiossl.explorer.any_table import ARROW, is_feature_table
-    from radiossl.features.feature_file import FeatureFile, feature_cutouts
-
-    if table.suffix not in ARROW and not mosaics:
-        table = _table_of(table, weights)
-    if is_feature_table(table):
-        file = FeatureFile(table)
-        pixels = feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), store)
-    else:
-        pixels = radiossl.open_images(store) if store else None
     radiossl.explore(
         table,
-        pixels,
+        store,
         vectors=vectors,
         ids=ids,
         mosaics=mosaics or (),
@@ -76,13 +63,3 @@ def explore(
         seed=seed,
         say=typer.echo,
     )
-
-
-def _table_of(images: Path, weights: Path | None) -> Path:
-    """Return a feature table unchanged; from images, make one in the working folder."""
-    if images.suffix in (".parquet", ".pq") or (images.is_dir() and any(images.glob("part-*.parquet"))):
-        return images
-    backbone = radiossl.load_backbone(weights or _WEIGHTS)
-    done = radiossl.write_features(backbone, images, "explored.parquet")
-    typer.echo(f"explored.parquet: {len(done.table)} images embedded with {Path(backbone.name).name}")
-    return Path("explored.parquet")

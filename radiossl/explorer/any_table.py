@@ -12,13 +12,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.datasets.image_sources import open_images
+from radiossl.datasets.image_sources import Images, open_images
 from radiossl.explorer.uploads import saved_upload, temporary_folder
+from radiossl.features.feature_file import FeatureFile, feature_cutouts
 from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.parquet import open_parquet, write_parquet
 from radiossl.io.tables import ENDINGS, arrow_table, table_content
-from radiossl.store.store import CutoutStore, open_store
+from radiossl.store.store import CutoutStore
 from radiossl.survey.catalogue import read_catalogue, unique_ids
 from radiossl.survey.catalogue.columns import find_id, has_position
 from radiossl.survey.image_file import read_image
@@ -56,6 +57,26 @@ def is_feature_table(path: Path) -> bool:
     return {"cutout_id", FEATURES} <= set(open_parquet(path).schema_arrow.names)
 
 
+def has_vectors(source: Any) -> bool:
+    """Return whether something is a table with a column of vectors; if it is none, it may be images."""
+    if isinstance(source, FeatureTable):
+        return True
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        if path.is_dir() or not path.name.endswith((*PARQUET, *ARROW)):
+            return is_feature_table(path)
+        schema = open_parquet(path).schema_arrow if path.name.endswith(PARQUET) else arrow_table(path).schema
+    elif (
+        isinstance(source, pa.Table)
+        or hasattr(source, "to_arrow")
+        or (hasattr(source, "columns") and hasattr(source, "index"))
+    ):
+        schema = arrow_table(source).schema
+    else:
+        return False
+    return bool(_vector_columns(schema))
+
+
 def open_table(
     source: str | os.PathLike[str] | FeatureTable | pd.DataFrame | pa.Table,
     folder: Path,
@@ -63,6 +84,7 @@ def open_table(
     ids: str | None = None,
     mosaics: Sequence[Path] = (),
     size: int | None = None,
+    images: Images | None = None,
 ) -> tuple[Path, CutoutStore | ImageColumn | None]:
     """Return a feature table of any table with a column of vectors, and its images if it has any.
 
@@ -79,6 +101,8 @@ def open_table(
         FITS images to cut the sources from, by their positions.
     size : int, optional
         Side of these cutouts in pixels; by default 1.5 times the extents of the sources.
+    images : images, optional
+        The images, as `radiossl.open_images` takes them, if those that the table knows have moved.
 
     Raises
     ------
@@ -86,12 +110,11 @@ def open_table(
         If there is no column of vectors, or more than one and none is chosen, or the table cannot be read.
     """
     if isinstance(source, (str, os.PathLike)) and not (vectors or ids or mosaics) and is_feature_table(Path(source)):
-        return Path(source), None
+        file = FeatureFile(source)
+        return Path(source), feature_cutouts(file.metadata, file.columns(["cutout_id", "file"]), images)
     if isinstance(source, FeatureTable):
         source.write(folder / "features.parquet")
-        stores = source.metadata.get("stores", [])
-        there = bool(stores) and all(Path(store).is_dir() for store in stores)
-        return folder / "features.parquet", open_store(*stores) if there else None
+        return folder / "features.parquet", feature_cutouts(source.metadata, source.columns, images)
     is_file = isinstance(source, (str, os.PathLike))
     name, beside = (Path(source).name, Path(source).parent) if is_file else ("table", Path())
     table = arrow_table(source).replace_schema_metadata()
@@ -113,6 +136,8 @@ def open_table(
         names, _ = unique_ids([str(row) for row in rows])
     flat = _with(flat, {"cutout_id": pa.array(names, pa.string()), FEATURES: table.column(vectors)})
     write_parquet(flat, folder / "features.parquet")
+    if images is not None:
+        return folder / "features.parquet", open_images(images)
     if not mosaics:
         return folder / "features.parquet", _image_column(table.drop_columns([vectors]), names, beside)
     if catalogue is None:
@@ -121,7 +146,7 @@ def open_table(
 
 
 def _vector_column(table: pa.Table, name: str, given: str | None) -> str:
-    found = [field.name for field in table.schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    found = _vector_columns(table.schema)
     if given is not None:
         if given not in found:
             raise RadiosslError(f"--vectors {given}: no such column of vectors in {name}; {_listed(found)}")
@@ -132,6 +157,10 @@ def _vector_column(table: pa.Table, name: str, given: str | None) -> str:
         raise RadiosslError(f"{name}: one column of vectors was expected, {_listed(found)}; choose with --vectors")
     _log.warning("%s: column %r is taken for the features", name, found[0])
     return found[0]
+
+
+def _vector_columns(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
 
 
 def _listed(names: list[str]) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from radiossl.explorer.answers import Answers, File
 from radiossl.explorer.pictures import page_html
 from radiossl.explorer.ranking import Ranking
-from radiossl.explorer.session import Files, Images, Session
+from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, write_text
 from radiossl.io.progress import track
@@ -30,7 +30,7 @@ _SIDE, _PER_ROW = 64, 32
 _BATCH = 4096
 
 
-def export_page(files: Files, store: Images | None, out: str | os.PathLike[str]) -> Path:
+def export_page(files: Files, store: Pixels | None, out: str | os.PathLike[str]) -> Path:
     """Write the explorer as a page that needs no server, of at most 100,000 sources; return what to open.
 
     `out` is a folder, with ``index.html``, or one file, if the name ends in ``.html``.

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
 
 #: What the pixels of sources come from.
-Images: TypeAlias = CutoutStore | ImageColumn
+Pixels: TypeAlias = CutoutStore | ImageColumn
 NEIGHBOURS = 24
 _HELD_PICTURES = 4096
 #: Name of the column of clusters.
@@ -68,7 +68,7 @@ class Session:
     Opening reads all columns and lays the map out; `load` reads the features, which neighbours need.
     """
 
-    def __init__(self, files: Files, store: Images | None) -> None:
+    def __init__(self, files: Files, store: Pixels | None) -> None:
         self.files = files
         self.file = FeatureFile(files.features)
         self.columns: pa.Table = self.file.columns().combine_chunks()
@@ -287,7 +287,7 @@ class Session:
             return self._backbone
 
 
-def _rows_in_store(ids: pa.ChunkedArray, store: Images | None) -> NDArray[np.int64]:
+def _rows_in_store(ids: pa.ChunkedArray, store: Pixels | None) -> NDArray[np.int64]:
     """The row of each source in the store, -1 for those that are not there."""
     if store is None:
         return np.full(len(ids), -1)

@@ -11,26 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from radiossl.explorer.answers import Answers
-from radiossl.explorer.any_table import open_table
+from radiossl.explorer.any_table import has_vectors, open_table
 from radiossl.explorer.exported import export_page
 from radiossl.explorer.notebook import Embedded
 from radiossl.explorer.ranking import Ranking
-from radiossl.explorer.session import Files, Images, Session
+from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.extras import require
 from radiossl.io.progress import in_notebook
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
-
+    from radiossl.datasets.image_sources import Images
     from radiossl.features.table import FeatureTable
 
     PathLike = str | os.PathLike[str]
 
 
+#: Of images that are explored without others.
+_WEIGHTS = "simclr-first-zoom"
+
+
 def explore(
-    table: PathLike | FeatureTable | pd.DataFrame | pa.Table,
+    table: PathLike | FeatureTable | Images,
     images: Images | None = None,
     *,
     vectors: str | None = None,
@@ -55,10 +57,11 @@ def explore(
 
     Parameters
     ----------
-    table : path-like, FeatureTable, pandas.DataFrame or pyarrow.Table
-        A feature table, or any table with a column of vectors; see `radiossl.explorer.any_table.open_table`.
-    images : CutoutStore or ImageColumn, optional
-        Their pixels; by default those in the table, or of the stores that a `FeatureTable` was made of.
+    table : path-like, FeatureTable, pandas.DataFrame, pyarrow.Table or images
+        A feature table, or any table with a column of vectors; see `radiossl.explorer.any_table.open_table`. Of images,
+        as `radiossl.open_images` takes them, features are made first, and written to ``explored.parquet``.
+    images : images, optional
+        Their pixels; by default those in the table, or of which the features were made.
     vectors, ids, mosaics, size
         See `radiossl.explorer.any_table.open_table`.
     weights, map_folder, second, scores, ratings, labels, who, seed
@@ -87,23 +90,37 @@ def explore(
     >>> explore("features.parquet", radiossl.open_store("store"))  # doctest: +SKIP
     >>> explore(pandas.DataFrame({"name": names, "embedding": vectors, "image": pngs}))  # doctest: +SKIP
     """
+    if vectors is None and not has_vectors(table):
+        table, mosaics = _embedded(table, weights, mosaics, size, say), ()
     if export is None and in_notebook():
         return Embedded({name: value for name, value in locals().items() if name not in ("browser", "say")})
     with temporary_folder() as folder:
-        features, found = open_table(table, folder, vectors, ids, mosaics, size)
-        images = found if images is None else images
+        features, found = open_table(table, folder, vectors, ids, mosaics, size, images)
         map_folder = map_folder or folder / "map"
         files = Files(features, weights, map_folder, Path(ratings), Path(labels), scores, who, seed, second)
         if export is not None:
-            say(f"{export_page(files, images, export)}: opens in a browser, from a disk or a web server")
+            say(f"{export_page(files, found, export)}: opens in a browser, from a disk or a web server")
         else:
             require("tornado")
-            asyncio.run(_serve(files, images, address, port, browser, say))
+            asyncio.run(_serve(files, found, address, port, browser, say))
     return None
 
 
+def _embedded(
+    images: Images, weights: PathLike | None, mosaics: Sequence[Path], size: int | None, say: Callable[[str], Any]
+) -> Path:
+    """Write the features of images into the working folder."""
+    from radiossl.features.parts import write_features
+    from radiossl.weights.backbone import load_backbone
+
+    backbone, out = load_backbone(weights or _WEIGHTS), Path("explored.parquet")
+    done = write_features(backbone, images, out, mosaics=mosaics or None, size=size)
+    say(f"{out}: {len(done.table)} images embedded with {Path(backbone.name).name}")
+    return out
+
+
 async def _serve(
-    files: Files, images: Images | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
+    files: Files, images: Pixels | None, address: str, port: int, browser: bool, say: Callable[[str], Any]
 ) -> None:
     from radiossl.explorer.serving import TokenAuth, make_server
 

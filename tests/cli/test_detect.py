@@ -101,6 +101,7 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
     assert rows["images"].tolist() == [6, 4]
     best = rows.loc[rows["f1"].fillna(-1).idxmax()]
     assert verdict(judged).startswith(f"{best['detector']} finds {best['completeness']:.1%} of 6 sources")
+    assert "#08306b" in (judged / "examples.svg").read_text()  # boxes, of no grey that changes with the theme
     for name in ("figure9", "figure10", "by_extent_px", "by_snr", "examples"):
         assert (judged / f"{name}.png").stat().st_size > 5_000, name
     assert pd.read_csv(judged / "classes.csv")["class"].tolist() == ["COMPACT", "EXTENDED", "SOURCE"] * 2
