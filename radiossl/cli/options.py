@@ -54,7 +54,9 @@ Tta = Annotated[str | None, Option(help="d4: average over 8 rotations and flips;
 Field = Annotated[int | None, Option(min=8, help="Use only the central N x N pixels (default: the backbone's).")]
 
 
-Readout = Annotated[str | None, Option(help="last: output of the last stage; wide: of all (default: backbone's).")]
+Readout = Annotated[
+    str | None, Option(help="last: output of the last stage; wide: of all; joined: both (default: the backbone's).")
+]
 Whiten = Annotated[int | None, Option(min=0, help="Whiten to this many components; 0: none (default: the backbone's).")]
 
 

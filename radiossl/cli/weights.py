@@ -130,13 +130,14 @@ def whiten(
     default: Annotated[
         int | None, Option(metavar="N", min=0, help="Make N components the default (0: not whitened).")
     ] = None,
+    joined: Annotated[bool, Option("--joined", help="With the last stage beside them.")] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Learn a whitening of the features from random views of unlabelled images and store it with the weights."""
     from radiossl.pretraining.whitening import store_whitening
 
-    stored = store_whitening(path, stores, out, readout, components, views, default, seed, device)
+    stored = store_whitening(path, stores, out, readout, components, views, default, joined, seed, device)
     kept, dimension = stored.components.shape
     typer.echo(f"{out}: {kept} components of {dimension} numbers; radiossl embed --readout {readout} --whiten N")
 

@@ -147,7 +147,7 @@ def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbon
     whitening = embedding.pop("whitening_sha256", None)
     wanted = embedding_from(embedding, "feature table")
     adapted = backbone.adapted(**metadata.get("preprocessing", {}))
-    adapted = adapted.with_readout(wanted.readout or "last", wanted.whiten or 0)
+    adapted = adapted.with_embedding(wanted)
     if adapted.embedding_metadata.get("whitening_sha256") != whitening:
         raise RadiosslError(f"{backbone.name}: its whitening is not that of the features; embed the cutouts again")
     return adapted

@@ -63,9 +63,9 @@ class _Work:
 
 class _Opened:
     def __init__(self, work: _Work) -> None:
-        self.work, embedding = work, work.embedding
+        self.work = work
         adapted = load_backbone(work.weights, work.device).adapted(**work.preprocessing.model_dump())
-        self.backbone = adapted.with_readout(embedding.readout or "last", embedding.whiten or 0)
+        self.backbone = adapted.with_embedding(work.embedding)
         self.images = work.images if isinstance(work.images, ImageFiles) else open_store(*work.images)
         self.columns: pa.Table = self.images.table() if isinstance(self.images, ImageFiles) else self.images.table
         stores = () if isinstance(self.images, ImageFiles) else self.images.paths

@@ -18,7 +18,7 @@ from radiossl.io.progress import track
 from radiossl.pretraining.data import CutoutBatches, box_sides, step_seed
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
-from radiossl.weights.readout import Embedding, Readout, Whitening
+from radiossl.weights.readout import Embedding, Readout, Whitening, last_stage
 
 #: Part of the mean variance that is added to each variance among views: a few thousand sources give the smallest ones
 #: too small. Chosen among 0.1, 0.3 and 1 (docs/measured/recipes.md).
@@ -40,8 +40,11 @@ def fit_whitening(
     How features vary among the views of one source (other zooms, centres, beams, noise: the augmentations of the recipe
     ``radiossl``) is what they should not be compared by. So the components are those that vary most among sources for
     what they vary among views; each is divided by its standard deviation among views (within-class covariance
-    normalisation, Hatch et al. 2006, with every source as its own class) and weighted by the root of its repeatability,
-    the share of its variance that is among sources.
+    normalisation, Hatch et al. 2006, with every source as its own class) and weighted by the fourth root of its
+    repeatability, the share of its variance that is among sources.
+
+    For joined read-outs the whitening keeps the factor by which the mean of the last stage has half of their variance
+    among sources.
 
     Labels are not looked at. At most so many components are kept, fewer where fewer tell sources apart. Each of the
     random views of a cutout is averaged over rotations and mirror images; `batch_size` cutouts are read at a time.
@@ -75,7 +78,16 @@ def fit_whitening(
     mean, between = among_sources.mean_and_covariance()
     within = among_views.mean_and_covariance()[1] * views / (views - 1)
     axes = repeatable_components(within, between - within / views, components)  # means still vary among views
-    return Whitening(mean.astype(np.float32), axes.astype(np.float32), plain.config.embedding.readout)
+    read = plain.config.embedding.readout
+    last = last_stage(plain.network, read)
+    scale = None if last is None else scale_beside(axes, between, last)
+    return Whitening(mean.astype(np.float32), axes.astype(np.float32), read, scale)
+
+
+def scale_beside(axes: NDArray[np.float64], between: NDArray[np.float64], last: slice) -> float | None:
+    """Return the factor that gives some numbers half the variance of the components among sources."""
+    variance = np.diag(between)[last].sum()
+    return float(np.sqrt(0.5 * ((axes @ between) * axes).sum() / variance)) if variance > 0 else None
 
 
 def repeatable_components(
@@ -94,7 +106,7 @@ def repeatable_components(
     kept = np.flatnonzero(ratios > 0)[::-1]
     ratios, axes = ratios[kept], axes[:, kept].T
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    return axes * scale * np.sqrt(ratios / (1 + ratios))[:, None]
+    return axes * scale * ((ratios / (1 + ratios)) ** 0.25)[:, None]
 
 
 def store_whitening(
@@ -105,20 +117,23 @@ def store_whitening(
     components: int = 256,
     views: int = 4,
     default: int | None = None,
+    joined: bool = False,
     seed: int = 0,
     device: str = "auto",
 ) -> Whitening:
     """Learn a whitening and write the backbone with it, to the same folder or another; see `fit_whitening`.
 
     With `default`, its read-out is used from now on unless another is asked for, cut to so many components (0: not
-    whitened).
+    whitened), with the mean of the last stage beside them if `joined`.
     """
+    if joined and not default:
+        raise RadiosslError("--joined: give --default N too, the number of components beside the last stage")
     backbone = load_backbone(weights, device)
     opened = [open_store(path) for path in stores]
     whitening = fit_whitening(backbone, opened, readout, components, views, seed=seed)
     embedding = backbone.config.embedding
     if default is not None:
-        embedding = Embedding(readout=whitening.readout, whiten=default or None)
+        embedding = Embedding(readout=whitening.readout, whiten=default or None, joined=joined)
     config = dataclasses.replace(backbone.config, whitening=whitening, embedding=embedding)
     _ = Backbone(backbone.network, config, str(weights)).feature_network  # refuses more components than there are
     save_backbone(out, backbone.network, config)

@@ -29,7 +29,16 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
 from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing, read_config, write_config
 from radiossl.weights.device import parse_device
-from radiossl.weights.readout import PLAIN, Embedding, FeatureNetwork, Readout, Whitening, parse_readout, readout_dim
+from radiossl.weights.readout import (
+    PLAIN,
+    Embedding,
+    FeatureNetwork,
+    Readout,
+    Whitening,
+    last_stage,
+    parse_readout,
+    readout_dim,
+)
 from radiossl.weights.released import find_backbone
 from radiossl.weights.tensors import (
     WEIGHTS_FILE,
@@ -83,7 +92,8 @@ class Backbone(nn.Module):
         """Length of the feature vectors."""
         embedding = self.config.embedding
         if embedding.whiten is not None:
-            return embedding.whiten
+            whitening, beside = self._whitening(embedding)
+            return embedding.whiten + (0 if beside is None else len(whitening.mean[beside]))
         if embedding.readout is not None:
             return readout_dim(self.network, embedding.readout, self.config.architecture.name)
         return self.config.architecture.feature_dim(self.network)
@@ -91,23 +101,28 @@ class Backbone(nn.Module):
     @property
     def feature_network(self) -> nn.Module:
         """The network with the read-out that makes features: preprocessed images to (n, feature_dim)."""
-        embedding = self.config.embedding
+        embedding, applied = self.config.embedding, None
         if embedding == PLAIN:
             return self.network
-        whitening = self._whitening(embedding) if embedding.whiten is not None else None
-        return FeatureNetwork(self.network, embedding.readout, whitening).train(self.training)
+        if embedding.whiten is not None:
+            whitening, beside = self._whitening(embedding)
+            applied = whitening.first(embedding.whiten, beside)
+        return FeatureNetwork(self.network, embedding.readout, applied).train(self.training)
 
-    def _whitening(self, embedding: Embedding) -> Whitening:
-        """What is left of the stored whitening; raise if there is none for this read-out."""
-        whitening = self.config.whitening
+    def _whitening(self, embedding: Embedding) -> tuple[Whitening, slice | None]:
+        """The stored whitening, and where the means of the last stage are if they stand beside it; or raise."""
+        whitening, name = self.config.whitening, self.name or "backbone"
         if whitening is None or whitening.readout != embedding.readout:
-            raise RadiosslError(
-                f"{self.name or 'backbone'}: has no whitening for this read-out; radiossl weights whiten makes one"
-            )
+            raise RadiosslError(f"{name}: has no whitening for this read-out; radiossl weights whiten makes one")
         most = len(whitening.components)
         if embedding.whiten is None or embedding.whiten > most:
-            raise RadiosslError(f"--whiten {embedding.whiten}: {self.name or 'the backbone'} has {most} components")
-        return whitening.first(embedding.whiten)
+            raise RadiosslError(f"--whiten {embedding.whiten}: {name} has {most} components")
+        if not embedding.joined:
+            return whitening, None
+        beside = last_stage(self.network, whitening.readout)
+        if beside is None or whitening.last_scale is None:
+            raise RadiosslError(f"{name}: its whitening does not know how large the last stage is; make it again")
+        return whitening, beside
 
     @property
     def device(self) -> torch.device:
@@ -147,21 +162,32 @@ class Backbone(nn.Module):
         Parameters
         ----------
         readout
-            ``wide`` (`radiossl.weights.readout.WIDE`), ``last`` for the network's own pooled output, or a `Readout`;
-            None for what the configuration says.
+            ``wide`` (`radiossl.weights.readout.WIDE`), ``last`` for the network's own pooled output, a `Readout`, or
+            ``joined`` for the whitened components with the mean of the last stage beside them; None for what the
+            configuration says.
         whiten
-            Number of whitened components to keep; 0 for none; None for what the configuration says, or none if another
-            read-out is asked for.
+            Number of whitened components to keep, alone unless ``joined``; 0 for none; None for what the configuration
+            says, or none if another read-out is asked for.
 
         Raises
         ------
         RadiosslError
             If there is no such read-out, or no whitening for it with as many components.
         """
-        usual = self.config.embedding
+        usual, whitening = self.config.embedding, self.config.whitening
+        if readout is None and whiten is None:
+            return self
+        if readout == "joined":
+            most = usual.whiten or (0 if whitening is None else len(whitening.components))
+            joined = Embedding(readout=whitening and whitening.readout, whiten=whiten or most or 1, joined=True)
+            return self.with_embedding(joined)
         chosen = usual.readout if readout is None else parse_readout(readout)
         kept = (usual.whiten if chosen == usual.readout else None) if whiten is None else whiten or None
-        changed = self._with(embedding=Embedding(readout=chosen, whiten=kept))
+        return self.with_embedding(Embedding(readout=chosen, whiten=kept))
+
+    def with_embedding(self, embedding: Embedding) -> Backbone:
+        """Return this backbone with the read-out of a configuration or a feature table; see `with_readout`."""
+        changed = self._with(embedding=embedding)
         _ = changed.feature_dim, changed.feature_network  # refused here rather than at the first image
         return changed
 

@@ -49,6 +49,7 @@ def _input(config: BackboneConfig) -> str:
     pooled = "" if readout is None else f"{', '.join(readout.pool)} of the stages {', '.join(map(str, readout.stages))}"
     kept = "" if embedding.whiten is None else f"{embedding.whiten} whitened components"
     read = " of ".join(filter(None, [kept, pooled or (kept and "the last stage")]))
+    read += ", beside the mean of the last stage" if embedding.joined else ""
     return (
         f"Raw cutouts in any brightness unit; preprocessing `{seen.mode}`, {seen.channels} x {seen.size} x {seen.size}"
         + (f", central {seen.field_px} pixels" if seen.field_px else "")

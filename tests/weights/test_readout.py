@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from radiossl import RadiosslError, load_backbone
@@ -13,7 +14,7 @@ from radiossl.features.embedding import adapted_to_table, embed, embed_store
 from radiossl.features.parts import write_features
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
-from radiossl.pretraining.whitening import fit_whitening, repeatable_components, store_whitening
+from radiossl.pretraining.whitening import fit_whitening, repeatable_components, scale_beside, store_whitening
 from radiossl.store.store import open_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
@@ -109,7 +110,7 @@ def test_components_are_the_discriminants_of_scikit_learn():
     cosine = (found * expected).sum(axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
     np.testing.assert_allclose(np.abs(cosine), 1, atol=1e-6)
     ratios = np.array([found[k] @ between @ found[k] / (found[k] @ within @ found[k]) for k in range(3)])
-    np.testing.assert_allclose([row @ within @ row for row in found], ratios / (1 + ratios), rtol=1e-6)
+    np.testing.assert_allclose([row @ within @ row for row in found], np.sqrt(ratios / (1 + ratios)), rtol=1e-6)
     np.testing.assert_allclose(ratios / [16, 4, 1], 1, atol=0.45)  # and an eighth: the mean of the views' noise
 
 
@@ -183,6 +184,57 @@ def test_a_default_readout_is_kept_and_can_be_undone(folder, small_store, tmp_pa
         store_whitening(folder, small_store.paths, tmp_path / "other", "wide", 6, default=9)
 
 
+def test_the_last_stage_stands_beside_the_components(folder, small_store, tmp_path):
+    store_whitening(folder, small_store.paths, tmp_path / "white", "wide", 6, default=5, joined=True)
+    loaded = load_backbone(tmp_path / "white")
+    assert loaded.feature_dim == loaded.with_readout("joined").feature_dim == 5 + 96
+    features = embed_store(loaded, small_store)
+    alone = embed_store(loaded.with_readout("wide", 5), small_store)
+    np.testing.assert_allclose(features[:, :5], alone, rtol=1e-3, atol=1e-4)
+    last = Readout(stages=(4,), pool=("mean",))
+    plain = embed_store(loaded.with_readout(last), small_store)
+    shifted, scaled = plain - plain.mean(axis=0), features[:, 5:] - features[:, 5:].mean(axis=0)
+    np.testing.assert_allclose(scaled, shifted * loaded.config.whitening.last_scale, rtol=1e-3, atol=1e-4)
+    most = embed_store(loaded.with_readout("joined", 6), small_store)
+    np.testing.assert_allclose(most[:, 6:], features[:, 5:], rtol=1e-5, atol=1e-5)
+    assert (loaded.with_readout(whiten=4).feature_dim, loaded.with_readout("wide").feature_dim) == (4, 5)
+
+
+def test_the_last_stage_has_half_of_the_components_variance():
+    rows = np.random.default_rng(0).normal(size=(4000, 9)) * np.arange(1, 10)
+    between, axes = np.cov(rows.T), np.random.default_rng(1).normal(size=(3, 9))
+    scale = scale_beside(axes, between, slice(5, 9))
+    variance = (rows @ axes.T).var(axis=0).sum()
+    np.testing.assert_allclose((scale * rows[:, 5:]).var(axis=0).sum(), variance / 2, rtol=1e-6)
+    between[5:, 5:] = 0  # numbers that never vary are not made any larger
+    assert scale_beside(axes, between, slice(5, 9)) is None
+
+
+def test_a_table_remembers_that_it_was_joined(folder, small_store, tmp_path):
+    store_whitening(folder, small_store.paths, folder, "wide", 6, default=5, joined=True)
+    loaded = load_backbone(folder)
+    done = write_features(loaded, open_store(*small_store.paths), tmp_path / "f.parquet")
+    table = FeatureTable.read(done.table.path)
+    np.testing.assert_array_equal(table.features, embed_store(loaded, small_store))
+    again = adapted_to_table(loaded.with_readout("last"), table.metadata)
+    assert again.config.embedding == loaded.config.embedding
+
+
+def test_what_cannot_be_joined(folder, small, small_store, tmp_path):
+    with pytest.raises(RadiosslError, match="has no whitening for this read-out"):
+        small.with_readout("joined")
+    with pytest.raises(RadiosslError, match="--joined: give --default N too"):
+        store_whitening(folder, small_store.paths, tmp_path / "white", joined=True)
+    store_whitening(folder, small_store.paths, folder, "wide", 6)
+    file = folder / "whitening.safetensors"
+    kept = load_file(file)
+    save_file({name: kept[name] for name in ("mean", "components")}, file, {"readout": WIDE.model_dump_json()})
+    earlier = load_backbone(folder)  # of a version that did not measure it
+    assert earlier.with_readout("wide", 6).feature_dim == 6
+    with pytest.raises(RadiosslError, match="does not know how large the last stage is"):
+        earlier.with_readout("joined")
+
+
 def test_a_table_says_how_it_was_read_out(folder, small_store, tmp_path):
     store_whitening(folder, small_store.paths, folder, "wide", 6)
     loaded = load_backbone(folder)
@@ -200,8 +252,6 @@ def test_a_table_says_how_it_was_read_out(folder, small_store, tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "shapes", "nan"])
 def test_a_damaged_whitening_is_refused(folder, small_store, damage):
-    from safetensors.numpy import save_file
-
     store_whitening(folder, small_store.paths, folder, "wide", 3)
     file = folder / "whitening.safetensors"
     mean, components = np.zeros(4, np.float32), np.zeros((2, 4 if damage == "nan" else 5), np.float32)
@@ -218,7 +268,7 @@ def test_what_cannot_be_whitened(small, small_store):
         fit_whitening(small, [small_store], "wide", 24)
     with pytest.raises(RadiosslError, match="1 views: two or more of each cutout are needed"):
         fit_whitening(small, [small_store], "wide", 6, views=1)
-    with pytest.raises(RadiosslError, match="--readout odd: expected one of last, wide"):
+    with pytest.raises(RadiosslError, match="--readout odd: expected one of last, wide, joined"):
         small.with_readout("odd")
     with pytest.raises(RadiosslError, match="has no whitening"):
         small.with_readout("wide", 4)
