@@ -19,7 +19,7 @@ from radiossl.features.embedding import embed_store, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
-from radiossl.pretraining.whitening import fit_whitening
+from radiossl.pretraining.whitening import VERSION, fit_whitening
 from radiossl.store.store import CutoutStore
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.readout import Whitening
@@ -69,7 +69,7 @@ class SameReadout:
         plain = backbone.with_readout(wanted.readout or "last", whiten=0).to(like.device)
         if wanted.whiten is None or not self.unlabelled:
             return plain
-        key = digest(plain.identity, wanted.whiten, *[store.pixel_key() for store in self.unlabelled])
+        key = digest(VERSION, plain.identity, wanted.whiten, *[store.pixel_key() for store in self.unlabelled])
         file = self.cache / f"{key}.safetensors"
         whitening = Whitening.load(file)
         if whitening is None:

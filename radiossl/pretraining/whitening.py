@@ -20,6 +20,8 @@ from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 from radiossl.weights.readout import Embedding, Readout, Whitening, last_stage
 
+#: Another number whenever the same images give another whitening, so that none is taken from a cache of before.
+VERSION = 2
 #: Part of the mean variance that is added to each variance among views: a few thousand sources give the smallest ones
 #: too small. Chosen among 0.1, 0.3 and 1 (docs/measured/recipes.md).
 _SHRINKAGE = 0.3
