@@ -143,6 +143,7 @@ def test_nothing_is_computed_twice(stores, weights, tmp_path, monkeypatch):
         run_benchmark([weights], stores / "tasks.yaml", tmp_path / "other", quick=True)
 
 
+@pytest.mark.slow
 def test_baselines_are_whitened_on_the_same_images_or_it_is_said(stores, tiny_backbone, tmp_path, monkeypatch):
     store = open_store(stores / "wide")
     whitening = fit_whitening(tiny_backbone, [store], "last", components=4, views=2)

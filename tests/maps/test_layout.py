@@ -215,6 +215,7 @@ def test_a_umap_separates_groups_and_its_seed_repeats_it(tmp_path):
     assert not again.fitted.any()
 
 
+@pytest.mark.slow
 def test_beyond_the_sample_sources_are_placed():
     features, group = clusters(300)
     made = make_map(table_of(features), neighbours=8, sample=100)

@@ -244,6 +244,7 @@ def test_the_command_writes_a_result_folder(features, tmp_path, capsys):
     assert set(re.findall(r'href="([^"#]+)"', page)) == figures | others
 
 
+@pytest.mark.slow
 def test_later_sources_are_placed_on_the_map(features, tmp_path):
     app(["map", str(features), "--method", "pca", "--out", str(tmp_path / "one")], standalone_mode=False)
     onto = ["--onto", str(tmp_path / "one"), "--out", str(tmp_path / "two")]
