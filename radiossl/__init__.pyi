@@ -18,10 +18,10 @@ from .evaluation.trials import labelled_set as labelled_set
 from .explorer.start import explore as explore
 from .features.embedding import embed as embed
 from .features.exporting import export_table as export_table
-from .features.exporting import send_table as send_table
-from .features.exporting import show_on_sky as show_on_sky
 from .features.index_building import build_index as build_index
 from .features.parts import write_features as write_features
+from .features.sending import send_table as send_table
+from .features.sending import show_on_sky as show_on_sky
 from .features.table import FeatureTable as FeatureTable
 from .features.vector_index import VectorIndex as VectorIndex
 from .images.preprocess import Preprocessing as Preprocessing

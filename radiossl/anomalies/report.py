@@ -19,7 +19,8 @@ from radiossl.features.confounders import artefact_marks, confounder_table, conf
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import (
     BLUE,
     FONT,

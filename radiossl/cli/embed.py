@@ -69,6 +69,6 @@ def send(
     to: Annotated[str, Option("--to", help="topcat, ds9 or aladin.")],
 ) -> None:
     """Send a table to TOPCAT, DS9 or Aladin through SAMP; the program must be open."""
-    from radiossl.features.exporting import Program
+    from radiossl.features.sending import Program
 
     typer.echo(f"{table}: loaded by {radiossl.send_table(table, cast('Program', to))}")

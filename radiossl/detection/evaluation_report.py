@@ -12,7 +12,8 @@ import pandas as pd
 from radiossl.detection.evaluation import DetectorEvaluation, binned_scores
 from radiossl.detection.report import class_colours
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import FONT, ON_PALE, PALETTE, drawn_row
 from radiossl.report.html import Report
 from radiossl.report.sheets import as_rgb

@@ -22,7 +22,8 @@ from radiossl.detection.objects import Detection
 from radiossl.evaluation.confidence import prediction_sets, set_texts
 from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import PathLike, atomic_file, writes_result_folder
+from radiossl.io.files import PathLike, atomic_file
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import FONT, PALETTE, drawn_axes
 from radiossl.report.html import Report
 from radiossl.report.sheets import as_rgb

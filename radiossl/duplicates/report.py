@@ -12,7 +12,8 @@ import pandas as pd
 from radiossl.duplicates.search import Duplicates, keep_table
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike
+from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
 from radiossl.report.sheets import Picture, cutout_pictures
 from radiossl.sky.angles import readable_angle

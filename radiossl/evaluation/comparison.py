@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from radiossl.evaluation.intervals import holm, paired_bootstrap
 from radiossl.io.csv_cells import unguarded_frame, write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, read_json, writes_result_folder
+from radiossl.io.files import PathLike, read_json
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report
 from radiossl.sky.angles import angles_arcsec, unit_vectors

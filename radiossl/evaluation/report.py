@@ -28,7 +28,8 @@ from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, one_or_more, writes_result_folder
+from radiossl.io.files import PathLike, one_or_more
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.figures import file_stem, score_bars
 from radiossl.report.html import Report

@@ -18,7 +18,8 @@ from radiossl.evaluation.trials import labelled_set
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import quote_name
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike
+from radiossl.io.results import writes_result_folder
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.recipe import Recipe
 from radiossl.pretraining.run import pretrain

@@ -20,7 +20,7 @@ from radiossl.explorer.selection import chosen_rows, regions_bytes, table_bytes
 from radiossl.explorer.session import Session
 from radiossl.explorer.source import describe_source
 from radiossl.explorer.uploads import is_catalogue
-from radiossl.features.exporting import Program, send_table
+from radiossl.features.sending import Program, send_table
 from radiossl.io.errors import RadiosslError
 from radiossl.maps.figures import ClassColours, map_limits
 from radiossl.ratings.active_learning import METHODS

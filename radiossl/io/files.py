@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import glob
-import inspect
 import json
 import math
 import os
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from radiossl.io.checksums import (
     MANIFEST,
@@ -42,8 +41,6 @@ _ABANDONED_SECONDS = 24 * 3600
 INCOMPLETE = ".incomplete"
 
 PathLike = str | os.PathLike[str]
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 _UMASK_LOCK = Lock()
 _SWEPT: set[Path] = set()
@@ -239,88 +236,6 @@ def _remove_if_abandoned(stray: Path) -> None:
                 shutil.rmtree(stray, ignore_errors=True)
             else:
                 stray.unlink(missing_ok=True)
-
-
-# Result folders: an older result or a newer one, never a mixture -------------------------------------
-
-
-@contextmanager
-def result_folder(out: str | os.PathLike[str], kind: str = "") -> Iterator[Path]:
-    """Yield a folder to write a result into; it takes its place at `out` when the body ends without an error.
-
-    An earlier result at `out` is replaced; all other files there stay. Where `out` holds nothing else, the two folders
-    change places in one step. Otherwise files are moved one by one, and meanwhile a file `.incomplete` lets all readers
-    refuse the folder; the same command again completes it.
-
-    Raises `RadiosslError` if nothing can be written there, there is no room, or the folder is of another `kind`.
-    """
-    out = Path(out)
-    if out.is_symlink() or out.name in ("", ".."):  # the latter in "." and ".."
-        out = Path(os.path.realpath(out))
-    check_kind(out, kind)
-    with staged_folder(out) as folder:
-        yield folder
-        write_manifest(folder, kind)
-        if _holds_nothing_else(out):
-            put_in_place(folder, out)
-        else:
-            _move_in(folder, out)
-
-
-def _holds_nothing_else(out: Path) -> bool:
-    """Whether there is nothing at `out` but an earlier result, which may be exchanged as a whole."""
-    if not out.exists():
-        return True
-    if not out.is_dir() or out.is_mount() or Path.cwd().is_relative_to(out.absolute()):
-        return False
-    ours = {*manifest_files(out), MANIFEST}
-    return all(file.is_dir() or file.relative_to(out).as_posix() in ours for file in out.rglob("*"))
-
-
-def _move_in(folder: Path, out: Path) -> None:
-    """Move all files into a folder that holds others too, the manifest last, under the mark of incompleteness."""
-    if not out.is_dir():
-        raise RadiosslError(f"{out}: is a file, a folder was expected; choose another --out")
-    settle(folder)
-    files = [file for file in folder.rglob("*") if file.is_file()]
-    names = {file.relative_to(folder).as_posix() for file in files}
-    mark = out / INCOMPLETE  # with the names of what is moved, which the manifest says only at the end
-    earlier = {*manifest_files(out), *(mark.read_text(encoding="utf-8").splitlines() if mark.exists() else ())}
-    with mark.open("a", encoding="utf-8") as listing:
-        listing.write("\n".join(["", *sorted(names), ""]))
-    sync(mark)
-    sync(out)
-    for name in earlier - names - {""}:
-        if (out / name).resolve().is_relative_to(out.resolve()):
-            (out / name).unlink(missing_ok=True)
-    for file in sorted(files, key=lambda file: file.name == MANIFEST):
-        place = out / file.relative_to(folder)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        file.replace(place)
-    mark.unlink()
-    sync(out)
-
-
-def writes_result_folder(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Let a function whose parameter `out` is a folder write into it all or nothing; see `result_folder`.
-
-    A path that the function returns is changed to its final place. The result is of the kind of the function's room.
-    """
-    signature = inspect.signature(function)
-    kind = f"result of {function.__module__.split('.')[1]}"
-
-    @functools.wraps(function)
-    def wrapped(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:
-        bound = signature.bind(*arguments, **options)
-        out = Path(bound.arguments["out"])
-        with result_folder(out, kind) as folder:
-            bound.arguments["out"] = folder
-            result = function(*bound.args, **bound.kwargs)
-        if isinstance(result, Path) and result.is_relative_to(folder):
-            return out / result.relative_to(folder)
-        return result
-
-    return wrapped
 
 
 # Text and JSON --------------------------------------------------------------------------------------------------------

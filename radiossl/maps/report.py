@@ -16,8 +16,9 @@ from radiossl.features.confounders import CONFOUNDERS, confounder_table, confoun
 from radiossl.features.table import METADATA_KEY, FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, atomic_file, existing_file, writes_result_folder
+from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.parquet import read_parquet, write_parquet
+from radiossl.io.results import writes_result_folder
 from radiossl.maps.figures import (
     CLASS_COLOURS,
     RASTER_ABOVE,

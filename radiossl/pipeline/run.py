@@ -13,8 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import PathLike, read_json, write_json, writes_result_folder
+from radiossl.io.files import PathLike, read_json, write_json
 from radiossl.io.locks import only_writer
+from radiossl.io.results import writes_result_folder
 from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable, survey_backbone
 from radiossl.survey.catalogue.reading import read_catalogue
 

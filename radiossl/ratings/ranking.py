@@ -18,7 +18,8 @@ from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, path_list, writes_result_folder
+from radiossl.io.files import PathLike, path_list
+from radiossl.io.results import writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
 from radiossl.ratings.rounds import learnt_columns, named, rating_pictures

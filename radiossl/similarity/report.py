@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
 from radiossl.report.html import Report
 from radiossl.report.sheets import Picture, central_pixels, cutout_pictures, image_grid

@@ -20,7 +20,8 @@ from radiossl.evaluation.metrics import classification_metrics, confusion_matrix
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, writes_result_folder
+from radiossl.io.files import PathLike
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import PALETTE, drawn_panels, file_stem, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report

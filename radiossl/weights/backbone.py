@@ -178,9 +178,8 @@ class Backbone(nn.Module):
         if readout is None and whiten is None:
             return self
         if readout == "joined":
-            most = usual.whiten or (0 if whitening is None else len(whitening.components))
-            joined = Embedding(readout=whitening and whitening.readout, whiten=whiten or most or 1, joined=True)
-            return self.with_embedding(joined)
+            read, most = (None, 1) if whitening is None else (whitening.readout, len(whitening.components))
+            return self.with_embedding(Embedding(readout=read, whiten=whiten or usual.whiten or most, joined=True))
         chosen = usual.readout if readout is None else parse_readout(readout)
         kept = (usual.whiten if chosen == usual.readout else None) if whiten is None else whiten or None
         return self.with_embedding(Embedding(readout=chosen, whiten=kept))

@@ -2,8 +2,8 @@
 
 The plain read-out is the network's own pooled output, for a ResNet the mean of its last stage. A wide one pools several
 stages (mean, standard deviation and maximum of each), as texture descriptors do; whitening then keeps the directions
-that tell sources apart at any zoom, centre, beam and noise (`radiossl.pretraining.whitening`). Joined read-outs have the
-mean of the last stage beside these: better for classifiers, while neighbours stay as good.
+that tell sources apart at any zoom, centre, beam and noise (`radiossl.pretraining.whitening`). Joined read-outs have
+the mean of the last stage beside these: better for classifiers, while neighbours stay as good.
 """
 
 from __future__ import annotations
@@ -201,7 +201,8 @@ def last_stage(network: nn.Module, readout: Readout | None) -> slice | None:
         return slice(None)
     if STAGES not in readout.stages or "mean" not in readout.pool:
         return None
-    channels = {stage: info["num_chs"] for stage, info in enumerate(list(network.feature_info)[-STAGES:], 1)}  # type: ignore[operator,call-overload]
+    stages: list[dict[str, Any]] = list(getattr(network, "feature_info", []))[-STAGES:]
+    channels = {stage: info["num_chs"] for stage, info in enumerate(stages, 1)}
     before = sum(channels[stage] for stage in readout.stages[: readout.stages.index(STAGES)]) * len(readout.pool)
     start = before + readout.pool.index("mean") * channels[STAGES]
     return slice(start, start + channels[STAGES])

@@ -157,7 +157,9 @@ def test_baselines_are_whitened_on_the_same_images_or_it_is_said(stores, tiny_ba
     monkeypatch.setattr(methods, "fit_whitening", lambda *_: fewer)
     assert same(Backbone.random(config.architecture, config.preprocessing, 2), white).feature_dim == 3
     one = stores / "one.yaml"
-    one.write_text("title: One\ntasks: {found: {kind: find, store: wide, sources: 10, changes: {shift: {shift: 0.1}}}}\n")
+    one.write_text(
+        "title: One\ntasks: {found: {kind: find, store: wide, sources: 10, changes: {shift: {shift: 0.1}}}}\n"
+    )
     with pytest.warns(UserWarning, match=r"not whitened: give its training images \(--unlabelled\)"):
         run_benchmark([white], one, tmp_path / "cache", seeds=1, initialisations=1)
 

@@ -17,10 +17,9 @@ from radiossl.io.files import (
     existing_file,
     read_json,
     remove_strays,
-    result_folder,
     write_json,
-    writes_result_folder,
 )
+from radiossl.io.results import result_folder, writes_result_folder
 
 
 def write_result(out, number):
@@ -105,7 +104,7 @@ import os, signal, sys
 from pathlib import Path
 import radiossl.io.files as files
 sys.path.insert(0, sys.argv[1])
-from test_files_results import write_result
+from test_results import write_result
 
 number, steps = int(sys.argv[3]), 0
 if sys.argv[4] == "no exchange":
