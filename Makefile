@@ -41,7 +41,7 @@ DEMO_RECIPE := --image-size 32 --set preprocessing.views=1 --set batch_size=64 -
 	--set augmentation.beam_probability=0 --set augmentation.noise_probability=0
 DEMO_QUERIES := --query sim0_000_00000 --query sim0_001_00001
 
-# What to run before every commit: under six minutes on two cores.
+# What to run before every commit: five minutes on two cores.
 test: .venv/installed lint types
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) -m 'not slow'
 

@@ -126,6 +126,7 @@ write_result(Path(sys.argv[2]) / "out", 2)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["exchange", "no exchange", "foreign files"])
 def test_killed_at_any_step_the_folder_is_old_or_new_or_refused(tmp_path, how):
     states = set()

@@ -44,6 +44,7 @@ def test_shares_are_those_of_pairs_that_were_not_looked_at(table):
     assert made.sentence.startswith("Of neighbours at a similarity above 0.9")
 
 
+@pytest.mark.slow
 def test_a_search_says_how_often_neighbours_are_alike(table, tmp_path):
     found = search(table, "c001", tmp_path / "out", neighbours=4, label="kind")
     shares = found.neighbours["same_class"]
