@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -105,11 +105,15 @@ def atomic_folder(path: str | os.PathLike[str], kind: str = "", checksums: bool 
         yield temporary
         if checksums:
             write_manifest(temporary, kind)
-            known = {*manifest_files(path), *manifest_files(temporary), MANIFEST}
-            others = (file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir())
-            if other := next((name for name in others if name not in known), None):
+            if other := other_file(path, {*manifest_files(path), *manifest_files(temporary)}):
                 raise RadiosslError(f"{path}: holds other files, such as {other}; choose a new or empty folder")
         put_in_place(temporary, path)
+
+
+def other_file(folder: Path, known: Set[str]) -> str | None:
+    """Return the name of a file in a folder that is neither its manifest nor one of some others; None if all are."""
+    names = (file.relative_to(folder).as_posix() for file in folder.rglob("*") if not file.is_dir())
+    return next((name for name in names if name != MANIFEST and name not in known), None)
 
 
 def check_kind(path: Path, kind: str) -> None:

@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 
 from radiossl.io.checksums import MANIFEST, manifest_files, write_manifest
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import INCOMPLETE, check_kind, put_in_place, settle, staged_folder, sync
+from radiossl.io.files import INCOMPLETE, check_kind, other_file, put_in_place, settle, staged_folder, sync
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -47,8 +47,7 @@ def _holds_nothing_else(out: Path) -> bool:
         return True
     if not out.is_dir() or out.is_mount() or Path.cwd().is_relative_to(out.absolute()):
         return False
-    ours = {*manifest_files(out), MANIFEST}
-    return all(file.is_dir() or file.relative_to(out).as_posix() in ours for file in out.rglob("*"))
+    return other_file(out, manifest_files(out).keys()) is None
 
 
 def _move_in(folder: Path, out: Path) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from hashlib import sha256
 from html import escape, unescape
 from importlib.metadata import version
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -349,7 +350,7 @@ def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(row)
     for name in row:
         low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-        if isinstance(low, float) and isinstance(high, float):
+        if isinstance(low, float) and isinstance(high, float) and isinstance(row[name], Real):
             del merged[f"{name}_low"], merged[f"{name}_high"]
             if not any(map(math.isnan, (low, high))):
                 merged[name] = _Interval(f"{row[name]:.3g} ({low:.3g} to {high:.3g})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
+_log = logging.getLogger(__name__)
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -31,9 +33,10 @@ _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """Read a FITS, NPY, PNG, JPEG or TIFF file as one image, shape (height, width), float32, FITS row order.
 
-    The first row is at the bottom: pictures are turned upside down. Pixels are NaN where a FITS image is blank or a
-    picture transparent; colours are averaged, and a picture that its camera calls turned (EXIF) is turned back. Raises
-    `RadiosslError` if the file is missing, damaged or no image.
+    The first row is at the bottom: pictures are turned upside down. Pixels are NaN where a FITS image is blank (or has
+    numbers such as -9999 and 1e20 in place of a brightness) or a picture transparent; colours are averaged, and a
+    picture that its camera calls turned (EXIF) is turned back. Raises `RadiosslError` if the file is missing, damaged
+    or no image.
     """
     path = existing_file(path)
     name = path.name.lower()
@@ -70,7 +73,7 @@ def image_shape(path: Path) -> tuple[int, int] | None:
 
 
 def _read_fits(path: Path) -> NDArray[np.float32]:
-    from radiossl.survey.fits_image import BRIGHTEST, damage_named, find_image, pixels_of
+    from radiossl.survey.fits_image import BRIGHTEST, HIGHEST_MARKER, damage_named, find_image, pixels_of
 
     with damage_named(path):
         image = find_image(path)
@@ -84,6 +87,13 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
         finally:
             reader.close()
     pixels[np.abs(pixels) >= BRIGHTEST] = np.nan
+    if image.is_floating and np.fmin.reduce(pixels, axis=None) <= HIGHEST_MARKER:
+        from radiossl.survey.padding import blank_marker  # compiled
+
+        marker = blank_marker(pixels[np.isfinite(pixels) & (pixels != 0)])
+        if not np.isnan(marker):
+            _log.warning("%s: pixels of %g are taken as not observed", path, marker)
+            pixels[pixels == marker] = np.nan
     return pixels
 
 

@@ -178,6 +178,8 @@ class Backbone(nn.Module):
         if readout is None and whiten is None:
             return self
         if readout == "joined":
+            if whiten == 0:
+                raise RadiosslError("--readout joined --whiten 0: expected one component or more")
             read, most = (None, 1) if whitening is None else (whitening.readout, len(whitening.components))
             return self.with_embedding(Embedding(readout=read, whiten=whiten or usual.whiten or most, joined=True))
         chosen = usual.readout if readout is None else parse_readout(readout)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError, check_choice
@@ -58,6 +58,12 @@ class Embedding(BaseModel, extra="forbid", frozen=True):
     whiten: int | None = Field(default=None, ge=1)
     #: Whether the mean of the last stage stands beside the components, scaled to be as large.
     joined: bool = False
+
+    @model_validator(mode="after")
+    def _joined_to_components(self) -> Embedding:
+        if self.joined and self.whiten is None:
+            raise ValueError("joined: expected a number of components too (whiten), which the last stage stands beside")
+        return self
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -143,8 +149,8 @@ class Whitening:
             raise RadiosslError(f"{file}: damaged or cut short ({error})") from None
         if mean.ndim != 1 or components.ndim != 2 or components.shape[1] != len(mean) or not len(components):
             raise RadiosslError(f"{file}: mean of shape {mean.shape}, components of shape {components.shape}: no match")
-        if not (np.isfinite(mean).all() and np.isfinite(components).all() and np.isfinite(scale or 0.0)):
-            raise RadiosslError(f"{file}: holds numbers that are not finite")
+        if not (np.isfinite(mean).all() and np.isfinite(components).all() and (scale is None or 0 < scale < np.inf)):
+            raise RadiosslError(f"{file}: holds numbers that are not finite, or a scale that is not positive")
         return cls(mean, components, embedding_from({"readout": settings}, str(file)).readout, scale)
 
 

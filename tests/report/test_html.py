@@ -226,6 +226,12 @@ def test_no_script_runs_but_the_page_s_own(tmp_path):
     assert "script-src 'none'" in text
 
 
+def test_columns_that_only_look_like_an_interval_stay(tmp_path):
+    row = {"name": "J0", "name_low": 1.5, "name_high": 2.5, "flux": None, "flux_low": 0.1, "flux_high": 0.2}
+    text = Report("Catalogue").table([row]).write(tmp_path / "r.html").read_text()
+    assert [text.count(f'<td class="number">{value}</td>') for value in (1.5, 2.5, 0.1, 0.2)] == [1, 1, 1, 1]
+
+
 def test_intervals_stand_behind_their_values(tmp_path):
     known = {"class": "FRI", "f1": 0.8, "f1_low": 0.75, "f1_high": 0.85, "rows": 3}
     page = Report("Scores").table([known, {**known, "f1_low": np.nan}, {"class": "FRII"}]).write(tmp_path / "r.html")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl.survey.blind import cut_blind
+from radiossl.survey.image_file import read_image
 from radiossl.survey.mosaic import Mosaic
 from tests.survey.test_placement import head, image, write
 
@@ -65,7 +66,7 @@ def test_the_zeros_of_noise_stored_in_steps_stay_but_not_its_padding(tmp_path):
     ("marker", "unit"),
     [*((m, 1) for m in (-99, -9999, -1e30, 1e20, -np.inf)), *((m, 1e6) for m in (-9999, -32768, -3.4028235e38))],
 )
-def test_numbers_that_no_brightness_has_are_blank(tmp_path, marker, unit):
+def test_numbers_that_no_brightness_has_are_blank(tmp_path, caplog, marker, unit):
     pixels = image((300, 300), (150, 150)) * np.float32(unit)  # Jy and uJy: of a noise of 1e-4 and 100
     pixels[:100, :150] = marker
     pixels[:20, 150:] = 0
@@ -74,6 +75,17 @@ def test_numbers_that_no_brightness_has_are_blank(tmp_path, marker, unit):
     blank = (pixels == np.float32(marker)) | (pixels == 0)
     np.testing.assert_array_equal(np.isnan(found), blank)
     np.testing.assert_array_equal(found[~blank], pixels[~blank])
+    guessed = abs(marker) < 1e18
+    assert caplog.messages == [f"{tmp_path / 'm.fits'}: pixels of {marker:g} are taken as not observed"] * guessed
+    np.testing.assert_array_equal(np.isnan(read_image(tmp_path / "m.fits")), blank & (pixels != 0))  # of a file alone
+
+
+def test_only_mosaics_with_such_low_numbers_are_looked_through_for_them(tmp_path, monkeypatch):
+    pixels = image((300, 300), (150, 150))
+    pixels[:100, :150] = 0
+    with Mosaic.open(write(tmp_path / "m.fits", pixels, head())) as mosaic:
+        monkeypatch.setattr(Mosaic, "_marker", property(lambda _: pytest.fail("looked for")))
+        assert np.isnan(mosaic.read(0, 0, 300, 300)).sum() == 100 * 150
 
 
 @pytest.mark.parametrize("how", ["clipped from below", "one deep pixel", "counts"])

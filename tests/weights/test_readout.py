@@ -18,7 +18,7 @@ from radiossl.pretraining.whitening import fit_whitening, repeatable_components,
 from radiossl.store.store import open_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
-from radiossl.weights.readout import WIDE, Readout, Whitening
+from radiossl.weights.readout import WIDE, Readout, Whitening, embedding_from
 
 WIDTHS = (64, 128, 256, 512)  # of the stages of a ResNet18
 
@@ -223,6 +223,10 @@ def test_a_table_remembers_that_it_was_joined(folder, small_store, tmp_path):
 def test_what_cannot_be_joined(folder, small, small_store, tmp_path):
     with pytest.raises(RadiosslError, match="has no whitening for this read-out"):
         small.with_readout("joined")
+    with pytest.raises(RadiosslError, match="--readout joined --whiten 0: expected one component or more"):
+        small.with_readout("joined", 0)
+    with pytest.raises(RadiosslError, match=r"config\.json: embedding: .*joined: expected a number of components too"):
+        embedding_from({"joined": True}, "config.json")
     with pytest.raises(RadiosslError, match="--joined: give --default N too"):
         store_whitening(folder, small_store.paths, tmp_path / "white", joined=True)
     store_whitening(folder, small_store.paths, folder, "wide", 6)
@@ -233,6 +237,9 @@ def test_what_cannot_be_joined(folder, small, small_store, tmp_path):
     assert earlier.with_readout("wide", 6).feature_dim == 6
     with pytest.raises(RadiosslError, match="does not know how large the last stage is"):
         earlier.with_readout("joined")
+    save_file(kept | {"last_scale": np.array(0.0)}, file, {"readout": WIDE.model_dump_json()})
+    with pytest.raises(RadiosslError, match="a scale that is not positive"):
+        load_backbone(folder)
 
 
 def test_a_table_says_how_it_was_read_out(folder, small_store, tmp_path):
