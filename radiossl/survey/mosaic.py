@@ -238,10 +238,10 @@ class Mosaic:
                 with damage_named(self.path):
                     part = bands.read(y0, y1, x0, x1, islice(boxes, index + 1, None))
                 found[y0 - box.y0 : y1 - box.y0, at : at + x1 - x0] = part
-            usable = np.abs(found) < BRIGHTEST
-            if not usable.all():
-                found[~usable] = np.nan
-            lowest = np.fmin.reduce(found, axis=None)
+            lowest, highest = found.min(), found.max()
+            if not (lowest > -BRIGHTEST and highest < BRIGHTEST):  # nor if one is NaN
+                found[~(np.abs(found) < BRIGHTEST)] = np.nan
+                lowest = np.fmin.reduce(found, axis=None)
             if self._floating and lowest <= HIGHEST_MARKER and lowest == self._marker:
                 found[found == lowest] = np.nan
             if self._floating and (found == 0).any() and (side := self._padding_side):
