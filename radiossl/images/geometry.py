@@ -120,7 +120,7 @@ class RandomGeometry:
 
     def apply_to(
         self,
-        images: Tensor,
+        images: Tensor | list[Tensor],
         sizes: Tensor,
         fields: Tensor,
         size: int,
@@ -129,19 +129,33 @@ class RandomGeometry:
     ) -> Tensor:
         """Resample images (n, channels, height, width) to (n, channels, size, size), 0 outside the image.
 
-        `sizes` (n, 2) are height and width of what is image, in the top left corner; the rest is padding. `fields` (n,)
-        are the sides in pixels of the central fields that count as the whole images, `boxes` (n,), for `zoom`, those of
-        the boxes around the sources, and `parameters` come from `draw`.
+        `sizes` (n, 2) are height and width of what is image, in the top left corner; the rest is padding. On a CPU,
+        images of several sizes can be a list instead. `fields` (n,) are the sides in pixels of the central fields that
+        count as the whole images, `boxes` (n,), for `zoom`, those of the boxes around the sources, and `parameters`
+        come from `draw`. Where a pixel of the result covers two or more of the image (of its field, without `zoom`),
+        these are averaged first, so that nothing falls between.
         """
-        if len(images) == 0:
-            return images.new_zeros(0, images.shape[1], size, size)
-        theta = affine_matrices(images.shape[-2:], sizes, self.crops(fields, boxes, parameters), parameters)
-        if has_kernels(images):
-            result = torch.empty(len(images), images.shape[1], size, size)
-            for image, matrix, target in zip(images.numpy(), theta.numpy(), result.numpy(), strict=True):
-                kernels.resample(image, matrix, target)
+        boxes = fields if boxes is None else boxes
+        sides = fields.cpu() if self.zoom is None else self.sides(fields, boxes, parameters)
+        blocks = (sides / size).floor().clamp(min=1).long()
+        # Where the sides are no multiples of a block, sizes are fractions: the centre stays where it was.
+        sizes, fields, boxes = sizes / blocks[:, None], fields / blocks, boxes / blocks
+        shapes = (torch.tensor([image.shape[-2:] for image in images]).view(-1, 2) / blocks[:, None]).ceil()
+        theta = affine_matrices(shapes, sizes, self.crops(fields, boxes, parameters), parameters)
+        channels = images.shape[1] if isinstance(images, Tensor) else len(images[0])
+        result = torch.empty(len(images), channels, size, size, device=images[0].device if len(images) else None)
+        if not isinstance(images, Tensor) or has_kernels(images):
+            views = zip(images, theta.numpy(), blocks.tolist(), result.numpy(), strict=True)
+            for image, matrix, block, target in views:
+                kernels.resample(image.numpy(), matrix, block, target)
             return result
-        return resample_at_once(images, theta, size)
+        for block in blocks.unique().tolist():
+            rows = (blocks == block).nonzero().squeeze(1)
+            index = rows.to(images.device)
+            part = images if len(rows) == len(images) else images[index]
+            part = part if block == 1 else F.avg_pool2d(part, block, ceil_mode=True)
+            result[index] = resample_at_once(part, theta[rows], size)
+        return result
 
 
 def resample_at_once(images: Tensor, theta: Tensor, size: int) -> Tensor:
@@ -150,14 +164,14 @@ def resample_at_once(images: Tensor, theta: Tensor, size: int) -> Tensor:
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def affine_matrices(shape: torch.Size, sizes: Tensor, crop: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+def affine_matrices(shapes: Tensor, sizes: Tensor, crop: Tensor, parameters: dict[str, Tensor]) -> Tensor:
     """Matrices (n, 2, 3) from the result's to the padded images' coordinates, both from -1 to 1.
 
-    `crop`, shape (4, n), holds height and width of the crop and how far its centre lies down and right of the image's,
-    in pixels. The order of the steps is crop, flip, rotate. Coordinates of the result are therefore rotated back
-    first, then mirrored, then scaled into the crop.
+    `shapes` (n, 2) are height and width of the padded images. `crop`, shape (4, n), holds height and width of the crop
+    and how far its centre lies down and right of the image's, in pixels. The order of the steps is crop, flip, rotate.
+    Coordinates of the result are therefore rotated back first, then mirrored, then scaled into the crop.
     """
-    sizes = sizes.double().cpu()
+    sizes, shapes = sizes.double().cpu(), shapes.double()
     height, width, down, right = crop.double()
     angle = parameters["angle"].double()
     cos, sin = angle.cos(), angle.sin()
@@ -165,8 +179,8 @@ def affine_matrices(shape: torch.Size, sizes: Tensor, crop: Tensor, parameters: 
     half_y = (1 - 2 * parameters["mirror_y"].double()) * height / 2
     # Centre of the crop, in pixels from the padded image's corner.
     centre_x, centre_y = sizes[:, 1] / 2 + right, sizes[:, 0] / 2 + down
-    first = torch.stack([cos * half_x, sin * half_x, centre_x], dim=1) * (2.0 / shape[1])
-    second = torch.stack([-sin * half_y, cos * half_y, centre_y], dim=1) * (2.0 / shape[0])
+    first = torch.stack([cos * half_x, sin * half_x, centre_x], dim=1) * (2.0 / shapes[:, 1, None])
+    second = torch.stack([-sin * half_y, cos * half_y, centre_y], dim=1) * (2.0 / shapes[:, 0, None])
     theta = torch.stack([first, second], dim=1)
     theta[:, :, 2] -= 1.0
     return theta

@@ -35,22 +35,35 @@ def rescale(pixels: Image, low: float, scale: float, clip: bool, out: Image) -> 
 
 
 @kernel
-def resample(image: Image, theta: NDArray[np.float64], out: Image) -> None:
+def resample(image: Image, theta: NDArray[np.float64], block: int, out: Image) -> None:
     """Bilinear affine resampling of (c, h, w) to (c, s, s), as `grid_sample` with zeros outside.
 
-    `theta`, shape (2, 3), leads from the result's to the image's coordinates, both from -1 to 1 at the outer edges.
+    Means of `block` x `block` pixels take the place of pixels, as `avg_pool2d` with `ceil_mode` makes them. `theta`,
+    shape (2, 3), leads from the result's to these pixels' coordinates, both from -1 to 1 at the outer edges. Only the
+    part of the image that is seen is touched.
     """
-    channels, height, width = image.shape
+    channels = image.shape[0]
+    height, width = -(-image.shape[1] // block), -(-image.shape[2] // block)
     size = out.shape[1]
-    # With a border of zeros every pixel has its four neighbours. Unsigned positions need no test of their sign.
-    stride = np.uint64(width + 3)
-    bordered = np.zeros((channels, height + 3, width + 3), np.float32)
-    bordered[:, 1 : height + 1, 1 : width + 1] = image
+    step_x, step_y = theta[0, 0] * width / size, theta[1, 0] * height / size
+    first = (1 - size) / 2  # the first column's place from the middle one, in steps
+    # With a border of zeros every pixel has its four neighbours. Extremes lie in the corners, give or take a rounding.
+    left, right_end, top, bottom = width + 2, 0, height + 2, 0
+    for i in (0, size - 1):
+        v = (2 * i + 1) / size - 1
+        for j in (0, size - 1):
+            x = ((theta[0, 1] * v + theta[0, 2] + 1) * width + 1) / 2 + (first + j) * step_x
+            y = ((theta[1, 1] * v + theta[1, 2] + 1) * height + 1) / 2 + (first + j) * step_y
+            column, row = int(min(max(x, 0.0), width + 1.0)), int(min(max(y, 0.0), height + 1.0))
+            left, right_end = min(left, column - 1), max(right_end, column + 2)
+            top, bottom = min(top, row - 1), max(bottom, row + 2)
+    left, top = max(left, 0), max(top, 0)
+    bordered = _bordered(image, block, top, min(bottom, height + 2) + 1, left, min(right_end, width + 2) + 1)
+    # Unsigned positions need no test of their sign.
+    stride = np.uint64(bordered.shape[2])
     flat = bordered.reshape(channels, -1)
     where = np.empty(size, np.uint64)
     right, down = np.empty(size, np.float32), np.empty(size, np.float32)
-    step_x, step_y = theta[0, 0] * width / size, theta[1, 0] * height / size
-    first = (1 - size) / 2  # the first column's place from the middle one, in steps
     for i in range(size):
         v = (2 * i + 1) / size - 1
         start_x = ((theta[0, 1] * v + theta[0, 2] + 1) * width + 1) / 2 + first * step_x
@@ -60,7 +73,7 @@ def resample(image: Image, theta: NDArray[np.float64], out: Image) -> None:
             y = min(max(start_y + step_y * j, 0.0), height + 1.0)
             column, row = np.int32(x), np.int32(y)
             right[j], down[j] = _F(x - column), _F(y - row)
-            where[j] = np.uint64(row) * stride + np.uint64(column)
+            where[j] = np.uint64(row - top) * stride + np.uint64(column - left)
         for c in range(channels):
             source, target = flat[c], out[c, i]
             for j in range(size):
@@ -69,6 +82,30 @@ def resample(image: Image, theta: NDArray[np.float64], out: Image) -> None:
                 k += stride
                 below = source[k] + right[j] * (source[k + np.uint64(1)] - source[k])
                 target[j] = above + down[j] * (below - above)
+
+
+@kernel
+def _bordered(image: Image, block: int, top: int, bottom: int, left: int, right: int) -> Image:
+    """Rows `top` to `bottom`, columns `left` to `right` of an image's block means behind a border of zeros."""
+    channels, height, width = image.shape
+    part = np.zeros((channels, bottom - top, right - left), np.float32)
+    first, last = max(top, 1), min(bottom, -(-height // block) + 1)
+    start, stop = max(left, 1), min(right, -(-width // block) + 1)
+    if block == 1:
+        seen = image[:, first - 1 : last - 1, start - 1 : stop - 1]
+        part[:, first - top : last - top, start - left : stop - left] = seen
+        return part
+    for c in range(channels):
+        for row in range(first, last):
+            y = (row - 1) * block
+            for column in range(start, stop):
+                x = (column - 1) * block
+                end_y, end_x, total = min(y + block, height), min(x + block, width), _ZERO
+                for i in range(y, end_y):
+                    for j in range(x, end_x):
+                        total += image[c, i, j]
+                part[c, row - top, column - left] = total / _F((end_y - y) * (end_x - x))
+    return part
 
 
 @reduction
@@ -169,41 +206,38 @@ def _reflect(position: int, length: int) -> int:
 @kernel
 def threshold(image: Image, fraction: float) -> None:
     """Set what is below the percentile (0 to 1) of the non-zero pixels to zero, (channels, pixels) in place."""
-    histogram = np.empty(1 << 16, np.int32)
-    half = np.uint32(16)
+    width = 12 if image.shape[1] < 1 << 15 else 16  # bits of a digit: small histograms for small images
+    histogram = np.empty(1 << width, np.int32)
     for c in range(image.shape[0]):
         channel = image[c]
         bits = channel.view(np.uint32)
-        count = 0
-        histogram[:] = 0
-        for i in range(channel.size):
-            if channel[i] != 0:
-                histogram[_ordered(bits[i]) >> half] += 1
-                count += 1
-        if count == 0:
-            continue
-        rank = max(np.int64(np.ceil((count - 1) * fraction - 1e-9)), 0)
-        # The value of that rank, first its upper half, then its lower half among those that share the upper.
-        upper = np.uint32(0)
-        while rank >= histogram[upper]:
-            rank -= histogram[upper]
-            upper += np.uint32(1)
-        histogram[:] = 0
-        for i in range(channel.size):
-            key = _ordered(bits[i])
-            if key >> half == upper:
-                histogram[key & np.uint32(0xFFFF)] += 1
-        lower = np.uint32(0)
-        while rank >= histogram[lower]:
-            rank -= histogram[lower]
-            lower += np.uint32(1)
-        limit = (upper << half) | lower
+        limit, rank, shift = np.uint64(0), np.int64(0), 32
+        # The value of the percentile's rank, digit by digit, among those that share the digits before.
+        while shift > 0:
+            digits = min(width, shift)
+            first, shift = shift == 32, shift - digits
+            histogram[:] = 0
+            count = 0
+            for i in range(channel.size):
+                key = _ordered(bits[i]) >> np.uint64(shift)
+                if key >> np.uint64(digits) == limit and channel[i] != 0:
+                    histogram[key & np.uint64((1 << digits) - 1)] += 1
+                    count += 1
+            if count == 0:
+                break
+            if first:
+                rank = max(np.int64(np.ceil((count - 1) * fraction - 1e-9)), 0)
+            digit = 0
+            while rank >= histogram[digit]:
+                rank -= histogram[digit]
+                digit += 1
+            limit = (limit << np.uint64(digits)) | np.uint64(digit)
         for i in range(channel.size):
             channel[i] = channel[i] if _ordered(bits[i]) >= limit else _ZERO
 
 
 @kernel
-def _ordered(bits: np.uint32) -> np.uint32:
+def _ordered(bits: np.uint32) -> np.uint64:
     """The bits of a float32 as a number that sorts as the float does."""
     sign = np.uint32(0x80000000)
-    return ~bits if bits & sign else bits | sign
+    return np.uint64(~bits if bits & sign else bits | sign)

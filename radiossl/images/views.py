@@ -220,7 +220,10 @@ class ViewMaker:
 
         def part(start: int) -> list[Tensor]:
             rows = slice(start, start + step)
-            prepared, sizes, fields = self._prepare(pixels[rows], statistics[rows])
+            prepared, sizes = self._prepare(pixels[rows], statistics[rows])
+            fields = sizes.amax(dim=1).float()
+            if self.preprocessing.field_px is not None:
+                fields = torch.full_like(fields, self.preprocessing.field_px)
             known = torch.full((len(fields),), torch.nan) if boxes is None else boxes[rows]
             sides = torch.where(known > 0, known, fields).double()
             return [self._view(prepared, sizes, fields, sides, _rows(draw, rows)) for draw in draws]
@@ -244,43 +247,35 @@ class ViewMaker:
 
     def _prepare(
         self, pixels: Tensor | Sequence[NDArray[np.float32]], statistics: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scale cutouts, shrink those much larger than a view, and pad them to one size.
+    ) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Scale cutouts.
 
-        Returns images (n, channels, height, width), their own sizes (n, 2) and the sides of their fields (n,).
+        Returns images (n, channels, height, width) and their own sizes (n, 2). Those of several sizes are a list on a
+        CPU, and padded to one size on an accelerator.
         """
+        device = statistics.device
+        if not isinstance(pixels, Tensor) and len({image.shape for image in pixels}) == 1:
+            pixels = torch.from_numpy(np.stack(pixels)).to(device)
         if isinstance(pixels, Tensor):
-            return self._shrink(self.preprocessing.prepare(pixels, statistics))
-        if len({image.shape for image in pixels}) == 1:
-            return self._prepare(torch.from_numpy(np.stack(pixels)).to(statistics.device), statistics)
-        singles = [
-            self._prepare(torch.from_numpy(np.array(image))[None].to(statistics.device), statistics[i, None])
-            for i, image in enumerate(pixels)
-        ]
-        sizes, fields = torch.cat([s for _, s, _ in singles]), torch.cat([f for _, _, f in singles])
-        height, width = (max(image.shape[axis] for image, _, _ in singles) for axis in (-2, -1))
-        padded = [F.pad(im, (0, width - im.shape[-1], 0, height - im.shape[-2])) for im, _, _ in singles]
-        return torch.cat(padded), sizes, fields
-
-    def _shrink(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Average blocks of pixels where one pixel of a view covers two or more, so that nothing falls between.
-
-        Views with a zoom of their own are shrunk one by one, by `_resampled`.
-        """
-        height, width = images.shape[-2:]
-        field = float(self.preprocessing.field_px or max(height, width))
-        factor = 1 if self.augmentation.zoom else max(1, int(field // self.preprocessing.size))
-        if factor >= 2:
-            images = F.avg_pool2d(images, factor, ceil_mode=True)
-        n = len(images)
-        # Where the sides are no multiples of the factor, sizes are fractions: the centre stays where it was.
-        sizes = torch.tensor([[height / factor, width / factor]]).expand(n, 2)
-        return images, sizes, torch.full((n,), field / factor)
+            sizes = torch.tensor([pixels.shape[1:]]).expand(len(pixels), 2)
+            return self.preprocessing.prepare(pixels, statistics), sizes
+        singles = [torch.from_numpy(np.array(image))[None].to(device) for image in pixels]
+        images = [self.preprocessing.prepare(im, statistics[i, None])[0] for i, im in enumerate(singles)]
+        sizes = torch.tensor([image.shape[1:] for image in images])
+        if device.type == "cpu":
+            return images, sizes
+        height, width = sizes.amax(dim=0).tolist()
+        return torch.stack([F.pad(im, (0, width - im.shape[2], 0, height - im.shape[1])) for im in images]), sizes
 
     def _view(
-        self, prepared: Tensor, sizes: Tensor, fields: Tensor, boxes: Tensor, draw: dict[str, dict[str, Tensor]]
+        self,
+        prepared: Tensor | list[Tensor],
+        sizes: Tensor,
+        fields: Tensor,
+        boxes: Tensor,
+        draw: dict[str, dict[str, Tensor]],
     ) -> Tensor:
-        images = self._resampled(prepared, sizes, fields, boxes, draw["geometry"])
+        images = self.geometry.apply_to(prepared, sizes, fields, self.preprocessing.size, draw["geometry"], boxes)
         for name, step in self.before.items():
             parameters = draw[name]
             if isinstance(step, augment.RandomBeam):
@@ -294,25 +289,6 @@ class ViewMaker:
         for name, step in self.after.items():
             images = step.apply_(images, draw[name])
         return self.preprocessing.normalise(images)
-
-    def _resampled(
-        self, prepared: Tensor, sizes: Tensor, fields: Tensor, boxes: Tensor, draw: dict[str, Tensor]
-    ) -> Tensor:
-        """Resample images, those whose view's pixel covers two or more of theirs from averages of blocks."""
-        size = self.preprocessing.size
-        if self.augmentation.zoom is None:
-            return self.geometry.apply_to(prepared, sizes, fields, size, draw)
-        factors = (self.geometry.sides(fields, boxes, draw) / size).floor().clamp(min=1).long()
-        images = prepared.new_empty(len(prepared), prepared.shape[1], size, size)
-        for factor in factors.unique().tolist():
-            rows = (factors == factor).nonzero().squeeze(1)
-            index = rows.to(prepared.device)
-            part = prepared[index]
-            part = part if factor == 1 else F.avg_pool2d(part, factor, ceil_mode=True)
-            own_sizes, own_fields, own_boxes = (values[rows] / factor for values in (sizes, fields, boxes))
-            chosen = {name: values[rows] for name, values in draw.items()}
-            images[index] = self.geometry.apply_to(part, own_sizes, own_fields, size, chosen, own_boxes)
-        return images
 
 
 def _largest(pixels: Tensor | Sequence[NDArray[np.float32]]) -> int:

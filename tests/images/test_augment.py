@@ -16,6 +16,7 @@ from radiossl.images.augment import (
     RandomNoise,
     RandomThresholding,
     _normal,
+    uniform,
 )
 from radiossl.images.geometry import RandomGeometry, affine_matrices, resample_at_once
 from radiossl.images.preprocess import Preprocessing
@@ -167,6 +168,15 @@ def test_thresholding_equals_numpy_percentiles(percentile):
     selected = parameters["selected"]
     at_once = threshold.change(images[selected], {name: values[selected] for name, values in parameters.items()})
     torch.testing.assert_close(at_once, expected[selected], rtol=0, atol=1e-7)
+
+
+def test_large_images_are_thresholded_at_the_same_percentile():
+    image = torch.rand(1, 2, 190, 190, generator=generator())
+    image[:, :, :30] = 0
+    parameters = {"selected": torch.tensor([True]), "percentile": torch.tensor([41.7])}
+    expected = literal_threshold(image[0], 41.7).float()
+    found = RandomThresholding((40.0, 60.0)).apply_(image.clone(), parameters)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_thresholding_images_with_negative_pixels_ranks_them_below():
@@ -478,10 +488,27 @@ def test_accelerators_resample_as_cpus_do():
     geometry = RandomGeometry(crop_side=(0.5, 1.0))
     sizes, fields = torch.tensor([[31.0, 40.0]]).expand(8, 2), torch.full((8,), 45.0)
     parameters = geometry.draw(8, random)
-    theta = affine_matrices(images.shape[-2:], sizes, geometry.crops(fields, None, parameters), parameters)
+    shapes, crops = torch.tensor([images.shape[-2:]]), geometry.crops(fields, None, parameters)
+    theta = affine_matrices(shapes, sizes, crops, parameters)
     at_once = resample_at_once(images.double(), theta, 29).float()
     torch.testing.assert_close(geometry.apply_to(images, sizes, fields, 29, parameters), at_once, rtol=0, atol=1e-5)
     assert (at_once == 0).any(), "some of the crops reach outside"
+
+
+@pytest.mark.parametrize("shape", [(31, 40), (150, 97)])
+def test_zooms_see_the_part_that_they_show_as_accelerators_see_the_whole(shape):
+    random = generator()
+    images = torch.rand(40, 3, *shape, generator=random)
+    geometry = RandomGeometry(zoom=(0.4, 3.0), shift=0.3, wide=0.3)
+    sizes, fields = torch.tensor([shape]).expand(40, 2), torch.full((40,), float(max(shape)))
+    boxes, parameters = uniform(40, (9.0, 60.0), random), geometry.draw(40, random)
+    whole = images.to(memory_format=torch.channels_last)  # which no kernel takes
+    at_once = geometry.apply_to(whole, sizes, fields, 12, parameters, boxes)
+    torch.testing.assert_close(
+        geometry.apply_to(images, sizes, fields, 12, parameters, boxes), at_once, rtol=0, atol=1e-5
+    )
+    blocks = geometry.sides(fields, boxes, parameters) // 12
+    assert blocks.min() < 2 < blocks.max(), "some views have averages of blocks"
 
 
 @pytest.mark.parametrize(
