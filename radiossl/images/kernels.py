@@ -54,9 +54,9 @@ def resample(image: Image, theta: NDArray[np.float64], block: int, out: Image) -
         for j in (0, size - 1):
             x = ((theta[0, 1] * v + theta[0, 2] + 1) * width + 1) / 2 + (first + j) * step_x
             y = ((theta[1, 1] * v + theta[1, 2] + 1) * height + 1) / 2 + (first + j) * step_y
-            column, row = int(min(max(x, 0.0), width + 1.0)), int(min(max(y, 0.0), height + 1.0))
-            left, right_end = min(left, column - 1), max(right_end, column + 2)
-            top, bottom = min(top, row - 1), max(bottom, row + 2)
+            x, y = min(max(x, 0.0), width + 1.0), min(max(y, 0.0), height + 1.0)
+            left, right_end = min(left, int(x) - 1), max(right_end, int(x) + 2)
+            top, bottom = min(top, int(y) - 1), max(bottom, int(y) + 2)
     left, top = max(left, 0), max(top, 0)
     bordered = _bordered(image, block, top, min(bottom, height + 2) + 1, left, min(right_end, width + 2) + 1)
     # Unsigned positions need no test of their sign.
@@ -211,7 +211,7 @@ def threshold(image: Image, fraction: float) -> None:
     for c in range(image.shape[0]):
         channel = image[c]
         bits = channel.view(np.uint32)
-        limit, rank, shift = np.uint64(0), np.int64(0), 32
+        limit, rank, shift = np.uint64(0), 0, 32
         # The value of the percentile's rank, digit by digit, among those that share the digits before.
         while shift > 0:
             digits = min(width, shift)
@@ -226,7 +226,7 @@ def threshold(image: Image, fraction: float) -> None:
             if count == 0:
                 break
             if first:
-                rank = max(np.int64(np.ceil((count - 1) * fraction - 1e-9)), 0)
+                rank = max(int(np.ceil((count - 1) * fraction - 1e-9)), 0)
             digit = 0
             while rank >= histogram[digit]:
                 rank -= histogram[digit]
