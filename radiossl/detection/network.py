@@ -20,7 +20,7 @@ from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
 from radiossl.io.settings import validated
-from radiossl.weights.architecture import Architecture, stage_numbers
+from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
@@ -54,7 +54,6 @@ class DetectionTraining(BaseModel):
     epochs: int = Field(default=12, ge=1)  # 250 in Riggi et al. 2024, section 4.3, with another optimiser
     batch_size: int = Field(default=4, ge=1)  # images per training step
     lr: float = Field(default=7e-4, gt=0)  # of AdamW after the warm-up; it falls to zero as a cosine
-    backbone_lr: float = Field(default=0.3, gt=0)  # of a fine-tuned backbone, as a fraction of `lr`
     weight_decay: float = Field(default=0.05, ge=0)
     warmup: float = Field(default=0.05, ge=0, le=0.5)  # fraction of the steps over which the learning rate rises
     clip_norm: float = Field(default=5.0, gt=0)  # gradients are clipped to this norm
@@ -85,9 +84,6 @@ _SAMPLES = 1
 _GROUPS = 8
 #: Objects below this score are not listed; of two boxes with a larger overlap than this, the better one is kept.
 LEAST_SCORE, _SUPPRESSION = 0.05, 0.5
-#: Stages of a pretrained backbone, its stem the first, that fine-tuning leaves as they are: their filters are general,
-#: and their gradients, at the highest resolution, cost as much as those of all the others.
-_KEPT_STAGES = 2
 
 
 class DetectorConfig(BaseModel):
@@ -233,17 +229,10 @@ class Detector(nn.Module):
         return next(self.parameters()).device
 
     def set_training(self) -> Detector:
-        """Put what is trained into training mode.
-
-        A pretrained backbone keeps its batch statistics, of which small batches give poor estimates, and a fine-tuned
-        one its stem and first stage; from scratch everything is trained.
-        """
+        """Put what is trained into training mode: everything, or all but a frozen backbone and its batch statistics."""
         self.train()
-        if self.config.mode != "scratch":
-            self.backbone.eval()
-            stages = stage_numbers(self.backbone)
-            for name, tensor in self.backbone.named_parameters():
-                tensor.requires_grad_(self.config.mode == "finetune" and stages[name] >= _KEPT_STAGES)
+        if self.config.mode == "frozen":
+            self.backbone.eval().requires_grad_(False)
         return self
 
     def forward(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:

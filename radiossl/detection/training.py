@@ -185,7 +185,8 @@ class _Trainer:
             torch.manual_seed(settings.seed)
             self.detector = Detector.from_backbone(backbone, self.config)
         self.detector.to(memory_format=torch.channels_last).to(device).set_training()
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=settings.lr, betas=_BETAS, fused=True)
+        groups = decay_groups(self.detector.parameters(), settings.weight_decay)
+        self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=_BETAS, fused=True)
         self.step = self._load_checkpoint() if resume else 0
 
     def _check_examples(self, annotations: Path) -> None:
@@ -196,12 +197,6 @@ class _Trainer:
             raise RadiosslError(f"{text}; choose a larger one")
         if small:
             warnings.warn(text, stacklevel=4)
-
-    def _groups(self) -> list[dict[str, Any]]:
-        slow = dict.fromkeys(self.detector.backbone.parameters() if self.config.mode == "finetune" else ())
-        others = [tensor for tensor in self.detector.parameters() if tensor not in slow]
-        parts = ((slow, self.settings.backbone_lr), (others, 1.0))
-        return [g for part, scale in parts for g in decay_groups(part, self.settings.weight_decay, scale=scale)]
 
     def train(self) -> Detector:
         for folder in (self.out, self.out / CHECKPOINT.parent):
@@ -258,7 +253,7 @@ class _Trainer:
     def _train_step(self, rows: list[int]) -> dict[str, torch.Tensor]:
         seed = step_seed(self.settings.seed, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.lr * group["scale"] * self._schedule(self.step)
+            group["lr"] = self.settings.lr * self._schedule(self.step)
         images, targets = training_batch(
             self.examples, rows, self.config.field, self.settings.rotate, torch.Generator().manual_seed(seed)
         )

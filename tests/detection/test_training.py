@@ -150,11 +150,12 @@ def test_each_mode_moves_what_it_may(blob_source, tiny_backbone, whole, tmp_path
     assert all(torch.equal(before[name], tensor) for name, tensor in frozen.backbone.state_dict().items())
     tuned = load_detector(whole).backbone.state_dict()
     moved = {name for name in before if not torch.equal(before[name], tuned[name])}
-    assert {name.split(".")[0] for name in moved} == {"layer2", "layer3", "layer4"}
-    assert not any("running" in name for name in moved)
+    assert {name.split(".")[0] for name in moved} == {name.split(".")[0] for name in before}
+    assert any("running" in name for name in moved)
     scratch = train(blob_source, tiny_backbone, tmp_path / "scratch", mode="scratch", settings=once)
     other = scratch.backbone.state_dict()
-    assert not torch.equal(before["conv1.weight"], other["conv1.weight"])
+    start = before["conv1.weight"]
+    assert (tuned["conv1.weight"] - start).norm() < 0.1 * (other["conv1.weight"] - start).norm()
     assert not torch.equal(other["bn1.running_mean"], torch.zeros(64))
 
 
