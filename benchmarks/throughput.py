@@ -5,7 +5,7 @@
 1. The clip limits and noise of a 256 x 256 cutout, against the three astropy calls for the clip limits alone.
 2. Two random views of raw 256 x 256 cutouts as 224 x 224 three-channel images, against the literal chain of astropy and
    torchvision applied image by image and view by view, in one process for each core; and against lightly's stock
-   SimCLR transform of pictures that are 8-bit RGB already.
+   SimCLR transform of pictures that are 8-bit RGB already; the same with the recipe radiossl, 64 px, zooms of boxes.
 3. A pretraining step at 64, 128 and 224 px on cutouts, against the bare step of the model on random tensors.
 4. That bare step as it is trained (channels last, bfloat16 where the hardware has it) against plain float32.
 5. Features of many images at 48 px, against the float32 network as it is.
@@ -45,6 +45,7 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
 
 SIDE, SIZE = 256, 224
+OWN_SIZE, BOX = 64, 36.0  # of the recipe radiossl, and the median box of the sources that it was trained on
 
 
 def cutouts(count: int) -> list[NDArray[np.float32]]:
@@ -123,12 +124,12 @@ def _literal_pairs(images: list[NDArray[np.float32]]) -> int:
     return len(images)
 
 
-def _lightly_pairs(images: list[NDArray[np.uint8]]) -> int:
+def _lightly_pairs(images: list[NDArray[np.uint8]], size: int = SIZE) -> int:
     from lightly.transforms import SimCLRTransform
     from PIL import Image
 
     torch.set_num_threads(1)
-    transform = SimCLRTransform(input_size=SIZE)
+    transform = SimCLRTransform(input_size=size)
     for image in images:
         transform(Image.fromarray(image))
     return len(images)
@@ -138,20 +139,25 @@ def bench_views(repeats: int, count: int = 128) -> list[Ratio]:
     """Two views per cutout, ours from the stored statistics as in training; the baselines in one process per core."""
     images = cutouts(count)
     numbers = torch.from_numpy(np.stack([PixelStatistics.of(image).as_array() for image in images]))
-    maker = ViewMaker(Preprocessing(size=SIZE), Augmentation(**PRESETS["riggi2024-hulk"]))
+    published = ViewMaker(Preprocessing(size=SIZE), Augmentation(**PRESETS["riggi2024-hulk"]))
+    own = ViewMaker(Preprocessing(mode="floor-stretch", size=OWN_SIZE), Augmentation(**PRESETS["radiossl"]))
+    boxes = torch.full((count,), BOX)
     pictures = [np.stack([np.clip(1e4 * image, 0, 255).astype(np.uint8)] * 3, axis=-1) for image in images]
     cores = os.cpu_count() or 1
     rows = []
     with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool:
-        for name, pairs, given, goal in (
-            ("the literal chain", _literal_pairs, images, 8),
-            ("lightly's stock transform", _lightly_pairs, pictures, 3),
+        for name, pairs, given, maker, size, goal in (
+            ("the literal chain", _literal_pairs, images, published, SIZE, 8),
+            ("lightly's stock transform", _lightly_pairs, pictures, published, SIZE, 3),
+            ("the same, recipe radiossl", partial(_lightly_pairs, size=OWN_SIZE), pictures, own, OWN_SIZE, 3),
         ):
             parts = [given[core::cores] for core in range(cores)]
             row = measure(
-                f"two views, {SIDE} to {SIZE} px, against {name}",
+                f"two views, {SIDE} to {size} px, against {name}",
                 baseline=lambda pairs=pairs, parts=parts: list(pool.map(pairs, parts)),  # type: ignore[misc]
-                ours=lambda: maker(images, numbers, torch.Generator().manual_seed(0)),
+                ours=lambda maker=maker: maker(  # type: ignore[misc]
+                    images, numbers, torch.Generator().manual_seed(0), boxes=boxes
+                ),
                 images=count,
                 repeats=repeats,
                 goal=goal,
