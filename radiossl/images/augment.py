@@ -285,11 +285,15 @@ class RandomNoise(BatchTransform):
         noise = _normal(parameters["seed"].to(images.device), math.prod(images.shape[1:])).view(images.shape)
         return torch.addcmul(images, noise.to(images.dtype), _column(parameters["sigma"], images))
 
+    def change_one_(self, image: Tensor, parameters: dict[str, float]) -> None:  # noqa: D102
+        kernels.add_noise(image.view(-1).numpy(), int(parameters["seed"]), np.float32(parameters["sigma"]))
+
 
 def _normal(seeds: Tensor, count: int) -> Tensor:
     """Standard normal numbers (n, count) out of n integer seeds, the same on every device.
 
     A counter is hashed (the finaliser of SplitMix64, Steele et al. 2014) and made normal by Box and Muller's transform.
+    `radiossl.images.kernels.add_noise` makes the same ones on a CPU.
     """
     pairs = -(-count // 2)
     state = seeds[:, None] * _GOLDEN + torch.arange(1, pairs + 1, device=seeds.device) * _ODD
@@ -303,9 +307,7 @@ def _normal(seeds: Tensor, count: int) -> Tensor:
 
 
 # With a sign, as tensors have their 64-bit integers.
-_GOLDEN, _ODD, _MIX_1, _MIX_2 = (
-    value - (1 << 64) for value in (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
-)
+_GOLDEN, _ODD, _MIX_1, _MIX_2 = (value - (1 << 64) for value in kernels.MIXING)
 
 
 class RandomCircularMask(BatchTransform):

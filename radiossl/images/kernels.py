@@ -203,6 +203,29 @@ def _reflect(position: int, length: int) -> int:
     return 2 * (length - 1) - position if position >= length else position
 
 
+#: Factors of the counter-based random numbers: of the seed, of the counter, and two of SplitMix64's finaliser.
+MIXING = (0x9E3779B97F4A7C15, 0xD1342543DE82EF95, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+_GOLDEN, _ODD, _MIX_1, _MIX_2 = map(np.uint64, MIXING)
+_TURN = _F(2 * np.pi / 2**32)
+
+
+@kernel
+def add_noise(pixels: Image, seed: int, sigma: np.float32) -> None:
+    """Add the Gaussian noise that `radiossl.images.augment` makes of a seed to an image's pixels in place."""
+    pairs = (pixels.size + 1) // 2
+    for i in range(pairs):
+        state = np.uint64(seed) * _GOLDEN + np.uint64(i + 1) * _ODD
+        state = (state ^ (state >> np.uint64(30))) * _MIX_1
+        state = (state ^ (state >> np.uint64(27))) * _MIX_2
+        state ^= state >> np.uint64(31)
+        first = (np.float64(state & np.uint64(0xFFFFFFFF)) + 1.0) / 2.0**32
+        angle = _F(state >> np.uint64(32)) * _TURN
+        radius = sigma * _F(np.sqrt(-2.0 * np.log(first)))
+        pixels[i] += radius * np.cos(angle)
+        if pairs + i < pixels.size:
+            pixels[pairs + i] += radius * np.sin(angle)
+
+
 @kernel
 def threshold(image: Image, fraction: float) -> None:
     """Set what is below the percentile (0 to 1) of the non-zero pixels to zero, (channels, pixels) in place."""

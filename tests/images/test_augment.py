@@ -513,7 +513,12 @@ def test_zooms_see_the_part_that_they_show_as_accelerators_see_the_whole(shape):
 
 @pytest.mark.parametrize(
     "step",
-    [RandomColorJitter(0.4, 0.4, 0.4, 0.1), RandomGaussianBlur((1.0, 2.0)), RandomThresholding((40.0, 60.0))],
+    [
+        RandomColorJitter(0.4, 0.4, 0.4, 0.1),
+        RandomGaussianBlur((1.0, 2.0)),
+        RandomThresholding((40.0, 60.0)),
+        RandomNoise((0.5, 2.0)),
+    ],
 )
 def test_precision_and_order_in_memory_do_not_matter(step):
     images = batch(4, 3, 16, 20)
