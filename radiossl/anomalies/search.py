@@ -23,6 +23,7 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, one_or_more
 from radiossl.io.progress import track
+from radiossl.io.results import check_result_folder
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 from radiossl.store.store import CutoutStore
 
@@ -139,6 +140,7 @@ def find_anomalies(
     >>> int(find_anomalies(FeatureTable(pa.table({"cutout_id": names}), features)).scores.argmax())
     17
     """
+    check_result_folder(out, __name__)
     table = features if isinstance(features, FeatureTable) else FeatureTable.read(features)
     settings, options = settings or AnomalySettings(), options or AnomalyOptions()
     options = replace(options, baselines=one_or_more(options.baselines))

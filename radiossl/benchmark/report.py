@@ -11,6 +11,7 @@ from radiossl.benchmark.methods import RANDOM
 from radiossl.benchmark.run import BenchmarkResult
 from radiossl.io.csv_cells import write_table
 from radiossl.io.files import PathLike, write_json, write_text
+from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import PALETTE, drawn_axes
 from radiossl.report.html import Report
 
@@ -20,6 +21,7 @@ _MEAN = ("all", "mean of the measures")
 _MARKERS = "sD^vPX*<>"
 
 
+@writes_result_folder
 def write_benchmark(result: BenchmarkResult, out: PathLike) -> Path:
     """Write table.md, scores.csv, metrics.json, benchmark.png and report.html; return the report's path."""
     out = Path(out)

@@ -27,8 +27,10 @@ def duplicates(
     """Find the cutouts that show the same source, and which of each group to keep."""
     from radiossl.duplicates.report import write_duplicates
     from radiossl.features.feature_file import feature_cutouts
+    from radiossl.io.results import check_result_folder
     from radiossl.sky.angles import parse_arcsec
 
+    check_result_folder(out, "radiossl.duplicates")
     radius_arcsec, table = parse_arcsec(radius), radiossl.FeatureTable.read(features)
     pixels = None if ignore_pixels else feature_cutouts(table.metadata, table.columns, store)
     found = radiossl.find_duplicates(
@@ -36,4 +38,6 @@ def duplicates(
     )
     report = write_duplicates(found, table, pixels, out)
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())
+    if conflicts := int(found.pairs["positions_disagree"].sum()):
+        typer.echo(f"note: pairs of equal pixels but positions apart, not joined: {conflicts} (see positions_disagree)")
     typer.echo(f"{report}: {groups} groups, {removed} of {len(table)} cutouts are repetitions")

@@ -255,10 +255,14 @@ def _run(
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
     from radiossl.evaluation.shared_features import SharedFeatures
     from radiossl.io.cache import cache_folder
+    from radiossl.io.results import check_result_folder
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
     from radiossl.weights.released import find_backbone
 
+    outs = {name: common.out if len(protocols) == 1 else common.out / name for name in protocols}
+    for out in outs.values():
+        check_result_folder(out, "radiossl.evaluation")
     changed = changed | {"columns": split_names(columns)}
     if common.label in changed["columns"]:
         raise RadiosslError(f"--columns {common.label}: is the label that is to be predicted; leave it out")
@@ -291,8 +295,7 @@ def _run(
         typer.echo(f"note: {note}")
     features = SharedFeatures(cache_folder("features"))
     about = {"weights": str(find_backbone(common.weights)), "weights_sha256": backbone.sha256}
-    for protocol in protocols:
-        out = common.out if len(protocols) == 1 else common.out / protocol
+    for protocol, out in outs.items():
         kept, keep = out / "trials", common.keep_shared
         result = radiossl.evaluate(backbone, labelled, protocol, settings, kept, features, keep_shared=keep)
         report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or (), about)
@@ -339,6 +342,9 @@ def benchmark(
     Features and scores are kept: an interrupted run resumes, and one more backbone costs only its own time.
     """
     from radiossl.benchmark.report import markdown_table, write_benchmark
+    from radiossl.io.results import check_result_folder
+
+    check_result_folder(out, "radiossl.benchmark")
 
     result = radiossl.run_benchmark(
         weights,

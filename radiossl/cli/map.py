@@ -37,11 +37,13 @@ def feature_map(
         raise RadiosslError(f"{', '.join(given[1:])}: settings of UMAP, but --method is pca")
 
     from radiossl.features.feature_file import FeatureFile, feature_cutouts
+    from radiossl.io.results import check_result_folder
     from radiossl.maps.figures import colour_scales
     from radiossl.maps.layout import map_columns
     from radiossl.maps.reducers import load_reducer
     from radiossl.maps.report import existing_coordinates, write_map
 
+    check_result_folder(out, "radiossl.maps")
     file = FeatureFile(features)
     table = map_columns(file, colour or [])
     colour_scales(table, colour or [])  # a column that cannot be drawn is found before the long part

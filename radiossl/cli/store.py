@@ -157,6 +157,8 @@ def crossmatch(
     found, others = matches["row_a"].nunique(), matches["row_b"].nunique()
     typer.echo(f"{a}: {found} of {len(first)} cutouts match one of {b}")
     typer.echo(f"{b}: {others} of {len(second)} cutouts match one of {a}")
+    if conflicts := int(matches["positions_disagree"].sum()):
+        typer.echo(f"note: {conflicts} pairs by their pixels alone, with positions too far apart: one of them is wrong")
     if out is not None:
         write_table(matches.drop(columns=["row_a", "row_b"]), out)
         typer.echo(f"{out}: {len(matches)} pairs")

@@ -22,7 +22,7 @@ from radiossl.datasets.batches import TEST, batch_name, deal_batches, write_batc
 from radiossl.datasets.crumb_labels import ABSENT, PRIORITY
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, write_json
+from radiossl.io.files import atomic_folder, check_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutting import Mosaics
 from radiossl.survey.placement import best_places, locate_sources, read_places, source_boxes
@@ -92,6 +92,7 @@ def build_set(
     """
     from PIL import Image
 
+    check_folder(out, "data set")
     recipe = recipe or ImageRecipe()
     if not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)

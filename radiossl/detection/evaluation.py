@@ -32,6 +32,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, path_list
 from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
+from radiossl.io.results import check_result_folder
 from radiossl.store.statistics import PixelStatistics
 from radiossl.survey.islands import longest_extent
 
@@ -87,6 +88,7 @@ def evaluate_detectors(
 
     if not (0 < score < 1 and 0 < iou <= 1):
         raise RadiosslError(f"--score {score:g}, --iou {iou:g}: expected numbers between 0 and 1")
+    check_result_folder(out, __name__)
     paths = [Path(one) for one in path_list(detectors)]
     names = [path.parent.name if path.name == "detector" else path.name for path in map(Path.resolve, paths)]
     twice = {name for name in names if names.count(name) > 1}

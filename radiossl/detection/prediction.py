@@ -27,6 +27,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, existing_file, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import write_parts
+from radiossl.io.results import check_result_folder
 from radiossl.survey.blind import window_boxes
 from radiossl.survey.finding import find_mosaics, mosaic_labels
 from radiossl.survey.mosaic import Box, Mosaic
@@ -156,6 +157,7 @@ def predict_sources(
     >>> catalogue = radiossl.predict_sources("mosaics/*.fits", "run", "found", window=150)  # doctest: +SKIP
     >>> catalogue[["ra_deg", "dec_deg", "class", "source_score", "flux_jy"]]  # doctest: +SKIP
     """
+    check_result_folder(out, __name__)
     paths = find_mosaics(mosaics)
     model = detector if isinstance(detector, Detector) else load_detector(detector, device)
     kept = Path(out) / ".parts"

@@ -37,7 +37,7 @@ from radiossl.detection.prediction import BATCH, detect_prepared
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError, check_choice
-from radiossl.io.files import PathLike, atomic_file, flat_keys, read_json, remove_strays, write_json
+from radiossl.io.files import PathLike, atomic_file, check_folder, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import epoch_batches, step_seed
@@ -121,6 +121,7 @@ def train_detector(
     >>> detector = radiossl.train_detector("train.json", "simclr-first-zoom", "run", mode="frozen")  # doctest: +SKIP
     """
     check_choice("--mode", mode, Mode)
+    check_folder(out, "training run")
     source = open_annotated(annotations, images, reader)
     watched = None if valid is None else open_annotated(valid, valid_images, reader)
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from radiossl.duplicates.search import largest_offset
 from radiossl.features.same_source import exact_pairs, same_pictures
 from radiossl.io.errors import check_choice
 from radiossl.sky.angles import angles_arcsec, unit_vectors
@@ -42,8 +43,8 @@ def crossmatch_stores(
     -------
     DataFrame
         One row per pair: `row_a`, `row_b`, `cutout_id_a`, `ra_deg_a`, `dec_deg_a`, the same of b,
-        `separation_arcsec` (NaN if a position is unknown), and `matched_by`: ``position``, ``exact`` and ``near``,
-        joined by a plus sign.
+        `separation_arcsec` (NaN if a position is unknown), `positions_disagree` (farther apart than offset cutouts of
+        one source can be), and `matched_by`: ``position``, ``exact`` and ``near``, joined by a plus sign.
 
     Raises
     ------
@@ -69,5 +70,8 @@ def crossmatch_stores(
             frame[f"{name}_{suffix}"] = store.column(name)[chosen]
     vectors = (unit_vectors(*store.positions)[chosen] for store, chosen in ((a, rows[:, 0]), (b, rows[:, 1])))
     frame["separation_arcsec"] = angles_arcsec(*vectors)
+    diagonals = (np.hypot(*one.shapes.T) * one.column("pixel_scale_arcsec").astype(float) for one in (a, b))
+    reach = largest_offset(*(of[chosen] for of, chosen in zip(diagonals, rows.T, strict=True)))
+    frame["positions_disagree"] = frame["separation_arcsec"] > radius_arcsec + reach
     frame["matched_by"] = ["+".join(matched[row, other]) for row, other in rows.tolist()]
     return pd.DataFrame(frame)

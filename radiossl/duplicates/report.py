@@ -44,13 +44,12 @@ def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore 
             " with the correlations of sources and of noise, and the offset.",
             sheet=out / "gallery.png",
         )
-    confirmed = pairs[pairs["duplicate"]].drop(columns="duplicate")
+    confirmed, wrong = pairs[pairs["duplicate"]], pairs[pairs["positions_disagree"]]
     report.section("Pairs").table(_shown(confirmed), f"First {min(_SHOWN, len(confirmed))} of {len(confirmed)}")
-    wrong = confirmed[confirmed["positions_disagree"]]
     if len(wrong):
-        text = "One observation by their noise, but positions apart: one of the two is wrong"
+        text = "One observation by their pixels, but positions apart: one of the two is wrong, so they are not joined"
         report.section("Wrong positions").table(_shown(wrong), text)
-    refused = pairs[~pairs["duplicate"]].drop(columns="duplicate")
+    refused = pairs[~pairs["duplicate"] & ~pairs["positions_disagree"]]
     if len(refused):
         report.section("Look-alikes").table(_shown(refused), "Alike in features, but not one source")
     report.text(
@@ -72,17 +71,16 @@ def _metrics(found: Duplicates, table: FeatureTable) -> dict[str, Any]:
         "largest_group": int(groups["group"].value_counts().max()) if len(groups) else 0,
         "in_groups": len(groups),
         "to_remove": int((~groups["keeper"]).sum()),
-        "look_alikes": int((~found.pairs["duplicate"]).sum()),
-        "positions_disagree": int(pairs["positions_disagree"].sum()),
+        "look_alikes": int((~found.pairs["duplicate"] & ~found.pairs["positions_disagree"]).sum()),
+        "positions_disagree": int(found.pairs["positions_disagree"].sum()),
         **{f"pairs_by_{name}": count for name, count in sorted(evidence.items())},
     }
 
 
 def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     """The first rows, without empty columns; separations with their units."""
-    shown = (
-        frame.drop(columns=["positions_disagree", "offset_x_px", "offset_y_px"]).head(_SHOWN).dropna(axis=1, how="all")
-    )
+    hidden = ["duplicate", "positions_disagree", "offset_x_px", "offset_y_px"]
+    shown = frame.drop(columns=hidden).head(_SHOWN).dropna(axis=1, how="all")
     if "separation_arcsec" in shown:
         shown["separation_arcsec"] = shown["separation_arcsec"].map(readable_angle, na_action="ignore")
     return shown.rename(columns={"separation_arcsec": "separation"})

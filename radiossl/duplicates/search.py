@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.neighbours import unit
-from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, PreparedImages
+from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, PreparedImages, pixel_hash
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.images.registration import LARGEST_OFFSET, amplitude_spectra
@@ -109,7 +109,8 @@ class Duplicates:
     ``cutout_id_b``; ``similarity`` (cosine of the features) and ``neighbour_ratio``; ``separation_arcsec`` of the
     centres; ``source_correlation``, ``noise_correlation``, ``offset_x_px``, ``offset_y_px`` and ``offset_px`` as
     `register` found them; ``evidence`` (``position``, ``features``, ``pixels``, joined by plus signs); ``duplicate``,
-    the verdict; ``positions_disagree``, where pixels show one field and the positions another. NaN where unknown.
+    the verdict; ``positions_disagree``, where pixels show one field and positions two: such a pair is no duplicate, but
+    one of its positions is wrong. NaN where unknown.
     `groups` has one for every cutout with a duplicate: ``group`` (from 0), ``keeper``, ``cutout_id``, ``row``, and what
     the keeper was chosen by: ``blank_fraction``, ``source_distance_px``, ``rms``.
     """
@@ -217,12 +218,16 @@ def _candidates(
     vectors = unit_vectors(ra, dec)
     frame["separation_arcsec"] = angles_arcsec(vectors[rows[:, 0]], vectors[rows[:, 1]])
     frame["near"] = np.isin(keys, close.a * total + close.b)
-    # Centres of offset cutouts are at most this far apart, by the smaller field of each pair; 0 where unknown.
     diagonal = np.hypot(table.numbers("height"), table.numbers("width")) * table.numbers("pixel_scale_arcsec")
-    reach = LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal[rows[:, 0]], diagonal[rows[:, 1]]))
+    reach = largest_offset(diagonal[rows[:, 0]], diagonal[rows[:, 1]])
     frame["far"] = frame["separation_arcsec"] > radius_arcsec + reach
     frame["alike"] = frame["neighbour_ratio"] <= (NEIGHBOUR_RATIO if similarity is None else np.inf)
     return frame
+
+
+def largest_offset(diagonal: NDArray[np.floating], other: NDArray[np.floating]) -> NDArray[np.floating]:
+    """How far apart the centres of offset cutouts are at most, by the smaller diagonal; 0 where unknown."""
+    return LARGEST_OFFSET * np.nan_to_num(np.minimum(diagonal, other))
 
 
 def _with_registration(frame: pd.DataFrame, pixels: PreparedImages) -> pd.DataFrame:
@@ -231,6 +236,9 @@ def _with_registration(frame: pd.DataFrame, pixels: PreparedImages) -> pd.DataFr
     names = ["source_correlation", "noise_correlation", "noise_limit", "offset_x_px", "offset_y_px"]
     measured = pd.DataFrame([[getattr(one, name) for name in names] for one in found], columns=names, dtype=float)
     measured["offset_px"] = np.hypot(measured["offset_x_px"], measured["offset_y_px"])
+    alike = measured["source_correlation"] >= SOURCE_CORRELATION
+    hashes = {row: pixel_hash(pixels.store.pixels(row)) for row in np.unique(frame.loc[alike, ["row_a", "row_b"]])}
+    measured["equal"] = [known and hashes[a] == hashes[b] for known, (a, b) in zip(alike, pairs, strict=True)]
     return pd.concat([frame, measured], axis=1)
 
 
@@ -238,10 +246,14 @@ def _judged(frame: pd.DataFrame, has_pixels: bool) -> pd.DataFrame:
     """The pairs that anything speaks for, with the verdict."""
     frame = frame.copy()
     if has_pixels:
-        same_noise = frame["noise_correlation"] >= np.maximum(NOISE_CORRELATION, frame.pop("noise_limit"))
-        same_pixels = same_noise | (~frame["far"] & (frame["source_correlation"] >= SOURCE_CORRELATION))
+        noise, alike = frame["noise_correlation"], frame["source_correlation"] >= SOURCE_CORRELATION
+        same_noise = noise >= np.maximum(NOISE_CORRELATION, frame.pop("noise_limit"))
+        same_noise |= frame.pop("equal")
+        # Compact sources look alike: they are one where positions allow it, or where no noise is left to compare.
+        placed = noise.isna() | frame["separation_arcsec"].notna()
+        same_pixels = same_noise | (alike & ~frame["far"])
         frame["positions_disagree"] = frame["far"] & same_noise
-        frame["duplicate"] = frame["near"] | same_pixels
+        frame["duplicate"] = frame["near"] | (~frame["far"] & (same_noise | (alike & placed)))
     else:
         names = ("source_correlation", "noise_correlation", "offset_x_px", "offset_y_px", "offset_px")
         frame = frame.assign(**dict.fromkeys(names, np.nan), positions_disagree=False)

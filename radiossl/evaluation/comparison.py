@@ -19,7 +19,7 @@ from radiossl.io.files import PathLike, read_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
 from radiossl.report.html import Report
-from radiossl.sky.angles import angles_arcsec, unit_vectors
+from radiossl.sky.angles import angles_arcsec, check_declinations, unit_vectors
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position
 
 _OTHER_SCORES = ("balanced_accuracy", "macro_f1", "macro_roc_auc", "ece")
@@ -127,6 +127,8 @@ def _read(name: str, folder: Path) -> _ReadEvaluation:
     text = dict.fromkeys(("cutout_id", "mosaic", "label", "predicted"), str)
     missing = {"ra_deg": [""], "dec_deg": [""]}  # an object may be called NA
     predictions = unguarded_frame(pd.read_csv(file, dtype=text, keep_default_na=False, na_values=missing))
+    if "dec_deg" in predictions:
+        check_declinations(predictions["dec_deg"].to_numpy(float), file)
     winner = "backbone" if "backbone_accuracy" in metrics else "from_scratch"
     if f"{winner}_accuracy" not in metrics or not {"correct", "label", "ra_deg", "dec_deg"} <= set(predictions):
         raise RadiosslError(f"{folder}: not the result folder of an evaluation; make it with `radiossl evaluate`")

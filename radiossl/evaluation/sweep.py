@@ -19,7 +19,7 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import quote_name
 from radiossl.io.files import PathLike
-from radiossl.io.results import writes_result_folder
+from radiossl.io.results import check_result_folder, writes_result_folder
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.recipe import Recipe
 from radiossl.pretraining.run import pretrain
@@ -64,6 +64,7 @@ def run_sweep(
     """
     if recipe.where:
         raise RadiosslError(f"recipe {recipe.name}: has its own selection (where), which the sweep would replace")
+    check_result_folder(out, __name__)
     pool = open_store(*data)
     pool.column(column)  # raises if there is none
     store, labels = labelled

@@ -18,7 +18,7 @@ from radiossl.explorer.pictures import page_html
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import atomic_folder, write_text
+from radiossl.io.files import atomic_folder, check_folder, write_text
 from radiossl.io.progress import track
 from radiossl.report.sheets import as_rgb
 
@@ -35,6 +35,9 @@ def export_page(files: Files, store: Pixels | None, out: str | os.PathLike[str])
 
     `out` is a folder, with ``index.html``, or one file, if the name ends in ``.html``.
     """
+    out = Path(out)
+    if out.suffix != ".html":
+        check_folder(out, "web page")
     session = Session(files, store)
     if len(session) > MOST_SOURCES:
         raise RadiosslError(
@@ -48,7 +51,6 @@ def export_page(files: Files, store: Pixels | None, out: str | os.PathLike[str])
     session.find_clusters()
     data = _data(session, ranking)
     sheets = _sheets(session) if store is not None else []
-    out = Path(out)
     if out.suffix == ".html":
         data["sheets"] = ["data:image/jpeg;base64," + base64.b64encode(sheet).decode() for sheet in sheets]
         write_text(out, page_html(f"<script>{_script(data)}</script>"))

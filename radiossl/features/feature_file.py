@@ -31,6 +31,7 @@ from radiossl.io.expressions import Columns
 from radiossl.io.files import PathLike
 from radiossl.io.parquet import json_metadata, open_parquet
 from radiossl.io.progress import track
+from radiossl.sky.angles import check_declinations
 from radiossl.store.store import CutoutStore
 
 #: Rows that are read at a time.
@@ -95,7 +96,12 @@ class FeatureFile:
         names = self.schema.names if wanted is None else [name for name in self.schema.names if name in wanted]
         read = pa.concat_tables([self._open(file).read(columns=names) for file in self.files])
         table = read.replace_schema_metadata().cast(pa.schema([self.schema.field(name) for name in names]))
-        return table if self._kept is None else table.filter(pa.array(self._kept))
+        return self._checked(table if self._kept is None else table.filter(pa.array(self._kept)))
+
+    def _checked(self, columns: pa.Table) -> pa.Table:
+        if "dec_deg" in columns.column_names and pa.types.is_floating(columns.schema.field("dec_deg").type):
+            check_declinations(columns.column("dec_deg").to_numpy(), self.path)
+        return columns
 
     def batches(self) -> Iterator[NDArray[np.float32]]:
         """Yield the features, `BATCH_ROWS` at a time, shape (rows, dimension); raise if some are not finite."""
@@ -104,7 +110,7 @@ class FeatureFile:
     def batches_with_columns(self) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         """Yield the other columns too, beside the features; as `batches`."""
         for table, vectors in self._pieces(None):
-            yield table.replace_schema_metadata().drop_columns([FEATURES]).cast(self.schema), vectors
+            yield self._checked(table.replace_schema_metadata().drop_columns([FEATURES]).cast(self.schema)), vectors
 
     def _pieces(self, names: list[str] | None) -> Iterator[tuple[pa.Table, NDArray[np.float32]]]:
         row = 0

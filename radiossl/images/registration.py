@@ -24,6 +24,10 @@ _MOST_SIDE = 256
 _LEVEL = 1 / 255
 #: Standard deviations by which correlated noise must differ from none: many pairs are tried at many offsets.
 _CHANCE = 5.0
+#: The same where smooth wings are allowed for, which few pairs get to; at 5, a fourth of tight boxes would be lost.
+_SMOOTH_CHANCE = 3.0
+#: Correlation from which pixels are equal but for rounding, which is never chance.
+_SAME = 0.999
 #: Pixels along both axes between those whose difference is noise: about a beam.
 _LAG = 3
 #: Waves along each axis of an amplitude spectrum.
@@ -41,7 +45,7 @@ class Registration:
     #: whichever is less. NaN where either has no noise, as after clipping.
     noise_correlation: float
     #: What chance makes of noise in so few pixels: 5 standard deviations of Fisher's transform, a beam's worth of
-    #: pixels counted as one. NaN as above.
+    #: pixels counted as one, and 3 with as many as the autocorrelations say: wings are smoother. NaN as above.
     noise_limit: float
     #: From the centre of the first to that of the second, in pixels of the first, or of the second if they are larger.
     offset_x_px: float
@@ -172,9 +176,33 @@ def _agreement(first: Prepared, second: Prepared, dy: int, dx: int) -> tuple[flo
 def _noise_agreement(a: NDArray[np.floating], b: NDArray[np.floating], quiet: NDArray[np.bool_]) -> tuple[float, float]:
     """Correlation of quiet pixels or, to cancel wings and slopes, of their differences; and what chance makes of it."""
     pairs = quiet[_LAG:, _LAG:] & quiet[:-_LAG, :-_LAG]
-    differences = _pearson(*((part[_LAG:, _LAG:] - part[:-_LAG, :-_LAG])[pairs] for part in (a, b)))
-    independent = max(int(pairs.sum()) / _LAG**2 - 3, 0.01)
-    return float(np.minimum(_pearson(a[quiet], b[quiet]), differences)), float(np.tanh(_CHANCE / np.sqrt(independent)))
+    steps = [part[_LAG:, _LAG:] - part[:-_LAG, :-_LAG] for part in (a, b)]
+    differences = _pearson(*(part[pairs] for part in steps))
+    found = float(np.minimum(_pearson(a[quiet], b[quiet]), differences))
+    limit = _chance(_CHANCE, pairs.sum() / _LAG**2)
+    if found >= limit and pairs.sum() >= 2 * _LAG**2:  # wings of sources are smoother than noise
+        limit = max(limit, min(_chance(_SMOOTH_CHANCE, _independent(steps[0], steps[1], pairs)), _SAME))
+    return found, limit
+
+
+def _chance(deviations: float, independent: float) -> float:
+    return float(np.tanh(deviations / np.sqrt(max(independent - 3, 0.01))))
+
+
+def _independent(a: NDArray[np.floating], b: NDArray[np.floating], valid: NDArray[np.bool_]) -> float:
+    """How many pixels the correlation of two smooth images is worth (Clifford, Richardson & Hemon 1989).
+
+    By their own autocorrelations: the variance of the correlation is the sum of their products over all lags.
+    """
+    shape = tuple(fft.next_fast_len(2 * side - 1, real=True) for side in valid.shape)
+
+    def products(part: NDArray[Any]) -> NDArray[np.float64]:
+        return fft.irfft2(np.abs(fft.rfft2(part.astype(np.float64), shape)) ** 2, shape)
+
+    counts = np.rint(products(valid))
+    first, second = (products(np.where(valid, part - part[valid].mean(), 0)) for part in (a, b))
+    total = float((first * second)[counts > 0] @ (1 / counts[counts > 0]))
+    return float(first[0, 0] * second[0, 0]) / max(total, 1e-12)
 
 
 def _clipped_agreement(a: NDArray[np.floating], b: NDArray[np.floating], noisy_a: bool, noisy_b: bool) -> float:

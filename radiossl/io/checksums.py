@@ -11,7 +11,7 @@ import io
 import json
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ class ChecksumWriter(io.BufferedWriter):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(io.FileIO(path, "w"))
         self._digest, self._thread = hashlib.sha256(), ThreadPoolExecutor(1)
+        self._hashed: list[Future[None]] = []
         self._waiting: list[Buffer] = []
         self._bytes = 0
 
@@ -61,7 +62,7 @@ class ChecksumWriter(io.BufferedWriter):
         return super().write(data)
 
     def _hash(self) -> None:
-        self._thread.submit(self._update, self._waiting)
+        self._hashed.append(self._thread.submit(self._update, self._waiting))
         self._waiting, self._bytes = [], 0
 
     def _update(self, parts: list[Buffer]) -> None:
@@ -69,10 +70,14 @@ class ChecksumWriter(io.BufferedWriter):
             self._digest.update(part)
 
     def close(self) -> None:
-        """Close the file, and wait for its checksum."""
+        """Close the file, and wait for its checksum; an error in its thread is raised here."""
+        if self.closed:
+            return
         super().close()
         self._hash()
         self._thread.shutdown()
+        for part in self._hashed:
+            part.result()
         self.checksum = f"sha256:{self._digest.hexdigest()}"
 
 

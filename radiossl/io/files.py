@@ -98,9 +98,7 @@ def atomic_folder(path: str | os.PathLike[str], kind: str = "", checksums: bool 
     (such as ``backbone``), or holds files that are neither of the old one nor of the new one.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise RadiosslError(f"{path}: is a file, a folder was expected; choose another --out")
-    check_kind(path, kind)
+    check_folder(path, kind)
     with staged_folder(path) as temporary:
         yield temporary
         if checksums:
@@ -116,10 +114,21 @@ def other_file(folder: Path, known: Set[str]) -> str | None:
     return next((name for name in names if name != MANIFEST and name not in known), None)
 
 
-def check_kind(path: Path, kind: str) -> None:
-    """Raise `RadiosslError` if there is a folder that radiossl made and that is of another kind."""
+def check_folder(path: PathLike, kind: str = "") -> None:
+    """Raise `RadiosslError` where no folder of a kind can be written: before a long computation, not after it.
+
+    That is, if there is a file, or a folder that radiossl made and that is of another kind, or the disk refuses.
+    """
+    path, real = Path(path), Path(os.path.realpath(path))
+    if path.exists() and not path.is_dir():
+        raise RadiosslError(f"{path}: is a file, a folder was expected; choose another --out")
     if kind and (found := folder_kind(path)) not in ("", kind):
         raise RadiosslError(f"{path}: holds a {found}, no {kind}; choose another --out")
+    there = next((folder for folder in real.parents if folder.exists()), real)
+    if not there.is_dir():
+        raise UnwritableError(path, f"{there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UnwritableError(path, f"{there} is read-only")
 
 
 @contextmanager

@@ -11,15 +11,25 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from radiossl.io.checksums import MANIFEST, manifest_files, write_manifest
-from radiossl.io.errors import RadiosslError
-from radiossl.io.files import INCOMPLETE, check_kind, other_file, put_in_place, settle, staged_folder, sync
+from radiossl.io.files import INCOMPLETE, PathLike, check_folder, other_file, put_in_place, settle, staged_folder, sync
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 
+def result_kind(module: str) -> str:
+    """Return what the result folders of a room are called, such as ``result of maps`` for ``radiossl.maps.report``."""
+    return f"result of {module.split('.')[1]}"
+
+
+def check_result_folder(out: PathLike | None, module: str) -> None:
+    """Raise what `writes_result_folder` would raise for a function of a module; None is no folder."""
+    if out is not None:
+        check_folder(out, result_kind(module))
+
+
 @contextmanager
-def result_folder(out: str | os.PathLike[str], kind: str = "") -> Iterator[Path]:
+def result_folder(out: PathLike, kind: str = "") -> Iterator[Path]:
     """Yield a folder to write a result into; it takes its place at `out` when the body ends without an error.
 
     An earlier result at `out` is replaced; all other files there stay. Where `out` holds nothing else, the two folders
@@ -31,7 +41,7 @@ def result_folder(out: str | os.PathLike[str], kind: str = "") -> Iterator[Path]
     out = Path(out)
     if out.is_symlink() or out.name in ("", ".."):  # the latter in "." and ".."
         out = Path(os.path.realpath(out))
-    check_kind(out, kind)
+    check_folder(out, kind)
     with staged_folder(out) as folder:
         yield folder
         write_manifest(folder, kind)
@@ -52,8 +62,6 @@ def _holds_nothing_else(out: Path) -> bool:
 
 def _move_in(folder: Path, out: Path) -> None:
     """Move all files into a folder that holds others too, the manifest last, under the mark of incompleteness."""
-    if not out.is_dir():
-        raise RadiosslError(f"{out}: is a file, a folder was expected; choose another --out")
     settle(folder)
     files = [file for file in folder.rglob("*") if file.is_file()]
     names = {file.relative_to(folder).as_posix() for file in files}
@@ -80,7 +88,7 @@ def writes_result_folder(function: Callable[Parameters, Result]) -> Callable[Par
     A path that the function returns is changed to its final place. The result is of the kind of the function's room.
     """
     signature = inspect.signature(function)
-    kind = f"result of {function.__module__.split('.')[1]}"
+    kind = result_kind(function.__module__)
 
     @functools.wraps(function)
     def wrapped(*arguments: Parameters.args, **options: Parameters.kwargs) -> Result:

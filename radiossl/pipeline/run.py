@@ -13,9 +13,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.extras import require
-from radiossl.io.files import PathLike, read_json, write_json
+from radiossl.io.files import PathLike, check_folder, read_json, write_json
 from radiossl.io.locks import only_writer
-from radiossl.io.results import writes_result_folder
+from radiossl.io.results import check_result_folder, writes_result_folder
 from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable, survey_backbone
 from radiossl.survey.catalogue.reading import read_catalogue
 
@@ -65,6 +65,9 @@ def run_survey(
     require("umap", "datashader", *(["lightly"] if survey.pretrains else []))
     out = Path(survey.out)
     plan, again = _begun(out, survey, path) if (out / PLAN).is_file() else (None, [])
+    check_folder(out, "survey run")
+    for name, room in (("plan", "pipeline"), ("map", "maps"), ("anomalies", "anomalies"), ("neighbours", "similarity")):
+        check_result_folder(out / name, f"radiossl.{room}")
     if plan is None:
         with tempfile.TemporaryDirectory() as scratch:
             plan = propose(survey, look_at(survey, Path(scratch)))

@@ -26,7 +26,7 @@ from radiossl.features.embedding import embed_store, preprocessed
 from radiossl.features.neighbours import knn_predict
 from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, atomic_file, check_kind, remove_strays, write_json, write_text
+from radiossl.io.files import PathLike, atomic_file, check_folder, remove_strays, write_json, write_text
 from radiossl.pretraining.accelerator import fastest_precision, record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import (
@@ -339,7 +339,7 @@ class Trainer:
 
 def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
     """Raise `RadiosslError` if there is no run to go on with, or one where a new one is to be."""
-    check_kind(out, "training run")
+    check_folder(out, "training run")
     started, trained, saved = ((out / name).exists() for name in (RECIPE_FILE, "backbone", CHECKPOINT))
     if not resume and (saved or trained):
         raise RadiosslError(f"{out}: holds a run already; give --resume to go on with it, or another --out")

@@ -13,7 +13,7 @@ from scipy.linalg import eigh
 from radiossl.features.neighbours import Scatter
 from radiossl.images.views import PRESETS, Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, check_folder
 from radiossl.io.progress import track
 from radiossl.pretraining.data import CutoutBatches, box_sides, step_seed
 from radiossl.store.store import CutoutStore, open_store
@@ -130,6 +130,7 @@ def store_whitening(
     """
     if joined and not default:
         raise RadiosslError("--joined: give --default N too, the number of components beside the last stage")
+    check_folder(out, "backbone")
     backbone = load_backbone(weights, device)
     opened = [open_store(path) for path in stores]
     whitening = fit_whitening(backbone, opened, readout, components, views, seed=seed)

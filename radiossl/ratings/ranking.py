@@ -19,7 +19,7 @@ from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, path_list
-from radiossl.io.results import writes_result_folder
+from radiossl.io.results import check_result_folder, writes_result_folder
 from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
 from radiossl.ratings.rounds import learnt_columns, named, rating_pictures
@@ -86,6 +86,7 @@ def rank(
     --------
     radiossl.ratings.rounds.propose : choose what to rate.
     """
+    check_result_folder(out, __name__)
     table = FeatureTable.read(features)
     cutouts = feature_cutouts(table.metadata, table.columns, store)
     rated, values = rated_rows(table, last_ratings(read_ratings(*path_list(ratings))))

@@ -21,6 +21,7 @@ from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike
+from radiossl.io.results import check_result_folder
 from radiossl.similarity.calibration import calibrate_similarity
 from radiossl.similarity.queries import Crop, Query, query_of
 from radiossl.similarity.report import Found, TableFormat, neighbour_table, write_search_results
@@ -130,6 +131,7 @@ def search(
     ['b']
     """
     check_choice("--format", table_format, TableFormat)
+    check_result_folder(out, __name__)
     index = _opened(features)
     if caption is not None and caption not in index.columns.column_names:
         index.column(caption)  # raises, naming those that there are

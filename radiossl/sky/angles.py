@@ -22,11 +22,17 @@ def parse_arcsec(text: str, option: str = "--radius") -> float:
     return float(match[1]) * _ARCSEC_PER[match[2].lower()]
 
 
-def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return positions as vectors of length 1, shape (n, 3); raise `RadiosslError` if a declination is beyond 90."""
+def check_declinations(dec_deg: NDArray[np.floating], where: object = "") -> None:
+    """Raise `RadiosslError`, which begins with the file or catalogue, if a declination is beyond 90 degrees."""
     if np.any(wrong := np.abs(dec_deg) > 90 + 1e-9):
         found = float(np.asarray(dec_deg)[wrong].flat[0])
-        raise RadiosslError(f"a declination of {found:g} degrees: is it exchanged with the right ascension?")
+        start = f"{where}: " if where else ""
+        raise RadiosslError(f"{start}a declination of {found:g} degrees: is it exchanged with the right ascension?")
+
+
+def unit_vectors(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return positions as vectors of length 1, shape (n, 3); raise `RadiosslError` if a declination is beyond 90."""
+    check_declinations(dec_deg)
     ra, dec = np.radians(ra_deg), np.radians(dec_deg)
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 

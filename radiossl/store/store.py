@@ -24,7 +24,7 @@ from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
 from radiossl.io.settings import validated
-from radiossl.sky.angles import unit_vectors
+from radiossl.sky.angles import check_declinations, unit_vectors
 from radiossl.store.cutout import Beam, Cutout
 from radiossl.store.packing import cutout_batches, pixel_views
 from radiossl.store.pictures import contact_sheet, store_html
@@ -128,7 +128,9 @@ class CutoutStore:
     @property
     def positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Right ascensions and declinations of the centres in degrees (ICRS), NaN where unknown, shape (n,) each."""
-        return self.column("ra_deg").astype(float), self.column("dec_deg").astype(float)
+        ra, dec = (self.column(name).astype(float) for name in ("ra_deg", "dec_deg"))
+        check_declinations(dec, self._named())
+        return ra, dec
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column as an array, missing numbers as NaN; raise `RadiosslError` if there is none of that name."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from radiossl.evaluation.labels import read_labels
 from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike, one_or_more
+from radiossl.io.results import check_result_folder
 from radiossl.tables.columns import TableColumns, TableFile
 from radiossl.tables.forest import TREES
 from radiossl.tables.prediction import KEPT
@@ -94,6 +95,7 @@ def train_forest(
     >>> trained = train_forest("sdss.csv", "class", "forest", columns=["u", "g", "r"])  # doctest: +SKIP
     >>> trained.result.predictions.correct.mean()  # doctest: +SKIP
     """
+    check_result_folder(out, __name__)
     file = TableFile(table)
     dimension = file.feature_dimension() if features else 0
     columns, by = one_or_more(columns), one_or_more(by)
@@ -110,7 +112,7 @@ def train_forest(
     for name, column in zip(inputs.names[: len(inputs.names) - dimension], values.T, strict=False):
         if np.unique(column[np.isfinite(column)]).size < 2:
             raise RadiosslError(f"column {name!r}: at least two different numbers were expected; leave it out")
-    groups = row_groups(whole, group_radius_arcsec)
+    groups = row_groups(whole, group_radius_arcsec, table)
     split: dict[str, Any] = {"folds": folds, "groups": groups, "seed": seed}
     how: dict[str, Any] = {"trees": trees, "min_leaf": min_leaf, "balanced": balanced, "coverage": coverage}
     result = fit_and_test(values, labels, inputs, **split, **how)

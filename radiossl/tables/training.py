@@ -19,6 +19,7 @@ from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.metrics import classification_metrics
 from radiossl.io.errors import RadiosslError
 from radiossl.io.progress import track
+from radiossl.sky.angles import check_declinations
 from radiossl.sky.positions import groups_by_position
 from radiossl.tables.columns import TableColumns
 from radiossl.tables.forest import TREES, Forest, calibrate, fit_forest
@@ -83,13 +84,14 @@ def fit_and_test(
     return TrainedForest(forest, importance, Predictions(names, truth, probabilities, labels.rows), sets)
 
 
-def row_groups(table: pa.Table, radius_arcsec: float) -> NDArray[np.int64] | None:
-    """Number the groups of rows linked by steps within a radius; None where the radius is 0."""
+def row_groups(table: pa.Table, radius_arcsec: float, where: object = "") -> NDArray[np.int64] | None:
+    """Number the groups of rows linked by steps within a radius; None where it is 0. Errors begin with `where`."""
     if not radius_arcsec:
         return None
     if not {"ra_deg", "dec_deg"} <= set(table.column_names):
         raise RadiosslError("--group-radius: needs positions in columns ra_deg and dec_deg")
     ra, dec = (table.column(name).to_numpy().astype(float) for name in ("ra_deg", "dec_deg"))
+    check_declinations(dec, where)
     return groups_by_position(ra, dec, radius_arcsec)
 
 

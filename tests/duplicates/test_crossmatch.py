@@ -23,6 +23,7 @@ def test_pairs_of_stores_say_how_they_were_matched(fields, tmp_path):
     frame = crossmatch_stores(a, b, 60.0, "near")
     assert frame[["row_a", "row_b"]].to_numpy().tolist() == [[0, 0], [1, 1], [2, 2], [3, 3]]
     assert frame["matched_by"].tolist() == ["position+exact+near", "near", "position", "exact+near"]
+    assert frame["positions_disagree"].tolist() == [False, True, False, False]
     assert frame["separation_arcsec"][0] == pytest.approx(30)
     assert np.isnan(frame["separation_arcsec"][3])
     assert frame["cutout_id_b"].tolist() == ["c0", "c1", "c2", "c3"]

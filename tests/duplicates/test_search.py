@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from radiossl import RadiosslError
+from radiossl import RadiosslError, cut_sources
 from radiossl.duplicates import search as module
 from radiossl.duplicates.search import cosine_of_pairs, find_duplicates, keep_table, mutual_neighbours
-from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION
+from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, PreparedImages
 from radiossl.features.table import FeatureTable
 from radiossl.images.registration import amplitude_spectra, register
 from radiossl.store.cutout import Cutout
@@ -187,6 +187,31 @@ def test_so_few_pixels_agree_by_chance():
     assert register(cut(field(4), 0, 0), cut(field(54), 0, 0)).noise_limit < NOISE_CORRELATION  # of a whole field
 
 
+def test_structure_smoother_than_a_beam_is_worth_fewer_pixels():
+    """As the wings of sources are: their chance correlations are larger than those of noise."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(1)
+    boxes = [gaussian_filter(rng.standard_normal((48, 48)), 6) for _ in range(30)]
+    found = [register(boxes[i], boxes[j]) for i in range(30) for j in range(i)]
+    noise, limit = np.array([(one.noise_correlation, one.noise_limit) for one in found]).T
+    pixels_alone = np.tanh(5 / np.sqrt(24**2 / 9 - 3))  # a beam's worth of them counted as one
+    assert (noise >= max(NOISE_CORRELATION, pixels_alone)).sum() > 5
+    assert not (noise >= np.maximum(NOISE_CORRELATION, limit)).any()
+    own = [register(box[:-2, 1:], box) for box in boxes]
+    assert np.mean([one.noise_correlation >= max(NOISE_CORRELATION, one.noise_limit) for one in own]) > 0.9
+
+
+def test_the_tight_boxes_of_first_share_no_noise(real_data, tmp_path):
+    """Two sources 38 degrees apart, whose noise correlates to 0.67, and another pair to 0.66."""
+    names = ["J083112.2+434159", "J090259.3+061945"]
+    tiles = [real_data / "first" / "tiles" / f"{name}.fits.fz" for name in names]
+    catalogue = real_data / "first" / "catalogue.csv"
+    store = cut_sources(tiles, catalogue, tmp_path / "store", box_factor=1.5).store
+    found = PreparedImages(store).register(0, 1)
+    assert 0.6 < found.noise_correlation < found.noise_limit
+
+
 def test_noise_of_another_epoch_lowers_the_correlation_as_it_should():
     image = field(5, 256)
     noise = field(6, 256)
@@ -277,14 +302,14 @@ def test_pixels_and_positions_find_what_features_miss(survey):
         ("c00", "c12"): "pixels",
         ("c00", "c13"): "position+pixels",
         ("c12", "c13"): "pixels",
-        ("c01", "c14"): "pixels",
     }
     rows = found.pairs.set_index(["cutout_id_a", "cutout_id_b"])
     assert rows["positions_disagree"].to_dict()["c01", "c14"]
-    assert rows.loc[rows["duplicate"], "positions_disagree"].sum() == 1
+    assert rows["positions_disagree"].sum() == 1
+    assert rows.loc[("c01", "c14"), "evidence"].replace("features+", "") == "pixels"
     assert rows.loc[("c00", "c12"), ["offset_x_px", "offset_y_px"]].tolist() == [-9, 5]
     assert rows.loc[("c00", "c12"), "separation_arcsec"] == pytest.approx(np.hypot(5, 9), abs=0.01)
-    assert found.groups.groupby("group")["cutout_id"].apply(sorted).tolist() == [["c00", "c12", "c13"], ["c01", "c14"]]
+    assert found.groups.groupby("group")["cutout_id"].apply(sorted).tolist() == [["c00", "c12", "c13"]]
 
 
 def test_without_positions_pixels_still_find_them(survey):
@@ -292,6 +317,36 @@ def test_without_positions_pixels_still_find_them(survey):
     found = find_duplicates(table, store, positions=False)
     assert set(pairs_of(found)) == {("c00", "c12"), ("c00", "c13"), ("c12", "c13"), ("c01", "c14")}
     assert found.pairs["separation_arcsec"].isna().all()
+
+
+def compact_sources(count, noise=True):
+    """Tight boxes of unresolved sources: nothing in them but the beam, and noise."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:40, :40] - 19.5
+    beam = 60 * np.exp(-(np.hypot(x, y) ** 2) / (2 * 2.2**2))
+    images = [beam + noise * gaussian_filter(rng.normal(size=beam.shape), 1.3) * 4 for _ in range(count)]
+    return [image.astype(np.float32) if noise else np.maximum(image - 3, 0) for image in images]
+
+
+def test_sources_that_look_alike_are_joined_by_positions_only_where_there_is_noise(store_of):
+    features = np.random.default_rng(0).normal(size=(12, 64)).astype(np.float32)
+    store = store_of(compact_sources(12))
+    found = find_duplicates(FeatureTable(store.table, features), store, positions=False, neighbours=11)
+    assert (found.pairs["source_correlation"] >= SOURCE_CORRELATION).sum() > 20
+    assert not found.pairs["duplicate"].any()
+
+
+def test_equal_pixels_without_noise_but_with_positions_apart_are_a_conflict(store_of):
+    images = [np.maximum(cut(field(seed), 0, 0) - 3, 0) for seed in range(6)]
+    store = store_of([*images, images[2]])
+    table = FeatureTable(store.table, np.random.default_rng(0).normal(size=(7, 64)).astype(np.float32))
+    found = find_duplicates(table, store)
+    assert not found.pairs["duplicate"].any()
+    wrong = found.pairs[found.pairs["positions_disagree"]]
+    assert wrong[["cutout_id_a", "cutout_id_b", "evidence"]].to_numpy().tolist() == [["c2", "c6", "pixels"]]
+    assert set(pairs_of(find_duplicates(table, store, positions=False))) == {("c2", "c6")}
 
 
 def test_without_pixels_positions_and_features_decide(survey):
@@ -326,14 +381,16 @@ def test_nothing_to_find_gives_empty_tables(survey):
 def test_the_keeper_is_whole_then_centred_then_quiet(survey):
     table, store = survey
     groups = find_duplicates(table, store, radius_arcsec=4).groups.set_index("cutout_id")
+    assert "c14" not in groups.index  # equal to c01, but with the position of something else
     assert groups.loc["c13", "blank_fraction"] == pytest.approx(8 / 64)
     assert not groups.loc["c13", "keeper"]  # blank pixels come before everything else
     rest = groups.loc[["c00", "c12"]]
     assert rest["keeper"].idxmax() == rest["source_distance_px"].idxmin()
-    assert groups.groupby("group")["keeper"].sum().tolist() == [1, 1]
+    assert groups.groupby("group")["keeper"].sum().tolist() == [1]
     keep = keep_table(table, find_duplicates(table, store, radius_arcsec=4)).set_index("cutout_id")
     assert keep.index.tolist() == [f"c{row:02d}" for row in range(15)]
-    assert (~keep["keep"]).sum() == 3
+    assert (~keep["keep"]).sum() == 2
+    assert (~keep_table(table, find_duplicates(table, store, positions=False))["keep"]).sum() == 3
     assert keep.loc[["c02", "c13"], "duplicate_group"].tolist() == [-1, 0]
 
 

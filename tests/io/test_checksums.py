@@ -10,7 +10,7 @@ import pytest
 from radiossl.cli.main import main
 from radiossl.features.index_building import build_index
 from radiossl.features.table import FeatureTable
-from radiossl.io.checksums import verify
+from radiossl.io.checksums import ChecksumWriter, verify
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, read_json, write_json
 from radiossl.io.parquet import read_parquet, write_parquet
@@ -136,3 +136,15 @@ def test_nothing_to_verify_is_one_line(tmp_path, capsys):
 def test_other_tables_have_checksums_too(tmp_path):
     write_parquet(pa.table({"a": [1.0, 2.0]}), tmp_path / "t.parquet")
     assert verify(tmp_path / "t.parquet").whole == [tmp_path / "t.parquet"]
+
+
+def test_an_error_in_the_thread_of_a_checksum_ends_the_command(small_store, tmp_path, monkeypatch):
+    """Not a store whose checksums are wrong, which only `radiossl verify` would notice."""
+
+    def fail(writer, parts):
+        raise MemoryError("no room to hash")
+
+    monkeypatch.setattr(ChecksumWriter, "_update", fail)
+    with pytest.raises(MemoryError, match="no room to hash"):
+        filter_store(small_store.paths[0], "rms >= 0", tmp_path / "copy")
+    assert not (tmp_path / "copy" / "store.json").exists()

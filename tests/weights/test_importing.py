@@ -441,6 +441,14 @@ CASES = {
     "no tensors": (lambda n: {"epoch": 3}, "not a dictionary of tensors"),
     "a list": (lambda n: [1, 2], "not a dictionary of tensors"),
     "several": (lambda n: {"student": solo(n), "teacher": solo(n)}, r"\(student, teacher\); choose one with --entry"),
+    "average": (
+        lambda n: {"state_dict": solo(n), "state_dict_ema": solo(n), "epoch": 3},
+        r"several sets of weights \(state_dict, state_dict_ema\); choose one with --entry",
+    ),
+    "inner average": (
+        lambda n: {"model_state_dict": solo(n), "ema": {"decay": 0.99, "module": solo(n)}},
+        r"\(model_state_dict, ema\.module\); choose one with --entry",
+    ),
     "layout": (lambda n: {"state_dict": children(n, "trunk.")}, "no known encoder"),
 }
 
@@ -464,6 +472,14 @@ def test_the_user_can_leave_out_and_choose(tmp_path, reference, images, expected
     assert imported.left_out["student"] == "beside the weights"
     with torch.inference_mode():
         torch.testing.assert_close(imported.backbone(images), expected, rtol=0, atol=1e-4)
+    momenta = {"state": {0: {"exp_avg": torch.ones(64, 3, 7, 7), "exp_avg_sq": torch.ones(64, 3, 7, 7)}}}
+    one = {"state_dict": solo(reference), "optimizer": momenta, "loss": {"w": torch.ones(2)}}
+    torch.save(one, tmp_path / "one.pth")
+    assert set(import_backbone(tmp_path / "one.pth").left_out) >= {"optimizer", "loss"}  # one network: no question
+    torch.save({"state_dict": other, "ema": {"module": solo(reference)}}, tmp_path / "ema.pth")
+    average = import_backbone(tmp_path / "ema.pth", entry="ema.module").backbone
+    with torch.inference_mode():
+        torch.testing.assert_close(average(images), expected, rtol=0, atol=1e-4)
     with pytest.raises(RadiosslError, match="no weights 'ema' in it; there are student, teacher"):
         import_backbone(tmp_path / "w.pth", entry="ema")
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radiossl.io.errors import RadiosslError
 from radiossl.io.tables import TableContent, read_table_content, table_content
 from radiossl.io.values import as_texts, unique_names
+from radiossl.sky.angles import check_declinations
 from radiossl.store.schema import BASE_SCHEMA
 from radiossl.survey.catalogue.angles import coordinate, extent_arcsec, frame_of, to_icrs
 from radiossl.survey.catalogue.columns import Parts, author_of, find_extent, find_id, find_position, has_position
@@ -64,9 +65,7 @@ class Catalogue:
             raise RadiosslError(f"catalogue {self.name}: columns of different lengths {sorted(lengths)}")
         if len(set(self.ids)) != len(self.ids):
             raise RadiosslError(f"catalogue {self.name}: its ids must be unique")
-        if np.any(np.abs(self.dec_deg) > 90):
-            worst = self.dec_deg[np.nanargmax(np.abs(self.dec_deg))]
-            raise RadiosslError(f"catalogue {self.name}: a declination of {worst} degrees")
+        check_declinations(self.dec_deg, f"catalogue {self.name}")
 
     def __len__(self) -> int:
         return len(self.ids)

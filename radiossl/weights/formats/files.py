@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,8 +28,6 @@ _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     *((PurePosixPath, f"{module}.PosixPath") for module in ("pathlib", "pathlib._local")),
     Namespace,
 ]
-#: Where the weights are, if a file holds several dictionaries of tensors.
-_USUAL_ENTRIES = ("state_dict", "model_state_dict")
 #: What wraps a whole network, at the beginning of every name.
 _WRAPPERS = ("model.", "net.", "network.", "learner.")
 
@@ -51,7 +49,8 @@ class Checkpoint:
 def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
     """Read a PyTorch, safetensors or Keras 2 HDF5 file, or a folder in timm's layout.
 
-    `entry` is the key of the wanted dictionary of tensors, where a PyTorch file holds several. Raises `RadiosslError`
+    `entry` is the key of the wanted dictionary of tensors, where a PyTorch file holds several, with dots where it is
+    inside of others. Raises `RadiosslError`
     if the file is missing, damaged, holds no weights, or asks for more than tensors and plain values.
     """
     file = existing_file(path / WEIGHTS_FILE if path.is_dir() else path)
@@ -67,10 +66,10 @@ def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
     content = _read_torch(file)
     if _are_tensors(content):
         return Checkpoint(file, _unwrapped(content), beside=beside)
-    entries = [key for key, value in content.items() if _are_tensors(value)] if isinstance(content, dict) else []
-    chosen = _chosen_entry(file, entries, entry)
-    other = {str(key): value for key, value in content.items() if key != chosen}
-    return Checkpoint(file, _unwrapped(content[chosen]), False, other, beside)
+    sets = dict(_sets_of_tensors(content))
+    chosen = _chosen_entry(file, sets, entry)
+    other = {str(key): value for key, value in content.items() if str(key) != chosen.split(".")[0]}
+    return Checkpoint(file, _unwrapped(sets[chosen]), False, other, beside)
 
 
 def _read_torch(file: Path) -> Any:
@@ -103,13 +102,27 @@ def _are_tensors(value: Any) -> bool:
     )
 
 
-def _chosen_entry(file: Path, entries: list[Any], wanted: str | None) -> Any:
-    if not entries:
+def _sets_of_tensors(content: Any, start: str = "") -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """The dictionaries of tensors in a file, by their keys, joined by dots."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if _are_tensors(value):
+            yield f"{start}{key}", value
+        else:
+            yield from _sets_of_tensors(value, f"{start}{key}.")
+
+
+def _chosen_entry(file: Path, sets: Mapping[str, dict[str, Tensor]], wanted: str | None) -> str:
+    """Which of several sets of tensors is meant: the only network, however usual the name of one of several."""
+    if not sets:
         raise RadiosslError(f"{file}: not a dictionary of tensors, nor one that holds such a dictionary")
-    names = ", ".join(map(str, entries))
-    if wanted is not None and wanted not in entries:
-        raise RadiosslError(f"{file}: no weights {wanted!r} in it; there are {names}")
-    usual = [name for name in (wanted, *_USUAL_ENTRIES) if name in entries]
-    if len(entries) > 1 and not usual:
-        raise RadiosslError(f"{file}: holds several sets of weights ({names}); choose one with --entry")
-    return (usual or entries)[0]
+    if wanted is not None and wanted not in sets:
+        raise RadiosslError(f"{file}: no weights {wanted!r} in it; there are {', '.join(sets)}")
+    networks = [  # not what an optimiser keeps of each weight
+        name
+        for name, tensors in sets.items()
+        if any(tensor.ndim == 4 and key.endswith("weight") for key, tensor in tensors.items())
+    ]
+    possible = [wanted] if wanted is not None else networks or list(sets)
+    if len(possible) > 1:
+        raise RadiosslError(f"{file}: holds several sets of weights ({', '.join(possible)}); choose one with --entry")
+    return possible[0]
