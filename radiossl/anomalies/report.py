@@ -18,7 +18,7 @@ from radiossl.anomalies.search import SCORE_TITLES, AnomalyQuality, AnomalySearc
 from radiossl.features.confounders import artefact_marks, confounder_table, confounder_warnings
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import (
@@ -99,7 +99,7 @@ def write_anomalies(
 
 def _verdict(search: AnomalySearch, table: FeatureTable, first: int) -> str:
     """What was found first, and how good the ranking is where labels tell."""
-    found = f"The most anomalous of {len(table)} objects is {table.column('cutout_id')[first]}"
+    found = f"The most anomalous of {counted(len(table), 'object')} is {table.column('cutout_id')[first]}"
     if search.quality is None:
         return f"{found}, with a score of {search.scores[first]:.3f}."
     areas = search.quality.comparison.set_index("name")["auc"]
@@ -122,12 +122,14 @@ def _ranked(table: FeatureTable, scores: Scores, order: Rows) -> pd.DataFrame:
 
 def _how(search: AnomalySearch, table: FeatureTable) -> str:
     settings, top = search.settings, search.options.top
-    how = f"{settings.trees} trees, max_samples {settings.max_samples}"
+    how = f"{counted(settings.trees, 'tree')}, max_samples {settings.max_samples}"
     if settings.method == "neighbours":
         how = f"{settings.neighbours} nearest neighbours"
     width = table.features.shape[1]
     what = f"the {top} features that LightGBM ranks best by the labels" if top else f"all {width} features"
-    return f"{len(table)} objects by {SCORE_TITLES[settings.method]} ({how}, seed {settings.seed}) on {what}."
+    return (
+        f"{counted(len(table), 'object')} by {SCORE_TITLES[settings.method]} ({how}, seed {settings.seed}) on {what}."
+    )
 
 
 def _metrics(search: AnomalySearch, confounders: pd.DataFrame) -> dict[str, Any]:

@@ -30,7 +30,8 @@ def write_benchmark(result: BenchmarkResult, out: PathLike) -> Path:
     write_text(out / "table.md", f"{markdown_table(result)}\n\n{_legend(result)}\n")
     draw_benchmark(result, out / "benchmark.png")
     report = Report(result.title).verdict(_verdict(result)).text(_legend(result))
-    report.table(_cells(result)).figure(out / "benchmark.png", "Every measure of every method.")
+    report.table(_cells(result).replace(r"\*\*", "", regex=True))  # Markdown's bold
+    report.figure(out / "benchmark.png", "Every measure of every method.")
     report.section("Sources that were in the pretraining images")
     report.table(result.shared.pivot(index="task", columns="method", values="shared").reset_index())
     for task, store in result.missing.items():

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Neighbours, Seed, Store
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 
 if TYPE_CHECKING:
     from radiossl.anomalies.scores import Method
@@ -54,7 +54,7 @@ def anomalies(
         typer.echo(f"sizes of the objects are taken from the column {search.size} and shown beside every score")
     for line in summary_lines(search):
         typer.echo(line)
-    typer.echo(f"{search.report}: {len(search.scores)} objects, highest score {search.scores.max():.3f}")
+    typer.echo(f"{search.report}: {counted(len(search.scores), 'object')}, highest score {search.scores.max():.3f}")
 
 
 def _fraction(text: str) -> float | Literal["auto"]:

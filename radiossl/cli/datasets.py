@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Label, Seed, Where, Workers, set_option
+from radiossl.io.errors import counted
 
 app = typer.Typer(help="Published data sets as cutout stores and catalogues.", no_args_is_help=True)
 
@@ -46,7 +47,7 @@ def import_command(
     imported = radiossl.import_set(name, source, out, select=select, where=where, changes=changes, workers=workers)
     for remark in imported.remarks:
         typer.echo(f"note: {remark}")
-    typer.echo(f"{out}: {len(imported.store)} cutouts")
+    typer.echo(f"{out}: {counted(len(imported.store), 'cutout')}")
 
 
 @app.command()
@@ -76,7 +77,7 @@ def catalogue(
 
     converted = convert_catalogue(name, source, out, changes)
     typer.echo(converted.summary)
-    typer.echo(f"{out}: {converted.table.num_rows} sources")
+    typer.echo(f"{out}: {counted(converted.table.num_rows, 'source')}")
 
 
 @app.command()
@@ -102,8 +103,8 @@ def merge(
         out=out,
         review=review,
     )
-    typer.echo(f"{review}: {merged.review.num_rows} pairs, {merged.undecided} of them not reviewed")
-    typer.echo(f"{out}: {merged.table.num_rows} sources")
+    typer.echo(f"{review}: {counted(merged.review.num_rows, 'pair')}, {merged.undecided} of them not reviewed")
+    typer.echo(f"{out}: {counted(merged.table.num_rows, 'source')}")
 
 
 @app.command()
@@ -119,7 +120,7 @@ def build(
     built = radiossl.build_set(mosaics, catalogue, out, label=label or "basic_label", batches=batches, seed=seed)
     for reason, count in built.missing.items():
         typer.echo(f"note: {count} sources have no image: {reason}")
-    typer.echo(f"{out}: {built.images} images")
+    typer.echo(f"{out}: {counted(built.images, 'image')}")
 
 
 def _description(name: str) -> str:

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Device, Seed, set_option
-from radiossl.io.errors import DiskFullError
+from radiossl.io.errors import DiskFullError, counted
 from radiossl.io.extras import require
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def predict(
     catalogue = radiossl.predict_sources(
         mosaics, detector, out, score=score, window=window, overlap=overlap, device=device
     )
-    typer.echo(f"{out / 'report.html'}: {len(catalogue)} objects")
+    typer.echo(f"{out / 'report.html'}: {counted(len(catalogue), 'object')}")
 
 
 @app.command()
@@ -119,4 +119,4 @@ def evaluate(
     names = {"ap50": "AP50", "completeness": "completeness", "reliability": "reliability", "f1": "F1"}
     for row in table.to_dict("records"):
         typer.echo(f"{row['detector']}: {', '.join(f'{name} {row[key]:.3f}' for key, name in names.items())}")
-    typer.echo(f"{out / 'report.html'}: {len(table)} detector(s)")
+    typer.echo(f"{out / 'report.html'}: {counted(len(table), 'detector')}")

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Neighbours, Store
+from radiossl.io.errors import counted
 
 
 def duplicates(
@@ -40,4 +41,6 @@ def duplicates(
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())
     if conflicts := int(found.pairs["positions_disagree"].sum()):
         typer.echo(f"note: pairs of equal pixels but positions apart, not joined: {conflicts} (see positions_disagree)")
-    typer.echo(f"{report}: {groups} groups, {removed} of {len(table)} cutouts are repetitions")
+    typer.echo(
+        f"{report}: {counted(groups, 'group')}, {counted(removed, 'repetition')} among {counted(len(table), 'cutout')}"
+    )

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import BoxSize, Device, Field, Mosaics, Readout, Scheduler, Store, Tta, Whiten, adapt
+from radiossl.io.errors import counted
 
 
 def embed(
@@ -60,7 +61,7 @@ def export(
     width = parse_arcsec(margin, "--margin")
     left_out = radiossl.export_table(features, out, form, store, width, images)  # type: ignore[arg-type]  # checked there
     total = len(FeatureFile(features))
-    line = f"{out}: {total - left_out} cutouts as {form}"
+    line = f"{out}: {counted(total - left_out, 'cutout')} as {form}"
     typer.echo(f"{line}; {left_out} without a position left out" if left_out else line)
 
 

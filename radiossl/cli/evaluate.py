@@ -13,7 +13,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Device, Field, Group, GroupingName, Readout, Seed, Tta, Whiten, adapt, set_option
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.settings import apply_settings, split_names
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def sweep(
     )
     report = write_sweep(result, out, column)
     for cut, rows in result.scores.groupby("cut"):
-        about = f"{len(rows)} seeds, {rows['cutouts'].iloc[0]} cutouts"
+        about = f"{counted(len(rows), 'seed')}, {counted(rows['cutouts'].iloc[0], 'cutout')}"
         typer.echo(f"{column} >= {cut:g}: {rows['accuracy'].mean():.3f} ({about})")
     typer.echo(report)
 
@@ -301,7 +301,7 @@ def _run(
         report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or (), about)
         for line in summary_lines(result):
             typer.echo(line)
-        typer.echo(f"{report}: {len(labelled.tested)} objects")
+        typer.echo(f"{report}: {counted(len(labelled.tested), 'object')}")
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -363,4 +363,4 @@ def benchmark(
     for task, store in result.missing.items():
         typer.echo(f"note: {task} is left out, {store} is not there", err=True)
     typer.echo(markdown_table(result))
-    typer.echo(f"{report}: {len(result.scores)} scores")
+    typer.echo(f"{report}: {counted(len(result.scores), 'score')}")

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Seed, Store
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 
 
 def feature_map(
@@ -53,4 +53,6 @@ def feature_map(
     backdrop = None if onto is None else existing_coordinates(onto)
     report = write_map(made, table, out, colour or [], pixels, backdrop)
     trust, by_pca = made.quality["trustworthiness"], made.quality["trustworthiness_pca"]
-    typer.echo(f"{report}: {len(file)} sources, trustworthiness {trust:.3f} (principal components {by_pca:.3f})")
+    typer.echo(
+        f"{report}: {counted(len(file), 'source')}, trustworthiness {trust:.3f} (principal components {by_pca:.3f})"
+    )

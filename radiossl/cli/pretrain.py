@@ -10,7 +10,7 @@ from typer import Option
 
 import radiossl
 from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_option
-from radiossl.io.errors import DiskFullError, RadiosslError
+from radiossl.io.errors import DiskFullError, RadiosslError, counted
 
 Recipe = Annotated[str, Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
 Data = Annotated[list[Path], Option("--data", help="Cutout store, or images; repeatable.")]
@@ -139,7 +139,7 @@ def views(
     if stage.preprocessing.channels == 3:
         title += f"; {shown}: {_CHANNELS[stage.preprocessing.mode]}"
     image_grid(images, captions, out=out, columns=count + 1, title=title, how="minmax", strips=channels)
-    typer.echo(f"{out}: {count} views of {len(chosen)} cutouts")
+    typer.echo(f"{out}: {count} views of {counted(len(chosen), 'cutout')}")
 
 
 def recipes() -> None:
@@ -152,4 +152,6 @@ def recipes() -> None:
         seen = first.preprocessing
         images = f"{seen.channels} x {seen.size} x {seen.size}"
         what = " then ".join(stage.name for stage in stages) if len(stages) > 1 else first.method
-        typer.echo(f"{name:18s} {what:32s} {images:14s} {first.backbone.name}, {first.schedule.epochs} epochs")
+        typer.echo(
+            f"{name:18s} {what:32s} {images:14s} {first.backbone.name}, {counted(first.schedule.epochs, 'epoch')}"
+        )

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Seed, Store
+from radiossl.io.errors import counted
 from radiossl.io.settings import split_names
 
 app = typer.Typer(no_args_is_help=True, help="Rank a long list by a few ratings, and propose what to rate next.")
@@ -55,7 +56,9 @@ def propose(
     )
     _say_columns(columns, made.columns)
     done = "fill in its column rating" if made.new else "proposed already; fill in its column rating"
-    typer.echo(f"{made.path}: {made.proposed} objects to rate, learnt from {made.rated} ratings; {done}")
+    typer.echo(
+        f"{made.path}: {counted(made.proposed, 'object')} to rate, learnt from {counted(made.rated, 'rating')}; {done}"
+    )
 
 
 @app.command()
@@ -79,7 +82,7 @@ def rank(
     _say_columns(columns, made.columns)
     unrated = made.table.loc[made.table["rating"].isna(), "cutout_id"]
     best = f", first unrated {unrated.iloc[0]}" if len(unrated) else ""
-    typer.echo(f"{made.report}: {len(made.table)} objects by {made.rated} ratings{best}")
+    typer.echo(f"{made.report}: {counted(len(made.table), 'object')} by {counted(made.rated, 'rating')}{best}")
 
 
 @app.command()
@@ -92,7 +95,8 @@ def add(
     from radiossl.ratings.records import read_ratings
 
     added = radiossl.add_ratings(ratings, *filled, who=who)
-    typer.echo(f"{ratings}: {added} ratings added, {read_ratings(ratings)['cutout_id'].nunique()} objects rated")
+    rated = read_ratings(ratings)["cutout_id"].nunique()
+    typer.echo(f"{ratings}: {counted(added, 'rating')} added, {counted(rated, 'object')} rated")
 
 
 @app.command("import-astronomaly")
@@ -110,8 +114,8 @@ def import_astronomaly(
     add_table(out, table.ratings)
     if scores is not None:
         write_table(table.scores, scores)
-    raised = f"; {table.raised} labels of 0 became 1, the lowest rating here" if table.raised else ""
-    typer.echo(f"{out}: {len(table.ratings)} ratings of {len(table.scores)} objects{raised}")
+    raised = f"; {counted(table.raised, 'label')} of 0 became 1, the lowest rating here" if table.raised else ""
+    typer.echo(f"{out}: {counted(len(table.ratings), 'rating')} of {counted(len(table.scores), 'object')}{raised}")
 
 
 @app.command("export-astronomaly")
@@ -126,7 +130,7 @@ def export_astronomaly(
 
     table = write_astronomaly(out, scores, ratings or (), ranked)
     labelled = int((table["human_label"] >= 0).sum())
-    typer.echo(f"{out}: {len(table)} objects, {labelled} of them labelled")
+    typer.echo(f"{out}: {counted(len(table), 'object')}, {labelled} of them labelled")
 
 
 def _columns(text: str | None) -> list[str] | None:

@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Seed, set_option
+from radiossl.io.errors import counted
 
 Changes = Annotated[list[str] | None, set_option("minutes=10")]
 
@@ -39,4 +40,4 @@ def simulate(
     from radiossl.survey.simulation import SurveySpec, simulate_survey
 
     paths = simulate_survey(out, SurveySpec(tiles=tiles, size=size, sources=sources, seed=seed))
-    typer.echo(f"{out}: {len(paths)} mosaics of {size} x {size} pixels and truth.csv")
+    typer.echo(f"{out}: {counted(len(paths), 'mosaic')} of {size} x {size} pixels and truth.csv")

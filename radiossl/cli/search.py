@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Device, Mosaics, Neighbours, Seed, Store, Where
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 
 
 def search(
@@ -80,4 +80,4 @@ def index(
 
     done = radiossl.build_index(features, out, cast("StoredKind | None", kind), seed)
     skipped = f", {done.skipped} skipped that it has already" if done.skipped else ""
-    typer.echo(f"{out}: {done.added} cutouts added{skipped}; {done.total} in an index of kind {done.kind}")
+    typer.echo(f"{out}: {counted(done.added, 'cutout')} added{skipped}; {done.total} in an index of kind {done.kind}")

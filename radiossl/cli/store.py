@@ -12,7 +12,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Delimiter, Encoding, Seed, TableOption
-from radiossl.io.errors import RadiosslError, check_choice, check_columns
+from radiossl.io.errors import RadiosslError, check_choice, check_columns, counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,15 +85,15 @@ def show(
     captions = [
         "\n".join(format_value(values[row], name) for name, values in columns.items()) for row in range(len(chosen))
     ]
-    title = f"{store.name}: {len(chosen)} of {total} cutouts" + (f" with {where}" if where else "")
+    title = f"{store.name}: {len(chosen)} of {counted(total, 'cutout')}" + (f" with {where}" if where else "")
     image_grid(cutout_pictures(chosen, captions), out=out, title=title, how=how)
-    typer.echo(f"{out}: {len(chosen)} of {total} cutouts")
+    typer.echo(f"{out}: {len(chosen)} of {counted(total, 'cutout')}")
 
 
 @app.command()
 def concat(stores: Stores, out: Out) -> None:
     """Copy several stores into one; columns that a store lacks are empty for its cutouts."""
-    typer.echo(f"{out}: {len(radiossl.concat_stores(stores, out))} cutouts")
+    typer.echo(f"{out}: {counted(len(radiossl.concat_stores(stores, out)), 'cutout')}")
 
 
 @app.command("filter")
@@ -102,7 +102,7 @@ def filter_command(store: Store, where: Where, out: Out) -> None:
     from radiossl.store.store import store_manifest
 
     total = store_manifest(store)["count"]
-    typer.echo(f"{out}: {len(radiossl.filter_store(store, where, out))} of {total} cutouts")
+    typer.echo(f"{out}: {len(radiossl.filter_store(store, where, out))} of {counted(total, 'cutout')}")
 
 
 @app.command()
@@ -121,7 +121,7 @@ def join(
     reading = {"delimiter": delimiter, "encoding": encoding, "table": which}
     columns = _table_columns(table, table_column or store_column, column, store_column, reading)
     joined, matched = radiossl.join_table(store, columns, store_column, out, table_name=table.name)
-    typer.echo(f"{out}: {len(joined)} cutouts, {matched} of them with a row in {table.name}")
+    typer.echo(f"{out}: {counted(len(joined), 'cutout')}, {matched} of them with a row in {table.name}")
 
 
 @app.command()
@@ -161,13 +161,13 @@ def crossmatch(
         typer.echo(f"note: {conflicts} pairs by their pixels alone, with positions too far apart: one of them is wrong")
     if out is not None:
         write_table(matches.drop(columns=["row_a", "row_b"]), out)
-        typer.echo(f"{out}: {len(matches)} pairs")
+        typer.echo(f"{out}: {counted(len(matches), 'pair')}")
     if remove_to is not None:
         left = first.select(np.setdiff1d(np.arange(len(first)), matches["row_a"]))
         removed = {"store": b.name, "identity": manifest["identity"], "radius_arcsec": radius_arcsec}
         removed |= {"pixels": pixels, "turned": turned, "count": found}
         provenance = {"command": "store crossmatch", "stores": [str(a)], "removed": removed}
-        typer.echo(f"{remove_to}: {len(copy_store(left, remove_to, provenance))} of {len(first)} cutouts")
+        typer.echo(f"{remove_to}: {len(copy_store(left, remove_to, provenance))} of {counted(len(first), 'cutout')}")
 
 
 def _table_columns(
@@ -259,7 +259,7 @@ def _as_text(summary: dict[str, Any]) -> str:
         "mosaics": f"{summary['mosaics']}",
         "pixel scale": f"{_span(summary['pixel_scale_arcsec'])} arcsec",
         "sky": f"RA {_span(summary['ra_deg'])}, Dec {_span(summary['dec_deg'])} deg",
-        "blank": f"{blank}; {summary['all_blank']} cutouts entirely",
+        "blank": f"{blank}; {counted(summary['all_blank'], 'cutout')} entirely",
         "rms": "unknown" if rms is None else f"median {rms:.3g} {unit}".rstrip(),
         "made by": f"{_history(summary['provenance'])} (radiossl {summary['radiossl_version']})",
         "columns": ", ".join(f"{name} {kind}" for name, kind in summary["columns"].items()),
@@ -270,7 +270,7 @@ def _as_text(summary: dict[str, Any]) -> str:
         textwrap.fill(f"  {name}".ljust(width) + text, 100, subsequent_indent=" " * width, break_on_hyphens=False)
         for name, text in lines.items()
     )
-    return f"{summary['store']}: {summary['count']} cutouts\n{body}"
+    return f"{summary['store']}: {counted(summary['count'], 'cutout')}\n{body}"
 
 
 def _history(provenance: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Group, GroupingName, Seed
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.settings import split_names
 
 app = typer.Typer(no_args_is_help=True, help="Random forest on catalogue columns and/or features.")
@@ -76,7 +76,7 @@ def train(
         rows = column_table(trained.result, trained.values, trained.kept)
         write_map(radiossl.make_map(rows, seed=seed), rows, out / "map", ["label", "predicted", "probability"])
     for row in class_scores(trained.result.predictions).itertuples():
-        typer.echo(f"{row[1]:12s} F1 {row.f1:.3f} ({row.f1_low:.3f} to {row.f1_high:.3f}), {row.rows} rows")
+        typer.echo(f"{row[1]:12s} F1 {row.f1:.3f} ({row.f1_low:.3f} to {row.f1_high:.3f}), {counted(row.rows, 'row')}")
     if trained.comparison is not None:
         scores_of = trained.comparison.groupby(["inputs", "model"], sort=False)[["accuracy", "macro_roc_auc"]]
         for (name, model), scores in scores_of.agg(["mean", "std"]).iterrows():
@@ -85,7 +85,9 @@ def train(
             )
             typer.echo(f"{name:9s} {model:9s} accuracy {accuracy}, ROC area {area}")
     number = len(trained.result.predictions)
-    typer.echo(f"{trained.report}: tested on {number} rows by {folds} folds, then trained on all of them")
+    typer.echo(
+        f"{trained.report}: tested on {counted(number, 'row')} by {counted(folds, 'fold')}, then trained on all of them"
+    )
 
 
 @app.command()
@@ -104,4 +106,4 @@ def predict(
     shown = [
         f"{number:,} {name or 'of no class, nothing measured'}" for name, number in counts.items() if name or number
     ]
-    typer.echo(f"{out}: {sum(counts.values()):,} rows: {', '.join(shown)}")
+    typer.echo(f"{out}: {counted(sum(counts.values()), 'row')}: {', '.join(shown)}")

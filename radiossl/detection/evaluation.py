@@ -28,7 +28,7 @@ from radiossl.detection.network import DetectorConfig, load_detector
 from radiossl.detection.objects import Detection
 from radiossl.detection.prediction import detect_set
 from radiossl.evaluation.metric_by_column import quantile_edges
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, path_list
 from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
@@ -106,7 +106,7 @@ def evaluate_detectors(
         table = pd.DataFrame([one.summary for one in evaluations])
         write_evaluation(evaluations, table, out)
     for row in table[table["images_trained_on"] > 0].itertuples():
-        trained = f"{row.images_trained_on} of these {len(source.annotations.images)} images"
+        trained = f"{row.images_trained_on} of these {counted(len(source.annotations.images), 'image')}"
         warnings.warn(f"{row.detector}: was trained on {trained}; its scores are optimistic", stacklevel=2)
     return table
 

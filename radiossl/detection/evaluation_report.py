@@ -12,6 +12,7 @@ import pandas as pd
 from radiossl.detection.evaluation import DetectorEvaluation, binned_scores
 from radiossl.detection.report import class_colours
 from radiossl.io.csv_cells import write_table
+from radiossl.io.errors import counted
 from radiossl.io.files import PathLike
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import FONT, ON_PALE, PALETTE, drawn_row
@@ -52,7 +53,8 @@ def write_evaluation(evaluations: Sequence[DetectorEvaluation], table: pd.DataFr
     best = max(evaluations, key=lambda one: np.nan_to_num(one.summary["f1"], nan=-1.0))
     report = Report("Detection of sources").verdict(_verdict(best, len(evaluations)))
     report.text(
-        f"{metrics['images']} images with {metrics['objects']} sources. Completeness and reliability at a score of"
+        f"{counted(metrics['images'], 'image')} with {counted(metrics['objects'], 'source')}."
+        f" Completeness and reliability at a score of"
         f" {first.score:g} and an intersection over union of masks of {first.iou:g} (Riggi et al. 2024, section 4.3),"
         " intervals of one standard deviation (Wilson). AP50 is COCO's average precision of masks at 0.5.",
         "Where background sources are not annotated, as in RadioGalaxyNET, reliability and AP are too low.",
@@ -80,8 +82,8 @@ def _verdict(best: DetectorEvaluation, detectors: int) -> str:
     score = best.summary
     among = f", the best of {detectors} detectors" if detectors > 1 else ""
     return (
-        f"{best.name} finds {score['completeness']:.1%} of {score['true']} sources, and {score['reliability']:.1%} of"
-        f" what it finds is real: F1 {score['f1']:.3f}{among}, AP50 {score['ap50']:.3f}."
+        f"{best.name} finds {score['completeness']:.1%} of {counted(score['true'], 'source')}, and"
+        f" {score['reliability']:.1%} of what it finds is real: F1 {score['f1']:.3f}{among}, AP50 {score['ap50']:.3f}."
     )
 
 

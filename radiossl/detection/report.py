@@ -22,6 +22,7 @@ from radiossl.detection.objects import Detection
 from radiossl.evaluation.confidence import prediction_sets, set_texts
 from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
+from radiossl.io.errors import counted
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import FONT, PALETTE, drawn_axes
@@ -196,7 +197,7 @@ def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd
         worse = (score[pairs.b] < score[pairs.a]) | ((score[pairs.b] == score[pairs.a]) & (pairs.b > pairs.a))
         repeated[pairs.b[close & worse & (number[pairs.a] != number[pairs.b])]] = True
     if repeated.any():
-        what = f"{repeated.sum()} of {len(catalogue)} objects"
+        what = f"{repeated.sum()} of {counted(len(catalogue), 'object')}"
         warnings.warn(f"{what} were found in another mosaic, too; column repeated", stacklevel=2)
     catalogue["repeated"] = repeated
     if detector.confidence is not None:
@@ -233,12 +234,12 @@ def write_detections(
     if "outlier_score" in catalogue:
         metrics["unlike_training"] = int((catalogue["outlier_score"] > 1).sum())
     report.section("Catalogue")
-    report.table(catalogue[list(_SHOWN)].head(_ROWS), f"The first {min(_ROWS, len(catalogue))} rows.")
+    report.table(catalogue[list(_SHOWN)].head(_ROWS), f"The first {counted(min(_ROWS, len(catalogue)), 'row')}.")
     return report.finish(out, metrics, ["catalogue.csv", "catalogue.fits"])
 
 
 def _verdict(catalogue: pd.DataFrame, mosaics: int) -> str:
-    found = f"{len(catalogue)} objects in {mosaics} mosaic{'s' if mosaics > 1 else ''}"
+    found = f"{counted(len(catalogue), 'object')} in {counted(mosaics, 'mosaic')}"
     counts = catalogue["class"].value_counts()
     return f"{found}: {', '.join(f'{count} {name}' for name, count in counts.items())}." if len(counts) else f"{found}."
 

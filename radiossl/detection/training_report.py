@@ -9,6 +9,7 @@ import pandas as pd
 
 from radiossl.detection.confidence import COVERAGE
 from radiossl.detection.network import COVERAGE_FILE, SETTINGS_FILE
+from radiossl.io.errors import counted
 from radiossl.io.files import PathLike, read_json
 from radiossl.report.figures import BLUE, GREEN, GREY, ORANGE, drawn_row
 from radiossl.report.html import Report
@@ -26,8 +27,8 @@ def write_training_report(run: PathLike) -> Path:
     report = Report(f"Training of a detector: {run.name}")
     values = {"backbone": about["mode"], "images": about["images"], "epochs": float(last["epoch"])}
     monitored = metrics.dropna(subset="ap50")
-    sentence = f"{last['epoch']:g} epochs on {about['images']} images: the loss fell from {metrics['loss'].iloc[0]:.3g}"
-    sentence += f" to {last['loss']:.3g}"
+    sentence = f"{last['epoch']:g} epochs on {counted(about['images'], 'image')}: the loss fell"
+    sentence += f" from {metrics['loss'].iloc[0]:.3g} to {last['loss']:.3g}"
     if len(monitored):
         sentence += f"; AP50 on the validation images is {monitored.iloc[-1]['ap50']:.3f}"
         names = {"ap50": "AP50", "ap50_one_class": "AP50, classes ignored", "ap": "AP"}

@@ -12,6 +12,7 @@ import pandas as pd
 from radiossl.duplicates.search import Duplicates, keep_table
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
+from radiossl.io.errors import counted
 from radiossl.io.files import PathLike
 from radiossl.io.results import writes_result_folder
 from radiossl.report.html import Report
@@ -34,7 +35,7 @@ def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore 
     write_table(found.groups.drop(columns="row"), out / "groups.csv")
     write_table(keep_table(table, found), out / "keep.csv")
     judged = "registered pixels decide" if store is not None else "without pixels, so look at them before removing any"
-    groups = f"{metrics['groups']} groups with {metrics['in_groups']} of {len(table)} cutouts"
+    groups = f"{counted(metrics['groups'], 'group')} with {metrics['in_groups']} of {counted(len(table), 'cutout')}"
     report = Report("Duplicates").verdict(f"{groups}; {judged}.")
     (out / "gallery.png").unlink(missing_ok=True)  # of an earlier run, which would be taken for this one's
     if store is not None and len(found.groups):

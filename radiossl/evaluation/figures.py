@@ -22,6 +22,7 @@ from radiossl.report.figures import (
     draw_banded,
     drawn_axes,
     drawn_panels,
+    legend_beside,
     plain_numbers,
     shorten,
 )
@@ -92,7 +93,7 @@ def metric_against_column(result: MetricByColumn, *, out: PathLike, xlabel: str,
         lowest = np.nanmin(result.low) if np.isfinite(result.low).any() else 0.0
         upper.set_ylim(max(-0.02, np.floor((lowest - 0.02) * 10) / 10), 1.02)  # a round number below all intervals
         if result.classes != ["all"]:
-            upper.legend()
+            legend_beside(upper)
         widths = np.diff(result.edges)
         lower.bar(result.edges[:-1], result.counts, widths, align="edge", color="0.72", edgecolor="white")
         if logarithmic:
@@ -133,7 +134,10 @@ def label_fraction_curves(
             axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
             place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
             axes.annotate(shorten(name, 28), (1, score), (4, 0), fontsize=FONT - 2, color="0.35", va="center", **place)
-        axes.legend()
+        if baselines:  # whose names are there
+            axes.legend()
+        else:
+            legend_beside(axes)
 
 
 def banded_curves(curves: Mapping[str, BandedCurve], *, out: PathLike, xlabel: str, ylabel: str) -> None:
@@ -142,7 +146,7 @@ def banded_curves(curves: Mapping[str, BandedCurve], *, out: PathLike, xlabel: s
     with drawn_axes(out, 5.2, 3.6, xlabel=xlabel, ylabel=ylabel) as axes:
         _draw_curves(axes, curves)
         if len(curves) > 1:
-            axes.legend()
+            legend_beside(axes)
 
 
 def _draw_curves(axes: Axes, curves: Mapping[str, BandedCurve]) -> None:

@@ -27,7 +27,7 @@ from radiossl.evaluation.metrics import confusion_matrix, precision_recall_point
 from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.trials import LabelledSet
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, one_or_more
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import confusion_matrix as draw_confusion
@@ -77,7 +77,7 @@ def write_evaluation(
     report.figure(out / "accuracy.png", "Mean and standard deviation over the trials.")
     means = {one.name: pd.DataFrame(one.scores(whole))[[*_IN_TABLE]].mean() for one in evaluated}
     report.table([{"name": name, **_rounded(mean)} for name, mean in means.items()], "Mean over the trials.")
-    what = f"{len(predictions)} objects; classes {', '.join(labelled.classes)}"
+    what = f"{counted(len(predictions), 'object')}; classes {', '.join(labelled.classes)}"
     report.text(f"{_how(evaluation)} {what}.", *labelled.notes)
     if against is not None:
         write_table(against, out / "comparison.csv")
@@ -146,7 +146,7 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
 def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | None, objects: int) -> str:
     *others, (name, mean, spread) = bars
     sentence = f"{name}: accuracy {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else "")
-    sentence += f" on {objects} objects"
+    sentence += f" on {counted(objects, 'object')}"
     if against is None:
         return f"{sentence}."
     best, score, _ = max(others, key=lambda bar: bar[1])
@@ -159,8 +159,8 @@ def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | N
 
 def _how(evaluation: Evaluation) -> str:
     labelled = evaluation.labelled
-    drawn = f"{len(labelled.seeds)} seeds"
-    how = f"{labelled.folds} folds drawn with {drawn}" if labelled.folds else f"a separate test set, {drawn}"
+    drawn = f"{counted(len(labelled.seeds), 'seed')}"
+    how = f"{counted(labelled.folds, 'fold')} drawn with {drawn}" if labelled.folds else f"a separate test set, {drawn}"
     return f"Protocol {evaluation.protocol}, {how}:"
 
 

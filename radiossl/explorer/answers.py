@@ -21,7 +21,7 @@ from radiossl.explorer.session import Session
 from radiossl.explorer.source import describe_source
 from radiossl.explorer.uploads import is_catalogue
 from radiossl.features.sending import Program, send_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.maps.figures import ClassColours, map_limits
 from radiossl.ratings.active_learning import METHODS
 from radiossl.ratings.ranking import agreement
@@ -281,7 +281,7 @@ class Answers:
         session, rows = self._session, self._chosen(chosen_by)
         session.labels.add(session.cutout_ids(rows), label)
         what = f"labelled {label!r}" if label.strip() else "labelled no more"
-        return {"message": f"{len(rows):,} sources {what}, saved in {session.labels.path}"}
+        return {"message": f"{counted(len(rows), 'source')} {what}, saved in {session.labels.path}"}
 
     def labels(self) -> Answer:
         """Return how many sources have each label."""
@@ -336,7 +336,7 @@ def _rows(text: str, count: int) -> NDArray[np.int64]:
     except (ValueError, OverflowError):
         raise RadiosslError("rows of sources were expected") from None
     if ((rows < 0) | (rows >= count)).any():
-        raise RadiosslError(f"there are {count:,} sources")
+        raise RadiosslError(f"there are {counted(count, 'source')}")
     return rows
 
 

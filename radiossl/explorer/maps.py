@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.features.feature_file import FeatureFile
 from radiossl.io.errors import RadiosslError
 from radiossl.io.parquet import read_parquet
-from radiossl.maps.layout import make_map
+from radiossl.maps.layout import NothingToMapError, make_map
 from radiossl.maps.report import existing_coordinates
 
 PCA, MADE, SKY = "principal components", "UMAP", "sky"
@@ -46,8 +46,7 @@ class Maps:
         if folder is not None and (folder / "map.parquet").is_file():
             self.coordinates = {folder.name: self._read(folder)}
         else:
-            # All sources may be alike, which PCA refuses; then there is nothing to see anyway.
-            self.coordinates = {PCA: make_map(file, "pca", seed=seed).coordinates}
+            self.coordinates = {PCA: _components(file)}
         if positions is not None:
             self.coordinates[SKY] = project_sky(*positions)
         #: Name of the map that is shown below the first one, if there is one from the start.
@@ -110,7 +109,7 @@ class Maps:
             theirs = read_parquet(path / "map.parquet", ["cutout_id"])
         else:
             file = FeatureFile(path)
-            coordinates, theirs = make_map(file, "pca", seed=self._seed).coordinates, file.columns(["cutout_id"])
+            coordinates, theirs = _components(file), file.columns(["cutout_id"])
         rows = pc.index_in(self._ids, value_set=theirs.column("cutout_id").cast(pa.string()))
         if rows.null_count:
             raise RadiosslError(
@@ -124,6 +123,14 @@ class Maps:
         if not self._ids.equals(theirs):
             raise RadiosslError(f"{folder}: a map of other sources than {self._file.path} has; make it again")
         return coordinates
+
+
+def _components(file: FeatureFile) -> NDArray[np.float32]:
+    """Coordinates along the first principal components, (n, 2); side by side where there are none."""
+    try:
+        return make_map(file, "pca").coordinates
+    except NothingToMapError:
+        return np.column_stack([np.arange(len(file)), np.zeros(len(file))]).astype(np.float32)
 
 
 def project_sky(ra_deg: NDArray[np.float64], dec_deg: NDArray[np.float64]) -> NDArray[np.float32]:

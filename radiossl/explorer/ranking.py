@@ -14,7 +14,7 @@ from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.session import Session
 from radiossl.features.confounders import EDGE, LEAST_SNR, NOISE, artefact_marks
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.ratings.active_learning import Prediction, choose, learn, rated_rows, rating_space
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import read_scores
@@ -39,7 +39,7 @@ class Order:
         """What the list is ordered by, in words."""
         if not self.learnt_from:
             return "ranked by anomaly score"
-        return f"ranked by {self.learnt_from} ratings"
+        return f"ranked by {counted(self.learnt_from, 'rating')}"
 
 
 class Ranking:
@@ -121,7 +121,7 @@ class Ranking:
         said = f"more unlike the others than {below:.0%} of all sources"
         if self._prediction is not None:
             rating, spread = self._prediction.rating[row], self._prediction.spread[row]
-            said = f"expected rating {rating:.1f} ± {spread:.1f} from {self.now.learnt_from} ratings; {said}"
+            said = f"expected rating {rating:.2f} ± {spread:.2f} from {counted(self.now.learnt_from, 'rating')}; {said}"
         return f"{said}\n{_MARKED[mark]}" if mark else said
 
     @cached_property

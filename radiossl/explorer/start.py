@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import webbrowser
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +19,10 @@ from radiossl.explorer.notebook import Embedded
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.explorer.uploads import temporary_folder
+from radiossl.io.errors import counted
 from radiossl.io.extras import require
 from radiossl.io.progress import in_notebook
+from radiossl.store.writing import OtherStoreError
 
 if TYPE_CHECKING:
     from radiossl.datasets.image_sources import Images
@@ -114,8 +118,13 @@ def _embedded(
     from radiossl.weights.backbone import load_backbone
 
     backbone, out = load_backbone(weights or _WEIGHTS), Path("explored.parquet")
-    done = write_features(backbone, images, out, mosaics=mosaics or None, size=size)
-    say(f"{out}: {len(done.table)} images embedded with {Path(backbone.name).name}")
+    write = partial(write_features, backbone, images, out, mosaics=mosaics or None, size=size)
+    try:
+        done = write()
+    except OtherStoreError:  # of what was explored here before
+        shutil.rmtree(out.with_suffix(".images"))
+        done = write()
+    say(f"{out}: {counted(len(done.table), 'image')} embedded with {Path(backbone.name).name}")
     return out
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, one_or_more
 from radiossl.report.figures import FONT, PALETTE, drawn_axes, plain_numbers, shorten
 from radiossl.report.sheets import as_rgb, central_pixels
@@ -110,7 +110,7 @@ def _gather_rare(codes: NDArray[np.int64], names: list[str], most: int) -> Class
     new = np.full(len(names) + 1, most)
     new[kept] = np.arange(most)
     new[-1] = -1  # unknown stays unknown
-    others = f"{len(names) - most} others"
+    others = f"{counted(len(names) - most, 'other')}"
     return ClassColours(new[codes], (*(names[k] for k in kept), others), (*palette, "#8C8C8C"))
 
 

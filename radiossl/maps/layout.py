@@ -14,7 +14,7 @@ from radiossl.features.confounders import CONFOUNDERS
 from radiossl.features.feature_file import BATCH_ROWS, FeatureFile
 from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError, check_choice, check_columns
+from radiossl.io.errors import RadiosslError, check_choice, check_columns, counted
 from radiossl.io.extras import require
 from radiossl.io.files import one_or_more
 from radiossl.io.progress import track
@@ -26,8 +26,12 @@ SAMPLE = 100_000
 #: Principal components that are kept, whatever the method of the map.
 COMPONENTS = 3
 
-_FEWEST = 10
+_FEWEST, _FEWEST_FOR_PCA = 10, 3
 _CHECKED = 2000
+
+
+class NothingToMapError(RadiosslError):
+    """Sources are too few for a map, or all alike."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,10 @@ def make_map(
         raise RadiosslError(f"neighbours {neighbours}, min_dist {min_dist}, sample {sample}, seed {seed}: {limits}")
     count = len(features)
     dimension = features.dimension if isinstance(features, FeatureFile) else features.features.shape[1]
-    fewest = max(_FEWEST, neighbours + 1 if method == "umap" else 0) if onto is None else 1
+    fewest = 1 if onto is not None else _FEWEST_FOR_PCA if method == "pca" else max(_FEWEST, neighbours + 1)
     if count < fewest:
-        raise RadiosslError(f"{count} sources: a map by {method} with these options needs at least {fewest}")
+        needed = f"a map by {method} with these options needs at least {fewest}"
+        raise NothingToMapError(f"{counted(count, 'source')}: {needed}")
     if onto is not None and onto.dimension != dimension:
         raise RadiosslError(f"features of dimension {dimension} for a map of features of dimension {onto.dimension}")
     rng = np.random.default_rng(seed)
@@ -96,7 +101,7 @@ def make_map(
 
     pca, (training, to_check) = _first_pass(features, dimension, (sampled, checked))
     if not pca.explained.any() and onto is None:
-        raise RadiosslError("the features of all sources are the same: there is nothing to map")
+        raise NothingToMapError("the features of all sources are the same: there is nothing to map")
     reducer = onto or (_fit_umap(training, neighbours, min_dist, seed) if fits_umap else pca.first(2))
     fitted = np.full(count, onto is None)
     coordinates = np.empty((count, 2), np.float32)
@@ -173,7 +178,7 @@ def _fit_umap(training: NDArray[np.float32], neighbours: int, min_dist: float, s
         from umap import UMAP
 
         model = UMAP(n_neighbors=neighbours, min_dist=min_dist, metric="cosine", random_state=seed, n_jobs=1)
-        for _ in track(range(1), f"UMAP of {len(training):,} sources"):
+        for _ in track(range(1), f"UMAP of {counted(len(training), 'source')}"):
             coordinates = model.fit_transform(training)
     stored = training.astype(np.float16)
     return UmapReducer(stored, np.asarray(coordinates, np.float32), neighbours, min_dist, seed)

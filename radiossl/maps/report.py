@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.features.confounders import CONFOUNDERS, confounder_table, confounder_warnings
 from radiossl.features.table import METADATA_KEY, FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.parquet import read_parquet, write_parquet
 from radiossl.io.results import writes_result_folder
@@ -66,7 +66,7 @@ def write_map(
     found = confounder_warnings(confounders)
     of_map = [sentence for sentence in found if sentence.startswith("map")]
     what = "; ".join(of_map) if of_map else "its axes follow neither noise nor brightness nor size"
-    report = Report("Map of features").verdict(f"A map of {len(table):,} sources: {what}.")
+    report = Report("Map of features").verdict(f"A map of {counted(len(table), 'source')}: {what}.")
     report.section("Map").text(_how(made))
     if store is not None:
         ids, field_px = table.column("cutout_id").tolist(), table.metadata.get("preprocessing", {}).get("field_px")
@@ -127,10 +127,12 @@ def _how(made: FeatureMap) -> str:
     if isinstance(own, UmapReducer):
         what = f"UMAP by cosine distance, {own.neighbours} neighbours, least distance {own.min_dist:g}, seed {own.seed}"
     if fitted == count:
-        return f"{count:,} sources; {what}."
+        return f"{counted(count, 'source')}; {what}."
     if fitted == 0:
-        return f"{count:,} sources, placed on an existing map: {what}."
-    return f"{count:,} sources; {what}, fitted to {fitted:,} drawn at random. The others are placed among these."
+        return f"{counted(count, 'source')}, placed on an existing map: {what}."
+    return (
+        f"{counted(count, 'source')}; {what}, fitted to {fitted:,} drawn at random. The others are placed among these."
+    )
 
 
 def _caption(name: str, colours: NumberColours | ClassColours, dense: bool) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from radiossl.io.errors import check_columns
+from radiossl.io.errors import check_columns, counted
 from radiossl.io.files import PathLike
 from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
@@ -256,6 +256,8 @@ def _busy() -> float:
 
 #: A beam of fewer pixels than this is undersampled.
 _NYQUIST_PX = 2.0
+#: Other programs are worth a word if computations take so many times as long.
+_BUSY = 1.5
 #: Part of a training that is warm-up, as in the recipe.
 _WARMUP = 0.04
 #: Fewer sources than this do not train a backbone.
@@ -322,7 +324,9 @@ def _propose_training(survey: Survey, facts: Facts, side: int, set_to: Any) -> t
     fitting = next((size for size in (32, 64, 128) if side <= 1.5 * size), 224)
     image_size = set_to("image_size", fitting, f"the nearest of 32, 64, 128 and 224 to boxes of {side} pixels")
     power = int(2 ** np.clip(np.floor(np.log2(max(facts.sources, 1) / 8)), 4, 10))
-    batch = set_to("batch_size", power, f"at least eight steps in a pass over {facts.sources:,} sources, at most 1,024")
+    batch = set_to(
+        "batch_size", power, f"at least eight steps in a pass over {counted(facts.sources, 'source')}, at most 1,024"
+    )
     steps = max(1, facts.sources // batch)
     step_s, feature_s = training_seconds(survey, facts.store, image_size, batch)
     fits = max(1, int(60 * survey.minutes / (step_s * steps)))
@@ -339,6 +343,11 @@ def _warnings(survey: Survey, facts: Facts) -> list[str]:
         found.append(f"the beam is {facts.beam_px:.1f} pixels wide, undersampled: details are lost (2 are needed)")
     if blank >= 0.5:
         found.append(f"{blank:.0%} of the boxes looked at are too blank to be cut: do mosaics and catalogue fit?")
+    if facts.busy >= _BUSY:
+        found.append(
+            f"other programs are running: computations take {facts.busy:.1f} times as long as on an idle machine, and"
+            " the times given change when they come and go"
+        )
     if survey.pretrains and facts.sources < _FEW:
         found.append(f"{facts.sources} sources are few to train on: a released backbone is probably better")
     if survey.pretrains and (survey.warmup_epochs or 0) >= (survey.epochs or 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
     from radiossl.report.training import write_run_report
 
     survey, parts = plan.survey, [("plan", out / "plan")]
-    steps: list[tuple[str, Path, Callable[[], object]]] = [
+    steps: list[Step] = [
         ("plan", out / "plan" / "report.html", lambda: _write_plan(plan, out / "plan")),
         ("store", out / "store" / "store.json", lambda: _cut(survey, out / "store", 1)),
     ]
@@ -121,15 +121,31 @@ def _do(plan: Plan, out: Path, say: Callable[[str], Any]) -> Path:
         ("anomalies", out / "anomalies" / "report.html", lambda: _anomalies(survey, out)),
         ("neighbours", out / "neighbours" / "report.html", lambda: _neighbours(survey, out)),
     ]
+    _do_steps(steps, plan.seconds, say)
+    parts += [(name, out / name) for name in ("map", "anomalies", "neighbours")]
+    return index_report(out / "report.html", Path(survey.out).name, parts)
+
+
+Step = tuple[str, Path, Callable[[], object]]
+
+
+def _do_steps(steps: Sequence[Step], seconds: Mapping[str, float], say: Callable[[str], Any]) -> None:
+    """Do what has no result yet; say how long it took beside the `seconds` that were expected, and what is left."""
+    due, expected, taken = dict(seconds), 0.0, 0.0
     for name, result, work in steps:
+        promised = due.pop(name, None)
         if result.exists():
             say(f"{name}: done before")
             continue
         start = time.perf_counter()
         work()
-        say(f"{name}: {readable(time.perf_counter() - start)}")
-    parts += [(name, out / name) for name in ("map", "anomalies", "neighbours")]
-    return index_report(out / "report.html", Path(survey.out).name, parts)
+        spent = time.perf_counter() - start
+        line = f"{name}: {readable(spent)}"
+        if promised:  # other programs come and go: what is left is foretold from what was slower or faster so far
+            expected, taken = expected + promised, taken + spent
+            left = readable(sum(due.values()) * taken / expected)
+            line += f" ({readable(promised)} expected); about {left} left at this pace"
+        say(line)
 
 
 def _cut(survey: Survey, out: Path, wide: int) -> None:

@@ -195,7 +195,7 @@ def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:
 
 
 def _captions(frame: pd.DataFrame) -> list[str]:
-    caption = "#{rank}: {expected_rating:.1f} ± {spread:.1f}\n{cutout_id}\nwas {starting_rank}"
+    caption = "#{rank}: {expected_rating:.2f} ± {spread:.2f}\n{cutout_id}\nwas {starting_rank}"
     return [caption.format_map(row) for row in frame.to_dict("records")]
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
-from radiossl.io.errors import RadiosslError, check_columns
+from radiossl.io.errors import RadiosslError, check_columns, counted
 from radiossl.io.files import PathLike, atomic_file, existing_file, path_list
 
 LOWEST, HIGHEST = 1, 5
@@ -85,7 +85,7 @@ def read_scores(path: PathLike, ids: Sequence[str] | NDArray[np.str_]) -> NDArra
     found = everything.reindex([str(name) for name in ids])
     missing = found.index[found.isna()]
     if len(missing):
-        some = f"{len(missing)} of {len(found)} objects, such as {missing[0]!r}"
+        some = f"{len(missing)} of {counted(len(found), 'object')}, such as {missing[0]!r}"
         raise RadiosslError(f"{path}: has no score for {some}; give scores of the same objects")
     return found.to_numpy()
 

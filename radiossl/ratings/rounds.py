@@ -221,7 +221,7 @@ def _proposed(
 
 
 def _caption(row: dict[Any, Any]) -> str:
-    expected = f"{row['expected_rating']:.1f} ± {row['spread']:.1f} " if "expected_rating" in row else ""
+    expected = f"{row['expected_rating']:.2f} ± {row['spread']:.2f} " if "expected_rating" in row else ""
     return f"{row['cutout_id']}\n{expected}({row['why']})"
 
 

@@ -40,8 +40,8 @@ STYLE: Any = {
 _FILES: Any = {"svg.hashsalt": "radiossl", "pdf.fonttype": 42}
 _NO_DATE: dict[str, dict[str, Any]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _GREYS = re.compile(r"#(([0-9a-f]{2})\2\2)\b")
-#: Greys used for black and white on a dark page.
-_DARK_INK, _DARK_PAPER = 228, 20
+#: In place of black and white on a dark page: its --ink and --paper in page.css.
+_DARK_INK, _DARK_PAPER = (228, 231, 234), (20, 23, 26)
 #: Classes beyond this are too many for numbers in the cells of a confusion matrix.
 _MOST_CLASSES_WITH_NUMBERS = 15
 #: Of numbers on pale and on dark cells; no greys, which change with the theme.
@@ -76,11 +76,15 @@ def themed(svg: str) -> str:
     """Return an SVG file of `save_figure` whose paper is clear and whose greys follow the theme of the page."""
     greys = sorted({"000000", *(match[1] for match in _GREYS.finditer(svg))})
     light = "".join(f"--g{grey}:#{grey};" for grey in greys)
-    values = [round(_DARK_INK + (_DARK_PAPER - _DARK_INK) * int(grey[:2], 16) / 255) for grey in greys]
-    dark = "".join(f"--g{grey}:#{value:02x}{value:02x}{value:02x};" for grey, value in zip(greys, values, strict=True))
+    dark = "".join(f"--g{grey}:{_on_dark(int(grey[:2], 16) / 255)};" for grey in greys)
     style = f"<style>svg{{fill:var(--g000000);{light}}}@media(prefers-color-scheme:dark){{svg{{{dark}}}}}</style>"
     svg = _GREYS.sub(r"var(--g\1)", svg)
     return re.sub(r"(<svg\b[^>]*>)", lambda match: match[1] + style, svg, count=1)
+
+
+def _on_dark(brightness: float) -> str:
+    ends = zip(_DARK_INK, _DARK_PAPER, strict=True)
+    return "#" + "".join(f"{round(ink + (paper - ink) * brightness):02x}" for ink, paper in ends)
 
 
 def plain_axes(axes: Axes) -> Axes:

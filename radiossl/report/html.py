@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import radiossl
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, existing_file, flat_keys, read_json, write_json, write_text
 from radiossl.report.figures import themed
 from radiossl.report.sheets import COLUMNS, DIALOG, SCRIPT, Picture, gallery_html, image_grid
@@ -87,6 +87,8 @@ def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: Tables of more rows are folded.
 _FOLDED_ABOVE = 12
+#: Texts of at most so many letters without a blank stay in one line of a table.
+_WORD = 32
 #: Figures that are higher than wide, and than this, are long lists.
 _LONG_PT = 480
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -238,9 +240,10 @@ class Report:
     def _table(self, rows: str, caption: str) -> Report:
         count = rows.count("<tr>") - rows.count("<thead>")
         folded = count > _FOLDED_ABOVE
-        above = f"<caption>{escape(caption)}</caption>" if caption and not folded else ""
-        table = f'<div class="wide"><table>{above}{rows}</table></div>'
-        summary = escape(f"{caption.rstrip('.') or 'Table'}: {count} rows")
+        # Not within the table: it would be as wide as that, squeezed or hidden beyond the edge of a narrow screen.
+        above = f'<p class="caption">{escape(caption)}</p>' if caption and not folded else ""
+        table = f'{above}<div class="wide"><table>{rows}</table></div>'
+        summary = escape(f"{caption.rstrip('.') or 'Table'}: {counted(count, 'row')}")
         self._parts.append(f"<details><summary>{summary}</summary>{table}</details>" if folded else table)
         return self
 
@@ -331,7 +334,7 @@ def _figure(content: str, caption: str, files: Sequence[Path], kind: str, report
     links = " · ".join(_link(report, file, file.suffix[1:].upper()) for file in files)
     below = f"{escape(caption)} {links}".strip()
     below = f"<figcaption>{below}</figcaption>" if below else ""
-    return f'<figure class="{kind}">{content}{below}</figure>'
+    return f'<figure class="{kind}"><div class="image">{content}</div>{below}</figure>'
 
 
 def _link(report: Path, target: Path, label: str) -> str:
@@ -358,7 +361,11 @@ def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any, name: str) -> str:
-    return f"<td{_number_class(_is_number(value))}>{escape(format_value(value, name))}</td>"
+    text = format_value(value, name)
+    # The name of a source is not broken at its minus sign.
+    word = isinstance(value, str) and "-" in text and len(text) <= _WORD and not re.search(r"\s", text)
+    kind = ' class="word"' if word else _number_class(_is_number(value))
+    return f"<td{kind}>{escape(text)}</td>"
 
 
 def _link_cell(addresses: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.exporting import write_astropy
 from radiossl.io.csv_cells import write_table
+from radiossl.io.errors import counted
 from radiossl.io.files import PathLike
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import BLUE, FONT, GREY, ORANGE, drawn_axes, shorten
@@ -121,7 +122,8 @@ def _verdict(searches: Sequence[Found], caption: str | None) -> str:
     counts = frame[caption].value_counts() if caption else pd.Series(dtype=int)
     if not 0 < len(counts) <= _CLASSES:
         return f"{found}."
-    return f"{found}; its {len(frame)} neighbours: {', '.join(f'{count} {name}' for name, count in counts.items())}."
+    classes = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return f"{found}; its {counted(len(frame), 'neighbour')}: {classes}."
 
 
 def _calibration_figure(calibration: Calibration, out: Path) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
-from radiossl.io.errors import RadiosslError, check_columns
+from radiossl.io.errors import RadiosslError, check_columns, counted
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
 from radiossl.io.settings import validated
@@ -58,7 +58,7 @@ class CutoutStore:
         return self.table.num_rows
 
     def __repr__(self) -> str:
-        return f"CutoutStore({self._named() or 'in memory'}: {len(self)} cutouts)"
+        return f"CutoutStore({self._named() or 'in memory'}: {counted(len(self), 'cutout')})"
 
     def _repr_html_(self) -> str:
         return store_html(self)
@@ -157,7 +157,7 @@ class CutoutStore:
         rows = np.asarray(rows)
         if rows.dtype == bool:
             if rows.shape != (len(self),):
-                raise RadiosslError(f"a mask of {rows.shape[0]} entries for a store of {len(self)} cutouts")
+                raise RadiosslError(f"a mask of {rows.shape[0]} entries for a store of {counted(len(self), 'cutout')}")
             rows = np.flatnonzero(rows)
         return CutoutStore(self.paths, self.table.take(pa.array(rows, pa.int64())), [self._views[i] for i in rows])
 

@@ -33,6 +33,10 @@ class EmptyStoreError(RadiosslError):
     """No cutout passed the selection, so that no store was written."""
 
 
+class OtherStoreError(RadiosslError):
+    """The folder holds the store of another command, finished or not."""
+
+
 class FinishedStoreError(RadiosslError):
     """The very same call has written this store before."""
 
@@ -119,10 +123,10 @@ def _claim(path: Path, identity: str) -> None:
     if (path / PARTIAL).exists():  # it goes last: a run that was killed just before is completed too
         if read_json(path / PARTIAL).get("identity") == identity:
             return
-        raise RadiosslError(f"{path}: holds an unfinished store of another command; finish it or delete the folder")
+        raise OtherStoreError(f"{path}: holds an unfinished store of another command; finish it or delete the folder")
     if (path / "store.json").exists():
         same = read_json(path / "store.json").get("identity") == identity
-        raise (FinishedStoreError if same else RadiosslError)(
+        raise (FinishedStoreError if same else OtherStoreError)(
             f"{path}: holds a finished store already; choose another --out or delete it"
         )
     if path.exists() and not all(map(is_temporary, path.iterdir())):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, counted
 from radiossl.io.files import path_list
 from radiossl.io.progress import track
 from radiossl.survey.mosaic import Mosaic
@@ -138,5 +138,7 @@ def readable_mosaics(
         except RadiosslError as error:
             damaged[path] = str(error)
     if not readable:
-        raise RadiosslError(f"none of {len(paths)} mosaic(s) can be read; the first: {next(iter(damaged.values()))}")
+        raise RadiosslError(
+            f"none of {counted(len(paths), 'mosaic')} can be read; the first: {next(iter(damaged.values()))}"
+        )
     return readable, damaged

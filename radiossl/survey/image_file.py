@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFile import ImageFile
 
-_log = logging.getLogger(__name__)
 #: Name endings of FITS images.
 FITS_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -88,11 +86,11 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
             reader.close()
     pixels[np.abs(pixels) >= BRIGHTEST] = np.nan
     if image.is_floating and np.fmin.reduce(pixels, axis=None) <= HIGHEST_MARKER:
-        from radiossl.survey.padding import blank_marker  # compiled
+        from radiossl.survey.padding import announce_marker, blank_marker  # compiled
 
         marker = blank_marker(pixels[np.isfinite(pixels) & (pixels != 0)])
         if not np.isnan(marker):
-            _log.warning("%s: pixels of %g are taken as not observed", path, marker)
+            announce_marker(path, marker)
             pixels[pixels == marker] = np.nan
     return pixels
 

@@ -5,7 +5,6 @@ Pixel convention: 0-based, integers at pixel centres, x along FITS axis 1, row 0
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import warnings
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from astropy.coordinates import BaseCoordinateFrame
     from astropy.wcs import WCS
 
-_log = logging.getLogger(__name__)
 #: Projections in which longitude goes on beyond 180 degrees from the reference point.
 _CYLINDRICAL = ("CAR", "CEA", "CYP", "MER")
 #: How many rows of a mosaic are looked at to learn what its zeros, and its lowest number, mean.
@@ -274,11 +272,11 @@ class Mosaic:
     @cached_property
     def _marker(self) -> float:
         """The `blank_marker` of a sample of rows."""
-        from radiossl.survey.padding import blank_marker
+        from radiossl.survey.padding import announce_marker, blank_marker
 
         marker = blank_marker(self._sample(_SAMPLED_ROWS[-1]))
         if not np.isnan(marker):
-            _log.warning("%s: pixels of %g are taken as not observed", self.path, marker)
+            announce_marker(self.path, marker)
         return marker
 
     def _sample(self, count: int) -> NDArray[np.float32]:

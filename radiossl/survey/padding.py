@@ -10,6 +10,9 @@ all others again and again, such as -9999.
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +27,9 @@ _SIDE, _SIDE_IN_STEPS = 3, 16
 _LEAST_DISTINCT = 0.5
 #: Markers occur so often, and are so many times farther from the median than all other numbers.
 _MARKED, _FARTHER = 9, 4.0
+#: Folders and markers in them that were announced.
+_announced: set[tuple[Path, float]] = set()
+_log = logging.getLogger(__name__)
 
 
 def blank_marker(values: NDArray[np.floating]) -> float:
@@ -39,6 +45,13 @@ def blank_marker(values: NDArray[np.floating]) -> float:
         return float("nan")
     middle = float(np.median(others))
     return lowest if middle - lowest > _FARTHER * (middle - float(others.min())) else float("nan")
+
+
+def announce_marker(path: Path, marker: float) -> None:
+    """Say that a number means "not observed", once for all images of a folder."""
+    if (path.parent, marker) not in _announced:
+        _announced.add((path.parent, marker))
+        _log.warning("%s: pixels of %g are taken as not observed, as in all images of this folder", path, marker)
 
 
 def padding_side(values: NDArray[np.floating]) -> int:

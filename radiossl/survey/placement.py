@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
 from radiossl.sky.positions import chord_of
@@ -94,8 +94,9 @@ def locate_sources(
     if len(places) == 0:
         nearest_deg = 2 * math.degrees(math.asin(min(1.0, chord / 2)))
         raise RadiosslError(
-            f"{catalogue.name}: none of {wanted.size} sources lies on the {len(mosaics)} mosaic(s), the nearest is "
-            f"{nearest_deg:.2f} degrees from the centre of one; check the position columns and their units"
+            f"{catalogue.name}: none of {counted(wanted.size, 'source')} lies on the {counted(len(mosaics), 'mosaic')},"
+            f" the nearest is {nearest_deg:.2f} degrees from the centre of one; check the position columns and their"
+            " units"
         )
     return places
 

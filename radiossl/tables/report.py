@@ -59,8 +59,8 @@ def write_table_result(
 
     worst = scores.loc[scores["f1"].idxmin()]
     report = Report("Random forest").verdict(
-        f"Of {len(predictions)} rows {metrics['accuracy']:.1%} are predicted rightly by forests that had not seen them;"
-        f" the class recognised worst is {worst['class']}, with an F1 score of {worst['f1']:.3f}."
+        f"Of {len(predictions):,} rows {metrics['accuracy']:.1%} are predicted rightly by forests that had not seen"
+        f" them; the class recognised worst is {worst['class']}, with an F1 score of {worst['f1']:.3f}."
     )
     report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
     draw_confusion(confusion_matrix(predictions)[0], predictions.classes, out=out / "confusion.png")

@@ -35,7 +35,7 @@ def test_the_whole_folder(features, tmp_path, capsys):
     file, store = features
     out = tmp_path / "out"
     run("duplicates", file, "--out", out, "--ignore-positions")
-    assert "2 groups, 2 of 26 cutouts are repetitions" in capsys.readouterr().out
+    assert "2 groups, 2 repetitions among 26 cutouts" in capsys.readouterr().out
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["pairs"], metrics["groups"], metrics["to_remove"], metrics["largest_group"]) == (2, 2, 2, 2)
     pairs = pd.read_csv(out / "pairs.csv")

@@ -124,6 +124,12 @@ def test_label_fraction_curves(tmp_path, drawn):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1%", "10%", "100%"]
 
 
+def test_the_legend_of_many_curves_hides_none(tmp_path, drawn):
+    label_fraction_curves({"a": curve([0.1, 1], [0, 1])}, out=tmp_path / "a.png", ylabel="accuracy")
+    axes = drawn[0].axes[0]
+    assert axes.get_legend().get_window_extent().x0 > axes.get_window_extent().x1
+
+
 def test_many_fractions_have_few_ticks(tmp_path, drawn):
     curves = {"a": curve(np.geomspace(0.01, 1, 200), np.linspace(0, 1, 200))}
     label_fraction_curves(curves, out=tmp_path / "a.png", ylabel="accuracy")

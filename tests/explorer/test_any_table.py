@@ -153,3 +153,25 @@ def test_a_frame_is_exported_in_one_call(frame, tmp_path):
     explore(frame.assign(cut=list(map(png, range(COUNT)))), export=tmp_path / "page.html", say=said.append, **options)
     assert said == [f"{tmp_path / 'page.html'}: opens in a browser, from a disk or a web server"]
     assert "data:image/jpeg" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_few_sources_are_explored_too(frame, tmp_path, count):
+    few = frame.iloc[:count].assign(cut=[png(row) for row in range(count)])
+    explore(few, export=tmp_path / "page.html", say=lambda line: None, ratings=tmp_path / "r.csv")
+    path, images = open_table(few, tmp_path)
+    session = Session(Files(path, ratings=tmp_path / "r.csv", labels=tmp_path / "l.csv"), images)
+    places = session.maps.coordinates["principal components"]
+    assert len(np.unique(places.round(3), axis=0)) == count  # none on top of another
+
+
+def test_a_catalogue_is_explored_again_with_other_boxes(survey, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    header = fits.Header({"CTYPE1": "RA---SIN", "CTYPE2": "DEC--SIN", "CRVAL1": 10.0, "CRVAL2": -5.0})
+    header.update({"CRPIX1": 50.5, "CRPIX2": 50.5, "CDELT1": -0.001, "CDELT2": 0.001, "BUNIT": "Jy/beam"})
+    fits.writeto("m.fits", np.random.default_rng(0).normal(size=(100, 100)).astype(np.float32), header)
+    catalogue = pd.DataFrame({"name": ["a", "b", "c"], "ra": [10.0, 10.01, 9.99], "dec": -5.0})
+    options = {"mosaics": [tmp_path / "m.fits"], "weights": survey.weights, "export": "page.html"}
+    for size in (16, 24):
+        explore(catalogue, size=size, say=lambda line: None, **options)
+        assert set(pq.read_table("explored.parquet")["height"].to_pylist()) == {size}

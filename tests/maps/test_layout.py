@@ -262,8 +262,10 @@ def test_what_cannot_be_mapped_is_refused():
     for wrong in ({"neighbours": 1}, {"min_dist": float("nan")}, {"sample": 0}, {"seed": -1}):
         with pytest.raises(RadiosslError, match="were expected"):
             make_map(table_of(features), **wrong)
-    with pytest.raises(RadiosslError, match="9 sources: a map by pca"):
-        make_map(table_of(features[:9]), "pca")
+    with pytest.raises(RadiosslError, match="9 sources: a map by umap"):
+        make_map(table_of(features[:9]), neighbours=2)
+    with pytest.raises(RadiosslError, match=r"2 sources: a map by pca .* at least 3"):
+        make_map(table_of(features[:2]), "pca")
     with pytest.raises(RadiosslError, match="needs at least 31"):
         make_map(table_of(features), "umap", neighbours=30)
     with pytest.raises(RadiosslError, match="--method tsne: expected one of umap, pca"):

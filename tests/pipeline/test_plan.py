@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from radiossl import RadiosslError
-from radiossl.pipeline import plan
+from radiossl.pipeline import plan, run
 from radiossl.pipeline.plan import Facts, Survey, propose, read_survey, training_seconds
 from radiossl.survey.simulation.survey import SurveySpec, simulate_survey
 
@@ -121,6 +121,7 @@ def test_a_released_backbone_needs_no_training():
     [
         ({}, {"beam_px": 1.4}, "the beam is 1.4 pixels wide, undersampled"),
         ({}, {"blank": np.repeat([0.0, 0.7], 24)}, "50% of the boxes looked at are too blank"),
+        ({}, {"busy": 2.5}, "other programs are running: computations take 2.5 times as long"),
         ({"backbone": "pretrain"}, {"sources": 80}, "80 sources are few to train on"),
         ({"backbone": "pretrain", "epochs": 20, "warmup_epochs": 20}, {}, "the warm-up of 20 epochs is as long as"),
     ],
@@ -128,6 +129,19 @@ def test_a_released_backbone_needs_no_training():
 def test_what_speaks_against_a_good_result_is_said(settings, changes, said):
     (warning,) = propose(survey(**settings), facts(**changes)).warnings
     assert warning.startswith(said)
+
+
+def test_what_is_left_follows_the_pace_so_far(tmp_path, monkeypatch):
+    clock = iter([0.0, 20.0, 20.0, 23.0, 23.0, 63.0])
+    monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))
+    said = []
+    steps = [(name, tmp_path / name, lambda: None) for name in ("store", "its report", "features")]
+    run._do_steps(steps, {"store": 10.0, "features": 40.0, "map": 30.0}, said.append)
+    assert said == [
+        "store: 20 s (10 s expected); about 2 min left at this pace",
+        "its report: 3 s",
+        "features: 40 s (40 s expected); about 36 s left at this pace",
+    ]
 
 
 def test_paths_are_relative_to_the_file(tmp_path, monkeypatch):

@@ -96,7 +96,7 @@ def test_greys_of_an_embedded_figure_follow_the_theme_and_colours_do_not(tmp_pat
     style, _, drawing = shown.partition("</style>")
     assert "prefers-color-scheme:dark" in style
     assert "--g000000:#000000;" in style
-    assert "--g000000:#e4e4e4;" in style
+    assert "--g000000:#e4e7ea;" in style
     assert "var(--g8c8c8c)" in drawing
     assert BLUE.lower() in drawing
     assert not re.search(r"#([0-9a-f]{2})\1\1\b", drawing)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from radiossl.report.figures import drawn_axes
+from radiossl.report.figures import drawn_axes, score_bars
 from radiossl.report.html import Report, index_report
 from radiossl.report.sheets import Picture
 from radiossl.store.cutout import Beam
@@ -121,6 +121,20 @@ def test_at_most_six_pictures_stand_in_a_row_and_the_page_is_never_too_wide(brow
     assert len(set(tops[:row])) == 1
     assert least <= row + (width > 1000) <= most  # the sixth is a query, which begins a row of its own
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    shown.close()
+
+
+@pytest.mark.slow
+def test_a_narrow_page_breaks_paths_shows_captions_whole_and_lets_figures_scroll(browser, tmp_path):
+    score_bars([("a", 1.0, 0.1)], out=tmp_path / "a.png", xlabel="accuracy")
+    report = Report("knn: /data/surveys/first/checkpoints/simclr-first-zoom-and-more").figure(tmp_path / "a.png", "F")
+    report.table([{f"column{number}": 1.2345 for number in range(12)}], "What these many columns are. " * 3)
+    shown = browser.new_page(viewport={"width": 390, "height": 900})
+    shown.goto(report.write(tmp_path / "r.html").as_uri())
+    assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+    caption = shown.locator(".caption").bounding_box()
+    assert caption["x"] + caption["width"] <= 390
+    assert shown.locator(".drawn img").bounding_box()["width"] > 500  # letters stay legible
     shown.close()
 
 

@@ -217,7 +217,13 @@ def test_long_tables_are_folded_and_short_ones_are_not(tmp_path):
     text = report.write(tmp_path / "r.html").read_text()
     assert text.count("<details>") == 1
     assert "<details><summary>long: 13 rows</summary>" in text
-    assert "<caption>short</caption>" in text
+    assert '<p class="caption">short</p><div class="wide"><table>' in text  # not as wide as the table
+
+
+def test_names_of_sources_are_not_broken_at_their_minus_sign(tmp_path):
+    rows = [{"id": "J170834.0-430846", "note": "a long-ish note"}]
+    text = Report("t").table(rows).write(tmp_path / "r.html").read_text()
+    assert '<td class="word">J170834.0-430846</td><td>a long-ish note</td>' in text
 
 
 def test_no_script_runs_but_the_page_s_own(tmp_path):

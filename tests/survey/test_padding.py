@@ -76,8 +76,12 @@ def test_numbers_that_no_brightness_has_are_blank(tmp_path, caplog, marker, unit
     np.testing.assert_array_equal(np.isnan(found), blank)
     np.testing.assert_array_equal(found[~blank], pixels[~blank])
     guessed = abs(marker) < 1e18
-    assert caplog.messages == [f"{tmp_path / 'm.fits'}: pixels of {marker:g} are taken as not observed"] * guessed
+    said = f"{tmp_path / 'm.fits'}: pixels of {marker:g} are taken as not observed, as in all images of this folder"
+    assert caplog.messages == [said] * guessed
     np.testing.assert_array_equal(np.isnan(read_image(tmp_path / "m.fits")), blank & (pixels != 0))  # of a file alone
+    for number in range(3):
+        read_image(write(tmp_path / f"{number}.fits", pixels, head()))
+    assert len(caplog.messages) == guessed  # one line for all images of a folder
 
 
 def test_only_mosaics_with_such_low_numbers_are_looked_through_for_them(tmp_path, monkeypatch):

@@ -103,9 +103,8 @@ def find_position(path: str, content: TableContent, ra: str | None, dec: str | N
     if first is None or second is None:
         missing = "ra" if first is None else "dec"
         there = listed(content.table.column_names)
-        raise RadiosslError(
-            f"{path}: no column is known to be {missing}; name it with --{missing} (its columns are {there})"
-        )
+        remedy = f"call it {missing}, or name it with --{missing} (its columns are {there})"
+        raise RadiosslError(f"{path}: no column is known to be {missing}; {remedy}")
     return first, second
 
 
