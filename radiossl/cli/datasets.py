@@ -119,7 +119,7 @@ def build(
     """Build a set of 8-bit images and batches as CRUMB was made (Porter & Scaife 2023)."""
     built = radiossl.build_set(mosaics, catalogue, out, label=label or "basic_label", batches=batches, seed=seed)
     for reason, count in built.missing.items():
-        typer.echo(f"note: {count} sources have no image: {reason}")
+        typer.echo(f"note: {counted(count, 'source')} without an image: {reason}")
     typer.echo(f"{out}: {counted(built.images, 'image')}")
 
 

@@ -45,6 +45,6 @@ def verify(
             typer.echo(f"{path}: has no checksums (written by radiossl 0.1 or by something else)")
         elif found.whole or not found.damaged:
             others = f"; {len(found.without)} others have no checksum" if found.without else ""
-            typer.echo(f"{path}: {counted(len(found.whole), 'file')} as written{others}")
+            typer.echo(f"{path}: {counted(len(found.whole), 'file')} unchanged since written{others}")
     if damaged:
         raise RadiosslError(f"{counted(damaged, 'damaged file')}: make them again, or restore them from a copy")

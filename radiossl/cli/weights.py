@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Device, Seed, set_option
+from radiossl.io.errors import counted
 from radiossl.io.settings import key_values, parse_yaml
 
 app = typer.Typer(no_args_is_help=True, help="Inspect, fetch, convert and release backbones.")
@@ -116,7 +117,7 @@ def release(
         terms=terms,
         citation=citation,
     )
-    typer.echo(f"{out}: {written.feature_dim} features, {len(written.config.scores)} scores on its card")
+    typer.echo(f"{out}: {written.feature_dim} features, {counted(len(written.config.scores), 'score')} on its card")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from pydantic import Field
 
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
-from radiossl.io.errors import RadiosslError, listed
+from radiossl.io.errors import RadiosslError, counted, listed
 from radiossl.io.files import path_list
 from radiossl.io.progress import track
 from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
@@ -297,8 +297,8 @@ def _chosen_of_folder(
     if not chosen:
         raise RadiosslError(f"{folder}: no image that {name} names is there")
     lost, left = len(rows) - len(chosen), len(images) - len(chosen)
-    remarks = [f"{lost} rows of {name} have no image in {folder}"] if lost else []
-    remarks += [f"{left} images are in no row of {name} and were left out"] if left else []
+    remarks = [f"{counted(lost, 'row')} of {name} without an image in {folder}"] if lost else []
+    remarks += [f"{counted(left, 'image')} in no row of {name}: left out"] if left else []
     names, paths = tuple(chosen), tuple(folder / image for image in chosen)
     return ImageFiles(
         paths, names, _ids(list(map(_stem, names)), names), tuple(chosen.values()), schema, options, tuple(remarks)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice, published_set
-from radiossl.io.errors import RadiosslError, check_columns
+from radiossl.io.errors import RadiosslError, check_columns, counted
 from radiossl.io.tables import read_table
 from radiossl.store.cutout import Cutout
 from radiossl.survey.image_file import read_image
@@ -53,7 +53,7 @@ def _read(source: Path, part: str, _: Options) -> Iterator[Cutout]:
 
 def _remarks(source: Path, _: Options) -> list[str]:
     spare = len({path.stem for path in (source / "images").glob("*.png")} - {row["objid"] for row in _rows(source)})
-    return [f"{spare} images are in no row of the catalogue and were left out"] if spare else []
+    return [f"{counted(spare, 'image')} in no row of the catalogue: left out"] if spare else []
 
 
 READER = Reader(_parts, _read, remarks=_remarks)

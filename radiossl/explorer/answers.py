@@ -213,7 +213,7 @@ class Answers:
                 rows = ((session.row_of(str(name)), int(rating)) for name, rating in last.items())
                 found, agreed = agreement(session.ratings.all), ""
                 if found["pairs"]:
-                    pairs = f"{found['within_one']:.0%} of {found['pairs']:.0f} pairs within 1"
+                    pairs = f"{found['within_one']:.0%} of {counted(round(found['pairs']), 'pair')} within 1"
                     agreed = f"{found['people']:.0f} people, {pairs}"
                 known = [pair for pair in rows if pair[0] is not None]
                 self._ratings = version, {"rows": known, "count": len(last), "agreed": agreed}

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from torch import nn
 
 from radiossl.features.neighbours import unit
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike
 from radiossl.pretraining.methods import build_method
 from radiossl.pretraining.recipe import read_recipe
@@ -53,8 +53,9 @@ def write_run_report(run: PathLike, data: Sequence[PathLike] = ()) -> Path:
             chance = method.chance_loss(recipe.batch_size // recipe.accumulate)
             last = metrics.iloc[-1]
             before, after = metrics["loss"].iloc[0], metrics["loss"].iloc[-10:].median()
+            epochs = counted(round(last["epoch"]), "epoch")
             report.verdict(
-                f"{last['epoch']:g} epochs of {METHOD_NAMES[recipe.method]}: the loss went from {before:.3g} to"
+                f"{epochs} of {METHOD_NAMES[recipe.method]}: the loss went from {before:.3g} to"
                 f" {after:.3g}, where features without information have {chance:.3g}; the spread of the features is"
                 f" {last['feature_std']:.2f} (0 collapsed, 1 random directions)."
             )

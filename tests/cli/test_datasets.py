@@ -33,7 +33,7 @@ def test_import_makes_a_store_and_says_what_is_missing(capsys, tmp_path):
         capsys, "datasets", "import", "images", source.parent, "--out", tmp_path / "s", "--set", "unit=counts"
     )
     assert status == 0
-    assert out.splitlines()[-1] == f"{tmp_path / 's'}: 1 cutouts"
+    assert out.splitlines()[-1] == f"{tmp_path / 's'}: 1 cutout"
     assert open_store(tmp_path / "s").column("unit")[0] == "counts"
 
 
@@ -64,7 +64,7 @@ def test_catalogues_are_merged_with_a_list_to_review(capsys, tmp_path):
     status, out, err = run(capsys, "datasets", "merge", *parents, *where)
     assert status == 0, err
     assert out.splitlines() == [
-        f"{tmp_path / 'pairs.csv'}: 1 pairs, 1 of them not reviewed",
+        f"{tmp_path / 'pairs.csv'}: 1 pair, 1 of them not reviewed",
         f"{tmp_path / 'merged.csv'}: 3 sources",
     ]
     first = read_table(tmp_path / "merged.csv").to_pylist()[0]
@@ -93,7 +93,7 @@ def test_published_catalogues_become_ones_to_cut_and_build_from(capsys, tmp_path
     assert status == 0, err
     made = int(out.splitlines()[-1].split(": ")[1].split()[0])
     assert made > 5
-    assert f"note: {1943 - made} sources have no image: outside" in out
+    assert f"note: {1943 - made:,} sources without an image: outside" in out
     status, out, err = run(
         capsys, "datasets", "import", "crumb", tmp_path / "set" / "batches", "--out", tmp_path / "store"
     )

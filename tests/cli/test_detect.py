@@ -64,7 +64,7 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
         assert status == 0, error
         assert "COMPACT, EXTENDED" in said
         assert (out / "report.html").stat().st_size > 10_000
-        assert "1 epochs on " in verdict(out)
+        assert "1 epoch on " in verdict(out)
         assert ("AP50 on the validation images is " in verdict(out)) == bool(watched)
     assert json.loads((tmp_path / "run0.7" / "settings.json").read_text())["images"] == 4
 

@@ -103,7 +103,7 @@ def test_info_of_a_store_that_knows_little(capsys, tmp_path):
     write_store(tmp_path / "s", [0], lambda job: cutout_batches([cutout], store_schema()), store_schema(), {})
     status, out, _ = run(capsys, "store", "info", tmp_path / "s")
     assert status == 0
-    assert "1 cutouts entirely" in out
+    assert "1 cutout entirely" in out
     assert out.count("unknown") == 6  # unit, scale, RA, Dec, rms, command
     status, out, _ = run(capsys, "store", "info", tmp_path / "s", "--json")
     assert json.loads(out)[0]["rms_median"] is None

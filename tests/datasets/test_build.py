@@ -286,7 +286,7 @@ def test_sources_may_be_exempt_from_the_mask(tmp_path):
 def test_what_cannot_be_built_is_refused(tiles, tmp_path):
     with pytest.raises(RadiosslError, match="no column 'kind'"):
         build_set([tiles], catalogue(PLACES, LABELS), tmp_path / "set", label="kind")
-    with pytest.raises(RadiosslError, match="none of 1 sources lies on the 6"):
+    with pytest.raises(RadiosslError, match="none of 1 source lies on the 6"):
         build_set([tiles], catalogue([(100.0, -20.0)], ["FRI"]), tmp_path / "set")
     with pytest.raises(RadiosslError, match="no source has a position and a label"):
         build_set([tiles], catalogue(PLACES, [None] * 6), tmp_path / "set")

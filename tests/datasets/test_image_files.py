@@ -47,8 +47,8 @@ def test_a_table_gives_columns_and_positions(tmp_path):
     assert store.column("score").tolist() == [1, 2]
     assert store.column("ra_deg").tolist() == [10.5, 11.5]
     assert store.column("dec_deg").tolist() == [-3.25, 4.5]
-    assert any(f"1 rows of {table} have no image" in remark for remark in imported.remarks)
-    assert any("1 images are in no row" in remark for remark in imported.remarks)
+    assert any(f"1 row of {table} without an image" in remark for remark in imported.remarks)
+    assert any("1 image in no row" in remark for remark in imported.remarks)
 
 
 def test_fits_images_bring_their_position_scale_and_unit(tmp_path):

@@ -32,7 +32,7 @@ def test_scores_are_null_where_nobody_scored(source, tmp_path):
     assert store.column("size_pixels").tolist() == [40, 50]
     assert store.column("ra_deg").tolist() == [10.5, 11.5]
     assert np.isnan(store.column("pixel_scale_arcsec")).all()
-    assert imported.remarks[-1] == "1 images are in no row of the catalogue and were left out"
+    assert imported.remarks[-1] == "1 image in no row of the catalogue: left out"
     assert len(import_set("mgcls", source, tmp_path / "scored", select="scored").store) == 1
 
 

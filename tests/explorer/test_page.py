@@ -674,7 +674,7 @@ def test_two_people_see_each_others_ratings_and_take_back_their_own(browser, sur
             page.get_by_text(f"s02: rated {rating}, saved").wait_for()
         pages["ada"].get_by_text("ada 5").filter(has_text="bob 4").wait_for()
         tab(pages["ada"], "Anomalies")
-        pages["ada"].get_by_text("2 people, 100% of 1 pairs within 1").wait_for()
+        pages["ada"].get_by_text("2 people, 100% of 1 pair within 1").wait_for()
         pages["bob"].keyboard.press("u")
         pages["bob"].get_by_text("your last rating is taken back").wait_for()
         pages["ada"].get_by_text("bob 4").wait_for(state="hidden")

@@ -105,7 +105,7 @@ def test_verify_finds_flips_in_every_file_of_our_folders(tmp_path, features, sma
         write_json(folder / "metrics.json", {"a": 1})
     main_status(["verify", *(tmp_path / name for name in ("store", "index", "result", "features.parquet"))], 0)
     out = capsys.readouterr().out
-    assert out.count("are as they were written") == 4
+    assert out.count("unchanged since written") == 4
     assert "no checksum" not in out
     for name in ("store", "index", "result"):
         for file in sorted(file for file in (tmp_path / name).rglob("*") if file.is_file()):

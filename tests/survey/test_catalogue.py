@@ -209,7 +209,8 @@ def test_position_names_are_truncated():
 
 def test_without_a_position_the_columns_are_listed(tmp_path):
     with pytest.raises(
-        RadiosslError, match=r"c.csv: no column is known to be ra; name it with --ra \(its columns are a, b"
+        RadiosslError,
+        match=r"c.csv: no column is known to be ra; call it ra, or name it with --ra \(its columns are a, b",
     ):
         read_catalogue(csv(tmp_path / "c.csv", "a,b\n1,2\n"))
 

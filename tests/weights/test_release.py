@@ -75,7 +75,7 @@ def test_the_command(tmp_path, run, evaluation, capsys):
     arguments = ["weights", "release", str(run / "backbone"), "--out", str(tmp_path / "r"), "--half"]
     main_status = _status([*arguments, "--evaluation", f"MiraBest={evaluation}", "--limits", str(limits)])
     assert main_status == 0
-    assert "1 scores" in capsys.readouterr().out
+    assert "1 score on its card" in capsys.readouterr().out
     assert "It follows the box." in (tmp_path / "r" / "README.md").read_text()
     assert _status([*arguments, "--evaluation", "no equals sign"]) == 1
     assert "expected TITLE=FOLDER" in capsys.readouterr().err
