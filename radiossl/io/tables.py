@@ -133,7 +133,10 @@ def arrow_table(source: Any) -> pa.Table:
         lists = {}
         for name in source.columns:  # Arrow takes no arrays of two dimensions
             first = next((value for value in source[name] if value is not None), None)
-            if getattr(first, "ndim", 1) > 1:
+            kind: Any = getattr(source[name], "dtype", None)
+            if getattr(kind, "byteorder", "=") == ">":  # as FITS has them
+                lists[name] = source[name].to_numpy().astype(kind.newbyteorder("="))
+            elif getattr(first, "ndim", 1) > 1:
                 lists[name] = [None if value is None else value.tolist() for value in source[name]]
         try:
             return pa.Table.from_pandas(source.assign(**lists) if lists else source, preserve_index=False)

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
-from radiossl.io.errors import RadiosslError, check_columns, counted
+from radiossl.io.errors import RadiosslError, check_columns, counted, reason_of
 from radiossl.io.files import PathLike, atomic_file, existing_file, path_list
 
 LOWEST, HIGHEST = 1, 5
@@ -116,7 +116,7 @@ def read_astronomaly(path: PathLike) -> AstronomalyTable:
     valid = labels.between(UNLABELLED, ASTRONOMALY_HIGHEST) & (labels == labels.round())
     _refuse(path, frame, ~valid, "human_label", expected)
     labelled = labels != UNLABELLED
-    ratings = _no_ratings().reindex(frame.index[labelled], fill_value="")
+    ratings = pd.DataFrame("", index=frame.index[labelled], columns=list(COLUMNS))
     ratings["cutout_id"] = frame.loc[labelled, "cutout_id"]
     ratings["rating"] = labels[labelled].clip(lower=LOWEST).astype(np.int64)
     ratings["who"] = "astronomaly"
@@ -185,11 +185,17 @@ def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """Read a CSV as text, the index being the number of the row in the file, the heading's being 1."""
     try:
         # Blank lines stay in, so that the row that a message names is the one that an editor shows.
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig")
+        # Without a heading, for pandas takes the first cells of rows that are longer than it for an index.
+        frame = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig"
+        )
     except (ValueError, pd.errors.ParserError) as error:
-        raise RadiosslError(f"{path}: not a readable CSV file ({error})") from None
-    frame.columns = frame.columns.str.strip()
-    check_columns(needed, frame.columns, path)
+        raise RadiosslError(f"{path}: not a readable CSV file ({reason_of(error)})") from None
+    names = frame.iloc[0].fillna("").str.strip()
+    if len(twice := names[names.duplicated() & (names != "")]):
+        raise RadiosslError(f"{path}: two columns are called {twice.iloc[0]!r}; leave one out or rename it")
+    check_columns(needed, names, path)
+    frame = frame.iloc[1:].set_axis(list(names), axis=1).loc[:, (~names.duplicated()).to_numpy()]
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     frame = unguarded_frame(frame.apply(lambda column: column.fillna("").str.strip()))
     return frame[(frame != "").any(axis=1)]

@@ -102,8 +102,10 @@ class SimilarityIndex:
         rows = np.flatnonzero(pc.equal(ids, pa.scalar(cutout_id, ids.type)).to_numpy())
         if len(rows) > 1:
             places = self.columns.take(pa.array(rows[:3])).to_pylist()
-            some = ", ".join(f'"{place.get("ra_deg")} {place.get("dec_deg")}"' for place in places)
-            raise RadiosslError(f"--query {cutout_id}: {len(rows)} cutouts have this id; give a position, as {some}")
+            known = [place for place in places if None not in (place.get("ra_deg"), place.get("dec_deg"))]
+            some = ", ".join(f'"{place["ra_deg"]} {place["dec_deg"]}"' for place in known)
+            way_out = f"give a position, as {some}" if known else "make the ids unique"
+            raise RadiosslError(f"--query {cutout_id}: {len(rows)} cutouts have this id; {way_out}")
         return int(rows[0]) if len(rows) else None
 
     def query_by_position(self, ra_deg: float, dec_deg: float) -> Query:

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 
 from radiossl import RadiosslError
-from radiossl.io.tables import read_table, read_table_content, table_content
+from radiossl.io.tables import arrow_table, read_table, read_table_content, table_content
 
 
 def write(path, text, encoding="utf-8"):
@@ -219,3 +219,12 @@ def test_columns_of_no_text_are_left_out_with_a_note():
     kinds = pa.table({"a": [1, 2], "gap": pa.array([None, None], pa.month_day_nano_interval())})
     assert table_content(kinds).table.column_names == ["a"]
     assert "gap" in table_content(kinds).notes[0]
+
+
+def test_big_endian_columns_of_a_data_frame_are_read():
+    """As those of a FITS table are, put into pandas without their bytes swapped."""
+    frame = pd.DataFrame({"name": ["a", "b"], "ra": np.array([10.0, 20.0], ">f8"), "n": np.array([1, 2], ">i2")})
+    table = arrow_table(frame)
+    assert table.to_pydict() == {"name": ["a", "b"], "ra": [10.0, 20.0], "n": [1, 2]}
+    assert table.schema.field("n").type == pa.int16()
+    assert frame["ra"].dtype == ">f8"

@@ -70,6 +70,23 @@ def test_a_file_of_another_kind_is_refused(csv, text, message):
         read_ratings(csv(text))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cutout_id,rating\na,5,3,4\n", "not a readable CSV file .*Expected 2 fields in line 2, saw 4"),
+        ("cutout_id,rating,rating\na,5,4\n", "two columns are called 'rating'; leave one out or rename it"),
+        ("cutout_id,rating,who,who\na,5,me,you\n", "two columns are called 'who'"),
+    ],
+)
+def test_cells_that_belong_to_no_column_or_to_two_are_refused(csv, text, message):
+    with pytest.raises(RadiosslError, match=message):
+        read_ratings(csv(text))
+
+
+def test_columns_without_a_name_are_passed_over(csv):
+    assert read_ratings(csv("cutout_id,rating,,\na,5,x,\n"))["rating"].tolist() == [5]
+
+
 def test_scores_come_in_the_order_that_is_asked_for(csv):
     path = csv("rank,cutout_id,score\n1,b,0.9\n2,a,0.5\n3,z,0.1\n")
     assert read_scores(path, ["a", "b"]).tolist() == [0.5, 0.9]

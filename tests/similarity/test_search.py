@@ -416,3 +416,9 @@ def test_an_id_of_several_sources_is_asked_about():
     with pytest.raises(RadiosslError, match=r'--query 0: 2 cutouts have this id; give a position, as "10.0 1.0"'):
         index.query_by_text("0")
     assert index.query_by_text("80 2").row == 2
+
+
+def test_an_id_that_occurs_twice_without_positions_has_to_be_made_unique():
+    table = FeatureTable(pa.table({"cutout_id": ["a", "a", "b"]}), np.eye(3, dtype=np.float32))
+    with pytest.raises(RadiosslError, match="--query a: 2 cutouts have this id; make the ids unique"):
+        SimilarityIndex(table).query_by_text("a")
