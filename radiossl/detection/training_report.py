@@ -27,7 +27,7 @@ def write_training_report(run: PathLike) -> Path:
     report = Report(f"Training of a detector: {run.name}")
     values = {"backbone": about["mode"], "images": about["images"], "epochs": float(last["epoch"])}
     monitored = metrics.dropna(subset="ap50")
-    sentence = f"{counted(round(last['epoch']), 'epoch')} on {counted(about['images'], 'image')}: the loss fell"
+    sentence = f"{counted(last['epoch'], 'epoch')} on {counted(about['images'], 'image')}: the loss fell"
     sentence += f" from {metrics['loss'].iloc[0]:.3g} to {last['loss']:.3g}"
     if len(monitored):
         sentence += f"; AP50 on the validation images is {monitored.iloc[-1]['ap50']:.3f}"

@@ -52,15 +52,15 @@ def listed(columns: Sequence[str]) -> str:
     return f"{', '.join(columns[:_MOST_LISTED])}{more}"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: float, noun: str) -> str:
     """Return a number and what is counted, for a message.
 
-    >>> counted(1, "source"), counted(12345, "source"), counted(2, "query")
-    ('1 source', '12,345 sources', '2 queries')
+    >>> counted(1, "source"), counted(12345, "source"), counted(2, "query"), counted(1.5, "epoch")
+    ('1 source', '12,345 sources', '2 queries', '1.5 epochs')
     """
-    ending = "es" if noun.endswith(("s", "ch")) else "s"
+    ending = "es" if noun.endswith(("s", "tch", "sh")) else "s"
     several = f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}{ending}"
-    return f"{number:,} {noun if number == 1 else several}"
+    return f"{number:,.12g} {noun if number == 1 else several}"
 
 
 class UnwritableError(RadiosslError):

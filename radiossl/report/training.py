@@ -53,7 +53,7 @@ def write_run_report(run: PathLike, data: Sequence[PathLike] = ()) -> Path:
             chance = method.chance_loss(recipe.batch_size // recipe.accumulate)
             last = metrics.iloc[-1]
             before, after = metrics["loss"].iloc[0], metrics["loss"].iloc[-10:].median()
-            epochs = counted(round(last["epoch"]), "epoch")
+            epochs = counted(last["epoch"], "epoch")
             report.verdict(
                 f"{epochs} of {METHOD_NAMES[recipe.method]}: the loss went from {before:.3g} to"
                 f" {after:.3g}, where features without information have {chance:.3g}; the spread of the features is"

@@ -64,7 +64,7 @@ def test_copies_with_other_positions_are_reported_not_joined(features, tmp_path,
     run("duplicates", file, "--out", out)  # the copies are many degrees away
     printed = capsys.readouterr().out
     assert "not joined: 2" in printed
-    assert "0 groups, 0 of 26 cutouts are repetitions" in printed
+    assert "0 groups, 0 repetitions among 26 cutouts" in printed
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["positions_disagree"], metrics["to_remove"], metrics["look_alikes"]) == (2, 0, 0)
     pairs = pd.read_csv(out / "pairs.csv")
