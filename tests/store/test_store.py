@@ -18,7 +18,7 @@ from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
 from radiossl.store.statistics import STATISTICS, PixelStatistics
 from radiossl.store.store import open_store, store_manifest
-from radiossl.store.writing import FinishedStoreError, shard_jobs, write_store
+from radiossl.store.writing import FinishedStoreError, OtherStoreError, shard_jobs, write_store
 
 EXTRA = pa.schema([("label", pa.string()), ("las_arcsec", pa.float64()), ("island", pa.int64())])
 LABELS = ["FRI", "FRII", None]
@@ -232,7 +232,7 @@ def test_finished_store_is_not_overwritten(tmp_path):
         make_store(tmp_path / "s")
     with pytest.raises(RadiosslError, match="finished store already") as caught:
         make_store(tmp_path / "s", [(0, 1)])
-    assert caught.type is RadiosslError  # of another call
+    assert caught.type is OtherStoreError
     assert bytes_of(tmp_path / "s") == before
 
 
