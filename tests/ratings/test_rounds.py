@@ -94,7 +94,8 @@ def test_the_loop_from_first_proposals_to_a_ranking(capsys, files):
     assert not set(second["cutout_id"]) & set(ratings["cutout_id"])
     assert {"expected_rating", "spread"} <= set(second.columns)
     shown = re.findall(r"\d\.\d+ ± \d\.\d+", (files / "loop" / "round_002" / "report.html").read_text(encoding="utf-8"))
-    assert shown and all(re.fullmatch(r"\d\.\d\d ± \d\.\d\d", one) for one in shown), "a spread of 0.04 is no 0.0"
+    assert shown
+    assert all(re.fullmatch(r"\d\.\d\d ± \d\.\d\d", one) for one in shown), "a spread of 0.04 is no 0.0"
     rounds = pd.read_csv(files / "loop" / "rounds.csv")
     assert rounds["round"].value_counts().to_dict() == {1: 8, 2: 6}
     assert rounds["cutout_id"].tolist() == empty["cutout_id"].tolist() + second["cutout_id"].tolist()
