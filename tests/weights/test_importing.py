@@ -429,6 +429,13 @@ def without(state, *names):
     return {name: tensor for name, tensor in state.items() if name not in names}
 
 
+def itself():
+    """A dictionary that holds itself, as a damaged or malicious file can."""
+    content = {"epoch": 3}
+    content["model"] = content
+    return content
+
+
 CASES = {
     "missing": (lambda n: without(torchvision(n), "layer3.0.bn2.weight"), "layer3.0.bn2.weight is missing"),
     "further": (lambda n: torchvision(n) | {"layer3.0.se.weight": torch.ones(2)}, "layer3.0.se.weight is not part"),
@@ -449,6 +456,7 @@ CASES = {
         lambda n: {"model_state_dict": solo(n), "ema": {"decay": 0.99, "module": solo(n)}},
         r"\(model_state_dict, ema\.module\); choose one with --entry",
     ),
+    "itself": (lambda n: itself(), "too deeply nested"),
     "layout": (lambda n: {"state_dict": children(n, "trunk.")}, "no known encoder"),
 }
 

@@ -66,7 +66,10 @@ def read_checkpoint(path: Path, entry: str | None = None) -> Checkpoint:
     content = _read_torch(file)
     if _are_tensors(content):
         return Checkpoint(file, _unwrapped(content), beside=beside)
-    sets = dict(_sets_of_tensors(content))
+    try:
+        sets = dict(_sets_of_tensors(content))
+    except RecursionError:
+        raise RadiosslError(f"{file}: too deeply nested to be a network's weights") from None
     chosen = _chosen_entry(file, sets, entry)
     other = {str(key): value for key, value in content.items() if str(key) != chosen.split(".")[0]}
     return Checkpoint(file, _unwrapped(sets[chosen]), False, other, beside)
