@@ -120,9 +120,10 @@ def cut_sources(
     if catalogue is not None:  # what would stop it is said at once
         store_schema(catalogue.columns.schema)
         if catalogue.extent_arcsec is None and needs_extent:
-            what = "no column is known to be the extent; measure it with --measure-extents, or name it with --extent,"
+            what = "no column is known to be the extent; give the box in pixels with --size, or use `radiossl cutouts"
+            what += " sources`, with --extent COLUMN or --measure-extents"
             there = listed(catalogue.columns.column_names)
-            raise RadiosslError(f"{catalogue.name}: {what} or the box in pixels with --size (its columns are {there})")
+            raise RadiosslError(f"{catalogue.name}: {what} (its columns are {there})")
     found = Mosaics.find(mosaics, on_error, hdu)
     islands = find_islands(found, threshold) if catalogue is None else None
     sources = islands.catalogue if islands is not None else catalogue

@@ -108,7 +108,7 @@ def test_boxes_are_cut_around_what_was_measured(tmp_path):
 
 def test_without_extents_the_way_out_is_named(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", (0, 0, 50))
-    with pytest.raises(RadiosslError, match="measure it with --measure-extents, or name it"):
+    with pytest.raises(RadiosslError, match="give the box in pixels with --size, or use `radiossl"):
         cut_sources([path], targets(), tmp_path / "s")
     with pytest.raises(RadiosslError, match="no source is left to cut"):
         cut_sources([path], targets([150.1]), tmp_path / "s", measure=True)
