@@ -307,4 +307,5 @@ def test_a_refusal_of_the_system_is_one_line(capsys, world, tmp_path):
     (tmp_path / "file").touch()
     out = tmp_path / "file" / "out"
     assert run("search", root / "table0.parquet", "--query", "t0c3", "--out", out) == 1
-    assert capsys.readouterr().err == f"radiossl: error: {out}: cannot be written, File exists; choose another --out\n"
+    said = f"{out}: cannot be written, {tmp_path / 'file'} is a file; choose another --out"
+    assert capsys.readouterr().err == f"radiossl: error: {said}\n"
