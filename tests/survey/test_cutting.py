@@ -429,8 +429,8 @@ def test_blind_parameters_out_of_range_are_refused(tmp_path, parameters, message
         ({"size": 20, "min_size": 0}, "min-size of 0"),
         ({"box_factor": 0.0}, "box factor of 0"),
         ({"size": 20, "max_blank": 1.5}, "max-blank"),
-        ({}, r"--extent, or the box in pixels with --size \(its columns are name\)"),
-        ({"size": 20, "min_extent_arcsec": 5}, "name it with --extent"),
+        ({}, r"with --extent COLUMN or --measure-extents \(its columns are name\)"),
+        ({"size": 20, "min_extent_arcsec": 5}, "with --extent COLUMN"),
     ],
 )
 def test_source_parameters_out_of_range_are_refused(tmp_path, parameters, message):
