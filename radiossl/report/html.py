@@ -87,8 +87,6 @@ def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: Tables of more rows are folded.
 _FOLDED_ABOVE = 12
-#: Texts of at most so many letters without a blank stay in one line of a table.
-_WORD = 32
 #: Figures that are higher than wide, and than this, are long lists.
 _LONG_PT = 480
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -362,8 +360,8 @@ def _with_intervals(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(value: Any, name: str) -> str:
     text = format_value(value, name)
-    # The name of a source is not broken at its minus sign.
-    word = isinstance(value, str) and "-" in text and len(text) <= _WORD and not re.search(r"\s", text)
+    # The name of a source is not broken at its minus sign; a long path may be.
+    word = isinstance(value, str) and "-" in text and re.fullmatch(r"\S{,32}", text)
     kind = ' class="word"' if word else _number_class(_is_number(value))
     return f"<td{kind}>{escape(text)}</td>"
 
