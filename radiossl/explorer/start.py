@@ -119,11 +119,21 @@ def _embedded(
 
     backbone, out = load_backbone(weights or _WEIGHTS), Path("explored.parquet")
     write = partial(write_features, backbone, images, out, mosaics=mosaics or None, size=size)
+    cut = out.with_suffix(".images")
     try:
         done = write()
-    except OtherStoreError:  # of what was explored here before
-        shutil.rmtree(out.with_suffix(".images"))
-        done = write()
+    except OtherStoreError:  # of what was explored here before, which stays if there is nothing to take its place
+        say(f"{cut}: replaced by what is cut now")
+        before = cut.with_suffix(".before")
+        shutil.rmtree(before, ignore_errors=True)  # of a killed process
+        cut.rename(before)
+        try:
+            done = write()
+        except BaseException:
+            shutil.rmtree(cut, ignore_errors=True)
+            before.rename(cut)
+            raise
+        shutil.rmtree(before)
     say(f"{out}: {counted(len(done.table), 'image')} embedded with {Path(backbone.name).name}")
     return out
 

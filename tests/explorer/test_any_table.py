@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -172,6 +173,16 @@ def test_a_catalogue_is_explored_again_with_other_boxes(survey, tmp_path, monkey
     fits.writeto("m.fits", np.random.default_rng(0).normal(size=(100, 100)).astype(np.float32), header)
     catalogue = pd.DataFrame({"name": ["a", "b", "c"], "ra": [10.0, 10.01, 9.99], "dec": -5.0})
     options = {"mosaics": [tmp_path / "m.fits"], "weights": survey.weights, "export": "page.html"}
+    said = []
     for size in (16, 24):
-        explore(catalogue, size=size, say=lambda line: None, **options)
+        explore(catalogue, size=size, say=said.append, **options)
         assert set(pq.read_table("explored.parquet")["height"].to_pylist()) == {size}
+    assert [line for line in said if "replaced" in line] == ["explored.images: replaced by what is cut now"]
+    before = {path.name: path.read_bytes() for path in Path("explored.images").iterdir()}
+    fits.writeto("m.fits", np.full((100, 100), np.nan, np.float32), header, overwrite=True)
+    with pytest.raises(RadiosslError, match="every pixel of the mosaic is blank"):
+        explore(catalogue, size=20, say=said.append, **options)
+    assert len([line for line in said if "replaced" in line]) == 2, "it had been put aside"
+    assert {path.name: path.read_bytes() for path in Path("explored.images").iterdir()} == before
+    assert set(pq.read_table("explored.parquet")["height"].to_pylist()) == {24}
+    assert not Path("explored.before").exists()
