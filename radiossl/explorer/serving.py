@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import json
 import logging
 import os
@@ -33,7 +32,6 @@ _POLICY = (
     " connect-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors http://{host}:* https://{host}:*"
 )
-_LOOPBACK_NAMES = ("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,8 @@ class TokenAuth:
 
         Another name is that of a page elsewhere which leads here by way of a forged address (DNS rebinding).
         """
-        names = [*_LOOPBACK_NAMES, self.address]
-        if not _is_loopback(self.address):
+        names = ["127.0.0.1", "localhost", self.address]
+        if self.address != "localhost" and not self.address.startswith("127."):
             names += [socket.gethostname(), socket.getfqdn()]
             with suppress(OSError):
                 own = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
@@ -194,15 +192,6 @@ def _kept_token(address: str, port: int) -> str:
         if len(kept) >= len(token) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
             return kept
     return token
-
-
-def _is_loopback(address: str) -> bool:
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _same(given: str, token: str) -> bool:
