@@ -62,8 +62,8 @@ def _filtered(values: NumberColours | ClassColours, wanted: Sequence[str]) -> ND
 def table_bytes(frame: pd.DataFrame, form: str) -> bytes:
     """Return a table as the content of a file; `form` is ``csv`` or ``fits``."""
     if form == "csv":
-        return _written(lambda path: write_table(frame, path), "table.csv")
-    return _written(lambda path: write_astropy_table(frame, path, "fits"), "table.fits")
+        return _written(lambda path: write_table(frame, path))
+    return _written(lambda path: write_astropy_table(frame, path, "fits"))
 
 
 def regions_bytes(frame: pd.DataFrame) -> bytes:
@@ -71,14 +71,11 @@ def regions_bytes(frame: pd.DataFrame) -> bytes:
     if not {"ra_deg", "dec_deg"} <= set(frame.columns) or not np.isfinite(frame["ra_deg"].astype(float)).any():
         raise RadiosslError("none of these sources has a position on the sky")
     labels = frame["cutout_id"].astype(str).tolist()
-    return _written(
-        lambda path: write_regions(frame["ra_deg"], frame["dec_deg"], labels, path, circle_radii(frame)),
-        "selection.reg",
-    )
+    return _written(lambda path: write_regions(frame["ra_deg"], frame["dec_deg"], labels, path, circle_radii(frame)))
 
 
-def _written(write: Callable[[Path], object], name: str) -> bytes:
+def _written(write: Callable[[Path], object]) -> bytes:
     with temporary_folder() as folder:
-        path = folder / name
+        path = folder / "selection"
         write(path)
         return path.read_bytes()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from radiossl.explorer.columns import CATALOGUE, CUTOUT, group_of
 from radiossl.explorer.session import Session
 from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
-from radiossl.store.schema import BASE_SCHEMA
 
 
 def describe_source(session: Session, row: int) -> dict[str, Any]:
@@ -19,39 +19,29 @@ def describe_source(session: Session, row: int) -> dict[str, Any]:
     side of the picture has, and the beam (axes in arcsec, position angle in degrees), if known.
     """
     name, known = session.cutout_id(row), session.details(row)
-    own, values = ([name for name in known if (name in BASE_SCHEMA.names) == cutout] for cutout in (True, False))
-    shown = {"own": own, "values": values}
+    texts: dict[str, list[tuple[str, str]]] = {CUTOUT: [], CATALOGUE: []}
+    for column, value in known.items():
+        if value is not None:
+            texts[group_of(column)].append((column, format_value(value, column)))
+    ra, dec = (math.nan if known.get(column) is None else float(known[column]) for column in ("ra_deg", "dec_deg"))
+    position, links = "position unknown", {}
+    if math.isfinite(ra) and abs(dec) <= 90:
+        from astropy.coordinates import SkyCoord
+
+        sexagesimal = SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=1)
+        position = f"{sexagesimal}   ({ra:.5f} {dec:+.5f})"
+        links = sky_links(ra, dec, _frame(known).get("arcsec", math.nan))
     given = session.ratings.history(name).to_dict("records")
-    ra, dec = (math.nan if known.get(name) is None else float(known[name]) for name in ("ra_deg", "dec_deg"))
     return {
         "row": row,
         "id": name,
-        "position": _position(ra, dec),
-        "links": _links(known, ra, dec),
-        **{
-            what: [(name, format_value(known[name], name)) for name in names if known[name] is not None]
-            for what, names in shown.items()
-        },
+        "position": position,
+        "links": links,
+        "own": texts[CUTOUT],
+        "values": texts[CATALOGUE],
         "frame": _frame(known, session.metadata.get("preprocessing", {}).get("field_px")),
         "rated": ", ".join(f"{one['who'] or 'somebody'} {one['rating']} ({one['when'][:16]})" for one in given),
     }
-
-
-def _position(ra: float, dec: float) -> str:
-    """Where a source is, in hours and degrees and in degrees alone."""
-    if not (math.isfinite(ra) and math.isfinite(dec)):
-        return "position unknown"
-    from astropy.coordinates import SkyCoord
-
-    text = SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=1)
-    return f"{text}   ({ra:.5f} {dec:+.5f})"
-
-
-def _links(known: dict[str, Any], ra: float, dec: float) -> dict[str, str]:
-    """Other surveys' pictures of the same place, and databases."""
-    if not (math.isfinite(ra) and math.isfinite(dec) and abs(dec) <= 90):
-        return {}
-    return sky_links(ra, dec, _frame(known).get("arcsec", math.nan))
 
 
 def _frame(known: dict[str, Any], field_px: int | None = None) -> dict[str, Any]:

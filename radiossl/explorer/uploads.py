@@ -58,15 +58,15 @@ def saved_upload(data: bytes, folder: Path) -> Path:
 
 def is_catalogue(data: bytes) -> bool:
     """Return whether an upload is a table rather than an image: text, a VOTable, or FITS without an image."""
-    with temporary_folder() as folder:
-        try:
-            data = _unpacked(data)
-            if _image_suffix(data) == ".fits":
-                path = folder / "upload.fits"
-                path.write_bytes(data)
-                return not _has_image(path) and b"BINTABLE" in data
-        except RadiosslError:
-            return False
+    try:
+        data = _unpacked(data)
+    except RadiosslError:
+        return False
+    if _image_suffix(data) == ".fits":
+        with temporary_folder() as folder:
+            path = folder / "upload.fits"
+            path.write_bytes(data)
+            return b"BINTABLE" in data and not _has_image(path)
     head = data[:4096]
     return bool(head) and b"\0" not in head and _image_suffix(data) is None and head.count(b"\n") > 0
 
