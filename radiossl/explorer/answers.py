@@ -73,16 +73,15 @@ class Answers:
         """Return what there is to choose from; asked again whenever `now` says that it has changed."""
         session = self._session
         maps = session.maps
-        for name in maps.names():
-            if name not in self._limits:
-                self._limits[name] = list(map_limits(maps.coordinates[name]))
+        for name in maps.coordinates.keys() - self._limits.keys():
+            self._limits[name] = list(map_limits(maps.coordinates[name]))
         groups = session.shown.groups().items()
         return {
             "title": session.file.path.name,
             "count": len(session),
             "key": session.key,
             "pictures": session.store is not None,
-            "maps": {name: self._limits[name] for name in maps.names()},
+            "maps": {name: self._limits[name] for name in maps.coordinates},
             "second": maps.second,
             "can_umap": maps.can_make_umap,
             "columns": {group: {name: session.shown.label(name) for name in names} for group, names in groups},
@@ -106,7 +105,7 @@ class Answers:
                 session.ratings.refresh()
         except (RadiosslError, OSError) as error:
             said = f"Something went wrong: {error}"
-        shape = [*session.maps.names(), *session.shown.later, session.index is not None, session.trouble]
+        shape = [*session.maps.coordinates, *session.shown.later, session.index is not None, session.trouble]
         return {
             "key": session.key,
             "message": said,
@@ -151,10 +150,7 @@ class Answers:
 
     def named(self, name: str) -> Answer:
         """Return the row of the source of an address."""
-        row = self._session.row_of(name)
-        if row is None:
-            raise RadiosslError(f"no source has the id {name[:80]!r}")
-        return {"row": row}
+        return {"row": self._row_named(name)}
 
     def picture(self, row: str, stretch: str, colours: str, side: str, **_: str) -> Answer:
         """Return a cutout as PNG."""
@@ -193,8 +189,7 @@ class Answers:
 
     def order(self, which: str = RANKED) -> Answer:
         """Return a list to rate: rows, int32; empty while there is none yet."""
-        ranking, session = self._ranking, self._session
-        now = ranking.now
+        ranking, session, now = self._ranking, self._session, self._ranking.now
         rows = now.rows
         if which == UNRATED:
             rows = rows[~np.isin(rows, session.rows_of(session.ratings.last.index.tolist()))]
@@ -221,8 +216,7 @@ class Answers:
 
     def rate(self, name: str, rating: int, who: str) -> Answer:
         """Save a rating; it is on the disk when this returns."""
-        if self._session.row_of(name) is None:
-            raise RadiosslError(f"no source has the id {name[:80]!r}")
+        self._row_named(name)
         with self._lock:
             self._session.ratings.add(name, int(rating), _name(who))
         return {}
@@ -309,6 +303,12 @@ class Answers:
             "rows": found["row"].tolist(),
             "scores": found["similarity"].tolist(),
         }
+
+    def _row_named(self, name: str) -> int:
+        row = self._session.row_of(name)
+        if row is None:
+            raise RadiosslError(f"no source has the id {name[:80]!r}")
+        return row
 
     def _chosen(self, chosen_by: Mapping[str, Any]) -> NDArray[np.int64]:
         rows = chosen_rows(self._session, chosen_by)

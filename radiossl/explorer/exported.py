@@ -71,7 +71,7 @@ def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
     answers, count = Answers(session, ranking), len(session)
     names = session.shown.names()  # those of the catalogue come first
     columns = names[:MOST_COLUMNS] + [name for name in names[MOST_COLUMNS:] if name in ("ra_deg", "dec_deg")]
-    asked = [("map", name) for name in session.maps.names()] + [("column", name) for name in columns]
+    asked = [("map", name) for name in session.maps.coordinates] + [("column", name) for name in columns]
     files = {f"{what} {name}": getattr(answers, what)(name) for what, name in asked} | {"order ": answers.order()}
     start = cast(dict[str, Any], answers.start())
     groups = {
@@ -93,8 +93,7 @@ def _data(session: Session, ranking: Ranking) -> dict[str, Any]:
 
 def _neighbours(session: Session) -> NDArray[np.int32]:
     """The most similar other sources of each, shape (n, k), -1 where there are fewer."""
-    assert session.index is not None
-    vectors, count = session.index.vectors, len(session)
+    vectors, count = session.known_index.vectors, len(session)
     found = np.full((count, NEIGHBOURS), -1, np.int32)
     wanted = min(NEIGHBOURS + 1, count)
     for start in track(range(0, count, _BATCH), "neighbours"):

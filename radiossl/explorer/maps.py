@@ -25,14 +25,14 @@ class Maps:
     """Coordinates of all sources, by the name of the map; refused if a map is of other sources.
 
     `folder` is that of `radiossl map`. If it is there, it is the first map and no other is made; if not, it is where
-    `start_umap` writes; None if none is to be made. `positions` are right ascension and declination in degrees, if all
+    `start_umap` writes. `positions` are right ascension and declination in degrees, if all
     are known, and `second` is the feature table of another backbone, or its map, to be shown beside the first.
     """
 
     def __init__(
         self,
         file: FeatureFile,
-        folder: Path | None,
+        folder: Path,
         ids: pa.ChunkedArray,
         seed: int,
         positions: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
@@ -43,7 +43,7 @@ class Maps:
         self._process: subprocess.Popen[str] | None = None
         self._started = 0.0
         self.trouble = ""
-        if folder is not None and (folder / "map.parquet").is_file():
+        if (folder / "map.parquet").is_file():
             self.coordinates = {folder.name: self._read(folder)}
         else:
             self.coordinates = {PCA: _components(file)}
@@ -55,21 +55,16 @@ class Maps:
             self.second = f"{second.stem} (second)"
             self.coordinates[self.second] = self._read_second(second)
 
-    def names(self) -> list[str]:
-        """Return the names of the maps that there are, the first one first."""
-        return list(self.coordinates)
-
     @property
     def can_make_umap(self) -> bool:
         """Whether there is none yet and none is being made."""
         there = PCA not in self.coordinates or MADE in self.coordinates
-        return self._process is None and self._folder is not None and not there
+        return self._process is None and not there
 
     def start_umap(self) -> None:
         """Start `radiossl map` for a UMAP in a separate process, since it would hold up the page."""
         if not self.can_make_umap:
             return
-        assert self._folder is not None
         command = [sys.executable, "-P", "-m", "radiossl.cli.main", "map", str(self._file.path.absolute())]
         command += ["--out", str(self._folder.absolute()), "--seed", str(self._seed)]
         self._started = time.monotonic()
@@ -88,7 +83,6 @@ class Maps:
         if process.returncode:
             self.trouble = (errors.strip().splitlines() or [f"radiossl map ended with {process.returncode}"])[-1]
             return self.trouble
-        assert self._folder is not None
         try:
             self.coordinates[MADE] = self._read(self._folder)
         except RadiosslError as error:

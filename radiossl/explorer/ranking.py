@@ -61,7 +61,7 @@ class Ranking:
 
     def prepare(self) -> None:
         """Make the starting scores if none were given: an Isolation Forest, see `anomaly_scores`."""
-        if self._starting is not None or self.session.vectors is None:
+        if self._starting is not None:
             return
         try:
             settings = AnomalySettings(seed=self.session.files.seed)

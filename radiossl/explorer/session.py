@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,9 @@ from radiossl.explorer.kept import KeptLabels
 from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_png
 from radiossl.explorer.uploads import saved_catalogue, saved_upload, shown_name, temporary_folder
-from radiossl.explorer.vectors import read_vectors
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
+from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.journal import RatingsFile
 from radiossl.report.sheets import Stretch, central_pixels
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 Pixels: TypeAlias = CutoutStore | ImageColumn
 NEIGHBOURS = 24
 _HELD_PICTURES = 4096
+#: Beyond so many sources unit vectors are kept in float16: a million of dimension 512 take 1 GB then, not 2.
+_EXACT_ROWS = 100_000
 #: Name of the column of clusters.
 CLUSTER = "cluster"
 
@@ -53,7 +55,7 @@ class Files:
 
     features: Path
     weights: str | os.PathLike[str] | None = None  # for uploads; None for the backbone that the table names
-    map_folder: Path | None = None  # of `radiossl map`; made, if it is not there, when the page asks for a UMAP
+    map_folder: Path = Path("map")  # of `radiossl map`; made, if it is not there, when the page asks for a UMAP
     ratings: Path = Path("ratings.csv")
     labels: Path = Path("labels.csv")
     scores: Path | None = None  # CSV with starting scores, such as anomalies.csv; None to make them
@@ -84,7 +86,6 @@ class Session:
         self.labels = KeptLabels(files.labels)
         self.maps = Maps(self.file, files.map_folder, self._ids, files.seed, self._positions(), files.second)
         self.index: SimilarityIndex | None = None
-        self.vectors: NDArray[np.floating] | None = None
         self.progress = 0.0
         self.trouble = ""
         self._backbone: Backbone | None = None
@@ -115,9 +116,7 @@ class Session:
             self.progress = part
 
         try:
-            index = read_vectors(self.file, done)
-            self.vectors = index.array
-            self.index = SimilarityIndex.from_vectors(index, self.columns, self.metadata)
+            self.index = SimilarityIndex.from_vectors(read_vectors(self.file, done), self.columns, self.metadata)
         except RadiosslError as error:
             self.trouble = str(error)
 
@@ -134,19 +133,22 @@ class Session:
         return thread
 
     def find_clusters(self) -> None:
-        """Find clusters of the sources; see `radiossl.explorer.clusters`."""
-        if self.vectors is None:
-            return
-        self.clusters = find_clusters(self.vectors, self.files.seed)
+        """Find clusters of the sources, once the features are loaded; see `radiossl.explorer.clusters`."""
+        self.clusters = find_clusters(self.known_index.vectors.array, self.files.seed)
         if self.clusters is not None:
             self.shown.later[CLUSTER] = self.clusters.names
+
+    @property
+    def known_index(self) -> SimilarityIndex:
+        """The index of the features; raise `RadiosslError` while they are being read."""
+        if self.index is None:
+            raise RadiosslError(self.trouble or f"the features are being read ({self.progress:.0%}); try again")
+        return self.index
 
     @cached_property
     def table(self) -> FeatureTable:
         """The columns with the unit vectors of the features, once these are loaded."""
-        if self.vectors is None:
-            raise RadiosslError("the features are still being read")
-        return FeatureTable(self.columns, self.vectors, self.metadata)
+        return FeatureTable(self.columns, self.known_index.vectors.array, self.metadata)
 
     # Sources ----------------------------------------------------------------------------------------------------------
 
@@ -214,13 +216,7 @@ class Session:
 
     def neighbours(self, row: int, k: int = NEIGHBOURS) -> pd.DataFrame:
         """Return the sources most like one, best first: columns ``row`` and ``similarity``."""
-        if self.index is None:
-            raise RadiosslError(self.trouble or f"the features are being read ({self.progress:.0%})")
-        return self.index.search(self._query(row), k)[["row", "similarity"]]
-
-    def _query(self, row: int) -> Query:
-        assert self.index is not None
-        return Query(self.cutout_id(row), self.index.vectors.vectors([row])[0], row)
+        return self.known_index.search(self.known_index.query_by_row(row), k)[["row", "similarity"]]
 
     def match_upload(self, data: bytes, radius_arcsec: float) -> NDArray[np.int64]:
         """Return the sources nearest to the positions of an uploaded catalogue, no farther away than a radius."""
@@ -241,39 +237,23 @@ class Session:
             raise RadiosslError(f"no source within {radius_arcsec:g} arcsec of the {len(catalogue)} positions")
         return np.unique(rows)
 
-    def search_upload(
-        self, data: bytes, name: str, crop: Crop = "auto", k: int = NEIGHBOURS
-    ) -> tuple[Query, pd.DataFrame]:
+    def search_upload(self, data: bytes, name: str, crop: Crop = "auto") -> tuple[Query, pd.DataFrame]:
         """Search for the sources most like an uploaded image; return the query, and what `neighbours` returns.
 
-        Parameters
-        ----------
-        data : bytes
-            The file.
-        name : str
-            As its sender calls it.
-        crop : str, int or CropBox
-            See `radiossl.similarity.queries.frame_query`.
-        k : int
-            How many.
-
-        Raises
-        ------
-        RadiosslError
-            If the file is refused (see `saved_upload`) or cannot be read, or there are no weights or no features yet.
+        `data` is the file, `name` what its sender calls it; for `crop` see `radiossl.similarity.queries.frame_query`.
+        Raises `RadiosslError` if the file is refused (see `saved_upload`) or cannot be read, or there are no weights or
+        no features yet.
         """
-        if self.index is None:
-            raise RadiosslError(self.trouble or f"the features are being read ({self.progress:.0%}); try again")
-        name = shown_name(name)
+        index, name = self.known_index, shown_name(name)
         with temporary_folder() as folder:
             path = saved_upload(data, folder)
             backbone = self._loaded_backbone()
             try:
-                query = self.index.query_by_file(path, backbone, crop)
+                query = index.query_by_file(path, backbone, crop)
             except RadiosslError as error:  # it names a temporary file
                 raise RadiosslError(str(error).replace(str(path), name)) from None
         query = replace(query, name=name)
-        return query, self.index.search(query, k)[["row", "similarity"]]
+        return query, index.search(query, NEIGHBOURS)[["row", "similarity"]]
 
     def _loaded_backbone(self) -> Backbone:
         from radiossl.weights.backbone import load_backbone
@@ -285,6 +265,16 @@ class Session:
                     raise RadiosslError("no weights: start with --weights, the backbone of the features")
                 self._backbone = load_backbone(os.fspath(weights))
             return self._backbone
+
+
+def read_vectors(file: FeatureFile, done: Callable[[float], None], exact_rows: int = _EXACT_ROWS) -> VectorIndex:
+    """Read the features of a file piece by piece into an index; its `array` holds them without a second copy.
+
+    `done` is called now and then with the part that has been read, 0 to 1. Of more than `exact_rows` rows similarities
+    are rounded to about 0.0001.
+    """
+    kind: Literal["flat", "flat-fp16"] = "flat" if len(file) <= exact_rows else "flat-fp16"
+    return VectorIndex.from_batches(file.batches(), file.dimension, kind, lambda count: done(count / len(file)))
 
 
 def _rows_in_store(ids: pa.ChunkedArray, store: Pixels | None) -> NDArray[np.int64]:

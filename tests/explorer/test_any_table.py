@@ -136,7 +136,7 @@ def test_several_columns_of_vectors_are_asked_about(frame, tmp_path):
 def test_sources_without_names_and_positions_are_numbered(frame, tmp_path):
     session = opened(frame[["embedding", "morphology"]], tmp_path)
     assert session.cutout_id(0) == "1"
-    assert session.maps.names() == ["principal components"]
+    assert list(session.maps.coordinates) == ["principal components"]
 
 
 def test_what_is_no_table_is_said(tmp_path):

@@ -13,8 +13,7 @@ import pytest
 from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
 from radiossl.explorer.pictures import picture_png
 from radiossl.explorer.ranking import EXPECTED, SCORE, Ranking
-from radiossl.explorer.session import Files, Session
-from radiossl.explorer.vectors import read_vectors
+from radiossl.explorer.session import Files, Session, read_vectors
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
@@ -116,7 +115,7 @@ def test_a_map_of_other_sources_is_refused(survey, files, tmp_path):
     with pytest.raises(RadiosslError, match="map of other sources"):
         Session(replace(files, map_folder=tmp_path / "map"), None)
     own = Session(replace(files, features=tmp_path / "other.parquet", map_folder=tmp_path / "map"), None)
-    assert own.maps.names() == ["map", "sky"]
+    assert list(own.maps.coordinates) == ["map", "sky"]
     assert not own.maps.can_make_umap
 
 
@@ -128,7 +127,7 @@ def test_a_umap_is_made_beside_the_session(session):
     assert not session.maps.can_make_umap
     session.maps._process.wait(timeout=200)
     assert session.maps.poll() == ""
-    assert session.maps.names() == ["principal components", "sky", "UMAP"]
+    assert list(session.maps.coordinates) == ["principal components", "sky", "UMAP"]
     assert np.isfinite(session.maps.coordinates["UMAP"]).all()
 
 
