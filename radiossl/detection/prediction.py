@@ -24,7 +24,7 @@ from radiossl.detection.objects import Detection, as_plain, draw_object, from_pl
 from radiossl.detection.report import SearchedMosaic, make_catalogue, write_detections
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, existing_file, read_json, write_json
+from radiossl.io.files import PathLike, file_stamp, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import write_parts
 from radiossl.io.results import check_result_folder
@@ -80,12 +80,6 @@ def detect_set(detector: Detector, source: AnnotatedSet, kept: Path) -> list[lis
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     key = f"{detector.sha256}\0{source.reader}\0{listed}"
     return find_in_parts(batches, find, kept, key, f"finding sources with {detector.name}")
-
-
-def file_stamp(path: Path) -> tuple[str, int, int]:
-    """Return the path, size and modification time of a file, which identify its content."""
-    known = existing_file(path).stat()
-    return str(path.resolve()), known.st_size, known.st_mtime_ns
 
 
 def find_in_parts(

@@ -331,6 +331,12 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def file_stamp(path: str | os.PathLike[str]) -> tuple[str, int, int]:
+    """Return the path, size and modification time of a file, which identify its content."""
+    known = existing_file(path).stat()
+    return str(Path(path).resolve()), known.st_size, known.st_mtime_ns
+
+
 def _check_complete(folder: Path) -> None:
     if (folder / INCOMPLETE).exists():
         raise RadiosslError(

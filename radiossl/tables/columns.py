@@ -48,9 +48,13 @@ class TableColumns:
     @property
     def names(self) -> list[str]:
         """What each number is called, in the order of `matrix`."""
-        derived = [f"{first}-{second}" for first, second in self.colours]
+        return [*self.scalars, *(f"{FEATURES}[{number}]" for number in range(self.dimension))]
+
+    @property
+    def scalars(self) -> list[str]:
+        """What the numbers before the features are called."""
         resolved = ["|{}-{}|".format(*self.resolved)] if self.resolved else []
-        return [*self.columns, *derived, *resolved, *(f"{FEATURES}[{number}]" for number in range(self.dimension))]
+        return [*self.columns, *(f"{first}-{second}" for first, second in self.colours), *resolved]
 
     @property
     def needed(self) -> list[str]:
@@ -128,24 +132,23 @@ class TableFile:
 
     def __init__(self, path: PathLike) -> None:
         self.path = Path(path)
-        self._files = table_files(path)
-        name = self._files[0].name.lower()
+        self.files = table_files(path)
+        name = self.files[0].name.lower()
         self.kind = next((kind for kind in ("parquet", "text", "fits") if name.endswith(ENDINGS[kind])), "whole")
         self.rows: int | None = None
         try:
             if self.kind == "parquet":
-                self.schema: pa.Schema | None = pq.read_schema(self._files[0])
-                self.names = list(self.schema.names)
-                self.rows = sum(pq.read_metadata(file).num_rows for file in self._files)
+                self.schema: pa.Schema = pq.read_schema(self.files[0])
+                self.rows = sum(pq.read_metadata(file).num_rows for file in self.files)
+            elif self.kind == "fits":
+                part = self._fits()
+                self.schema = pa.schema((name, pa.null()) for name in part.columns.names)
+                self.rows = len(part.data)
             elif self.kind == "text" and self._layout is not None:
                 self.schema = pa.schema(self._kinds)
-                self.names = list(self.schema.names)
-            elif self.kind != "fits":
-                self.kind, self.schema = "whole", self._whole.schema
-                self.names, self.rows = list(self.schema.names), len(self._whole)
             else:
-                self.schema, header = None, self._fits()
-                self.names, self.rows = list(header.columns.names), len(header.data)
+                self.kind, self.schema, self.rows = "whole", self._whole.schema, len(self._whole)
+            self.names = list(self.schema.names)
         except (pa.ArrowException, OSError, AttributeError, TypeError) as error:  # the last: FITS data cut off
             raise RadiosslError(f"{path}: not a readable {self.kind} table ({error})") from None
 
@@ -165,7 +168,7 @@ class TableFile:
         first = next(self.pieces([FEATURES], 1), None) if FEATURES in self.names else None
         if first is not None:
             return feature_dimension(first.schema, self.path, first.column(FEATURES))
-        return feature_dimension(pa.schema([]) if self.schema is None else self.schema, self.path)
+        return feature_dimension(self.schema, self.path)
 
     def _parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
         try:
@@ -176,7 +179,7 @@ class TableFile:
             raise RadiosslError(f"{self.path}: cannot be read to its end ({error})") from None
 
     def _parquet_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
-        for path in self._files:
+        for path in self.files:
             file = pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20)
             for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows

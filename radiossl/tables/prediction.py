@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import warnings
@@ -17,7 +18,7 @@ from pyarrow import csv
 from radiossl.evaluation.confidence import prediction_sets, set_texts
 from radiossl.io.csv_cells import guarded_table
 from radiossl.io.errors import RadiosslError, check_columns
-from radiossl.io.files import PathLike, atomic_file, read_json, write_json
+from radiossl.io.files import PathLike, atomic_file, file_stamp, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer, read_parquet, write_parquet
 from radiossl.io.progress import track
@@ -120,10 +121,8 @@ def _warn_of_other_units(forest: Forest, piece: pa.Table) -> None:
     """Warn of columns without a value, and of those whose typical value is far from that of the training."""
     if forest.calibration is None:
         return
-    names = forest.columns.names[: len(forest.columns.names) - forest.columns.dimension]
-    for name, column, learnt in zip(
-        names, forest.columns.matrix(piece).T, forest.calibration.novelty.middle, strict=False
-    ):
+    learnt_from, columns = forest.calibration.novelty.middle, forest.columns.matrix(piece).T
+    for name, column, learnt in zip(forest.columns.scalars, columns, learnt_from, strict=False):
         known = column[np.isfinite(column)]
         if not known.size:
             warnings.warn(f"column {name!r}: nothing is measured", stacklevel=3)
@@ -142,8 +141,7 @@ def _identity(forest: Forest, file: TableFile, kept: tuple[str, ...], piece_rows
     if forest.calibration is not None:
         arrays, about = forest.calibration.to_file()
         digest.update(repr(about).encode() + b"".join(array.tobytes() for array in arrays.values()))
-    state = file.path.stat()
-    source = [str(file.path.resolve()), state.st_size, state.st_mtime_ns]
+    source = [list(file_stamp(one)) for one in file.files]
     return {"forest": digest.hexdigest(), "table": source, "keep": list(kept), "piece_rows": piece_rows}
 
 
@@ -197,13 +195,10 @@ def _write_fits(parts: list[Path], tables: Iterable[pa.Table], path: Path) -> No
     record = np.dtype([(name, np.dtype(kind).newbyteorder(">")) for name, kind in kinds])
     header = fits.BinTableHDU(np.zeros(0, record.newbyteorder("="))).header
     header["NAXIS2"] = rows
-    with path.open("wb") as stream:
-        stream.write(fits.PrimaryHDU().header.tostring().encode())
-        stream.write(header.tostring().encode())
+    with contextlib.closing(fits.StreamingHDU(path, header)) as stream:
         for table in tables:
             records = np.zeros(table.num_rows, record)
             for name in table.column_names:
                 letters = [(text or "").encode() for text in table[name].to_pylist()] if name in width else None
                 records[name] = table[name].to_numpy() if letters is None else letters
-            stream.write(records.tobytes())
-        stream.write(b"\0" * (-rows * record.itemsize % 2880))
+            stream.write(records.view(np.uint8))

@@ -109,7 +109,7 @@ def train_forest(
     labels = read_labels(whole.column(label).to_pandas().to_numpy(), label, group, grouping)
     inputs.warn_of_markers(whole)
     values = inputs.matrix(whole)
-    for name, column in zip(inputs.names[: len(inputs.names) - dimension], values.T, strict=False):
+    for name, column in zip(inputs.scalars, values.T, strict=False):
         if np.unique(column[np.isfinite(column)]).size < 2:
             raise RadiosslError(f"column {name!r}: at least two different numbers were expected; leave it out")
     groups = row_groups(whole, group_radius_arcsec, table)
@@ -122,8 +122,7 @@ def train_forest(
         name: TableColumns((name,), missing=inputs.missing).matrix(whole)[labels.rows, 0].astype(float) for name in by
     }
     if inputs.resolved:
-        name = "|{}-{}|".format(*inputs.resolved)
-        against[name] = mine[:, inputs.names.index(name)].astype(float)
+        against[inputs.scalars[-1]] = mine[:, len(inputs.scalars) - 1].astype(float)
     frame = whole.select(kept).to_pandas().iloc[labels.rows]
     report = write_table_result(result, out, against, frame, comparison)
     return TableTraining(result, comparison, mine, frame, report)

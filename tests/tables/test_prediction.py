@@ -78,8 +78,9 @@ def test_a_table_of_nothing_is_refused(forest, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
 
 
-def test_an_interrupted_prediction_goes_on(forest, table, tmp_path, monkeypatch):
-    predict_table(forest, table, tmp_path / "whole.parquet", piece_rows=60)
+@pytest.fixture
+def calls(monkeypatch):
+    """One entry for each piece that was classified; the third is interrupted."""
     real, calls = table_prediction._classified, []
 
     def breaks(*arguments):
@@ -89,29 +90,37 @@ def test_an_interrupted_prediction_goes_on(forest, table, tmp_path, monkeypatch)
         return real(*arguments)
 
     monkeypatch.setattr(table_prediction, "_classified", breaks)
+    return calls
+
+
+def test_an_interrupted_prediction_goes_on(forest, table, tmp_path, calls):
     with pytest.raises(KeyboardInterrupt):
         predict_table(forest, table, tmp_path / "out.parquet", piece_rows=60)
     assert not (tmp_path / "out.parquet").exists()
     predict_table(forest, table, tmp_path / "out.parquet", piece_rows=60)
     assert len(calls) == 3 + 3  # of five pieces two were done
+    predict_table(forest, table, tmp_path / "whole.parquet", piece_rows=60)
     assert pq.read_table(tmp_path / "out.parquet").equals(pq.read_table(tmp_path / "whole.parquet"))
 
 
-def test_pieces_of_another_forest_are_not_taken(forest, table, tmp_path, monkeypatch):
+def test_pieces_of_another_forest_are_not_taken(forest, table, tmp_path, calls):
     other, _ = fit_forest(np.eye(2, dtype=np.float32), np.array([0, 1]), forest.columns, forest.classes, trees=3)
-    real, calls = table_prediction._classified, []
-
-    def breaks(*arguments):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    monkeypatch.setattr(table_prediction, "_classified", breaks)
     with pytest.raises(KeyboardInterrupt):
         predict_table(other, table, tmp_path / "out.parquet", piece_rows=60)
     predict_table(forest, table, tmp_path / "out.parquet", piece_rows=60)
     assert len(calls) == 3 + 5
+
+
+def test_pieces_of_parts_that_have_changed_are_not_taken(forest, table, tmp_path, calls):
+    part = tmp_path / "parts" / "part-00000-of-00001.parquet"
+    part.parent.mkdir()
+    rows = pq.read_table(table)
+    pq.write_table(rows, part)
+    with pytest.raises(KeyboardInterrupt):
+        predict_table(forest, part.parent, tmp_path / "out.parquet", piece_rows=60)
+    pq.write_table(rows.slice(0, 240), part)
+    assert sum(predict_table(forest, part.parent, tmp_path / "out.parquet", piece_rows=60).values()) == 240
+    assert len(calls) == 3 + 4
 
 
 def test_bad_input_is_named(forest, table, tmp_path):
