@@ -10,7 +10,7 @@ from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Delimiter, Encoding, Scheduler, TableOption
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.sky.angles import parse_arcsec
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def fetch(
 
     store = radiossl.fetch_cutouts(catalogue, survey, out, size=size, service=service)
     missing = f"; others are listed in {out / NOT_FETCHED}" if (out / NOT_FETCHED).is_file() else ""
-    typer.echo(f"{out}: {_count(len(store), 'cutout')} of {survey}{missing}")
+    typer.echo(f"{out}: {counted(len(store), 'cutout')} of {survey}{missing}")
 
 
 def _report(out: Path, result: CuttingResult, threshold: float = 0.0) -> None:
@@ -166,10 +166,10 @@ def _report(out: Path, result: CuttingResult, threshold: float = 0.0) -> None:
     for note in result.notes:
         typer.echo(note, err=True)
     if result.found is not None:
-        typer.echo(f"found {_count(result.found, 'source')} above {threshold:g} sigma")
+        typer.echo(f"found {counted(result.found, 'source')} above {threshold:g} sigma")
     used = result.used
-    line = f"{out}: {_count(len(result.store), 'cutout')} from "
-    line += f"{len(used)} of " * (len(used) < result.mosaics) + _count(result.mosaics, "mosaic")
+    line = f"{out}: {counted(len(result.store), 'cutout')} from "
+    line += f"{len(used)} of " * (len(used) < result.mosaics) + counted(result.mosaics, "mosaic")
     if result.mosaics > 1 and len(used) <= _LISTED:
         line += f" ({', '.join(f'{name}: {count}' for name, count in used.items())})"
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(result.not_cut.items()) if count)
@@ -180,9 +180,5 @@ def _report(out: Path, result: CuttingResult, threshold: float = 0.0) -> None:
     if result.flat:
         line += f"; {result.flat} have one value everywhere (store filter --where 'maximum > minimum' drops them)"
     if result.skipped:
-        line += f"; {_count(len(result.skipped), 'mosaic')} could not be read (listed in {out / SKIPPED})"
+        line += f"; {counted(len(result.skipped), 'mosaic')} could not be read (listed in {out / SKIPPED})"
     typer.echo(f"{line}; complete before, nothing was cut again" if result.again else line)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 import radiossl
 from radiossl.cli.options import Device, Field, Group, GroupingName, Readout, Seed, Tta, Whiten, adapt, set_option
+from radiossl.cli.pretrain import BatchSize, Changes, Data, ImageSize, Passes, Recipe, changed_recipe
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.settings import apply_settings, split_names
 
 if TYPE_CHECKING:
     from radiossl.evaluation.protocols import Protocol
-    from radiossl.weights.backbone import Backbone
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
 
@@ -27,7 +27,6 @@ Where = Annotated[str | None, Option(help="Only labelled cutouts that meet this,
 Folds = Annotated[int, Option(min=2, help="Number of stratified folds.")]
 Seeds = Annotated[int, Option(min=1, help="Number of draws of folds, label fractions and random weights.")]
 Imagenet = Annotated[Path | None, Option(help="File of torchvision's weights of the same ResNet, to compare with.")]
-RecipeChanges = Annotated[list[str] | None, set_option("optimizer.lr=0.1")]
 Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
 Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: by inner folds).")]
 Components = Annotated[int, Option(min=0, help="Run kNN on this many whitened principal components (0: raw features).")]
@@ -68,25 +67,14 @@ class Common:
 
 def with_common(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of `Common` before its own; it gets them as its first argument."""
-    hints = get_type_hints(Common, include_extras=True)
-    own = get_type_hints(command, include_extras=True)
+    common, own = (inspect.signature(one, eval_str=True).parameters for one in (Common, command))
     parameters = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=hints[field.name],
-        )
-        for field in fields(Common)
-    ]
-    parameters += [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=own[parameter.name])
-        for parameter in list(inspect.signature(command).parameters.values())[1:]
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for parameter in (*common.values(), *list(own.values())[1:])
     ]
 
     def run(**given: Any) -> None:
-        common = Common(**{field.name: given.pop(field.name) for field in fields(Common)})
-        command(common, **given)
+        command(Common(**{name: given.pop(name) for name in common}), **given)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -178,8 +166,8 @@ def supervised(
 
 @app.command()
 def sweep(
-    recipe: Annotated[str, Option(help="Name of a recipe of one stage, or a YAML file.")],
-    data: Annotated[list[Path], Option(help="Cutout store to train on; repeatable.")],
+    recipe: Recipe,
+    data: Data,
     train: Annotated[Path, Option(help="Labelled store to evaluate on.")],
     label: Label,
     out: Annotated[Path, Option(help="Folder of runs and results; earlier ones are reused.")],
@@ -192,10 +180,10 @@ def sweep(
     folds: Folds = 5,
     seeds: Seeds = 5,
     seed: Seed = 0,
-    epochs: Annotated[int | None, Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, Option(help="Images per optimiser step.")] = None,
-    image_size: Annotated[int | None, Option(help="Side in pixels of the images that the backbone gets.")] = None,
-    changes: RecipeChanges = None,
+    epochs: Passes = None,
+    batch_size: BatchSize = None,
+    image_size: ImageSize = None,
+    changes: Changes = None,
     keep_shared: Annotated[bool, Option("--keep-shared", help="Train on the sources that are evaluated, too.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -203,9 +191,7 @@ def sweep(
     from radiossl.evaluation.labels import store_labels
     from radiossl.evaluation.sweep import run_sweep, write_sweep
 
-    shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size}
-    changes = [*(f"{key}={value}" for key, value in shortcuts.items() if value is not None), *(changes or [])]
-    stages = radiossl.read_recipe(recipe, changes)
+    stages = changed_recipe(recipe, changes, epochs=epochs, batch_size=batch_size, image_size=image_size)
     if len(stages) != 1:
         raise RadiosslError(f"--recipe {recipe}: has {len(stages)} stages, a sweep needs one of a single stage")
     store = radiossl.open_store(train)
@@ -258,6 +244,7 @@ def _run(
     from radiossl.io.results import check_result_folder
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
+    from radiossl.weights.importing import load_torchvision
     from radiossl.weights.released import find_backbone
 
     outs = {name: common.out if len(protocols) == 1 else common.out / name for name in protocols}
@@ -286,7 +273,9 @@ def _run(
     labelled = without_pretraining(labelled, backbone, common.keep_shared)
     for column in common.by or ():
         binned_values(labelled, column)  # known to be there before hours of training
-    others = _imagenet(imagenet, backbone)
+    others = {}
+    if imagenet is not None:
+        others["ImageNet weights"] = load_torchvision(imagenet, backbone.config).to(backbone.device)
     settings = ProtocolSettings(**changed, calibrate=common.calibrate, baselines=common.baselines, others=others)
     notes = list(labelled.notes)
     if backbone.config.embedding.whiten is not None and common.baselines:
@@ -309,14 +298,6 @@ def _numbers(option: str, text: str) -> list[float]:
         return [float(part[:-1]) / 100 if part.endswith("%") else float(part) for part in split_names(text)]
     except ValueError:
         raise RadiosslError(f"{option} {text}: expected numbers such as 1,0.3,0.1") from None
-
-
-def _imagenet(file: Path | None, backbone: Backbone) -> dict[str, Backbone]:
-    if file is None:
-        return {}
-    from radiossl.weights.importing import load_torchvision
-
-    return {"ImageNet weights": load_torchvision(file, backbone.config).to(backbone.device)}
 
 
 def benchmark(

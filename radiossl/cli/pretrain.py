@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer import Option
@@ -12,9 +12,14 @@ import radiossl
 from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError, counted
 
+if TYPE_CHECKING:
+    from radiossl.pretraining.recipe import Recipe as Stage
+
 Recipe = Annotated[str, Option("--recipe", help="Recipe (`radiossl recipes` lists them) or YAML file.")]
 Data = Annotated[list[Path], Option("--data", help="Cutout store, or images; repeatable.")]
 Changes = Annotated[list[str] | None, set_option("optimizer.lr=0.001")]
+Passes = Annotated[int | None, Option(help="Passes over the data.")]
+BatchSize = Annotated[int | None, Option(help="Images per optimiser step.")]
 ImageSize = Annotated[int | None, Option(min=8, help="Side in pixels of the images that the backbone gets.")]
 
 #: What the three channels of each mode are; see docs/preprocessing.md.
@@ -30,8 +35,8 @@ def pretrain(
     recipe: Recipe = "radiossl",
     mosaics: Mosaics = None,
     size: BoxSize = None,
-    epochs: Annotated[int | None, Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, Option(help="Images per optimiser step.")] = None,
+    epochs: Passes = None,
+    batch_size: BatchSize = None,
     image_size: ImageSize = None,
     init: Annotated[Path | None, Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
@@ -57,12 +62,9 @@ def pretrain(
     from radiossl.report.training import write_run_report
     from radiossl.sky.angles import parse_arcsec
 
-    shortcuts = {"schedule.epochs": epochs, "batch_size": batch_size, "preprocessing.size": image_size, "seed": seed}
     first = process_group_from_environment().first
     with first_process_reports():
-        stages = radiossl.read_recipe(
-            recipe, [*(f"{k}={v}" for k, v in shortcuts.items() if v is not None), *(changes or [])]
-        )
+        stages = changed_recipe(recipe, changes, epochs=epochs, batch_size=batch_size, image_size=image_size, seed=seed)
         radius = parse_arcsec(exclude_radius, "--exclude-radius")
         watched = None
         if monitor is not None:
@@ -99,6 +101,13 @@ def pretrain(
         typer.echo(f"{backbone}: trained backbone; {report}")
 
 
+def changed_recipe(recipe: str, changes: list[str] | None, **shortcuts: int | None) -> list[Stage]:
+    """Return the stages of a recipe as `--epochs`, `--batch-size`, `--image-size`, `--seed` and `--set` want them."""
+    keys = {"epochs": "schedule.epochs", "image_size": "preprocessing.size"}
+    given = [f"{keys.get(name, name)}={value}" for name, value in shortcuts.items() if value is not None]
+    return radiossl.read_recipe(recipe, [*given, *(changes or [])])
+
+
 def views(
     recipe: Recipe,
     data: Data,
@@ -117,8 +126,7 @@ def views(
     from radiossl.pretraining.data import box_sides
     from radiossl.report.sheets import image_grid
 
-    size = [f"preprocessing.size={image_size}"] if image_size else []
-    stage = radiossl.read_recipe(recipe, [*size, *(changes or [])])[0]
+    stage = changed_recipe(recipe, changes, image_size=image_size)[0]
     store = radiossl.open_store(*data)
     chosen = np.random.default_rng(seed).permutation(len(store))[:rows]
     maker = radiossl.ViewMaker(stage.preprocessing, stage.augmentation)
