@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -146,6 +146,10 @@ class DetectorEvaluation:
         group = source_classes(annotations.classes)
         return match_objects(annotations, self.objects, group, score=self.score, iou=self.iou)
 
+    def mask(self, image: int, row: int) -> NDArray[np.bool_]:
+        """Return the pixels (height, width) of one of the `objects` of an image."""
+        return self.objects[image][row].whole(self.source.annotations.images[image].shape)
+
     @cached_property
     def summary(self) -> dict[str, Any]:
         """One row of a table of detectors: how it was trained, average precision, and the scores of SOURCE.
@@ -168,21 +172,22 @@ class DetectorEvaluation:
         }
 
 
-def measure_properties(source: AnnotatedSet, masks: Sequence[Sequence[NDArray[np.bool_]]]) -> pd.DataFrame:
-    """Measure objects, given as masks (height, width) for each image of a set, in its order; a row for each.
+def measure_properties(
+    source: AnnotatedSet, matched: pd.DataFrame, mask_of: Callable[[int, int], NDArray[np.bool_]]
+) -> pd.DataFrame:
+    """Measure objects of a set, a row for each of those in the columns ``image`` and ``row`` of `DetectionMatches`.
 
+    `mask_of` returns the pixels (height, width) of an object by these numbers.
     ``extent_px``: largest extent in any direction; ``snr``: brightest pixel above the background in units of the
     image's noise, NaN where it has none; ``brightness``: mean above the background as a fraction of the image's range,
     for images whose noise was cut away.
     """
     rows = []
-    for image, inside in zip(track(source.annotations.images, "measuring objects"), masks, strict=True):
-        if not inside:
-            continue
-        pixels = source.planes(image)[0]
+    for number, mine in track(matched.groupby("image")["row"], "measuring objects"):
+        pixels = source.planes(source.annotations.images[number])[0]
         noise = PixelStatistics.of(pixels)
         span = noise.maximum - noise.background
-        for mask in inside:
+        for mask in (mask_of(number, row) for row in mine):
             values = pixels[mask & np.isfinite(pixels)] - noise.background
             known = values.size > 0
             snr = float(values.max()) / noise.rms if known and noise.rms > 0 else np.nan
@@ -196,15 +201,10 @@ def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.Dat
 
     By the name of the property, a table as of `binned_table` with a column ``detector``; all are of the same images.
     """
-    first = evaluations[0]
-    source, images = first.source, first.source.annotations.images
-    rows_of = enumerate(_rows_of(first.matches.true, len(images)))
-    true = measure_properties(source, [[images[n].objects[row].mask for row in rows] for n, rows in rows_of])
-    detected = []
-    for one in evaluations:
-        rows_of = enumerate(_rows_of(one.matches.detected, len(images)))
-        masks = [[one.objects[n][row].whole(images[n].shape) for row in rows] for n, rows in rows_of]
-        detected.append(measure_properties(source, masks))
+    source = evaluations[0].source
+    images = source.annotations.images
+    true = measure_properties(source, evaluations[0].matches.true, lambda number, row: images[number].objects[row].mask)
+    detected = [measure_properties(source, one.matches.detected, one.mask) for one in evaluations]
     noisy = np.isfinite(true["snr"]).mean() > 0.5
     tables = {}
     for name in ("extent_px", "snr" if noisy else "brightness"):
@@ -219,8 +219,3 @@ def binned_scores(evaluations: Sequence[DetectorEvaluation]) -> dict[str, pd.Dat
         ]
         tables[name] = pd.concat(rows, ignore_index=True)
     return tables
-
-
-def _rows_of(matched: pd.DataFrame, images: int) -> list[list[int]]:
-    by_image = matched.groupby("image")["row"].apply(list).to_dict()
-    return [by_image.get(number, []) for number in range(images)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +20,6 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
 from radiossl.io.settings import validated
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import Backbone
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
 from radiossl.weights.tensors import WEIGHTS_FILE, check_weights, load_state, load_tensors, save_tensors
@@ -212,11 +210,6 @@ class Detector(nn.Module):
         )
         model.transform = _NoTransform()
         self.model = model
-
-    @classmethod
-    def from_backbone(cls, backbone: Backbone, config: DetectorConfig) -> Detector:
-        """Return an untrained detector with a copy of a backbone's weights, or random ones from scratch."""
-        return cls(config, None if config.mode == "scratch" else copy.deepcopy(backbone.network))
 
     @property
     def backbone(self) -> nn.Module:

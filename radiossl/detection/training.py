@@ -6,6 +6,7 @@ exactly the same steps as an uninterrupted one.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 import time
@@ -184,7 +185,7 @@ class _Trainer:
         self.monitor = None if valid is None else _Monitor(valid, self.config, settings.monitor_images)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            self.detector = Detector.from_backbone(backbone, self.config)
+            self.detector = Detector(self.config, None if scratch else copy.deepcopy(backbone.network))
         self.detector.to(memory_format=torch.channels_last).to(device).set_training()
         groups = decay_groups(self.detector.parameters(), settings.weight_decay)
         self.optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=_BETAS, fused=True)

@@ -46,7 +46,7 @@ def find_clusters(vectors: NDArray[np.floating], seed: int = 0) -> Clusters | No
     [0, 1, 2]
     """
     from sklearn.cluster import KMeans
-    from sklearn.metrics import silhouette_score
+    from sklearn.metrics import pairwise_distances_argmin_min, silhouette_score
 
     rng = np.random.default_rng(seed)
     sample = vectors[_some(rng, len(vectors), _FITTED)].astype(np.float32)
@@ -63,11 +63,9 @@ def find_clusters(vectors: NDArray[np.floating], seed: int = 0) -> Clusters | No
             return None
         number = max(number for number, score in scores.items() if score >= max(scores.values()) - _AS_GOOD)
         centres = KMeans(number, n_init=2, random_state=seed).fit(sample).cluster_centers_.astype(np.float32)
-    codes, distances = np.empty(len(vectors), np.int64), np.empty(len(vectors), np.float32)
-    for start in range(0, len(vectors), _BATCH):
-        batch = vectors[start : start + _BATCH].astype(np.float32)
-        squares = np.square(batch).sum(axis=1)[:, None] - 2 * batch @ centres.T + np.square(centres).sum(axis=1)
-        codes[start : start + _BATCH], distances[start : start + _BATCH] = squares.argmin(axis=1), squares.min(axis=1)
+    batches = (vectors[start : start + _BATCH].astype(np.float32) for start in range(0, len(vectors), _BATCH))
+    nearest = [pairwise_distances_argmin_min(batch, centres) for batch in batches]
+    codes, distances = map(np.concatenate, zip(*nearest, strict=True))
     order = np.argsort(-np.bincount(codes, minlength=number), kind="stable")
     codes = np.argsort(order)[codes]
     members = (np.flatnonzero(codes == code) for code in range(number))
