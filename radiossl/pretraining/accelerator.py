@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from radiossl.pretraining.methods.base import PretrainingMethod
+from radiossl.pretraining.methods import PretrainingMethod
 from radiossl.pretraining.recipe import Recipe
 
 

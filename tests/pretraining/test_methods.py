@@ -6,12 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from radiossl.pretraining.methods import METHODS, build_method
-from radiossl.pretraining.methods.byol import BYOL
-from radiossl.pretraining.methods.nnclr import NNCLR, Memory
-from radiossl.pretraining.methods.simclr import SimCLR
-from radiossl.pretraining.methods.swav import SwAV
-from radiossl.pretraining.methods.vicreg import VICReg
+from radiossl.pretraining.methods import BYOL, METHODS, NNCLR, Memory, SimCLR, SwAV, VICReg, build_method
 from radiossl.pretraining.recipe import read_recipe
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from radiossl.pretraining.methods.simclr import SimCLR
+from radiossl.pretraining.methods import SimCLR
 from radiossl.pretraining.optimizers import LARS, build_optimizer, decay_groups, learning_rate
 from radiossl.pretraining.recipe import read_recipe
 

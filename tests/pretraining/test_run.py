@@ -19,8 +19,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.pretraining.accelerator import record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.data import CutoutBatches, epoch_batches, step_seed
-from radiossl.pretraining.methods import METHODS, build_method
-from radiossl.pretraining.methods.simclr import SimCLR
+from radiossl.pretraining.methods import METHODS, SimCLR, build_method
 from radiossl.pretraining.recipe import read_recipe
 from radiossl.pretraining.run import pretrain
 from radiossl.pretraining.trainer import Monitor, Trainer, _spread
