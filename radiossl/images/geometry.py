@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, Field
 from torch import Tensor
 
 from radiossl.images import kernels
 from radiossl.images.augment import Range, chance, has_kernels, log_uniform, uniform
 
 
-@dataclass(frozen=True)
-class RandomGeometry:
+class RandomGeometry(BaseModel, extra="forbid", frozen=True):
     """Crop, flip, rotate and resize by a single bilinear resampling.
 
     Attributes
@@ -46,13 +45,13 @@ class RandomGeometry:
     crop_side: Range | None = None
     crop_area: Range | None = None
     crop_ratio: Range = (3 / 4, 4 / 3)
+    zoom: Range | None = None
+    shift: float = Field(default=0.0, ge=0, le=1)
+    wide: float = Field(default=0.0, ge=0, le=1)
     flips: Range = (0.5, 0.5)
     exclusive_flips: bool = False
     rotation: Literal["none", "right-angle", "any"] = "any"
-    rotation_probability: float = 1.0
-    zoom: Range | None = None
-    shift: float = 0.0
-    wide: float = 0.0
+    rotation_probability: float = Field(default=1.0, ge=0, le=1)
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw the parameters of n images.
@@ -63,7 +62,7 @@ class RandomGeometry:
         along the way from the least zoom to the whole field it lies, negative where `zoom` counts; ``right``, ``down``:
         the centre's shift in sides.
         """
-        crop = self._draw_zoom(n, generator) if self.zoom is not None else self._draw_crop(n, generator)
+        crop = self._draw_crop(n, generator) if self.zoom is None else self._draw_zoom(self.zoom, n, generator)
         horizontal, vertical = self.flips
         if self.exclusive_flips:
             choice = torch.rand(n, generator=generator)
@@ -91,28 +90,28 @@ class RandomGeometry:
         top, left = torch.rand(2, n, generator=generator)
         return {"height": height, "width": width, "top": top, "left": left}
 
-    def _draw_zoom(self, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+    def _draw_zoom(self, zoom: Range, n: int, generator: torch.Generator | None) -> dict[str, Tensor]:
         right, down = self.shift * (2 * torch.rand(2, n, generator=generator) - 1)
         return {
-            "zoom": log_uniform(n, self.zoom or (1.0, 1.0), generator),
+            "zoom": log_uniform(n, zoom, generator),
             "wide": torch.where(chance(n, self.wide, generator), torch.rand(n, generator=generator), -1.0),
             "right": right,
             "down": down,
         }
 
     def sides(self, fields: Tensor, boxes: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-        """Return the sides of the crops in pixels, shape (n,), on the CPU; for `zoom` only."""
-        low = (self.zoom or (1.0, 1.0))[0]
+        """Return the sides in pixels of the crops, without `zoom` those of the fields, shape (n,), on the CPU."""
+        if self.zoom is None:
+            return fields.cpu()
         wide = parameters["wide"].double()
-        least = low * boxes.double()
+        least = self.zoom[0] * boxes.double()
         whole = torch.maximum(fields.double(), least)
         return torch.where(wide < 0, parameters["zoom"].double() * boxes, least * (whole / least) ** wide)
 
-    def crops(self, fields: Tensor, boxes: Tensor | None, parameters: dict[str, Tensor]) -> Tensor:
+    def crops(self, fields: Tensor, boxes: Tensor, parameters: dict[str, Tensor]) -> Tensor:
         """Return height and width of the crops and the shift of their centres down and right, pixels, shape (4, n)."""
-        side = fields.double().cpu()
+        side = self.sides(fields, boxes, parameters).double()
         if self.zoom is not None:
-            side = self.sides(side, side if boxes is None else boxes, parameters)
             return torch.stack([side, side, parameters["down"] * side, parameters["right"] * side])
         height, width, top, left = (parameters[name].double() for name in ("height", "width", "top", "left"))
         down, right = (top - 0.5) * (1 - height) * side, (left - 0.5) * (1 - width) * side
@@ -136,8 +135,7 @@ class RandomGeometry:
         these are averaged first, so that nothing falls between.
         """
         boxes = fields if boxes is None else boxes
-        sides = fields.cpu() if self.zoom is None else self.sides(fields, boxes, parameters)
-        blocks = (sides / size).floor().clamp(min=1).long()
+        blocks = (self.sides(fields, boxes, parameters) / size).floor().clamp(min=1).long()
         # Where the sides are no multiples of a block, sizes are fractions: the centre stays where it was.
         sizes, fields, boxes = sizes / blocks[:, None], fields / blocks, boxes / blocks
         shapes = (torch.tensor([image.shape[-2:] for image in images]).view(-1, 2) / blocks[:, None]).ceil()

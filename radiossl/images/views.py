@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from radiossl.images import augment
@@ -20,13 +19,11 @@ from radiossl.images.parallel import map_on_cores
 from radiossl.images.preprocess import Preprocessing, chunk_length
 
 
-class Augmentation(BaseModel, extra="forbid", frozen=True):
-    """Everything random about a view. A null leaves a step out; the presets are in `PRESETS`.
+class Augmentation(RandomGeometry, extra="forbid", frozen=True):
+    """Everything random about a view: its `RandomGeometry`, and what follows. A null leaves a step out.
 
     Attributes
     ----------
-    crop_side, crop_area, crop_ratio, zoom, shift, wide, flips, exclusive_flips, rotation, rotation_probability
-        See `RandomGeometry`.
     beam_fwhm, beam_probability
         See `RandomBeam`; preprocessing mode ``floor-stretch`` only, for elsewhere the pixels are clipped by then.
     jitter_brightness, jitter_contrast, jitter_saturation, jitter_hue, jitter_probability
@@ -46,18 +43,8 @@ class Augmentation(BaseModel, extra="forbid", frozen=True):
         The gain and the power of a view, of an image in [0, 1], are exp(U(-x, x)).
     """
 
-    crop_side: Range | None = None
-    crop_area: Range | None = None
-    crop_ratio: Range = (3 / 4, 4 / 3)
-    zoom: Range | None = None
-    shift: float = Field(default=0.0, ge=0, le=1)
-    wide: float = Field(default=0.0, ge=0, le=1)
     beam_fwhm: Range = (0.03, 0.3)
     beam_probability: float = Field(default=0.0, ge=0, le=1)
-    flips: Range = (0.5, 0.5)
-    exclusive_flips: bool = False
-    rotation: Literal["none", "right-angle", "any"] = "any"
-    rotation_probability: float = Field(default=1.0, ge=0, le=1)
     jitter_brightness: float = Field(default=0.0, ge=0)
     jitter_contrast: float = Field(default=0.0, ge=0)
     jitter_saturation: float = Field(default=0.0, ge=0)
@@ -162,8 +149,7 @@ class ViewMaker:
     ) -> None:
         self.preprocessing, self.part = preprocessing, part
         self.augmentation = a = augmentation
-        shared = {field.name for field in dataclasses.fields(RandomGeometry)}
-        self.geometry = RandomGeometry(**augmentation.model_dump(include=shared))
+        self.geometry: RandomGeometry = augmentation
         before: dict[str, BatchTransform] = {
             "beam": augment.RandomBeam(a.beam_fwhm, a.beam_probability),
             "noise": augment.RandomNoise(a.noise_sigma, a.noise_probability),
@@ -279,9 +265,7 @@ class ViewMaker:
         for name, step in self.before.items():
             parameters = draw[name]
             if isinstance(step, augment.RandomBeam):
-                zoomed = self.augmentation.zoom is not None
-                sides = self.geometry.sides(fields, boxes, draw["geometry"]) if zoomed else fields
-                per_pixel = self.preprocessing.size / sides
+                per_pixel = self.preprocessing.size / self.geometry.sides(fields, boxes, draw["geometry"])
                 parameters = step.in_pixels(parameters, boxes * per_pixel, per_pixel)
             images = step.apply_(images, parameters)
         if "finish" in draw:

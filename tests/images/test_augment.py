@@ -488,7 +488,7 @@ def test_accelerators_resample_as_cpus_do():
     geometry = RandomGeometry(crop_side=(0.5, 1.0))
     sizes, fields = torch.tensor([[31.0, 40.0]]).expand(8, 2), torch.full((8,), 45.0)
     parameters = geometry.draw(8, random)
-    shapes, crops = torch.tensor([images.shape[-2:]]), geometry.crops(fields, None, parameters)
+    shapes, crops = torch.tensor([images.shape[-2:]]), geometry.crops(fields, fields, parameters)
     theta = affine_matrices(shapes, sizes, crops, parameters)
     at_once = resample_at_once(images.double(), theta, 29).float()
     torch.testing.assert_close(geometry.apply_to(images, sizes, fields, 29, parameters), at_once, rtol=0, atol=1e-5)
