@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,8 +16,8 @@ from radiossl.images.registration import (
     Registration,
     amplitude_spectra,
     prepare,
-    register_prepared,
-    turn_of,
+    register,
+    turn,
     turned_spectra,
     zooms,
 )
@@ -49,16 +47,15 @@ class PreparedImages:
         self.store, self.scales = store, store.column("pixel_scale_arcsec").astype(float)
         self.prepared = lru_cache(_KEPT)(lambda row, zoom: prepare(store.pixels(row), zoom))
 
-    def register(
-        self, first: int, second: int, turn: Callable[[NDArray[Any]], NDArray[Any]] | None = None
-    ) -> Registration:
-        """Register two of the images, the second turned; see `radiossl.images.registration.register`."""
+    def register(self, first: int, second: int, orientation: int = 0) -> Registration:
+        """Register two of the images, the second after a `turn`; see `radiossl.images.registration.register`."""
         shapes = self.store.shapes
         grids = zooms(tuple(shapes[first]), tuple(shapes[second]), self.scales[first], self.scales[second])
         other = self.prepared(second, grids[1])
-        if turn is not None and other is not None:
-            other = replace(other, values=turn(other.values), valid=turn(other.valid))
-        return register_prepared(self.prepared(first, grids[0]), other, grids[2])
+        if orientation and other is not None:
+            values, valid = (turn(part, orientation) for part in (other.values, other.valid))
+            other = replace(other, values=values, valid=valid)
+        return register(self.prepared(first, grids[0]), other, grids[2])
 
     def source_distance_px(self, row: int) -> float:
         """Distance of the brightness-weighted centre of the sources in the central half from the cutout's centre."""
@@ -127,7 +124,7 @@ def _registered_pairs(a: CutoutStore, b: CutoutStore, turned: bool) -> NDArray[n
     for row, other, way in track(_candidates(spectra[:count], others), "registering pixels"):
         for orientation in ways[way]:
             if (row, other) not in found:
-                measured = pixels.register(row, count + other, turn_of(orientation))
+                measured = pixels.register(row, count + other, orientation)
                 noise = measured.noise_correlation
                 if noise >= max(NOISE_CORRELATION, measured.noise_limit) or (
                     np.isnan(noise) and measured.source_correlation >= SOURCE_CORRELATION

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,29 +51,12 @@ class Registration:
     offset_y_px: float
 
 
-def register(
-    first: NDArray[np.floating],
-    second: NDArray[np.floating],
-    scale_first: float = float("nan"),
-    scale_second: float = float("nan"),
-) -> Registration:
-    """Find the offset at which two cutouts agree best, and their correlations there.
-
-    Images are (height, width), NaN where blank; sizes may differ. Pixel sizes (`scale_first`, `scale_second`, in one
-    unit) are brought to the coarser one; NaN if unknown, then taken to be equal. The result is all NaN if an image is
-    blank or constant.
-
-    The offset is the highest cross-correlation of arcsinh((pixel - median) / noise), which is linear in the noise and
-    logarithmic in sources, so that one bright pixel does not decide; blanks count as 0. Only offsets of at most
-    `LARGEST_OFFSET` of the smaller side are tried: two larger ones have different sources at their centres.
-    """
-    zoom_first, zoom_second, shrunk = zooms(first.shape, second.shape, scale_first, scale_second)
-    return register_prepared(prepare(first, zoom_first), prepare(second, zoom_second), shrunk)
-
-
 @dataclass(frozen=True)
 class Prepared:
-    """An image in units of its noise (arcsinh), 0 where blank; whether it has any noise."""
+    """An image as arcsinh((pixel - median) / noise), 0 where blank; whether it has any noise.
+
+    That is linear in the noise and logarithmic in sources, so that one bright pixel does not decide.
+    """
 
     values: NDArray[np.float32]
     valid: NDArray[np.bool_]
@@ -84,7 +66,10 @@ class Prepared:
 def zooms(
     shape_first: tuple[int, ...], shape_second: tuple[int, ...], scale_first: float, scale_second: float
 ) -> tuple[float, float, float]:
-    """By what to multiply the sides of both images, and how much coarser than the coarser of them the grid is."""
+    """By what to multiply the sides of both images, and how much coarser than the coarser of them the grid is.
+
+    Pixel sizes (`scale_first`, `scale_second`, in one unit) that are not known are NaN, then taken to be equal.
+    """
     ratio = scale_first / scale_second if scale_first > 0 and scale_second > 0 else 1.0
     ratio = 1.0 if abs(ratio - 1) < 0.01 else ratio
     zoom_first, zoom_second = min(1.0, ratio), min(1.0, 1 / ratio)
@@ -94,7 +79,10 @@ def zooms(
 
 
 def prepare(image: NDArray[np.floating], zoom: float) -> Prepared | None:
-    """Make an image ready for `register_prepared`, shrunk by a factor; None where there is nothing to register."""
+    """Make an image (height, width), NaN where blank, ready for `register`, shrunk by a factor of `zooms`.
+
+    None where there is nothing to register: an image that is blank or constant.
+    """
     image = np.asarray(image, dtype=np.float32)
     valid = np.isfinite(image)
     if not valid.any():
@@ -128,8 +116,13 @@ def _coarser(
     return np.divide(image, weight, out=np.zeros_like(image), where=weight > 0.5), weight > 0.5
 
 
-def register_prepared(first: Prepared | None, second: Prepared | None, shrunk: float) -> Registration:
-    """Register two images that are on one grid, `shrunk` times coarser than that of the first cutout's pixels."""
+def register(first: Prepared | None, second: Prepared | None, shrunk: float) -> Registration:
+    """Find the offset at which two images agree best, by the highest cross-correlation, and their correlations there.
+
+    They are on one grid, `shrunk` times coarser than that of the first cutout's pixels, and may differ in size. Only
+    offsets of at most `LARGEST_OFFSET` of the smaller side are tried: two larger ones have different sources at their
+    centres. The result is all NaN if there is nothing to register.
+    """
     if first is None or second is None:
         return Registration(*[float("nan")] * 5)
     tried = [_tried(a, b) for a, b in zip(first.values.shape, second.values.shape, strict=True)]
@@ -270,19 +263,15 @@ def amplitude_spectra(store: CutoutStore) -> NDArray[np.float32]:
 
 
 def turned_spectra(spectra: NDArray[np.float32], orientation: int) -> NDArray[np.float32]:
-    """Return the `amplitude_spectra` of images turned by one of the eight flips and rotations; see `turn_of`."""
+    """Return the `amplitude_spectra` of images after a `turn`."""
     waves = spectra.reshape(len(spectra), 2, _WAVES, _WAVES)
     waves = waves.swapaxes(2, 3) if orientation & 4 else waves
     waves = waves[:, ::-1] if orientation in (1, 2, 5, 6) else waves  # mirrored once, either way
     return waves.reshape(spectra.shape)
 
 
-def turn_of(orientation: int) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """One of the eight flips and rotations of (..., height, width): by bits, transposed, upside down, mirrored."""
-
-    def turn(image: NDArray[Any]) -> NDArray[Any]:
-        image = np.swapaxes(image, -1, -2) if orientation & 4 else image
-        image = image[..., ::-1, :] if orientation & 2 else image
-        return image[..., ::-1] if orientation & 1 else image
-
-    return turn
+def turn(image: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return an image after one of eight flips and rotations: by bits, transposed, upside down, mirrored."""
+    image = image.T if orientation & 4 else image
+    image = image[::-1] if orientation & 2 else image
+    return image[:, ::-1] if orientation & 1 else image

@@ -9,7 +9,8 @@ from radiossl.duplicates import search as module
 from radiossl.duplicates.search import cosine_of_pairs, find_duplicates, keep_table, mutual_neighbours
 from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION, PreparedImages
 from radiossl.features.table import FeatureTable
-from radiossl.images.registration import amplitude_spectra, register
+from radiossl.images import registration
+from radiossl.images.registration import amplitude_spectra, prepare, zooms
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
@@ -17,6 +18,11 @@ from radiossl.store.writing import write_store
 from radiossl.survey.mosaic import Mosaic
 
 FAR = 1000.0  # arcsec between sources that have nothing to do with each other
+
+
+def register(first, second, scale_first=np.nan, scale_second=np.nan):
+    zoom_first, zoom_second, shrunk = zooms(first.shape, second.shape, scale_first, scale_second)
+    return registration.register(prepare(first, zoom_first), prepare(second, zoom_second), shrunk)
 
 
 def field(seed, side=128, rms=1.0):

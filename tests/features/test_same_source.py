@@ -5,7 +5,7 @@ import pytest
 
 from radiossl.duplicates.crossmatch import crossmatch_stores
 from radiossl.features.same_source import pixel_hash, repeats, same_pictures
-from radiossl.images.registration import amplitude_spectra, turn_of, turned_spectra
+from radiossl.images.registration import amplitude_spectra, turn, turned_spectra
 from tests.pictures import eight_bit, field, make_store
 
 ARCSEC = 1 / 3600
@@ -154,7 +154,7 @@ def test_slopes_and_broad_sources_are_not_taken_for_noise_in_common(store_of):
 @pytest.mark.parametrize("orientation", range(8))
 def test_spectra_are_turned_as_images_are(orientation, store_of, sky):
     image = sky(0, (40, 40), sources=4)
-    spectra = amplitude_spectra(store_of([image, turn_of(orientation)(image).copy()]))
+    spectra = amplitude_spectra(store_of([image, turn(image, orientation).copy()]))
     np.testing.assert_allclose(turned_spectra(spectra[:1], orientation), spectra[1:], rtol=1e-3, atol=1e-3)
 
 
@@ -169,6 +169,6 @@ def test_pictures_without_sources_are_known_by_their_noise(store_of):
 
 def test_of_a_large_store_each_copy_is_found_in_a_small_one(store_of, sky):
     fields = [sky(seed, (64, 64), sources=3) for seed in range(30)]
-    copies = [turn_of(orientation)(3 * fields[2]).copy() for orientation in range(8)]
+    copies = [turn(3 * fields[2], orientation).copy() for orientation in range(8)]
     found = same_pictures(store_of(fields + copies), store_of(fields[2:4]), turned=True)
     assert found.tolist() == [[2, 0], [3, 1], *([row, 0] for row in range(30, 38))]
