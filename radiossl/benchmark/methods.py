@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from radiossl.evaluation.shared_features import image_moments, raw_pixels
-from radiossl.features.embedding import embed_store, preprocessed_batches
+from radiossl.features.embedding import embed_images, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
@@ -50,7 +50,7 @@ def backbone_method(name: str, backbone: Backbone) -> FeatureMethod:
     """Features of a backbone, averaged over rotations and mirror images, with any setting of its own."""
 
     def features(store: CutoutStore, field_px: int | None) -> NDArray[np.float32]:
-        return embed_store(backbone.adapted(views=8, field_px=field_px), store)
+        return embed_images(backbone.adapted(views=8, field_px=field_px), store)
 
     return FeatureMethod(name, backbone.adapted(views=8, field_px=None).identity, features)
 

@@ -94,8 +94,9 @@ class ImageFiles:
         """Read one file after the other, of all or of a part of `part_ranges`."""
         return map(self.cutout, range(len(self))[part_slice(part) if part else slice(None)])
 
+    @property
     def table(self) -> pa.Table:
-        """Return what is known of the images before their pixels are read, one row per file.
+        """What is known of the images before their pixels are read, one row per file.
 
         Columns ``cutout_id``, ``file``, the further ones, and where any file knows it ``height``, ``width``,
         ``ra_deg``, ``dec_deg``, ``pixel_scale_arcsec``, ``unit``, ``beam_major_arcsec``, ``beam_minor_arcsec`` and

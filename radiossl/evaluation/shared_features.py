@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from radiossl.features.embedding import embed_store, preprocessed_batches
+from radiossl.features.embedding import embed_images, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.cache import optional_cache
 from radiossl.io.files import PathLike, atomic_file
@@ -40,7 +40,7 @@ class SharedFeatures:
         def make() -> NDArray[np.float32]:
             views = self._made.get(self._key(f"views {backbone.identity}", store))
             if views is None:
-                return embed_store(backbone, store)
+                return embed_images(backbone, store)
             return views.mean(axis=0) if backbone.config.preprocessing.views == 8 else views[0]
 
         return self.made(f"features {backbone.identity}", store, make)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 import radiossl
+from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
@@ -25,16 +26,41 @@ from radiossl.weights.tensors import check_features
 
 
 @torch.inference_mode()
-def embed_store(backbone: Backbone, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
-    """Return the features of all cutouts of a store, shape (n, feature_dim), made on the backbone's device."""
+def embed_images(backbone: Backbone, images: CutoutStore | ImageFiles, batch_size: int = 128) -> NDArray[np.float32]:
+    """Return the features of all images, shape (n, feature_dim), made on the backbone's device, batch by batch."""
     backbone.eval()
-    features = np.empty((len(store), backbone.feature_dim), dtype=np.float32)
-    preprocessing = backbone.config.preprocessing
-    network = backbone.inference_network(len(store) * preprocessing.views)
-    for rows, images in preprocessed_batches(preprocessing, store, batch_size, backbone.device):
-        features[rows] = backbone(images, network).cpu().numpy()
-        check_features(features[rows], backbone.name or "backbone", store.column("cutout_id")[rows])
+    features = np.empty((len(images), backbone.feature_dim), dtype=np.float32)
+    network = backbone.inference_network(len(images) * backbone.config.preprocessing.views)
+    for start in track(range(0, len(images), batch_size), "embedding"):
+        rows = range(start, min(start + batch_size, len(images)))
+        features[rows] = batch_features(backbone, images, rows, network)
     return features
+
+
+def batch_features(
+    backbone: Backbone, images: CutoutStore | ImageFiles, rows: range, network: Callable[[torch.Tensor], torch.Tensor]
+) -> NDArray[np.float32]:
+    """Return the features of these rows of a store, or of files, by what `Backbone.inference_network` returned.
+
+    Files, which may be as large as mosaics, are read one after the other. Raises `RadiosslError` if one is blank, or
+    features are not finite.
+    """
+    if isinstance(images, CutoutStore):
+        names: Any = images.table.column("cutout_id")
+        ready = preprocessed(backbone.config.preprocessing, images, np.array(rows), backbone.device)
+    else:
+        names = images.paths
+        ready = torch.cat([backbone.preprocess(_not_blank(names[row])) for row in rows])
+    features = backbone(ready, network).cpu().numpy()
+    check_features(features, backbone.name or "backbone", names[rows.start : rows.stop])
+    return features
+
+
+def _not_blank(path: Path) -> NDArray[np.float32]:
+    image = read_image(path)
+    if not np.isfinite(image).any():
+        raise RadiosslError(f"{path}: every pixel is blank")
+    return image
 
 
 def preprocessed_batches(
@@ -117,20 +143,14 @@ def embed(
     """
     backbone = weights if isinstance(weights, Backbone) else load_backbone(weights, device)
     found = find_images(images, mosaics, **options)
-    if isinstance(found, CutoutStore):
-        features = embed_store(backbone, found, batch_size)
-        return FeatureTable(found.table, features, table_metadata(backbone, found.paths))
-    network = backbone.inference_network(len(found) * backbone.config.preprocessing.views)
-    starts = track(range(0, len(found), batch_size), "embedding")
-    batches = (found.paths[start : start + batch_size] for start in starts)
-    some = [features_of_files(backbone, paths, network, batch_size) for paths in batches]
-    return FeatureTable(found.table(), np.concatenate(some), table_metadata(backbone))
+    return FeatureTable(found.table, embed_images(backbone, found, batch_size), table_metadata(backbone, found))
 
 
-def table_metadata(backbone: Backbone, stores: Sequence[Path] = ()) -> dict[str, Any]:
+def table_metadata(backbone: Backbone, images: CutoutStore | ImageFiles) -> dict[str, Any]:
     """Return what a feature table says of its backbone and of the stores that it is of."""
     metadata: dict[str, Any] = {"radiossl_version": radiossl.__version__, "weights": backbone.name}
     metadata |= {"weights_sha256": backbone.sha256, "preprocessing": backbone.config.preprocessing.model_dump()}
+    stores = images.paths if isinstance(images, CutoutStore) else ()
     further = {"embedding": backbone.embedding_metadata, "stores": [str(path.resolve()) for path in stores]}
     return metadata | {name: value for name, value in further.items() if value}
 
@@ -145,35 +165,8 @@ def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbon
         )
     embedding = dict(metadata.get("embedding", {}))
     whitening = embedding.pop("whitening_sha256", None)
-    wanted = embedding_from(embedding, "feature table")
     adapted = backbone.adapted(**metadata.get("preprocessing", {}))
-    adapted = adapted.with_embedding(wanted)
+    adapted = adapted.with_embedding(embedding_from(embedding, "feature table"))
     if adapted.embedding_metadata.get("whitening_sha256") != whitening:
         raise RadiosslError(f"{backbone.name}: its whitening is not that of the features; embed the cutouts again")
     return adapted
-
-
-@torch.inference_mode()
-def features_of_files(
-    backbone: Backbone,
-    paths: Sequence[Path],
-    network: Callable[[torch.Tensor], torch.Tensor] | None = None,
-    batch_size: int = 128,
-) -> NDArray[np.float32]:
-    """Return the features of image files, shape (n, feature_dim); raise `RadiosslError` if one is blank.
-
-    The files, which may be as large as mosaics, are read one after the other. `network` is what
-    `Backbone.inference_network` returned, if that is to be used.
-    """
-    backbone = backbone.eval()
-    features = np.empty((len(paths), backbone.feature_dim), np.float32)
-    for start in range(0, len(paths), batch_size):
-        images = []
-        for path in paths[start : start + batch_size]:
-            image = read_image(path)
-            if not np.isfinite(image).any():
-                raise RadiosslError(f"{path}: every pixel is blank")
-            images.append(backbone.preprocess(image))
-        features[start : start + len(images)] = backbone(torch.cat(images), network).cpu().numpy()
-    check_features(features, backbone.name or "backbone", paths)
-    return features

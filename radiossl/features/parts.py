@@ -17,7 +17,7 @@ import torch
 
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images, open_images
-from radiossl.features.embedding import features_of_files, preprocessed, table_metadata
+from radiossl.features.embedding import batch_features, table_metadata
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
@@ -29,7 +29,6 @@ from radiossl.io.parts import write_parts
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.readout import Embedding
-from radiossl.weights.tensors import check_features
 
 #: A table has about this many parts, within the limits below: some for every worker, none too small.
 _PARTS = 512
@@ -67,9 +66,8 @@ class _Opened:
         adapted = load_backbone(work.weights, work.device).adapted(**work.preprocessing.model_dump())
         self.backbone = adapted.with_embedding(work.embedding)
         self.images = work.images if isinstance(work.images, ImageFiles) else open_store(*work.images)
-        self.columns: pa.Table = self.images.table() if isinstance(self.images, ImageFiles) else self.images.table
-        stores = () if isinstance(self.images, ImageFiles) else self.images.paths
-        self.metadata = table_metadata(self.backbone, stores)
+        self.columns: pa.Table = self.images.table
+        self.metadata = table_metadata(self.backbone, self.images)
         if work.bfloat16:
             self.metadata["precision"] = "bfloat16"
 
@@ -96,18 +94,11 @@ class _Opened:
     @torch.inference_mode()
     def part(self, start: int, stop: int) -> FeatureTable:
         """Make the features of these rows."""
-        if isinstance(self.images, ImageFiles):
-            paths = self.images.paths[start:stop]
-            features = features_of_files(self.backbone, paths, self.network, self.work.batch_size)
-        else:
-            features = np.empty((stop - start, self.backbone.feature_dim), dtype=np.float32)
-            for first in range(start, stop, self.work.batch_size):
-                rows = np.arange(first, min(first + self.work.batch_size, stop))
-                images = preprocessed(self.backbone.config.preprocessing, self.images, rows, self.backbone.device)
-                features[rows - start] = self.backbone(images, self.network).cpu().numpy()
+        step = self.work.batch_size
+        batches = [range(first, min(first + step, stop)) for first in range(start, stop, step)]
+        made = [batch_features(self.backbone, self.images, rows, self.network) for rows in batches]
         columns = self.columns.slice(start, stop - start)
-        check_features(features, self.backbone.name, columns.column("cutout_id").to_pylist())
-        return FeatureTable(columns, features, self.metadata | {"identity": self.identity})
+        return FeatureTable(columns, np.concatenate(made), self.metadata | {"identity": self.identity})
 
 
 def write_features(

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radiossl.features.embedding import embed_store, preprocessed
+from radiossl.features.embedding import embed_images, preprocessed
 from radiossl.features.neighbours import knn_predict
 from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
@@ -71,7 +71,7 @@ class Monitor:
 
     def accuracy(self, backbone: Backbone) -> float:
         """Accuracy of the 20 nearest neighbours, trained on the even rows and tested on the odd ones."""
-        features = embed_store(backbone, self.store)
+        features = embed_images(backbone, self.store)
         predicted = knn_predict(features[::2], self.labels[::2], features[1::2])
         return float((predicted == self.labels[1::2]).mean())
 

@@ -74,7 +74,7 @@ def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
 def test_what_is_known_before_the_pixels_are_read(folder):
     (folder / "t.csv").write_text("file,kind\nFRI/a,x\nFRII/b.fits.gz,y\n")
     files = list_images(folder / "t.csv")
-    table, store = files.table(), open_images(folder / "t.csv")
+    table, store = files.table, open_images(folder / "t.csv")
     for name in ("cutout_id", "ra_deg", "dec_deg", "pixel_scale_arcsec", "unit", "beam_major_arcsec", "kind"):
         assert table.column(name).to_pylist() == store.table.column(name).to_pylist()
     assert table.column("file").to_pylist() == [str(path) for path in files.paths]

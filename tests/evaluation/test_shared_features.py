@@ -5,7 +5,7 @@ import pytest
 
 from radiossl.evaluation import shared_features
 from radiossl.evaluation.shared_features import SharedFeatures
-from radiossl.features.embedding import embed_store
+from radiossl.features.embedding import embed_images
 from radiossl.weights.backbone import Backbone
 
 
@@ -29,7 +29,7 @@ def test_features_are_the_same_whether_made_from_views_or_alone(small_store, tin
 
 def test_features_are_made_once_for_each_backbone(small_store, tiny_backbone, monkeypatch):
     made = []
-    monkeypatch.setattr(shared_features, "embed_store", lambda *given: made.append(given) or embed_store(*given))
+    monkeypatch.setattr(shared_features, "embed_images", lambda *given: made.append(given) or embed_images(*given))
     shared = SharedFeatures()
     config = tiny_backbone.config
     other = Backbone.random(config.architecture, config.preprocessing, 77)
@@ -44,7 +44,7 @@ def test_features_are_made_once_for_each_backbone(small_store, tiny_backbone, mo
 
 def test_features_are_kept_on_disk_by_weights_and_pixels(small_store, tiny_backbone, store_of, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr(shared_features, "embed_store", lambda *given: made.append(given) or embed_store(*given))
+    monkeypatch.setattr(shared_features, "embed_images", lambda *given: made.append(given) or embed_images(*given))
     first = SharedFeatures(tmp_path).of(tiny_backbone, small_store)
     assert len(made) == 1
     same = small_store.select(np.arange(24))

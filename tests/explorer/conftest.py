@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from radiossl.features.embedding import embed_store, table_metadata
+from radiossl.features.embedding import embed_images, table_metadata
 from radiossl.features.table import FeatureTable
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
@@ -51,7 +51,7 @@ def survey(tmp_path_factory, sky, tiny_backbone):
     )
     save_backbone(folder / "weights", tiny_backbone.network, tiny_backbone.config)
     backbone = load_backbone(folder / "weights")
-    table = FeatureTable(store.table, embed_store(backbone, store), table_metadata(backbone, [folder / "store"]))
+    table = FeatureTable(store.table, embed_images(backbone, store), table_metadata(backbone, store))
     table.write(folder / "features.parquet")
     return Survey(folder, store, folder / "features.parquet", folder / "weights")
 

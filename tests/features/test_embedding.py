@@ -7,7 +7,7 @@ import torch
 
 import radiossl
 from radiossl import RadiosslError
-from radiossl.features.embedding import embed, embed_store, preprocessed_batches
+from radiossl.features.embedding import embed, embed_images, preprocessed_batches
 from radiossl.images.preprocess import Preprocessing
 from radiossl.store.store import open_store
 from radiossl.weights.architecture import Architecture
@@ -26,7 +26,7 @@ def literal_features(backbone, store):
 def test_features_of_a_store_are_those_of_its_images(small_store, options):
     backbone = Backbone.random(Architecture(), Preprocessing(size=32, **options), seed=0)
     store = small_store.select(np.arange(7))  # two batches, sizes mixed in each
-    features = embed_store(backbone, store, batch_size=5)
+    features = embed_images(backbone, store, batch_size=5)
     assert features.dtype == np.float32
     np.testing.assert_allclose(features, literal_features(backbone, store), rtol=1e-4, atol=1e-5)
 
@@ -82,8 +82,8 @@ def test_a_single_file(small_store, tiny_backbone, tmp_path):
 
 def test_training_mode_of_the_backbone_has_no_say(small_store):
     backbone = Backbone.random(Architecture(), Preprocessing(size=32), seed=0)
-    expected = embed_store(backbone, small_store)
-    np.testing.assert_array_equal(embed_store(backbone.train(), small_store), expected)
+    expected = embed_images(backbone, small_store)
+    np.testing.assert_array_equal(embed_images(backbone.train(), small_store), expected)
 
 
 def test_no_image_and_unreadable_images_are_refused(tiny_backbone, tmp_path):
@@ -123,9 +123,9 @@ def test_the_quick_network_gives_the_same_features(small_store, monkeypatch):
             elif name.endswith("running_var"):
                 buffer.uniform_(0.5, 2.0)
     assert backbone.inference_network(10) is backbone.network
-    expected = embed_store(backbone, small_store, 7)
+    expected = embed_images(backbone, small_store, 7)
     monkeypatch.setattr(released, "_WORTH_FREEZING", 1)
     assert backbone.inference_network(10) is not backbone.network
-    found = embed_store(backbone, small_store, 7)  # the last batch is smaller
+    found = embed_images(backbone, small_store, 7)  # the last batch is smaller
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
     assert not backbone.network.training

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import radiossl
 from radiossl import RadiosslError, load_backbone
-from radiossl.features.embedding import embed_store
+from radiossl.features.embedding import embed_images
 from radiossl.images.preprocess import Preprocessing
 from radiossl.survey.image_file import read_image
 from radiossl.weights import backbone as released
@@ -183,7 +183,7 @@ def test_every_kind_of_input_gives_the_same_features(tmp_path, sky, tiny_backbon
 
 
 def test_a_store_is_embedded_as_elsewhere(small_store, tiny_backbone):
-    expected = torch.from_numpy(embed_store(tiny_backbone, small_store))
+    expected = torch.from_numpy(embed_images(tiny_backbone, small_store))
     for source in (small_store, small_store.paths[0]):
         torch.testing.assert_close(tiny_backbone.features(source, batch_size=7), expected, rtol=1e-4, atol=1e-5)
 

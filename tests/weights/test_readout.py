@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from radiossl import RadiosslError, load_backbone
-from radiossl.features.embedding import adapted_to_table, embed, embed_store
+from radiossl.features.embedding import adapted_to_table, embed, embed_images
 from radiossl.features.parts import write_features
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
@@ -154,12 +154,12 @@ def test_turned_components_keep_similarities_and_vary_alike():
 
 
 def test_whitened_features_come_from_the_folder(folder, small_store, tmp_path):
-    plain = embed_store(load_backbone(folder), small_store)
+    plain = embed_images(load_backbone(folder), small_store)
     store_whitening(folder, small_store.paths, tmp_path / "white", "wide", 6)
     loaded = load_backbone(tmp_path / "white")
-    np.testing.assert_array_equal(embed_store(loaded, small_store), plain)  # the default is as it was
+    np.testing.assert_array_equal(embed_images(loaded, small_store), plain)  # the default is as it was
     white = loaded.with_readout("wide", 4)
-    features = embed_store(white, small_store)
+    features = embed_images(white, small_store)
     assert features.shape == (24, 4)
     np.testing.assert_allclose(
         loaded.features(small_store.pixels(3), readout="wide", whiten=4)[0], features[3], rtol=1e-3, atol=1e-3
@@ -171,15 +171,15 @@ def test_whitened_features_come_from_the_folder(folder, small_store, tmp_path):
 
 
 def test_a_default_readout_is_kept_and_can_be_undone(folder, small_store, tmp_path):
-    plain = embed_store(load_backbone(folder), small_store)
+    plain = embed_images(load_backbone(folder), small_store)
     store_whitening(folder, small_store.paths, tmp_path / "white", "wide", 6, default=5)
     loaded = load_backbone(tmp_path / "white")
     assert json.loads((tmp_path / "white" / "config.json").read_text())["radiossl"]["embedding"] == {
         "readout": {"stages": [1, 2, 3, 4], "pool": ["mean", "std", "max"]},
         "whiten": 5,
     }
-    assert (loaded.feature_dim, embed_store(loaded, small_store).shape) == (5, (24, 5))
-    np.testing.assert_array_equal(embed_store(loaded.with_readout("last"), small_store), plain)
+    assert (loaded.feature_dim, embed_images(loaded, small_store).shape) == (5, (24, 5))
+    np.testing.assert_array_equal(embed_images(loaded.with_readout("last"), small_store), plain)
     with pytest.raises(RadiosslError, match=r"--whiten 9: .* has 6 components"):
         store_whitening(folder, small_store.paths, tmp_path / "other", "wide", 6, default=9)
 
@@ -188,14 +188,14 @@ def test_the_last_stage_stands_beside_the_components(folder, small_store, tmp_pa
     store_whitening(folder, small_store.paths, tmp_path / "white", "wide", 6, default=5, joined=True)
     loaded = load_backbone(tmp_path / "white")
     assert loaded.feature_dim == loaded.with_readout("joined").feature_dim == 5 + 96
-    features = embed_store(loaded, small_store)
-    alone = embed_store(loaded.with_readout("wide", 5), small_store)
+    features = embed_images(loaded, small_store)
+    alone = embed_images(loaded.with_readout("wide", 5), small_store)
     np.testing.assert_allclose(features[:, :5], alone, rtol=1e-3, atol=1e-4)
     last = Readout(stages=(4,), pool=("mean",))
-    plain = embed_store(loaded.with_readout(last), small_store)
+    plain = embed_images(loaded.with_readout(last), small_store)
     shifted, scaled = plain - plain.mean(axis=0), features[:, 5:] - features[:, 5:].mean(axis=0)
     np.testing.assert_allclose(scaled, shifted * loaded.config.whitening.last_scale, rtol=1e-3, atol=1e-4)
-    most = embed_store(loaded.with_readout("joined", 6), small_store)
+    most = embed_images(loaded.with_readout("joined", 6), small_store)
     np.testing.assert_allclose(most[:, 6:], features[:, 5:], rtol=1e-5, atol=1e-5)
     assert (loaded.with_readout(whiten=4).feature_dim, loaded.with_readout("wide").feature_dim) == (4, 5)
 
@@ -215,7 +215,7 @@ def test_a_table_remembers_that_it_was_joined(folder, small_store, tmp_path):
     loaded = load_backbone(folder)
     done = write_features(loaded, open_store(*small_store.paths), tmp_path / "f.parquet")
     table = FeatureTable.read(done.table.path)
-    np.testing.assert_array_equal(table.features, embed_store(loaded, small_store))
+    np.testing.assert_array_equal(table.features, embed_images(loaded, small_store))
     again = adapted_to_table(loaded.with_readout("last"), table.metadata)
     assert again.config.embedding == loaded.config.embedding
 
@@ -247,7 +247,7 @@ def test_a_table_says_how_it_was_read_out(folder, small_store, tmp_path):
     loaded = load_backbone(folder)
     done = write_features(loaded.with_readout("wide", 4), open_store(*small_store.paths), tmp_path / "f.parquet")
     table = FeatureTable.read(done.table.path)
-    np.testing.assert_array_equal(table.features, embed_store(loaded.with_readout("wide", 4), small_store))
+    np.testing.assert_array_equal(table.features, embed_images(loaded.with_readout("wide", 4), small_store))
     assert table.metadata["embedding"]["whiten"] == 4
     again = adapted_to_table(loaded, table.metadata)
     assert again.config.embedding.readout == WIDE
