@@ -18,10 +18,11 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.io.progress import track
+from radiossl.io.settings import validated
 from radiossl.store.store import CutoutStore
 from radiossl.survey.image_file import read_image
 from radiossl.weights.backbone import Backbone, load_backbone
-from radiossl.weights.readout import embedding_from
+from radiossl.weights.readout import Embedding
 from radiossl.weights.tensors import check_features
 
 
@@ -166,7 +167,7 @@ def adapted_to_table(backbone: Backbone, metadata: Mapping[str, Any]) -> Backbon
     embedding = dict(metadata.get("embedding", {}))
     whitening = embedding.pop("whitening_sha256", None)
     adapted = backbone.adapted(**metadata.get("preprocessing", {}))
-    adapted = adapted.with_embedding(embedding_from(embedding, "feature table"))
+    adapted = adapted.with_embedding(validated(Embedding, embedding, "feature table: embedding"))
     if adapted.embedding_metadata.get("whitening_sha256") != whitening:
         raise RadiosslError(f"{backbone.name}: its whitening is not that of the features; embed the cutouts again")
     return adapted

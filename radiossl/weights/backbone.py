@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.checksums import file_sha256
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_folder, write_text
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.architecture import Architecture
@@ -31,12 +31,12 @@ from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preproce
 from radiossl.weights.device import parse_device
 from radiossl.weights.readout import (
     PLAIN,
+    WIDE,
     Embedding,
     FeatureNetwork,
     Readout,
     Whitening,
     last_stage,
-    parse_readout,
     readout_dim,
 )
 from radiossl.weights.released import find_backbone
@@ -92,7 +92,7 @@ class Backbone(nn.Module):
         """Length of the feature vectors."""
         embedding = self.config.embedding
         if embedding.whiten is not None:
-            whitening, beside = self._whitening(embedding)
+            whitening, beside = self._whitening()
             return embedding.whiten + (0 if beside is None else len(whitening.mean[beside]))
         if embedding.readout is not None:
             return readout_dim(self.network, embedding.readout, self.config.architecture.name)
@@ -105,13 +105,13 @@ class Backbone(nn.Module):
         if embedding == PLAIN:
             return self.network
         if embedding.whiten is not None:
-            whitening, beside = self._whitening(embedding)
+            whitening, beside = self._whitening()
             applied = whitening.first(embedding.whiten, beside)
         return FeatureNetwork(self.network, embedding.readout, applied).train(self.training)
 
-    def _whitening(self, embedding: Embedding) -> tuple[Whitening, slice | None]:
+    def _whitening(self) -> tuple[Whitening, slice | None]:
         """The stored whitening, and where the means of the last stage are if they stand beside it; or raise."""
-        whitening, name = self.config.whitening, self.name or "backbone"
+        embedding, whitening, name = self.config.embedding, self.config.whitening, self.name or "backbone"
         if whitening is None or whitening.readout != embedding.readout:
             raise RadiosslError(f"{name}: has no whitening for this read-out; radiossl weights whiten makes one")
         most = len(whitening.components)
@@ -177,12 +177,15 @@ class Backbone(nn.Module):
         usual, whitening = self.config.embedding, self.config.whitening
         if readout is None and whiten is None:
             return self
+        if isinstance(readout, str):
+            check_choice("--readout", readout, ("last", "wide", "joined"))
         if readout == "joined":
             if whiten == 0:
                 raise RadiosslError("--readout joined --whiten 0: expected one component or more")
             read, most = (None, 1) if whitening is None else (whitening.readout, len(whitening.components))
             return self.with_embedding(Embedding(readout=read, whiten=whiten or usual.whiten or most, joined=True))
-        chosen = usual.readout if readout is None else parse_readout(readout)
+        named = {None: usual.readout, "last": None, "wide": WIDE}
+        chosen = readout if isinstance(readout, Readout) else named[readout]
         kept = (usual.whiten if chosen == usual.readout else None) if whiten is None else whiten or None
         return self.with_embedding(Embedding(readout=chosen, whiten=kept))
 

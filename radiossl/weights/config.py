@@ -18,10 +18,10 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import read_json, write_json
-from radiossl.io.settings import first_problem
+from radiossl.io.settings import first_problem, validated
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening, embedding_from
+from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening
 from radiossl.weights.tensors import WEIGHTS_FILE
 
 CONFIG_FILE = "config.json"
@@ -148,7 +148,7 @@ def read_config(path: Path) -> tuple[BackboneConfig, str]:
             Preprocessing.model_validate(ours["preprocessing"]),
             **{name: ours[name] for name in FACTS if name in ours},
             sky=_read_sky(path / SKY_FILE),
-            embedding=embedding_from(ours.get("embedding", {}), str(path / CONFIG_FILE)),
+            embedding=validated(Embedding, ours.get("embedding", {}), f"{path / CONFIG_FILE}: embedding"),
             whitening=Whitening.load(path / WHITENING_FILE),
         )
     except (KeyError, ValidationError) as error:

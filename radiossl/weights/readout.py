@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
 from torch import Tensor, nn
 
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError
 from radiossl.io.settings import validated
 
 WHITENING_FILE = "whitening.safetensors"
@@ -72,19 +72,6 @@ class Embedding(BaseModel, extra="forbid", frozen=True):
 
 
 PLAIN = Embedding()
-
-
-def parse_readout(readout: Readout | str | None) -> Readout | None:
-    """Return the read-out of a name: ``wide``, or ``last`` (None) for the network's own pooled output."""
-    if readout is None or isinstance(readout, Readout):
-        return readout
-    check_choice("--readout", readout, ("last", "wide", "joined"))
-    return WIDE if readout == "wide" else None
-
-
-def embedding_from(settings: dict[str, Any], where: str) -> Embedding:
-    """Read the section ``embedding`` of a configuration; raise `RadiosslError` naming `where` if it is damaged."""
-    return validated(Embedding, settings, f"{where}: embedding")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +138,7 @@ class Whitening:
             raise RadiosslError(f"{file}: mean of shape {mean.shape}, components of shape {components.shape}: no match")
         if not (np.isfinite(mean).all() and np.isfinite(components).all() and (scale is None or 0 < scale < np.inf)):
             raise RadiosslError(f"{file}: holds numbers that are not finite, or a scale that is not positive")
-        return cls(mean, components, embedding_from({"readout": settings}, str(file)).readout, scale)
+        return cls(mean, components, validated(Embedding, {"readout": settings}, f"{file}: embedding").readout, scale)
 
 
 _POOLED: dict[Pool, Callable[[Tensor], Tensor]] = {

@@ -14,11 +14,12 @@ from radiossl.features.embedding import adapted_to_table, embed, embed_images
 from radiossl.features.parts import write_features
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
+from radiossl.io.settings import validated
 from radiossl.pretraining.whitening import fit_whitening, repeatable_components, scale_beside, store_whitening
 from radiossl.store.store import open_store
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone, save_backbone
-from radiossl.weights.readout import WIDE, Readout, Whitening, embedding_from
+from radiossl.weights.readout import WIDE, Embedding, Readout, Whitening
 
 WIDTHS = (64, 128, 256, 512)  # of the stages of a ResNet18
 
@@ -226,7 +227,7 @@ def test_what_cannot_be_joined(folder, small, small_store, tmp_path):
     with pytest.raises(RadiosslError, match="--readout joined --whiten 0: expected one component or more"):
         small.with_readout("joined", 0)
     with pytest.raises(RadiosslError, match=r"config\.json: embedding: .*joined: expected a number of components too"):
-        embedding_from({"joined": True}, "config.json")
+        validated(Embedding, {"joined": True}, "config.json: embedding")
     with pytest.raises(RadiosslError, match="--joined: give --default N too"):
         store_whitening(folder, small_store.paths, tmp_path / "white", joined=True)
     store_whitening(folder, small_store.paths, folder, "wide", 6)
