@@ -42,12 +42,17 @@ class Architecture(BaseModel, extra="forbid", frozen=True):
             hint = f"did you mean {', '.join(close)}?" if close else "see timm.list_models()"
             raise RadiosslError(f"backbone.name {self.name!r}: timm knows no such network; {hint}")
         state, problem = torch.get_rng_state(), ""
-        for options in ({}, {"img_size": size}):
+        # timm starts the residual branches of ResNets at zero; torchvision, and so everyone else's ResNet, does not.
+        usual: dict[str, Any] = {"zero_init_last": False} if self.name.startswith("resnet") else {}
+        usual |= {"in_chans": channels, "num_classes": self.output_dim or 0}
+        for sized in ({}, {"img_size": size}):
             torch.set_rng_state(state)
             try:
-                network = self._create(channels, options).eval()
+                network = timm.create_model(self.name, pretrained=False, **(usual | sized))
+                if self.stem == "small":
+                    make_stem_small(network, self.name)
                 with torch.no_grad():
-                    features = network(torch.zeros(1, channels, size, size))
+                    features = network.eval()(torch.zeros(1, channels, size, size))
             except RadiosslError:
                 raise
             except Exception as error:  # timm and torch raise nearly anything
@@ -56,26 +61,13 @@ class Architecture(BaseModel, extra="forbid", frozen=True):
             if features.ndim != 2:
                 problem = f"it returns {tuple(features.shape)}, not one vector for each image"
                 continue
-            network.model_args = {"in_chans": channels, **options}  # type: ignore[assignment]
+            network.model_args = {"in_chans": channels, **sized}  # type: ignore[assignment]
             network.feature_dim = features.shape[1]
             return network.train()
         raise RadiosslError(
             f"backbone.name {self.name}: cannot be used for images of {size} x {size} pixels"
             f" ({' '.join(problem.split())[:200]}); choose another network or --image-size"
         )
-
-    def _create(self, channels: int, options: dict[str, Any]) -> nn.Module:
-        import timm
-
-        # timm starts the residual branches of ResNets at zero; torchvision, and so everyone else's ResNet, does not.
-        if self.name.startswith("resnet"):
-            options = {**options, "zero_init_last": False}
-        network = timm.create_model(
-            self.name, pretrained=False, in_chans=channels, num_classes=self.output_dim or 0, **options
-        )
-        if self.stem == "small":
-            make_stem_small(network, self.name)
-        return network
 
     @property
     def timm_name(self) -> str:

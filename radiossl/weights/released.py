@@ -18,7 +18,7 @@ from radiossl.datasets.download import Download
 from radiossl.datasets.fetch import fetch_files
 from radiossl.io.cache import cache_folder, optional_cache, temporary_folder
 from radiossl.io.errors import RadiosslError, UnwritableError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, existing_file
 from radiossl.io.settings import first_problem
 from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.tensors import WEIGHTS_FILE
@@ -61,11 +61,9 @@ def read_registry(path: PathLike | None = None) -> dict[str, Released]:
     >>> all(one.files for one in read_registry().values())
     True
     """
-    file = Path(str(_PACKAGE / "released.json")) if path is None else Path(path)
+    file = existing_file(str(_PACKAGE / "released.json") if path is None else path)
     try:
         return TypeAdapter(dict[str, Released]).validate_json(file.read_bytes())
-    except FileNotFoundError:
-        raise RadiosslError(f"{file}: no such file") from None
     except ValidationError as error:
         raise RadiosslError(f"{file}: {first_problem(error)}") from None
 
@@ -81,14 +79,12 @@ def cached_folder(name: str, release: Released) -> Path:
     return cache_folder("weights") / f"{name}-{release.version}"
 
 
-def fetch_backbone(
-    name: str, *, mirror: str | None = None, registry: Mapping[str, Released] | None = None, timeout_s: float = 30
-) -> Path:
+def fetch_backbone(name: str, *, mirror: str | None = None, registry: Mapping[str, Released] | None = None) -> Path:
     """Return the folder of a released backbone, fetched into the cache if it is not there yet.
 
     A mirror, the address of a folder with the files, is tried before those of the registry, by default the package's.
-    After `timeout_s` without an answer a connection counts as dropped. Raises `RadiosslError` if there is none of this
-    name, it cannot be fetched, or what came is not what the registry describes.
+    Raises `RadiosslError` if there is none of this name, it cannot be fetched, or what came is not what the registry
+    describes.
     """
     bundled, known = bundled_backbones(), read_registry() if registry is None else registry
     if name in bundled:
@@ -106,19 +102,16 @@ def fetch_backbone(
     if not mirrors:
         raise RadiosslError(f"{name}: has no address to fetch it from; give --mirror, or the folder of the backbone")
     with optional_cache(folder.parent):
-        return _fetched(name, release, mirrors, folder, timeout_s)
-    return _fetched(name, release, mirrors, temporary_folder() / folder.name, timeout_s)
+        return _fetched(name, release, mirrors, folder)
+    return _fetched(name, release, mirrors, temporary_folder() / folder.name)
 
 
-def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path, timeout_s: float) -> Path:
+def _fetched(name: str, release: Released, mirrors: Sequence[str], folder: Path) -> Path:
     problems = []
     for base in mirrors:
+        files = [(f"{base.rstrip('/')}/{file}", dict(one)) for file, one in release.files.items()]
         try:
-            wanted = [
-                Download(f"{base.rstrip('/')}/{file}", extract=False, **dict(one))
-                for file, one in release.files.items()
-            ]
-            return fetch_files(wanted, folder, timeout_s=timeout_s, retries=2)
+            return fetch_files([Download(url, extract=False, **one) for url, one in files], folder, retries=2)
         except UnwritableError:
             raise
         except RadiosslError as error:

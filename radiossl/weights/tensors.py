@@ -42,23 +42,19 @@ def save_tensors(network: nn.Module, file: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor], file: str, architecture: str) -> None:
-    """Raise `RadiosslError` naming the first tensor that does not belong to an architecture."""
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
+def load_state(network: nn.Module, tensors: dict[str, Tensor], source: str, architecture: str) -> None:
+    """Give a network these tensors; raise `RadiosslError` naming the first that is not its own, or if they diverged."""
+    expected = network.state_dict()
+    for name in sorted(expected.keys() | tensors.keys()):
+        if name not in tensors:
             problem = f"{name} is missing"
         elif name not in expected:
             problem = f"{name} is not part of it"
-        elif found[name].shape != expected[name].shape:
-            problem = f"{name} has shape {tuple(found[name].shape)}, expected {tuple(expected[name].shape)}"
+        elif tensors[name].shape != expected[name].shape:
+            problem = f"{name} has shape {tuple(tensors[name].shape)}, expected {tuple(expected[name].shape)}"
         else:
             continue
-        raise RadiosslError(f"{file}: weights of another architecture than {architecture}: {problem}")
-
-
-def load_state(network: nn.Module, tensors: dict[str, Tensor], source: str, architecture: str) -> None:
-    """Give a network these tensors; raise `RadiosslError` if they are not its own, or diverged."""
-    check_tensors(tensors, network.state_dict(), source, architecture)
+        raise RadiosslError(f"{source}: weights of another architecture than {architecture}: {problem}")
     check_weights(tensors, source)
     network.load_state_dict(tensors)
 
