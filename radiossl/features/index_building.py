@@ -160,8 +160,7 @@ def _rows_called(path: Path, ids: pa.Array) -> Iterator[pa.Table]:
     """Yield the identities in a block that have one of some ids, which are sorted, reading what may hold them."""
     with open_parquet(path, memory_map=True) as file:
         groups = [group for group in range(file.num_row_groups) if _may_hold(file.metadata.row_group(group), ids)]
-        columns = [name for name in _IDENTITY if name in file.schema_arrow.names]
-        for batch in file.iter_batches(_PROBED, row_groups=groups, columns=columns):
+        for batch in file.iter_batches(_PROBED, row_groups=groups, columns=list(_IDENTITY)):
             rows = _identities(pa.Table.from_batches([batch]))
             yield rows.filter(pc.is_in(rows.column("cutout_id"), value_set=ids))
 

@@ -11,19 +11,12 @@ if TYPE_CHECKING:
     from sklearn.neighbors import KNeighborsClassifier
 
 
-def knn_predict(
-    train: NDArray[np.floating], labels: NDArray[Any], test: NDArray[np.floating], k: int = 20
-) -> NDArray[Any]:
-    """Predict the labels of features by a vote of the k nearest training features, each weighted by cosine similarity.
+def nearest_neighbours(train: NDArray[np.floating], labels: NDArray[Any], k: int = 20) -> KNeighborsClassifier:
+    """Return a classifier by a vote of the k nearest training features, each weighted by cosine similarity.
 
-    The shapes are (n, d), (n,), (m, d) and (m,). By default k is that of Slijepcevic et al. 2022, section 3; all
-    features vote if there are fewer.
+    Features are (n, d), labels (n,). By default k is that of Slijepcevic et al. 2022, section 3; all features vote if
+    there are fewer.
     """
-    return nearest_neighbours(train, labels, k).predict(test)
-
-
-def nearest_neighbours(train: NDArray[np.floating], labels: NDArray[Any], k: int) -> KNeighborsClassifier:
-    """Return the fitted classifier of `knn_predict`, for its votes."""
     from sklearn.neighbors import KNeighborsClassifier
 
     classifier = KNeighborsClassifier(min(k, len(train)), metric="cosine", algorithm="brute", weights=_similarity)

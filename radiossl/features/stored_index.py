@@ -72,12 +72,7 @@ class ParquetColumns:
         """Return a column, null in the blocks that lack it."""
         if name not in self._columns:
             schema = pa.schema([self.schema.field(name)])
-            parts = [
-                promoted(file.read([name]), schema)
-                if name in file.schema_arrow.names
-                else pa.table({name: pa.nulls(file.metadata.num_rows, schema.field(name).type)})
-                for file in self._opened
-            ]
+            parts = [promoted(file.read([name]), schema) for file in self._opened]
             self._columns[name] = pa.concat_tables(parts).column(name)
         return self._columns[name]
 

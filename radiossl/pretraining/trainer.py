@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from radiossl.features.embedding import embed_images, preprocessed
-from radiossl.features.neighbours import knn_predict
+from radiossl.features.neighbours import nearest_neighbours
 from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, check_folder, remove_strays, write_json, write_text
@@ -72,7 +72,7 @@ class Monitor:
     def accuracy(self, backbone: Backbone) -> float:
         """Accuracy of the 20 nearest neighbours, trained on the even rows and tested on the odd ones."""
         features = embed_images(backbone, self.store)
-        predicted = knn_predict(features[::2], self.labels[::2], features[1::2])
+        predicted = nearest_neighbours(features[::2], self.labels[::2]).predict(features[1::2])
         return float((predicted == self.labels[1::2]).mean())
 
 

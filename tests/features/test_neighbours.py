@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from radiossl.features.neighbours import knn_predict, unit
+from radiossl.features.neighbours import nearest_neighbours, unit
+
+
+def knn_predict(train, labels, test, **options):
+    return nearest_neighbours(train, labels, **options).predict(test)
 
 
 def literal_knn(train, labels, test, k):

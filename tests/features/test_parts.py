@@ -14,7 +14,7 @@ import radiossl.features.parts as parts_module
 from radiossl import RadiosslError
 from radiossl.features.embedding import embed
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.neighbours import knn_predict
+from radiossl.features.neighbours import nearest_neighbours
 from radiossl.features.parts import _write_part, write_features
 from radiossl.features.table import FeatureTable
 from radiossl.store.store import open_store
@@ -256,7 +256,9 @@ def test_bfloat16_is_said_and_leaves_the_neighbours_as_they_are(real_data, tmp_p
     classes = np.where(store.column("las_arcsec") > np.median(store.column("las_arcsec")), "large", "small")
     halves = ((slice(0, None, 2), slice(1, None, 2)), (slice(1, None, 2), slice(0, None, 2)))
     decisions = [
-        np.concatenate([knn_predict(features[known], classes[known], features[asked]) for known, asked in halves])
+        np.concatenate(
+            [nearest_neighbours(features[known], classes[known]).predict(features[asked]) for known, asked in halves]
+        )
         for features in tables.values()
     ]
     assert len(set(decisions[0])) == 2
