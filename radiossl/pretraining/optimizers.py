@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -31,22 +31,13 @@ class LARS(torch.optim.Optimizer):
     """
 
     def __init__(
-        self,
-        params: Iterable[Any],
-        lr: float,
-        momentum: float = 0.9,
-        weight_decay: float = 0.0,
-        trust: float = 0.001,
+        self, params: Iterable[Any], lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = 0.001
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def step(self) -> None:  # type: ignore[override]
+        """Take one step; there is no closure."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -59,7 +50,6 @@ class LARS(torch.optim.Optimizer):
                     change *= torch.where((size > 0) & (slope > 0), ratio, 1.0)
                 velocity = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
                 weight -= velocity.mul_(group["momentum"]).add_(change, alpha=group["lr"])
-        return loss
 
 
 def decay_groups(parameters: Iterable[nn.Parameter], weight_decay: float, **options: Any) -> list[dict[str, Any]]:

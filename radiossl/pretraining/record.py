@@ -41,11 +41,7 @@ class RunRecord:
 
     @classmethod
     def describe(
-        cls,
-        data: Sequence[PathLike],
-        exclusion: Exclusion,
-        init: PathLike | None,
-        precision: str,
+        cls, data: Sequence[PathLike], exclusion: Exclusion, init: PathLike | None, precision: str
     ) -> RunRecord:
         """Describe the run that these would start; raise if a store cannot be opened, or `init` has no weights."""
         described = [(Path(path).name, open_store(path)) for path in data]
@@ -124,11 +120,7 @@ def read_record(run: Path, now: RunRecord) -> RunRecord:
 
 
 def check_finished(
-    run: Path,
-    recipe: Recipe,
-    data: Sequence[PathLike],
-    exclusion: Exclusion,
-    init: PathLike | None,
+    run: Path, recipe: Recipe, data: Sequence[PathLike], exclusion: Exclusion, init: PathLike | None
 ) -> None:
     """Raise `RadiosslError` if a finished run is not the one that these would start."""
     check_recipe(run, recipe)

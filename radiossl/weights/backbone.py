@@ -29,25 +29,9 @@ from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
 from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing, read_config, write_config
 from radiossl.weights.device import parse_device
-from radiossl.weights.readout import (
-    PLAIN,
-    WIDE,
-    Embedding,
-    FeatureNetwork,
-    Readout,
-    Whitening,
-    last_stage,
-    readout_dim,
-)
+from radiossl.weights.readout import PLAIN, WIDE, Embedding, FeatureNetwork, Readout, Whitening, last_stage, readout_dim
 from radiossl.weights.released import find_backbone
-from radiossl.weights.tensors import (
-    WEIGHTS_FILE,
-    check_features,
-    check_network,
-    load_state,
-    load_tensors,
-    save_tensors,
-)
+from radiossl.weights.tensors import WEIGHTS_FILE, check_features, check_network, load_state, load_tensors, save_tensors
 
 #: Forward passes of one image each from which `Backbone.inference_network` saves more than it costs.
 _WORTH_FREEZING = 2000
