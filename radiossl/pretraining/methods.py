@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -43,6 +44,28 @@ class PretrainingMethod(nn.Module, ABC):
 
     def after_step(self, progress: float) -> None:
         """Do what is to be done after a step of the optimiser; `progress` is the fraction of the training done."""
+
+    def record_passes(self, images: int) -> None:
+        """Record the forward and backward pass on the GPU; from now on it replays them while it is training.
+
+        Launching their many small kernels then costs the processor nothing. `images` is how many every batch has.
+        Call it under the autocast that the passes are to have, without its cache. All tensors stay as they are. Nothing
+        is recorded where a recorded pass would be wrong: gradients of several parts of a batch would add up in the same
+        memory, and compiled networks have graphs of their own.
+        """
+        recipe = self.recipe
+        if not self.recordable or recipe.accumulate > 1 or recipe.compile:
+            return
+        # torch warns once of the stream that it records on itself.
+        warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
+        device = next(self.parameters()).device
+        before = {name: tensor.clone() for name, tensor in self.state_dict().items()}
+        sides = [recipe.preprocessing.size] * 2 + [recipe.crops.size] * recipe.crops.number
+        views = [torch.rand(images, recipe.preprocessing.channels, side, side, device=device) for side in sides]
+        self.train()
+        views = [view.contiguous(memory_format=torch.channels_last) for view in views]
+        torch.cuda.make_graphed_callables(self, tuple(views))
+        self.load_state_dict(before)
 
 
 class SimCLR(PretrainingMethod):

@@ -27,7 +27,6 @@ from radiossl.features.neighbours import nearest_neighbours
 from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, check_folder, remove_strays, write_json, write_text
-from radiossl.pretraining.accelerator import fastest_precision, record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
 from radiossl.pretraining.data import (
     BOX_FACTOR,
@@ -158,7 +157,7 @@ class Trainer:
         self.parallel = self.processes.parallel(self.method, self.device)
         if self.device.type == "cuda" and self.processes.size == 1:
             with self._autocast():
-                record_passes(self.method, self.batch_size, recipe)
+                self.method.record_passes(self.batch_size)
 
     # The loop --------------------------------------------------------------------------------------------------------
 
@@ -348,6 +347,14 @@ def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:
             way_out = "" if trained else "; leave out --resume to start a run there"
             raise RadiosslError(f"{out}: no {CHECKPOINT} to resume from{way_out}")
         check_recipe(out, recipe)
+
+
+def fastest_precision(device: torch.device) -> str:
+    """bfloat16 where the hardware computes in it; elsewhere it is emulated, at a third of float32's speed."""
+    if device.type == "cuda":
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
+    return "bf16-mixed" if "amx_bf16" in flags or "avx512_bf16" in flags else "32-true"
 
 
 def _boxes_note(extent: str | None) -> str:

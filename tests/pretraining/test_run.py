@@ -16,7 +16,6 @@ import torch
 from safetensors.torch import load_file
 
 from radiossl.io.errors import RadiosslError
-from radiossl.pretraining.accelerator import record_passes
 from radiossl.pretraining.checkpoint import CHECKPOINT
 from radiossl.pretraining.data import CutoutBatches, epoch_batches, step_seed
 from radiossl.pretraining.methods import METHODS, SimCLR, build_method
@@ -366,7 +365,7 @@ def test_training_on_a_gpu_runs_and_agrees_with_the_cpu_at_first(store_folder, t
 def test_recorded_passes_on_a_gpu_learn_what_others_do(store_folder, tmp_path, monkeypatch, method):
     recipe = _recipe(f"method={method}", "precision=32-true", "prototypes=8", "crops.number=1")
     pretrain(recipe, store_folder, tmp_path / "recorded", device="cuda")
-    monkeypatch.setattr("radiossl.pretraining.trainer.record_passes", lambda *_: None)
+    monkeypatch.setattr("radiossl.pretraining.methods.PretrainingMethod.record_passes", lambda *_: None)
     pretrain(recipe, store_folder, tmp_path / "plain", device="cuda")
     recorded, plain = (pd.read_csv(tmp_path / run / "metrics.csv")["loss"] for run in ("recorded", "plain"))
     np.testing.assert_allclose(recorded, plain, rtol=0.02)
@@ -394,7 +393,7 @@ def test_passes_are_recorded_where_replaying_them_is_right(monkeypatch, changes,
         method(*views)[0].backward()  # changes the running means, as recording does
 
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", passes)
-    record_passes(method, 6, recipe)
+    method.record_passes(6)
     assert seen == (recorded or [])
     assert all(torch.equal(tensor, before[name]) for name, tensor in method.state_dict().items())
 
