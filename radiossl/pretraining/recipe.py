@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from radiossl.images.augment import Range
 from radiossl.images.preprocess import Preprocessing
@@ -24,11 +24,7 @@ from radiossl.weights.formats.presets import PRESETS as PREPROCESSING
 MethodName = Literal["simclr", "byol", "nnclr", "swav", "vicreg"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Head(_Section):
+class Head(BaseModel, extra="forbid", frozen=True):
     """Widths of the projector (hidden, output) and, for BYOL, of the predictor's hidden layer."""
 
     hidden: int = Field(default=256, ge=1)
@@ -36,7 +32,7 @@ class Head(_Section):
     predictor_hidden: int = Field(default=512, ge=1)
 
 
-class Optimizer(_Section):
+class Optimizer(BaseModel, extra="forbid", frozen=True):
     """The optimiser; `exclude_bias_and_norm` spares biases and normalisation layers from the weight decay."""
 
     name: Literal["sgd", "adam", "adamw", "lars"] = "adamw"
@@ -46,7 +42,7 @@ class Optimizer(_Section):
     exclude_bias_and_norm: bool = True
 
 
-class Schedule(_Section):
+class Schedule(BaseModel, extra="forbid", frozen=True):
     """Linear warm-up, then a cosine to `final_lr_fraction` of the learning rate, step by step."""
 
     epochs: int = Field(default=100, ge=1)
@@ -54,7 +50,7 @@ class Schedule(_Section):
     final_lr_fraction: float = Field(default=0.0, ge=0, le=1)
 
 
-class Crops(_Section):
+class Crops(BaseModel, extra="forbid", frozen=True):
     """Smaller views beside the two of every image, for SwAV: how many, their size in pixels, and how much they show.
 
     `side` is the range of their side as a part of the box or field that `Augmentation.zoom` or `crop_side` refer to.
@@ -65,7 +61,7 @@ class Crops(_Section):
     side: Range = (0.4, 0.7)
 
 
-class Recipe(_Section):
+class Recipe(BaseModel, extra="forbid", frozen=True):
     """One stage of training.
 
     Attributes
