@@ -18,13 +18,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file
-from radiossl.report.figures import shorten
+from radiossl.report.figures import new_figure, shorten
 from radiossl.store.cutout import Beam
 from radiossl.store.statistics import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from radiossl.store.store import CutoutStore
 
@@ -41,7 +40,6 @@ QUERY_COLOUR = "#0072B2"
 #: Pictures in a row of a sheet or gallery.
 COLUMNS = 6
 
-_DPI = 150
 _FONT_POINTS = 6.5
 _LINE_INCHES = 1.3 * _FONT_POINTS / 72
 _CHARACTER_INCHES = 0.56 * _FONT_POINTS / 72
@@ -245,12 +243,8 @@ class _Sheet:
     """
 
     def __init__(self, width: float, height: float, title: str | None) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         room = 0.3 if title else 0.0
-        self.figure: Figure = Figure(figsize=(width, height + room), dpi=_DPI, facecolor="white")
-        FigureCanvasAgg(self.figure)
+        self.figure = new_figure(width, height + room, layout=None)
         self.axes: Axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set_axis_off()
         self.extent = (0.0, width, height, -room)  # y grows downwards
