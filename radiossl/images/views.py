@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -202,7 +203,8 @@ class ViewMaker:
         rank, processes = self.part
         own = slice(rank * n, (rank + 1) * n)
         draws = [_rows(self._draw(n * processes, generator), own) for _ in range(count)]
-        step = chunk_length(statistics.device, max(size**2, _largest(pixels)), n)
+        shapes = [pixels.shape[1:]] if isinstance(pixels, Tensor) else [image.shape for image in pixels]
+        step = chunk_length(statistics.device, max([size**2, *map(math.prod, shapes)]), n)
 
         def part(start: int) -> list[Tensor]:
             rows = slice(start, start + step)
@@ -273,12 +275,6 @@ class ViewMaker:
         for name, step in self.after.items():
             images = step.apply_(images, draw[name])
         return self.preprocessing.normalise(images)
-
-
-def _largest(pixels: Tensor | Sequence[NDArray[np.float32]]) -> int:
-    if isinstance(pixels, Tensor):
-        return pixels.shape[-2] * pixels.shape[-1]
-    return max((image.size for image in pixels), default=1)
 
 
 def _rows(draw: dict[str, dict[str, Tensor]], rows: slice) -> dict[str, dict[str, Tensor]]:

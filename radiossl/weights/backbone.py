@@ -210,9 +210,7 @@ class Backbone(nn.Module):
         network = network or self.feature_network
         if self.config.preprocessing.views == 1:
             return network(images).float()
-        total = torch.zeros(len(images), self.feature_dim, device=images.device)
-        for turned in flips_and_rotations(images):
-            total += network(turned).float()
+        total: Any = sum(network(turned).float() for turned in flips_and_rotations(images))
         return total / 8
 
     def inference_network(self, passes: int, bfloat16: bool = False) -> Callable[[Tensor], Tensor]:
