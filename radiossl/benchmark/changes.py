@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from radiossl.benchmark.tasks import Change, FindTask
@@ -15,10 +16,9 @@ from radiossl.io.files import PathLike, put_in_place, staged_folder
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
+from radiossl.store.statistics import FWHM_PER_SIGMA
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import write_store
-
-_FWHM = float(2 * np.sqrt(2 * np.log(2)))
 
 
 def fitting_sources(store: CutoutStore, task: FindTask) -> CutoutStore:
@@ -71,10 +71,13 @@ def _changed(store: CutoutStore, row: int, side: float, task: FindTask, change: 
     ra, dec, x, y, scale, rms = (
         float(store.column(name)[row]) for name in ("ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec", "rms")
     )
-    image = np.nan_to_num(store.pixels(row).astype(np.float64))
     beam = float(store.column("beam_major_arcsec")[row] or np.nan)
-    beam = task.beam_arcsec or beam if np.isnan(beam) else beam
-    image = _smoothed(image, change, beam / scale, scale, rms, generator, str(known["cutout_id"]))
+    beam_px = (task.beam_arcsec or beam if np.isnan(beam) else beam) / scale
+    if not np.isfinite(beam_px) and (change.beam_factor > 1 or change.beam_arcsec is not None or change.noise > 0):
+        raise RadiosslError(f"cutout {known['cutout_id']}: its beam is unknown; give beam_arcsec in the task file")
+    wanted_px = max(beam_px * change.beam_factor, (change.beam_arcsec or 0.0) / scale)
+    image = np.nan_to_num(store.pixels(row).astype(np.float64))
+    image = _smoothed(image, beam_px, wanted_px, change, rms, generator)
     step = (change.pixel_arcsec or scale) / scale
     pixels = max(round(side * change.zoom / step), task.min_px)
     return Cutout(
@@ -89,34 +92,24 @@ def _changed(store: CutoutStore, row: int, side: float, task: FindTask, change: 
 
 
 def _smoothed(
-    image: NDArray[np.float64],
-    change: Change,
-    beam_px: float,
-    scale: float,
-    rms: float,
-    generator: np.random.Generator,
-    name: str,
+    image: NDArray[np.float64], beam_px: float, wanted_px: float, change: Change, rms: float, generator: Generator
 ) -> NDArray[np.float64]:
     """The image at its new beam, with its new noise."""
     from scipy.ndimage import gaussian_filter
 
-    wanted = max(beam_px * change.beam_factor, (change.beam_arcsec or 0.0) / scale)
-    needs_beam = change.beam_factor > 1 or change.beam_arcsec is not None or change.noise > 0
-    if needs_beam and not np.isfinite(beam_px):
-        raise RadiosslError(f"cutout {name}: its beam is unknown; give beam_arcsec in the task file")
-    if needs_beam and wanted > beam_px:
-        image = gaussian_filter(image, np.sqrt(wanted**2 - beam_px**2) / _FWHM)
-        image *= (wanted / beam_px) ** 2  # brightness is per beam
+    if wanted_px > beam_px:
+        image = gaussian_filter(image, np.sqrt(wanted_px**2 - beam_px**2) / FWHM_PER_SIGMA)
+        image *= (wanted_px / beam_px) ** 2  # brightness is per beam
     if change.blur_px:
         image = gaussian_filter(image, change.blur_px)
     if change.noise:
-        noise = gaussian_filter(generator.standard_normal(image.shape), wanted / _FWHM)
+        noise = gaussian_filter(generator.standard_normal(image.shape), wanted_px / FWHM_PER_SIGMA)
         image = image + change.noise * rms * noise / noise.std()
     return image
 
 
 def _resampled(
-    image: NDArray[np.float64], pixels: int, step: float, change: Change, side: float, generator: np.random.Generator
+    image: NDArray[np.float64], pixels: int, step: float, change: Change, side: float, generator: Generator
 ) -> NDArray[np.float32]:
     """A box of `pixels` x `pixels`, each `step` of the image's, shifted and turned."""
     from scipy.ndimage import map_coordinates
