@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.datasets.crumb_labels import BASIC_CLASSES
 from radiossl.datasets.published import Options, Reader
 from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import existing_file
@@ -22,6 +21,8 @@ from radiossl.store.cutout import Cutout
 #: Side in pixels of the images of all these sets.
 SIDE = 150
 FIRST_ARCSEC, TEST = 1.8, "test_batch"
+#: Basic classes, in the order of their numbers in the batches of CRUMB.
+BASIC_CLASSES = ("FRI", "FRII", "hybrid")
 
 # Reading --------------------------------------------------------------------------------------------------------------
 

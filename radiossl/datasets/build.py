@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import radiossl
 from radiossl.datasets.batches import TEST, batch_name, deal_batches, write_batches
-from radiossl.datasets.crumb_labels import ABSENT, PRIORITY
+from radiossl.datasets.crumb import ABSENT, PRIORITY
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, check_folder, write_json

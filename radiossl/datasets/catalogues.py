@@ -27,12 +27,11 @@ def convert_catalogue(
     """Write a published catalogue, ``rgz-dr1`` or ``crumb``, as a CSV with positions in degrees and labels as names.
 
     Changes are options such as ``draw=0``: those of `radiossl.datasets.rgz.RgzOptions` or
-    `radiossl.datasets.crumb_labels.CrumbOptions`. Raises `RadiosslError` if there is no catalogue of this name, or the
+    `radiossl.datasets.crumb.CrumbOptions`. Raises `RadiosslError` if there is no catalogue of this name, or the
     file is not that catalogue.
     """
     if name == "crumb":
-        from radiossl.datasets.crumb import read_crumb_catalogue, table_labels
-        from radiossl.datasets.crumb_labels import CrumbOptions, explain_totals
+        from radiossl.datasets.crumb import CrumbOptions, explain_totals, read_crumb_catalogue, table_labels
 
         table = read_crumb_catalogue(source, apply_settings(CrumbOptions, changes=changes))
         summary = explain_totals(table_labels(table))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
-from radiossl.datasets.crumb_labels import label_classes
+from radiossl.datasets.crumb import ABSENT, label_classes
 from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import existing_file
 from radiossl.io.settings import read_yaml, split_names
@@ -23,8 +23,6 @@ from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import match_sky
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 
-#: What an integer label is where a source has none.
-ABSENT = -1
 _OWN_COLUMNS = ("name", "ra_deg", "dec_deg", "centre", "parents", "basic_label", "contradiction")
 _YES, _NO = ("yes", "y", "true", "1"), ("no", "n", "false", "0")
 _PAIR = ("parent_a", "id_a", "parent_b", "id_b")

@@ -10,12 +10,6 @@ import pytest
 from radiossl import RadiosslError
 from radiossl.datasets.catalogues import convert_catalogue
 from radiossl.datasets.crumb import (
-    read_crumb_catalogue,
-    source_name,
-    source_position,
-    table_labels,
-)
-from radiossl.datasets.crumb_labels import (
     PRIORITY,
     basic_labels,
     complete_labels,
@@ -24,6 +18,10 @@ from radiossl.datasets.crumb_labels import (
     four_class_labels,
     label_totals,
     parent_names,
+    read_crumb_catalogue,
+    source_name,
+    source_position,
+    table_labels,
 )
 from radiossl.datasets.published import import_set
 from radiossl.survey.catalogue import read_catalogue

@@ -8,8 +8,7 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.datasets.catalogues import convert_catalogue
-from radiossl.datasets.crumb import read_crumb_catalogue
-from radiossl.datasets.crumb_labels import label_classes
+from radiossl.datasets.crumb import label_classes, read_crumb_catalogue
 from radiossl.datasets.merge import merge_catalogues
 from radiossl.datasets.merge_entries import ParentCatalogue, read_classes
 from radiossl.survey.catalogue import Catalogue, read_catalogue
