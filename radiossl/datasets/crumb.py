@@ -91,7 +91,8 @@ def _order(named: Sequence[str]) -> tuple[str, ...]:
 def complete_labels(values: ArrayLike, where: str | os.PathLike[str] = "complete labels") -> NDArray[np.int64]:
     """Return complete labels as an array of shape (n, 4); raise `RadiosslError` if they are none, naming `where`."""
     labels = np.asarray(values)
-    if labels.ndim != 2 or labels.shape[1] != len(PARENTS) or labels.dtype.kind not in "iu":
+    whole = labels.dtype.kind in "iu" or (labels.dtype.kind == "f" and bool((labels == np.rint(labels)).all()))
+    if labels.ndim != 2 or labels.shape[1] != len(PARENTS) or not whole:
         expected = f"expected whole numbers (n, {len(PARENTS)})"
         raise RadiosslError(f"{where}: {labels.dtype} of shape {labels.shape}, {expected}")
     for column, parent in zip(labels.T, PARENTS, strict=True):
@@ -253,7 +254,7 @@ def _read_plain(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], N
     if np.any((ra_hours < 0) | (ra_hours >= 24)) or np.any(np.abs(dec_deg) > 90):
         expected = "expected right ascension in hours and declination in degrees"
         raise RadiosslError(f"{path}: positions out of range, {expected}")
-    return ra_hours * 15, dec_deg, complete_labels(values[:, 2:].astype(np.int64), path)
+    return ra_hours * 15, dec_deg, complete_labels(values[:, 2:], path)
 
 
 def _parent_column(catalogue: Catalogue, parent: LabelParent) -> NDArray[np.int64]:
@@ -287,7 +288,10 @@ def _all_parents(source: Path) -> tuple[str, ...]:
 def _labels(path: Path, batch: dict[str, Any], parents: int) -> tuple[list[str], NDArray[Any], NDArray[np.int64]]:
     numbers, names, complete, _ = batch_columns(path, batch, "labels", "filenames", "complete_labels", "data")
     try:
-        table = np.array([np.asarray(row, dtype=np.int64) for row in complete]).reshape(len(names), parents)
+        entries = np.array([np.asarray(row) for row in complete]).reshape(len(names), parents)
+        table = entries.astype(np.int64)
+        if (table != entries).any():
+            raise ValueError
     except (TypeError, ValueError):
         raise RadiosslError(f"{path}: complete labels that are not {parents} whole numbers each") from None
     labels = np.asarray(numbers)

@@ -168,6 +168,7 @@ def test_the_written_catalogue_is_one_to_cut_from(source_list, tmp_path):
     [
         ("a.txt", "0.5 1 2\n", "3 columns, expected 6"),
         ("a.txt", "150.0 1 0 -1 -1 -1\n", "hours"),
+        ("a.txt", "0.5 1 0.7 -1 -1 -1\n", "expected whole numbers"),
         ("a.txt", "RA Dec\n", "not a readable list"),
         ("a.txt", "", "expected 6"),
         ("a.csv", "ra_hours,dec_deg,mirabest,frdeep,at17\n1,2,0,-1,-1\n", "0 columns of MiraBest Hybrid"),
@@ -307,6 +308,7 @@ def test_a_set_with_a_further_parent_keeps_its_labels(tmp_path):
     ("change", "message"),
     [
         ({"complete_labels": [np.array([0, 1])]}, "complete labels that are not 4"),
+        ({"complete_labels": [np.array([0.7, -1, -1, -1])]}, "complete labels that are not 4"),
         ({"complete_labels": [np.array([11, -1, -1, -1])]}, "label 11 in MiraBest"),
         ({"labels": [3]}, "basic labels other than"),
         ({"filenames": ["a.png"]}, "expected a name"),
