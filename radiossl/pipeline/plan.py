@@ -22,7 +22,6 @@ from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
 from radiossl.survey.catalogue.reading import Catalogue, read_catalogue
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.mosaic import Mosaic
 from radiossl.survey.placement import Places, locate_sources
 from radiossl.survey.sources import cut_sources
 
@@ -138,21 +137,16 @@ class Facts:
 def look_at(survey: Survey, scratch: Path) -> Facts:
     """Cut some sources of a survey into a store in `scratch` and measure what its settings are proposed from."""
     mosaics, catalogue = Mosaics.find(survey.mosaics), None
-    beams_px: list[float] = []
-
-    def note_beam(index: int, mosaic: Mosaic) -> None:
-        beams_px.append(mosaic.beam.minor_arcsec / mosaic.pixel_scale_arcsec if mosaic.beam else float("nan"))
-
     if survey.catalogue is None:
         sizes = np.array([path.stat().st_size for path in mosaics.paths])
         chosen = _evenly(np.arange(len(sizes)), int(np.clip(_MOST_BYTES // sizes.mean(), 1, _LOOKED_AT)))
         for index in chosen:
-            note_beam(index, mosaics.open(index))
+            mosaics.open(index)
         part = sizes[chosen].sum() / sizes.sum()
     else:
         whole = read_catalogue(survey.catalogue, **survey.columns)
         placed = np.flatnonzero(np.isfinite(whole.ra_deg) & np.isfinite(whole.dec_deg))
-        places = locate_sources(whole, placed, mosaics, note_beam)
+        places = locate_sources(whole, placed, mosaics)
         chosen, rows = _some(places)
         catalogue, part = _take(whole, rows), len(rows) / len(np.unique(places.source))
     stores: list[CutoutStore] = []
@@ -166,7 +160,7 @@ def look_at(survey: Survey, scratch: Path) -> Facts:
     heights, widths, blank = (np.asarray(store.column(name)) for name in ("height", "width", "blank_fraction"))
     sources = len(store) / part if catalogue is None else len(catalogue) / part
     has_extents = catalogue is None or catalogue.extent_arcsec is not None
-    beam_px = float(np.nanmin([*beams_px, np.inf]))
+    beam_px = min((beam.minor_arcsec / scale for *_, scale, beam in mosaics.opened.values() if beam), default=np.inf)
     sides_px = np.maximum(heights, widths)
     return Facts(store, round(sources), has_extents, beam_px, sides_px, blank, seconds / part, _busy())
 

@@ -17,8 +17,8 @@ from radiossl.io.progress import track
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
-from radiossl.survey.cutting import CuttingResult, Facts, Mosaics, Piece, check_limits, cut_pieces, make_store
-from radiossl.survey.finding import OnError, mosaic_stem, nothing_there
+from radiossl.survey.cutting import CuttingResult, Mosaics, Piece, check_limits, cut_pieces, make_store
+from radiossl.survey.finding import OnError, mosaic_stem
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Windows are assigned to shards in runs of about this many bytes.
@@ -85,13 +85,12 @@ def cut_blind(
     if not 0 <= overlap < 1:
         raise RadiosslError(f"overlap of {overlap}: expected a fraction from 0 to below 1")
     found = Mosaics.find(mosaics, on_error, hdu)
-    runs, facts = _plan(found, size, overlap)
+    runs = _plan(found, size, overlap)
     jobs = [tuple(job) for job in shard_jobs([(run, (run.stop - run.start) * size**2) for run in runs])]
     provenance = {
         "command": "cutouts blind",
         "parameters": {"size": size, "overlap": overlap, "max_blank": max_blank},
-        "mosaics": facts.mosaics,
-        "survey": facts.survey(),
+        **found.provenance(),
     }
     windows = partial(_windows, size=size, overlap=overlap, max_blank=max_blank, hdu=hdu)
     pool: dict[str, Any] = {"workers": workers, "scheduler": scheduler}
@@ -99,7 +98,7 @@ def cut_blind(
         store, again = make_store(out, jobs, windows, store_schema(), provenance, found, **pool)
     except EmptyStoreError:
         reason = f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
-        raise nothing_there(found.paths, reason, hdu) from None
+        raise found.nothing_there(reason) from None
     not_cut = {BLANK: sum(run.stop - run.start for run in runs) - len(store)}
     return CuttingResult(store, len(found), not_cut, found.skipped, again)
 
@@ -129,17 +128,15 @@ class _Run:
     stop: int
 
 
-def _plan(mosaics: Mosaics, size: int, overlap: float) -> tuple[list[_Run], Facts]:
+def _plan(mosaics: Mosaics, size: int, overlap: float) -> list[_Run]:
     runs: list[_Run] = []
-    facts = Facts()
     step = max(1, _RUN_BYTES // (4 * size**2))
     for index, label in enumerate(track(mosaics.labels, "reading headers")):
         mosaic = mosaics.open(index)
-        facts.add(mosaic, label)
         count = math.prod(len(window_starts(length, size, overlap)) for length in mosaic.shape)
         path = str(mosaics.paths[index].absolute())
         runs += [_Run(path, label, start, min(start + step, count)) for start in range(0, count, step)]
-    return runs, facts
+    return runs
 
 
 def _windows(

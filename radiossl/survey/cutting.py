@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError
+from radiossl.io.progress import track
 from radiossl.store.cutout import Beam, Cutout, blank_fraction
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import FinishedStoreError, write_store
@@ -72,6 +73,8 @@ class Mosaics:
     hdu: str | int | None = None
     #: What is wrong with each of the others, by its name.
     skipped: dict[str, str] = field(default_factory=dict)
+    #: Of those that have been opened, by their indices: the file, and survey, unit, pixel scale and beam.
+    opened: dict[int, tuple[os.stat_result, str, str, float, Beam | None]] = field(default_factory=dict)
 
     @classmethod
     def find(
@@ -92,31 +95,36 @@ class Mosaics:
 
     def open(self, index: int) -> Mosaic:
         """Open one of them."""
-        return Mosaic.open(self.paths[index], self.hdu)
+        mosaic = Mosaic.open(self.paths[index], self.hdu)
+        if index not in self.opened:
+            known = mosaic.survey, mosaic.unit, mosaic.pixel_scale_arcsec, mosaic.beam
+            self.opened[index] = mosaic.path.stat(), *known
+        return mosaic
 
+    def nothing_there(self, otherwise: str, indices: Iterable[int] | None = None) -> RadiosslError:
+        """Return the error where nothing was found in some of them: all are blank, or else the reason `otherwise`."""
+        chosen = list(range(len(self)) if indices is None else indices)
+        for index in track(chosen, "looking for values"):
+            with self.open(index) as mosaic:
+                if not mosaic.is_blank():
+                    return RadiosslError(f"nothing to cut out: {otherwise}")
+        others = f" and so are the {len(chosen) - 1} others" if len(chosen) > 1 else ""
+        path = self.paths[chosen[0]]
+        return RadiosslError(f"{path}: every pixel of the mosaic is blank{others}; there is nothing to cut out")
 
-class Facts:
-    """Collects what the mosaics are while their headers go by, for the store's provenance."""
-
-    def __init__(self) -> None:
-        self.mosaics: list[dict[str, Any]] = []
-        self._seen: list[tuple[str, str, float, Beam | None]] = []
-
-    def add(self, mosaic: Mosaic, label: str) -> None:
-        """Take note of a mosaic."""
-        file = mosaic.path.stat()
-        self.mosaics.append({"name": label, "bytes": file.st_size, "modified_ns": file.st_mtime_ns})
-        self._seen.append((mosaic.survey, mosaic.unit, mosaic.pixel_scale_arcsec, mosaic.beam))
-
-    def survey(self) -> dict[str, Any]:
-        """Return what they have in common."""
-        surveys, units, scales, known = zip(*self._seen, strict=True)
+    def provenance(self) -> dict[str, Any]:
+        """Return what the store remembers of the mosaics, all of which have been opened before."""
+        files, surveys, units, scales, known = zip(*(self.opened[index] for index in range(len(self))), strict=True)
         beams = [beam.major_arcsec for beam in known if beam is not None]
+        named = zip(self.labels, files, strict=True)
         return {
-            "names": sorted({*surveys} - {""}),
-            "units": sorted({*units} - {""}),
-            "pixel_scale_arcsec": [min(scales), max(scales)],
-            "beam_major_arcsec": [min(beams), max(beams)] if beams else None,
+            "mosaics": [{"name": n, "bytes": file.st_size, "modified_ns": file.st_mtime_ns} for n, file in named],
+            "survey": {
+                "names": sorted({*surveys} - {""}),
+                "units": sorted({*units} - {""}),
+                "pixel_scale_arcsec": [min(scales), max(scales)],
+                "beam_major_arcsec": [min(beams), max(beams)] if beams else None,
+            },
         }
 
 

@@ -101,16 +101,6 @@ def mosaic_labels(paths: Sequence[Path]) -> list[str]:
     return labels
 
 
-def nothing_there(paths: Sequence[Path], otherwise: str, hdu: str | int | None = None) -> RadiosslError:
-    """Return the error for mosaics in which nothing was found: all of them blank, or else the reason `otherwise`."""
-    for path in track(paths, "looking for values"):
-        with Mosaic.open(path, hdu) as mosaic:
-            if not mosaic.is_blank():
-                return RadiosslError(f"nothing to cut out: {otherwise}")
-    others = f" and so are the {len(paths) - 1} others" if len(paths) > 1 else ""
-    return RadiosslError(f"{paths[0]}: every pixel of the mosaic is blank{others}; there is nothing to cut out")
-
-
 def mosaic_stem(label: str) -> str:
     """Return a mosaic's label without its FITS suffixes, with which the ids of its cutouts begin."""
     return _FITS_NAME.sub("", label).replace("/", "_")

@@ -16,7 +16,6 @@ from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
 from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
 from radiossl.survey.cutting import Mosaics
-from radiossl.survey.finding import nothing_there
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Side of the boxes in which background and noise are measured, in beams, as in Aegean's BANE.
@@ -83,7 +82,7 @@ def find_islands(mosaics: Mosaics, threshold: float = 5.0) -> FoundSources:
             found.append(detect_sources(mosaic, threshold, show_progress=len(mosaics) == 1))
     if not any(map(len, found)):
         reason = f"no source above {threshold:g} sigma; lower the threshold with --threshold"
-        raise nothing_there(mosaics.paths, reason, mosaics.hdu)
+        raise mosaics.nothing_there(reason)
     columns = {one.name: np.concatenate([getattr(part, one.name) for part in found]) for one in fields(Detections)}
     of_mosaic = np.repeat(np.arange(len(found)), [len(part) for part in found])
     kept, elsewhere = _once(columns, of_mosaic)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -67,13 +67,8 @@ def _places_on(mosaic: Mosaic, index: int, catalogue: Catalogue, near: NDArray[n
     return Places(near[inside], of_mosaic[0], x, y, across_arcsec, along_arcsec, edge, *of_mosaic[1:])
 
 
-def locate_sources(
-    catalogue: Catalogue,
-    wanted: NDArray[np.int64],
-    mosaics: Mosaics,
-    seen: Callable[[int, Mosaic], None] = lambda index, mosaic: None,
-) -> Places:
-    """Find some rows of a catalogue on mosaics; `seen` is called with each mosaic's index and header.
+def locate_sources(catalogue: Catalogue, wanted: NDArray[np.int64], mosaics: Mosaics) -> Places:
+    """Find some rows of a catalogue on mosaics.
 
     A tree of the sources picks those near a mosaic, so that the projection is only computed for them. Raises
     `RadiosslError` if none of them lies on any mosaic.
@@ -84,7 +79,6 @@ def locate_sources(
     found, chord = [], math.inf
     for index in track(range(len(mosaics)), "reading headers"):
         mosaic = mosaics.open(index)
-        seen(index, mosaic)
         centre, radius_deg = _footprint(mosaic)
         near = sorted(tree.query_ball_point(centre, chord_of(radius_deg * 3600)))
         found.append(_places_on(mosaic, index, catalogue, wanted[near]))

@@ -23,7 +23,6 @@ from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutting import (
     NOT_CUT,
     CuttingResult,
-    Facts,
     Mosaics,
     Piece,
     check_limits,
@@ -32,7 +31,7 @@ from radiossl.survey.cutting import (
     write_rows,
 )
 from radiossl.survey.extents import measure_extents
-from radiossl.survey.finding import OnError, nothing_there
+from radiossl.survey.finding import OnError
 from radiossl.survey.islands import FoundSources, find_islands
 from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places, best_places, beyond_edge, disagreements, locate_sources, source_boxes
@@ -131,8 +130,7 @@ def cut_sources(
     extents: dict[str, Any] = {"needs_extent": size is None, "min_extent_arcsec": min_extent_arcsec}
     reasons = _excluded(sources) if measure else _excluded(sources, **extents)
     wanted = np.flatnonzero(_left(sources, reasons))
-    facts = Facts()
-    places = locate_sources(sources, wanted, found, lambda index, mosaic: facts.add(mosaic, found.labels[index]))
+    places = locate_sources(sources, wanted, found)
     reasons[np.setdiff1d(wanted, places.source)] = OUTSIDE
     if measure:
         sources, places = _measured(sources, places, found, reasons, extents)
@@ -153,15 +151,12 @@ def cut_sources(
         "command": "cutouts sources",
         "parameters": {"size": size, **boxed, **limits},
         "catalogue": {"name": sources.name, "sources": len(sources), "sha256": sources.fingerprint()},
-        "mosaics": facts.mosaics,
-        "survey": facts.survey(),
+        **found.provenance(),
     }
 
     def note_blank(cut: Iterable[str]) -> None:
         made = set(cut)
-        for row in places.source[order]:
-            if sources.ids[row] not in made:
-                reasons[row] = BLANK
+        reasons[[row for row in places.source[order] if sources.ids[row] not in made]] = BLANK
 
     def beside(folder: Path, cut: list[str]) -> None:
         note_blank(cut)
@@ -174,9 +169,8 @@ def cut_sources(
     try:
         store, again = make_store(out, jobs, cutouts, schema, provenance, found, **running)
     except EmptyStoreError:
-        used = [found.paths[index] for index in np.unique(places.mosaic)]
         reason = f"every box is more than {max_blank:.0%} blank or beyond the edge, allow more with --max-blank"
-        raise nothing_there(used, reason, hdu) from None
+        raise found.nothing_there(reason, np.unique(places.mosaic)) from None
     if again:
         note_blank(store.column("cutout_id"))
     not_cut = dict(Counter(reasons[reasons != ""].tolist()))
