@@ -29,7 +29,7 @@ from radiossl.io.checksums import (
     write_manifest,
 )
 from radiossl.io.errors import RadiosslError, UnwritableError, naming_full_disk
-from radiossl.io.locks import held_temporary, if_abandoned
+from radiossl.io.locks import held_temporary, locked_if_free
 from radiossl.io.progress import logger
 
 #: How names begin of what is being written, and of a folder that is being replaced; eight random characters follow.
@@ -242,7 +242,7 @@ def remove_strays(folder: str | os.PathLike[str], name: str | None = None) -> No
 
 
 def _remove_if_abandoned(stray: Path) -> None:
-    with suppress(FileNotFoundError), if_abandoned(stray) as state:
+    with suppress(FileNotFoundError), locked_if_free(stray) as state:
         old = time.time() - stray.stat().st_mtime > _ABANDONED_SECONDS
         if state == "ours" or (state == "unknown" and old):
             if stray.is_dir():

@@ -109,33 +109,22 @@ def held_temporary(make: Callable[[], Path]) -> Iterator[Path]:
     """Make a temporary file or folder and yield it; a lock on it shows other processes that it is being written."""
     while True:
         path = make()
-        handle = _opened(path)
-        state = "unknown" if handle is None else try_lock(handle)
-        # A process that removes strays may have taken it for one before it was locked.
-        if path.exists() and (handle is None or state == "unknown" or (state == "ours" and _is_at(path, handle))):
-            break
-        if handle is not None:
-            os.close(handle)
-    try:
-        yield path
-    finally:
-        if handle is not None:
-            os.close(handle)
+        with locked_if_free(path) as state:
+            # A process that removes strays may have taken it for one before it was locked.
+            if state != "held" and path.exists():
+                yield path
+                return
 
 
 @contextmanager
-def if_abandoned(path: Path) -> Iterator[State]:
-    """Hold a temporary file or folder while the body removes it, if it is ``ours``: no process is writing it."""
-    handle = _opened(path)
+def locked_if_free(path: Path) -> Iterator[State]:
+    """Lock a temporary file or folder while the body runs, if no process is writing it: see `try_lock`."""
     try:
-        yield "unknown" if handle is None else try_lock(handle)
-    finally:
-        if handle is not None:
-            os.close(handle)
-
-
-def _opened(path: Path) -> int | None:
-    try:
-        return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     except OSError:
-        return None
+        yield "unknown"
+        return
+    try:
+        yield try_lock(handle)
+    finally:
+        os.close(handle)
