@@ -52,13 +52,20 @@ class Layout:
     heads: Sequence[str]
     delimiter: str
     skipped: int
-    units: dict[str, str]
+    #: In the order of the columns, as they are written; fewer where they are not known.
+    written_units: Sequence[str]
     comments: tuple[str, ...]
 
     @property
     def names(self) -> list[str]:
         """The names of the columns, made different."""
-        return _different(self.heads)
+        return unique_names(name.strip() or f"column_{number}" for number, name in enumerate(self.heads, start=1))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """The units of the columns that have one."""
+        found = zip(self.names, (unit.strip("[]").strip() for unit in self.written_units), strict=False)
+        return {name: unit for name, unit in found if unit not in ("", "--")}
 
     def options(self, encoding: str) -> dict[str, Any]:
         """How pyarrow reads the rows: arguments of `pyarrow.csv.read_csv` and `pyarrow.csv.open_csv`."""
@@ -212,13 +219,13 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> Layout:
         last = comments[-1].lstrip("# ") if comments else ""
         if not last:
             raise RadiosslError(f"{path}: not a readable csv table (the file is empty)")
-        return Layout(_fields(last, given or ","), given or ",", len(head), {}, comments)
+        return Layout(_fields(last, given or ","), given or ",", len(head), [], comments)
     aegean = any(line.startswith(_AEGEAN) for line in comments)
     delimiter = given or (" " if aegean else _delimiter(path, head[begin], head[begin + 1 : begin + 3]))
     first = _fields(head[begin], delimiter)
     names, units = _commented_header(comments, first, delimiter)
     if names is not None:
-        return Layout(names, delimiter, begin, _named(names, units), comments)
+        return Layout(names, delimiter, begin, units, comments)
     skipped, units = begin + 1, []
     below = [_fields(line, delimiter) for line in head[begin + 1 : begin + 3]]
     whole = [fields if len(fields) == len(first) else [] for fields in below]
@@ -227,7 +234,7 @@ def _layout(path: Path, head: Sequence[str], given: str | None) -> Layout:
         skipped, units = begin + 2 + ruled, below[0] if ruled == 1 else []
     elif whole and any(whole[0]) and all(not unit or _UNIT.fullmatch(unit) for unit in whole[0]):
         skipped, units = begin + 2, below[0]
-    return Layout(first, delimiter, skipped, _named(first, units), comments)
+    return Layout(first, delimiter, skipped, units, comments)
 
 
 def _delimiter(path: Path, header: str, following: Sequence[str]) -> str:
@@ -279,15 +286,6 @@ def _aligned(header: str, below: str, names: Sequence[str], delimiter: str) -> l
         return units
     ends = {match.end(): match[0] for match in re.finditer(r"\S+", below)}
     return [ends.get(match.end(), "") for match in re.finditer(r"\S+", header)]
-
-
-def _different(names: Sequence[str]) -> list[str]:
-    return unique_names(name.strip() or f"column_{number}" for number, name in enumerate(names, start=1))
-
-
-def _named(names: Sequence[str], units: Sequence[str]) -> dict[str, str]:
-    found = zip(_different(names), (unit.strip("[]").strip() for unit in units), strict=False)
-    return {name: unit for name, unit in found if unit not in ("", "--")}
 
 
 def _frame(comments: Sequence[str]) -> str | None:
