@@ -282,20 +282,16 @@ class CutoutStore:
 
 def _with_types_of_the_others(tables: Sequence[pa.Table]) -> list[pa.Table]:
     """Let columns without any value take the type that the same column has in other tables."""
-    kinds: dict[str, pa.DataType] = {}
-    for table in tables:
-        for name, column in zip(table.column_names, table.columns, strict=True):
-            if name not in kinds and not _is_empty(column):
-                kinds[name] = column.type
+    columns = [pair for table in tables[::-1] for pair in zip(table.column_names, table.columns, strict=True)]
+    kinds = {name: column.type for name, column in columns if not _is_empty(column)}  # of the first that has one
 
     def typed(table: pa.Table) -> pa.Table:
         for place, (name, column) in enumerate(zip(table.column_names, table.columns, strict=True)):
-            kind = kinds.get(name, column.type)
-            if kind != column.type and _is_empty(column):
-                table = table.set_column(place, name, pa.nulls(len(table), kind))
+            if kinds.get(name, column.type) != column.type and _is_empty(column):
+                table = table.set_column(place, name, pa.nulls(len(table), kinds[name]))
         return table
 
-    return [typed(table) for table in tables]
+    return list(map(typed, tables))
 
 
 def _is_empty(column: pa.ChunkedArray) -> bool:
