@@ -20,7 +20,7 @@ import keyword
 import operator
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,9 +106,9 @@ def rows_where(table: Columns, expression: str) -> NDArray[np.bool_]:
     names = list(table.column_names)
     try:
         tree, meant = _parse(expression, names)
-        evaluation = _Evaluation({key: table.column(name).to_pandas() for key, name in meant.items()}, meant)
+        columns = {key: table.column(name).to_pandas().rename(name) for key, name in meant.items()}
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
-            return _mask(evaluation.value(tree, 0))
+            return _mask(_value(tree, columns))
     except (_Refused, TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, too
         reason = reason_of(error)
     shown = expression if len(expression) <= 200 else f"{expression[:199]}…"
@@ -166,79 +166,79 @@ def _with_own_names(expression: str, columns: Sequence[str]) -> tuple[str, dict[
 # Evaluation -----------------------------------------------------------------------------------------------------------
 
 
-class _Evaluation:
-    """Values of the nodes of a tree: `pandas.Series`, or single values as numpy has them, which cannot grow."""
+def _value(node: ast.AST, columns: Mapping[str, pd.Series], depth: int = 0) -> Any:
+    """Return the value of a node: a `pandas.Series`, or a single value as numpy has them, which cannot grow."""
+    if depth > _DEEPEST:
+        raise _Refused("too deeply nested")
 
-    def __init__(self, columns: dict[str, pd.Series], names: dict[str, str]) -> None:
-        self.columns, self.names = columns, names
+    def inner(part: ast.AST) -> Any:
+        return _value(part, columns, depth + 1)
 
-    def value(self, node: ast.AST, depth: int) -> Any:
-        if depth > _DEEPEST:
-            raise _Refused("too deeply nested")
-        depth += 1
-        match node:
-            case ast.Name(id=key) if key in self.columns:
-                return self.columns[key]
-            case ast.Name(id=key) if key in _NULL_NAMES:
-                return None
-            case ast.Constant(value=value):
-                return _constant(value)
-            case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
-                return [self.value(element, depth) for element in elements]
-            case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
-                return ~_truth(self.value(operand, depth))
-            case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
-                number = _number(self.value(operand, depth))
-                return number if isinstance(sign, ast.UAdd) else -number
-            case ast.BoolOp(op=junction, values=parts):
-                join = operator.and_ if isinstance(junction, ast.And) else operator.or_
-                return functools.reduce(join, [_truth(self.value(part, depth)) for part in parts])
-            case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
-                return _ARITHMETIC[type(sign)](_number(self.value(left, depth)), _number(self.value(right, depth)))
-            case ast.Compare(left=left, ops=signs, comparators=others):
-                pairs = pairwise([self.value(one, depth) for one in (left, *others)])
-                return functools.reduce(
-                    operator.and_, [self.compared(*pair, sign) for pair, sign in zip(pairs, signs, strict=True)]
-                )
-            case ast.Call(func=ast.Attribute(value=inner, attr=name), args=[], keywords=[]) if name in _NULL_TESTS:
-                return _is_null(self.value(inner, depth)) == _NULL_TESTS[name]
-        raise _Refused(f"{_KINDS.get(type(node), type(node).__name__)} is not allowed in an expression")
+    match node:
+        case ast.Name(id=key) if key in columns:
+            return columns[key]
+        case ast.Name(id=key) if key in _NULL_NAMES:
+            return None
+        case ast.Constant(value=value):
+            return _constant(value)
+        case ast.List(elts=elements) | ast.Tuple(elts=elements) | ast.Set(elts=elements):
+            return list(map(inner, elements))
+        case ast.UnaryOp(op=ast.Not() | ast.Invert(), operand=operand):
+            return ~_truth(inner(operand))
+        case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
+            number = _number(inner(operand))
+            return number if isinstance(sign, ast.UAdd) else -number
+        case ast.BoolOp(op=junction, values=parts):
+            join = operator.and_ if isinstance(junction, ast.And) else operator.or_
+            return functools.reduce(join, [_truth(inner(part)) for part in parts])
+        case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
+            return _ARITHMETIC[type(sign)](_number(inner(left)), _number(inner(right)))
+        case ast.Compare(left=left, ops=signs, comparators=others):
+            pairs = pairwise(map(inner, (left, *others)))
+            return functools.reduce(
+                operator.and_, [_compared(*pair, sign) for pair, sign in zip(pairs, signs, strict=True)]
+            )
+        case ast.Call(func=ast.Attribute(value=of, attr=name), args=[], keywords=[]) if name in _NULL_TESTS:
+            return _is_null(inner(of)) == _NULL_TESTS[name]
+    raise _Refused(f"{_KINDS.get(type(node), type(node).__name__)} is not allowed in an expression")
 
-    def compared(self, left: Any, right: Any, sign: ast.cmpop) -> Any:
-        """The truth values of one comparison."""
-        if isinstance(sign, ast.Is | ast.IsNot):
-            if right is not None:
-                raise _Refused("'is' goes with null only: x is null, x is not null; otherwise use ==")
-            return _is_null(left) == isinstance(sign, ast.Is)
-        if isinstance(right, list):  # as in pandas, x == [1, 2] is x in [1, 2]
-            if isinstance(sign, ast.In | ast.Eq):
-                return self.within(left, right)
-            if isinstance(sign, ast.NotIn | ast.NotEq):
-                return ~self.within(left, right)
-        if type(sign) not in _COMPARISONS:
-            raise _Refused("'in' goes with a list in brackets, such as ['FRI', 'FRII']")
-        if left is None or right is None:
-            raise _Refused("nothing is equal to null: use x is null, x is not null")
-        self.check_kinds(left, right)
-        return _compare(_COMPARISONS[type(sign)], left, right)
 
-    def within(self, left: Any, right: list[Any]) -> Any:
-        import pandas as pd
+def _compared(left: Any, right: Any, sign: ast.cmpop) -> Any:
+    """Return the truth values of one comparison."""
+    if isinstance(sign, ast.Is | ast.IsNot):
+        if right is not None:
+            raise _Refused("'is' goes with null only: x is null, x is not null; otherwise use ==")
+        return _is_null(left) == isinstance(sign, ast.Is)
+    if isinstance(right, list):  # as in pandas, x == [1, 2] is x in [1, 2]
+        if isinstance(sign, ast.In | ast.Eq):
+            return _within(left, right)
+        if isinstance(sign, ast.NotIn | ast.NotEq):
+            return ~_within(left, right)
+    if type(sign) not in _COMPARISONS:
+        raise _Refused("'in' goes with a list in brackets, such as ['FRI', 'FRII']")
+    if left is None or right is None:
+        raise _Refused("nothing is equal to null: use x is null, x is not null")
+    _check_kinds(left, right)
+    return _compare(_COMPARISONS[type(sign)], left, right)
 
-        for one in right:
-            if np.ndim(one):
-                raise _Refused("the list after 'in' holds numbers and texts only")
-            self.check_kinds(left, one)
-        return pd.Series(left).isin([_plain(one) for one in right]) if np.ndim(left) else _plain(left) in right
 
-    def check_kinds(self, left: Any, right: Any) -> None:
-        """Refuse a comparison of text with numbers, which would only be false for every row."""
-        kinds = _kind(left), _kind(right)
-        if set(kinds) == {"text", "number"}:
-            column = left if kinds[0] == "text" else right
-            name = next((self.names[key] for key, one in self.columns.items() if one is column), "")
-            which = f"column {name!r} is text: " if name else ""
-            raise _Refused(f"{which}text is compared with a number; put text in quotes")
+def _within(left: Any, right: list[Any]) -> Any:
+    import pandas as pd
+
+    for one in right:
+        if np.ndim(one):
+            raise _Refused("the list after 'in' holds numbers and texts only")
+        _check_kinds(left, one)
+    return pd.Series(left).isin([_plain(one) for one in right]) if np.ndim(left) else _plain(left) in right
+
+
+def _check_kinds(left: Any, right: Any) -> None:
+    """Refuse a comparison of text with numbers, which would only be false for every row."""
+    kinds = _kind(left), _kind(right)
+    if set(kinds) == {"text", "number"}:
+        name = getattr(left if kinds[0] == "text" else right, "name", None)  # of a column
+        which = f"column {name!r} is text: " if name else ""
+        raise _Refused(f"{which}text is compared with a number; put text in quotes")
 
 
 def _constant(value: Any) -> Any:
