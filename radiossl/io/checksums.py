@@ -99,9 +99,8 @@ def _has_seal(content: Any) -> bool:
 
 def folder_checksums(folder: Path, skip: Iterable[str] = ()) -> dict[str, str]:
     """Return the checksums of all files in a folder and its folders, by their names relative to it."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file())
-    names = {file.relative_to(folder).as_posix(): file for file in files}
-    return {name: file_checksum(file) for name, file in names.items() if name not in {MANIFEST, *skip}}
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {name: file_checksum(file) for name, file in files.items() if name not in {MANIFEST, *skip}}
 
 
 def write_manifest(folder: Path, kind: str) -> None:

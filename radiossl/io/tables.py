@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -266,18 +266,11 @@ def _read_votable(path: Path, wanted: str | None) -> TableContent:
     if len(set(systems.values())) == 1:
         frames[""] = next(iter(systems.values()))
     ucds = {name: str(entry.ucd) for name, entry in fields if entry.ucd}
-    if any(info.name == "QUERY_STATUS" and info.value == "OVERFLOW" for info in _infos(document)):
+    # Those of queries are in its resources or after its tables.
+    parts = [document, *document.resources, *(table for one in document.resources for table in one.tables)]
+    if any(info.name == "QUERY_STATUS" and info.value == "OVERFLOW" for part in parts for info in part.infos):
         notes = ("the service stopped at its limit of rows (OVERFLOW): more sources match its query", *notes)
     return replace(content, frames=frames, ucds=ucds, notes=(*notes, *content.notes), tables=len(tables))
-
-
-def _infos(document: Any) -> Iterator[Any]:
-    """Yield the INFO elements of a VOTable: those of queries are in its resources or after its tables."""
-    yield from document.infos
-    for resource in document.resources:
-        yield from resource.infos
-        for table in resource.tables:
-            yield from table.infos
 
 
 def chosen_table(
@@ -310,24 +303,24 @@ def _from_astropy(table: Table) -> TableContent:
         if hasattr(column, "isot"):  # times
             arrays[name] = pa.array(np.asarray(column.isot).tolist(), mask=np.broadcast_to(column.mask, len(column)))
             continue
-        values = np.ma.asarray(getattr(column, "value", column)) if hasattr(column, "dtype") else None
-        if values is None or values.ndim != 1:
+        array = _arrow(np.ma.asarray(getattr(column, "value", column))) if hasattr(column, "dtype") else None
+        if array is None:
             dropped.append(name)
             continue
+        arrays[name] = array
         if getattr(column, "unit", None) is not None:
             units[name] = str(column.unit)
-        arrays[name] = _arrow(values)
-        if arrays[name] is None:
-            dropped.append(name)
     meta = {str(key).upper(): value for key, value in table.meta.items()}
     frame = _frame_of_header(meta) if {"EQUINOX", "RADESYS", "RADECSYS"} & set(meta) else None
     known = TableContent(pa.table({}), units, frames | ({"": frame} if frame else {}))
-    return storable(pa.table({name: array for name, array in arrays.items() if array is not None}), known, dropped)
+    return storable(pa.table(arrays), known, dropped)
 
 
 def _arrow(values: np.ma.MaskedArray) -> pa.Array | None:
-    """Return a column as Arrow takes it; None if it is neither numbers nor text."""
+    """Return a column as Arrow takes it; None if it holds several values a row, or neither numbers nor text."""
     mask, data = np.ma.getmaskarray(values), values.data
+    if data.ndim != 1:
+        return None
     if data.dtype.kind == "O":
         try:
             return pa.array(values.tolist())
