@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from radiossl.survey.mosaic import Mosaic
 
-MODULES = ["survey.blind", "survey.mosaic", "survey.names", "survey.simulation.survey", "survey.sources"]
+MODULES = ["survey.blind", "survey.finding", "survey.mosaic", "survey.simulation.survey", "survey.sources"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -17,8 +17,8 @@ from radiossl.io.progress import track
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
-from radiossl.survey.cutting import CuttingResult, Mosaics, Piece, check_limits, cut_pieces, make_store
-from radiossl.survey.finding import OnError, mosaic_stem
+from radiossl.survey.cutting import CuttingResult, Mosaics, OnError, Piece, check_limits, cut_pieces, make_store
+from radiossl.survey.finding import mosaic_stem
 from radiossl.survey.mosaic import Box, Mosaic
 
 #: Windows are assigned to shards in runs of about this many bytes.

@@ -10,19 +10,21 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from radiossl.io.csv_cells import write_csv_rows
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_choice, counted
 from radiossl.io.progress import track
 from radiossl.store.cutout import Beam, Cutout, blank_fraction
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import FinishedStoreError, write_store
-from radiossl.survey.finding import OnError, find_mosaics, mosaic_labels, readable_mosaics
+from radiossl.survey.finding import find_mosaics, mosaic_labels
 from radiossl.survey.mosaic import Box, Mosaic
+
+OnError = Literal["stop", "skip"]
 
 #: File inside the store that lists the sources without a cutout.
 NOT_CUT = "not_cut.csv"
@@ -83,12 +85,26 @@ class Mosaics:
         on_error: OnError = "stop",
         hdu: str | int | None = None,
     ) -> Mosaics:
-        """Find mosaics among files, folders and patterns; see `find_mosaics` and `readable_mosaics`."""
+        """Find mosaics among files, folders and patterns, see `find_mosaics`.
+
+        ``stop`` takes all as readable, so that damage is reported when they are read. ``skip`` reads every pixel of
+        every one first, so that what is planned afterwards can be carried out. Raises `RadiosslError` if `on_error` is
+        neither, or none can be read.
+        """
+        check_choice("--on-error", on_error, OnError)
         paths = find_mosaics(sources)
-        label_of = dict(zip(paths, mosaic_labels(paths), strict=True))
-        readable, damaged = readable_mosaics(paths, on_error, hdu)
-        labels = [label_of[path] for path in readable]
-        return cls(readable, labels, hdu, {label_of[path]: text for path, text in damaged.items()})
+        labels, skipped = dict(zip(paths, mosaic_labels(paths), strict=True)), {}
+        for path in track(paths, "checking mosaics") if on_error == "skip" else ():
+            try:
+                with Mosaic.open(path, hdu) as mosaic:
+                    for _ in mosaic.read_boxes(mosaic.bands()):
+                        pass
+            except RadiosslError as error:
+                skipped[labels.pop(path)] = str(error)
+        if not labels:
+            first = next(iter(skipped.values()))
+            raise RadiosslError(f"none of {counted(len(paths), 'mosaic')} can be read; the first: {first}")
+        return cls(list(labels), list(labels.values()), hdu, skipped)
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -1,4 +1,4 @@
-"""Finding the mosaics of a survey: the science images that can be read, each with a unique name."""
+"""Finding the mosaics of a survey by the names of files: the science images without by-products, each named once."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
-from radiossl.io.errors import RadiosslError, check_choice, counted
+from radiossl.io.errors import RadiosslError
 from radiossl.io.files import path_list
-from radiossl.io.progress import track
-from radiossl.survey.mosaic import Mosaic
-from radiossl.survey.names import AUXILIARY, NEUTRAL, better_versions, is_auxiliary, name_words
-
-OnError = Literal["stop", "skip"]
 
 _FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -106,29 +100,61 @@ def mosaic_stem(label: str) -> str:
     return _FITS_NAME.sub("", label).replace("/", "_")
 
 
-def readable_mosaics(
-    paths: Sequence[Path], on_error: OnError, hdu: str | int | None = None
-) -> tuple[list[Path], dict[Path, str]]:
-    """Return the readable mosaics, in the order given, and what is wrong with each of the others.
+# Science images and by-products, files and HDUs -----------------------------------------------------------------------
 
-    ``stop`` takes all as readable, so that damage is reported when they are read. ``skip`` reads every pixel of every
-    one first, so that what is planned afterwards can be carried out. Raises `RadiosslError` if `on_error` is neither,
-    or none can be read.
+#: Words in the names of images that are made beside a mosaic and do not show the sky as it is.
+AUXILIARY = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        alpha background beam bkg bool comp component components con context cov coverage ctx curvature
+        curve dirty dq err error exp expmap exposure flag flags fluxpb gaus ivar mask mean meanmap model
+        noise noisemap psf resid residual residuals rms sens sensitivity snr spindx std stdev sumwt uncert
+        uncertainty var variance weight weights wgt wht wt
+        """,
+    )
+)
+#: Words in the names of images that do.
+SCIENCE = frozenset({"data", "image", "img", "int", "restored", "sci", "science"})
+#: Words that are neither.
+NEUTRAL = SCIENCE | {"aegean", "bane", "combined", "i", "map", "maps", "mfs", "pybdsf", "pybdsm", "selavy"}
+#: Words of images that were made of others: corrected for the primary beam, or cut where they are too noisy.
+_FINISHED = ("pb", "pbcor", "blanked")
+
+
+def is_auxiliary(words: frozenset[str]) -> bool:
+    """Return whether these are the words of an image that does not show the sky; ``pb`` alone is a primary beam."""
+    return bool(words & AUXILIARY) or ("pb" in words and not words & SCIENCE)
+
+
+def better_versions(words: frozenset[str]) -> Iterator[frozenset[str]]:
+    """Yield the words of images that show the same sky better: of Stokes I, all channels, corrected for the beam.
+
+    Examples
+    --------
+    >>> [sorted(words) for words in better_versions(frozenset({"obs", "0003", "image"}))][0]
+    ['image', 'mfs', 'obs']
     """
-    check_choice("--on-error", on_error, OnError)
-    if on_error == "stop":
-        return list(paths), {}
-    readable, damaged = [], {}
-    for path in track(paths, "checking mosaics"):
-        try:
-            with Mosaic.open(path, hdu) as mosaic:
-                for _ in mosaic.read_boxes(mosaic.bands()):
-                    pass
-            readable.append(path)
-        except RadiosslError as error:
-            damaged[path] = str(error)
-    if not readable:
-        raise RadiosslError(
-            f"none of {counted(len(paths), 'mosaic')} can be read; the first: {next(iter(damaged.values()))}"
-        )
-    return readable, damaged
+    for word in words:
+        others = words - {word}
+        if word in ("q", "u", "v"):
+            yield from (others | {"i"}, others)
+        elif re.fullmatch(r"tt[1-9]", word):
+            yield others | {"tt0"}
+        elif re.fullmatch(r"\d{4}", word):
+            yield others | {"mfs"}
+        elif "taylor" in words and re.fullmatch(r"[1-9]", word):
+            yield others | {"0"}
+    yield from (words | {word} for word in _FINISHED if word not in words and (word != "pb" or words & SCIENCE))
+
+
+def name_words(name: str) -> frozenset[str]:
+    """Return the words of a name, in lower case: ``obs-MFS-image.pb`` has obs, mfs, image and pb.
+
+    Examples
+    --------
+    >>> sorted(name_words("SWF_4-weightMap.fits"))
+    ['4', 'fits', 'map', 'swf', 'weight']
+    """
+    parts = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return frozenset(word.lower() for word in re.split(r"[^A-Za-z0-9]+", parts) if word)

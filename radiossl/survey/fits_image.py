@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError, reason_of
+from radiossl.survey.finding import SCIENCE, is_auxiliary, name_words
 from radiossl.survey.header import celestial_axes
-from radiossl.survey.names import SCIENCE, is_auxiliary, name_words
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header

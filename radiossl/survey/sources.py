@@ -24,6 +24,7 @@ from radiossl.survey.cutting import (
     NOT_CUT,
     CuttingResult,
     Mosaics,
+    OnError,
     Piece,
     check_limits,
     cut_pieces,
@@ -31,7 +32,6 @@ from radiossl.survey.cutting import (
     write_rows,
 )
 from radiossl.survey.extents import measure_extents
-from radiossl.survey.finding import OnError
 from radiossl.survey.islands import FoundSources, find_islands
 from radiossl.survey.mosaic import Box, Mosaic
 from radiossl.survey.placement import Places, best_places, beyond_edge, disagreements, locate_sources, source_boxes
