@@ -207,7 +207,8 @@ def _expanded(source: PathLike) -> list[Path]:
         raise RadiosslError(f"{path}: not a cutout store itself, but it holds {stores[0]}; give that")
     candidates = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
     found = sorted(file for file in candidates if file.name.lower().endswith(IMAGE_SUFFIXES) and file.is_file())
-    found = [file for file in found if not file.name.startswith(".")]
+    below = len(path.parts) if path.is_dir() else -1  # a pattern may begin in a hidden folder
+    found = [file for file in found if not any(part.startswith(".") for part in file.parts[below:])]
     if not found:
         what = "not a cutout store, and no image is in it" if path.is_dir() else "no such file or folder"
         raise RadiosslError(f"{source}: {what}")

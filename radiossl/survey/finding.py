@@ -22,8 +22,8 @@ def find_mosaics(sources: str | os.PathLike[str] | Iterable[str | os.PathLike[st
 
     What imaging programs write beside an image (WSClean's ``-dirty`` and ``-psf``, ``-rms``, ``-weight`` and the like)
     is left out where the image is there too, and so are other versions of it: Stokes Q, U and V, single channels,
-    Taylor terms above 0, images before the correction for the primary beam. A warning says so. The ``._`` files of
-    macOS are left out. Raises `RadiosslError` if one of them does not exist or holds no FITS file.
+    Taylor terms above 0, images before the correction for the primary beam. A warning says so. Hidden files, such as
+    the ``._`` files of macOS, are left out. Raises `RadiosslError` if one of them does not exist or holds no FITS file.
     """
     found = [path for source in path_list(sources) for path in _expand(source)]
     if not found:
@@ -69,7 +69,7 @@ def _expand(source: str | os.PathLike[str]) -> list[Path]:
     if path.is_file():
         return [path]
     candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
-    found = sorted(i for i in candidates if i.is_file() and _FITS_NAME.search(i.name) and not i.name.startswith("._"))
+    found = sorted(i for i in candidates if i.is_file() and _FITS_NAME.search(i.name) and not i.name.startswith("."))
     if not found:
         several = path.is_dir() or glob.has_magic(str(source))
         what = "no FITS file there (.fits, .fits.gz, .fits.fz, .fit)" if several else "no such file or folder"

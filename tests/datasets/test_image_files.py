@@ -24,6 +24,8 @@ def test_subfolders_are_classes_and_splits(tmp_path):
     picture(source / "val" / "FRII" / "b.png", (9, 9))
     picture(source / "FRII" / "c.png")
     np.save(source / "d.npy", np.ones((5, 6)))
+    for hidden in ("._d.png", ".ipynb_checkpoints/d.png", ".tmp-abcdefgh-set/set/d.png"):
+        picture(source / hidden)
     (source / "README.txt").write_text("not an image")
     store = import_set("images", source, tmp_path / "store", options={"pixel_scale_arcsec": "1.8"}).store
     assert store.column("cutout_id").tolist() == ["FRII/c", "d", "train/FRI/a", "val/FRII/b"]

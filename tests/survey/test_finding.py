@@ -83,8 +83,8 @@ def test_what_is_beside_an_image_can_be_given_alone(tmp_path):
     assert [path.name for path in find_mosaics([tmp_path / "a-rms.fits", tmp_path / "a.fits"])] == ["a.fits"]
 
 
-def test_the_files_of_macos_are_skipped(tmp_path):
-    for name in ("a.fits", "._a.fits"):
+def test_hidden_files_are_skipped(tmp_path):
+    for name in ("a.fits", "._a.fits", ".tmp-abcdefgh-b.fits"):  # of macOS, and of a command that was killed
         (tmp_path / name).write_bytes(b"x")
     assert names(tmp_path) == ["a.fits"]
 
