@@ -8,6 +8,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -20,6 +21,8 @@ from radiossl.survey.header import celestial_axes
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
+
+    from radiossl.survey.rice import RiceTiles
 
 _BLOCK = 2880
 _CARD = 80
@@ -41,6 +44,8 @@ BRIGHTEST = 1e18
 HIGHEST_MARKER = -9.0
 #: Rows of a compressed mosaic that are held decompressed at a time, in bytes of float32.
 BAND_BYTES = 32 * 2**20
+#: Compressed pixels that are worth loading compiled code for.
+_LARGE = 2**20
 #: Rectangles that together have more than this part of the pixels of a band are cut from the whole of it.
 _DENSE = 0.1
 
@@ -259,10 +264,19 @@ class _GzippedPixels(Pixels):
 
 
 class _TiledPixels(Pixels):
-    """A tile-compressed image (fpack), decompressed by astropy tile by tile."""
+    """A tile-compressed image (fpack), decompressed by astropy tile by tile, large parts on all cores if possible."""
+
+    @cached_property
+    def _rice(self) -> RiceTiles | None:
+        from radiossl.survey.rice import RiceTiles  # compiled
+
+        return RiceTiles.of(self._path, self._image) if list(self._celestial) == [1, 2] else None
 
     def read(self, y0: int, y1: int, x0: int, x1: int) -> NDArray[np.float32]:
         from astropy.io import fits
+
+        if (y1 - y0) * (x1 - x0) >= _LARGE and self._rice and (quick := self._rice.read(y0, y1, x0, x1)) is not None:
+            return quick
 
         where: list[int | slice] = [0] * len(self._image.axes)
         for axis, part in zip(self._celestial, (slice(x0, x1), slice(y0, y1)), strict=True):
