@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
 from radiossl.io.errors import RadiosslError
@@ -34,8 +35,6 @@ class TrueObject:
     @property
     def mask(self) -> NDArray[np.bool_]:
         """Its pixels, shape (height, width) of the image."""
-        from pycocotools import mask as coco
-
         return coco.decode(self.pixels).astype(bool)
 
 
@@ -133,8 +132,6 @@ def read_annotations(path: PathLike) -> Annotations:
 
 def _objects(file: _File, path: Path) -> dict[str, list[TrueObject]]:
     """The objects of each image, by its id; warns of those that are left out or have no outline."""
-    from pycocotools import mask as coco
-
     names = {entry.id: entry.name for entry in file.categories}
     shapes = {entry.id: (entry.height, entry.width) for entry in file.images}
     objects: dict[str, list[TrueObject]] = {number: [] for number in shapes}
@@ -173,8 +170,6 @@ def _objects(file: _File, path: Path) -> dict[str, list[TrueObject]]:
 
 def _outline(segmentation: Any, shape: tuple[int, int], where: str) -> dict[str, Any] | None:
     """Pixels of polygons or of a run-length encoding, compressed; None if there is no outline."""
-    from pycocotools import mask as coco
-
     if isinstance(segmentation, dict):
         return _run_lengths(segmentation, shape, where)
     try:
@@ -206,8 +201,6 @@ def _rectangle(bbox: Sequence[float] | None, shape: tuple[int, int], where: str)
 
 def _run_lengths(encoded: dict[str, Any], shape: tuple[int, int], where: str) -> dict[str, Any]:
     """A run-length encoding, compressed; pycocotools does not notice one that does not fill its image."""
-    from pycocotools import mask as coco
-
     size, counts = encoded.get("size"), encoded.get("counts")
     if not isinstance(size, list) or not isinstance(counts, (list, str)):
         raise RadiosslError(f"{where}: has no outline; expected 'size' and 'counts' in its run-length encoding")

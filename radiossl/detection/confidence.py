@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from pycocotools import mask as coco
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.objects import Detection
@@ -41,17 +44,12 @@ class DetectorConfidence:
 
     def save(self, folder: Path) -> None:
         """Write it into a detector's folder."""
-        from safetensors.numpy import save_file
-
         about = {"thresholds": self.thresholds, "unit": np.asarray(self.novelty.unit)}
         save_file(about | self.novelty.arrays, folder / CONFIDENCE_FILE)
 
     @classmethod
     def load(cls, folder: Path, classes: int) -> DetectorConfidence | None:
         """Read it from a detector's folder; None if there is none. Raise `RadiosslError` if it is damaged."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         file = folder / CONFIDENCE_FILE
         if not file.is_file():
             return None
@@ -74,8 +72,6 @@ def fit_confidence(
 
     Returns the `DetectorConfidence`, and a `coverage_table` of sets whose thresholds come from other images.
     """
-    from pycocotools import mask as coco
-
     features, probabilities, truth, images = [], [], [], []
     for number, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
         known = [item for item in image.objects if not item.crowd]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pycocotools import mask as coco
 from torch import Tensor
 
 from radiossl.detection.annotations import AnnotatedImage, Annotations, read_annotations
@@ -90,14 +91,10 @@ class Examples:
 
     def small_objects(self, side: float) -> int:
         """Return how many objects are narrower or lower than this many pixels of the network's input."""
-        from pycocotools import mask as coco
-
         return sum(int((coco.toBbox(masks)[:, 2:] < side).any(axis=1).sum()) for masks in self.masks if masks)
 
     def target(self, row: int) -> tuple[Tensor, Tensor]:
         """Return the labels (m,) and masks (m, size, size), uint8, of an image."""
-        from pycocotools import mask as coco
-
         size = self.prepared.shape[-1]
         if not self.masks[row]:
             return self.labels[row], torch.zeros(0, size, size, dtype=torch.uint8)

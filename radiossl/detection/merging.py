@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import label
+from scipy.spatial import ConvexHull
 
 from radiossl.detection.objects import Detection
 
@@ -104,8 +106,6 @@ def _is_part(part: Detection, whole: Detection) -> bool:
 
 def islands(mask: NDArray[np.bool_]) -> int:
     """Return of how many connected parts a mask is made, diagonal neighbours connected."""
-    from scipy.ndimage import label
-
     return int(label(mask, structure=np.ones((3, 3)))[1])
 
 
@@ -131,8 +131,6 @@ def _with_islands(kept: list[Detection]) -> list[Detection]:
 
 def _hull(item: Detection) -> NDArray[np.bool_]:
     """Return the pixels, in the rectangle of an object, whose centres are in the convex hull of its pixels."""
-    from scipy.spatial import ConvexHull
-
     rows, columns = np.nonzero(item.mask)
     centres = np.stack([rows, columns], axis=1)
     corners = np.concatenate([centres + np.array([dy, dx]) for dy in (-0.5, 0.5) for dx in (-0.5, 0.5)])

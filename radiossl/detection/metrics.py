@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
+from pycocotools import mask as coco
 
 from radiossl.detection.annotations import Annotations
 from radiossl.detection.network import LEAST_SCORE
@@ -51,8 +52,6 @@ def match_objects(
     over union of masks among those of the group that are left, if it is large enough. Crowds count neither for nor
     against. Riggi et al. 2024 have a score of 0.5 and 0.6 of overlap.
     """
-    from pycocotools import mask as coco
-
     rate = attrgetter("score" if len(group) == 1 else "source_score")
     true_rows: list[tuple[int, int, bool]] = []
     detected_rows: list[tuple[int, int, bool]] = []
@@ -145,7 +144,6 @@ def average_precision(
     The overlap is that of masks, or with `boxes` of boxes. An object is listed under every class with its probability;
     with `one_class` classes are ignored, and objects are ranked by their source score.
     """
-    from pycocotools import mask as coco
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 

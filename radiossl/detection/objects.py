@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from contourpy import contour_generator
 from numpy.typing import NDArray
+from pycocotools import mask as coco
+from scipy.ndimage import map_coordinates
 
 from radiossl.survey.mosaic import Box
 
@@ -105,8 +108,6 @@ class Detection:
 
     def outlines(self) -> list[NDArray[np.float64]]:
         """Return the closed lines around its islands and holes, each (n, 2) of x and y, integers at pixel centres."""
-        from contourpy import contour_generator
-
         padded = np.pad(self.mask.astype(float), 1)
         lines = contour_generator(z=padded).lines(0.5)
         return [np.asarray(line) + np.array([self.x0 - 1, self.y0 - 1]) for line in lines]
@@ -127,8 +128,6 @@ def as_plain(item: Detection) -> dict[str, Any]:
 
 def from_plain(entry: dict[str, Any]) -> Detection:
     """Return the object from the result of `as_plain`."""
-    from pycocotools import mask as coco
-
     mask = coco.decode({"size": entry["shape"], "counts": entry["pixels"].encode("ascii")}).astype(bool)
     left, low, right, high = entry["box"]
     place, score = ((left, low, right, high), entry["x0"], entry["y0"]), entry.get("outlier_score")
@@ -149,8 +148,6 @@ def draw_object(
     `heat`, shape (m, m), is the probability of belonging to the object, stretched over the box and interpolated
     linearly.
     """
-    from scipy.ndimage import map_coordinates
-
     left, low, right, high = box
     x0, y0 = max(0, int(np.floor(left))), max(0, int(np.floor(low)))
     x1, y1 = min(shape[1], int(np.ceil(right))), min(shape[0], int(np.ceil(high)))
@@ -174,8 +171,6 @@ def _tight(mask: NDArray[np.bool_]) -> tuple[int, int, NDArray[np.bool_]]:
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Return a mask (height, width) as a compressed run-length encoding of COCO."""
-    from pycocotools import mask as coco
-
     return coco.encode(np.asfortranarray(mask.astype(np.uint8)))
 
 

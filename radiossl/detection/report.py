@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
+from scipy.ndimage import binary_dilation
 
 from radiossl.detection.merging import islands
 from radiossl.detection.network import Detector
@@ -108,8 +109,6 @@ def _around(item: Detection) -> Box:
 def _one(
     item: Detection, box: Box, pixels: NDArray[np.float32], others: NDArray[np.int32], mosaic: Mosaic
 ) -> dict[str, Any]:
-    from scipy.ndimage import binary_dilation
-
     own = item.within(box)
     known = np.isfinite(pixels)
     free = pixels[~own & (others == 0) & known]

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from radiossl.explorer.answers import Answers, File
 from radiossl.explorer.pictures import page_html
@@ -107,8 +108,6 @@ def _neighbours(session: Session) -> NDArray[np.int32]:
 
 def _sheets(session: Session) -> list[bytes]:
     """Thumbnails as JPEG sheets of 32 x 32, in the order of the sources."""
-    from PIL import Image
-
     per_sheet, sheets = _PER_ROW**2, []
     for start in track(range(0, len(session), per_sheet), "thumbnails"):
         rows = range(start, min(start + per_sheet, len(session)))

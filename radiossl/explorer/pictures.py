@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from radiossl.report.sheets import Stretch, as_rgb
 
@@ -19,8 +20,6 @@ SIDES = {"large": 512, "thumb": 104, "hover": 180}
 
 def picture_png(pixels: NDArray[np.floating], how: Stretch, colour_map: str, side: int) -> bytes:
     """Return a cutout as a PNG, north up, no side longer than `side` pixels."""
-    from PIL import Image
-
     rgb = as_rgb(pixels, how=how, colour_map=colour_map)[::-1]  # FITS rows begin at the bottom
     picture = Image.fromarray(np.ascontiguousarray(rgb))
     scale = side / max(picture.size)

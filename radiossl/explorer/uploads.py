@@ -9,8 +9,13 @@ import zlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import staged_folder
+from radiossl.survey.fits_image import find_image
+from radiossl.survey.image_file import PICTURE_FORMATS
 
 MOST_BYTES = 32 * 2**20
 #: Pixels of each side of an upload: a small file may unpack to a huge image, and a thin one becomes a square later.
@@ -107,8 +112,6 @@ def _inflated(data: bytes, most: int) -> bytes:
 
 
 def _has_image(path: Path) -> bool:
-    from radiossl.survey.fits_image import find_image
-
     try:
         find_image(path)
     except RadiosslError:
@@ -151,23 +154,15 @@ def _declared_sides(path: Path, data: bytes) -> tuple[int, ...]:
     """The sides that the header announces, before any pixel is read."""
     try:
         if path.suffix == ".fits":
-            from radiossl.survey.fits_image import find_image
-
             image = find_image(path)
             if image.tiled:
                 _check_tiles(path, image.hdu)
             return tuple(image.axes)
         if path.suffix == ".npy":
-            import numpy as np
-
             stream = io.BytesIO(data)
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             return tuple(read(stream)[0])
-        from PIL import Image
-
-        from radiossl.survey.image_file import PICTURE_FORMATS
-
         with Image.open(path, formats=PICTURE_FORMATS) as picture:
             return tuple(picture.size)
     except _RefusedError:

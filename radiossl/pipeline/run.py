@@ -16,7 +16,9 @@ from radiossl.io.extras import require
 from radiossl.io.files import PathLike, check_folder, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.results import check_result_folder, writes_result_folder
+from radiossl.io.tables import read_table
 from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable, survey_backbone
+from radiossl.store.store import open_store
 from radiossl.survey.catalogue.reading import read_catalogue
 
 #: What was decided when a run was begun, and for which file.
@@ -181,7 +183,6 @@ def _map(survey: Survey, out: Path) -> None:
     from radiossl.features.feature_file import FeatureFile
     from radiossl.maps.layout import make_map, map_columns
     from radiossl.maps.report import write_map
-    from radiossl.store.store import open_store
 
     features = FeatureFile(out / "features.parquet")
     method = "umap" if len(features) >= _FEWEST_FOR_UMAP else "pca"
@@ -198,7 +199,6 @@ def _anomalies(survey: Survey, out: Path) -> None:
 
 
 def _neighbours(survey: Survey, out: Path) -> None:
-    from radiossl.io.tables import read_table
     from radiossl.similarity.run import search
 
     queries = survey.queries or read_table(out / "anomalies" / "anomalies.csv").column("cutout_id").to_pylist()[:_SHOWN]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow import csv
 
 from radiossl.features.table import FEATURES, feature_dimension, regrouped, table_files, vectors_of
 from radiossl.io.csv_cells import unguarded_table
@@ -215,8 +216,6 @@ class TableFile:
 
     def _opened_text(self, names: list[str] | None) -> Any:
         """The reader of some columns of a text table; of all as text without names."""
-        from pyarrow import csv
-
         assert self._layout is not None
         how = self._layout.options("utf-8")
         how["read_options"].block_size = _CSV_BLOCK

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from radiossl.evaluation.calibration import apply_temperature, fit_temperature, log_probabilities
 from radiossl.evaluation.confidence import Novelty, fit_thresholds, held_out_sets
@@ -166,8 +168,6 @@ class Forest:
 
     def save(self, path: PathLike) -> None:
         """Write the forest as safetensors, which hold numbers and text and nothing that could be run; atomically."""
-        from safetensors.numpy import save_file
-
         about = {"columns": asdict(self.columns), "classes": self.classes, "about": self.about}
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in _ARRAYS}
         if self.calibration is not None:
@@ -179,8 +179,6 @@ class Forest:
     @classmethod
     def load(cls, path: PathLike) -> Forest:
         """Read a forest; raise `RadiosslError` if the file is missing, damaged or something else."""
-        from safetensors import SafetensorError, safe_open
-
         path = existing_file(path)
         try:
             with safe_open(path, framework="numpy") as file:
