@@ -22,13 +22,10 @@ app = typer.Typer(help="Cut survey mosaics into a cutout store.", no_args_is_hel
 _LISTED = 5
 
 Mosaics = Annotated[list[str], Argument(metavar="MOSAIC...", help="FITS mosaics, folders of them, or patterns.")]
-Out = Annotated[Path, Option(help="Folder of the new cutout store.", show_default=False)]
-Hdu = Annotated[
-    str | None,
-    Option(metavar="NAME|N", help="HDU of the image (default: found by content and name).", show_default=False),
-]
+Out = Annotated[Path, Option(help="Folder of the new cutout store.")]
+Hdu = Annotated[str | None, Option(metavar="NAME|N", help="HDU of the image (default: found by content and name).")]
 MaxBlank = Annotated[float, Option(help="Largest fraction of blank pixels in a cutout, from 0 to below 1.")]
-Workers = Annotated[int | None, Option(help="Processes (default: one per core for large runs).", show_default=False)]
+Workers = Annotated[int | None, Option(help="Processes (default: one per core for large runs).")]
 OnErrorOption = Annotated[Literal["stop", "skip"], Option(help="At an unreadable mosaic: stop, or skip it.")]
 
 
@@ -68,8 +65,7 @@ def sources(
     mosaics: Mosaics,
     out: Out,
     catalogue: Annotated[
-        Path | None,
-        Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.", show_default=False),
+        Path | None, Option(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.")
     ] = None,
     detect: Annotated[bool, Option("--detect", help="Find the sources instead of reading a catalogue.")] = False,
     threshold: Annotated[float, Option(help="With --detect: minimum brightness in units of the noise.")] = 5.0,
@@ -84,15 +80,9 @@ def sources(
     extent: Annotated[str | None, Option(help="Column of the largest angular size.")] = None,
     measure_extents: Annotated[bool, Option("--measure-extents", help="Measure the extents on the mosaics.")] = False,
     id: Annotated[str | None, Option(help="Column of the sources' names.")] = None,
-    position_unit: Annotated[
-        str | None, Option(help="Unit of the positions, instead of the file's: deg, hours, rad...")
-    ] = None,
-    extent_unit: Annotated[
-        str | None, Option(help="Unit of the extents, instead of the file's: arcsec, deg...")
-    ] = None,
-    frame: Annotated[
-        str | None, Option(help="Frame of the positions, instead of the file's: icrs, fk5, galactic...")
-    ] = None,
+    position_unit: Annotated[str | None, Option(help="Unit of the positions, if not the file's: deg, hours...")] = None,
+    extent_unit: Annotated[str | None, Option(help="Unit of the extents, if not the file's: arcsec, deg...")] = None,
+    frame: Annotated[str | None, Option(help="Frame of positions, if not the file's: icrs, fk5, galactic...")] = None,
     delimiter: Delimiter = None,
     encoding: Encoding = None,
     table: TableOption = None,
@@ -142,7 +132,9 @@ def sources(
 
 @app.command()
 def fetch(
-    catalogue: Annotated[Path, Argument(help="Source catalogue: CSV, FITS, VOTable, Parquet, DS9 regions...")],
+    catalogue: Annotated[
+        Path, Argument(help="Source catalogue: CSV, TSV, FITS, VOTable, ECSV, Parquet or DS9 regions.")
+    ],
     survey: Annotated[str, Option(help="first, nvss, vlass, racs, lotss, emu, or hips:ID for any HiPS.")],
     out: Out,
     size: Annotated[int, Option(min=8, help="Side of the cutouts in pixels of the survey.")] = 150,

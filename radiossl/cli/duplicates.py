@@ -20,9 +20,7 @@ def duplicates(
     radius: Annotated[str, Option(help="Cutouts centred this close show one source, e.g. 0.5arcmin.")] = "10arcsec",
     similarity: Annotated[float | None, Option(help="Minimum cosine similarity (default: neighbour ratio).")] = None,
     neighbours: Neighbours = 10,
-    ignore_positions: Annotated[
-        bool, Option("--ignore-positions", help="Positions are wrong: do not use them.")
-    ] = False,
+    ignore_positions: Annotated[bool, Option("--ignore-positions", help="Positions are wrong: ignore them.")] = False,
     ignore_pixels: Annotated[bool, Option("--ignore-pixels", help="Features alone, no pixels: less reliable.")] = False,
 ) -> None:
     """Find the cutouts that show the same source, and which of each group to keep."""

@@ -305,9 +305,7 @@ def benchmark(
     tasks: Annotated[Path, Option(help="YAML file of tasks, beside the cutout stores that it names.")],
     out: Annotated[Path, Option(help="Result folder to write; results of an earlier run are reused.")],
     cache: Annotated[Path | None, Option(help="Keeps features and scores.", show_default="OUT/cache")] = None,
-    quick: Annotated[
-        bool, Option("--quick", help="First impression: half of the sources, folds drawn once, no baselines.")
-    ] = False,
+    quick: Annotated[bool, Option("--quick", help="Half of the sources, folds drawn once, no baselines.")] = False,
     seeds: Annotated[int, Option(min=1, help="Number of draws of the folds.")] = 3,
     initialisations: Annotated[int, Option(min=1, help="Number of random weights to average over.")] = 5,
     readout: Readout = None,

@@ -15,16 +15,12 @@ from radiossl.cli.options import BoxSize, Mosaics, Seed, Store
 def explore(
     table: Annotated[Path, Argument(help="Feature table, any Parquet or Arrow table with vectors, or images.")],
     store: Store = None,
-    vectors: Annotated[
-        str | None, Option(metavar="COLUMN", help="Column of the features, if there are several.")
-    ] = None,
+    vectors: Annotated[str | None, Option(metavar="COLUMN", help="Column of features, if there are several.")] = None,
     ids: Annotated[str | None, Option("--id", metavar="COLUMN", help="Column of the sources' names.")] = None,
     mosaics: Mosaics = None,
     size: BoxSize = None,
     weights: Annotated[Path | None, Option(help="Backbone for image queries (default: that of the features).")] = None,
-    map_folder: Annotated[
-        Path | None, Option("--map", help="Result folder of radiossl map (default: a new map).")
-    ] = None,
+    map_folder: Annotated[Path | None, Option("--map", help="Result of radiossl map (default: a new map).")] = None,
     second: Annotated[Path | None, Option(help="Another feature table, or its map, to show beside it.")] = None,
     scores: Annotated[Path | None, Option(help="CSV with cutout_id and score (default: computed).")] = None,
     ratings: Annotated[Path, Option(help="Ratings file of radiossl rate.")] = Path("ratings.csv"),

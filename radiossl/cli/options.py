@@ -29,31 +29,18 @@ Device = Annotated[str, Option("--device", help="Where to compute: auto (a GPU i
 Neighbours = Annotated[int, Option("--neighbours", "-k", min=1, help="Number of nearest neighbours.")]
 Workers = Annotated[int, Option("--workers", min=1, help="Number of processes on this machine.")]
 Label = Annotated[str | None, Option("--label", metavar="COLUMN", help="Column with the classes.")]
-Where = Annotated[
-    str | None,
-    Option("--where", metavar="EXPRESSION", help="Only rows that meet a condition, such as 'las_arcsec > 20'."),
-]
-Group = Annotated[
-    list[str] | None, Option("--group", help="Join label values into one class: NAME=VALUE,VALUE...; repeatable.")
-]
-GroupingName = Annotated[
-    str | None, Option("--grouping", help="Join label values by a YAML file or built-in grouping.")
-]
+Where = Annotated[str | None, Option(metavar="EXPRESSION", help="Only rows that meet this, such as 'las_arcsec > 20'.")]
+Group = Annotated[list[str] | None, Option(help="Join label values as one: NAME=VALUE,VALUE...; repeatable.")]
+GroupingName = Annotated[str | None, Option(help="Join label values by a built-in grouping or YAML file.")]
 Delimiter = Annotated[str | None, Option("--delimiter", help="Column separator: a character, tab or space.")]
 Encoding = Annotated[str | None, Option("--encoding", help="Encoding of a text file, such as latin-1.")]
 TableOption = Annotated[str | None, Option("--table", help="Table to read, of several in a file: name or number.")]
 Mosaics = Annotated[list[Path] | None, Option("--mosaics", help="FITS mosaics to cut a catalogue's sources from.")]
 Store = Annotated[list[Path] | None, Option(help="Where the images are now, if they have moved: store or folder.")]
 Scheduler = Annotated[str | None, Option(metavar="ADDRESS", help="Dask scheduler, such as tcp://node1:8786.")]
-BoxSize = Annotated[
-    int | None, Option("--size", min=1, help="Side of a box in pixels (default: 1.5 x the source's extent).")
-]
-
-
+BoxSize = Annotated[int | None, Option("--size", min=1, help="Side of a box in pixels (default: 1.5 x the extent).")]
 Tta = Annotated[str | None, Option(help="d4: average over 8 rotations and flips; or none (default: the backbone's).")]
 Field = Annotated[int | None, Option(min=8, help="Use only the central N x N pixels (default: the backbone's).")]
-
-
 Readout = Annotated[
     str | None, Option(help="last: output of the last stage; wide: of all; joined: both (default: the backbone's).")
 ]

@@ -40,9 +40,7 @@ def pretrain(
     image_size: ImageSize = None,
     init: Annotated[Path | None, Option(help="Backbone to start from: folder, name, or imagenet.")] = None,
     device: Device = "auto",
-    resume: Annotated[
-        bool, Option("--resume", help="Continue the run in --out; more --epochs train it further.")
-    ] = False,
+    resume: Annotated[bool, Option("--resume", help="Continue the run in --out; more --epochs train further.")] = False,
     monitor: Annotated[Path | None, Option(help="Labelled store to measure kNN accuracy on during training.")] = None,
     label: Label = None,
     group: Annotated[list[str] | None, Option(help="Classes of --label: NAME=VALUE,VALUE...")] = None,
