@@ -88,26 +88,15 @@ def open_table(
 ) -> tuple[Path, CutoutStore | ImageColumn | None]:
     """Return a feature table of any table with a column of vectors, and its images if it has any.
 
-    Parameters
-    ----------
-    source : path-like, FeatureTable, pandas.DataFrame or pyarrow.Table
-        A file may be Parquet, Arrow or Feather. Images may be a column of encoded files (FITS, PNG, JPEG, TIFF, NPY),
-        also as Hugging Face `datasets` has them, of arrays, or of paths, relative to the table or the working folder.
-    folder : Path
-        Where the feature table is written, if `source` is not one already.
-    vectors, ids : str, optional
-        Columns of the features and of the names of the sources; recognised if not given.
-    mosaics : sequence of Path
-        FITS images to cut the sources from, by their positions.
-    size : int, optional
-        Side of these cutouts in pixels; by default 1.5 times the extents of the sources.
-    images : images, optional
-        The images, as `radiossl.open_images` takes them, if those that the table knows have moved.
+    A file may be Parquet, Arrow or Feather; the feature table is written into `folder` if it is not one already.
+    `vectors` and `ids` are the columns of the features and of the names of the sources, recognised if not given. Images
+    may be a column of encoded files (FITS, PNG, JPEG, TIFF, NPY), also as Hugging Face `datasets` has them, of arrays,
+    or of paths, relative to the table or the working folder. Else the sources are cut from FITS `mosaics` by their
+    positions, with `size` pixels on a side (default: 1.5 times their extents), or they are `images`, as
+    `radiossl.open_images` takes them, if those that the table knows have moved.
 
-    Raises
-    ------
-    RadiosslError
-        If there is no column of vectors, or more than one and none is chosen, or the table cannot be read.
+    Raises `RadiosslError` if there is no column of vectors, or more than one and none is chosen, or the table cannot be
+    read.
     """
     if isinstance(source, (str, os.PathLike)) and not (vectors or ids or mosaics) and is_feature_table(Path(source)):
         file = FeatureFile(source)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.io.csv_cells import unguarded_frame, write_table
+from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.locks import only_writer
 from radiossl.ratings.journal import PATIENCE_S
+from radiossl.ratings.records import read_csv_texts
 
 LABEL_COLUMNS = ("cutout_id", "label")
 _LONGEST_LABEL = 60
@@ -47,10 +48,7 @@ class KeptLabels:
     def _read(self) -> pd.Series:
         if not self.path.exists():
             return pd.Series(name="label", dtype=str)
-        try:
-            frame = unguarded_frame(pd.read_csv(self.path, dtype=str, keep_default_na=False))
-        except (ValueError, pd.errors.ParserError) as error:
-            raise RadiosslError(f"{self.path}: not a readable CSV file ({error})") from None
+        frame = read_csv_texts(self.path)
         if tuple(frame.columns) != LABEL_COLUMNS:
             raise RadiosslError(f"{self.path}: columns {', '.join(LABEL_COLUMNS)} were expected; give another --labels")
         return frame.drop_duplicates("cutout_id", keep="last").set_index("cutout_id")["label"]

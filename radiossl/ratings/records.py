@@ -93,7 +93,7 @@ def read_scores(path: PathLike, ids: Sequence[str] | NDArray[np.str_]) -> NDArra
 def read_all_scores(path: PathLike) -> pd.Series:
     """Read the scores of all objects of a CSV, indexed by their ids; see `read_scores` for the file and the errors."""
     path = existing_file(path)
-    frame = _read_csv(path, ("cutout_id", "score"))
+    frame = read_csv_texts(path, ("cutout_id", "score"))
     scores = pd.to_numeric(frame["score"], errors="coerce")
     _refuse(path, frame, ~np.isfinite(scores), "score", "a finite number was expected")
     _refuse(path, frame, frame["cutout_id"].duplicated(), "cutout_id", "has a score already; one for each was expected")
@@ -103,7 +103,7 @@ def read_all_scores(path: PathLike) -> pd.Series:
 def read_astronomaly(path: PathLike) -> AstronomalyTable:
     """Read Astronomaly's ``ml_scores.csv``; what is wrong with it is named with the row."""
     path = existing_file(path)
-    frame = _read_csv(path, ("score", "human_label"))
+    frame = read_csv_texts(path, ("score", "human_label"))
     first = frame.columns[0]
     if first in ("score", "human_label"):
         raise RadiosslError(f"{path}: its first column is {first!r}; the ids of the objects were expected there")
@@ -168,7 +168,7 @@ def unit_range(scores: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def read_table(path: Path) -> pd.DataFrame:
     """Read the rows of a ratings file, withdrawals among them; all columns are text. Errors as `read_ratings`."""
-    frame = _read_csv(path, ("cutout_id", "rating"))
+    frame = read_csv_texts(path, ("cutout_id", "rating"))
     frame = frame.reindex(columns=list(COLUMNS), fill_value="")
     frame = frame[frame["rating"] != ""]
     numbers = pd.to_numeric(frame["rating"], errors="coerce")
@@ -181,8 +181,8 @@ def read_table(path: Path) -> pd.DataFrame:
     return frame.assign(rating=whole.where(~withdrawn, WITHDRAWN))
 
 
-def _read_csv(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV as text, the index being the number of the row in the file, the heading's being 1."""
+def read_csv_texts(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV with some columns as text; the index is the number of the row in the file, 1 for the heading."""
     try:
         # Blank lines stay in, so that the row that a message names is the one that an editor shows.
         # Without a heading, for pandas takes the first cells of rows that are longer than it for an index.

@@ -86,13 +86,6 @@ class TableColumns:
             if name != FEATURES:
                 warn_of_marker(self._numbers(table, name), name, "give --missing {}")
 
-    @classmethod
-    def from_dict(cls, about: dict[str, Any]) -> TableColumns:
-        """Restore what `dataclasses.asdict` made of it."""
-        columns = tuple(map(str, about["columns"])), tuple((str(one), str(other)) for one, other in about["colours"])
-        resolved = (str(about["resolved"][0]), str(about["resolved"][1])) if about["resolved"] else None
-        return cls(*columns, resolved, int(about["dimension"]), tuple(map(float, about["missing"])))
-
     def _numbers(self, table: pa.Table, name: str) -> NDArray[np.float64]:
         column = table.column(name)
         if pa.types.is_boolean(column.type):

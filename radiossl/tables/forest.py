@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -185,7 +186,7 @@ class Forest:
                 about = json.loads(file.metadata()["radiossl_forest"])
                 arrays = {name: file.get_tensor(name).astype(kind) for name, kind in _ARRAYS.items()}
                 further = {name: file.get_tensor(name) for name in set(file.keys()) - set(_ARRAYS)}
-            columns = TableColumns.from_dict(about["columns"])
+            columns = TypeAdapter(TableColumns).validate_python(about["columns"])
             classes = [str(name) for name in about["classes"]]
             known = about.get("calibration")
             calibration = None if known is None else ForestCalibration.from_file(further, known)
