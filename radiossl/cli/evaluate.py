@@ -19,6 +19,7 @@ from radiossl.io.settings import apply_settings, split_names
 
 if TYPE_CHECKING:
     from radiossl.evaluation.protocols import Protocol
+    from radiossl.evaluation.training import TrainingSettings
 
 app = typer.Typer(no_args_is_help=True, help="Evaluate a backbone on labelled cutouts.")
 
@@ -27,15 +28,11 @@ Where = Annotated[str | None, Option(help="Only labelled cutouts that meet this,
 Folds = Annotated[int, Option(min=2, help="Number of stratified folds.")]
 Seeds = Annotated[int, Option(min=1, help="Number of draws of folds, label fractions and random weights.")]
 Imagenet = Annotated[Path | None, Option(help="File of torchvision's weights of the same ResNet, to compare with.")]
-Settings = Annotated[list[str] | None, set_option("lr=0.0003")]
 Neighbours = Annotated[int, Option("--neighbours", "-k", min=0, help="Neighbours that vote (0: by inner folds).")]
 Components = Annotated[int, Option(min=0, help="Run kNN on this many whitened principal components (0: raw features).")]
 Layer = Annotated[bool, Option("--layer", help="Train a single layer with rotations and flips (Riggi et al. 2024).")]
 LayerEpochs = Annotated[int, Option(min=1, help="Epochs of --layer.")]
 Strength = Annotated[float, Option(min=0, help="Inverse regularisation of the regression (0: chosen by inner folds).")]
-Columns = Annotated[str, Option(help="Columns to learn from besides the features: las_arcsec,flux.")]
-Epochs = Annotated[int, Option(min=1, help="Passes over the labelled images.")]
-SmallCnn = Annotated[bool, Option("--small-cnn", help="Train the three-convolution network of Negm 2021, too.")]
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,7 @@ class Common:
     grouping: GroupingName = None
     where: Where = None
     folds: Folds = 5
+    seeds: Seeds = 5
     seed: Seed = 0
     fractions: Annotated[str, Option(help="Fractions of the labels to learn from, such as 1,0.3,0.1.")] = "1"
     by: Annotated[list[str] | None, Option(help="Column to draw F1 against; repeatable.")] = None
@@ -65,16 +63,32 @@ class Common:
     device: Device = "auto"
 
 
-def with_common(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of `Common` before its own; it gets them as its first argument."""
-    common, own = (inspect.signature(one, eval_str=True).parameters for one in (Common, command))
-    parameters = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for parameter in (*common.values(), *list(own.values())[1:])
-    ]
+@dataclass(frozen=True)
+class OnFeatures(Common):
+    """Options of the protocols on features."""
 
-    def run(**given: Any) -> None:
-        command(Common(**{name: given.pop(name) for name in common}), **given)
+    columns: Annotated[str, Option(help="Columns to learn from besides the features: las_arcsec,flux.")] = ""
+    imagenet: Imagenet = None
+
+
+@dataclass(frozen=True)
+class OnImages(Common):
+    """Options of the protocols that train the network, of which each takes long: one seed is the default."""
+
+    seeds: Seeds = 1
+    epochs: Annotated[int, Option(min=1, help="Passes over the labelled images.")] = 150
+    changes: Annotated[list[str] | None, set_option("lr=0.0003")] = None
+    small_cnn: Annotated[bool, Option("--small-cnn", help="Train the small network of Negm 2021, too.")] = False
+
+
+def with_common(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Common`, or of the subclass that its first argument is, before its own."""
+    given, *own = inspect.signature(command, eval_str=True).parameters.values()
+    common = inspect.signature(given.annotation, eval_str=True).parameters
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*common.values(), *own)]
+
+    def run(**options: Any) -> None:
+        command(given.annotation(**{name: options.pop(name) for name in common}), **options)
 
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -84,84 +98,67 @@ def with_common(command: Callable[..., None]) -> Callable[..., None]:
 
 @app.command()
 @with_common
-def knn(
-    common: Common,
-    neighbours: Neighbours = 20,
-    components: Components = 0,
-    columns: Columns = "",
-    seeds: Seeds = 5,
-    imagenet: Imagenet = None,
-) -> None:
+def knn(given: OnFeatures, neighbours: Neighbours = 20, components: Components = 0) -> None:
     """Nearest neighbours in feature space, against the majority class, raw pixels and random weights."""
-    _run(common, ["knn"], {"k": neighbours or None, "components": components or None}, seeds, imagenet, columns)
+    _on_features(given, ["knn"], k=neighbours or None, components=components or None)
 
 
 @app.command()
 @with_common
-def linear(
-    common: Common,
-    layer: Layer = False,
-    epochs: LayerEpochs = 30,
-    strength: Strength = 0.1,
-    columns: Columns = "",
-    seeds: Seeds = 5,
-    imagenet: Imagenet = None,
-) -> None:
+def linear(given: OnFeatures, layer: Layer = False, epochs: LayerEpochs = 30, strength: Strength = 0.1) -> None:
     """Linear probe on frozen features: a logistic regression, or a single layer."""
-    settings = {"strength": strength or None, "epochs": epochs}
-    _run(common, ["layer" if layer else "linear"], settings, seeds, imagenet, columns)
+    _on_features(given, ["layer" if layer else "linear"], strength=strength or None, epochs=epochs)
 
 
 @app.command()
 @with_common
 def frozen(
-    common: Common,
+    given: OnFeatures,
     neighbours: Neighbours = 20,
     components: Components = 0,
     layer: Layer = False,
     epochs: LayerEpochs = 30,
     strength: Strength = 0.1,
-    columns: Columns = "",
-    seeds: Seeds = 5,
-    imagenet: Imagenet = None,
 ) -> None:
     """Nearest neighbours and linear probe on the same features, each in its own folder."""
-    settings: dict[str, Any] = {"k": neighbours or None, "components": components or None}
-    settings |= {"strength": strength or None, "epochs": epochs}
     # The layer needs the features of every view; the others take their average.
-    _run(common, ["layer", "knn", "linear"] if layer else ["knn", "linear"], settings, seeds, imagenet, columns)
+    protocols: list[Protocol] = ["layer", "knn", "linear"] if layer else ["knn", "linear"]
+    settings = {"k": neighbours or None, "components": components or None, "strength": strength or None}
+    _on_features(given, protocols, **settings, epochs=epochs)
+
+
+def _on_features(given: OnFeatures, protocols: Sequence[Protocol], **changed: Any) -> None:
+    columns = split_names(given.columns)
+    if given.label in columns:
+        raise RadiosslError(f"--columns {given.label}: is the label that is to be predicted; leave it out")
+    _run(given, protocols, given.imagenet, columns=columns, **changed)
 
 
 @app.command()
 @with_common
 def finetune(
-    common: Common,
-    epochs: Epochs = 150,
+    given: OnImages,
     stages: Annotated[int | None, Option(min=0, help="Train only this many of the last stages (default: all).")] = None,
-    changes: Settings = None,
-    small_cnn: SmallCnn = False,
-    seeds: Seeds = 1,
     imagenet: Imagenet = None,
 ) -> None:
     """Train the whole network on the labels, from the backbone and, for comparison, from scratch."""
-    from radiossl.evaluation.training import FINE_TUNING, TrainingSettings
+    from radiossl.evaluation.training import FINE_TUNING
 
-    base = FINE_TUNING.model_copy(update={"epochs": epochs, "stages": stages})
-    settings = {"training": apply_settings(TrainingSettings, base, changes), "small_cnn": small_cnn}
-    _run(common, ["finetune"], settings, seeds, imagenet)
+    _on_images(given, "finetune", FINE_TUNING.model_copy(update={"stages": stages}), imagenet)
 
 
 @app.command()
 @with_common
-def supervised(
-    common: Common, epochs: Epochs = 150, changes: Settings = None, small_cnn: SmallCnn = False, seeds: Seeds = 1
-) -> None:
+def supervised(given: OnImages) -> None:
     """Train the backbone's architecture on the labels from scratch; only its preprocessing is used."""
-    from radiossl.evaluation.training import FROM_SCRATCH, TrainingSettings
+    from radiossl.evaluation.training import FROM_SCRATCH
 
-    base = FROM_SCRATCH.model_copy(update={"epochs": epochs})
-    settings = {"training": apply_settings(TrainingSettings, base, changes), "small_cnn": small_cnn}
-    _run(common, ["supervised"], settings, seeds)
+    _on_images(given, "supervised", FROM_SCRATCH)
+
+
+def _on_images(given: OnImages, protocol: Protocol, base: TrainingSettings, imagenet: Path | None = None) -> None:
+    settings = apply_settings(type(base), base.model_copy(update={"epochs": given.epochs}), given.changes)
+    _run(given, [protocol], imagenet, training=settings, small_cnn=given.small_cnn)
 
 
 @app.command()
@@ -228,14 +225,7 @@ def compare(
     typer.echo(compare_evaluations(named, out))
 
 
-def _run(
-    common: Common,
-    protocols: Sequence[Protocol],
-    changed: dict[str, Any],
-    seeds: int,
-    imagenet: Path | None = None,
-    columns: str = "",
-) -> None:
+def _run(common: Common, protocols: Sequence[Protocol], imagenet: Path | None, **changed: Any) -> None:
     """Evaluate and write, into a folder for each protocol where there are several."""
     from radiossl.evaluation.protocols import ProtocolSettings, without_pretraining
     from radiossl.evaluation.report import binned_values, summary_lines, write_evaluation
@@ -250,9 +240,6 @@ def _run(
     outs = {name: common.out if len(protocols) == 1 else common.out / name for name in protocols}
     for out in outs.values():
         check_result_folder(out, "radiossl.evaluation")
-    changed = changed | {"columns": split_names(columns)}
-    if common.label in changed["columns"]:
-        raise RadiosslError(f"--columns {common.label}: is the label that is to be predicted; leave it out")
     radius = parse_arcsec(common.group_radius, "--group-radius")
     loaded = radiossl.load_backbone(common.weights, ProcessGroup().device(common.device))
     backbone = adapt(loaded, common.tta, common.field, common.readout, common.whiten)
@@ -264,7 +251,7 @@ def _run(
         grouping=common.grouping,
         where=common.where,
         folds=common.folds,
-        seeds=seeds,
+        seeds=common.seeds,
         seed=common.seed,
         fractions=_numbers("--fractions", common.fractions),
         group_radius_arcsec=radius or None,
