@@ -12,16 +12,16 @@ from radiossl.io.errors import RadiosslError
 class Embedded:
     """An explorer that a notebook shows, until `stop` is called or the kernel ends.
 
-    `arguments` are those of `radiossl.explore`, and `height` is that of the frame in pixels.
+    `arguments` are those of `radiossl.explore`.
     """
 
-    def __init__(self, arguments: dict[str, Any], height: int = 900) -> None:
+    def __init__(self, arguments: dict[str, Any]) -> None:
         context = multiprocessing.get_context("spawn")
         receive, send = context.Pipe(duplex=False)
         self._process = context.Process(target=_serve, args=(send, arguments), daemon=True)
         self._process.start()
         send.close()
-        self.url, self._height = _address(receive), height
+        self.url = _address(receive)
 
     def stop(self) -> None:
         """End the explorer; what was rated is kept."""
@@ -37,7 +37,7 @@ class Embedded:
         path = self.url.removeprefix("http://").split(":", 1)[1]
         name = f"radiossl-explorer-{path.split('/')[0]}"
         return (
-            f'<iframe id="{name}" title="radiossl explorer" style="width: 100%; height: {self._height}px; border: 0">'
+            f'<iframe id="{name}" title="radiossl explorer" style="width: 100%; height: 900px; border: 0">'
             f'</iframe><script>document.getElementById("{name}").src = "http://" + location.hostname + ":{path}"'
             f'</script><p><a href="{self.url}" target="_blank">open in a tab of its own</a></p>'
         )

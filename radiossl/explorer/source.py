@@ -25,7 +25,7 @@ def describe_source(session: Session, row: int) -> dict[str, Any]:
             texts[group_of(column)].append((column, format_value(value, column)))
     ra, dec = (math.nan if known.get(column) is None else float(known[column]) for column in ("ra_deg", "dec_deg"))
     position, links = "position unknown", {}
-    if math.isfinite(ra) and abs(dec) <= 90:
+    if math.isfinite(ra) and math.isfinite(dec):
         from astropy.coordinates import SkyCoord
 
         sexagesimal = SkyCoord(ra, dec, unit="deg").to_string("hmsdms", sep=":", precision=1)
