@@ -25,7 +25,7 @@ from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
 from radiossl.io.progress import track
 from radiossl.ratings.active_learning import METHODS, choose, learn, rating_space
-from radiossl.ratings.ranking import INTERESTING, ranking_quality
+from radiossl.ratings.ranking import INTERESTING, rating_agreement
 
 MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
 
@@ -77,8 +77,6 @@ def simulate(
     """Ask for ratings in rounds; return the quality on the held-out rated objects after each of `rounds`."""
     asked = np.empty(0, dtype=np.int64)  # positions in rows
     askable = np.setdiff1d(np.arange(len(rows)), held_out)
-    allowed = np.zeros(len(space), dtype=bool)
-    allowed[rows[askable]] = True
     position = pd.Series(np.arange(len(rows)), index=rows)
     never_rated = np.setdiff1d(np.arange(len(space)), rows)
     listed = np.concatenate([rows[held_out], never_rated])
@@ -87,13 +85,12 @@ def simulate(
         proposal = choose(
             prediction,
             starting,
-            rows[asked],
+            np.setdiff1d(np.arange(len(space)), rows[np.setdiff1d(askable, asked)]),
             ratings[asked],
             number,
             rule=method.rule,
             explore=method.explore,
             seed=1000 * seed + done,
-            allowed=allowed,
         )
         asked = np.concatenate([asked, position[proposal.rows].to_numpy()])
         assert not set(asked) & set(held_out)
@@ -101,6 +98,31 @@ def simulate(
         if done in rounds:
             quality = ranking_quality(prediction.score, rows[held_out], ratings[held_out], listed)
             measured.append({"rounds": done, **quality, "found": float((ratings[asked] >= INTERESTING).mean())})
+    return measured
+
+
+def ranking_quality(
+    score: NDArray[np.float64], held_out: NDArray[np.int64], ratings: NDArray[np.float64], listed: NDArray[np.int64]
+) -> dict[str, float]:
+    """Judge a ranking by ratings that it has not seen.
+
+    `score` is of all objects, highest first, shape (n,); `held_out` are the rows whose ratings were kept back, and
+    `listed` those of the list in which they are looked for, themselves among them: usually all that nobody was asked
+    about.
+
+    Returns ``auc``: probability that a held-out object rated `INTERESTING` or more is ranked above one rated less;
+    ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
+    interesting objects in that part of the list. NaN where not defined.
+    """
+    good = ratings >= INTERESTING
+    measured = rating_agreement(score[held_out], ratings)
+    order = np.sort(score[listed])
+    # Rank from 0 of each interesting object in the list; of equal scores the mean.
+    own = score[held_out[good]]
+    rank = len(order) - (np.searchsorted(order, own, "left") + np.searchsorted(order, own, "right")) / 2
+    for percent in (5, 10):
+        inside = rank <= percent / 100 * len(order)
+        measured[f"recall@{percent}%"] = float(inside.mean()) if good.any() else float("nan")
     return measured
 
 

@@ -170,21 +170,17 @@ def choose(
     rule: str = "ucb",
     explore: float = 0.5,
     seed: int = 0,
-    allowed: NDArray[np.bool_] | None = None,
 ) -> Proposal:
-    """Choose the objects to rate next, at most `count`, none of which is rated.
+    """Choose the objects to rate next, at most `count`, none of which is among the rows that are `rated`.
 
     They are the highest by the rule, see `acquisition`, or by the starting scores while there is no prediction. The
     share `explore` is drawn at random with any rule (``random`` draws all): nothing else finds objects in parts of
-    the feature space without ratings, and only these are a fair sample of the list. `allowed`, shape (n,), tells which
-    objects may be proposed, by default all.
+    the feature space without ratings, and only these are a fair sample of the list.
     """
     check_choice("--rule", rule, RULES)
     if not 0 <= explore <= 1 or count < 1:
         raise RadiosslError(f"at least one object and a share from 0 to 1 were expected, not {count} and {explore:g}")
-    free = np.ones(len(starting), dtype=bool) if allowed is None else allowed.copy()
-    free[rated] = False
-    left = np.flatnonzero(free)
+    left = np.setdiff1d(np.arange(len(starting)), rated)
     if not len(left):
         raise RadiosslError("every object is rated: there is nothing left to propose")
     count = min(count, len(left))

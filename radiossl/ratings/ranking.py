@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.anomalies import quality as anomaly_judging
+from radiossl.anomalies.quality import ranking_quality
 from radiossl.datasets.image_sources import Images
 from radiossl.features.confounders import rank_correlation
 from radiossl.features.feature_file import feature_cutouts
@@ -25,10 +25,11 @@ from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings
 from radiossl.ratings.rounds import learnt_columns, named, rating_pictures
 from radiossl.report.figures import BLUE, FONT, GREY, drawn_axes
 from radiossl.report.html import Report
-from radiossl.report.sheets import Picture
+from radiossl.store.store import CutoutStore
 
 _GALLERY = 30
 _IN_REPORT = 100
+_CAPTION = "#{rank}: {expected_rating:.2f} ± {spread:.2f}\n{cutout_id}\nwas {starting_rank}"
 
 
 @dataclass(frozen=True)
@@ -109,12 +110,7 @@ def rank(
     metrics |= {"method": method, "columns": list(columns), "seed": seed, "folds": folds}
     metrics |= {f"crossvalidated_{name}": value for name, value in quality.items()}
     ranked = ranked_table(table, prediction, starting, rated, values)
-
-    def pictures(rows: pd.DataFrame) -> list[Picture]:
-        assert cutouts is not None
-        return rating_pictures(cutouts, table.metadata, rows["cutout_id"], _captions(rows))
-
-    report = write_ranking(out, ranked, metrics, notes, None if cutouts is None else pictures)
+    report = write_ranking(out, ranked, metrics, notes, cutouts, table.metadata)
     return RankedList(report, ranked, len(rated), columns, quality)
 
 
@@ -148,26 +144,30 @@ def write_ranking(
     ranked: pd.DataFrame,
     metrics: dict[str, Any],
     notes: Sequence[str],
-    pictures: Callable[[pd.DataFrame], list[Picture]] | None,
+    store: CutoutStore | None,
+    metadata: dict[str, Any],
 ) -> Path:
     """Write ranked.csv, metrics.json, galleries, a figure and report.html; return the report's path.
 
-    The last of the notes is the verdict. `pictures` returns the pictures of rows of `ranked`; None for no galleries.
+    The last of the notes is the verdict. Without a store there are no galleries; `metadata` is that of the features.
     """
     out = Path(out)
     write_table(ranked, out / "ranked.csv")
     report = Report("The list, re-ranked by ratings").verdict(notes[-1])
-    if pictures is not None:
-        unseen = ranked[ranked["rating"].isna()].head(_GALLERY)
-        if len(unseen):
-            what = "The highest of the unrated objects, with their expected rating."
-            report.gallery(pictures(unseen), what, sheet=out / "gallery.png")
-        risen = ranked[ranked["rating"].isna() & (ranked["rank"] <= max(_GALLERY, len(ranked) // 20))]
-        risen = risen.assign(gain=risen["starting_rank"] - risen["rank"]).nlargest(_GALLERY // 2, "gain")
-        risen = risen[risen["gain"] > 0]
-        if len(risen):
-            what = "What the ratings brought into the first 5 % from farthest down."
-            report.gallery(pictures(risen), what, sheet=out / "risen.png")
+    if store is not None:
+        unrated = ranked[ranked["rating"].isna()]
+        first = unrated[unrated["rank"] <= max(_GALLERY, len(ranked) // 20)]
+        gain = first["starting_rank"] - first["rank"]
+        risen = first.loc[gain[gain > 0].nlargest(_GALLERY // 2).index]
+        galleries = {
+            "gallery.png": (unrated.head(_GALLERY), "The highest of the unrated objects, with their expected rating."),
+            "risen.png": (risen, "What the ratings brought into the first 5 % from farthest down."),
+        }
+        for name, (shown, what) in galleries.items():
+            if len(shown):
+                captions = [_CAPTION.format_map(row) for row in shown.to_dict("records")]
+                pictures = rating_pictures(store, metadata, shown["cutout_id"], captions)
+                report.gallery(pictures, what, sheet=out / name)
     draw_expected_against_rated(ranked, out / "ratings.png")
     text = "Expected rating of the rated objects, which were learnt from, and of all others."
     report.section("Ratings").figure(out / "ratings.png", text)
@@ -194,39 +194,8 @@ def draw_expected_against_rated(ranked: pd.DataFrame, out: Path) -> None:
         axes.set_ylim(-0.6, len(groups) - 0.4)
 
 
-def _captions(frame: pd.DataFrame) -> list[str]:
-    caption = "#{rank}: {expected_rating:.2f} ± {spread:.2f}\n{cutout_id}\nwas {starting_rank}"
-    return [caption.format_map(row) for row in frame.to_dict("records")]
-
-
 #: A rating of this much or more counts as interesting, as in figure 10 of Lochner & Rudnick (2025).
 INTERESTING = 4
-
-
-def ranking_quality(
-    score: NDArray[np.float64], held_out: NDArray[np.int64], ratings: NDArray[np.float64], listed: NDArray[np.int64]
-) -> dict[str, float]:
-    """Judge a ranking by ratings that it has not seen.
-
-    `score` is of all objects, highest first, shape (n,); `held_out` are the rows whose ratings were kept back, and
-    `listed` those of the list in which they are looked for, themselves among them: usually all that nobody was asked
-    about.
-
-    Returns ``auc``: probability that a held-out object rated `INTERESTING` or more is ranked above one rated less;
-    ``spearman``: rank correlation of score and rating; ``recall@5%`` and ``recall@10%``: share of the held-out
-    interesting objects in that part of the list. NaN where not defined.
-    """
-    good = ratings >= INTERESTING
-    measured = {"auc": _auc(score[held_out], good)}
-    measured["spearman"] = rank_correlation(score[held_out], ratings)
-    order = np.sort(score[listed])
-    # Rank from 0 of each interesting object in the list; of equal scores the mean.
-    own = score[held_out[good]]
-    rank = len(order) - (np.searchsorted(order, own, "left") + np.searchsorted(order, own, "right")) / 2
-    for percent in (5, 10):
-        inside = rank <= percent / 100 * len(order)
-        measured[f"recall@{percent}%"] = float(inside.mean()) if good.any() else float("nan")
-    return measured
 
 
 def crossvalidated_quality(
@@ -255,13 +224,22 @@ def crossvalidated_quality(
         learnt = np.arange(train.sum())
         prediction = learn(space[both], learnt, ratings[train], starting[both], method=method, seed=seed)
         score[test] = prediction.rating[len(learnt) :]
-    good, measured, parts = ratings >= INTERESTING, {}, [fold == part for part in range(folds)]
+    measured: dict[str, float] = {}
     for name, values in (("", score), ("starting_", starting[rows])):
-        measured[f"{name}auc"] = pd.Series([_auc(values[part], good[part]) for part in parts]).mean()
-        measured[f"{name}spearman"] = pd.Series(
-            [rank_correlation(values[part], ratings[part]) for part in parts]
-        ).mean()
+        each = [rating_agreement(values[fold == part], ratings[fold == part]) for part in range(folds)]
+        measured |= pd.DataFrame(each).mean().add_prefix(name).to_dict()
     return measured
+
+
+def rating_agreement(score: NDArray[np.float64], ratings: NDArray[np.float64]) -> dict[str, float]:
+    """Return how far scores of objects, shape (n,), order them as their ratings do; NaN where not defined.
+
+    ``auc``: probability that one rated `INTERESTING` or more is ranked above one rated less; ``spearman``: rank
+    correlation.
+    """
+    good = ratings >= INTERESTING
+    area = ranking_quality(score, good)["auc"] if good.any() and not good.all() else float("nan")
+    return {"auc": area, "spearman": rank_correlation(score, ratings)}
 
 
 def agreement(ratings: pd.DataFrame) -> dict[str, float]:
@@ -284,8 +262,3 @@ def agreement(ratings: pd.DataFrame) -> dict[str, float]:
         "within_one": float((np.abs(apart) <= 1).mean()) if len(apart) else float("nan"),
         "kappa": float(1 - (apart**2).mean() / chance) if chance > 0 else float("nan"),
     }
-
-
-def _auc(score: NDArray[np.float64], good: NDArray[np.bool_]) -> float:
-    """Area under the ROC curve; NaN if all are alike."""
-    return anomaly_judging.ranking_quality(score, good)["auc"] if good.any() and not good.all() else float("nan")

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 from scipy.stats import norm
 
+from benchmarks.rate_mgcls import ranking_quality
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings import active_learning
@@ -18,7 +19,7 @@ from radiossl.ratings.active_learning import (
     rated_rows,
     rating_space,
 )
-from radiossl.ratings.ranking import crossvalidated_quality, ranking_quality
+from radiossl.ratings.ranking import crossvalidated_quality
 
 
 def _table(features, **columns):
@@ -229,8 +230,7 @@ def test_the_first_round_takes_the_highest_scores_and_random_others():
 def test_nothing_rated_or_forbidden_is_proposed_and_no_more_than_is_left():
     starting = np.arange(6.0)
     prediction = Prediction(starting, starting, starting)
-    allowed = np.array([True, True, True, True, False, True])
-    proposal = choose(prediction, starting, np.array([5, 0]), np.array([1.0, 2.0]), 10, rule="ucb", allowed=allowed)
+    proposal = choose(prediction, starting, np.array([5, 0, 4]), np.array([1.0, 2.0]), 10, rule="ucb")
     assert sorted(proposal.rows) == [1, 2, 3]
     with pytest.raises(RadiosslError, match="every object is rated"):
         choose(prediction, starting, np.arange(6), np.ones(6), 10)
