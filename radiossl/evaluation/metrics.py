@@ -36,15 +36,11 @@ class PrecisionRecallCurve:
     prevalence: float  # fraction of all objects that are of the class: precision of a random classifier
 
 
-def confusion_matrix(predictions: Predictions) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Count predicted classes (columns) of every true class (rows); return the counts, and their fractions of each row.
+def confusion_matrix(predictions: Predictions) -> NDArray[np.int64]:
+    """Count predicted classes (columns) of every true class (rows), shape (classes, classes)."""
+    from sklearn.metrics import confusion_matrix
 
-    Both are of shape (classes, classes); fractions are NaN for a class that no object has.
-    """
-    number = len(predictions.classes)
-    flat = np.bincount(predictions.truth * number + predictions.predicted, minlength=number**2)
-    counts = flat.reshape(number, number)
-    return counts, _ratio(counts, counts.sum(axis=1, keepdims=True))
+    return confusion_matrix(predictions.truth, predictions.predicted, labels=range(len(predictions.classes)))
 
 
 def classification_metrics(predictions: Predictions) -> dict[str, float]:
@@ -60,25 +56,27 @@ def classification_metrics(predictions: Predictions) -> dict[str, float]:
     of a class that was never predicted, and the area under the ROC curve where no object is of another class. Means
     over classes are over those with objects.
     """
-    counts, _ = confusion_matrix(predictions)
-    right, support = np.diag(counts).astype(np.float64), counts.sum(axis=1)
-    exists = support > 0
-    precision, recall = _ratio(right, counts.sum(axis=0)), _ratio(right, support)
-    f1 = np.where(exists, _ratio(2 * right, support + counts.sum(axis=0)), np.nan)
+    from sklearn.metrics import precision_recall_fscore_support
+
+    columns = precision_recall_fscore_support(
+        predictions.truth, predictions.predicted, labels=range(len(predictions.classes)), zero_division=np.nan
+    )
+    each = dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
+    exists = each["support"] > 0
+    each["f1"][~exists] = np.nan
     roc, curves = roc_points(predictions), precision_recall_points(predictions)
     areas = {name: curve.area for name, curve in roc.items()}
     probability = predictions.probabilities[np.arange(len(predictions)), predictions.truth]
     ideal = np.eye(len(predictions.classes))[predictions.truth]
     metrics = {
         "accuracy": float(predictions.correct.mean()),
-        "balanced_accuracy": float(recall[exists].mean()),
-        "macro_f1": float(f1[exists].mean()),
+        "balanced_accuracy": float(each["recall"][exists].mean()),
+        "macro_f1": float(each["f1"][exists].mean()),
         "macro_roc_auc": float(np.mean(list(areas.values()))) if areas else float("nan"),
         "ece": reliability(predictions).error,
         "log_loss": float(-np.log(np.maximum(probability, np.finfo(np.float64).eps)).mean()),
         "brier": float(((predictions.probabilities - ideal) ** 2).sum(axis=1).mean()),
     }
-    each = {"precision": precision, "recall": recall, "f1": f1, "support": support}
     for row, name in enumerate(predictions.classes):
         metrics |= {f"{score}[{name}]": float(values[row]) for score, values in each.items()}
         metrics[f"roc_auc[{name}]"] = areas.get(name, float("nan"))
@@ -127,9 +125,3 @@ def smoothed(values: ArrayLike, constant: float = 0.7) -> NDArray[np.float64]:
         )
     average = pd.Series(series).ewm(alpha=1 - constant, ignore_na=True).mean()
     return np.where(np.isnan(series), np.nan, average)
-
-
-def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
-    """Divide, with NaN instead of a warning where the denominator is 0."""
-    below = np.asarray(denominator, dtype=np.float64)
-    return np.asarray(numerator) / np.where(below == 0, np.nan, below)

@@ -100,7 +100,7 @@ def write_evaluation(
         rows = [{"name": name, **_rounded(scores)} for name, scores in evaluation.retrieval.items()]
         report.section("Search").table(rows, "How many of the ten nearest neighbours are of the class of the query.")
     report.section(f"Classes: {last.name}")
-    draw_confusion(confusion_matrix(predictions)[0], labelled.classes, out=out / "confusion.png")
+    draw_confusion(confusion_matrix(predictions), labelled.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows), with the first seed.")
     roc_curves(roc_points(predictions), out=out / "roc.png")
     report.figure(out / "roc.png", "Each class against all others.")

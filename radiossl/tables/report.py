@@ -63,7 +63,7 @@ def write_table_result(
         f" them; the class recognised worst is {worst['class']}, with an F1 score of {worst['f1']:.3f}."
     )
     report.section("Classes").table(scores, "Intervals of one standard deviation (Wilson).")
-    draw_confusion(confusion_matrix(predictions)[0], predictions.classes, out=out / "confusion.png")
+    draw_confusion(confusion_matrix(predictions), predictions.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows).")
     report.text(
         f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
@@ -133,7 +133,7 @@ def column_table(result: TrainedForest, values: NDArray[np.float32], kept: pd.Da
 
 def class_scores(predictions: Predictions) -> pd.DataFrame:
     """Return F1, completeness and reliability of each class with their Wilson intervals (one standard deviation)."""
-    counts, _ = confusion_matrix(predictions)
+    counts = confusion_matrix(predictions)
     rows = []
     for number, name in enumerate(predictions.classes):
         right, of_class, found = map(int, (counts[number, number], counts[number].sum(), counts[:, number].sum()))
