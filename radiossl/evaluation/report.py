@@ -87,12 +87,12 @@ def write_evaluation(
             " corrected for the number of comparisons.",
         )
     if len(labelled.fractions) > 1:
-        curves = {}
+        bands = {}
         for one in evaluated:
             mean, spread = np.array([_mean_spread(one.accuracies(fraction)) for fraction in labelled.fractions]).T
             low, high = mean - np.nan_to_num(spread), np.minimum(mean + np.nan_to_num(spread), 1.0)
-            curves[one.name] = BandedCurve(np.array(labelled.fractions), mean, low, high)
-        label_fraction_curves(curves, out=out / "fractions.png", ylabel="accuracy")
+            bands[one.name] = BandedCurve(np.array(labelled.fractions), mean, low, high)
+        label_fraction_curves(bands, out=out / "fractions.png", ylabel="accuracy")
         report.section("Fewer labels").figure(
             out / "fractions.png", "Accuracy against the fraction of the labels that were used; one standard deviation."
         )
@@ -102,8 +102,9 @@ def write_evaluation(
     report.section(f"Classes: {last.name}")
     draw_confusion(confusion_matrix(predictions), labelled.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows), with the first seed.")
-    roc_curves(roc_points(predictions), out=out / "roc.png")
-    report.figure(out / "roc.png", "Each class against all others.")
+    if curves := roc_points(predictions):  # none where all tested objects are of one class
+        roc_curves(curves, out=out / "roc.png")
+        report.figure(out / "roc.png", "Each class against all others.")
     file = out / "precision_recall.png"
     precision_recall_curves(precision_recall_points(predictions), out=file)
     report.figure(file, "Precision (reliability) of each class against its recall (completeness).")

@@ -9,7 +9,7 @@ import pytest
 
 from radiossl import RadiosslError
 from radiossl.evaluation.comparison import compare_evaluations
-from radiossl.evaluation.labels import read_labels
+from radiossl.evaluation.labels import Labels, read_labels
 from radiossl.evaluation.protocols import Evaluation
 from radiossl.evaluation.report import summary_lines, write_evaluation
 from radiossl.evaluation.results import Method, evaluate_method
@@ -69,6 +69,20 @@ def test_label_fractions_get_a_curve_and_rows_of_their_own(small_store, tmp_path
     scores = pd.read_csv(tmp_path / "out" / "scores.csv")
     assert scores.groupby("fraction")["labels"].mean().to_dict() == pytest.approx({0.5: 8, 1.0: 18})
     assert len(summary_lines(result)) == 4
+
+
+def test_a_test_set_of_one_class_is_evaluated_without_roc_curves(small_store, tmp_path):
+    labels = read_labels(small_store.column("kind"), "kind")
+    alone = labels.classes[0]
+    tested = small_store.select(labels.rows[labels.names == alone])
+    labelled = labelled_set(
+        small_store, labels, test=(tested, Labels(np.arange(12), np.full(12, alone))), seeds=1, keep_shared=True
+    )
+    guess = evaluate_method(Method("backbone", Guess(labelled.truth, [24]), "weights"), labelled)
+    report = write_evaluation(Evaluation("finetune", labelled, [guess], {}), tmp_path / "out", "Title")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["backbone_accuracy"] == pytest.approx(11 / 12)
+    assert not (tmp_path / "out" / "roc.png").exists()
+    assert "Precision (reliability) of each class" in report.read_text()
 
 
 def test_no_mistake_is_no_problem(small_store, tmp_path):
