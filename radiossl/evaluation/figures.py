@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,13 +116,8 @@ class BandedCurve:
             raise RadiosslError(f"a curve needs equally many places, scores, lows and highs, not shapes {shapes}")
 
 
-def label_fraction_curves(
-    curves: Mapping[str, BandedCurve], *, out: PathLike, ylabel: str, baselines: Mapping[str, float] | None = None
-) -> None:
-    """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands.
-
-    `baselines` are scores that use no label, or all of them, by name: dashed grey lines.
-    """
+def label_fraction_curves(curves: Mapping[str, BandedCurve], *, out: PathLike, ylabel: str) -> None:
+    """Draw scores against the fraction of the labels used (Riggi et al. 2024, figure 7), with bands."""
     _refuse_nothing(curves, out)
     if not all((np.asarray(curve.places) > 0).all() for curve in curves.values()):
         raise RadiosslError("label fractions must be above 0: their axis is logarithmic")
@@ -130,14 +125,7 @@ def label_fraction_curves(
         _draw_curves(axes, curves)
         axes.set_xscale("log")
         _fraction_ticks(axes, np.unique(np.concatenate([curve.places for curve in curves.values()])))
-        for name, score in (baselines or {}).items():
-            axes.axhline(score, color=GREY, linestyle="--", linewidth=1, zorder=1)
-            place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
-            axes.annotate(shorten(name, 28), (1, score), (4, 0), fontsize=FONT - 2, color="0.35", va="center", **place)
-        if baselines:  # whose names are there
-            axes.legend()
-        else:
-            legend_beside(axes)
+        legend_beside(axes)
 
 
 def banded_curves(curves: Mapping[str, BandedCurve], *, out: PathLike, xlabel: str, ylabel: str) -> None:

@@ -57,12 +57,12 @@ class EvaluationResult:
         """All metrics of every trial."""
         return [classification_metrics(self._predictions([number])) for number in range(len(self.labelled.trials))]
 
-    def predictions(self, fraction: float | None = None, seed: int | None = None) -> Predictions:
-        """The predictions of every tested object once, in the order of the rows.
+    def predictions(self, seed: int | None = None) -> Predictions:
+        """The predictions of every tested object once, in the order of the rows, at the largest fraction.
 
-        At the largest fraction and with the first seed, if none is given.
+        With the first seed, if none is given.
         """
-        return self._predictions(self._numbers(fraction, seed))
+        return self._predictions(self._numbers(seed))
 
     def correct(self) -> NDArray[np.bool_]:
         """Whether each tested object was classified correctly, shape (tested, seeds)."""
@@ -86,10 +86,9 @@ class EvaluationResult:
         truth, probabilities = self.held_out[numbers[0]]
         return prediction_sets(predictions.probabilities, fit_thresholds(probabilities, truth, coverage))
 
-    def _numbers(self, fraction: float | None = None, seed: int | None = None) -> list[int]:
-        wanted = self.labelled.fractions[0] if fraction is None else fraction
-        chosen = self.labelled.seeds[0] if seed is None else seed
-        return [n for n, t in enumerate(self.labelled.trials) if t.seed == chosen and t.fraction == wanted]
+    def _numbers(self, seed: int | None = None) -> list[int]:
+        wanted = self.labelled.seeds[0] if seed is None else seed, self.labelled.fractions[0]
+        return [number for number, t in enumerate(self.labelled.trials) if (t.seed, t.fraction) == wanted]
 
     def _predictions(self, numbers: Sequence[int]) -> Predictions:
         rows = np.concatenate([self.labelled.trials[number].split.test for number in numbers])

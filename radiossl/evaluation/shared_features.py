@@ -24,6 +24,8 @@ from radiossl.weights.backbone import Backbone
 
 #: Bytes that the cache on disk may hold; what was used longest ago is removed first.
 _LIMIT = 2**31
+#: Images that are preprocessed at a time.
+_BATCH = 128
 
 
 class SharedFeatures:
@@ -45,9 +47,9 @@ class SharedFeatures:
 
         return self.made(f"features {backbone.identity}", store, make)
 
-    def views_of(self, backbone: Backbone, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
+    def views_of(self, backbone: Backbone, store: CutoutStore) -> NDArray[np.float32]:
         """Return the features of the four rotations of every cutout and of its mirror image, shape (8, n, d)."""
-        return self.made(f"views {backbone.identity}", store, lambda: _features_of_views(backbone, store, batch_size))
+        return self.made(f"views {backbone.identity}", store, lambda: _features_of_views(backbone, store))
 
     def made(self, identity: str, store: CutoutStore, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return what `make` makes of a store, or made before under the same identity of the same pixels."""
@@ -88,11 +90,11 @@ def _kept(file: Path, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
 
 
 @torch.inference_mode()
-def _features_of_views(backbone: Backbone, store: CutoutStore, batch_size: int) -> NDArray[np.float32]:
+def _features_of_views(backbone: Backbone, store: CutoutStore) -> NDArray[np.float32]:
     backbone.eval()
     views = np.empty((8, len(store), backbone.feature_dim), dtype=np.float32)
     network = backbone.inference_network(8 * len(store))
-    for rows, images in preprocessed_batches(backbone.config.preprocessing, store, batch_size, backbone.device):
+    for rows, images in preprocessed_batches(backbone.config.preprocessing, store, _BATCH, backbone.device):
         for number, turned in enumerate(flips_and_rotations(images)):
             views[number, rows] = network(turned).float().cpu().numpy()
     return views
@@ -102,16 +104,16 @@ def _features_of_views(backbone: Backbone, store: CutoutStore, batch_size: int) 
 RAW_SIZE = 64
 
 
-def raw_pixels(preprocessing: Preprocessing, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float32]:
+def raw_pixels(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[np.float32]:
     """The preprocessed pixels themselves, at `RAW_SIZE` pixels a side at most, shape (n, channels * side**2)."""
     size = min(preprocessing.size, RAW_SIZE)
     flat = np.empty((len(store), preprocessing.channels * size**2), dtype=np.float32)
-    for rows, images in preprocessed_batches(preprocessing, store, batch_size, description="raw pixels"):
+    for rows, images in preprocessed_batches(preprocessing, store, _BATCH, description="raw pixels"):
         flat[rows] = F.interpolate(images, size=(size, size), mode="area").flatten(1).numpy()
     return flat
 
 
-def image_moments(preprocessing: Preprocessing, store: CutoutStore, batch_size: int = 128) -> NDArray[np.float64]:
+def image_moments(preprocessing: Preprocessing, store: CutoutStore) -> NDArray[np.float64]:
     """Numbers that describe the shape of the source in each preprocessed image, shape (n, 17).
 
     Of the first channel: flux, area and number of peaks, extent and ellipticity from the second moments, concentration,
@@ -119,7 +121,7 @@ def image_moments(preprocessing: Preprocessing, store: CutoutStore, batch_size: 
     (logarithms), kurtosis and skewness along the major axis.
     """
     rows_of = []
-    for _, images in preprocessed_batches(preprocessing, store, batch_size, description="moments"):
+    for _, images in preprocessed_batches(preprocessing, store, _BATCH, description="moments"):
         rows_of += [_moments(image) for image in images[:, 0].double().numpy()]
     return np.array(rows_of)
 

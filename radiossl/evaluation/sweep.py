@@ -91,10 +91,7 @@ def run_sweep(
 
 
 def _curve(metrics: Path) -> pd.DataFrame:
-    table = pd.read_csv(metrics)
-    if "knn_accuracy" not in table:
-        return pd.DataFrame({"epoch": [], "knn_accuracy": [], "smoothed": []})
-    known = table.dropna(subset="knn_accuracy")[["epoch", "knn_accuracy"]]
+    known = pd.read_csv(metrics).reindex(columns=["epoch", "knn_accuracy"]).dropna(subset="knn_accuracy")
     return known.assign(smoothed=smoothed(known["knn_accuracy"].to_numpy(), SMOOTHING))
 
 

@@ -6,6 +6,7 @@ from sklearn.linear_model import LogisticRegression as SklearnRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from radiossl.evaluation import shared_features
 from radiossl.evaluation.calibration import Predictions, log_probabilities, reliability
 from radiossl.evaluation.classifiers import (
     Calibrated,
@@ -184,9 +185,10 @@ def test_the_layer_learns_and_does_the_same_again(blobs):
     assert np.abs(single - first).max() > 1e-4
 
 
-def test_large_raw_pixels_are_averaged_to_64(small_store):
+def test_large_raw_pixels_are_averaged_to_64(small_store, monkeypatch):
+    monkeypatch.setattr(shared_features, "_BATCH", 8)
     preprocessing = Preprocessing(mode="min-max", size=128)
-    flat = raw_pixels(preprocessing, small_store, 8)
+    flat = raw_pixels(preprocessing, small_store)
     images = preprocessing.of_arrays([small_store.pixels(row) for row in range(24)]).numpy()
     expected = images.reshape(24, 64, 2, 64, 2).mean(axis=(2, 4)).reshape(24, -1)
     np.testing.assert_allclose(flat, expected, rtol=0, atol=1e-6)
