@@ -97,22 +97,18 @@ def _alone(features: NDArray[np.floating], anomalous: NDArray[np.bool_]) -> NDAr
     return np.abs((sums - sought * (sought + 1) / 2) / (sought * others) - 0.5)
 
 
+@dataclass(frozen=True)
 class CrossFit:
     """Anomaly scores of labelled objects on the best features, ranked without these objects.
 
-    The features are those of all objects, shape (n, d). The ranking for the objects of each fold is made from those of
-    all others; labelled objects of one group, shape (labelled,), are on the same side.
+    The ranking for the objects of each fold is made from those of all others.
     """
 
-    def __init__(
-        self,
-        features: NDArray[np.floating],
-        labels: AnomalyLabels,
-        folds: int = 5,
-        groups: NDArray[np.int64] | None = None,
-        seed: int = 0,
-    ) -> None:
-        self.features, self.labels, self.seed, self.folds, self.groups = features, labels, seed, folds, groups
+    features: NDArray[np.floating]  # of all objects, shape (n, d)
+    labels: AnomalyLabels
+    folds: int = 5
+    groups: NDArray[np.int64] | None = None  # labelled objects of one group are on the same side, shape (labelled,)
+    seed: int = 0
 
     @cached_property
     def splits(self) -> list[Split]:

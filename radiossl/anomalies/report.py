@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.anomalies.feature_ranking import FeatureRanking
+from radiossl.anomalies.feature_ranking import FeatureRanking, Scan
 from radiossl.anomalies.quality import AnomalyLabels, ThresholdCurves, threshold_curves
 from radiossl.anomalies.scores import rank_fractions
 from radiossl.anomalies.search import SCORE_TITLES, AnomalyQuality, AnomalySearch
@@ -65,15 +65,15 @@ def write_anomalies(
     """
     out = Path(out)
     scores, settings = search.scores, search.settings
-    order = np.argsort(-scores, kind="stable")
-    write_table(_ranked(table, scores, order), out / "anomalies.csv")
+    order, marks = np.argsort(-scores, kind="stable"), artefact_marks(table)
+    ranked = _ranked(table, scores, marks, order)
+    write_table(ranked, out / "anomalies.csv")
     confounders = confounder_table({"anomaly score": scores}, table, search.options.baselines)
     report = Report("Anomalies").verdict(_verdict(search, table, order[0]))
-    marks = artefact_marks(table)
     plain = order[marks[order] == ""]
     report.section("The most anomalous")
     if marked := len(order) - len(plain):
-        first = int((marks[order[:_GALLERY]] != "").sum())
+        first = (marks[order[:_GALLERY]] != "").sum()
         report.text(
             f"{marked} objects are noise alone or at an edge (column artefact of anomalies.csv), {first} of them among"
             f" the first {_GALLERY}: they are not in the gallery."
@@ -83,14 +83,13 @@ def write_anomalies(
     else:
         _galleries(report, out, search, table, store, plain if len(plain) else order, label)
     shown = ["rank", "score", "cutout_id", "ra_deg", "dec_deg", *([label] if label else []), *search.options.baselines]
-    top = _ranked(table, scores, order[:_SMALL_GALLERY])
-    report.table(top[[name for name in dict.fromkeys(shown) if name in top]])
+    report.table(ranked.head(_SMALL_GALLERY)[[name for name in dict.fromkeys(shown) if name in ranked]])
     report.section("Scores").text(_how(search, table), *confounder_warnings(confounders))
     score_histogram(scores, search.labels, out=out / "scores.png", xlabel=f"anomaly score ({settings.method})")
     report.figure(out / "scores.png", "Distribution of the scores.")
     report.table(confounders, "Rank correlation of the score with what is not morphology; beyond 0.5 look twice.")
     if search.quality is not None:
-        _report_quality(report, search, out)
+        _report_quality(report, search, search.quality, out)
     if search.ranking is not None:
         _report_ranking(report, search.ranking, out)
     metrics, cited = _metrics(search, confounders), ["forest"] if settings.method == "forest" else []
@@ -110,13 +109,10 @@ def _verdict(search: AnomalySearch, table: FeatureTable, first: int) -> str:
     )
 
 
-def _ranked(table: FeatureTable, scores: Scores, order: Rows) -> pd.DataFrame:
-    ours = ["rank", "cutout_id", "ra_deg", "dec_deg", "score", "artefact"]
+def _ranked(table: FeatureTable, scores: Scores, marks: NDArray[np.str_], order: Rows) -> pd.DataFrame:
     frame = table.columns.take(order).to_pandas()
-    frame = frame.drop(columns=["rank", "score", "artefact"], errors="ignore")
-    frame["rank"], frame["score"] = np.arange(1, len(order) + 1), scores[order]
-    frame["artefact"] = artefact_marks(table)[order]
-    first = [name for name in ours if name in frame]
+    frame["rank"], frame["score"], frame["artefact"] = np.arange(1, len(order) + 1), scores[order], marks[order]
+    first = [name for name in ("rank", "cutout_id", "ra_deg", "dec_deg", "score", "artefact") if name in frame]
     return frame[[*first, *frame.columns.drop(first)]]
 
 
@@ -137,14 +133,15 @@ def _metrics(search: AnomalySearch, confounders: pd.DataFrame) -> dict[str, Any]
     metrics |= {"top_features": search.options.top or "all"}
     metrics |= {"highest_score": search.scores.max(), "median_score": np.median(search.scores)}
     metrics |= {f"correlation[{row['property']}]": row["anomaly score"] for row in confounders.to_dict("records")}
-    if search.labels is not None and search.quality is not None:
-        metrics |= {"labelled": len(search.labels.rows), "anomalous": search.labels.anomalous.sum()}
-        for part in (search.quality.comparison, search.quality.crossings.add_prefix("crossing_")):
+    if (quality := search.quality) is not None:
+        labels = quality.scores[1]
+        metrics |= {"labelled": len(labels.rows), "anomalous": labels.anomalous.sum()}
+        for part in (quality.comparison, quality.crossings.add_prefix("crossing_")):
             for row in part.to_dict("records"):
                 name = str(row.pop("name", None) or row.pop("crossing_name")).replace(", ", "_").replace(" ", "_")
                 metrics |= {f"{name}_{key}": value for key, value in row.items()}
-        if search.quality.scan is not None:
-            metrics |= {f"scan_chosen_by_folds_{key}": value for key, value in search.quality.scan.chosen.items()}
+        if quality.scan is not None:
+            metrics |= {f"scan_chosen_by_folds_{key}": value for key, value in quality.scan.chosen.items()}
     return metrics
 
 
@@ -164,26 +161,19 @@ def _galleries(
         overlooked = sought[np.argsort(search.scores[sought], kind="stable")][:_SMALL_GALLERY]
         chosen["overlooked.png"] = (overlooked, "Called anomalous by their labels, but of the lowest scores.")
     field_px = table.metadata.get("preprocessing", {}).get("field_px")
-    places = rank_fractions(search.scores)
-    for name, (rows, caption) in chosen.items():
-        captions = _captions(table, rows, search.scores, places, label)
-        pictures = cutout_pictures(store.select_ids(table.column("cutout_id")[rows]), captions, field_px)
-        report.gallery(pictures, caption, sheet=out / name)
+    ids, total = table.column("cutout_id"), len(table)
+    ranks = total - np.floor(rank_fractions(search.scores) * total).astype(int)
+    labels = table.column(label) if label else np.full(total, None)
+    for file, (rows, caption) in chosen.items():
+        notes = ["" if pd.isna(value) else f"\n{label} {format_value(value)}" for value in labels[rows]]
+        each = zip(ranks[rows], search.scores[rows], notes, ids[rows], strict=True)
+        captions = [f"#{rank}: {score:.3f}{note}\n{name}" for rank, score, note, name in each]
+        pictures = cutout_pictures(store.select_ids(ids[rows]), captions, field_px)
+        report.gallery(pictures, caption, sheet=out / file)
 
 
-def _captions(table: FeatureTable, rows: Rows, scores: Scores, places: Scores, label: str | None) -> list[str]:
-    ids = table.column("cutout_id")
-    labels = table.column(label) if label else np.full(len(table), None)
-    ranks = len(scores) - np.floor(places * len(scores)).astype(int)
-    shown = {row: "" if pd.isna(labels[row]) else f"\n{label} {format_value(labels[row])}" for row in rows}
-    return [f"#{ranks[row]}: {scores[row]:.3f}{shown[row]}\n{ids[row]}" for row in rows]
-
-
-def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
-    quality, labels = search.quality, search.labels
-    assert quality is not None
-    assert labels is not None
-    comparison = quality.comparison
+def _report_quality(report: Report, search: AnomalySearch, quality: AnomalyQuality, out: Path) -> None:
+    comparison, labels = quality.comparison, quality.scores[1]
     report.section("Quality").text(
         f"{labels.anomalous.sum()} of {len(labels.rows)} labelled objects are anomalous. Recall in the first 5 % and 10"
         f" % is that of a ranking of the labelled objects alone; it cannot exceed {_most(labels, 0.05):.3f} and"
@@ -204,7 +194,7 @@ def _report_quality(report: Report, search: AnomalySearch, out: Path) -> None:
     write_table(quality.crossings, out / "crossings.csv")
     report.link(out / "quality.csv").link(out / "crossings.csv")
     if quality.scan is not None:
-        _report_scan(report, quality, out)
+        _report_scan(report, quality, quality.scan, out)
 
 
 def _most(labels: AnomalyLabels, part: float) -> float:
@@ -212,9 +202,8 @@ def _most(labels: AnomalyLabels, part: float) -> float:
     return min(1.0, max(1.0, np.round(part * len(labels.rows))) / labels.anomalous.sum())
 
 
-def _report_scan(report: Report, quality: AnomalyQuality, out: Path) -> None:
-    assert quality.scan is not None
-    table, chosen = quality.scan.table, quality.scan.chosen
+def _report_scan(report: Report, quality: AnomalyQuality, scan: Scan, out: Path) -> None:
+    table = scan.table
     others = quality.comparison.set_index("name")["auc"].drop(quality.main)
     baselines = {name: area for name, area in others.items() if not str(name).startswith(tuple(SCORE_TITLES.values()))}
     scan_figure(table, out=out / "scan.png", baselines=baselines)
@@ -222,8 +211,8 @@ def _report_scan(report: Report, quality: AnomalyQuality, out: Path) -> None:
     best = table.sort_values("auc", ascending=False, kind="stable").head(12)
     report.section("Scan of the forest").text(
         f"One seed. The best of {len(table)} settings is best on these labels by chance too: chosen on four fifths of"
-        f" them and tested on the rest its AUC is {chosen['auc']:.3f}. contamination moves the threshold and nothing"
-        " else: recall and precision are those of what it flags, the AUC does not depend on it."
+        f" them and tested on the rest its AUC is {scan.chosen['auc']:.3f}. contamination moves the threshold and"
+        " nothing else: recall and precision are those of what it flags, the AUC does not depend on it."
     )
     report.figure(out / "scan.png", "AUC against max_samples.").table(best, "The best settings.")
     report.link(out / "scan.csv")
@@ -298,12 +287,11 @@ def scan_figure(table: pd.DataFrame, *, out: Path, baselines: Mapping[str, float
         legend_beside(axes)
 
 
-def importance_figure(importance: NDArray[np.integer], *, out: Path, top: int = 30) -> None:
-    """Draw the importance of the `top` features (Riggi et al. 2024, figure A.2), those without any left out."""
+def importance_figure(importance: NDArray[np.integer], *, out: Path) -> None:
+    """Draw the importance of the first 30 features (Riggi et al. 2024, figure A.2), those without any left out."""
     from matplotlib.ticker import MaxNLocator
 
-    order = np.argsort(-importance, kind="stable")[:top]
-    order = order[: max(1, int((importance[order] > 0).sum()))]
+    order = np.argsort(-importance, kind="stable")[: min(30, max(1, np.count_nonzero(importance)))]
     width = max(3.2, 0.21 * len(order) + 0.9)
     with drawn_axes(out, width, 2.8, xlabel="number of the feature", ylabel="splits") as axes:
         axes.bar(range(len(order)), importance[order], color=BLUE, width=0.7)

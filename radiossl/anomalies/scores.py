@@ -119,22 +119,19 @@ def _whitened(features: NDArray[np.floating], columns: _Columns) -> NDArray[np.f
 
 
 def _neighbour_scores(
-    take: Callable[[NDArray[np.int64] | slice], NDArray[np.floating]], count: int, settings: AnomalySettings
+    take: Callable[[NDArray[np.int64] | slice], NDArray[np.float32]], count: int, settings: AnomalySettings
 ) -> NDArray[np.float64]:
     """Scores by the distance to neighbours among the vectors that `take` returns."""
     import faiss
 
-    def vectors(rows: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        return np.ascontiguousarray(take(rows), dtype=np.float32)
-
     rows = _drawn(count, REFERENCE_OBJECTS, settings.seed)
-    reference = vectors(rows)
+    reference = take(rows)
     index = faiss.IndexFlatL2(reference.shape[1])
     index.add(reference)
     wanted = min(settings.neighbours, len(rows) - 1)
     distances = np.empty(count)
     for chunk in _chunks(count):
-        squared, found = index.search(vectors(chunk), wanted + 1)
+        squared, found = index.search(take(chunk), wanted + 1)
         own = rows[found] == np.arange(chunk.start, chunk.stop)[:, None]
         own[~own.any(axis=1), -1] = True  # not in the reference, or behind copies of itself: the farthest is too many
         squared = np.maximum(squared[~own].reshape(len(found), wanted), 0.0)  # rounding makes copies negative

@@ -174,10 +174,8 @@ def find_anomalies(
 
 def summary_lines(search: AnomalySearch) -> list[str]:
     """Return one line for each score that was compared, for the terminal; none without labels."""
-    lines: list[str] = []
-    if search.quality is None:
-        return lines
-    for row in search.quality.comparison.to_dict("records"):
+    lines = []
+    for row in [] if search.quality is None else search.quality.comparison.to_dict("records"):
         spread = f" ± {row['auc_std']:.3f}" if row["seeds"] > 1 else ""
         recalls = ", ".join(f"{row[f'recall@{part}']:.3f} in the first {part}" for part in ("5%", "10%"))
         lines.append(f"{row['name']:34s} AUC {row['auc']:.3f}{spread:8s}  recall {recalls}")
@@ -196,14 +194,15 @@ def _evaluate(
         others = np.random.default_rng(settings.seed).choice(others, _EVALUATED_OBJECTS, replace=False)
     rows = np.sort(np.concatenate([labels.rows, others]))
     table, labels = table.select(rows), replace(labels, rows=np.searchsorted(rows, labels.rows))
-    groups = _groups(table.select(labels.rows))
+    sky = table.numbers("ra_deg")[labels.rows], table.numbers("dec_deg")[labels.rows]
+    groups = groups_by_position(*sky, RADIUS_ARCSEC)
     every = [replace(settings, seed=settings.seed + number) for number in range(options.seeds)]
     scores: dict[str, list[Scores]] = {
-        f"{title}, all features": [anomaly_scores(table.features, replace(each, method=method)) for each in every]
+        best_name(title, None): [anomaly_scores(table.features, replace(each, method=method)) for each in every]
         for method, title in SCORE_TITLES.items()
     }
-    tops = sorted({*(TOP_FEATURES if options.rank else ()), *([options.top] if options.top else [])})
-    tops = [top for top in tops if top <= table.features.shape[1]]
+    asked = {*(TOP_FEATURES if options.rank else ()), options.top or 0}
+    tops = [top for top in sorted(asked) if 0 < top <= table.features.shape[1]]
     fits = [CrossFit(table.features, labels, options.folds, groups, each.seed) for each in every]
     name = SCORE_TITLES[settings.method]
     for top in tops:
@@ -227,12 +226,6 @@ def _evaluate(
 def best_name(name: str, top: int | None) -> str:
     """Return the name of a score on the `top` best features."""
     return f"{name}, all features" if top is None else f"{name}, best {top}"
-
-
-def _groups(table: FeatureTable) -> Rows | None:
-    if not {"ra_deg", "dec_deg"} <= set(table.columns.column_names):
-        return None
-    return groups_by_position(table.numbers("ra_deg"), table.numbers("dec_deg"), RADIUS_ARCSEC)
 
 
 def _numbers(table: FeatureTable, column: str) -> Scores:
