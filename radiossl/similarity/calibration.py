@@ -57,8 +57,7 @@ def calibrate_similarity(index: SimilarityIndex, label: str, seed: int = 0) -> C
             f"--label {label}: {len(labels.rows)} cutouts have a label, too few to say what similarities mean;"
             f" {_FEWEST} are needed"
         )
-    known = np.zeros(len(index), bool)
-    known[labels.rows] = True
+    known = np.isin(np.arange(len(index)), labels.rows)
     names = np.empty(len(index), object)
     names[labels.rows] = labels.names
     asked = np.sort(np.random.default_rng(seed).permutation(labels.rows)[:_ASKED])

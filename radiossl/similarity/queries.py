@@ -182,8 +182,6 @@ def query_of(examples: Sequence[Query], away_from: Sequence[Query] = ()) -> Quer
         name += ", unlike " + ", ".join(query.name for query in away_from)
     if np.linalg.norm(vector) < 1e-6:
         raise RadiosslError(f"{name}: the examples cancel out; give others")
-    alone = examples[0] if len(examples) == 1 else None
-    where = (alone.ra_deg, alone.dec_deg) if alone is not None else (math.nan, math.nan)
-    return Query(
-        name, vector.astype(np.float32), None, None, *where, examples=tuple(examples), away_from=tuple(away_from)
-    )
+    ra, dec = (examples[0].ra_deg, examples[0].dec_deg) if len(examples) == 1 else (math.nan, math.nan)
+    mean, wanted, unwanted = vector.astype(np.float32), tuple(examples), tuple(away_from)
+    return Query(name, mean, ra_deg=ra, dec_deg=dec, examples=wanted, away_from=unwanted)

@@ -53,7 +53,6 @@ def write_search_results(
     searches: Sequence[Found],
     store: CutoutStore | ImageFiles | None,
     out: PathLike,
-    field_px: int | None = None,
     caption: str | None = None,
     table_format: TableFormat = "csv",
     metadata: Mapping[str, Any] | None = None,
@@ -61,10 +60,9 @@ def write_search_results(
 ) -> Path:
     """Write neighbours.csv, neighbours.reg, a gallery and report.html; return the report's path.
 
-    Without a store no gallery is drawn; it shows the central `field_px` pixels, as the backbone saw them, and the
-    column `caption` under the pictures besides the position. With the table format ``fits`` or ``votable``
-    neighbours.fits or neighbours.vot is written too, for TOPCAT. `metadata` is that of the feature table, for the
-    methods paragraph. A `calibration` is drawn and put into words.
+    Without a store no gallery is drawn; it shows the pixels that the backbone saw, and the column `caption` under the
+    pictures besides the position. With the table format ``fits`` or ``votable`` neighbours.fits or neighbours.vot is
+    written too, for TOPCAT. `metadata` is that of the feature table. A `calibration` is drawn and put into words.
     """
     out = Path(out)
     everything = neighbour_table(searches)
@@ -83,6 +81,7 @@ def write_search_results(
     report.verdict(_verdict(searches, caption))
     galleries = None
     if store is not None:
+        field_px = (metadata or {}).get("preprocessing", {}).get("field_px")
         galleries = search_pictures(searches, store, field_px, caption)
         image_grid([picture for gallery in galleries for picture in gallery], out=out / "gallery.png")
     shown = ["rank", "similarity", "same_class", "cutout_id", "ra_deg", "dec_deg", "separation"]
@@ -161,10 +160,8 @@ def write_astropy_table(frame: pd.DataFrame, path: PathLike, table_format: Table
 
 def sizes_arcsec(frame: pd.DataFrame) -> list[float]:
     """Return the longer side of each cutout on the sky; NaN where unknown."""
-    if not {"height", "width", "pixel_scale_arcsec"} <= set(frame.columns):
-        return [math.nan] * len(frame)
-    sides = frame[["height", "width"]].max(axis=1).astype(float)
-    return (sides * frame["pixel_scale_arcsec"].astype(float)).tolist()
+    known = frame.reindex(columns=["height", "width", "pixel_scale_arcsec"]).astype(float)
+    return (known[["height", "width"]].max(axis=1) * known["pixel_scale_arcsec"]).tolist()
 
 
 def circle_radii(frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -181,9 +178,9 @@ def search_pictures(
     See `write_search_results` for the parameters.
     """
     shown = [found.neighbours.head(_SHOWN).to_dict("records") for found in searches]
-    queries = [part for found in searches for part in (found.query.examples or (found.query,)) if part.image is None]
-    wanted = {_place(query.name, query.ra_deg, query.dec_deg) for query in queries}
-    wanted |= {_place_of(row) for rows in shown for row in rows}
+    asked = [found.query.examples or (found.query,) for found in searches]
+    wanted = {_place(one.name, one.ra_deg, one.dec_deg) for queries in asked for one in queries if one.image is None}
+    wanted |= {_place(row["cutout_id"], row.get("ra_deg"), row.get("dec_deg")) for rows in shown for row in rows}
     places = sorted(wanted)
     cutouts = store.select_ids(*(list(column) for column in zip(*places, strict=True)))
     pictures = dict(zip(places, cutout_pictures(cutouts, [""] * len(places), field_px), strict=True))
@@ -194,7 +191,8 @@ def search_pictures(
         label = row[caption] if caption else None
         sure = f" ({row['same_class']:.0%})" if "same_class" in row else ""
         lines = [f"#{row['rank']}: {row['similarity']:.3f}{sure}", "" if pd.isna(label) else str(label), position]
-        return replace(pictures[_place_of(row)], caption="\n".join(filter(None, lines)))
+        place = _place(row["cutout_id"], row.get("ra_deg"), row.get("dec_deg"))
+        return replace(pictures[place], caption="\n".join(filter(None, lines)))
 
     def own(query: Query) -> Picture:
         if query.image is not None:
@@ -203,20 +201,12 @@ def search_pictures(
         picture = pictures[_place(query.name, query.ra_deg, query.dec_deg)]
         return replace(picture, caption=query.name, framed=True)
 
-    return [
-        [*map(own, found.query.examples or (found.query,)), *map(neighbour, rows)]
-        for found, rows in zip(searches, shown, strict=True)
-    ]
+    return [[*map(own, queries), *map(neighbour, rows)] for queries, rows in zip(asked, shown, strict=True)]
 
 
 #: Id and position, which tell cutouts apart; -1 where a position is unknown.
 _Place = tuple[str, float, float]
 
 
-def _place(cutout_id: str, ra_deg: float, dec_deg: float) -> _Place:
-    return (cutout_id, ra_deg, dec_deg) if math.isfinite(ra_deg) and math.isfinite(dec_deg) else (cutout_id, -1.0, -1.0)
-
-
-def _place_of(row: dict[Hashable, Any]) -> _Place:
-    ra, dec = (math.nan if pd.isna(row.get(name)) else float(row[name]) for name in ("ra_deg", "dec_deg"))
-    return _place(row["cutout_id"], ra, dec)
+def _place(cutout_id: str, ra_deg: Any, dec_deg: Any) -> _Place:
+    return (cutout_id, -1.0, -1.0) if pd.isna([ra_deg, dec_deg]).any() else (cutout_id, ra_deg, dec_deg)

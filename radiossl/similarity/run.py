@@ -152,8 +152,7 @@ def search(
     if out is None:
         return SearchResult(searches)
     images = feature_images(index.metadata, index.columns, store)
-    field_px = index.metadata.get("preprocessing", {}).get("field_px")
-    shown = field_px, caption or label, table_format, index.metadata, calibration
+    shown = caption or label, table_format, index.metadata, calibration
     report = write_search_results(searches, images, out, *shown)
     return SearchResult(searches, report)
 

@@ -93,9 +93,8 @@ class SimilarityIndex:
 
         Names such as ``M87`` are looked up by `radiossl.sky.names.resolve_name`, which needs a network.
         """
-        if self._row_of(text) is not None:
-            return self.query_by_id(text)
-        return self.query_by_position(*place_of(text))
+        row = self._row_of(text)
+        return self.query_by_position(*place_of(text)) if row is None else self.query_by_row(row)
 
     def _row_of(self, cutout_id: str) -> int | None:
         ids = self.columns.column("cutout_id")

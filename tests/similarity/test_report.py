@@ -59,7 +59,7 @@ def failed(capsys, *arguments):
     ("table_format", "name"), [("csv", None), ("fits", "neighbours.fits"), ("votable", "neighbours.vot")]
 )
 def test_everything_is_written(searches, small_store, tmp_path, table_format, name):
-    report = write_search_results(searches, small_store, tmp_path, None, "kind", table_format)
+    report = write_search_results(searches, small_store, tmp_path, "kind", table_format)
     found = pd.read_csv(tmp_path / "neighbours.csv")
     expected = neighbour_table(searches)
     assert found["cutout_id"].tolist() == expected["cutout_id"].tolist()
