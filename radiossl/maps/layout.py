@@ -102,21 +102,20 @@ def make_map(
     pca, (training, to_check) = _first_pass(features, dimension, (sampled, checked))
     if not pca.explained.any() and onto is None:
         raise NothingToMapError("the features of all sources are the same: there is nothing to map")
-    reducer = onto or (_fit_umap(training, neighbours, min_dist, seed) if fits_umap else pca.first(2))
-    fitted = np.full(count, onto is None)
     coordinates = np.empty((count, 2), np.float32)
     principal = np.empty((count, len(pca.components)), np.float32)
-    if isinstance(reducer, UmapReducer) and fits_umap:
-        fitted[:] = False
-        fitted[sampled] = True
-        coordinates[sampled] = reducer.coordinates
+    placed = np.zeros(count, bool)
+    reducer: Reducer = onto or pca.first(2)
+    if fits_umap:
+        reducer = _fit_umap(training, neighbours, min_dist, seed)
+        coordinates[sampled], placed[sampled] = reducer.coordinates, True
+    fitted = placed if fits_umap else np.full(count, onto is None)
     start = 0
     for batch in track(_batches(features), "placing", -(-count // BATCH_ROWS)):
         rows = slice(start, start + len(batch))
         principal[rows] = pca.transform(batch)
-        open_ = ~fitted[rows] if fits_umap else np.full(len(batch), True)
-        if open_.any():
-            coordinates[rows][open_] = reducer.transform(batch[open_])
+        if (left := ~placed[rows]).any():
+            coordinates[rows][left] = reducer.transform(batch[left])
         start += len(batch)
     near = max(1, min(15, len(checked) // 2 - 1))
     quality = {

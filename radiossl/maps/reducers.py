@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -68,18 +69,19 @@ class UmapReducer:
     min_dist: float  # of the fit, as the seed; for the record
     seed: int
     method = "umap"
-    _index: list[VectorIndex] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def dimension(self) -> int:
         """Of the features."""
         return self.training.shape[1]
 
+    @cached_property
+    def _index(self) -> VectorIndex:
+        return VectorIndex.from_features(self.training, _EXACT_SEARCH)
+
     def transform(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         """Place features of shape (n, feature_dim); return shape (n, 2)."""
-        if not self._index:
-            self._index.append(VectorIndex.from_features(self.training, _EXACT_SEARCH))
-        similarities, rows = self._index[0].search(features, self.neighbours)
+        similarities, rows = self._index.search(features, self.neighbours)
         # An inverted file may find fewer than asked for; the empty places get no weight.
         distances = np.where(rows < 0, np.inf, np.maximum(0.0, 1.0 - similarities)).astype(np.float64)
         places = self.coordinates[np.maximum(rows, 0)].astype(np.float64)  # (n, neighbours, 2)

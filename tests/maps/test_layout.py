@@ -152,7 +152,7 @@ def test_neighbours_from_lists_are_nearly_those_of_the_whole(monkeypatch):
     lists, _, _ = placing_umap(3000, groups=4, spread=0.5)
     new, _ = clusters(200, seed=7, spread=0.5)
     apart = np.linalg.norm(exact.transform(new) - lists.transform(new), axis=1)
-    assert lists._index[0].kind == "ivf-flat"
+    assert lists._index.kind == "ivf-flat"
     assert np.median(apart) < 1e-3
     assert np.percentile(apart, 95) < 0.1
 
