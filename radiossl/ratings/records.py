@@ -47,10 +47,9 @@ def read_ratings(*paths: PathLike) -> pd.DataFrame:
     `COLUMNS`; ``rating`` is int64, all others are text, empty if not known. A row without an id, or with a rating that
     is no whole number from 1 to 5, is named with the file and its line.
     """
-    frames = [read_table(existing_file(path)) for path in paths]
-    if not frames:
-        return _no_ratings()
-    ratings = without_withdrawn(pd.concat(frames, ignore_index=True))
+    nothing = pd.DataFrame(columns=list(COLUMNS), dtype=str)
+    tables = [read_table(existing_file(path)) for path in paths]
+    ratings = without_withdrawn(pd.concat([nothing, *tables], ignore_index=True))
     return ratings.assign(rating=ratings["rating"].astype(np.int64))
 
 
@@ -205,7 +204,3 @@ def _refuse(path: Path, frame: pd.DataFrame, bad: pd.Series, column: str, expect
     if bad.any():
         row = int(bad.idxmax())
         raise RadiosslError(f"{path}, row {row}: {column} {frame.loc[row, column]!r}: {expected}")
-
-
-def _no_ratings() -> pd.DataFrame:
-    return pd.DataFrame({name: pd.Series(dtype="int64" if name == "rating" else str) for name in COLUMNS})

@@ -154,7 +154,7 @@ def write_round(
     made from their round.json each time, so that an interrupted command leaves nothing that the next one does not mend.
     """
     with only_writer(out, wait_s=PATIENCE_S):  # two at once would take the same number
-        last = max(map(_number, _rounds(out)), default=0)
+        last = max(_rounds(out), default=0)
         folder = out / f"round_{last:03d}"
         new = not (last and _same_round(folder, frame, ratings, settings))
         if new:
@@ -225,17 +225,15 @@ def _caption(row: dict[Any, Any]) -> str:
     return f"{row['cutout_id']}\n{expected}({row['why']})"
 
 
-def _rounds(out: Path) -> list[Path]:
-    return sorted((path for path in out.glob("round_*") if re.fullmatch(r"round_\d+", path.name)), key=_number)
-
-
-def _number(folder: Path) -> int:
-    return int(folder.name.removeprefix("round_"))
+def _rounds(out: Path) -> dict[int, Path]:
+    """The folders of the rounds by their numbers, in order."""
+    found = [re.fullmatch(r"round_(\d+)", path.name) for path in out.glob("round_*")]
+    return dict(sorted((int(match[1]), out / match[0]) for match in found if match))
 
 
 def _all_rounds(out: Path) -> pd.DataFrame:
     frames = []
-    for folder in _rounds(out):
+    for folder in _rounds(out).values():
         record = read_json(folder / "round.json")
         about = {name: record[name] for name in ("when", "method", "rule", "explore", "seed", "rated_objects")}
         frames.append(pd.DataFrame(record["proposed"]).assign(**about))
