@@ -65,13 +65,13 @@ def crossmatch_stores(
             matched.setdefault((row, other), []).append(way)
     rows = np.array(sorted(matched), dtype=np.int64).reshape(-1, 2)
     frame: dict[str, Any] = {"row_a": rows[:, 0], "row_b": rows[:, 1]}
+    vectors, diagonals = [], []
     for suffix, store, chosen in (("a", a, rows[:, 0]), ("b", b, rows[:, 1])):
         for name in ("cutout_id", "ra_deg", "dec_deg"):
             frame[f"{name}_{suffix}"] = store.column(name)[chosen]
-    vectors = (unit_vectors(*store.positions)[chosen] for store, chosen in ((a, rows[:, 0]), (b, rows[:, 1])))
+        vectors.append(unit_vectors(*store.positions)[chosen])
+        diagonals.append(np.hypot(*store.shapes[chosen].T) * store.column("pixel_scale_arcsec")[chosen].astype(float))
     frame["separation_arcsec"] = angles_arcsec(*vectors)
-    diagonals = (np.hypot(*one.shapes.T) * one.column("pixel_scale_arcsec").astype(float) for one in (a, b))
-    reach = largest_offset(*(of[chosen] for of, chosen in zip(diagonals, rows.T, strict=True)))
-    frame["positions_disagree"] = frame["separation_arcsec"] > radius_arcsec + reach
+    frame["positions_disagree"] = frame["separation_arcsec"] > radius_arcsec + largest_offset(*diagonals)
     frame["matched_by"] = ["+".join(matched[row, other]) for row, other in rows.tolist()]
     return pd.DataFrame(frame)
