@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -194,8 +195,6 @@ def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequ
 
 
 def _read_astropy(path: Path, kind: str, wanted: str | None) -> TableContent:
-    import warnings
-
     with warnings.catch_warnings(action="ignore"):
         if kind == "fits":
             return _read_fits(path, wanted)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from radiossl.features.neighbours import unit
 from radiossl.features.vector_index import VectorIndex
@@ -99,8 +101,6 @@ def save_reducer(reducer: Reducer, path: PathLike, metadata: dict[str, Any]) -> 
 
     The format holds numbers and text only: loading a map of somebody else's runs no code.
     """
-    from safetensors.numpy import save_file
-
     about: dict[str, Any] = {"method": reducer.method, "features": metadata}
     names: tuple[str, ...] = ("mean", "components", "explained")
     if isinstance(reducer, UmapReducer):
@@ -113,8 +113,6 @@ def save_reducer(reducer: Reducer, path: PathLike, metadata: dict[str, Any]) -> 
 
 def load_reducer(folder: PathLike, metadata: dict[str, Any] | None = None) -> Reducer:
     """Read the reducer in a map's folder; refuse it for features of other weights or preprocessing."""
-    from safetensors import SafetensorError, safe_open
-
     path = existing_file(Path(folder) / REDUCER_FILE)
     try:
         with safe_open(path, framework="numpy") as file:

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field, field_validator, model_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError
@@ -113,8 +115,6 @@ class Whitening:
 
     def save(self, file: Path) -> None:
         """Write the whitening as safetensors."""
-        from safetensors.numpy import save_file
-
         readout = "null" if self.readout is None else self.readout.model_dump_json()
         arrays = {name: np.ascontiguousarray(array) for name, array in self._arrays.items()}
         save_file(arrays, file, {"readout": readout})
@@ -122,8 +122,6 @@ class Whitening:
     @classmethod
     def load(cls, file: Path) -> Whitening | None:
         """Read a whitening; None if there is no such file, `RadiosslError` if it is damaged."""
-        from safetensors import SafetensorError, safe_open
-
         if not file.is_file():
             return None
         try:

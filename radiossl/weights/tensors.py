@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from radiossl.io.errors import RadiosslError
@@ -23,9 +25,6 @@ _DIVERGED = "the training diverged"
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
     """Read a safetensors file; raise `RadiosslError` if it is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     if not file.is_file():
         raise RadiosslError(f"{file}: no such file")
     try:
@@ -36,8 +35,6 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
 
 def save_tensors(network: nn.Module, file: Path) -> None:
     """Write the tensors of a network as safetensors."""
-    from safetensors.torch import save_file
-
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, file, metadata={"format": "pt"})
 
