@@ -24,7 +24,7 @@ from radiossl.evaluation.folds import draw_folds
 from radiossl.features.table import FeatureTable
 from radiossl.io.files import write_json
 from radiossl.io.progress import track
-from radiossl.ratings.active_learning import METHODS, choose, learn, rating_space
+from radiossl.ratings.active_learning import METHODS, Prediction, Rated, choose, learn, rating_space
 from radiossl.ratings.ranking import INTERESTING, rating_agreement
 
 MEASURES = ["auc", "recall@5%", "recall@10%", "found"]
@@ -77,26 +77,23 @@ def simulate(
     """Ask for ratings in rounds; return the quality on the held-out rated objects after each of `rounds`."""
     asked = np.empty(0, dtype=np.int64)  # positions in rows
     askable = np.setdiff1d(np.arange(len(rows)), held_out)
-    position = pd.Series(np.arange(len(rows)), index=rows)
-    never_rated = np.setdiff1d(np.arange(len(space)), rows)
-    listed = np.concatenate([rows[held_out], never_rated])
+    listed = np.concatenate([rows[held_out], np.setdiff1d(np.arange(len(space)), rows)])
     prediction, measured = None, []
     for done in range(1, max(rounds) + 1):
         proposal = choose(
             prediction,
-            starting,
-            np.setdiff1d(np.arange(len(space)), rows[np.setdiff1d(askable, asked)]),
-            ratings[asked],
+            Rated(np.searchsorted(askable, asked), ratings[asked], starting[rows[askable]]),
             number,
             rule=method.rule,
             explore=method.explore,
             seed=1000 * seed + done,
         )
-        asked = np.concatenate([asked, position[proposal.rows].to_numpy()])
+        asked = np.concatenate([asked, askable[proposal.rows]])
         assert not set(asked) & set(held_out)
-        prediction = learn(space, rows[asked], ratings[asked], starting, method=method.method, seed=seed)
+        learnt = learn(space, Rated(rows[asked], ratings[asked], starting), method=method.method, seed=seed)
+        prediction = Prediction(*(part[rows[askable]] for part in (learnt.rating, learnt.spread, learnt.score)))
         if done in rounds:
-            quality = ranking_quality(prediction.score, rows[held_out], ratings[held_out], listed)
+            quality = ranking_quality(learnt.score, rows[held_out], ratings[held_out], listed)
             measured.append({"rounds": done, **quality, "found": float((ratings[asked] >= INTERESTING).mean())})
     return measured
 

@@ -128,14 +128,14 @@ def rating_ranks(
     The share of dull objects that an interesting one is ranked before, averaged over draws in which neither was rated;
     the mean is the area under the curve. Learnt as `radiossl rate` learns by default.
     """
-    from radiossl.ratings.active_learning import learn, rating_space
+    from radiossl.ratings.active_learning import Rated, learn, rating_space
 
     space = rating_space(FeatureTable(columns, features), extra)
     total, drawn = np.zeros(len(ratings)), np.zeros(len(ratings))
     for number in range(draws):
         order = np.random.default_rng([seed, number]).permutation(len(ratings))
         rated, rest = order[:count], order[count:]
-        rank = learn(space, rated, ratings[rated], np.zeros(len(ratings))).rating
+        rank = learn(space, Rated(rated, ratings[rated], np.zeros(len(ratings)))).rating
         good, dull = rest[interesting[rest]], rest[~interesting[rest]]
         difference = rank[good][:, None] - rank[dull]
         total[good] += ((difference > 0) + 0.5 * (difference == 0)).mean(axis=1)

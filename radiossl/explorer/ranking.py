@@ -15,7 +15,7 @@ from radiossl.explorer.session import Session
 from radiossl.features.confounders import EDGE, LEAST_SNR, NOISE, artefact_marks
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError, counted
-from radiossl.ratings.active_learning import Prediction, choose, learn, rated_rows, rating_space
+from radiossl.ratings.active_learning import Prediction, choose, learn, rated_objects, rating_space
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import read_scores
 from radiossl.ratings.rounds import learnt_columns
@@ -82,19 +82,19 @@ class Ranking:
         """Order the sources by what the ratings teach, see `radiossl.ratings.active_learning.learn`."""
         with self._lock:
             session, starting = self.session, self._known_scores()
-            rated, values = rated_rows(session.table, session.ratings.last)
-            prediction = learn(self._space, rated, values, starting, method=method, seed=session.files.seed)
-            table = ranked_table(session.table, prediction, starting, rated, values)
+            rated = rated_objects(session.table, session.ratings.last, starting)
+            prediction = learn(self._space, rated, method=method, seed=session.files.seed)
+            table = ranked_table(session.table, prediction, rated)
             self._prediction, self._table = prediction, table
             session.shown.later[EXPECTED] = prediction.rating
             self._take(Order(np.lexsort((-starting, -prediction.score)), len(rated), method))
 
     def proposal(self) -> NDArray[np.int64]:
         """Return the rows that would teach the most if rated next; see `radiossl.ratings.active_learning.choose`."""
-        session, starting = self.session, self._known_scores()
-        rated, values = rated_rows(session.table, session.ratings.last)
+        session = self.session
+        rated = rated_objects(session.table, session.ratings.last, self._known_scores())
         seed = session.files.seed + len(rated)  # other random ones after every rating
-        return choose(self._prediction, starting, rated, values, PROPOSED, seed=seed).rows
+        return choose(self._prediction, rated, PROPOSED, seed=seed).rows
 
     def table(self) -> pd.DataFrame:
         """Return the ranked list as `radiossl rate rank` writes it; by starting scores until something was learnt."""

@@ -45,6 +45,18 @@ _BATCH = 50_000
 
 
 @dataclass(frozen=True)
+class Rated:
+    """What is known of a list of n objects before anything is learnt."""
+
+    rows: NDArray[np.int64]  # of the objects that have a rating, shape (k,)
+    ratings: NDArray[np.float64]  # theirs, from 1 to 5, shape (k,)
+    starting: NDArray[np.float64]  # scores of all objects, higher for what is more anomalous, shape (n,)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What was learnt from the ratings, of every object, shape (n,)."""
 
@@ -74,8 +86,8 @@ def rating_space(table: FeatureTable, columns: Sequence[str] = (), dimensions: i
     return np.column_stack([components, *extra]).astype(np.float32, copy=False)
 
 
-def rated_rows(table: FeatureTable, ratings: pd.Series) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the rows of the table that have a rating, in ascending order, and their ratings."""
+def rated_objects(table: FeatureTable, ratings: pd.Series, starting: NDArray[np.float64]) -> Rated:
+    """Return which objects of the table have a rating, in ascending order, with the starting scores of all."""
     found = ratings.reindex(table.column("cutout_id").astype(str)).to_numpy(dtype=np.float64)
     rows = np.flatnonzero(~np.isnan(found))
     if len(ratings) and not len(rows):
@@ -83,38 +95,26 @@ def rated_rows(table: FeatureTable, ratings: pd.Series) -> tuple[NDArray[np.int6
             f"none of the {len(ratings)} rated objects, such as {ratings.index[0]!r}, is in the features; their"
             f" cutout_id was expected, such as {str(table.column('cutout_id')[0])!r}"
         )
-    return rows, found[rows]
+    return Rated(rows, found[rows], starting)
 
 
-def learn(
-    space: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    ratings: NDArray[np.float64],
-    starting: NDArray[np.float64],
-    method: str = "linear",
-    seed: int = 0,
-) -> Prediction:
-    """Learn what is interesting from ratings, 1 to 5, of a few objects.
+def learn(space: NDArray[np.float32], rated: Rated, method: str = "linear", seed: int = 0) -> Prediction:
+    """Learn what is interesting from ratings of a few objects.
 
-    `space`, from `rating_space`, and the starting scores, higher for what is more anomalous, are of all objects; only
-    ``blend`` uses the latter. The methods are explained at the head of this module; only the forest of ``blend`` draws
-    anything at random.
+    `space`, from `rating_space`, is of all objects. Only ``blend`` uses the starting scores. The methods are explained
+    at the head of this module; only the forest of ``blend`` draws anything at random.
     """
     check_choice("--method", method, METHODS)
-    if not len(rows):
+    if not len(rated):
         raise RadiosslError("no object is rated: nothing can be learnt; rate what `radiossl rate propose` gives first")
-    if method == "linear":
-        from sklearn.linear_model import BayesianRidge
-
-        model = BayesianRidge().fit(space[rows].astype(np.float64), ratings)
-        rating, spread = _predicted(model, space, 1 / float(model.alpha_))
-        return Prediction(rating, spread, rating)
-    if method == "gp":
-        rating, spread = _gaussian_process(space, space[rows], ratings)
-        return Prediction(rating, spread, rating)
-    rating, spread = _forest(space, space[rows], ratings, seed)
-    score = blended_score(unit_range(starting), rating, nearest_distance(space, space[rows]))
-    return Prediction(rating, spread, score)
+    places = space[rated.rows]
+    if method == "blend":
+        rating, spread = _forest(space, places, rated.ratings, seed)
+        score = blended_score(unit_range(rated.starting), rating, nearest_distance(space, places))
+        return Prediction(rating, spread, score)
+    fit = _bayesian_ridge if method == "linear" else _gaussian_process
+    rating, spread = _predicted(*fit(places.astype(np.float64), rated.ratings), space)
+    return Prediction(rating, spread, rating)
 
 
 def blended_score(
@@ -162,16 +162,9 @@ def acquisition(prediction: Prediction, rule: str, best: float) -> NDArray[np.fl
 
 
 def choose(
-    prediction: Prediction | None,
-    starting: NDArray[np.float64],
-    rated: NDArray[np.int64],
-    ratings: NDArray[np.float64],
-    count: int,
-    rule: str = "ucb",
-    explore: float = 0.5,
-    seed: int = 0,
+    prediction: Prediction | None, rated: Rated, count: int, rule: str = "ucb", explore: float = 0.5, seed: int = 0
 ) -> Proposal:
-    """Choose the objects to rate next, at most `count`, none of which is among the rows that are `rated`.
+    """Choose the objects to rate next, at most `count`, none of which is rated.
 
     They are the highest by the rule, see `acquisition`, or by the starting scores while there is no prediction. The
     share `explore` is drawn at random with any rule (``random`` draws all): nothing else finds objects in parts of
@@ -180,7 +173,8 @@ def choose(
     check_choice("--rule", rule, RULES)
     if not 0 <= explore <= 1 or count < 1:
         raise RadiosslError(f"at least one object and a share from 0 to 1 were expected, not {count} and {explore:g}")
-    left = np.setdiff1d(np.arange(len(starting)), rated)
+    starting = rated.starting
+    left = np.setdiff1d(np.arange(len(starting)), rated.rows)
     if not len(left):
         raise RadiosslError("every object is rated: there is nothing left to propose")
     count = min(count, len(left))
@@ -188,7 +182,7 @@ def choose(
     name = "start" if prediction is None else rule
     values = starting
     if prediction is not None and rule != "random":
-        values = acquisition(prediction, rule, float(ratings.max()))
+        values = acquisition(prediction, rule, float(rated.ratings.max()))
     # Equal values, as of ratings that are all the same, leave the order of the starting scores.
     chosen = left[np.lexsort((-starting[left], -values[left]))[:by_rule]]
     others = np.setdiff1d(left, chosen, assume_unique=True)
@@ -197,28 +191,34 @@ def choose(
     return Proposal(np.concatenate([chosen, drawn]).astype(np.int64), why)
 
 
-def _gaussian_process(
-    space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _bayesian_ridge(places: NDArray[np.float64], ratings: NDArray[np.float64]) -> tuple[Any, float]:
+    """The fitted model and the variance of its noise."""
+    from sklearn.linear_model import BayesianRidge
+
+    model = BayesianRidge().fit(places, ratings)
+    return model, 1 / float(model.alpha_)
+
+
+def _gaussian_process(places: NDArray[np.float64], ratings: NDArray[np.float64]) -> tuple[Any, float]:
+    """The fitted model and the variance of its noise."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    if len(rated) > MOST_FOR_GP:
+    if len(ratings) > MOST_FOR_GP:
         expected = f"at most {MOST_FOR_GP} were expected"
-        raise RadiosslError(f"gp: {len(rated)} ratings, {expected}; use --method linear or blend")
+        raise RadiosslError(f"gp: {len(ratings)} ratings, {expected}; use --method linear or blend")
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(1.0, (0.1, 30.0), nu=1.5) + WhiteKernel(0.5, (1e-2, 1e1))
     model = GaussianProcessRegressor(kernel, normalize_y=True)
     with warnings.catch_warnings():
         # A parameter at its bound is what a handful of ratings gives; the bounds are there to keep it sensible.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(rated.astype(np.float64), ratings)
+        model.fit(places, ratings)
     # The spread of the person's own ratings is no ignorance that a further rating could cure.
-    noise = model.kernel_.k2.noise_level * (float(np.var(ratings)) or 1.0)
-    return _predicted(model, space, noise)
+    return model, model.kernel_.k2.noise_level * (float(np.var(ratings)) or 1.0)
 
 
-def _predicted(model: Any, space: NDArray[np.float32], noise: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _predicted(model: Any, noise: float, space: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation, without the variance of the noise, of what a model predicts."""
     mean, spread = np.empty(len(space)), np.empty(len(space))
     for part in _tracked(_batches(len(space), 10_000), "expected ratings"):
@@ -228,12 +228,12 @@ def _predicted(model: Any, space: NDArray[np.float32], noise: float) -> tuple[ND
 
 
 def _forest(
-    space: NDArray[np.float32], rated: NDArray[np.float32], ratings: NDArray[np.float64], seed: int
+    space: NDArray[np.float32], places: NDArray[np.float32], ratings: NDArray[np.float64], seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean of the trees and their standard deviation."""
     from sklearn.ensemble import RandomForestRegressor
 
-    forest = RandomForestRegressor(TREES, random_state=seed).fit(rated, ratings)
+    forest = RandomForestRegressor(TREES, random_state=seed).fit(places, ratings)
     mean, spread = np.empty(len(space)), np.empty(len(space))
     for part in _tracked(_batches(len(space)), "expected ratings"):
         said = np.stack([tree.predict(space[part]) for tree in forest.estimators_])  # (trees, batch)

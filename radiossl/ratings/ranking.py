@@ -20,7 +20,7 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, path_list
 from radiossl.io.results import check_result_folder, writes_result_folder
-from radiossl.ratings.active_learning import Prediction, learn, rated_rows, rating_space
+from radiossl.ratings.active_learning import Prediction, Rated, learn, rated_objects, rating_space
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
 from radiossl.ratings.rounds import learnt_columns, named, rating_pictures
 from radiossl.report.figures import BLUE, FONT, GREY, drawn_axes
@@ -90,37 +90,31 @@ def rank(
     check_result_folder(out, __name__)
     table = FeatureTable.read(features)
     cutouts = feature_cutouts(table.metadata, table.columns, store)
-    rated, values = rated_rows(table, last_ratings(read_ratings(*path_list(ratings))))
     starting = read_scores(scores, table.column("cutout_id"))
+    rated = rated_objects(table, last_ratings(read_ratings(*path_list(ratings))), starting)
     columns = learnt_columns(table, columns)
     space = rating_space(table, columns)
-    prediction = learn(space, rated, values, starting, method=method, seed=seed)
+    prediction = learn(space, rated, method=method, seed=seed)
     quality: dict[str, float] = {}
     by = " and ".join(["features", *columns])
     notes = [f"{len(table)} objects, {len(rated)} of them rated; method {method} on {by}, seed {seed}."]
     if len(rated) >= 2 * folds:
-        quality = crossvalidated_quality(space, rated, values, starting, method=method, folds=folds, seed=seed)
+        quality = crossvalidated_quality(space, rated, method=method, folds=folds, seed=seed)
         notes.append(
             f"In {folds} folds of the rated objects, the expected rating puts an object rated 4 or more above one rated"
             f" less with probability {quality['auc']:.2f}; the starting score does so with probability"
             f" {quality['starting_auc']:.2f}. Rated objects are no fair sample of the list unless drawn at random."
         )
     metrics: dict[str, Any] = {"objects": len(table), "rated": len(rated)}
-    metrics |= {f"rated[{rating}]": int((values == rating).sum()) for rating in range(LOWEST, HIGHEST + 1)}
+    metrics |= {f"rated[{rating}]": int((rated.ratings == rating).sum()) for rating in range(LOWEST, HIGHEST + 1)}
     metrics |= {"method": method, "columns": list(columns), "seed": seed, "folds": folds}
     metrics |= {f"crossvalidated_{name}": value for name, value in quality.items()}
-    ranked = ranked_table(table, prediction, starting, rated, values)
+    ranked = ranked_table(table, prediction, rated)
     report = write_ranking(out, ranked, metrics, notes, cutouts, table.metadata)
     return RankedList(report, ranked, len(rated), columns, quality)
 
 
-def ranked_table(
-    table: FeatureTable,
-    prediction: Prediction,
-    starting: NDArray[np.float64],
-    rated: NDArray[np.int64],
-    ratings: NDArray[np.float64],
-) -> pd.DataFrame:
+def ranked_table(table: FeatureTable, prediction: Prediction, rated: Rated) -> pd.DataFrame:
     """Return the list ordered by the ratings.
 
     Columns ``rank`` (from 1), ``cutout_id``, ``ra_deg`` and ``dec_deg`` if known, ``score`` (what the order follows; of
@@ -130,9 +124,9 @@ def ranked_table(
     frame = named(table)
     frame["score"] = prediction.score
     frame["expected_rating"], frame["spread"] = prediction.rating, prediction.spread
-    frame["starting_score"] = starting
-    frame["starting_rank"] = pd.Series(-starting).rank(method="first").astype(np.int64)
-    frame["rating"] = pd.Series(ratings, index=rated).reindex(range(len(table))).astype("Int64")
+    frame["starting_score"] = rated.starting
+    frame["starting_rank"] = pd.Series(-rated.starting).rank(method="first").astype(np.int64)
+    frame["rating"] = pd.Series(rated.ratings, index=rated.rows).reindex(range(len(table))).astype("Int64")
     frame = frame.sort_values(["score", "starting_score"], ascending=False, kind="stable").reset_index(drop=True)
     frame.insert(0, "rank", np.arange(1, len(frame) + 1))
     return frame
@@ -199,13 +193,7 @@ INTERESTING = 4
 
 
 def crossvalidated_quality(
-    space: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    ratings: NDArray[np.float64],
-    starting: NDArray[np.float64],
-    method: str = "linear",
-    folds: int = 5,
-    seed: int = 0,
+    space: NDArray[np.float32], rated: Rated, method: str = "linear", folds: int = 5, seed: int = 0
 ) -> dict[str, float]:
     """Estimate how well the ratings at hand predict others, by folds of the rated objects.
 
@@ -213,20 +201,20 @@ def crossvalidated_quality(
     objects as ``starting_auc`` and ``starting_spearman``: means over the folds, NaN where not defined. Proposed objects
     are no fair sample, so neither is the list's own.
     """
-    if len(rows) < folds:
-        raise RadiosslError(f"{len(rows)} rated objects: too few for {folds} folds")
-    fold = np.random.default_rng(seed).permutation(np.arange(len(rows)) % folds)
-    score = np.empty(len(rows))
+    if len(rated) < folds:
+        raise RadiosslError(f"{len(rated)} rated objects: too few for {folds} folds")
+    fold = np.random.default_rng(seed).permutation(np.arange(len(rated)) % folds)
+    score, starting = np.empty(len(rated)), rated.starting[rated.rows]
     for part in range(folds):
         train, test = fold != part, fold == part
         # Only rated objects are ranked here, and the distances of `blend` need the whole list: the rating is tested.
-        both = np.concatenate([rows[train], rows[test]])
-        learnt = np.arange(train.sum())
-        prediction = learn(space[both], learnt, ratings[train], starting[both], method=method, seed=seed)
+        both = np.concatenate([np.flatnonzero(train), np.flatnonzero(test)])
+        learnt = Rated(np.arange(train.sum()), rated.ratings[train], starting[both])
+        prediction = learn(space[rated.rows[both]], learnt, method=method, seed=seed)
         score[test] = prediction.rating[len(learnt) :]
     measured: dict[str, float] = {}
-    for name, values in (("", score), ("starting_", starting[rows])):
-        each = [rating_agreement(values[fold == part], ratings[fold == part]) for part in range(folds)]
+    for name, values in (("", score), ("starting_", starting)):
+        each = [rating_agreement(values[fold == part], rated.ratings[fold == part]) for part in range(folds)]
         measured |= pd.DataFrame(each).mean().add_prefix(name).to_dict()
     return measured
 

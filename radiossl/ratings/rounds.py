@@ -22,7 +22,7 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import check_choice
 from radiossl.io.files import PathLike, atomic_folder, one_or_more, path_list, read_json, write_json
 from radiossl.io.locks import only_writer
-from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_rows, rating_space
+from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_objects, rating_space
 from radiossl.ratings.journal import PATIENCE_S
 from radiossl.ratings.records import HIGHEST, LOWEST, last_ratings, read_ratings, read_scores
 from radiossl.report.html import Report
@@ -116,16 +116,15 @@ def propose(
     table = FeatureTable.read(features)
     cutouts = feature_cutouts(table.metadata, table.columns, store)
     known = read_ratings(*path_list(ratings))
-    rated, values = rated_rows(table, last_ratings(known))
-    starting = read_scores(scores, table.column("cutout_id"))
+    rated = rated_objects(table, last_ratings(known), read_scores(scores, table.column("cutout_id")))
     columns = learnt_columns(table, columns)
     sha256 = table.metadata.get("weights_sha256", "")
     settings = RoundSettings(str(features), str(scores), sha256, method, rule, explore, columns, seed, number)
     prediction = None
     if len(rated):
-        prediction = learn(rating_space(table, columns), rated, values, starting, method=method, seed=seed)
-    proposal = choose(prediction, starting, rated, values, number, rule=rule, explore=explore, seed=seed)
-    frame = _proposed(table, prediction, starting, proposal)
+        prediction = learn(rating_space(table, columns), rated, method=method, seed=seed)
+    proposal = choose(prediction, rated, number, rule=rule, explore=explore, seed=seed)
+    frame = _proposed(table, prediction, rated.starting, proposal)
     path, new = write_round(Path(out), frame, known, settings, cutouts, table.metadata)
     return Round(path, len(proposal.rows), len(rated), columns, new)
 

@@ -93,7 +93,7 @@ def test_centring_brings_two_surveys_together():
 
 def test_the_area_under_the_curve_is_that_of_scikit_learn():
     from radiossl.features.table import FeatureTable
-    from radiossl.ratings.active_learning import learn, rating_space
+    from radiossl.ratings.active_learning import Rated, learn, rating_space
 
     rng = np.random.default_rng(0)
     features = rng.normal(size=(80, 6)).astype(np.float32)
@@ -104,7 +104,7 @@ def test_the_area_under_the_curve_is_that_of_scikit_learn():
     order = np.random.default_rng([0, 0]).permutation(80)
     rated, rest = order[:30], order[30:]
     space = rating_space(FeatureTable(columns, features))
-    rank = learn(space, rated, ratings[rated], np.zeros(80)).rating
+    rank = learn(space, Rated(rated, ratings[rated], np.zeros(80))).rating
     assert ranks.mean() == pytest.approx(roc_auc_score(good[rest], rank[rest]))
 
 

@@ -17,7 +17,7 @@ from radiossl.explorer.session import Files, Session, read_vectors
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
-from radiossl.ratings.active_learning import learn, rated_rows, rating_space
+from radiossl.ratings.active_learning import learn, rated_objects, rating_space
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import last_ratings, read_ratings
 from radiossl.similarity.queries import CropBox
@@ -165,9 +165,9 @@ def test_the_ranking_is_that_of_radiossl_rate(session, survey):
     for row in range(12):
         session.ratings.add(session.cutout_id(row), 1 + row % 5)
     ranking.learn("linear")
-    rated, values = rated_rows(table, last_ratings(read_ratings(session.files.ratings)))
-    prediction = learn(rating_space(table), rated, values, starting)
-    expected = ranked_table(table, prediction, starting, rated, values)
+    rated = rated_objects(table, last_ratings(read_ratings(session.files.ratings)), starting)
+    prediction = learn(rating_space(table), rated)
+    expected = ranked_table(table, prediction, rated)
     assert ranking.table()["cutout_id"].tolist() == expected["cutout_id"].tolist()
     assert [session.cutout_id(row) for row in ranking.now.rows] == expected["cutout_id"].tolist()
     np.testing.assert_allclose(session.shown.later[EXPECTED], prediction.rating, atol=1e-3)

@@ -11,12 +11,13 @@ from radiossl.ratings import active_learning
 from radiossl.ratings.active_learning import (
     METHODS,
     Prediction,
+    Rated,
     acquisition,
     blended_score,
     choose,
     learn,
     nearest_distance,
-    rated_rows,
+    rated_objects,
     rating_space,
 )
 from radiossl.ratings.ranking import crossvalidated_quality
@@ -74,11 +75,12 @@ def test_features_that_say_nothing_are_refused(features):
 
 
 def test_rated_objects_are_found_by_id():
-    rows, ratings = rated_rows(_table(np.eye(3)), pd.Series({"s2": 5.0, "elsewhere": 1.0, "s0": 2.0}))
-    assert rows.tolist() == [0, 2]
-    assert ratings.tolist() == [2.0, 5.0]
+    ratings = pd.Series({"s2": 5.0, "elsewhere": 1.0, "s0": 2.0})
+    rated = rated_objects(_table(np.eye(3)), ratings, np.ones(3))
+    assert rated.rows.tolist() == [0, 2]
+    assert rated.ratings.tolist() == [2.0, 5.0]
     with pytest.raises(RadiosslError, match="none of the 1 rated objects, such as 'x'"):
-        rated_rows(_table(np.eye(3)), pd.Series({"x": 5.0}))
+        rated_objects(_table(np.eye(3)), pd.Series({"x": 5.0}), np.ones(3))
 
 
 # Astronomaly's score --------------------------------------------------------------------------------------------------
@@ -113,7 +115,7 @@ def test_the_nearest_distance_is_that_of_a_loop(monkeypatch):
 def test_a_few_ratings_bring_their_like_to_the_top(clouds, method):
     table, truth = clouds
     rows = np.arange(0, 120, 10)
-    prediction = learn(rating_space(table), rows, truth[rows], np.ones(120), method=method)
+    prediction = learn(rating_space(table), Rated(rows, truth[rows], np.ones(120)), method=method)
     if method == "blend":  # far from all ratings all stay as they were
         assert prediction.score[80:].mean() > prediction.score[:80].mean()
         assert prediction.score[rows[8:]].min() > 1.5 * prediction.score[rows[:8]].max()
@@ -128,10 +130,10 @@ def test_the_same_seed_gives_the_same_prediction_and_batches_change_nothing(clou
     table, truth = clouds
     rows, starting = np.arange(0, 120, 10), np.linspace(1, 0.5, 120)
     space = rating_space(table)
-    whole = learn(space, rows, truth[rows], starting, method=method, seed=3)
+    whole = learn(space, Rated(rows, truth[rows], starting), method=method, seed=3)
     plain = active_learning._batches
     monkeypatch.setattr(active_learning, "_batches", lambda number, size=0: plain(number, 13))
-    parts = learn(space, rows, truth[rows], starting, method=method, seed=3)
+    parts = learn(space, Rated(rows, truth[rows], starting), method=method, seed=3)
     assert parts.score == pytest.approx(whole.score, abs=1e-5)
     assert parts.spread == pytest.approx(whole.spread, abs=1e-5)
 
@@ -140,7 +142,7 @@ def test_the_same_seed_gives_the_same_prediction_and_batches_change_nothing(clou
 def test_less_is_known_far_from_the_ratings(clouds, method):
     table, truth = clouds
     rows = np.arange(0, 80, 4)  # none in the last cloud
-    prediction = learn(rating_space(table), rows, 2 * truth[rows], np.ones(120), method=method)
+    prediction = learn(rating_space(table), Rated(rows, 2 * truth[rows], np.ones(120)), method=method)
     assert prediction.spread[80:].mean() > 1.2 * prediction.spread[:80].mean()
 
 
@@ -153,7 +155,7 @@ def test_the_gaussian_process_is_the_textbooks(clouds):
     space = rating_space(table).astype(np.float64)
     rows = np.arange(0, 120, 7)
     ratings = truth[rows] + np.random.default_rng(0).normal(0, 0.6, len(rows))
-    prediction = learn(space.astype(np.float32), rows, ratings, np.ones(120), method="gp")
+    prediction = learn(space.astype(np.float32), Rated(rows, ratings, np.ones(120)), method="gp")
     fitted = GaussianProcessRegressor(
         ConstantKernel(1.0, (1e-2, 1e2)) * Matern(1.0, (0.1, 30.0), nu=1.5) + WhiteKernel(0.5, (1e-2, 1e1)),
         normalize_y=True,
@@ -174,11 +176,11 @@ def test_one_rating_or_equal_ones_leave_the_starting_order(clouds, method, rows)
     table, _ = clouds
     starting = np.random.default_rng(0).permutation(120).astype(float)
     ratings = np.full(len(rows), 3.0)
-    prediction = learn(rating_space(table), np.array(rows), ratings, starting, method=method)
+    prediction = learn(rating_space(table), Rated(np.array(rows), ratings, starting), method=method)
     assert np.isfinite(prediction.score).all()
     assert prediction.rating == pytest.approx(3.0)
     if method != "blend":
-        chosen = choose(prediction, starting, np.array(rows), ratings, 3, rule="top", explore=0).rows
+        chosen = choose(prediction, Rated(np.array(rows), ratings, starting), 3, rule="top", explore=0).rows
         left = np.setdiff1d(np.arange(120), rows)
         assert chosen.tolist() == left[np.argsort(-starting[left])][:3].tolist()
 
@@ -187,12 +189,12 @@ def test_learning_from_nothing_or_by_an_unknown_method_is_refused(clouds, monkey
     table, truth = clouds
     space = rating_space(table)
     with pytest.raises(RadiosslError, match="no object is rated"):
-        learn(space, np.empty(0, int), np.empty(0), np.ones(120))
+        learn(space, Rated(np.empty(0, int), np.empty(0), np.ones(120)))
     with pytest.raises(RadiosslError, match="--method forest: expected one of"):
-        learn(space, np.array([0]), np.ones(1), np.ones(120), method="forest")
+        learn(space, Rated(np.array([0]), np.ones(1), np.ones(120)), method="forest")
     monkeypatch.setattr(active_learning, "MOST_FOR_GP", 10)
     with pytest.raises(RadiosslError, match="at most 10"):
-        learn(space, np.arange(11), truth[:11], np.ones(120), method="gp")
+        learn(space, Rated(np.arange(11), truth[:11], np.ones(120)), method="gp")
 
 
 # Proposing ------------------------------------------------------------------------------------------------------------
@@ -217,12 +219,12 @@ def test_expected_improvement_is_the_mean_of_draws():
 
 def test_the_first_round_takes_the_highest_scores_and_random_others():
     starting = np.arange(100.0)
-    proposal = choose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=1)
+    proposal = choose(None, Rated(np.empty(0, int), np.empty(0), starting), 10, explore=0.3, seed=1)
     assert proposal.rows[:7].tolist() == [99, 98, 97, 96, 95, 94, 93]
     assert proposal.why.tolist() == ["start"] * 7 + ["random"] * 3
     assert len(set(proposal.rows)) == 10
-    again = choose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=1)
-    other = choose(None, starting, np.empty(0, int), np.empty(0), 10, explore=0.3, seed=2)
+    again = choose(None, Rated(np.empty(0, int), np.empty(0), starting), 10, explore=0.3, seed=1)
+    other = choose(None, Rated(np.empty(0, int), np.empty(0), starting), 10, explore=0.3, seed=2)
     assert again.rows.tolist() == proposal.rows.tolist()
     assert set(other.rows[7:]) != set(proposal.rows[7:])
 
@@ -230,15 +232,15 @@ def test_the_first_round_takes_the_highest_scores_and_random_others():
 def test_nothing_rated_or_forbidden_is_proposed_and_no_more_than_is_left():
     starting = np.arange(6.0)
     prediction = Prediction(starting, starting, starting)
-    proposal = choose(prediction, starting, np.array([5, 0, 4]), np.array([1.0, 2.0]), 10, rule="ucb")
+    proposal = choose(prediction, Rated(np.array([5, 0, 4]), np.array([1.0, 2.0, 1.0]), starting), 10, rule="ucb")
     assert sorted(proposal.rows) == [1, 2, 3]
     with pytest.raises(RadiosslError, match="every object is rated"):
-        choose(prediction, starting, np.arange(6), np.ones(6), 10)
+        choose(prediction, Rated(np.arange(6), np.ones(6), starting), 10)
 
 
 def test_the_random_rule_draws_all():
     starting = np.arange(1000.0)
-    proposal = choose(None, starting, np.empty(0, int), np.empty(0), 200, rule="random")
+    proposal = choose(None, Rated(np.empty(0, int), np.empty(0), starting), 200, rule="random")
     assert set(proposal.why) == {"random"}
     assert proposal.rows.mean() == pytest.approx(500, abs=80)
 
@@ -247,7 +249,7 @@ def test_the_random_rule_draws_all():
 def test_wrong_wishes_are_refused(wrong):
     wishes = {"count": 5, "rule": "ucb", "explore": 0.5} | wrong
     with pytest.raises(RadiosslError):
-        choose(None, np.ones(9), np.empty(0, int), np.empty(0), **wishes)
+        choose(None, Rated(np.empty(0, int), np.empty(0), np.ones(9)), **wishes)
 
 
 # Judging --------------------------------------------------------------------------------------------------------------
@@ -284,13 +286,13 @@ def test_cross_validation_sees_what_can_be_learnt_and_what_cannot(clouds):
     rng = np.random.default_rng(0)
     rows = rng.permutation(120)[:60]
     space, starting = rating_space(table), rng.random(120)
-    learnt = crossvalidated_quality(space, rows, truth[rows], starting, method="linear")
+    learnt = crossvalidated_quality(space, Rated(rows, truth[rows], starting), method="linear")
     assert learnt["auc"] > 0.95
     assert abs(learnt["starting_auc"] - 0.5) < 0.25
     shuffled = [
-        crossvalidated_quality(space, rows, rng.permutation(truth[rows]), starting, method="linear")["auc"]
+        crossvalidated_quality(space, Rated(rows, rng.permutation(truth[rows]), starting), method="linear")["auc"]
         for _ in range(5)
     ]
     assert abs(np.mean(shuffled) - 0.5) < 0.15
     with pytest.raises(RadiosslError, match="too few for 5 folds"):
-        crossvalidated_quality(space, rows[:4], truth[:4], starting)
+        crossvalidated_quality(space, Rated(rows[:4], truth[:4], starting))

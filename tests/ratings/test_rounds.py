@@ -10,7 +10,7 @@ import pytest
 
 from radiossl.cli.main import main
 from radiossl.features.table import FeatureTable
-from radiossl.ratings.active_learning import Prediction
+from radiossl.ratings.active_learning import Prediction, Rated
 from radiossl.ratings.ranking import ranked_table
 from radiossl.ratings.records import last_ratings, read_ratings
 
@@ -244,7 +244,7 @@ def test_an_unknown_method_is_refused_before_anything_is_rated(capsys, files):
 def test_the_ranked_table_by_hand():
     table = FeatureTable(pa.table({"cutout_id": ["a", "b", "c"]}), np.zeros((3, 1), np.float32))
     prediction = Prediction(np.array([2.0, 3.0, 2.0]), np.zeros(3), np.array([0.5, 0.7, 0.5]))
-    ranked = ranked_table(table, prediction, np.array([0.1, 0.2, 0.9]), np.array([1]), np.array([4.0]))
+    ranked = ranked_table(table, prediction, Rated(np.array([1]), np.array([4.0]), np.array([0.1, 0.2, 0.9])))
     assert ranked["cutout_id"].tolist() == ["b", "c", "a"]  # c before a by its starting score
     assert ranked["starting_rank"].tolist() == [2, 1, 3]
     assert ranked["rating"].fillna(0).tolist() == [4, 0, 0]
