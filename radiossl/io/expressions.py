@@ -106,7 +106,7 @@ def rows_where(table: Columns, expression: str) -> NDArray[np.bool_]:
     names = list(table.column_names)
     try:
         tree, meant = _parse(expression, names)
-        columns = {key: table.column(name).to_pandas().rename(name) for key, name in meant.items()}
+        columns = {key: _series(table.column(name)).rename(name) for key, name in meant.items()}
         with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
             return _mask(_value(tree, columns))
     except (_Refused, TypeError, ValueError, ArithmeticError, NotImplementedError) as error:  # of numpy and pandas, too
@@ -166,6 +166,13 @@ def _with_own_names(expression: str, columns: Sequence[str]) -> tuple[str, dict[
 # Evaluation -----------------------------------------------------------------------------------------------------------
 
 
+def _series(column: Any) -> pd.Series:
+    """Return a column of Arrow as numpy has it; decimal numbers as floats, with which they can be compared."""
+    import pyarrow as pa
+
+    return (column.cast(pa.float64()) if pa.types.is_decimal(column.type) else column).to_pandas()
+
+
 def _value(node: ast.AST, columns: Mapping[str, pd.Series], depth: int = 0) -> Any:
     """Return the value of a node: a `pandas.Series`, or a single value as numpy has them, which cannot grow."""
     if depth > _DEEPEST:
@@ -205,6 +212,8 @@ def _value(node: ast.AST, columns: Mapping[str, pd.Series], depth: int = 0) -> A
 
 def _compared(left: Any, right: Any, sign: ast.cmpop) -> Any:
     """Return the truth values of one comparison."""
+    if isinstance(left, list):
+        raise _Refused("a list goes on the right of 'in', after what is looked for")
     if isinstance(sign, ast.Is | ast.IsNot):
         if right is not None:
             raise _Refused("'is' goes with null only: x is null, x is not null; otherwise use ==")
