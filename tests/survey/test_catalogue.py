@@ -161,6 +161,11 @@ def test_sexagesimal_text_is_hours_and_degrees(tmp_path, text):
     np.testing.assert_allclose(catalogue.dec_deg, [-1.5, np.nan, -0.5])
 
 
+def test_minus_signs_as_in_print_are_signs(tmp_path):
+    catalogue = read_catalogue(csv(tmp_path / "c.csv", "ra,dec\n10,−20.5\n11,–30:30:00\n12,40\n"))
+    assert catalogue.dec_deg.tolist() == [-20.5, -30.5, 40.0]
+
+
 def test_text_that_is_no_angle_is_refused_with_its_row(tmp_path):
     with pytest.raises(RadiosslError, match="'ra', row 2: 'east'"):
         read_catalogue(csv(tmp_path / "c.csv", "ra,dec\n12:00:00,1\neast,2\n"))

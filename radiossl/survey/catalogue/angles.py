@@ -39,14 +39,16 @@ _DEGREES = re.compile(r"(.*\d\.?)\s*(?:d|deg|degrees?|°)", re.I)
 _LARGEST = 1e9
 _SEXAGESIMAL_UNITS = ("h:m:s", "d:m:s", "hms", "dms", "sexagesimal", "hh:mm:ss", "dd:mm:ss")
 _SEXAGESIMAL = re.compile(
-    r"([+\-−–]?)\s*(\d+)(?:\s*([:hd°])\s*|\s+)(\d+(?:\.\d*)?)(?:(?:\s*[:m'′]\s*|\s+)(\d+(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′])?"
+    r"([+-]?)\s*(\d+)(?:\s*([:hd°])\s*|\s+)(\d+(?:\.\d*)?)(?:(?:\s*[:m'′]\s*|\s+)(\d+(?:\.\d*)?)\s*(?:s|\"|″|'')?|\s*[m'′])?"
 )
 
 
 #: Units and names of sexagesimal degrees, also of right ascensions; digits of hours, minutes and seconds in a row.
 _DMS, _PACKED = re.compile(r"d+:?m+:?s+"), r"^[+-]?0\d{5}(\.\d*)?$"
+#: Signs as they are set in print.
+_DASHES = str.maketrans("−–", "--")
 #: As in CASA, BBS and DP3, whose declinations have dots where others have colons.
-_DOTTED = re.compile(r"([+\-−–]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)")
+_DOTTED = re.compile(r"([+-]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)")
 
 
 def unit_of(path: str, content: TableContent, name: str, default: str, given: str | None, flag: str) -> str:
@@ -125,17 +127,18 @@ def _parsed(
     for row, text in enumerate(found):
         if text is None:
             continue
-        match = _SEXAGESIMAL.fullmatch(_DOTTED.sub(r"\1:\2:\3", text.strip()))
+        written = text.strip().translate(_DASHES)
+        match = _SEXAGESIMAL.fullmatch(_DOTTED.sub(r"\1:\2:\3", written))
         sign, whole, mark, minutes, seconds = match.groups() if match else ("",) * 5
         if match and (mark != "h" or is_ra) and ("." not in minutes or seconds is None):
             # Right ascensions are in hours, unless they say that they are not.
             factor = 15.0 if mark == "h" or (hours and mark not in ("d", "°")) else 1.0
             value = _sum(path, name, row, int(whole), float(minutes), float(seconds or 0)) * factor
-            values[row] = -value if sign and sign != "+" else value
+            values[row] = -value if sign == "-" else value
             continue
         try:
-            degrees = _DEGREES.fullmatch(text.strip())
-            values[row] = float(degrees[1]) if degrees else float(text) * per
+            degrees = _DEGREES.fullmatch(written)
+            values[row] = float(degrees[1]) if degrees else float(written) * per
         except ValueError:
             what = f"{text!r} is neither degrees nor sexagesimal (12:34:56.7)"
             raise RadiosslError(f"{path}: column {name!r}, row {row + 1}: {what}") from None
