@@ -15,7 +15,7 @@ from scipy.cluster.hierarchy import DisjointSet
 
 from radiossl.datasets.crumb import ABSENT, label_classes
 from radiossl.io.errors import RadiosslError, check_columns
-from radiossl.io.files import existing_file
+from radiossl.io.files import existing_file, one_or_more
 from radiossl.io.settings import read_yaml, split_names
 from radiossl.io.text_tables import read_text_table
 from radiossl.io.values import as_texts
@@ -70,7 +70,7 @@ def read_classes(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
         return label_classes()
     try:
         return {
-            str(column): {str(value): str(name) for name, values in groups.items() for value in values}
+            str(column): {str(value): str(name) for name, values in groups.items() for value in one_or_more(values)}
             for column, groups in read_yaml(path).items()
         }
     except (AttributeError, TypeError) as error:

@@ -263,6 +263,11 @@ def test_parents_that_cannot_be_merged_are_refused():
         merge_catalogues([A, ParentCatalogue("b", B.catalogue, {"parents": "label"})])
 
 
+def test_a_class_of_one_value_is_not_one_of_its_letters(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: {FRI: FR1, FRII: [FR2, 2]}")
+    assert read_classes(tmp_path / "c.yaml") == {"a": {"FR1": "FRI", "FR2": "FRII", "2": "FRII"}}
+
+
 @pytest.mark.parametrize("text", ["a: [", "a: 3", "- a", "a: {FRI: 3}"])
 def test_damaged_class_files_are_refused(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
