@@ -18,6 +18,7 @@ from radiossl.datasets.image_files import FILES_PER_PART, FolderOptions, ImageFi
 from radiossl.datasets.published import part_ranges
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import path_list
+from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
 from radiossl.store.derive import copy_store
 from radiossl.store.schema import store_schema
@@ -65,7 +66,7 @@ def find_images(
         return _written(lambda folder: cut_sources(path_list(mosaics), catalogue, folder, size, **cutting).store, out)
     if isinstance(source, Catalogue):
         raise RadiosslError(f"{source.name}: is a catalogue; give the mosaics that show its sources as well")
-    chosen = options if isinstance(options, FolderOptions) else FolderOptions(**dict(options or {}))
+    chosen = apply_settings(FolderOptions, options, source="options")
     arrays = _arrays(source)
     if arrays is None:
         return list_images(source, chosen)

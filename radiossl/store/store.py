@@ -58,7 +58,7 @@ class CutoutStore:
         return self.table.num_rows
 
     def __repr__(self) -> str:
-        return f"CutoutStore({self._named() or 'in memory'}: {counted(len(self), 'cutout')})"
+        return f"CutoutStore({self._named()}: {counted(len(self), 'cutout')})"
 
     def _repr_html_(self) -> str:
         return store_html(self)
@@ -118,7 +118,7 @@ class CutoutStore:
         return contact_sheet(self, number, seed, side)
 
     def _named(self) -> str:
-        return ", ".join(map(str, self.paths))
+        return ", ".join(map(str, self.paths)) or "in memory"
 
     @property
     def columns(self) -> list[str]:

@@ -133,6 +133,16 @@ def test_arrays():
     assert store.column("pixel_scale_arcsec").tolist() == [1.8, 1.8]
     assert np.isnan(store.pixels(1)).sum() == 6
     assert len(open_images(np.zeros((40, 50, 3)))) == 1
+    with pytest.raises(RadiosslError, match=r"^in memory: no cutout with id 'a'"):
+        store["a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"), [({"pixel_scale_arcsec": -1}, "greater than 0"), ({"colour": 1}, "colour")]
+)
+def test_options_that_cannot_be_are_named(options, what):
+    with pytest.raises(RadiosslError, match=rf"^options: .*{what}"):
+        open_images(np.zeros((4, 5)), options=options)
 
 
 @pytest.mark.parametrize(
