@@ -86,7 +86,6 @@ def _facts(path: Path, batch: dict[str, Any], _: Options) -> Iterator[dict[str, 
 
 # The original FITS ----------------------------------------------------------------------------------------------------
 
-_FITS_NAMES = (".fits", ".fits.gz", ".fits.fz")
 _FILES_PER_PART = 200
 
 
@@ -106,7 +105,7 @@ def _fits_parts(source: Path, _: FitsOptions) -> Sequence[str]:
 
 
 def _fits_files(source: Path) -> list[Path]:
-    return sorted(f for f in source.iterdir() if f.name.lower().endswith(_FITS_NAMES) and _NAME.fullmatch(f.name))
+    return sorted(file for file in source.iterdir() if _NAME.fullmatch(file.name) and file.suffix != ".png")
 
 
 def _read_fits(source: Path, part: str, options: FitsOptions) -> Iterator[Cutout]:

@@ -86,12 +86,9 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
             reader.close()
     pixels[np.abs(pixels) >= BRIGHTEST] = np.nan
     if image.is_floating and np.fmin.reduce(pixels, axis=None) <= HIGHEST_MARKER:
-        from radiossl.survey.padding import announce_marker, blank_marker  # compiled
+        from radiossl.survey.padding import announced_marker  # compiled
 
-        marker = blank_marker(pixels[np.isfinite(pixels) & (pixels != 0)])
-        if not np.isnan(marker):
-            announce_marker(path, marker)
-            pixels[pixels == marker] = np.nan
+        pixels[pixels == announced_marker(path, pixels[np.isfinite(pixels) & (pixels != 0)])] = np.nan
     return pixels
 
 

@@ -272,12 +272,9 @@ class Mosaic:
     @cached_property
     def _marker(self) -> float:
         """The `blank_marker` of a sample of rows."""
-        from radiossl.survey.padding import announce_marker, blank_marker
+        from radiossl.survey.padding import announced_marker
 
-        marker = blank_marker(self._sample(_SAMPLED_ROWS[-1]))
-        if not np.isnan(marker):
-            announce_marker(self.path, marker)
-        return marker
+        return announced_marker(self.path, self._sample(_SAMPLED_ROWS[-1]))
 
     def _sample(self, count: int) -> NDArray[np.float32]:
         """Return the pixels of some rows that are neither 0 nor blank, shape (n,)."""

@@ -47,11 +47,13 @@ def blank_marker(values: NDArray[np.floating]) -> float:
     return lowest if middle - lowest > _FARTHER * (middle - float(others.min())) else float("nan")
 
 
-def announce_marker(path: Path, marker: float) -> None:
-    """Say that a number means "not observed", once for all images of a folder."""
-    if (path.parent, marker) not in _announced:
+def announced_marker(path: Path, values: NDArray[np.floating]) -> float:
+    """Return the `blank_marker` of an image, and say so, once for all images of a folder."""
+    marker = blank_marker(values)
+    if not np.isnan(marker) and (path.parent, marker) not in _announced:
         _announced.add((path.parent, marker))
         _log.warning("%s: pixels of %g are taken as not observed, as in all images of this folder", path, marker)
+    return marker
 
 
 def padding_side(values: NDArray[np.floating]) -> int:
