@@ -284,12 +284,9 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
     It is compared with its own checksum, if it is sealed, and with that in its folder's manifest, if there is one.
     """
-    path = Path(path)
-    _check_complete(path.parent)
+    path = existing_file(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RadiosslError(f"{path}: no such file") from None
     except (ValueError, RecursionError) as error:  # encoding, syntax, a number of thousands of digits, depth
         reason = "too deeply nested" if isinstance(error, RecursionError) else error
         raise RadiosslError(f"{path}: not a readable JSON file ({reason})") from None
@@ -320,14 +317,16 @@ def path_list(paths: PathLike | Iterable[PathLike]) -> list[PathLike]:
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
-    """Return `path` as a `Path`, or raise `RadiosslError` if it is not a file."""
+    """Return `path` as a `Path`; raise `RadiosslError` if it is not a file, or its folder is incomplete."""
     path = Path(path)
+    if (path.parent / INCOMPLETE).exists():
+        what = "a command was interrupted while it replaced the results here; give the same command again"
+        raise RadiosslError(f"{path.parent}: {what}")
     if not path.is_file():
         what = "is a folder, a file was expected" if path.is_dir() else "no such file"
         if what == "no such file" and path.exists():  # a pipe, as that of <(command) in a shell, or a device
             what = "is no ordinary file; write what it gives to one first"
         raise RadiosslError(f"{path}: {what}")
-    _check_complete(path.parent)
     return path
 
 
@@ -335,13 +334,6 @@ def file_stamp(path: str | os.PathLike[str]) -> tuple[str, int, int]:
     """Return the path, size and modification time of a file, which identify its content."""
     known = existing_file(path).stat()
     return str(Path(path).resolve()), known.st_size, known.st_mtime_ns
-
-
-def _check_complete(folder: Path) -> None:
-    if (folder / INCOMPLETE).exists():
-        raise RadiosslError(
-            f"{folder}: a command was interrupted while it replaced the results here; give the same command again"
-        )
 
 
 def _plain(value: Any) -> Any:

@@ -45,6 +45,12 @@ def test_sealed_json(tmp_path):
     assert verify(tmp_path).damaged == {tmp_path / "a.json": "is not as it was written"}
 
 
+def test_a_folder_called_like_a_json_file_is_named(tmp_path):
+    (tmp_path / "config.json").mkdir()
+    with pytest.raises(RadiosslError, match=r"config\.json: is a folder, a file was expected"):
+        read_json(tmp_path / "config.json")
+
+
 def test_json_of_a_folder_with_a_manifest_is_checked_when_it_is_read(tmp_path):
     with atomic_folder(tmp_path / "out") as folder:
         write_json(folder / "config.json", {"size": 224})
