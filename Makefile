@@ -30,8 +30,8 @@ demo: .venv/installed
 		--keep-shared --out $(DEMO)/knn
 	$(RADIOSSL) embed $(DEMO)/run/backbone $(DEMO)/store --out $(DEMO)/features.parquet
 	$(RADIOSSL) search $(DEMO)/features.parquet $(DEMO_QUERIES) -k 5 --caption class --out $(DEMO)/search
-	@$(RADIOSSL) report survey=$(DEMO)/pictures pretraining=$(DEMO)/run 'kNN against the truth=$(DEMO)/knn' \
-		'similarity search=$(DEMO)/search' --title 'radiossl demo' --out $(DEMO)/report.html
+	@$(RADIOSSL) report 'kNN against the truth=$(DEMO)/knn' 'similarity search=$(DEMO)/search' \
+		pretraining=$(DEMO)/run survey=$(DEMO)/pictures --title 'radiossl demo' --out $(DEMO)/report.html
 	@echo "Open $(abspath $(DEMO)/report.html)"
 
 # Minutes instead of hours: small images and batches, and features of one view each (docs/results.md has those of the

@@ -100,18 +100,18 @@ def bootstrap_auc(
 ) -> tuple[float, float]:
     """Return the percentile interval of one standard deviation of the AUC over labelled objects drawn again.
 
-    Objects of one group, such as those near each other on the sky, are drawn together. Draws without both kinds are
-    left out.
+    Of several scores, shape (m, n), it is that of their mean AUC. Objects of one group, such as those near each other
+    on the sky, are drawn together. Draws without both kinds are left out.
     """
-    codes = np.unique(-np.asarray(scores, dtype=np.float64), return_inverse=True)[1]
-    members = np.arange(len(codes)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    ranked = [np.unique(-one, return_inverse=True)[1] for one in np.atleast_2d(np.asarray(scores, dtype=np.float64))]
+    members = np.arange(len(anomalous)) if groups is None else np.unique(groups, return_inverse=True)[1]
     number = int(members.max()) + 1
     rng = np.random.default_rng(seed)
     areas = []
     for _ in range(_DRAWS):
         weights = np.bincount(rng.integers(0, number, number), minlength=number)[members].astype(np.float64)
         if weights[anomalous].any() and weights[~anomalous].any():
-            areas.append(_quality(codes, anomalous, weights)["auc"])
+            areas.append(np.mean([_quality(codes, anomalous, weights)["auc"] for codes in ranked]))
     low, high = np.quantile(areas, [(1 - ONE_SIGMA) / 2, (1 + ONE_SIGMA) / 2])
     return float(low), float(high)
 
@@ -123,7 +123,7 @@ def compare_scores(
 
     By name there are scores of all objects of the table, shape (n,), one array for each seed. Returns a row for each:
     ``name``, ``seeds``, the means over the seeds of all that `ranking_quality` gives and their standard deviations
-    (``..._std``), ``auc_low`` and ``auc_high`` (objects drawn again, for the first seed, by the groups of the labelled
+    (``..._std``), ``auc_low`` and ``auc_high`` (of that mean, over objects drawn again by the groups of the labelled
     objects, see `bootstrap_auc`), and the ranks of the anomalous among all objects, labelled or not: ``rank_in_all``
     (median of `rank_fractions`) and ``recall_in_all@5%``, ``recall_in_all@10%``.
     """
@@ -140,7 +140,7 @@ def compare_scores(
         each, row = pd.DataFrame(found), {"name": name, "seeds": len(seeds)}
         for key in each:
             row |= {key: each[key].mean(), f"{key}_std": each[key].std(ddof=1)}
-        low, high = bootstrap_auc(seeds[0][labels.rows], labels.anomalous, groups)
+        low, high = bootstrap_auc(np.array([one[labels.rows] for one in seeds]), labels.anomalous, groups)
         rows.append(row | {"auc_low": low, "auc_high": high})
     return pd.DataFrame(rows)
 

@@ -175,11 +175,11 @@ def _galleries(
 def _report_quality(report: Report, search: AnomalySearch, quality: AnomalyQuality, out: Path) -> None:
     comparison, labels = quality.comparison, quality.scores[1]
     report.section("Quality").text(
-        f"{labels.anomalous.sum()} of {len(labels.rows)} labelled objects are anomalous. Recall in the first 5 % and 10"
-        f" % is that of a ranking of the labelled objects alone; it cannot exceed {_most(labels, 0.05):.3f} and"
-        f" {_most(labels, 0.1):.3f}. recall_in_all counts them in the ranking of all objects. AUC: mean and standard"
-        f" deviation over seeds; auc_low and auc_high are the 68 % interval over labelled objects drawn again. Features"
-        f" were ranked in folds without the objects that they are tested on."
+        f"{labels.anomalous.sum():,} of {counted(len(labels.rows), 'labelled object')} are anomalous. Recall in the"
+        " first 5 % and 10 % is that of a ranking of the labelled objects alone; it cannot exceed"
+        f" {_most(labels, 0.05):.3f} and {_most(labels, 0.1):.3f}. recall_in_all counts them in the ranking of all"
+        " objects. AUC: mean and standard deviation over seeds; in brackets the 68 % interval over labelled objects"
+        " drawn again. Features were ranked in folds without the objects that they are tested on."
     )
     bars = list(comparison[["name", "auc", "auc_std"]].itertuples(index=False, name=None))
     score_bars(bars, out=out / "quality.png", xlabel="AUC", highlight=[quality.main])

@@ -32,7 +32,7 @@ def write_benchmark(result: BenchmarkResult, out: PathLike) -> Path:
     report = Report(result.title).verdict(_verdict(result)).text(_legend(result))
     report.table(_cells(result).replace(r"\*\*", "", regex=True))  # Markdown's bold
     report.figure(out / "benchmark.png", "Every measure of every method.")
-    report.section("Sources that were in the pretraining images")
+    report.section("Share of the sources that were in the pretraining images")
     report.table(result.shared.pivot(index="task", columns="method", values="shared").reset_index())
     for task, store in result.missing.items():
         report.text(f"Left out: {task} ({store} is not there).")

@@ -33,6 +33,7 @@ from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
+from radiossl.weights.config import backbone_name
 
 #: Changes whenever a measure is computed in another way, so that older scores are not used again.
 _VERSION = 1
@@ -147,9 +148,8 @@ def run_benchmark(
 
 
 def _names(backbones: Sequence[Backbone]) -> list[str]:
-    """Names of backbones: of their folders, or of the runs that these are in."""
-    paths = [Path(one.name) for one in backbones]
-    names = [path.resolve().parent.name if path.name == "backbone" else path.name for path in paths]
+    """Names of backbones, as short as tells them apart."""
+    names = [backbone_name(one.name) for one in backbones]
     if len(set(names)) < len(names):
         names = [one.name for one in backbones]
     if len(set(names)) < len(names):

@@ -234,6 +234,7 @@ def _run(common: Common, protocols: Sequence[Protocol], imagenet: Path | None, *
     from radiossl.io.results import check_result_folder
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
+    from radiossl.weights.config import backbone_name
     from radiossl.weights.importing import load_torchvision
     from radiossl.weights.released import find_backbone
 
@@ -274,7 +275,7 @@ def _run(common: Common, protocols: Sequence[Protocol], imagenet: Path | None, *
     for protocol, out in outs.items():
         kept, keep = out / "trials", common.keep_shared
         result = radiossl.evaluate(backbone, labelled, protocol, settings, kept, features, keep_shared=keep)
-        report = write_evaluation(result, out, f"{protocol}: {common.weights}", common.by or (), about)
+        report = write_evaluation(result, out, f"{protocol}: {backbone_name(about['weights'])}", common.by or (), about)
         for line in summary_lines(result):
             typer.echo(line)
         typer.echo(f"{report}: {counted(len(labelled.tested), 'object')}")

@@ -110,7 +110,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         if isinstance(error, _Interrupted):
             number = stop_number(error.reason)
-            text, status = f"stopped by {signal.Signals(number).name}", 128 + number
+            name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+            text, status = f"stopped by {name}", 128 + number
             notes = getattr(error.reason, "__notes__", [])
         else:
             text, status, notes = f"error: {_one_line(error)}", 1, getattr(error, "__notes__", [])

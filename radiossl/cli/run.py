@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from typer import Argument, Option
 import radiossl
 from radiossl.cli.options import Seed, set_option
 from radiossl.io.errors import counted
+from radiossl.io.signals import on_stop
 
 Changes = Annotated[list[str] | None, set_option("minutes=10")]
 
@@ -24,7 +26,10 @@ def run(
 
     Settings are proposed from the data, with reasons. An interrupted run is completed by the same command.
     """
-    page = radiossl.run_survey(survey, changes or (), plan_only=plan, say=typer.echo)
+    from radiossl.io.parts import GOES_ON
+
+    with nullcontext() if plan else on_stop(GOES_ON):
+        page = radiossl.run_survey(survey, changes or (), plan_only=plan, say=typer.echo)
     if page is not None:
         typer.echo(f"{page}: open it in a browser")
 

@@ -24,7 +24,7 @@ from radiossl.detection.metrics import (
     match_objects,
     source_classes,
 )
-from radiossl.detection.network import DetectorConfig, load_detector
+from radiossl.detection.network import DetectorConfig, detector_name, load_detector
 from radiossl.detection.objects import Detection
 from radiossl.detection.prediction import detect_set
 from radiossl.evaluation.metric_by_column import quantile_edges
@@ -90,7 +90,7 @@ def evaluate_detectors(
         raise RadiosslError(f"--score {score:g}, --iou {iou:g}: expected numbers between 0 and 1")
     check_result_folder(out, __name__)
     paths = [Path(one) for one in path_list(detectors)]
-    names = [path.parent.name if path.name == "detector" else path.name for path in map(Path.resolve, paths)]
+    names = [detector_name(path.resolve()) for path in paths]
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise RadiosslError(f"two detectors are called {min(twice)}; rename the folder of one")

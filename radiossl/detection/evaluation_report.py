@@ -15,7 +15,7 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import counted
 from radiossl.io.files import PathLike
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import FONT, ON_PALE, PALETTE, drawn_row
+from radiossl.report.figures import FONT, GREY, PALETTE, drawn_row
 from radiossl.report.html import Report
 from radiossl.report.sheets import as_rgb
 
@@ -115,7 +115,7 @@ def _draw_scores(panels: Sequence[Axes], rows: pd.DataFrame, ticks: list[str], w
             style = {**_style(number), "linestyle": "none", "markersize": 4.5, "label": detector}
             axes.errorbar(x, y, yerr=np.maximum([y - low, high - y], 0), **style)
         axes.set_xticks(range(len(ticks)), ticks)
-        axes.set_ylim(0, 1)
+        axes.set_ylim(-0.02, 1.02)  # so that no marker is cut
         axes.grid(axis="y", linewidth=0.4, alpha=0.5)
     handles, labels = panels[0].get_legend_handles_labels()
     panels[0].figure.legend(handles, labels, loc="outside lower center", ncols=4)
@@ -147,7 +147,7 @@ def draw_fractions(table: pd.DataFrame, out: PathLike) -> None:
                     x, y, below, above = zip(*points, strict=True)
                     style = {**_style(number), "linewidth": 1.2, "markersize": 5}
                     axes.errorbar(x, y, yerr=(below, above), label=name, **style)
-            axes.set(xscale="log", ylim=(0, 1))
+            axes.set(xscale="log", ylim=(-0.02, 1.02))
             axes.grid(axis="y", linewidth=0.4, alpha=0.5)
             axes.legend()
             axes.set_xticks(counts, [f"{count:,}" for count in counts])
@@ -173,12 +173,12 @@ def draw_examples(one: DetectorEvaluation, out: PathLike) -> None:
     with drawn_row(out, 2.7 * columns, 2.75 * rows + 0.35, [""] * len(chosen), rows=rows) as panels:
         for axes, number in zip(panels, chosen, strict=True):
             image = images[number]
-            axes.imshow(as_rgb(one.source.planes(image)[0], how="asinh", colour_map="gray_r"), origin="lower")
+            axes.imshow(as_rgb(one.source.planes(image)[0], how="asinh", colour_map="gray"), origin="lower")
             for known in image.objects:
                 y, x = np.nonzero(known.mask)
                 corner = (x.min() - 0.5 - _ROOM_PX, y.min() - 0.5 - _ROOM_PX)
                 width, height = (float(np.ptp(places)) + 1 + 2 * _ROOM_PX for places in (x, y))
-                style: dict[str, Any] = {"fill": False, "edgecolor": ON_PALE, "linewidth": 0.8, "linestyle": "dashed"}
+                style: dict[str, Any] = {"fill": False, "edgecolor": GREY, "linewidth": 0.8, "linestyle": "dashed"}
                 axes.add_patch(Rectangle(corner, width, height, **style))
             for item in one.objects[number]:
                 for line in item.outlines():
@@ -187,7 +187,8 @@ def draw_examples(one: DetectorEvaluation, out: PathLike) -> None:
                 left, low, across, along = item.extent
                 place = (left + across, low + along)
                 axes.annotate(f"{item.source_score:.2f}", place, (1, 1), textcoords="offset points", **style)
+            axes.spines[:].set_visible(False)
             axes.set(xticks=[], yticks=[], xlim=(-0.5, image.shape[1] - 0.5), ylim=(-0.5, image.shape[0] - 0.5))
         handles = [Line2D([], [], color=colour, label=name) for name, colour in colours.items()]
-        handles.append(Line2D([], [], color="black", linestyle="dashed", label="annotated (box)"))
+        handles.append(Line2D([], [], color=GREY, linestyle="dashed", label="annotated (box)"))
         panels[0].figure.legend(handles=handles, loc="outside upper left", ncols=6)

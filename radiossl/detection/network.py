@@ -26,6 +26,8 @@ from radiossl.weights.tensors import WEIGHTS_FILE, check_weights, load_state, lo
 
 #: Where a run folder has what it was started with.
 SETTINGS_FILE = "settings.json"
+#: The detector in its run folder.
+FOLDER = "detector"
 #: How often prediction sets hold the true class of validation objects.
 COVERAGE_FILE = "coverage.csv"
 
@@ -289,10 +291,15 @@ def save_detector(path: PathLike, detector: Detector) -> None:
             detector.confidence.save(folder)
 
 
+def detector_name(path: Path) -> str:
+    """Return what a detector is called: by the folder of its run."""
+    return path.parent.name if path.name == FOLDER and not (path / FOLDER).is_dir() else path.name
+
+
 def load_detector(path: PathLike, device: str | torch.device = "cpu") -> Detector:
     """Load a detector that `train_detector` made, in evaluation mode, from its folder or that of its run."""
     path = Path(path)
-    folder = path / "detector" if (path / "detector" / CONFIG_FILE).is_file() else path
+    folder = path / FOLDER if (path / FOLDER / CONFIG_FILE).is_file() else path
     file, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     if not file.is_file():
         raise RadiosslError(f"{path}: no such detector; a folder with {WEIGHTS_FILE} and {CONFIG_FILE} was expected")

@@ -26,9 +26,9 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import counted
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import FONT, PALETTE, drawn_axes
+from radiossl.report.figures import FONT, GREEN, ORANGE, PURPLE, drawn_axes
 from radiossl.report.html import Report
-from radiossl.report.sheets import as_rgb
+from radiossl.report.sheets import Picture, as_rgb
 from radiossl.report.sky_links import write_outline_regions
 from radiossl.sky.positions import match_sky
 from radiossl.store.statistics import PixelStatistics
@@ -222,7 +222,9 @@ def write_detections(
         _write_regions(one, colours, out / f"{stem}.reg")
         draw_overview(one, colours, out / f"{stem}_overview.png")
         report.section(one.label)
-        report.figure(out / f"{stem}_overview.png", "Outlines by class, numbers as in the label image and catalogue.")
+        scale = Picture((), pixel_arcsec=one.mosaic.pixel_scale_arcsec, beam=one.mosaic.beam).scale_text
+        text = f"Outlines by class, numbers as in the label image and catalogue; {scale}."
+        report.figure(out / f"{stem}_overview.png", text)
         report.link(out / f"{stem}.reg").link(out / f"{stem}_labels.fits")
     write_table(catalogue, out / "catalogue.csv")
     write_astropy(pa.Table.from_pandas(catalogue, preserve_index=False), out / "catalogue.fits", "fits", units=UNITS)
@@ -243,9 +245,13 @@ def _verdict(catalogue: pd.DataFrame, mosaics: int) -> str:
     return f"{found}: {', '.join(f'{count} {name}' for name, count in counts.items())}." if len(counts) else f"{found}."
 
 
+#: Of Okabe & Ito (2008), the brightest first: outlines lie on a dark sky, on the page as in DS9.
+_OUTLINES = ("#56B4E9", "#E69F00", GREEN, PURPLE, ORANGE, "#F0E442")
+
+
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
     """Return a colour for each class."""
-    return {name: PALETTE[number % len(PALETTE)] for number, name in enumerate(classes)}
+    return {name: _OUTLINES[number % len(_OUTLINES)] for number, name in enumerate(classes)}
 
 
 def _write_label_image(labels: NDArray[np.int32], mosaic: Mosaic, path: Path) -> None:
@@ -275,7 +281,7 @@ def draw_overview(one: SearchedMosaic, colours: dict[str, str], out: PathLike) -
     extent = (-0.5, factor * width - 0.5, -0.5, factor * height - 0.5)
     with drawn_axes(out, _INCHES, inches, xlabel="x (pixels)", ylabel="y (pixels)") as axes:
         axes.spines[:].set_visible(True)
-        shown = as_rgb(image, how="asinh", colour_map="gray_r")
+        shown = as_rgb(image, how="asinh", colour_map="gray")
         axes.imshow(shown, origin="lower", extent=extent, interpolation="nearest")
         for name, colour in colours.items():
             lines = [line for item in one.found if item.label == name for line in item.outlines()]

@@ -25,6 +25,7 @@ from radiossl.detection.images import Reader
 from radiossl.detection.metrics import average_precision
 from radiossl.detection.network import (
     COVERAGE_FILE,
+    FOLDER,
     SETTINGS_FILE,
     DetectionTraining,
     Detector,
@@ -232,8 +233,8 @@ class _Trainer:
         self._save_checkpoint()
         if self.monitor is not None:
             self._learn_confidence(self.monitor)
-        save_detector(self.out / "detector", self.detector)
-        return load_detector(self.out / "detector", self.device)
+        save_detector(self.out / FOLDER, self.detector)
+        return load_detector(self.out / FOLDER, self.device)
 
     def _learn_confidence(self, monitor: _Monitor) -> None:
         found = [[item for item in objects if item.source_score >= 0.5] for objects in monitor.find(self.detector)]
@@ -285,7 +286,7 @@ class _Trainer:
 
     def _check_folder(self, resume: bool) -> None:
         started = (self.out / SETTINGS_FILE).is_file()
-        if not resume and (started or (self.out / "detector" / CONFIG_FILE).is_file()):
+        if not resume and (started or (self.out / FOLDER / CONFIG_FILE).is_file()):
             raise RadiosslError(f"{self.out}: holds a run already; give --resume to go on, or another --out")
         if not resume:
             return

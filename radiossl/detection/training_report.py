@@ -27,7 +27,7 @@ def write_training_report(run: PathLike) -> Path:
     report = Report(f"Training of a detector: {run.name}")
     values = {"backbone": about["mode"], "images": about["images"], "epochs": float(last["epoch"])}
     monitored = metrics.dropna(subset="ap50")
-    sentence = f"{counted(last['epoch'], 'epoch')} on {counted(about['images'], 'image')}: the loss fell"
+    sentence = f"{counted(last['epoch'], 'epoch')} on {counted(about['images'], 'image')}: the loss went"
     sentence += f" from {metrics['loss'].iloc[0]:.3g} to {last['loss']:.3g}"
     if len(monitored):
         sentence += f"; AP50 on the validation images is {monitored.iloc[-1]['ap50']:.3f}"
@@ -54,8 +54,8 @@ def draw_training(metrics: pd.DataFrame, out: PathLike) -> None:
         for (name, label), colour in zip(_LOSSES.items(), (GREY, BLUE, GREEN, ORANGE), strict=True):
             smooth = metrics[name].rolling(_MEDIAN_ROWS, center=True, min_periods=1).median()
             panels[0].plot(metrics["epoch"], smooth, color=colour, label=label, linewidth=1.3, marker=alone)
-        panels[0].set_ylim(0, None)
-        panels[0].legend()
+        panels[0].set_ylim(0, 1.3 * panels[0].get_ylim()[1])  # room for the legend
+        panels[0].legend(loc="upper center", ncols=2)
         if len(monitored):
             for name, label, colour in (("ap50_one_class", "AP50, classes ignored", GREEN), ("ap50", "AP50", BLUE)):
                 style: dict[str, Any] = {"color": colour, "label": label, "marker": "o", "markersize": 3}

@@ -35,8 +35,10 @@ def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore 
     write_table(found.groups.drop(columns="row"), out / "groups.csv")
     write_table(keep_table(table, found), out / "keep.csv")
     judged = "registered pixels decide" if store is not None else "without pixels, so look at them before removing any"
-    groups = f"{counted(metrics['groups'], 'group')} with {metrics['in_groups']} of {counted(len(table), 'cutout')}"
-    report = Report("Duplicates").verdict(f"{groups}; {judged}.")
+    cutouts = counted(len(table), "cutout")
+    groups = f"{counted(metrics['groups'], 'group')} with {metrics['in_groups']:,} of {cutouts}"
+    report = Report("Duplicates")
+    report.verdict(f"{groups if len(found.groups) else f'No source is shown twice by {cutouts}'}; {judged}.")
     (out / "gallery.png").unlink(missing_ok=True)  # of an earlier run, which would be taken for this one's
     if store is not None and len(found.groups):
         report.gallery(
@@ -46,17 +48,20 @@ def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore 
             sheet=out / "gallery.png",
         )
     confirmed, wrong = pairs[pairs["duplicate"]], pairs[pairs["positions_disagree"]]
-    report.section("Pairs").table(_shown(confirmed), f"First {min(_SHOWN, len(confirmed))} of {len(confirmed)}")
+    if len(confirmed):
+        text = f"First {min(_SHOWN, len(confirmed))} of {len(confirmed)}"
+        report.section("Pairs").table(_shown(confirmed), text)
     if len(wrong):
         text = "One observation by their pixels, but positions apart: one of the two is wrong, so they are not joined"
         report.section("Wrong positions").table(_shown(wrong), text)
     refused = pairs[~pairs["duplicate"] & ~pairs["positions_disagree"]]
     if len(refused):
         report.section("Look-alikes").table(_shown(refused), "Alike in features, but not one source")
-    report.text(
-        "To leave the repetitions out: radiossl store join STORE keep.csv --on cutout_id --out JOINED, then"
-        " radiossl store filter JOINED --where keep --out CLEAN."
-    )
+    if len(found.groups):
+        report.text(
+            "To leave the repetitions out: radiossl store join STORE keep.csv --on cutout_id --out JOINED, then"
+            " radiossl store filter JOINED --where keep --out CLEAN."
+        )
     how = "Candidates are mutual nearest neighbours by cosine similarity."
     return report.finish(out, metrics, ["groups.csv", "pairs.csv", "keep.csv"], how, table.metadata)
 

@@ -52,14 +52,14 @@ def roc_curves(curves: Mapping[str, RocCurve], *, out: PathLike) -> None:
 def precision_recall_curves(curves: Mapping[str, PrecisionRecallCurve], *, out: PathLike) -> None:
     """Draw precision against recall by name, with each average precision, and each prevalence as a dotted line."""
     _refuse_nothing(curves, out)
-    with drawn_axes(out, 4.0, 3.9, xlabel="recall (completeness)", ylabel="precision (reliability)") as axes:
+    with drawn_axes(out, 5.3, 3.9, xlabel="recall (completeness)", ylabel="precision (reliability)") as axes:
         _from_0_to_1(axes)
         for (name, curve), style in zip(curves.items(), curve_styles(), strict=False):
             axes.axhline(curve.prevalence, color=style["color"], linestyle=":", linewidth=1, alpha=0.7)
             label = f"{shorten(name, 28)} ({curve.average_precision:.3f})"
             # Steps, as the average precision counts them: a line between two thresholds promises what neither gives.
             axes.step(curve.recall, curve.precision, where="post", label=label, **style)
-        axes.legend(title="average precision")
+        legend_beside(axes, title="average precision")
 
 
 def reliability_diagram(reliability: Reliability, *, out: PathLike) -> None:

@@ -57,7 +57,7 @@ def write_evaluation(
     labelled, evaluated = evaluation.labelled, evaluation.results
     last = evaluated[-1]
     predictions = last.predictions()
-    metrics = _metrics(evaluation)
+    metrics = _metrics(evaluation) | ({"weights": metadata["weights"]} if metadata else {})
     tested = labelled.store.select(labelled.tested)
     write_table(_prediction_table(tested, evaluation), out / "predictions.csv")
     trials = [

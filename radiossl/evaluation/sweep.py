@@ -16,7 +16,7 @@ from radiossl.evaluation.metrics import smoothed
 from radiossl.evaluation.protocols import BACKBONE, ProtocolSettings, evaluate
 from radiossl.evaluation.trials import labelled_set
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.expressions import quote_name
 from radiossl.io.files import PathLike
 from radiossl.io.results import check_result_folder, writes_result_folder
@@ -107,7 +107,12 @@ def write_sweep(result: SweepResult, out: PathLike, column: str) -> Path:
     curve = _banded(grouped)
     label = f"smallest {column} trained on"
     banded_curves({"kNN": curve}, out=out / "sweep.png", xlabel=label, ylabel="kNN accuracy")
-    report = Report(f"Sweep over {column}").text(f"{seeds} seeds for each cut; bands are standard errors of the mean.")
+    best = mean.idxmax()
+    report = Report(f"Sweep over {column}").verdict(
+        f"Of {counted(len(mean), 'cut')} {column} >= {best:g} is the best: kNN accuracy {mean[best]:.3f} ±"
+        f" {error[best]:.3f}."
+    )
+    report.text(f"{counted(seeds, 'seed')} for each cut; bands are standard errors of the mean.")
     report.figure(out / "sweep.png", "As figure 3 of Slijepcevic et al. 2022.")
     by_cut = result.curves.groupby("cut")
     curves = {f"{column} >= {cut:g}": _banded(rows.groupby("epoch")["smoothed"]) for cut, rows in by_cut}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, one_or_more
-from radiossl.report.figures import FONT, PALETTE, drawn_axes, plain_numbers, shorten
+from radiossl.report.figures import CLASS_COLOURS, FONT, drawn_axes, plain_numbers, shorten
 from radiossl.report.sheets import as_rgb, central_pixels
 from radiossl.store.store import CutoutStore
 
@@ -28,8 +28,6 @@ COLOUR_MAP = "viridis"
 _INTEGER_CLASSES = 12
 #: Percentiles between which numbers are coloured, and the ratio of these from which on the scale is logarithmic.
 _ROBUST, _DECADES = (1.0, 99.0), 5.0
-# Okabe & Ito (2008), safe for colour-blind readers; brown instead of black, which is invisible on a dark page.
-CLASS_COLOURS = (*PALETTE, "#F0E442", "#8B5A2B")
 
 
 #: What can be coloured: numbers, truth values and text.
@@ -119,8 +117,8 @@ RASTER_ABOVE = 50_000
 
 _MARKERS = "o^"
 _UNKNOWN = "#C8C8C8"
-#: Of a map, in inches.
-_WIDTH, _WIDTH_TO_HEIGHT = 6.2, 1.2
+#: Of a map and of a page, in inches.
+_WIDTH, _WIDTH_TO_HEIGHT, _PAGE = 6.2, 1.2, 10.0
 _THUMBNAIL_COLUMNS, _THUMBNAIL_ROWS, _THUMBNAIL_PX = 24, 20, 72
 #: Points beyond these are a picture inside of SVG and PDF files.
 _VECTORS = 2000
@@ -146,7 +144,7 @@ def draw_map(
     """
     limits = map_limits(coordinates if backdrop is None else np.concatenate([coordinates, backdrop]))
     dense = len(coordinates) > raster_above
-    with _map_axes(out, limits) as axes:
+    with _map_axes(out, limits if dense or colours is not None else _room_for_cells(limits, len(coordinates))) as axes:
         if backdrop is not None:
             _draw_backdrop(axes, backdrop, "#E4E4E4")
         if colours is None:
@@ -214,7 +212,7 @@ def draw_thumbnails(
 def _map_axes(out: PathLike, limits: Limits, width: float = _WIDTH) -> Iterator[Axes]:
     with drawn_axes(out, width, width / _WIDTH_TO_HEIGHT) as axes:
         axes.set(xlim=limits[:2], ylim=limits[2:], box_aspect=1 / _WIDTH_TO_HEIGHT)
-        size = FONT * width / _WIDTH  # a large map is shown as small as others
+        size = FONT * max(1.0, width / _PAGE)  # a map that is wider than a page is shown as wide as that
         axes.tick_params(labelsize=size)
         axes.set_xlabel("map x", fontsize=size)
         axes.set_ylabel("map y", fontsize=size)
@@ -236,6 +234,18 @@ def _show(axes: Axes, image: NDArray[Any], limits: Limits, interpolation: str = 
     return axes.imshow(image, origin="lower", extent=limits, aspect="auto", interpolation=interpolation, **style)
 
 
+def _cells_across(sources: int) -> int:
+    """Hexagons in a row of a map of how many sources lie where."""
+    return int(np.clip(np.sqrt(sources) / 2, 12, 60))
+
+
+def _room_for_cells(limits: Limits, sources: int) -> Limits:
+    """The limits of a map, wider by a cell on each side: cells at its edge are not cut."""
+    left, right, bottom, top = limits
+    x, y = ((end - start) / _cells_across(sources) for start, end in ((left, right), (bottom, top)))
+    return left - x, right + x, bottom - y, top + y
+
+
 def _draw_density(axes: Axes, coordinates: NDArray[np.floating], limits: Limits, dense: bool) -> None:
     from matplotlib.colors import LogNorm
 
@@ -244,7 +254,7 @@ def _draw_density(axes: Axes, coordinates: NDArray[np.floating], limits: Limits,
         counts[counts == 0] = np.nan
         _colour_bar(axes, _show(axes, counts, limits, norm=LogNorm(vmin=1)), "sources in a pixel")
         return
-    across = int(np.clip(np.sqrt(len(coordinates)) / 2, 12, 60))
+    across = _cells_across(len(coordinates))
     grid = (across, max(1, round(across / _WIDTH_TO_HEIGHT / np.sqrt(3))))
     drawn = axes.hexbin(*coordinates.T, gridsize=grid, extent=limits, mincnt=1, bins="log", linewidths=0.1)
     _colour_bar(axes, drawn, "sources in a cell")

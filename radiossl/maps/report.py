@@ -20,7 +20,6 @@ from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.parquet import read_parquet, write_parquet
 from radiossl.io.results import writes_result_folder
 from radiossl.maps.figures import (
-    CLASS_COLOURS,
     RASTER_ABOVE,
     ClassColours,
     NumberColours,
@@ -31,7 +30,7 @@ from radiossl.maps.figures import (
 )
 from radiossl.maps.layout import FeatureMap
 from radiossl.maps.reducers import REDUCER_FILE, UmapReducer, save_reducer
-from radiossl.report.figures import file_stem
+from radiossl.report.figures import CLASS_COLOURS, file_stem
 from radiossl.report.html import Report
 from radiossl.store.store import CutoutStore
 

@@ -7,7 +7,7 @@ import io
 import math
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -132,6 +132,7 @@ class Facts:
     blank: NDArray[np.float64]  # their blank fractions
     cut_s: float  # seconds to cut them all
     busy: float = 1.0  # times as long as on an idle machine
+    slow: float = 1.0  # times as long as where `_FIXED_S` was measured
 
 
 def look_at(survey: Survey, scratch: Path) -> Facts:
@@ -162,7 +163,7 @@ def look_at(survey: Survey, scratch: Path) -> Facts:
     has_extents = catalogue is None or catalogue.extent_arcsec is not None
     beam_px = min((beam.minor_arcsec / scale for *_, scale, beam in mosaics.opened.values() if beam), default=np.inf)
     sides_px = np.maximum(heights, widths)
-    return Facts(store, round(sources), has_extents, beam_px, sides_px, blank, seconds / part, _busy())
+    return Facts(store, round(sources), has_extents, beam_px, sides_px, blank, seconds / part, *_pace())
 
 
 def cut(
@@ -240,12 +241,12 @@ def _seconds(work: Callable[[], object]) -> float:
     return spent / times
 
 
-def _busy() -> float:
-    """How many times as long as on an idle machine a computation takes."""
-    start, used = time.perf_counter(), time.thread_time()
+def _pace() -> tuple[float, float]:
+    """How many times as long as on an idle machine Python takes, and as where `_FIXED_S` was measured."""
+    start, used, passes = time.perf_counter(), time.thread_time(), 0
     while (spent := time.perf_counter() - start) < _BUSY_S:
-        pass
-    return spent / (time.thread_time() - used)
+        passes += sum(number % 2 for number in range(4000)) // 2000
+    return spent / (time.thread_time() - used), _PASSES * spent / passes
 
 
 #: A beam of fewer pixels than this is undersampled.
@@ -256,9 +257,10 @@ _BUSY = 1.5
 _WARMUP = 0.04
 #: Fewer sources than this do not train a backbone.
 _FEW = 500
-#: Seconds to begin with and for each source, measured on one core: of UMAP, and of what follows it.
-_MAP_S, _MAP_SOURCE_S = 10.0, 0.004
-_PAGE_S, _PAGE_SOURCE_S = 3.0, 0.001
+#: Seconds to begin with (UMAP compiles itself) and for each source, of steps that are not tried out beforehand, where
+#: `_pace` gets through so many passes in a second.
+_FIXED_S = {"map": (17.0, 0.004), "anomalies": (2.0, 0.0005), "neighbours": (2.0, 0.0005)}
+_PASSES = 5000.0
 
 
 @dataclass(frozen=True)
@@ -276,8 +278,7 @@ class Plan:
         settings = self.survey.model_dump()
         lines = [f"{key}: {settings[key]} ({reason})" for key, reason in self.reasons.items()]
         lines += [f"warning: {warning}" for warning in self.warnings]
-        times = ", ".join(f"{step} {readable(seconds)}" for step, seconds in self.seconds.items())
-        return [*lines, f"about {readable(sum(self.seconds.values()))} if the machine stays as busy as it is: {times}"]
+        return [*lines, f"{in_words(self.seconds)} if the machine stays as busy as it is"]
 
 
 def propose(survey: Survey, facts: Facts) -> Plan:
@@ -301,14 +302,11 @@ def propose(survey: Survey, facts: Facts) -> Plan:
     if survey.pretrains:
         training_s, feature_s = _propose_training(survey, facts, side, set_to)
         report_s = 2 * min(facts.sources, 400) * feature_s  # neighbours before and after
-        seconds |= {"wide": facts.cut_s, "pretraining": training_s + report_s}
+        seconds |= {"wide": facts.cut_s, "pretraining": training_s, "its report": report_s}
     else:
         feature_s = feature_seconds(survey, facts.store)
-    seconds |= {
-        "features": facts.sources * feature_s,
-        "map": facts.busy * (_MAP_S + facts.sources * _MAP_SOURCE_S),
-        "anomalies, neighbours and page": facts.busy * (_PAGE_S + facts.sources * _PAGE_SOURCE_S),
-    }
+    seconds["features"] = facts.sources * feature_s
+    seconds |= {step: facts.slow * (begin + facts.sources * each) for step, (begin, each) in _FIXED_S.items()}
     complete = survey.model_copy(update=values)
     return Plan(complete, reasons, _warnings(complete, facts), seconds)
 
@@ -324,7 +322,8 @@ def _propose_training(survey: Survey, facts: Facts, side: int, set_to: Any) -> t
     steps = max(1, facts.sources // batch)
     step_s, feature_s = training_seconds(survey, facts.store, image_size, batch)
     fits = max(1, int(60 * survey.minutes / (step_s * steps)))
-    epochs = set_to("epochs", fits, f"{survey.minutes:g} minutes, {steps} steps of {step_s:.2g} s each")
+    time_given = f"{counted(survey.minutes, 'minute')}, an epoch of {counted(steps, 'step')} of {step_s:.2g} s each"
+    epochs = set_to("epochs", fits, time_given)
     set_to("warmup_epochs", round(_WARMUP * epochs, 2), f"{_WARMUP:.0%} of the epochs, as in the recipe")
     return epochs * steps * step_s, feature_s
 
@@ -350,6 +349,16 @@ def _warnings(survey: Survey, facts: Facts) -> list[str]:
             " learning rate never falls"
         )
     return found
+
+
+def in_words(seconds: Mapping[str, float]) -> str:
+    """Return how long steps will take, together and each.
+
+    >>> in_words({"store": 20, "map": 60})
+    'about 80 s (store 20 s, map 60 s)'
+    """
+    each = ", ".join(f"{step} {readable(spent)}" for step, spent in seconds.items())
+    return f"about {readable(sum(seconds.values()))} ({each})"
 
 
 def readable(seconds: float) -> str:

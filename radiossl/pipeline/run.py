@@ -17,7 +17,17 @@ from radiossl.io.files import PathLike, check_folder, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.results import check_result_folder, writes_result_folder
 from radiossl.io.tables import read_table
-from radiossl.pipeline.plan import Plan, Survey, cut, look_at, propose, read_survey, readable, survey_backbone
+from radiossl.pipeline.plan import (
+    Plan,
+    Survey,
+    cut,
+    in_words,
+    look_at,
+    propose,
+    read_survey,
+    readable,
+    survey_backbone,
+)
 from radiossl.store.store import open_store
 from radiossl.survey.catalogue.reading import read_catalogue
 
@@ -70,13 +80,17 @@ def run_survey(
     check_folder(out, "survey run")
     for name, room in (("plan", "pipeline"), ("map", "maps"), ("anomalies", "anomalies"), ("neighbours", "similarity")):
         check_result_folder(out / name, f"radiossl.{room}")
+    begun = plan is not None
     if plan is None:
         with tempfile.TemporaryDirectory() as scratch:
             plan = propose(survey, look_at(survey, Path(scratch)))
-    for line in plan.lines():
-        say(line)
+    if plan_only or not begun:
+        for line in plan.lines():
+            say(line)
     if plan_only:
         return None
+    if begun:
+        say(f"{out}: goes on with the settings that it was begun with ({out / 'plan' / 'report.html'})")
     with only_writer(out):
         for step in again:
             (out / step / "report.html").unlink(missing_ok=True)
@@ -134,6 +148,10 @@ Step = tuple[str, Path, Callable[[], object]]
 def _do_steps(steps: Sequence[Step], seconds: Mapping[str, float], say: Callable[[str], Any]) -> None:
     """Do what has no result yet; say how long it took beside the `seconds` that were expected, and what is left."""
     due, expected, taken = dict(seconds), 0.0, 0.0
+    done = {name for name, result, _ in steps if result.exists()}
+    left = {name: promised for name, promised in seconds.items() if name not in done}
+    if done and left:
+        say(f"left: {in_words(left)}")
     for name, result, work in steps:
         promised = due.pop(name, None)
         if result.exists():
@@ -145,8 +163,8 @@ def _do_steps(steps: Sequence[Step], seconds: Mapping[str, float], say: Callable
         line = f"{name}: {readable(spent)}"
         if promised:  # other programs come and go: what is left is foretold from what was slower or faster so far
             expected, taken = expected + promised, taken + spent
-            left = readable(sum(due.values()) * taken / expected)
-            line += f" ({readable(promised)} expected); about {left} left at this pace"
+            rest = readable(sum(due.values()) * taken / expected)
+            line += f" ({readable(promised)} expected); about {rest} left at this pace"
         say(line)
 
 
@@ -210,7 +228,7 @@ def _write_plan(plan: Plan, out: Path) -> Path:
     from radiossl.report.html import Report
 
     settings = plan.survey.model_dump()
-    report = Report("Plan").verdict(f"It takes {plan.lines()[-1]}.")
+    report = Report("Plan").verdict(f"Expected to take {plan.lines()[-1]}.")
     report.text(*(f"Warning: {warning}." for warning in plan.warnings))
     given = {key: str(value) for key, value in settings.items() if value}
     rows = [{"setting": key, "value": given[key], "because": plan.reasons.get(key, "given")} for key in given]

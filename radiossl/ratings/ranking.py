@@ -97,7 +97,7 @@ def rank(
     prediction = learn(space, rated, method=method, seed=seed)
     quality: dict[str, float] = {}
     by = " and ".join(["features", *columns])
-    notes = [f"{len(table)} objects, {len(rated)} of them rated; method {method} on {by}, seed {seed}."]
+    notes = [f"{len(table):,} objects, {len(rated)} of them rated; method {method} on {by}, seed {seed}."]
     if len(rated) >= 2 * folds:
         quality = crossvalidated_quality(space, rated, method=method, folds=folds, seed=seed)
         notes.append(

@@ -19,7 +19,7 @@ from radiossl.features.confounders import size_column
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import check_choice
+from radiossl.io.errors import check_choice, counted
 from radiossl.io.files import PathLike, atomic_folder, one_or_more, path_list, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.ratings.active_learning import METHODS, Prediction, Proposal, choose, learn, rated_objects, rating_space
@@ -162,7 +162,14 @@ def write_round(
             when = datetime.now(UTC).isoformat(timespec="seconds")
             record = {"round": number, "when": when, "radiossl_version": radiossl.__version__, **asdict(settings)}
             record |= {"ratings_known": len(ratings), "rated_objects": int(ratings["cutout_id"].nunique())}
-            report = Report(f"What to rate next: round {number}").text(
+            known = record["rated_objects"]
+            basis = (
+                f"by what {counted(known, 'rated object')} taught" if known else "by their scores, nothing is rated yet"
+            )
+            report = Report(f"What to rate next: round {number}").verdict(
+                f"{counted(len(frame), 'object')} to rate, chosen {basis}."
+            )
+            report.text(
                 f"Write a rating from {LOWEST} (dull) to {HIGHEST} (remarkable) into the column rating of propose.csv; "
                 "leave it empty where you cannot say. Then add the ratings to your file with radiossl rate add."
             )
@@ -174,7 +181,11 @@ def write_round(
                 if store is not None:
                     captions = [_caption(row) for row in frame.to_dict("records")]
                     pictures = rating_pictures(store, metadata, frame["cutout_id"], captions)
-                    report.gallery(pictures, "The proposals in the order of propose.csv.", sheet=made / "gallery.png")
+                    report.gallery(
+                        pictures,
+                        "In the order of propose.csv: expected rating, and why it is asked.",
+                        sheet=made / "gallery.png",
+                    )
                 report.table(proposed).section("How this was made").values(record)
                 for name in ("propose.csv", "ratings.csv", "round.json"):
                     report.link(made / name)
@@ -219,9 +230,13 @@ def _proposed(
     return frame.assign(expected_rating=prediction.rating[rows], spread=prediction.spread[rows])
 
 
+#: Rules in words, under pictures.
+_WHY = {"top": "high score", "ucb": "promising", "ei": "promising"}
+
+
 def _caption(row: dict[Any, Any]) -> str:
     expected = f"{row['expected_rating']:.2f} ± {row['spread']:.2f} " if "expected_rating" in row else ""
-    return f"{row['cutout_id']}\n{expected}({row['why']})"
+    return f"{row['cutout_id']}\n{expected}({_WHY.get(row['why'], row['why'])})"
 
 
 def _rounds(out: Path) -> dict[int, Path]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C8C8C"
 #: Of the things that a figure tells apart, in this order.
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, "#56B4E9", "#E69F00")
+#: Of classes, which may be more; brown instead of black, which is invisible on a dark page.
+CLASS_COLOURS = (*PALETTE, "#F0E442", "#8B5A2B")
 
 _DPI = 150
 FONT = 9

@@ -68,9 +68,9 @@ def _config(metadata: Mapping[str, Any]) -> BackboneConfig | None:
 def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str:
     if not metadata.get("weights"):
         return ""
-    path = Path(metadata["weights"])
-    name = path.parent.name if path.name == "backbone" else path.name
-    known = f"SHA-256 {str(metadata.get('weights_sha256', ''))[:16]}"
+    from radiossl.weights.config import backbone_name
+
+    name, known = backbone_name(metadata["weights"]), f"SHA-256 {str(metadata.get('weights_sha256', ''))[:16]}"
     if config is None:
         return f"Features are those of the backbone {name} ({known}). "
     seen, recipe = config.preprocessing, config.recipe
@@ -83,15 +83,14 @@ def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str
     return f"{text}; images were preprocessed by {seen.mode} at {seen.size} x {seen.size} pixels{average}. "
 
 
-#: Of the page and its galleries.
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: Tables of more rows are folded.
 _FOLDED_ABOVE = 12
 #: Figures that are higher than wide, and than this, are long lists.
 _LONG_PT = 480
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-#: Figures of one result folder that `index_report` shows; the others are linked.
-_FIGURES_PER_PART = 4
+#: Figures of one result folder that `index_report` shows; the others are in its report.
+_FIGURES_PER_PART = 5
 
 
 class Report:
@@ -271,17 +270,19 @@ def index_report(out: PathLike, title: str, parts: Sequence[tuple[str, PathLike]
         drawn = [file for file in files if file.suffix.lower() == ".png"]
         page = folder / "report.html"
         sentence, figures = _opening(page, Path(out)) if page in files else ("", [])
+        more, figures = len(figures[_FIGURES_PER_PART:]), figures[:_FIGURES_PER_PART]
         report.section(name)
         if sentence:
             report.text(sentence)
         if page in files:
-            report.link(page, "full report")
+            report.link(page, f"full report, with {counted(more, 'more figure')}" if more else "full report")
         shown = [] if figures else drawn[:_FIGURES_PER_PART]
         for file in shown:
             report.figure(file, file.stem.replace("_", " "))
         if sentence and (figures or shown):
-            picture = _card(figures[0]) if figures else _image(shown[0], name)
-            cards.append(f"<div>{picture}<p><strong>{escape(name)}</strong>: {escape(sentence)}</p></div>")
+            picture = _card(figures[0] if figures else _image(shown[0], name))
+            title = f'<a href="#part-{len(report._sections)}"><strong>{escape(name)}</strong></a>'
+            cards.append(f"<div>{picture}<p>{title}: {escape(sentence)}</p></div>")
         report._parts += figures
         if (folder / "metrics.json").exists():
             report.values(flat_keys(read_json(folder / "metrics.json")), "Numbers")
@@ -296,20 +297,20 @@ def index_report(out: PathLike, title: str, parts: Sequence[tuple[str, PathLike]
 
 
 def _opening(page: Path, out: Path) -> tuple[str, list[str]]:
-    """The verdict of a report and its first figures and galleries, with links that hold from another page."""
+    """The verdict of a report and its figures and galleries, with links that hold from another page."""
     text = page.read_text(encoding="utf-8", errors="replace")
     verdict = re.search(r'<meta name="description" content="([^"]*)">', text)
-    figures = re.findall(r'<figure class="(?:drawn|gallery)">.*?</figure>', text, re.DOTALL)[:_FIGURES_PER_PART]
+    figures = re.findall(r'<figure class="(?:drawn|gallery)">.*?</figure>', text, re.DOTALL)
     folder = escape(quote(Path(os.path.relpath(page.parent, out.parent)).as_posix()))
-    moved = [figure.replace('<a href="', f'<a href="{folder}/') for figure in figures]
-    return unescape(verdict[1]) if verdict else "", moved
+    figures = [figure.replace('<a href="', f'<a href="{folder}/') for figure in figures]
+    return unescape(verdict[1]) if verdict else "", figures
 
 
 def _card(figure: str) -> str:
     """A figure without its caption, a gallery's first pictures alone."""
     image = re.search(r"<img [^>]*>", figure)
     pictures = "".join(re.findall(r"<li .*?</li>", figure, re.DOTALL)[:COLUMNS])
-    return image[0] if image else f'<div class="gallery"><ul>{pictures}</ul></div>'
+    return f'<div class="image">{image[0]}</div>' if image else f'<div class="gallery"><ul>{pictures}</ul></div>'
 
 
 def _image(path: Path, alt: str) -> str:
@@ -376,9 +377,7 @@ def _number_class(is_number: bool) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return (
-        value is None or isinstance(value, _Interval) or (hasattr(value, "__float__") and not isinstance(value, bool))
-    )
+    return isinstance(value, _Interval | None) or (hasattr(value, "__float__") and not isinstance(value, bool))
 
 
 def format_value(value: Any, name: str = "") -> str:

@@ -124,7 +124,9 @@ def training_curves(metrics: pd.DataFrame, *, out: PathLike, chance: float | Non
                 axes.axhline(chance, color=GREY, linestyle=":", linewidth=1)
                 place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points"}
                 axes.annotate("chance", (1, chance), (2, 0), va="center", fontsize=FONT - 2, color="0.4", **place)
-            if name in ("lr", "feature_std"):
+            if name == "feature_std":  # from collapsed to random directions
+                axes.set_ylim(0, max(1.05, 1.05 * metrics[name].max()))
+            if name == "lr":
                 axes.set_ylim(bottom=0)
 
 

@@ -22,7 +22,7 @@ from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.io.results import writes_result_folder
-from radiossl.report.figures import PALETTE, drawn_panels, file_stem, score_bars
+from radiossl.report.figures import CLASS_COLOURS, drawn_panels, file_stem, plain_numbers, score_bars
 from radiossl.report.figures import confusion_matrix as draw_confusion
 from radiossl.report.html import Report
 from radiossl.tables.training import TrainedForest
@@ -32,6 +32,8 @@ _BARS = 20
 #: Fraction of the rows at either end of a column that no bin holds: a few odd values would stretch the axis.
 _TAIL = 0.01
 _BINS = 8
+#: Columns between whose ends there is a larger factor have a logarithmic axis.
+_DECADE = 10.0
 
 
 @writes_result_folder
@@ -66,17 +68,18 @@ def write_table_result(
     draw_confusion(confusion_matrix(predictions), predictions.classes, out=out / "confusion.png")
     report.figure(out / "confusion.png", "Predicted classes (columns) of each true class (rows).")
     report.text(
-        f"{forest.about['trees']} trees on {forest.about['training_rows']} rows of {len(forest.columns.names)} numbers"
-        f" each. Every score is of predictions by forests of {forest.about['folds']} folds, of rows that they had not"
-        " seen; the forest that is kept was then trained on all rows."
+        f"{forest.about['trees']} trees on {forest.about['training_rows']:,} rows of {len(forest.columns.names)}"
+        f" numbers each. Every score is of predictions by forests of {forest.about['folds']} folds, of rows that they"
+        " had not seen; the forest that is kept was then trained on all rows."
     )
     order = np.argsort(-result.importance, kind="stable")
     shown = [(forest.columns.names[i], float(result.importance[i]), None) for i in order[:_BARS]]
-    if len(order) > _BARS:
-        shown.append((f"{len(order) - _BARS} others together", float(result.importance[order[_BARS:]].sum()), None))
+    # No bar: hundreds of features together are so important that no other bar would be seen beside theirs.
+    rest = float(result.importance[order[_BARS:]].sum())
+    others = f"; the other {len(order) - _BARS} share {rest:.0%}" if len(order) > _BARS else ""
     highlight = [name for name, _, _ in shown]
     score_bars(shown, out=out / "importance.png", xlabel="importance", highlight=highlight)
-    report.figure(out / "importance.png", "Mean decrease of impurity; correlated columns share theirs.")
+    report.figure(out / "importance.png", f"Mean decrease of impurity{others}. Correlated columns share theirs.")
     reliability_diagram(reliability(predictions), out=out / "reliability.png")
     report.figure(out / "reliability.png", "Accuracy against predicted confidence, calibrated on the other folds.")
 
@@ -107,8 +110,9 @@ def write_table_result(
         draw_against(predictions, values, f1, name, out / f"by_{stem}.png")
         report.figure(out / f"by_{stem}.png", f"F1, mean probability and numbers of each class against {name}.")
         recall = metric_by_column(predictions, values, edges=edges, metric="recall")
-        metric_against_column(recall, out=out / f"completeness_by_{stem}.png", xlabel=name)
-        report.figure(out / f"completeness_by_{stem}.png", f"Completeness against {name}.")
+        file = out / f"completeness_by_{stem}.png"
+        metric_against_column(recall, out=file, xlabel=name, logarithmic=_is_logarithmic(f1))
+        report.figure(file, f"Completeness against {name}.")
     if comparison is not None:
         metrics |= _write_comparison(comparison, out, report)
     return report.finish(out, metrics, ["predictions.csv", FOREST_FILE])
@@ -149,11 +153,12 @@ def draw_against(
     """Draw F1 with intervals, mean probability and a histogram of each class against a column, shape (n,)."""
     values = np.asarray(values, float)
     likely = predictions.probabilities.max(axis=1)
-    bins = np.linspace(f1.edges[0], f1.edges[-1], 33)
+    logarithmic = _is_logarithmic(f1)
+    bins = (np.geomspace if logarithmic else np.linspace)(f1.edges[0], f1.edges[-1], 33)
     ylabels = ["F1 score; probability", "rows of the class"]
     with drawn_panels(out, 5.4, 5.2, xlabel=label, ylabels=ylabels, ratios=[2.2, 1]) as (upper, lower):
         for number, name in enumerate(predictions.classes):
-            colour = PALETTE[number % len(PALETTE)]
+            colour = CLASS_COLOURS[number % len(CLASS_COLOURS)]
             upper.fill_between(f1.centres, f1.low[number], f1.high[number], color=colour, alpha=0.2, linewidth=0)
             upper.plot(f1.centres, f1.scores[number], color=colour, marker="o", markersize=3, label=name, linewidth=1.5)
             chosen = predictions.predicted == number
@@ -166,6 +171,14 @@ def draw_against(
         upper.plot([], [], color="0.3", linestyle=":", linewidth=1, label="less one deviation")
         upper.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
         upper.set_ylim(top=1.02)
+        if logarithmic:
+            lower.set_xscale("log")
+            plain_numbers(lower.xaxis)
+
+
+def _is_logarithmic(scored: MetricByColumn) -> bool:
+    """Whether a column spans so much, as fluxes do and magnitudes do not, that its axis is logarithmic."""
+    return bool(scored.edges[0] > 0 and scored.edges[-1] > _DECADE * scored.edges[0])
 
 
 def _binned_mean(

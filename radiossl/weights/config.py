@@ -17,7 +17,7 @@ import radiossl
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import read_json, write_json
+from radiossl.io.files import PathLike, read_json, write_json
 from radiossl.io.settings import first_problem, validated
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
@@ -89,6 +89,16 @@ class BackboneConfig:
     embedding: Embedding = PLAIN
     #: Learnt on the training images, for those who ask for whitened features.
     whitening: Whitening | None = field(default=None, compare=False)
+
+
+def backbone_name(path: PathLike) -> str:
+    """Return what a backbone is called: by its folder, or by the run that this is in.
+
+    >>> backbone_name("checkpoints/simclr-first-zoom"), backbone_name("mine/run3/backbone")
+    ('simclr-first-zoom', 'run3')
+    """
+    path = Path(path)
+    return path.absolute().parent.name if path.name == "backbone" else path.name
 
 
 def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:

@@ -217,6 +217,16 @@ def test_the_interval_holds_the_area_and_keeps_groups_together():
     np.testing.assert_allclose(copies, (low, high))
 
 
+def test_the_interval_of_several_seeds_holds_their_mean():
+    rng = np.random.default_rng(3)
+    anomalous = rng.random(200) < 0.3
+    seeds = [anomalous * 4.0 + rng.normal(size=200), anomalous * -4.0 + rng.normal(size=200), rng.normal(size=200)]
+    labels = AnomalyLabels(np.arange(200), anomalous.astype(str), anomalous)
+    (row,) = compare_scores({"all": seeds}, labels).to_dict("records")
+    assert row["auc_low"] < row["auc"] < row["auc_high"]
+    assert row["auc_high"] - row["auc_low"] < 0.1  # the seeds are not drawn again
+
+
 def test_scores_side_by_side():
     labels = AnomalyLabels(np.array([0, 1, 2, 3]), np.array(list("abab")), np.array([True, False, True, False]))
     perfect = np.array([0.9, 0.2, 0.8, 0.1, *np.linspace(0.3, 0.7, 6)])

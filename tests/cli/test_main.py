@@ -77,7 +77,9 @@ def test_knn_against_the_truth(capsys, world, tmp_path):
     truth = pd.read_csv(world / "survey" / "truth.csv").set_index("source_id")
     expected = np.where(truth.loc[predictions["cutout_id"], "class"] == "compact", "compact", "resolved")
     assert list(predictions["label"]) == list(expected)
-    assert (tmp_path / "knn" / "report.html").is_file()
+    page = (tmp_path / "knn" / "report.html").read_text()
+    assert "<h1>knn: run</h1>" in page  # the name; its whole path is among the numbers
+    assert metrics["weights"] == str(world / "run" / "backbone")
 
 
 @pytest.mark.slow

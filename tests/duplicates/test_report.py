@@ -58,6 +58,17 @@ def test_the_whole_folder(features, tmp_path, capsys):
     assert set(store.column("cutout_id")) - set(left.column("cutout_id")) == removed
 
 
+def test_nothing_found_is_said_in_a_sentence(small_store, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(len(small_store), 64)).astype(np.float32)
+    table = FeatureTable(small_store.table, vectors, {"stores": [str(small_store.paths[0])]})
+    table.write(tmp_path / "features.parquet")
+    run("duplicates", tmp_path / "features.parquet", "--out", tmp_path / "out", "--ignore-positions")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert '<p class="verdict">No source is shown twice by 24 cutouts; registered pixels decide.</p>' in page
+    assert "First 0" not in page
+    assert "To leave the repetitions out" not in page
+
+
 def test_copies_with_other_positions_are_reported_not_joined(features, tmp_path, capsys):
     file, _ = features
     out = tmp_path / "out"

@@ -44,7 +44,7 @@ def test_a_signal_ends_a_command_in_order(tmp_path, number):
     started.send_signal(number)
     _, said = started.communicate(timeout=60)
     assert started.returncode == 128 + number
-    assert said == f"radiossl: stopped by {number.name}\n"
+    assert said == f"radiossl: stopped by {'Ctrl-C' if number == signal.SIGINT else number.name}\n"
     assert list(tmp_path.iterdir()) == []
 
 

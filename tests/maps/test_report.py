@@ -149,7 +149,21 @@ def test_letters_of_a_map_are_read_at_any_size_of_it(small_store, tmp_path, monk
         *((figure.get_figwidth(), figure.axes[0].xaxis.label.get_size()) for figure in kept), strict=True
     )
     assert widths[1] > 1.9 * widths[0]
-    assert sizes[1] / widths[1] == pytest.approx(sizes[0] / widths[0])
+    on_page = [size * min(1, 10 / width) for size, width in zip(sizes, widths, strict=True)]  # 60 rem are 10 inches
+    assert on_page[1] == pytest.approx(on_page[0])
+
+
+def test_cells_at_the_edge_of_a_map_are_not_cut(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(figures_of_reports, "save_figure", lambda figure, out: kept.append(figure))
+    draw_map(np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), None, out=tmp_path / "m.png", label="")
+    axes = kept[0].axes[0]
+    (cells,) = axes.collections
+    outline = cells.get_paths()[0].vertices
+    corners = np.concatenate([outline + offset for offset in cells.get_offsets()])
+    for values, (low, high) in zip(corners.T, (axes.get_xlim(), axes.get_ylim()), strict=True):
+        assert low < values.min()
+        assert values.max() < high
 
 
 def test_thumbnails_need_the_store_of_the_features(small_store, tmp_path):

@@ -33,24 +33,26 @@ def test_steps_fill_the_time_that_is_given():
     assert plan.seconds["pretraining"] == pytest.approx(600, rel=0.05)
     assert set(plan.reasons) == {"box_factor", "image_size", "batch_size", "epochs", "warmup_epochs"}
     assert plan.warnings == []
+    assert plan.reasons["epochs"] == "10 minutes, an epoch of 15 steps of 0.5 s each"
     line = plan.lines()[-1]
-    assert line.startswith("about 13 min if the machine stays as busy as it is: ")
-    assert ": store 40 s, wide 40 s, pretraining 10 min, features 80 s" in line
-    before = plan.survey.epochs * (4000 // 256) * 0.5
-    assert plan.seconds["pretraining"] == pytest.approx(before + 2 * 400 * 0.02)  # its report, too
+    assert line.startswith("about 14 min (store 40 s, wide 40 s, pretraining 10 min, its report 16 s, features 80 s, ")
+    assert line.endswith(") if the machine stays as busy as it is")
+    assert plan.seconds["pretraining"] == pytest.approx(plan.survey.epochs * (4000 // 256) * 0.5)
+    assert plan.seconds["its report"] == pytest.approx(2 * 400 * 0.02)
 
 
-def test_what_is_not_measured_takes_longer_on_a_busy_machine():
-    idle, busy = propose(survey(), facts()).seconds, propose(survey(), facts(busy=3.0)).seconds
-    assert {step for step in idle if busy[step] != idle[step]} == {"map", "anomalies, neighbours and page"}
-    assert busy["map"] == 3 * idle["map"]
+def test_what_is_not_measured_takes_longer_on_a_slow_machine():
+    idle, slow = propose(survey(), facts()).seconds, propose(survey(), facts(slow=3.0)).seconds
+    assert {step for step in idle if slow[step] != idle[step]} == {"map", "anomalies", "neighbours"}
+    assert slow["map"] == 3 * idle["map"]
 
 
-def test_a_busy_machine_is_seen(monkeypatch):
-    wall, used = iter(np.arange(0, 9, 0.5)), iter((0.0, 0.5))
+def test_busy_and_slow_machines_are_seen(monkeypatch):
+    wall, used = iter(np.arange(0, 9, 0.5)), iter((0.0, 0.5))  # three passes in two seconds of which it had half of one
+    monkeypatch.setattr(plan, "_PASSES", 15.0)
     monkeypatch.setattr(plan.time, "perf_counter", lambda: next(wall))
     monkeypatch.setattr(plan.time, "thread_time", lambda: next(used))
-    assert plan._busy() == 4
+    assert plan._pace() == (4, 10)
 
 
 def simulated(folder, **changes):
@@ -135,9 +137,12 @@ def test_what_is_left_follows_the_pace_so_far(tmp_path, monkeypatch):
     clock = iter([0.0, 20.0, 20.0, 23.0, 23.0, 63.0])
     monkeypatch.setattr(run.time, "perf_counter", lambda: next(clock))
     said = []
-    steps = [(name, tmp_path / name, lambda: None) for name in ("store", "its report", "features")]
+    (tmp_path / "plan").touch()
+    steps = [(name, tmp_path / name, lambda: None) for name in ("plan", "store", "its report", "features")]
     run._do_steps(steps, {"store": 10.0, "features": 40.0, "map": 30.0}, said.append)
     assert said == [
+        "left: about 80 s (store 10 s, features 40 s, map 30 s)",
+        "plan: done before",
         "store: 20 s (10 s expected); about 2 min left at this pace",
         "its report: 3 s",
         "features: 40 s (40 s expected); about 36 s left at this pace",

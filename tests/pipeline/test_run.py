@@ -1,10 +1,13 @@
 """A simulated survey from mosaics to one page, interrupted on the way."""
 
 import json
+import re
+import signal
 
 import pytest
 
 from radiossl import RadiosslError
+from radiossl.cli.main import main
 from radiossl.io.tables import read_table
 from radiossl.maps import report as map_report
 from radiossl.pipeline.run import run_survey
@@ -54,6 +57,8 @@ def test_a_run_goes_on_where_it_was_stopped(folder, monkeypatch):
     trained = (results / "run" / "backbone" / "model.safetensors").stat().st_mtime_ns
     said.clear()
     page = run_survey(folder / "survey.yaml", say=said.append)
+    assert said[0].startswith(f"{results}: goes on with the settings that it was begun with")
+    assert re.match(r"left: about \d+ s \(map \d+ s, anomalies \d+ s, neighbours \d+ s\)$", said[1])
     assert page == results / "report.html"
     assert [line for line in said if line.endswith("done before")] == [
         f"{step}: done before" for step in ("plan", "store", "wide", "pretraining", "its report", "features")
@@ -83,3 +88,15 @@ def test_a_run_goes_on_where_it_was_stopped(folder, monkeypatch):
     assert (results / "features.parquet").stat().st_mtime_ns == features
     found = read_table(results / "neighbours" / "neighbours.csv")
     assert found.column("query").to_pylist() == ["sim0_000_00003"] * 2
+
+
+def test_a_stopped_command_says_how_to_continue(folder, capsys, monkeypatch):
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("radiossl.pipeline.run.look_at", stop)
+    with pytest.raises(SystemExit) as ended:
+        main(["run", str(folder / "survey.yaml"), "--set", "out=stopped"])
+    assert ended.value.code == 128 + signal.SIGINT
+    assert capsys.readouterr().err == "radiossl: stopped by Ctrl-C; run the same command again to continue\n"
+    assert not (folder / "stopped").exists()

@@ -61,6 +61,21 @@ def test_a_joined_page_shows_galleries_as_they_are_and_not_their_white_sheets(tm
     assert "The &lt;answer&gt;." in card
 
 
+def test_a_joined_page_says_how_many_figures_it_leaves_out_and_its_cards_lead_to_their_parts(tmp_path):
+    for name, count in (("few", 5), ("many", 7)):
+        report = Report(name).verdict(f"{name} found.")
+        for _ in range(count):
+            report.gallery(pictures(1), "One.")
+        (tmp_path / name).mkdir()
+        report.write(tmp_path / name / "report.html")
+    parts = [(name, tmp_path / name) for name in ("few", "many")]
+    text = index_report(tmp_path / "index.html", "All", parts).read_text()
+    assert re.findall(">(full report[^<]*)<", text) == ["full report", "full report, with 2 more figures"]
+    assert text.count('<figure class="gallery">') == 5 + 5
+    cards = text.partition('<div class="cards">')[2].partition("<h2")[0]
+    assert re.findall('<a href="#(part-[0-9])"><strong>([a-z]+)<', cards) == [("part-1", "few"), ("part-2", "many")]
+
+
 def test_the_page_opens_with_its_verdict(page):
     body = page.read_text().partition("<body>")[2]
     assert body.index("The answer.") < body.index("<figure") < body.index("<ul>")

@@ -168,7 +168,7 @@ def test_index_ties_folders_together(tmp_path, png):
     (knn / "report.html").write_text("the whole")
     (knn / "objects.csv").write_text("")
     (knn / ".tmp-x").write_text("")
-    for number in range(6):
+    for number in range(7):
         (knn / f"figure_{number}.png").write_bytes(png.read_bytes())
     (tmp_path / "empty").mkdir()
     out = tmp_path / "all" / "index.html"
@@ -176,9 +176,9 @@ def test_index_ties_folders_together(tmp_path, png):
     page = Outline(out.read_text())
     hrefs = [a["href"] for a in page.all("a") if not a["href"].startswith("#")]
     assert hrefs[0] == "../knn/report.html"
-    assert {"../knn/objects.csv", "../knn/metrics.json", "../knn/figure_4.png"} <= set(hrefs)
+    assert {"../knn/objects.csv", "../knn/metrics.json", "../knn/figure_5.png"} <= set(hrefs)
     assert not any("tmp" in href for href in hrefs)
-    assert [image["alt"] for image in page.all("img")] == [*(f"figure {number}" for number in range(4)), "curve"]
+    assert [image["alt"] for image in page.all("img")] == [*(f"figure {number}" for number in range(5)), "curve"]
     for text in ("accuracy", "0.9", "per_class.FRI", "0.8", "No results in this folder."):
         assert text in page.texts
 
@@ -203,7 +203,7 @@ def test_index_opens_with_the_verdict_and_the_picture_of_each_part(tmp_path, png
     text = (tmp_path / "i.html").read_text()
     cards = text.partition('<div class="cards">')[2].partition("</div></div>")[0]
     assert text.index('class="cards"') < text.index("<h2")
-    assert re.findall(r"<strong>(.*?)</strong>: (.*?)</p>", cards) == [
+    assert re.findall(r"<strong>(.*?)</strong></a>: (.*?)</p>", cards) == [
         ("kNN", "knn &lt;answers&gt;."),
         ("S", "search &lt;answers&gt;."),
     ]
@@ -256,6 +256,6 @@ def test_a_long_figure_has_a_card_as_wide_as_the_page(tmp_path):
         Report(name).verdict("Well.").figure(tmp_path / name / "scores.png").write(tmp_path / name / "report.html")
         parts.append((name, tmp_path / name))
     cards = index_report(tmp_path / "all.html", "All", parts).read_text(encoding="utf-8")
-    of_long, of_short = re.findall(r"<div>(<img[^>]*?)src", cards)
+    of_long, of_short = re.findall(r'<div><div class="image">(<img[^>]*?)src', cards)
     assert 'class="long"' in of_long
     assert "class" not in of_short

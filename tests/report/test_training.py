@@ -40,6 +40,12 @@ def test_training_curves_draws_the_columns_that_are_there(tmp_path, drawn):
     }
 
 
+def test_feature_spread_is_drawn_from_collapsed_to_random(tmp_path, drawn):
+    training_curves(metrics(feature_std=0.77), out=tmp_path / "a.png")
+    low, high = drawn[0].axes[1].get_ylim()
+    assert (low, 1.0 < high < 1.2) == (0, True)
+
+
 def test_sparse_accuracy_is_drawn_where_it_was_measured(tmp_path, drawn):
     accuracy = np.full(50, np.nan)
     accuracy[[10, 30]] = 0.6, 0.7

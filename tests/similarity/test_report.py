@@ -1,6 +1,8 @@
 """The result folder of a search: what is in its tables, regions, gallery and page."""
 
 import json
+import re
+from html import unescape
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from regions import Regions
 import radiossl
 from radiossl import RadiosslError
 from radiossl.cli.main import main
+from radiossl.report.sky_links import sky_links
 from radiossl.similarity.queries import query_of
 from radiossl.similarity.report import Found, neighbour_table, search_pictures, write_search_results
 from radiossl.similarity.search import SimilarityIndex
@@ -83,7 +86,10 @@ def test_everything_is_written(searches, small_store, tmp_path, table_format, na
     assert metrics["queries"] == ["c03", "mean of c01, c02"]
     assert metrics["best_similarity"] == pytest.approx(expected["similarity"].max())
     page = report.read_text()
-    assert page.count("simbad.cds.unistra.fr") == 8
+    shown = re.findall('<td class="links">(.*?)</td>', page)
+    sides = np.maximum(expected["height"], expected["width"]) * expected["pixel_scale_arcsec"]
+    for cell, ra, dec, side in zip(shown, expected["ra_deg"], expected["dec_deg"], sides, strict=True):
+        assert [unescape(at) for at in re.findall('href="([^"]+)"', cell)] == list(sky_links(ra, dec, side).values())
     assert 'href="neighbours.reg"' in page
 
 

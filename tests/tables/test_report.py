@@ -6,7 +6,9 @@ from sklearn.metrics import f1_score
 
 from radiossl.evaluation.calibration import Predictions
 from radiossl.evaluation.intervals import wilson_interval
-from radiossl.tables.report import _binned_mean, class_scores
+from radiossl.evaluation.metric_by_column import metric_by_column
+from radiossl.report import figures
+from radiossl.tables.report import _binned_mean, class_scores, draw_against
 
 
 def test_class_scores_by_hand():
@@ -26,3 +28,18 @@ def test_means_in_bins():
     )
     np.testing.assert_allclose(mean, [2, 8])
     np.testing.assert_allclose(spread, [np.sqrt(2), np.sqrt(2)])
+
+
+@pytest.mark.parametrize(("low", "high", "scale"), [(14.0, 22.0, "linear"), (1e-4, 1.0, "log"), (-1.0, 1.0, "linear")])
+def test_fluxes_have_a_logarithmic_axis_and_magnitudes_have_not(tmp_path, monkeypatch, low, high, scale):
+    kept = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, out: kept.append(figure))
+    names = [f"class{number}" for number in range(7)]
+    truth = np.arange(70) % 7
+    predictions = Predictions(names, truth, np.eye(7)[truth], np.arange(70))
+    values = np.linspace(low, high, 70)
+    draw_against(predictions, values, metric_by_column(predictions, values), "x", tmp_path / "a.png")
+    upper, lower = kept[0].axes
+    assert (upper.get_xscale(), lower.get_xscale()) == (scale, scale)
+    drawn = {line.get_color() for line in upper.lines if line.get_label() in names}
+    assert len(drawn) == 7  # no two classes look alike
