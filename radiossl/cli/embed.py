@@ -16,7 +16,9 @@ from radiossl.io.errors import counted
 def embed(
     weights: Annotated[Path, Argument(help="Backbone: folder or name.")],
     images: Annotated[list[Path], Argument(help="Cutout stores, image files, folders; with --mosaics a catalogue.")],
-    out: Annotated[Path, Option(help="Parquet file to write; with --partitioned, a folder of them.")],
+    out: Annotated[
+        Path, Option(help="File to write: .parquet, or .fits, .vot or .csv beside one; with --partitioned, a folder.")
+    ],
     mosaics: Mosaics = None,
     size: BoxSize = None,
     batch_size: Annotated[int, Option(min=1, help="Images computed at a time.")] = 128,
@@ -43,6 +45,8 @@ def embed(
         line += "; complete before, nothing was embedded again"
     elif done.made < done.parts:
         line += f"; {done.parts - done.made} of {done.parts} parts were there from an interrupted run"
+    if done.table.path != out:
+        line += f"; {done.table.path} is the same for radiossl"
     typer.echo(line)
 
 

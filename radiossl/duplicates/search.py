@@ -18,7 +18,7 @@ from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION,
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.images.registration import LARGEST_OFFSET, amplitude_spectra
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import linked_groups, match_sky
@@ -168,7 +168,7 @@ def find_duplicates(
     if neighbours < 1:
         raise RadiosslError(f"--neighbours {neighbours}: at least one was expected")
     if len(table) < 2:
-        raise RadiosslError(f"{len(table)} cutout: duplicates need at least two")
+        raise RadiosslError(f"{counted(len(table), 'cutout')}: duplicates need at least two")
     places = [table.numbers(name) for name in ("ra_deg", "dec_deg")]
     pixels = None if store is None else PreparedImages(store.select_ids(table.column("cutout_id"), *places))
     frame = _candidates(table, pixels, radius_arcsec, neighbours, similarity, positions)

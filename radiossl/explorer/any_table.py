@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from radiossl.survey.image_file import read_image
 
 if TYPE_CHECKING:
     import pandas as pd
+    from astropy.table import Table as AstropyTable
 
 PARQUET, ARROW = ENDINGS["parquet"], ENDINGS["arrow"]
 _LONGEST_PATH = 1024
@@ -69,6 +70,7 @@ def has_vectors(source: Any) -> bool:
     elif (
         isinstance(source, pa.Table)
         or hasattr(source, "to_arrow")
+        or hasattr(source, "colnames")
         or (hasattr(source, "columns") and hasattr(source, "index"))
     ):
         schema = arrow_table(source).schema
@@ -78,7 +80,7 @@ def has_vectors(source: Any) -> bool:
 
 
 def open_table(
-    source: str | os.PathLike[str] | FeatureTable | pd.DataFrame | pa.Table,
+    source: str | os.PathLike[str] | FeatureTable | pd.DataFrame | pa.Table | AstropyTable,
     folder: Path,
     vectors: str | None = None,
     ids: str | None = None,
@@ -106,15 +108,25 @@ def open_table(
         return folder / "features.parquet", feature_cutouts(source.metadata, source.columns, images)
     is_file = isinstance(source, (str, os.PathLike))
     name, beside = (Path(source).name, Path(source).parent) if is_file else ("table", Path())
-    table = arrow_table(source).replace_schema_metadata()
+    if is_file and Path(source).is_dir():
+        if not is_feature_table(Path(source)):
+            raise RadiosslError(
+                f"{source}: is a folder without features; --vectors is of a table, leave it out of images"
+            )
+        table = pa.concat_tables(FeatureFile(source).tables()).replace_schema_metadata()
+    else:
+        table = arrow_table(source).replace_schema_metadata()
     vectors = _vector_column(table, name, vectors)
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or _is_bytes(field.type)]
     flat = table.drop_columns(nested)
     catalogue = None
-    content = table_content(flat) if flat.num_columns else None
+    described = flat
+    if hasattr(source, "colnames"):  # an astropy table, which has units
+        described = cast(Any, source)[[name for name in source.colnames if name not in nested]]
+    content = table_content(described) if flat.num_columns else None
     ids = ids or ("cutout_id" if "cutout_id" in flat.column_names else None)
     if content is not None and has_position(content):
-        catalogue = read_catalogue(flat, id=ids)
+        catalogue = read_catalogue(described, id=ids)
         names = catalogue.ids
         for note in catalogue.notes:
             _log.warning("%s: %s", name, note)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
+from radiossl.io.files import existing_file
 from radiossl.io.locks import only_writer
 from radiossl.ratings.journal import PATIENCE_S
 from radiossl.ratings.records import read_csv_texts
@@ -48,7 +49,7 @@ class KeptLabels:
     def _read(self) -> pd.Series:
         if not self.path.exists():
             return pd.Series(name="label", dtype=str)
-        frame = read_csv_texts(self.path)
+        frame = read_csv_texts(existing_file(self.path))
         if tuple(frame.columns) != LABEL_COLUMNS:
             raise RadiosslError(f"{self.path}: columns {', '.join(LABEL_COLUMNS)} were expected; give another --labels")
         return frame.drop_duplicates("cutout_id", keep="last").set_index("cutout_id")["label"]

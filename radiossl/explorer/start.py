@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from radiossl.explorer.answers import Answers
 from radiossl.explorer.any_table import has_vectors, open_table
@@ -19,10 +19,11 @@ from radiossl.explorer.notebook import Embedded
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.explorer.uploads import temporary_folder
-from radiossl.io.errors import counted
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.extras import require
 from radiossl.io.progress import in_notebook
 from radiossl.store.writing import OtherStoreError
+from radiossl.survey.catalogue import Catalogue, read_catalogue
 
 if TYPE_CHECKING:
     from radiossl.datasets.image_sources import Images
@@ -61,7 +62,7 @@ def explore(
 
     Parameters
     ----------
-    table : path-like, FeatureTable, pandas.DataFrame, pyarrow.Table or images
+    table : path-like, FeatureTable, pandas.DataFrame, pyarrow.Table, astropy.table.Table or images
         A feature table, or any table with a column of vectors; see `radiossl.explorer.any_table.open_table`. Of images,
         as `radiossl.open_images` takes them, features are made first, and written to ``explored.parquet``.
     images : images, optional
@@ -95,7 +96,7 @@ def explore(
     >>> explore(pandas.DataFrame({"name": names, "embedding": vectors, "image": pngs}))  # doctest: +SKIP
     """
     if vectors is None and not has_vectors(table):
-        table, mosaics = _embedded(table, weights, mosaics, size, say), ()
+        table, mosaics, ids = _embedded(table, weights, mosaics, size, ids, say), (), None
     if export is None and in_notebook():
         return Embedded({name: value for name, value in locals().items() if name not in ("browser", "say")})
     with temporary_folder() as folder:
@@ -111,9 +112,20 @@ def explore(
 
 
 def _embedded(
-    images: Images, weights: PathLike | None, mosaics: Sequence[Path], size: int | None, say: Callable[[str], Any]
+    images: Images,
+    weights: PathLike | None,
+    mosaics: Sequence[Path],
+    size: int | None,
+    ids: str | None,
+    say: Callable[[str], Any],
 ) -> Path:
     """Write the features of images into the working folder."""
+    if ids is not None:
+        if not mosaics or isinstance(images, Catalogue):
+            raise RadiosslError(
+                f"--id {ids}: images have their own names; leave it out, or give a catalogue's --mosaics"
+            )
+        images = read_catalogue(cast(Any, images), id=ids)
     from radiossl.features.parts import write_features
     from radiossl.weights.backbone import load_backbone
 

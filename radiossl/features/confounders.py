@@ -76,7 +76,7 @@ def size_column(table: FeatureTable) -> str | None:
     for name in SIZE_COLUMNS:
         values = table.numbers(name)
         known = np.isfinite(values) & (values > 0)
-        if known.mean() >= 0.5 and len(np.unique(values[known])) > 1:
+        if 2 * known.sum() >= len(known) and len(np.unique(values[known])) > 1:
             return name
     return None
 

@@ -173,6 +173,8 @@ _LETTERS = str.maketrans(
 
 
 Format = Literal["fits", "votable", "csv", "hats", "embedding-atlas", "spotlight"]
+#: Endings of files for other programs, and what is in them.
+ENDINGS: Mapping[str, Format] = {".fits": "fits", ".vot": "votable", ".xml": "votable", ".csv": "csv"}
 #: Side of the pictures beside the features, in pixels.
 _PICTURE_SIDE = 128
 

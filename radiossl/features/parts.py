@@ -18,6 +18,7 @@ import torch
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images, open_images
 from radiossl.features.embedding import batch_features, table_metadata
+from radiossl.features.exporting import ENDINGS, export_table
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
@@ -127,7 +128,7 @@ def write_features(
         `mosaics`; see `radiossl.open_images`.
     out
         Parquet file to write, or the folder of a partitioned table. An older table in that file is replaced, unless it
-        is the same: then nothing is done.
+        is the same: then nothing is done. A FITS file, VOTable or CSV is written beside a Parquet file of its name.
     batch_size
         Images at a time.
     partitioned
@@ -149,6 +150,17 @@ def write_features(
     out = Path(out)
     if not backbone.sha256:
         raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")
+    if not partitioned and (form := ENDINGS.get(out.suffix.lower())):
+        parquet = out.with_suffix(".parquet")
+        if parquet.exists():
+            FeatureFile(parquet)  # raises if it is another table than one of features, which stays
+        if out.is_dir():
+            raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
+        done = write_features(
+            backbone, images, parquet, batch_size, False, workers, scheduler, bfloat16, mosaics, **options
+        )
+        export_table(parquet, out, form)
+        return done
     kept = out.with_name(f"{out.stem}.images")
     if not partitioned:
         check_parquet_name(out)

@@ -10,8 +10,10 @@ import csv
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_file
 
 if TYPE_CHECKING:
@@ -36,6 +38,31 @@ def guarded(value: Any) -> Any:
 def unguarded(value: Any) -> Any:
     """Return a cell that was read as it was before `guarded`."""
     return value[1:] if isinstance(value, str) and value.startswith("'") and _FORMULA.match(value) else value
+
+
+def csv_format(path: Path, needed: Sequence[str]) -> dict[str, str]:
+    """Return how `pandas.read_csv` is to read a CSV that has some columns: its ``sep`` and its ``encoding``.
+
+    Spreadsheets write semicolons where a comma is the decimal mark, and UTF-16 with tabs as "Unicode text". What the
+    names of the columns do not tell is a comma, and text without a mark of its encoding is UTF-8; raises
+    `RadiosslError` if it is not.
+    """
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        with path.open(encoding=encoding, newline="") as text:
+            head = text.readline()
+            while text.read(1 << 20):  # all of it is in this encoding
+                pass
+    except UnicodeError:
+        head = "\0"
+    if "\0" in head:
+        raise RadiosslError(f"{path}: is not in UTF-8; save it again as CSV in UTF-8")
+    for mark in ",;\t":
+        names = next(csv.reader([head], delimiter=mark), [])
+        if set(needed) <= {name.strip() for name in names}:
+            return {"sep": mark, "encoding": encoding}
+    return {"sep": ",", "encoding": encoding}
 
 
 def write_csv_rows(path: str | os.PathLike[str], head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -122,7 +122,7 @@ def table_content(source: Any) -> TableContent:
 
 
 def arrow_table(source: Any) -> pa.Table:
-    """Return a Parquet, Arrow or Feather file, or a pandas, polars or Arrow table, with its lists and structures.
+    """Return a Parquet, Arrow or Feather file, or a pandas, polars, Arrow or astropy table, with its lists.
 
     Raises `RadiosslError` if it is none of these, or damaged.
     """
@@ -130,6 +130,18 @@ def arrow_table(source: Any) -> pa.Table:
         return source
     if hasattr(source, "to_arrow"):
         return source.to_arrow()
+    if hasattr(source, "colnames"):
+        import pandas as pd
+
+        found, nested = _from_astropy(source).table, {}
+        for name in source.colnames:
+            values = getattr(source[name], "value", source[name])  # of a quantity, its numbers
+            if hasattr(values, "dtype") and (values.ndim > 1 or values.dtype.kind == "O"):
+                nested[name] = list(np.asarray(values, values.dtype.newbyteorder("=")))
+        kept = found.drop_columns([name for name in nested if name in found.column_names])
+        for name, column in zip(nested, arrow_table(pd.DataFrame(nested)).columns, strict=True):
+            kept = kept.append_column(name, column)
+        return kept
     if hasattr(source, "columns") and hasattr(source, "index"):
         lists = {}
         for name in source.columns:  # Arrow takes no arrays of two dimensions

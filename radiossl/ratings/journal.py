@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from radiossl.io.csv_cells import guarded_frame
+from radiossl.io.csv_cells import csv_format, guarded_frame
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.io.locks import only_writer
@@ -162,14 +162,14 @@ def append_rows(path: Path, rows: pd.DataFrame) -> None:
         return
     if not len(rows):
         return
+    form = csv_format(path, COLUMNS[:2])
     with path.open("r+b") as stream:
-        names = next(csv.reader(io.StringIO(stream.readline().decode("utf-8-sig"))), [])
-        header = [name.strip() for name in names]
+        head = stream.readline() if form == {"sep": ",", "encoding": "utf-8-sig"} else b""
+        header = [name.strip() for name in next(csv.reader(io.StringIO(head.decode("utf-8-sig"))), [])]
         size = stream.seek(0, os.SEEK_END)
-        if not {"cutout_id", "rating"} <= set(header):
+        if not set(COLUMNS) <= set(header):  # of a person's own, or a spreadsheet's: written again
             read_table(path)  # says what it lacks
-        if not set(COLUMNS) <= set(header):  # of a person's own, with the first two columns alone: written again
-            old = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+            old = pd.read_csv(path, dtype=str, keep_default_na=False, **form)
             whole = pd.concat([old.rename(columns=str.strip), guarded_frame(rows)], ignore_index=True).fillna("")
             with atomic_file(path) as temporary:
                 whole.to_csv(temporary, index=False)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from radiossl.io.csv_cells import guarded, guarded_frame, unguarded_frame
+from radiossl.io.csv_cells import csv_format, guarded, guarded_frame, unguarded_frame
 from radiossl.io.errors import RadiosslError, check_columns, counted, reason_of
 from radiossl.io.files import PathLike, atomic_file, existing_file, path_list
 
@@ -182,12 +182,11 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def read_csv_texts(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV with some columns as text; the index is the number of the row in the file, 1 for the heading."""
+    form = csv_format(path, needed)
     try:
         # Blank lines stay in, so that the row that a message names is the one that an editor shows.
         # Without a heading, for pandas takes the first cells of rows that are longer than it for an index.
-        frame = pd.read_csv(
-            path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, encoding="utf-8-sig"
-        )
+        frame = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, **form)
     except (ValueError, pd.errors.ParserError) as error:
         raise RadiosslError(f"{path}: not a readable CSV file ({reason_of(error)})") from None
     names = frame.iloc[0].fillna("").str.strip()
@@ -197,6 +196,9 @@ def read_csv_texts(path: Path, needed: Sequence[str] = ()) -> pd.DataFrame:
     frame = frame.iloc[1:].set_axis(list(names), axis=1).loc[:, (~names.duplicated()).to_numpy()]
     frame.index = pd.RangeIndex(2, len(frame) + 2)
     frame = unguarded_frame(frame.apply(lambda column: column.fillna("").str.strip()))
+    if form["sep"] == ";":  # where a comma is the decimal mark
+        for name in set(needed) - {"cutout_id"}:
+            frame[name] = frame[name].str.replace(",", ".")
     return frame[(frame != "").any(axis=1)]
 
 

@@ -341,7 +341,7 @@ def store_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the content of `store.json`, or raise `RadiosslError` if `path` is not a finished store."""
     path = Path(path)
     if not path.is_dir():
-        raise RadiosslError(f"{path}: no such cutout store")
+        raise RadiosslError(f"{path}: {'is a file, no' if path.exists() else 'no such'} cutout store")
     if not (path / "store.json").exists():
         interrupted = "was interrupted while being written; run the same command again to complete it"
         what = interrupted if (path / PARTIAL).exists() else "not a cutout store (it has no store.json)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -135,9 +136,9 @@ class TableFile:
                 self.schema: pa.Schema = pq.read_schema(self.files[0])
                 self.rows = sum(pq.read_metadata(file).num_rows for file in self.files)
             elif self.kind == "fits":
-                part = self._fits()
-                self.schema = pa.schema((name, pa.null()) for name in part.columns.names)
-                self.rows = len(part.data)
+                with self._fits() as part:
+                    self.schema = pa.schema((name, pa.null()) for name in part.columns.names)
+                    self.rows = len(part.data)
             elif self.kind == "text" and self._layout is not None:
                 self.schema = pa.schema(self._kinds)
             else:
@@ -224,22 +225,24 @@ class TableFile:
             for table in _after(reader, start):
                 yield unguarded_table(table).rename_columns(names)
 
-    def _fits(self) -> Any:
+    @contextmanager
+    def _fits(self) -> Iterator[Any]:
         from astropy.io import fits
 
-        for part in fits.open(self.path, memmap=True):
-            if isinstance(part, fits.BinTableHDU):
-                return part
-        raise RadiosslError(f"{self.path}: the FITS file has no binary table; is it a mosaic?")
+        with fits.open(self.path, memmap=True) as parts:
+            part = next((part for part in parts if isinstance(part, fits.BinTableHDU)), None)
+            if part is None:
+                raise RadiosslError(f"{self.path}: the FITS file has no binary table; is it a mosaic?")
+            yield part
 
     def _fits_parts(self, names: list[str], rows: int, start: int) -> Iterator[pa.Table]:
-        part = self._fits()
-        data, nulls = part.data, {column.name: column.null for column in part.columns}
-        for first in range(start, len(data), rows):
-            piece = data[first : first + rows]
-            stored = piece.view(np.ndarray)  # TNULL is one of the numbers as they stand in the file, before any scaling
-            hidden = {name: stored[name] == nulls[name] for name in names if nulls[name] is not None}
-            yield pa.table({name: _plain(np.asarray(piece[name]), hidden.get(name)) for name in names})
+        with self._fits() as part:
+            data, nulls = part.data, {column.name: column.null for column in part.columns}
+            for first in range(start, len(data), rows):
+                piece = data[first : first + rows]
+                stored = piece.view(np.ndarray)  # TNULL is one of the numbers as they stand in the file, unscaled
+                hidden = {name: stored[name] == nulls[name] for name in names if nulls[name] is not None}
+                yield pa.table({name: _plain(np.asarray(piece[name]), hidden.get(name)) for name in names})
 
 
 def _after(batches: Any, skipped: int) -> Iterator[pa.Table]:

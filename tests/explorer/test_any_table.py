@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import pytest
+from astropy import units as u
 from astropy.io import fits
+from astropy.table import Table
 from PIL import Image
 
 from radiossl.explorer.any_table import is_feature_table, open_table
 from radiossl.explorer.session import Files, Session
 from radiossl.explorer.start import explore
 from radiossl.io.errors import RadiosslError
+from radiossl.io.parquet import write_parquet
 
 COUNT, SIDE = 24, 12
 
@@ -57,6 +60,11 @@ def opened(source, folder, **options):
 
 
 def written(frame, kind, path):
+    if kind == "astropy":
+        vectors = np.stack(frame["embedding"])
+        plain = frame.drop(columns="embedding")
+        cuts = np.array(frame["cut"].tolist(), object)
+        return Table({name: plain[name].tolist() for name in plain} | {"embedding": vectors, "cut": cuts})
     table = pa.Table.from_pandas(frame)
     if kind == "pandas":
         return frame
@@ -71,7 +79,7 @@ def written(frame, kind, path):
     return name
 
 
-@pytest.mark.parametrize("kind", ["pandas", "arrow", "parquet", "feather", "stream"])
+@pytest.mark.parametrize("kind", ["pandas", "astropy", "arrow", "parquet", "feather", "stream"])
 def test_vectors_names_positions_and_images_are_found_whatever_they_are_called(frame, tmp_path, kind):
     session = opened(written(frame.assign(cut=list(map(png, range(COUNT)))), kind, tmp_path), tmp_path)
     assert session.cutout_id(3) == "J003"
@@ -146,6 +154,41 @@ def test_what_is_no_table_is_said(tmp_path):
     (tmp_path / "t.csv").write_text("a,b\n1,2\n")
     with pytest.raises(RadiosslError, match=r"\*.parquet"):
         open_table(tmp_path / "t.csv", tmp_path)
+
+
+def test_units_of_an_astropy_table_count(frame, tmp_path):
+    columns = {"name": frame["Source_name"], "z": np.stack(frame["embedding"])}
+    images = np.arange(COUNT)[:, None, None] * np.ones((SIDE, SIDE))
+    position = {"ra": frame["RA"].to_numpy() / 15 * u.hourangle, "dec": np.full(COUNT, -300.0) * u.arcmin}
+    session = opened(Table({**columns, **position, "cut": images}), tmp_path)
+    assert session.find("10.07 -5.0") == 7
+    assert float(session.pixels(9).max()) == 9
+
+
+def test_a_folder_of_features_is_a_table_and_a_folder_of_images_is_none(frame, tmp_path):
+    (tmp_path / "parts").mkdir()
+    features = pa.array(frame["embedding"].tolist(), pa.list_(pa.float32(), 6))
+    table = pa.table({"cutout_id": frame["Source_name"], "note": list(map(str, range(COUNT))), "features": features})
+    for part in range(2):
+        write_parquet(
+            table.slice(part * COUNT // 2, COUNT // 2), tmp_path / "parts" / f"part-0000{part}-of-00002.parquet"
+        )
+    assert opened(tmp_path / "parts", tmp_path, vectors="features").cutout_id(14) == "J014"
+    assert opened(tmp_path / "parts", tmp_path, ids="note").cutout_id(14) == "14"
+    (tmp_path / "images").mkdir()
+    with pytest.raises(RadiosslError, match="images: is a folder without features; --vectors is of a table"):
+        open_table(tmp_path / "images", tmp_path, vectors="features")
+
+
+def test_names_of_images_are_refused_and_those_of_a_catalogue_checked_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    catalogue = pd.DataFrame({"name": ["a", "b", "c"], "ra": [10.0, 10.01, 9.99], "dec": -5.0})
+    with pytest.raises(RadiosslError, match="no column 'nmae' for --id; there are name, ra, dec"):
+        explore(catalogue, mosaics=[tmp_path / "m.fits"], ids="nmae", export="page.html")
+    (tmp_path / "images").mkdir()
+    with pytest.raises(RadiosslError, match="--id name: images have their own names"):
+        explore(tmp_path / "images", ids="name", export="page.html")
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_a_frame_is_exported_in_one_call(frame, tmp_path):

@@ -20,6 +20,14 @@ def test_the_last_label_of_a_source_counts_and_an_empty_one_goes(tmp_path):
     assert pd.read_csv(path).columns.tolist() == ["cutout_id", "label"]
 
 
+@pytest.mark.parametrize(("mark", "encoding"), [(";", "utf-8"), ("\t", "utf-16")])
+def test_labels_that_a_spreadsheet_saved_are_kept(tmp_path, mark, encoding):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"cutout_id{mark}label\né, 1{mark}FRI\n", encoding=encoding)
+    KeptLabels(path).add(["b"], "FRII")
+    assert pd.read_csv(path).to_dict("list") == {"cutout_id": ["é, 1", "b"], "label": ["FRI", "FRII"]}
+
+
 def test_labels_of_control_characters_or_any_length_are_refused(tmp_path):
     kept = KeptLabels(tmp_path / "labels.csv")
     for label in ("a\nb", "x" * 61):

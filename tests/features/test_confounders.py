@@ -1,8 +1,10 @@
+import warnings
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from radiossl.features.confounders import confounder_table, confounder_warnings
+from radiossl.features.confounders import confounder_table, confounder_warnings, size_column
 from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 
@@ -22,6 +24,13 @@ def test_a_score_that_sorts_by_noise_is_named():
     assert "width" not in set(frame["property"])  # constant
     assert any(line.startswith("score follows rms") for line in confounder_warnings(frame))
     assert not any(line.startswith("other") for line in confounder_warnings(frame))
+
+
+def test_a_table_without_rows_has_no_sizes():
+    with warnings.catch_warnings(action="error"):
+        assert size_column(_table(0)) is None
+    assert size_column(_table(4, las_arcsec=[np.nan, 1.0, np.nan, 2.0])) == "las_arcsec"
+    assert size_column(_table(4, las_arcsec=[np.nan, 1.0, np.nan, np.nan])) is None
 
 
 def test_rank_correlation_by_hand_with_unknown_values_left_out():

@@ -1,5 +1,10 @@
 """Feature tables in other formats, read back by the programs that they are for."""
 
+import csv
+import io
+import shutil
+import subprocess
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -53,6 +58,22 @@ def test_astropy_reads_what_topcat_reads(table, tmp_path, form):
     np.testing.assert_array_equal(read["ra_deg"], table.column("ra_deg"))
     assert [str(value) for value in read["cutout_id"]] == table.column("cutout_id").tolist()
     assert np.flatnonzero(np.ma.getmaskarray(read["island"])).tolist() == [3]
+
+
+@pytest.mark.parametrize(("form", "ending"), [("fits", "fits"), ("votable", "vot")])
+@pytest.mark.skipif(shutil.which("stilts") is None, reason="stilts, which reads tables as TOPCAT does, is missing")
+def test_topcat_reads_every_value(table, tmp_path, form, ending):
+    out = tmp_path / f"out.{ending}"
+    export_table(tmp_path / "f.parquet", out, form)
+    asked = 'addcol last features[5]; keepcols "cutout_id ra_deg dec_deg island last"'
+    command = ["stilts", "tpipe", f"in={out}", f"cmd={asked}", "ofmt=csv"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["cutout_id"] for row in rows] == table.column("cutout_id").tolist()
+    assert [float(row["ra_deg"]) for row in rows] == table.column("ra_deg").tolist()
+    assert [float(row["dec_deg"]) for row in rows] == table.column("dec_deg").tolist()
+    assert [row["island"] for row in rows] == ["" if row == 3 else str(row) for row in range(COUNT)]
+    np.testing.assert_array_equal(np.array([row["last"] for row in rows], np.float32), table.features[:, 5])
 
 
 def test_pixels_hold_every_source_once_and_few_enough():

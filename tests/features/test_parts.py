@@ -17,6 +17,8 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.neighbours import nearest_neighbours
 from radiossl.features.parts import _write_part, write_features
 from radiossl.features.table import FeatureTable
+from radiossl.io.parquet import write_parquet
+from radiossl.io.tables import read_table
 from radiossl.store.store import open_store
 from radiossl.survey.sources import cut_sources
 from radiossl.weights.backbone import load_backbone, save_backbone
@@ -57,9 +59,32 @@ def test_the_table_is_that_of_memory(small_store, backbone, tmp_path, small_part
 
 
 def test_a_name_of_another_format_is_refused_with_the_way_to_it(small_store, backbone, tmp_path):
-    with pytest.raises(RadiosslError, match=r"f\.csv: features are written as Parquet, such as f\.parquet"):
-        write_features(backbone, small_store, tmp_path / "f.csv")
+    with pytest.raises(RadiosslError, match=r"f\.npy: features are written as Parquet, such as f\.parquet"):
+        write_features(backbone, small_store, tmp_path / "f.npy")
     assert names(tmp_path) == ["weights"]
+
+
+@pytest.mark.parametrize("ending", ["fits", "vot", "csv"])
+def test_a_table_for_other_programs_stands_beside_that_for_us(small_store, backbone, tmp_path, ending):
+    out = tmp_path / f"f.{ending}"
+    done = write_features(backbone, small_store, out)
+    assert (done.table.path, names(tmp_path)) == (tmp_path / "f.parquet", sorted([out.name, "f.parquet", "weights"]))
+    found, expected = read_table(out), FeatureTable.read(tmp_path / "f.parquet").columns
+    assert found.column("cutout_id").to_pylist() == expected.column("cutout_id").to_pylist()
+    np.testing.assert_allclose(found.column("ra_deg"), expected.column("ra_deg"), rtol=1e-15)
+    out.unlink()
+    assert (write_features(backbone, small_store, out).made, out.exists()) == (0, True)
+
+
+def test_what_is_beside_a_table_for_other_programs_is_kept(small_store, backbone, tmp_path):
+    write_parquet(pa.table({"flux": [1.0]}), tmp_path / "f.parquet")
+    with pytest.raises(RadiosslError, match=r"f\.parquet: "):
+        write_features(backbone, small_store, tmp_path / "f.fits")
+    assert read_table(tmp_path / "f.parquet").column_names == ["flux"]
+    (tmp_path / "g.fits").mkdir()
+    with pytest.raises(RadiosslError, match=r"g\.fits: is a folder"):
+        write_features(backbone, small_store, tmp_path / "g.fits")
+    assert names(tmp_path) == ["f.parquet", "g.fits", "weights"]
 
 
 def test_other_readers_take_the_folder(small_store, backbone, tmp_path, small_parts):

@@ -1,3 +1,6 @@
+import csv as csv_module
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -34,6 +37,28 @@ def test_ratings_are_read_and_rows_without_one_passed_over(csv):
     assert frame["rating"].tolist() == [4, 5]
     assert frame["who"].tolist() == ["me", ""]
     assert frame["round"].tolist() == ["", ""]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_what_spreadsheets_save_is_read(tmp_path, mark, encoding):
+    lines = [["cutout_id", " rating", "who", "score"], ["J12;5", "4", "Ève", "0,5"], ["b", "5,0", "", "-1"]]
+    path = tmp_path / "filled.csv"
+    text = io.StringIO()
+    csv_module.writer(text, delimiter=mark).writerows(lines if mark == ";" else [*lines[:2], ["b", "5", "", "-1"]])
+    path.write_text(text.getvalue(), encoding=encoding)
+    ratings = read_ratings(path)
+    assert ratings[["cutout_id", "rating", "who"]].to_numpy().tolist() == [["J12;5", 4, "Ève"], ["b", 5, ""]]
+    if mark == ";":
+        assert read_scores(path, ["b", "J12;5"]).tolist() == [-1, 0.5]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_a_file_in_another_encoding_is_refused_with_what_to_do(tmp_path, encoding):
+    path = tmp_path / "filled.csv"
+    path.write_text("cutout_id,rating,who\na,4,Ève\n", encoding=encoding)
+    with pytest.raises(RadiosslError, match="is not in UTF-8; save it again as CSV in UTF-8"):
+        read_ratings(path)
 
 
 def test_no_files_are_no_ratings():

@@ -1,6 +1,8 @@
 """Columns, colours and missing bands; the same rows from every format."""
 
+import gc
 import gzip
+import warnings
 from decimal import Decimal
 
 import numpy as np
@@ -123,6 +125,17 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "t.parquet").write_text("u\n1\n")
     with pytest.raises(RadiosslError, match="not a readable parquet"):
         TableFile(tmp_path / "t.parquet")
+
+
+def test_a_fits_table_is_closed(tmp_path):
+    Table({"u": np.arange(5_000.0)}).write(tmp_path / "t.fits")
+    fits.writeto(tmp_path / "image.fits", np.zeros((4, 4)))
+    with warnings.catch_warnings(record=True, action="always", category=ResourceWarning) as left_open:
+        assert len(TableFile(tmp_path / "t.fits").read(["u"])) == 5_000
+        with pytest.raises(RadiosslError, match="has no binary table"):
+            TableFile(tmp_path / "image.fits")
+        gc.collect()
+    assert not left_open
 
 
 @pytest.mark.parametrize("left", [100, 6_000, 20_000])
