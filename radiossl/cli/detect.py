@@ -11,7 +11,6 @@ from typer import Argument, Option
 import radiossl
 from radiossl.cli.options import Device, Seed, set_option
 from radiossl.io.errors import DiskFullError, counted
-from radiossl.io.extras import require
 
 if TYPE_CHECKING:
     from radiossl.detection.images import Reader
@@ -23,11 +22,6 @@ Images = Annotated[Path | None, Option(help="Folder of the images; by default th
 ReaderName = Annotated[str, Option("--reader", help="plain, or radiogalaxynet (infrared in red).")]
 Changes = Annotated[list[str] | None, set_option("lr=0.0005 or design.rois=128")]
 Out = Annotated[Path, Option(help="Folder to write.")]
-
-
-@app.callback()
-def _main() -> None:
-    require("pycocotools")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import FILES_PER_PART, FolderOptions, ImageFiles, PathLike, is_store, list_images
 from radiossl.datasets.published import part_ranges
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import path_list
 from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
@@ -134,7 +134,7 @@ def _written(write: Callable[[Path], CutoutStore], out: PathLike | None) -> Cuto
         with tempfile.TemporaryDirectory(prefix="radiossl-") as folder:
             return write(Path(folder) / "store").without_folder()
     store = write(Path(out))
-    _log.warning("%s: the %d images, kept as a cutout store", out, len(store))
+    _log.warning("%s: %s, kept as a cutout store", out, counted(len(store), "image"))
     return store
 
 

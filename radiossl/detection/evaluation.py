@@ -29,6 +29,7 @@ from radiossl.detection.objects import Detection
 from radiossl.detection.prediction import detect_set
 from radiossl.evaluation.metric_by_column import quantile_edges
 from radiossl.io.errors import RadiosslError, counted
+from radiossl.io.extras import require
 from radiossl.io.files import PathLike, path_list
 from radiossl.io.locks import only_writer
 from radiossl.io.progress import track
@@ -84,6 +85,7 @@ def evaluate_detectors(
     >>> table = radiossl.evaluate_detectors(["finetune", "scratch"], "val.json", "out")  # doctest: +SKIP
     >>> table[["detector", "ap50", "completeness", "reliability", "f1"]]  # doctest: +SKIP
     """
+    require("pycocotools")
     from radiossl.detection.evaluation_report import write_evaluation
 
     if not (0 < score < 1 and 0 < iou <= 1):

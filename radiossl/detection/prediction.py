@@ -24,6 +24,7 @@ from radiossl.detection.objects import Detection, as_plain, draw_object, from_pl
 from radiossl.detection.report import SearchedMosaic, make_catalogue, write_detections
 from radiossl.images.parallel import map_on_cores
 from radiossl.io.errors import RadiosslError
+from radiossl.io.extras import require
 from radiossl.io.files import PathLike, file_stamp, read_json, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import write_parts
@@ -151,6 +152,7 @@ def predict_sources(
     >>> catalogue = radiossl.predict_sources("mosaics/*.fits", "run", "found", window=150)  # doctest: +SKIP
     >>> catalogue[["ra_deg", "dec_deg", "class", "source_score", "flux_jy"]]  # doctest: +SKIP
     """
+    require("pycocotools")
     check_result_folder(out, __name__)
     paths = find_mosaics(mosaics)
     model = detector if isinstance(detector, Detector) else load_detector(detector, device)

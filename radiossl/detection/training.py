@@ -39,6 +39,7 @@ from radiossl.detection.prediction import BATCH, detect_prepared
 from radiossl.detection.training_report import write_training_report
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_file, check_folder, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
@@ -122,6 +123,7 @@ def train_detector(
     --------
     >>> detector = radiossl.train_detector("train.json", "simclr-first-zoom", "run", mode="frozen")  # doctest: +SKIP
     """
+    require("pycocotools")
     check_choice("--mode", mode, Mode)
     check_folder(out, "training run")
     source = open_annotated(annotations, images, reader)

@@ -20,7 +20,7 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.parquet import open_parquet, write_parquet
 from radiossl.io.tables import ENDINGS, arrow_table, table_content
 from radiossl.store.store import CutoutStore
-from radiossl.survey.catalogue import read_catalogue, unique_ids
+from radiossl.survey.catalogue import Catalogue, read_catalogue, unique_ids
 from radiossl.survey.catalogue.columns import find_id, has_position
 from radiossl.survey.image_file import read_image
 
@@ -126,7 +126,7 @@ def open_table(
     content = table_content(described) if flat.num_columns else None
     ids = ids or ("cutout_id" if "cutout_id" in flat.column_names else None)
     if content is not None and has_position(content):
-        catalogue = read_catalogue(described, id=ids)
+        catalogue = _catalogue_of(described, ids, name)
         names = catalogue.ids
         for note in catalogue.notes:
             _log.warning("%s: %s", name, note)
@@ -144,6 +144,13 @@ def open_table(
     if catalogue is None:
         raise RadiosslError(f"{name}: has no positions, so nothing can be cut from the mosaics (--mosaics)")
     return folder / "features.parquet", open_images(catalogue, list(mosaics), size=size)
+
+
+def _catalogue_of(table: Any, ids: str | None, name: str) -> Catalogue:
+    try:
+        return read_catalogue(table, id=ids)
+    except RadiosslError as error:  # which calls what has no file a table
+        raise RadiosslError(f"{name}: {str(error).removeprefix('table: ')}") from None
 
 
 def _vector_column(table: pa.Table, name: str, given: str | None) -> str:

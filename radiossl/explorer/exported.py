@@ -31,14 +31,22 @@ _SIDE, _PER_ROW = 64, 32
 _BATCH = 4096
 
 
+def check_export(out: str | os.PathLike[str]) -> Path:
+    """Return where a page is to be written; raise `RadiosslError`, before the work, where none can be."""
+    out = Path(out)
+    if out.suffix != ".html":
+        check_folder(out, "web page")
+    elif out.is_dir():
+        raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --export")
+    return out
+
+
 def export_page(files: Files, store: Pixels | None, out: str | os.PathLike[str]) -> Path:
     """Write the explorer as a page that needs no server, of at most 100,000 sources; return what to open.
 
     `out` is a folder, with ``index.html``, or one file, if the name ends in ``.html``.
     """
-    out = Path(out)
-    if out.suffix != ".html":
-        check_folder(out, "web page")
+    out = check_export(out)
     session = Session(files, store)
     if len(session) > MOST_SOURCES:
         raise RadiosslError(

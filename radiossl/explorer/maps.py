@@ -45,6 +45,10 @@ class Maps:
         self.trouble = ""
         if (folder / "map.parquet").is_file():
             self.coordinates = {folder.name: self._read(folder)}
+        elif folder.exists() and (not folder.is_dir() or any(not one.name.startswith(".") for one in folder.iterdir())):
+            raise RadiosslError(
+                f"{folder}: holds no map; the folder of one by radiossl map, or a new one, was expected"
+            )
         else:
             self.coordinates = {PCA: _components(file)}
         if positions is not None:

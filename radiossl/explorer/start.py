@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from radiossl.explorer.answers import Answers
 from radiossl.explorer.any_table import has_vectors, open_table
-from radiossl.explorer.exported import export_page
+from radiossl.explorer.exported import check_export, export_page
 from radiossl.explorer.notebook import Embedded
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Pixels, Session
@@ -95,6 +95,8 @@ def explore(
     >>> explore("features.parquet", radiossl.open_store("store"))  # doctest: +SKIP
     >>> explore(pandas.DataFrame({"name": names, "embedding": vectors, "image": pngs}))  # doctest: +SKIP
     """
+    if export is not None:
+        check_export(export)
     if vectors is None and not has_vectors(table):
         table, mosaics, ids = _embedded(table, weights, mosaics, size, ids, say), (), None
     if export is None and in_notebook():

@@ -43,9 +43,9 @@ def unguarded(value: Any) -> Any:
 def csv_format(path: Path, needed: Sequence[str]) -> dict[str, str]:
     """Return how `pandas.read_csv` is to read a CSV that has some columns: its ``sep`` and its ``encoding``.
 
-    Spreadsheets write semicolons where a comma is the decimal mark, and UTF-16 with tabs as "Unicode text". What the
-    names of the columns do not tell is a comma, and text without a mark of its encoding is UTF-8; raises
-    `RadiosslError` if it is not.
+    Spreadsheets write semicolons where a comma is the decimal mark, and UTF-16 with tabs as "Unicode text". The mark
+    is that with which these columns, or most columns, are there; text without a mark of its encoding is UTF-8, or
+    `RadiosslError` is raised.
     """
     with path.open("rb") as file:
         encoding = "utf-16" if file.read(2) in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
@@ -58,11 +58,9 @@ def csv_format(path: Path, needed: Sequence[str]) -> dict[str, str]:
         head = "\0"
     if "\0" in head:
         raise RadiosslError(f"{path}: is not in UTF-8; save it again as CSV in UTF-8")
-    for mark in ",;\t":
-        names = next(csv.reader([head], delimiter=mark), [])
-        if set(needed) <= {name.strip() for name in names}:
-            return {"sep": mark, "encoding": encoding}
-    return {"sep": ",", "encoding": encoding}
+    names = {mark: {name.strip() for name in next(csv.reader([head], delimiter=mark), [])} for mark in ",;\t"}
+    best = max(names, key=lambda mark: (set(needed) <= names[mark], len(names[mark])))
+    return {"sep": best, "encoding": encoding}
 
 
 def write_csv_rows(path: str | os.PathLike[str], head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -265,7 +265,7 @@ def place_of(text: str) -> tuple[float, float]:
 def parse_position(text: str) -> tuple[float, float] | None:
     """Read "RA DEC" in degrees, or sexagesimal with hours; None if the text is no position.
 
-    Raises `RadiosslError` if only one of the two is sexagesimal.
+    Raises `RadiosslError` if only one of the two is sexagesimal, or a declination is beyond a pole.
     """
     from astropy.coordinates import SkyCoord
 
@@ -275,6 +275,8 @@ def parse_position(text: str) -> tuple[float, float] | None:
     try:
         centre = SkyCoord(*numbers, unit="deg") if degrees else SkyCoord(text, unit=("hourangle", "deg"))
     except ValueError:
+        if degrees:
+            raise RadiosslError(f"{text}: a declination from -90 to 90 degrees was expected") from None
         return None
     if len(numbers) == 2 and np.isfinite(numbers).sum() == 1:
         raise RadiosslError(f"{text}: expected a position in degrees, or in hours, minutes and seconds of both axes")

@@ -188,7 +188,29 @@ def test_names_of_images_are_refused_and_those_of_a_catalogue_checked_before_the
     (tmp_path / "images").mkdir()
     with pytest.raises(RadiosslError, match="--id name: images have their own names"):
         explore(tmp_path / "images", ids="name", export="page.html")
-    assert [path.name for path in tmp_path.iterdir()] == ["images"]
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(RadiosslError, match="taken: is a file, a folder was expected"):
+        explore(tmp_path / "images", export=tmp_path / "taken")
+    (tmp_path / "taken.html").mkdir()
+    with pytest.raises(RadiosslError, match=r"taken\.html: is a folder, a file was to be written"):
+        explore(tmp_path / "images", export=tmp_path / "taken.html")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "taken", "taken.html"]
+
+
+def test_a_wrong_column_of_names_is_said_with_the_file(frame, tmp_path):
+    path = written(frame, "parquet", tmp_path)
+    with pytest.raises(RadiosslError, match=r"^t\.parquet: no column 'nmae' for --id; there are Source_name"):
+        open_table(path, tmp_path, ids="nmae")
+
+
+def test_a_folder_without_a_map_is_not_taken_for_one(frame, tmp_path):
+    (tmp_path / "survey").mkdir()
+    path, images = open_table(frame, tmp_path)
+    files = Files(path, ratings=tmp_path / "r.csv", labels=tmp_path / "l.csv", map_folder=tmp_path / "survey")
+    assert len(Session(files, images)) == COUNT  # empty: where a map can be written
+    (tmp_path / "survey" / "mosaic.fits").write_text("")
+    with pytest.raises(RadiosslError, match="survey: holds no map"):
+        Session(files, images)
 
 
 def test_a_frame_is_exported_in_one_call(frame, tmp_path):

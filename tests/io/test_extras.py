@@ -84,10 +84,11 @@ def test_cutting_inference_search_and_evaluation_need_no_extra(survey):
 @pytest.mark.slow
 def test_what_needs_an_extra_names_it_in_one_line(survey):
     folder, _ = survey
+    assert run_without_extras(folder, "detect train --help") == [[0, ""]]
     commands = {
         "pretrain --recipe radiossl --data store --out run": ("lightly", "train"),
         "map features.parquet --out map": ("umap", "discover"),
-        "detect train survey --out detector": ("pycocotools", "detect"),
+        "detect train survey --weights simclr-first-zoom --out detector": ("pycocotools", "detect"),
         "explore features.parquet": ("tornado", "explore"),
         "embed simclr-first-zoom store --workers 2 --out again.parquet": ("distributed", "cluster"),
         "export features.parquet --format hats --out hats": ("hats", "formats"),

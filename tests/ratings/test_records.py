@@ -152,6 +152,7 @@ def test_astronomaly_is_read_with_zero_raised_and_unlabelled_left_out(csv):
         (",score,human_label\na,1,\n", r"row 2: human_label ''"),
         (",score,human_label\na,1,2\na,1,2\n", r"row 3: cutout_id 'a'"),
         (",score\na,1\n", r"no column 'human_label'"),
+        (";score\na;1,5\n", r"no column 'human_label'; there are , score"),
         ("score,human_label\n1,2\n", r"first column is 'score'"),
     ],
 )

@@ -278,7 +278,7 @@ def test_positions_in_every_writing(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "c12", "J0041-0917", "image.fits", "10.5", "1 2 3", "1,2,3", "nan nan", "inf 0", "10 95", "a b"]
+    "text", ["", " ", "c12", "J0041-0917", "image.fits", "10.5", "1 2 3", "1,2,3", "nan nan", "inf 0", "a b"]
 )
 def test_what_is_no_position(text):
     assert parse_position(text) is None
@@ -288,6 +288,11 @@ def test_what_is_no_position(text):
 def test_positions_in_two_writings_are_refused(text):
     with pytest.raises(RadiosslError, match="expected a position in degrees, or in hours, minutes and seconds"):
         parse_position(text)
+
+
+def test_a_declination_beyond_a_pole_is_said():
+    with pytest.raises(RadiosslError, match="10 95: a declination from -90 to 90 degrees"):
+        parse_position("10 95")
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
