@@ -42,7 +42,7 @@ from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_file, check_folder, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
-from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
+from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, open_checkpoint
 from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
@@ -312,10 +312,10 @@ class _Trainer:
         file = self.out / CHECKPOINT
         if not file.is_file():  # killed before the first one was due
             return 0
-        state = read_checkpoint(file, self.device)
-        self.detector.load_state_dict(state["detector"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        return int(state["step"])
+        with open_checkpoint(file, self.device) as state:
+            self.detector.load_state_dict(state["detector"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            return int(state["step"])
 
 
 class _Monitor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.signals import STOP_SIGNALS, Stopped
 from radiossl.pretraining.distributed import ProcessGroup
 
@@ -18,12 +20,14 @@ from radiossl.pretraining.distributed import ProcessGroup
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
 
-def read_checkpoint(file: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint; raise `RadiosslError` if it is damaged."""
+@contextmanager
+def open_checkpoint(file: Path, device: torch.device) -> Iterator[dict[str, Any]]:
+    """Yield what a checkpoint holds; raise `RadiosslError` if it is damaged, or not what the body takes from it."""
     try:
-        return torch.load(file, map_location=device, weights_only=True)
+        yield torch.load(file, map_location=device, weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise RadiosslError(f"{file}: damaged checkpoint ({str(error).splitlines()[0]})") from None
+        problem = f"{type(error).__name__}: {reason_of(error)[:200]}"
+        raise RadiosslError(f"{file}: damaged checkpoint ({problem}); start the run again") from None
 
 
 class StopRequest:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from radiossl.io.errors import naming_full_disk
+from radiossl.io.errors import RadiosslError, naming_full_disk
 from radiossl.io.files import atomic_file
 from radiossl.io.progress import progress_bar
 
@@ -27,11 +27,13 @@ class Metrics:
     def __init__(self, file: Path, step: int, columns: Sequence[str] = COLUMNS) -> None:
         kept = []
         if step and file.exists():
-            with file.open(newline="") as stream:
-                whole = [line for line in stream if line.endswith("\n")]
-            kept = [row for row in csv.DictReader(whole) if row["step"].isdigit() and int(row["step"]) <= step]
+            with file.open(newline="", encoding="utf-8", errors="replace") as stream:
+                rows = csv.DictReader([line for line in stream if line.endswith("\n")])
+            if rows.fieldnames and "step" not in rows.fieldnames:
+                raise RadiosslError(f"{file}: damaged, it has no column step; move it away to go on without it")
+            kept = [row for row in rows if (row["step"] or "").isdecimal() and int(row["step"]) <= step]
         with atomic_file(file) as temporary, temporary.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, columns)
+            writer = csv.DictWriter(stream, columns, extrasaction="ignore")
             writer.writeheader()
             writer.writerows(kept)
         self.file, self.columns = file, columns

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from pydantic import BaseModel, Field
 
 import radiossl
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, read_json
+from radiossl.io.settings import validated
 from radiossl.pretraining.data import Exclusion
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.store.store import CutoutStore, open_store
@@ -26,18 +26,36 @@ RECIPE_FILE = "recipe.yaml"
 RECORD_FILE = "run.json"
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What a run was started with."""
+class TrainedStore(BaseModel, extra="forbid", frozen=True):
+    """A training store: its name, number of cutouts and `store_content`."""
 
-    #: The training stores in their order: ``store`` (name), ``cutouts``, ``content`` (`store_content`).
-    data: Sequence[dict[str, Any]]
-    #: ``content`` of the stores whose sources are left out, and ``radius_arcsec``.
-    excluded: Sequence[dict[str, Any]] = ()
-    #: ``path`` of the backbone that the weights started from, and ``sha256`` of them; None for random weights.
-    init: dict[str, Any] | None = None
-    #: radiossl, torch and precision of every sitting, the first one first.
-    versions: Sequence[dict[str, str]] = ()
+    store: str
+    cutouts: int
+    content: str
+
+
+class ExcludedStore(BaseModel, extra="forbid", frozen=True):
+    """A store whose sources are left out: its `store_content`, and how close is the same."""
+
+    content: str
+    radius_arcsec: float
+
+
+class Origin(BaseModel, extra="forbid", frozen=True):
+    """The backbone that weights started from, and their hash."""
+
+    path: str
+    sha256: str
+
+
+class RunRecord(BaseModel, extra="forbid", frozen=True):
+    """What a run was started with: stores in their order, weights (null: random), versions of every sitting."""
+
+    data: list[TrainedStore]
+    excluded: list[ExcludedStore] = []
+    init: Origin | None = None
+    #: Of radiossl, torch and the precision, by these names.
+    versions: list[dict[str, str]] = Field(min_length=1)
 
     @classmethod
     def describe(
@@ -45,27 +63,27 @@ class RunRecord:
     ) -> RunRecord:
         """Describe the run that these would start; raise if a store cannot be opened, or `init` has no weights."""
         described = [(Path(path).name, open_store(path)) for path in data]
-        stores = [{"store": name, "cutouts": len(one), "content": store_content(one)} for name, one in described]
+        stores = [TrainedStore(store=name, cutouts=len(one), content=store_content(one)) for name, one in described]
         others = sorted({store_content(open_store(path)) for path in exclusion.stores})
-        excluded = [{"content": content, "radius_arcsec": float(exclusion.radius_arcsec)} for content in others]
-        origin = None if init is None else {"path": str(init), "sha256": _weights_sha256(Path(init))}
-        versions = {"radiossl": radiossl.__version__, "torch": torch.__version__, "precision": precision}
-        return cls(stores, excluded, origin, [versions])
+        excluded = [ExcludedStore(content=one, radius_arcsec=exclusion.radius_arcsec) for one in others]
+        origin = None if init is None else Origin(path=str(init), sha256=_weights_sha256(Path(init)))
+        versions = {"radiossl": radiossl.__version__, "torch": str(torch.__version__), "precision": precision}
+        return cls(data=stores, excluded=excluded, init=origin, versions=[versions])
 
     def check(self, now: RunRecord, run: Path) -> None:
         """Raise `RadiosslError` if `now` is not what the run was started with; its `init` need not be given again."""
-        if [entry["content"] for entry in self.data] != [entry["content"] for entry in now.data]:
-            names = ", ".join(f"{entry['store']} ({entry['cutouts']} cutouts)" for entry in self.data)
+        if [entry.content for entry in self.data] != [entry.content for entry in now.data]:
+            names = ", ".join(f"{entry.store} ({entry.cutouts} cutouts)" for entry in self.data)
             raise RadiosslError(
                 f"{run}: was started with other training data, {names}; resume with the same --data, or start another"
                 " run from its weights with --init"
             )
-        if list(self.excluded) != list(now.excluded):
+        if self.excluded != now.excluded:
             raise RadiosslError(
                 f"{run}: was started with other --exclude stores or another --exclude-radius; resume with the same"
             )
-        if now.init is not None and (self.init is None or self.init["sha256"] != now.init["sha256"]):
-            before = "random weights" if self.init is None else f"other weights, {self.init['path']}"
+        if now.init is not None and (self.init is None or self.init.sha256 != now.init.sha256):
+            before = "random weights" if self.init is None else f"other weights, {self.init.path}"
             raise RadiosslError(f"{run}: was started from {before}; resume without --init")
 
     def resume(self, now: RunRecord, run: Path) -> RunRecord:
@@ -74,12 +92,12 @@ class RunRecord:
         before, new = self.versions[-1], now.versions[0]
         if before == new:
             return self
-        changed = [f"{name} was {before[name]} and is {new[name]}" for name in new if before[name] != new[name]]
+        changed = [f"{name} was {before.get(name)} and is {new[name]}" for name in new if before.get(name) != new[name]]
         warnings.warn(
             f"{run}: {', '.join(changed)}; the weights will differ slightly from those of an uninterrupted run",
             stacklevel=2,
         )
-        return replace(self, versions=[*self.versions, new])
+        return self.model_copy(update={"versions": [*self.versions, new]})
 
 
 def store_content(store: CutoutStore) -> str:
@@ -107,10 +125,7 @@ def check_recipe(run: Path, recipe: Recipe) -> None:
 def read_record(run: Path, now: RunRecord) -> RunRecord:
     """Return the record of a run; of one that radiossl 0.1 started, which wrote none, what is given now."""
     if (file := run / RECORD_FILE).exists():
-        try:
-            return RunRecord(**read_json(file))
-        except TypeError:
-            raise RadiosslError(f"{file}: damaged or from a newer radiossl; start the run again") from None
+        return validated(RunRecord, read_json(file), f"{file}: damaged or from a newer radiossl, start the run again")
     warnings.warn(
         f"{run}: was started by radiossl 0.1, which did not record its data; make sure that --data, --exclude and"
         " --init are the same",

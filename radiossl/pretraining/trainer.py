@@ -27,7 +27,7 @@ from radiossl.features.neighbours import nearest_neighbours
 from radiossl.images.views import ViewMaker
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, check_folder, remove_strays, write_json, write_text
-from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, read_checkpoint
+from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, open_checkpoint
 from radiossl.pretraining.data import (
     BOX_FACTOR,
     Batch,
@@ -128,7 +128,7 @@ class Trainer:
         network = recipe.backbone.build(recipe.preprocessing.channels, recipe.preprocessing.size)
         earlier = None
         if origin and not resume:
-            path = Path(origin["path"])
+            path = Path(origin.path)
             initial = imagenet_backbone(recipe.preprocessing) if is_imagenet(path) else load_backbone(path)
             load_state(network, initial.network.state_dict(), f"--init {path}", recipe.backbone.name)
             earlier = initial.config.sky
@@ -145,7 +145,7 @@ class Trainer:
         self.config = BackboneConfig(
             recipe.backbone,
             recipe.preprocessing,
-            recipe.model_dump(mode="json") | {"init": origin and origin["path"]},
+            recipe.model_dump(mode="json") | {"init": origin and origin.path},
             provenance,
             sky=TrainingSky.from_store(self.store, earlier),
         )
@@ -171,7 +171,7 @@ class Trainer:
             for folder in (self.out, self.out / CHECKPOINT.parent):
                 remove_strays(folder)
             write_text(self.out / RECIPE_FILE, self.recipe.to_yaml())
-            write_json(self.out / RECORD_FILE, vars(self.record))
+            write_json(self.out / RECORD_FILE, self.record.model_dump())
         metrics = Metrics(self.out / "metrics.csv", self.step) if first else None
         every, saved = self.recipe.checkpoint_steps, time.monotonic()
         if self.processes.any(self.stop.requested)[0]:  # while the data were opened
@@ -325,15 +325,15 @@ class Trainer:
         self.processes.wait()  # nobody may end, for that ends the others, before it is written
 
     def _load_checkpoint(self) -> int:
-        state = read_checkpoint(self.out / CHECKPOINT, self.device)
-        self.method.load_state_dict(state["method"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.losses = [torch.tensor(loss, device=self.device) for loss in state.get("losses", ())]
-        if state.get("sky"):  # it holds that of the weights it started from, wherever their folder is now
-            sky = TrainingSky(**{name: values.cpu().numpy() for name, values in state["sky"].items()})
-            self.config = dataclasses.replace(self.config, sky=sky)
-        return int(state["step"])
+        with open_checkpoint(self.out / CHECKPOINT, self.device) as state:
+            self.method.load_state_dict(state["method"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.losses = [torch.tensor(loss, device=self.device) for loss in state.get("losses", ())]
+            if state.get("sky"):  # it holds that of the weights it started from, wherever their folder is now
+                sky = TrainingSky(**{name: values.cpu().numpy() for name, values in state["sky"].items()})
+                self.config = dataclasses.replace(self.config, sky=sky)
+            return int(state["step"])
 
 
 def _check_run_folder(out: Path, recipe: Recipe, resume: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import replace
@@ -154,7 +155,7 @@ def test_finished_stages_are_compared_too(stores, tmp_path):
     with pytest.raises(RadiosslError, match="stage1: was started from random weights"):
         pretrain(stages, data, out, resume=True, init=start(tmp_path / "init", 1, 3))
     record = started_with(out / "stage2")
-    assert record.init["sha256"] == load_backbone(out / "stage1" / "backbone").sha256
+    assert record.init.sha256 == load_backbone(out / "stage1" / "backbone").sha256
 
 
 def test_more_epochs_are_a_further_stage_from_the_old_weights(stores, tmp_path, capsys, stop_at, monkeypatch):
@@ -171,7 +172,7 @@ def test_more_epochs_are_a_further_stage_from_the_old_weights(stores, tmp_path, 
     assert further == out / "further1" / "backbone"
     assert "further1: 3 epochs more from the weights of" in capsys.readouterr().err
     record, config = started_with(out / "further1"), load_backbone(further).config
-    assert record.init == {"path": str(first), "sha256": load_backbone(first).sha256}
+    assert record.init.model_dump() == {"path": str(first), "sha256": load_backbone(first).sha256}
     assert (config.recipe["schedule"]["epochs"], config.recipe["init"]) == (3, str(first))
     assert len(config.sky.ra_deg) == 16  # of both stages
     assert (first / "model.safetensors").read_bytes() == before
@@ -207,6 +208,50 @@ def test_a_run_of_version_0_1_can_be_resumed_with_a_warning(stores, tmp_path, st
     (out / RECORD_FILE).write_text('{"format": 3}')
     with pytest.raises(RadiosslError, match=r"run\.json: damaged or from a newer radiossl"):
         pretrain(recipe(), stores / "one", out, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("run.json", b"[]", "damaged or from a newer radiossl"),
+        ("run.json", b'{"data": null, "versions": [{}]}', "damaged or from a newer radiossl, .*: data: "),
+        ("run.json", b'{"data": [{"store": "one"}], "versions": [{}]}', r"damaged .*: data\.0\.cutouts: "),
+        ("run.json", b'{"data": [], "versions": []}', "damaged .*: versions: "),
+        ("metrics.csv", b"epoch,loss\n1,2\n", "damaged, it has no column step; move it away"),
+        ("metrics.csv", b"\xff\xfe\n", "damaged, it has no column step"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(stores, tmp_path, stop_at, monkeypatch, file, content, problem):
+    interrupted(stop_at, monkeypatch, recipe(), stores / "one", tmp_path / "run")
+    (tmp_path / "run" / file).write_bytes(content)
+    with pytest.raises(RadiosslError, match=f"{re.escape(file)}: {problem}"):
+        pretrain(recipe(), stores / "one", tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda _: [1], "TypeError"),
+        (lambda _: {"step": 1}, "KeyError: 'method'"),
+        (lambda known: known | {"sky": {"stars": torch.ones(2)}}, "stars"),
+        (lambda known: known | {"optimizer": {}}, "param_groups"),
+        (lambda known: known | {"method": {"network.stem": torch.ones(2)}}, "loading state_dict"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_named(stores, tmp_path, stop_at, monkeypatch, change, problem):
+    interrupted(stop_at, monkeypatch, recipe(), stores / "one", tmp_path / "run")
+    file = tmp_path / "run" / CHECKPOINT
+    torch.save(change(torch.load(file, weights_only=True)), file)
+    with pytest.raises(RadiosslError, match=rf"last\.ckpt: damaged checkpoint \(.*{problem}.*; start the run again"):
+        pretrain(recipe(), stores / "one", tmp_path / "run", resume=True)
+
+
+def test_lines_of_the_metrics_that_are_no_rows_are_dropped(stores, tmp_path, stop_at, monkeypatch):
+    interrupted(stop_at, monkeypatch, recipe(), stores / "one", tmp_path / "run")
+    file = tmp_path / "run" / "metrics.csv"
+    file.write_text(f"{file.read_text()},1\nx,2\n\n")
+    pretrain(recipe(), stores / "one", tmp_path / "run", resume=True)
+    assert [line.partition(",")[0] for line in file.read_text().splitlines()] == ["step", "2", "4"]
 
 
 def test_a_stop_while_the_data_are_opened_saves_a_checkpoint_to_go_on_from(stores, tmp_path, monkeypatch):
