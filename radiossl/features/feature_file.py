@@ -18,6 +18,7 @@ from radiossl.features.table import (
     CHECKED_KEY,
     FEATURES,
     METADATA_KEY,
+    TableMetadata,
     conformed_schema,
     feature_dimension,
     has_features,
@@ -31,6 +32,7 @@ from radiossl.io.expressions import Columns
 from radiossl.io.files import PathLike
 from radiossl.io.parquet import json_metadata, open_parquet
 from radiossl.io.progress import track
+from radiossl.io.settings import validated
 from radiossl.sky.angles import check_declinations
 from radiossl.store.store import CutoutStore
 
@@ -61,6 +63,7 @@ class FeatureFile:
         columns = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
         self.schema: pa.Schema = conformed_schema(columns, self.path)
         self.metadata: dict[str, Any] = json_metadata(schema, METADATA_KEY, self.path)
+        validated(TableMetadata, self.metadata, f"{self.path}: damaged metadata, embed the images again")
 
     def _open(self, file: Path) -> pq.ParquetFile:
         # Without a buffer size, a whole row group of features would be fetched at once.

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from radiossl.features.table import TableMetadata
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, read_json
@@ -121,7 +122,7 @@ class _Manifest(BaseModel):
     dimension: int
     count: int
     blocks: list[_Block]
-    metadata: dict[str, Any]
+    metadata: TableMetadata
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 import radiossl
 from radiossl.io.errors import RadiosslError, check_columns
@@ -129,6 +130,18 @@ def check_parquet_name(path: PathLike) -> None:
 
 
 METADATA_KEY = b"radiossl"
+
+
+class TableMetadata(BaseModel):
+    """What is read of the metadata of a feature table, see `radiossl.features.embedding.table_metadata`."""
+
+    weights: str | None = None
+    weights_sha256: str | None = None
+    preprocessing: dict[str, Any] = {}
+    embedding: dict[str, Any] = {}
+    stores: list[str] = []
+
+
 #: Set in files of which every row has features, so that they need not be looked through first.
 CHECKED_KEY = b"radiossl_checked"
 

@@ -151,3 +151,14 @@ def test_a_table_without_rows_says_so(tmp_path):
     for read in (FeatureTable.read, FeatureFile):
         with pytest.raises(RadiosslError, match="the feature table has no rows"):
             read(tmp_path / "f.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("preprocessing", 5), ("preprocessing", None), ("embedding", [1]), ("weights", 5), ("stores", "x")],
+)
+def test_metadata_of_another_kind_are_refused(tmp_path, name, value):
+    table = FeatureTable(pa.table({"cutout_id": ["a"]}), np.ones((1, 2), np.float32), {name: value})
+    table.write(tmp_path / "f.parquet")
+    with pytest.raises(RadiosslError, match=rf"f\.parquet: damaged metadata, embed the images again: {name}: "):
+        FeatureFile(tmp_path / "f.parquet")
