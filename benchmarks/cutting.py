@@ -114,7 +114,7 @@ def bench_cutting(
                     images=sources,
                     baseline_images=some,
                     repeats=repeats if kind == "plain" else 1,
-                    goal=20,
+                    goal=20 if kind == "plain" else 15,
                 )
                 ratios.append(row)
             run = in_child(whole_store, path, catalogue, box, folder / "store")

@@ -150,8 +150,13 @@ def held_out_scores(features: NDArray[np.floating], splits: Sequence[Split]) -> 
 
 
 def _unit(distances: NDArray[np.float64]) -> float:
-    known = distances[np.isfinite(distances)]
-    return float(np.quantile(known, USUAL)) or 1.0 if known.size else 1.0
+    """Return the distance that a new object exceeds with a probability of at most 1 - `USUAL`, as in `fit_thresholds`.
+
+    A quantile between two distances would be exceeded more often. Fewer than 99 can promise no more than their largest.
+    """
+    known = np.sort(distances[np.isfinite(distances)])
+    place = min(int(np.ceil(round((len(known) + 1) * USUAL, 9))), len(known))
+    return float(known[place - 1]) or 1.0 if known.size else 1.0
 
 
 def _fitted(features: NDArray[np.floating]) -> Novelty:

@@ -44,6 +44,13 @@ def test_one_in_a_hundred_is_unusual_however_many_columns_there_are():
     assert (novelty.scores(rng.normal(size=(4000, 120))) > 1).mean() < 0.03
 
 
+def test_no_more_than_one_in_a_hundred_is_unusual_to_those_who_saw_a_hundred_and_ten():
+    """A quantile between the two largest of so few distances is exceeded twice as often as promised."""
+    rng = np.random.default_rng(0)
+    shares = [(fit_novelty(rng.normal(size=(110, 5))).scores(rng.normal(size=(2000, 5))) > 1).mean() for _ in range(40)]
+    assert np.mean(shares) < 0.01
+
+
 def test_missing_values_are_usual_and_rows_of_nothing_have_no_score(rows):
     gaps = rows.copy()
     gaps[::3, 2] = np.nan
