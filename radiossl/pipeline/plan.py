@@ -260,7 +260,7 @@ _FEW = 500
 #: Seconds to begin with (UMAP compiles itself) and for each source, of steps that are not tried out beforehand, where
 #: `_pace` gets through so many passes in a second.
 _FIXED_S = {"map": (17.0, 0.004), "anomalies": (2.0, 0.0005), "neighbours": (2.0, 0.0005)}
-_PASSES = 5000.0
+_PASSES = 6400.0
 
 
 @dataclass(frozen=True)
