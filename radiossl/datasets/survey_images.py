@@ -36,6 +36,8 @@ NOT_FETCHED = "not_fetched.csv"
 _HIPS2FITS = "https://alasky.cds.unistra.fr/hips-image-services/hips2fits"
 _WAIT_S, _TIMEOUT_S, _TRIES = 0.5, 60, 5
 _MOST_BYTES = 2**28
+#: Surveys grow: that there is no image of a place is asked again after a week.
+_NOTHING_S = 7 * 86400
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class _Server:
         """Return the file of a key, from the cache or the service; None where the service has nothing."""
         file = self.cache / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.fits"
         nothing = file.with_suffix(".none")
-        if not (file.is_file() or nothing.is_file()):
+        empty = nothing.is_file() and time.time() - nothing.stat().st_mtime < _NOTHING_S
+        if not (file.is_file() or empty):
             content = self.patiently(ask)
             self.cache.mkdir(parents=True, exist_ok=True)
             with atomic_file(nothing if content is None else file) as temporary:
@@ -116,7 +119,8 @@ def fetch_cutouts(
 ) -> CutoutStore:
     """Fetch a cutout of a public survey around every source of a catalogue, and write them as a cutout store.
 
-    What has come is kept in the cache, so that the same call goes on after an interruption and asks for nothing twice.
+    What has come is kept in the cache, so that the same call goes on after an interruption and asks for nothing twice,
+    but after a week for images that were not there.
     Sources without an image are listed in the store's not_fetched.csv.
 
     Parameters

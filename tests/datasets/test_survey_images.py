@@ -1,6 +1,7 @@
 """Cutouts of surveys, from a server on this machine that answers as hips2fits, SIA (1 and 2), Datalink and SODA do."""
 
 import io
+import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from urllib.parse import parse_qs, urlsplit
@@ -149,6 +150,10 @@ def test_nothing_is_asked_twice_and_passing_trouble_is_waited_for(catalogue, ser
     assert len(server.asked) == count
     assert again.table.equals(first.table)
     assert np.isnan(first.column("beam_major_arcsec")).all()
+    [nothing] = (tmp_path / "cache").rglob("*.none")  # surveys grow: that a place had no image counts for a week
+    os.utime(nothing, (nothing.stat().st_mtime - 8 * 86400,) * 2)
+    fetch(catalogue, "hips:X/P/any", tmp_path, server, "/hips2fits", size=16)
+    assert len(server.asked) == count + 1
 
 
 def test_a_run_that_broke_off_goes_on(catalogue, server, tmp_path, monkeypatch):
