@@ -98,13 +98,21 @@ def test_the_survey_side_opens_without_torch_astropy_or_numba():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_help_needs_none_of_the_heavy_imports():
-    code = "import sys; sys.argv = ['radiossl', '--help']; from radiossl.cli.main import main\n"
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [
+        (["--help"], {"torch", "astropy", "pandas", "sklearn", "matplotlib", "lightly", "datasets"}),
+        (["embed", "simclr-first-zoom", "nothing/there", "--out", "features.parquet"], {"torch", "timm", "sklearn"}),
+    ],
+)
+def test_what_needs_no_heavy_import_is_answered_before(arguments, heavy, tmp_path):
+    code = f"import sys; sys.argv = ['radiossl', *{arguments}]; from radiossl.cli.main import main\n"
     code += "try:\n    main()\nexcept SystemExit:\n    pass\n"
-    code += "heavy = {'torch', 'astropy', 'pandas', 'sklearn', 'matplotlib', 'lightly', 'datasets'}\n"
-    code += "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    code += f"sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout or "nothing/there: no such file or folder" in done.stderr
 
 
 def test_the_public_names_can_be_imported():

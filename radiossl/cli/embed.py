@@ -36,9 +36,12 @@ def embed(
 
     An interrupted run is completed by the same command; a finished one is left as it is.
     """
+    from radiossl.datasets.image_sources import find_images
+
+    found = images if mosaics else find_images(images, size=size)  # what is not there is told before torch is loaded
     backbone = adapt(radiossl.load_backbone(weights, device), tta, field, readout, whiten)
     done = radiossl.write_features(
-        backbone, images, out, batch_size, partitioned, workers, scheduler, bfloat16, mosaics, size=size
+        backbone, found, out, batch_size, partitioned, workers, scheduler, bfloat16, mosaics, size=size
     )
     line = f"{out}: {len(done.table)} x {done.table.dimension} features"
     if done.made == 0:
