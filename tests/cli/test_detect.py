@@ -101,7 +101,10 @@ def test_train_predict_and_evaluate(capsys, annotated, weights, tmp_path):
     assert rows["images"].tolist() == [6, 4]
     best = rows.loc[rows["f1"].fillna(-1).idxmax()]
     assert verdict(judged).startswith(f"{best['detector']} finds {best['completeness']:.1%} of 6 sources")
-    assert "#08306b" in (judged / "examples.svg").read_text()  # boxes, of no grey that changes with the theme
+    # boxes, of a middle grey that is seen on a dark sky in both themes
+    assert (
+        len(re.findall('stroke-dasharray[^"]*#8c8c8c; stroke-width: 0.8', (judged / "examples.svg").read_text())) == 6
+    )
     for name in ("figure9", "figure10", "by_extent_px", "by_snr", "examples"):
         assert (judged / f"{name}.png").stat().st_size > 5_000, name
     assert pd.read_csv(judged / "classes.csv")["class"].tolist() == ["COMPACT", "EXTENDED", "SOURCE"] * 2
