@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
@@ -173,10 +174,24 @@ _LETTERS = str.maketrans(
 
 
 Format = Literal["fits", "votable", "csv", "hats", "embedding-atlas", "spotlight"]
+#: The column of features, as CSV, FITS and VOTable name it within so many bytes.
+_OF_FEATURES = re.compile(rb"\bfeature_0\b|= 'features *'|name=\"features\"", re.IGNORECASE)
+_NAMES_BYTES = 2**18
 #: Endings of files for other programs, and what is in them.
 ENDINGS: Mapping[str, Format] = {".fits": "fits", ".vot": "votable", ".xml": "votable", ".csv": "csv"}
 #: Side of the pictures beside the features, in pixels.
 _PICTURE_SIDE = 128
+
+
+def check_no_other_file(out: Path) -> None:
+    """Raise `RadiosslError` where something else than an earlier table of features is, such as an image."""
+    if out.is_dir():
+        raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
+    if out.exists():
+        with out.open("rb") as stream:
+            start = stream.read(_NAMES_BYTES)
+        if not _OF_FEATURES.search(start):
+            raise RadiosslError(f"{out}: exists already and is no table of features; choose another --out")
 
 
 def export_table(

@@ -18,7 +18,7 @@ import torch
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images, open_images
 from radiossl.features.embedding import batch_features, table_metadata
-from radiossl.features.exporting import ENDINGS, export_table
+from radiossl.features.exporting import ENDINGS, check_no_other_file, export_table
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
@@ -154,8 +154,7 @@ def write_features(
         parquet = out.with_suffix(".parquet")
         if parquet.exists():
             FeatureFile(parquet)  # raises if it is another table than one of features, which stays
-        if out.is_dir():
-            raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
+        check_no_other_file(out)
         done = write_features(
             backbone, images, parquet, batch_size, False, workers, scheduler, bfloat16, mosaics, **options
         )

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 
 import radiossl.features.parts as parts_module
 from radiossl import RadiosslError
@@ -72,6 +74,7 @@ def test_a_table_for_other_programs_stands_beside_that_for_us(small_store, backb
     found, expected = read_table(out), FeatureTable.read(tmp_path / "f.parquet").columns
     assert found.column("cutout_id").to_pylist() == expected.column("cutout_id").to_pylist()
     np.testing.assert_allclose(found.column("ra_deg"), expected.column("ra_deg"), rtol=1e-15)
+    assert write_features(backbone, small_store, out).made == 0  # in its own place
     out.unlink()
     assert (write_features(backbone, small_store, out).made, out.exists()) == (0, True)
 
@@ -85,6 +88,20 @@ def test_what_is_beside_a_table_for_other_programs_is_kept(small_store, backbone
     with pytest.raises(RadiosslError, match=r"g\.fits: is a folder"):
         write_features(backbone, small_store, tmp_path / "g.fits")
     assert names(tmp_path) == ["f.parquet", "g.fits", "weights"]
+
+
+@pytest.mark.parametrize("ending", ["fits", "vot", "csv"])
+def test_no_table_takes_the_place_of_an_image_or_a_catalogue(small_store, backbone, tmp_path, ending):
+    out = tmp_path / f"mine.{ending}"
+    if ending == "fits":
+        fits.writeto(out, np.ones((20, 20), np.float32))
+    else:
+        form = {"csv": "ascii.csv", "vot": "votable"}[ending]
+        Table({"name": ["features"], "ra": [1.0]}).write(out, format=form)
+    before = out.read_bytes()
+    with pytest.raises(RadiosslError, match="exists already and is no table of features"):
+        write_features(backbone, out if ending == "fits" else small_store, out)
+    assert (out.read_bytes(), names(tmp_path)) == (before, sorted([out.name, "weights"]))
 
 
 def test_other_readers_take_the_folder(small_store, backbone, tmp_path, small_parts):
