@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.compiling import kernel, reduction
+from radiossl.store.clipping import sort_key
 
 Image = NDArray[np.float32]
 
@@ -242,7 +243,7 @@ def threshold(image: Image, fraction: float) -> None:
             histogram[:] = 0
             count = 0
             for i in range(channel.size):
-                key = _ordered(bits[i]) >> np.uint64(shift)
+                key = sort_key(bits[i]) >> np.uint64(shift)
                 if key >> np.uint64(digits) == limit and channel[i] != 0:
                     histogram[key & np.uint64((1 << digits) - 1)] += 1
                     count += 1
@@ -256,11 +257,4 @@ def threshold(image: Image, fraction: float) -> None:
                 digit += 1
             limit = (limit << np.uint64(digits)) | np.uint64(digit)
         for i in range(channel.size):
-            channel[i] = channel[i] if _ordered(bits[i]) >= limit else _ZERO
-
-
-@kernel
-def _ordered(bits: np.uint32) -> np.uint64:
-    """The bits of a float32 as a number that sorts as the float does."""
-    sign = np.uint32(0x80000000)
-    return np.uint64(~bits if bits & sign else bits | sign)
+            channel[i] = channel[i] if sort_key(bits[i]) >= limit else _ZERO

@@ -9,6 +9,7 @@ from astropy.io import fits
 from astropy.stats import sigma_clip, sigma_clipped_stats
 from astropy.visualization import ZScaleInterval
 
+from radiossl.store.clipping import in_order
 from radiossl.store.statistics import STATISTICS, PixelStatistics
 
 
@@ -119,6 +120,18 @@ def test_numbers_equal_those_of_astropy(values):
     limits = [(low, high), *(ZScaleInterval(contrast=contrast).get_limits(flat) for contrast in (0.25, 0.4))]
     expected += [bound for low, high in limits for bound in (max(low, flat.min()), min(high, flat.max()))]
     np.testing.assert_allclose(statistics.as_array(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 1000, 65536])
+def test_pixels_are_sorted_as_numpy_sorts_them(count):
+    rng = np.random.default_rng(count)
+    every_size = rng.integers(0, 2**32, count, dtype=np.uint32).view(np.float32)
+    with_copies = rng.normal(0, 30, count).round().astype(np.float32)
+    extremes = np.resize(np.float32([3.4e38, -3.4e38, 1e-45, -1e-45, 0, -0.0, 1, -1]), count)
+    for values in (every_size[np.isfinite(every_size)], with_copies, extremes):
+        before = values.copy()
+        np.testing.assert_array_equal(in_order(values), np.sort(values))
+        np.testing.assert_array_equal(values, before)
 
 
 def test_limits_lie_inside_the_extremes():
