@@ -16,7 +16,7 @@ from radiossl.anomalies.quality import AnomalyLabels, ThresholdCurves, threshold
 from radiossl.anomalies.scores import rank_fractions
 from radiossl.anomalies.search import SCORE_TITLES, AnomalyQuality, AnomalySearch
 from radiossl.features.confounders import artefact_marks, confounder_table, confounder_warnings
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import FeatureTable, seen_field_px
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike
@@ -160,7 +160,7 @@ def _galleries(
         sought = search.labels.rows[search.labels.anomalous]
         overlooked = sought[np.argsort(search.scores[sought], kind="stable")][:_SMALL_GALLERY]
         chosen["overlooked.png"] = (overlooked, "Called anomalous by their labels, but of the lowest scores.")
-    field_px = table.metadata.get("preprocessing", {}).get("field_px")
+    field_px = seen_field_px(table.metadata)
     ids, total = table.column("cutout_id"), len(table)
     ranks = total - np.floor(rank_fractions(search.scores) * total).astype(int)
     labels = table.column(label) if label else np.full(total, None)

@@ -47,7 +47,8 @@ def import_command(
     imported = radiossl.import_set(name, source, out, select=select, where=where, changes=changes, workers=workers)
     for remark in imported.remarks:
         typer.echo(f"note: {remark}")
-    typer.echo(f"{out}: {counted(len(imported.store), 'cutout')}")
+    line = f"{out}: {counted(len(imported.store), 'cutout')}"
+    typer.echo(f"{line}; complete before, nothing was imported again" if imported.again else line)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
 from radiossl.io.errors import RadiosslError, counted, listed
-from radiossl.io.files import path_list
+from radiossl.io.files import files_among, files_below, path_list
 from radiossl.io.progress import track
 from radiossl.io.tables import ENDINGS, TableContent, read_table_content, table_content
 from radiossl.store.cutout import Beam, Cutout
@@ -203,10 +203,11 @@ def _expanded(source: PathLike) -> list[Path]:
         return [path]
     if is_store(path):
         raise RadiosslError(f"{path}: is a cutout store; give either cutout stores or images, not both")
-    if path.is_dir() and (stores := sorted(file.parent for file in path.rglob("store.json"))):
+    if path.is_dir() and (stores := [file.parent for file in files_below(path, ("store.json",))]):
         raise RadiosslError(f"{path}: not a cutout store itself, but it holds {stores[0]}; give that")
-    candidates = path.rglob("*") if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
-    found = sorted(file for file in candidates if file.name.lower().endswith(IMAGE_SUFFIXES) and file.is_file())
+    matches = () if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
+    named = (file for file in matches if file.name.lower().endswith(IMAGE_SUFFIXES))
+    found = files_below(path, IMAGE_SUFFIXES) if path.is_dir() else files_among(named)
     below = len(path.parts) if path.is_dir() else -1  # a pattern may begin in a hidden folder
     found = [file for file in found if not any(part.startswith(".") for part in file.parts[below:])]
     if not found:

@@ -141,9 +141,9 @@ def _written(write: Callable[[Path], CutoutStore], out: PathLike | None) -> Cuto
 def write_images(files: ImageFiles, out: Path, beside: Callable[[Path, list[str]], None] | None = None) -> CutoutStore:
     """Read files into a store in `out`, or open the one that they were read into before."""
     digest = hashlib.sha256()
-    for path in files.paths:
+    for path, *about in zip(files.paths, files.ids, files.names, files.rows, strict=True):
         known = path.stat()
-        digest.update(f"{path.absolute()} {known.st_size} {known.st_mtime_ns}".encode())
+        digest.update(f"{path.absolute()} {known.st_size} {known.st_mtime_ns} {about}".encode())
     provenance = {"command": "images", "files": digest.hexdigest(), "options": files.options.model_dump(mode="json")}
     schema = store_schema(files.schema)
     jobs = part_ranges(len(files), FILES_PER_PART)

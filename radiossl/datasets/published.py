@@ -21,11 +21,12 @@ from pydantic import BaseModel, ConfigDict
 from radiossl.datasets.download import Download
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
+from radiossl.io.files import files_below
 from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
-from radiossl.store.store import CutoutStore
-from radiossl.store.writing import EmptyStoreError, write_store
+from radiossl.store.store import CutoutStore, open_store
+from radiossl.store.writing import EmptyStoreError, FinishedStoreError, write_store
 
 
 class Options(BaseModel):
@@ -109,10 +110,14 @@ def part_slice(part: str) -> slice:
 
 
 class ImportedSet(NamedTuple):
-    """A store made of a published set, and sentences on what to know about the set and this copy of it."""
+    """A store made of a published set, and sentences on what to know about the set and this copy of it.
+
+    `again` says that the same import was finished before, so that the store was opened and nothing imported.
+    """
 
     store: CutoutStore
     remarks: tuple[str, ...]
+    again: bool = False
 
 
 def import_set(
@@ -174,27 +179,33 @@ def import_set(
     provenance = {
         **{"command": "datasets import", "dataset": dataset.name, "title": dataset.title},
         **{"reference": dataset.reference, "terms": dataset.terms, "source": source.name},
-        "source_sha256": _fingerprint(source, jobs),
+        "source_sha256": _fingerprint(source, chosen, Path(out)),
         "options": chosen.model_dump(mode="json"),
         "where": " and ".join(f"({text})" for text in expressions) or None,
     }
     cutouts = partial(_cutouts, name=name, source=source, options=chosen, expressions=expressions, schema=schema)
+    again = False
     try:
         store = write_store(out, jobs, cutouts, schema, provenance, workers=workers, description=f"importing {name}")
     except EmptyStoreError:
         raise RadiosslError(f"{source}: no cutout of {name} satisfies {provenance['where']}") from None
-    return ImportedSet(store, (*dataset.notes, *reader.remarks(source, chosen)))
+    except FinishedStoreError:
+        store, again = open_store(out), True
+    return ImportedSet(store, (*dataset.notes, *reader.remarks(source, chosen)), again)
 
 
-def _fingerprint(source: Path, parts: Sequence[str]) -> str:
-    """Return a hash of the source: of the file, or of names and sizes of the parts' files in a folder."""
+def _fingerprint(source: Path, options: Options, out: Path) -> str:
+    """Return a hash of what is imported: of the file and those that options name, of a folder what its files are."""
     digest = hashlib.sha256()
-    if source.is_file():
-        with source.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256")
-    for part in parts:
-        size = (source / part).stat().st_size if (source / part).is_file() else ""
-        digest.update(f"{part}:{size};".encode())
+    named = [Path(value) for value in options.model_dump().values() if isinstance(value, str)]
+    for path in (source, *named):
+        if path.is_file():
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    for file in files_below(source) if source.is_dir() else ():
+        if out.resolve() not in file.resolve().parents:
+            known = file.stat()
+            digest.update(f"{file.relative_to(source)} {known.st_size} {known.st_mtime_ns};".encode())
     return digest.hexdigest()
 
 

@@ -25,7 +25,7 @@ from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_png
 from radiossl.explorer.uploads import saved_catalogue, saved_upload, shown_name, temporary_folder
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import FeatureTable, seen_field_px
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.ratings.journal import RatingsFile
@@ -203,7 +203,7 @@ class Session:
         """Return the part of a cutout that the backbone saw; None where there are no pixels."""
         if self.store is None or self.store_rows[row] < 0:
             return None
-        field_px = self.metadata.get("preprocessing", {}).get("field_px")
+        field_px = seen_field_px(self.metadata)
         pixels = self.store.pixels(int(self.store_rows[row]))
         return None if pixels is None else central_pixels(pixels, field_px)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from radiossl.explorer.columns import CATALOGUE, CUTOUT, group_of
 from radiossl.explorer.session import Session
+from radiossl.features.table import seen_field_px
 from radiossl.report.html import format_value
 from radiossl.report.sky_links import sky_links
 
@@ -39,7 +40,7 @@ def describe_source(session: Session, row: int) -> dict[str, Any]:
         "links": links,
         "own": texts[CUTOUT],
         "values": texts[CATALOGUE],
-        "frame": _frame(known, session.metadata.get("preprocessing", {}).get("field_px")),
+        "frame": _frame(known, seen_field_px(session.metadata)),
         "rated": ", ".join(f"{one['who'] or 'somebody'} {one['rating']} ({one['when'][:16]})" for one in given),
     }
 

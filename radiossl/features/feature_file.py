@@ -46,7 +46,7 @@ class FeatureFile:
     `dimension` is that of the features, `schema` that of the other columns, as every command takes them
     (`radiossl.features.table.conformed_schema`), and `metadata` as in `FeatureTable`. Rows without features (missing,
     not finite, all zero) are left out everywhere; a warning says how many there are. Raises `RadiosslError` if the
-    table is missing, incomplete, damaged or another kind of Parquet.
+    table is missing, incomplete, damaged, without rows or another kind of Parquet.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -63,6 +63,8 @@ class FeatureFile:
         columns = schema.remove(schema.get_field_index(FEATURES)).remove_metadata()
         self.schema: pa.Schema = conformed_schema(columns, self.path)
         self.metadata: dict[str, Any] = json_metadata(schema, METADATA_KEY, self.path)
+        if not self._rows:
+            raise RadiosslError(f"{self.path}: the feature table has no rows")
         validated(TableMetadata, self.metadata, f"{self.path}: damaged metadata, embed the images again")
 
     def _open(self, file: Path) -> pq.ParquetFile:

@@ -108,8 +108,6 @@ def _make_or_extend(sources: Sequence[FeatureFile], folder: Path, kind: StoredKi
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise RadiosslError(f"{folder}: exists and is not a similarity index; give another folder")
     total = sum(len(source) for source in sources)
-    if total == 0:
-        raise RadiosslError(f"{sources[0].path}: has no cutouts; a similarity index needs at least one")
     manifest = {"format": FORMAT, "version": VERSION, "radiossl_version": radiossl.__version__}
     manifest |= {"kind": kind or ("flat" if total <= FLAT_UP_TO else "ivf-sq8"), "dimension": sources[0].dimension}
     manifest |= {"count": 0, "metadata": sources[0].metadata | {"stores": []}, "blocks": []}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,12 @@ class TableMetadata(BaseModel):
     stores: list[str] = []
 
 
+def seen_field_px(metadata: Mapping[str, Any] | None) -> int | None:
+    """Return the side of the central field that features are of, as a table's metadata have it; None for all."""
+    side: int | None = (metadata or {}).get("preprocessing", {}).get("field_px")
+    return side
+
+
 #: Set in files of which every row has features, so that they need not be looked through first.
 CHECKED_KEY = b"radiossl_checked"
 
@@ -228,8 +234,7 @@ class FeatureTable:
         from radiossl.features.feature_file import FeatureFile
 
         file = FeatureFile(path)
-        nothing = np.empty((0, file.dimension), np.float32)
-        return cls(file.columns(), np.concatenate([nothing, *file.batches()]), file.metadata)
+        return cls(file.columns(), np.concatenate(list(file.batches())), file.metadata)
 
 
 def column_values(columns: Any, name: str) -> NDArray[Any]:

@@ -330,6 +330,34 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     return path
 
 
+def files_among(paths: Iterable[Path]) -> list[Path]:
+    """Return those of some paths that are files, sorted; a warning names links that lead nowhere."""
+    found = sorted(paths)
+    broken = [path for path in found if path.is_symlink() and not path.exists()]
+    if broken:
+        names = ", ".join(map(str, broken[:3])) + (", ..." if len(broken) > 3 else "")
+        logger.warning("left out, since what they link to is gone: %s (%d in all)", names, len(broken))
+    return [path for path in found if path.is_file()]
+
+
+def files_below(folder: Path, endings: tuple[str, ...] = ("",)) -> list[Path]:
+    """Return the files in a folder and below it, sorted, whose names in lower case end so.
+
+    Links to folders are followed, but for those that lead back to where they are. A warning names what is lost:
+    folders that cannot be read, and links that lead nowhere.
+    """
+
+    def lost(error: OSError) -> None:
+        logger.warning("left out, since it cannot be read: %s (%s)", error.filename, error.strerror)
+
+    found = []
+    for root, folders, names in os.walk(folder, onerror=lost, followlinks=True):
+        here = Path(os.path.realpath(root))
+        folders[:] = [name for name in folders if Path(os.path.realpath(Path(root, name))) not in (here, *here.parents)]
+        found += [Path(root, name) for name in names if name.lower().endswith(endings)]
+    return files_among(found)
+
+
 def file_stamp(path: str | os.PathLike[str]) -> tuple[str, int, int]:
     """Return the path, size and modification time of a file, which identify its content."""
     known = existing_file(path).stat()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from radiossl.features.confounders import CONFOUNDERS, confounder_table, confounder_warnings
-from radiossl.features.table import METADATA_KEY, FeatureTable
+from radiossl.features.table import METADATA_KEY, FeatureTable, seen_field_px
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, atomic_file, existing_file
@@ -68,7 +68,7 @@ def write_map(
     report = Report("Map of features").verdict(f"A map of {counted(len(table), 'source')}: {what}.")
     report.section("Map").text(_how(made))
     if store is not None:
-        ids, field_px = table.column("cutout_id").tolist(), table.metadata.get("preprocessing", {}).get("field_px")
+        ids, field_px = table.column("cutout_id").tolist(), seen_field_px(table.metadata)
         draw_thumbnails(made.coordinates, ids, store, out=out / "thumbnails.png", field_px=field_px)
         report.figure(out / "thumbnails.png", "Cutouts at their place, to half a cell of the grid.")
     for name in scales:

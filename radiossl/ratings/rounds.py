@@ -17,7 +17,7 @@ import radiossl
 from radiossl.datasets.image_sources import Images
 from radiossl.features.confounders import size_column
 from radiossl.features.feature_file import feature_cutouts
-from radiossl.features.table import FeatureTable
+from radiossl.features.table import FeatureTable, seen_field_px
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import check_choice, counted
 from radiossl.io.files import PathLike, atomic_folder, one_or_more, path_list, read_json, write_json
@@ -205,7 +205,7 @@ def rating_pictures(
     store: CutoutStore, metadata: dict[str, Any], ids: Iterable[str], captions: Sequence[str]
 ) -> list[Picture]:
     """Return cutouts as the backbone saw them."""
-    field_px = metadata.get("preprocessing", {}).get("field_px")
+    field_px = seen_field_px(metadata)
     return cutout_pictures(store.select_ids(ids), captions, field_px)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from radiossl.datasets.image_files import ImageFiles
 from radiossl.features.exporting import write_astropy
+from radiossl.features.table import seen_field_px
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import counted
 from radiossl.io.files import PathLike
@@ -81,7 +82,7 @@ def write_search_results(
     report.verdict(_verdict(searches, caption))
     galleries = None
     if store is not None:
-        field_px = (metadata or {}).get("preprocessing", {}).get("field_px")
+        field_px = seen_field_px(metadata)
         galleries = search_pictures(searches, store, field_px, caption)
         image_grid([picture for gallery in galleries for picture in gallery], out=out / "gallery.png")
     shown = ["rank", "similarity", "same_class", "cutout_id", "ra_deg", "dec_deg", "separation"]

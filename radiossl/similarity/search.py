@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.stored_index import ParquetColumns, open_index
-from radiossl.features.table import FeatureTable, column_values
+from radiossl.features.table import FeatureTable, column_values, seen_field_px
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
@@ -146,7 +146,7 @@ class SimilarityIndex:
         """How the cutouts show their sources, by their pixel scales and sizes and the field that the backbone saw."""
         scale = self._known("pixel_scale_arcsec")
         sides = np.fmax(self._known("height"), self._known("width"))
-        seen = self.metadata.get("preprocessing", {}).get("field_px")
+        seen = seen_field_px(self.metadata)
         smallest, largest = np.nanpercentile(sides, [5, 95]) if np.isfinite(sides).any() else (0.0, math.inf)
         field = round(float(largest)) if largest <= SAME_SIDE * smallest else None
         return Framing(

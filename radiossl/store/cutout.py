@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,6 +84,12 @@ class Cutout:
         height, width = pixels.shape if pixels.ndim == 2 else (0, 0)  # refused like any other such cutout
         unknown = dict.fromkeys(("ra_deg", "dec_deg", "pixel_scale_arcsec"), np.nan)
         return cls(cutout_id, pixels, mosaic, x=(width - 1) / 2, y=(height - 1) / 2, **unknown | known)
+
+
+def check_unique(ids: Iterable[str], where: object) -> None:
+    """Raise `RadiosslError`, which begins with `where`, if cutouts of one store have the same id."""
+    if twice := next((one for one, count in Counter(ids).items() if count > 1), None):
+        raise RadiosslError(f"{where}: cutout id {twice!r} occurs more than once; the ids of a store must be unique")
 
 
 def blank_fraction(pixels: NDArray[np.floating]) -> float:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.values import as_texts
 from radiossl.store import packing, writing
+from radiossl.store.cutout import check_unique
 from radiossl.store.schema import BASE_SCHEMA, PIXELS, store_schema
 from radiossl.store.store import CutoutStore, open_store, store_manifest
 from radiossl.store.writing import write_store
@@ -24,8 +25,7 @@ from radiossl.store.writing import write_store
 def concat_stores(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]) -> CutoutStore:
     """Copy several stores into one; columns that some lack become null, ids that clash are refused."""
     store = open_store(*paths)
-    if (repeated := _repeated(store.column("cutout_id"))) is not None:
-        raise RadiosslError(f"cutout id {repeated!r} occurs more than once; ids must be unique")
+    check_unique(store.column("cutout_id"), out)
     return copy_store(store, out, {"command": "store concat", "stores": [str(path) for path in paths]})
 
 
@@ -70,7 +70,8 @@ def join_table(
         raise RadiosslError(f"column {clash[0]!r} is in the store already; rename it in the table")
     store.column(on)  # raises if there is none
     keys, asked = (pa.array(as_texts(one.column(on)), pa.string()) for one in (columns, store.table))
-    if (twice := _repeated(keys.drop_null().to_pylist())) is not None:
+    counts = Counter(keys.drop_null().to_pylist())
+    if twice := next((value for value, count in counts.items() if count > 1), None):
         raise RadiosslError(f"column {on!r} of the table has {twice!r} more than once; it must name every row once")
     rows = pc.index_in(asked, value_set=keys, skip_nulls=True)
     if rows.null_count == len(rows):
@@ -81,10 +82,6 @@ def join_table(
     joined = CutoutStore(store.paths, table, store._views)
     provenance = {"command": "store join", "stores": [str(path)], "table": table_name, "on": on, "columns": new}
     return copy_store(joined, out, provenance), len(rows) - rows.null_count
-
-
-def _repeated(values: Iterable[str]) -> str | None:
-    return next((value for value, count in Counter(values).items() if count > 1), None)
 
 
 def copy_store(store: CutoutStore, out: str | os.PathLike[str], provenance: dict[str, Any]) -> CutoutStore:

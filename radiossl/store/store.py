@@ -25,7 +25,7 @@ from radiossl.io.expressions import rows_where
 from radiossl.io.files import read_json
 from radiossl.io.settings import validated
 from radiossl.sky.angles import check_declinations, unit_vectors
-from radiossl.store.cutout import Beam, Cutout
+from radiossl.store.cutout import Beam, Cutout, check_unique
 from radiossl.store.packing import cutout_batches, pixel_views
 from radiossl.store.pictures import contact_sheet, store_html
 from radiossl.store.schema import BASE_SCHEMA, FORMAT, PARTIAL, PIXELS, VERSION, FileName, store_schema
@@ -253,8 +253,7 @@ class CutoutStore:
         if not len(table):
             raise RadiosslError("no cutout was given")
         store = cls((), table.drop_columns([PIXELS]), pixel_views(table.column(PIXELS)))
-        if len(set(store.column("cutout_id"))) != len(store):
-            raise RadiosslError("two of the cutouts have the same id")
+        check_unique(store.column("cutout_id"), "cutouts")
         return store
 
     def without_folder(self) -> CutoutStore:

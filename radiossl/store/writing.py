@@ -19,7 +19,7 @@ from radiossl.io.files import atomic_file, is_temporary, read_json, remove_stray
 from radiossl.io.locks import only_writer
 from radiossl.io.parts import GOES_ON, write_parts
 from radiossl.io.signals import on_stop
-from radiossl.store.cutout import Cutout
+from radiossl.store.cutout import Cutout, check_unique
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import FORMAT, PARTIAL, VERSION
 from radiossl.store.store import CutoutStore, open_store, read_shard
@@ -61,7 +61,7 @@ def write_store(
     ids of the cutouts, before the store counts as finished. For workers and scheduler see `write_parts`.
 
     Raises `FinishedStoreError` if the same call was finished before, `RadiosslError` if `path` holds something else,
-    another process is writing it, or the jobs made no cutout at all.
+    another process is writing it, or the jobs made no cutout at all or two of one id.
     """
     path = Path(path)
     with only_writer(path), on_stop(GOES_ON):
@@ -79,11 +79,16 @@ def write_store(
         remove_strays(path)  # of workers that were killed
         shards = [read_shard(path / file) for file in files]
         rows = [len(shard) for shard in shards]
-        if sum(rows) == 0:
+        ids = [name for shard in shards for name in shard.column("cutout_id").to_pylist()]
+        try:
+            if not ids:
+                raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
+            check_unique(ids, path)
+        except RadiosslError:  # the same call would come to the same end
             for file in (*files, PARTIAL):
                 (path / file).unlink()
             path.rmdir()
-            raise EmptyStoreError(f"{path}: no cutout passed the selection, so no store was written")
+            raise
         # The two files that `datasets.load_from_disk` reads first; the columns' types are read from the shards.
         write_json(path / "dataset_info.json", {}, part=True)
         state: dict[str, Any] = {"_data_files": [{"filename": file} for file in files], "_fingerprint": identity[:16]}
@@ -91,7 +96,7 @@ def write_store(
         state |= {"_format_kwargs": {}, **nothing, "_output_all_columns": False}
         write_json(path / "state.json", state, part=True)
         if beside is not None:
-            beside(path, [name for shard in shards for name in shard.column("cutout_id").to_pylist()])
+            beside(path, ids)
         sync(path)  # all of them, before the file that says so
         known = zip(files, rows, strict=True)
         manifest = {

@@ -100,7 +100,7 @@ def cut_blind(
         reason = f"every window is more than {max_blank:.0%} blank, allow more with --max-blank"
         raise found.nothing_there(reason) from None
     not_cut = {BLANK: sum(run.stop - run.start for run in runs) - len(store)}
-    return CuttingResult(store, len(found), not_cut, found.skipped, again)
+    return CuttingResult(store, len(found), not_cut, found.skipped, again, tuple(found.doubts()))
 
 
 def window_starts(length: int, size: int, overlap: float) -> list[int]:

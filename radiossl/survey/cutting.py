@@ -30,6 +30,8 @@ OnError = Literal["stop", "skip"]
 NOT_CUT = "not_cut.csv"
 #: File inside the store that lists the mosaics that could not be read.
 SKIPPED = "skipped.csv"
+#: What does not show total intensity.
+_POLARIZED = ("Q", "U", "V", "RL", "LR", "XY", "YX")
 #: Pixels whose size differs by less than this fraction from the mosaic's are said to have the mosaic's.
 _SAME_SCALE = 0.005
 
@@ -75,8 +77,8 @@ class Mosaics:
     hdu: str | int | None = None
     #: What is wrong with each of the others, by its name.
     skipped: dict[str, str] = field(default_factory=dict)
-    #: Of those that have been opened, by their indices: the file, and survey, unit, pixel scale and beam.
-    opened: dict[int, tuple[os.stat_result, str, str, float, Beam | None]] = field(default_factory=dict)
+    #: Of those that have been opened, by their indices: the file, and survey, unit, Stokes, pixel scale and beam.
+    opened: dict[int, tuple[os.stat_result, str, str, str, float, Beam | None]] = field(default_factory=dict)
 
     @classmethod
     def find(
@@ -113,7 +115,7 @@ class Mosaics:
         """Open one of them."""
         mosaic = Mosaic.open(self.paths[index], self.hdu)
         if index not in self.opened:
-            known = mosaic.survey, mosaic.unit, mosaic.pixel_scale_arcsec, mosaic.beam
+            known = mosaic.survey, mosaic.unit, mosaic.stokes, mosaic.pixel_scale_arcsec, mosaic.beam
             self.opened[index] = mosaic.path.stat(), *known
         return mosaic
 
@@ -128,9 +130,23 @@ class Mosaics:
         path = self.paths[chosen[0]]
         return RadiosslError(f"{path}: every pixel of the mosaic is blank{others}; there is nothing to cut out")
 
+    def doubts(self) -> list[str]:
+        """Return a sentence on brightness in several units, and on mosaics that do not show total intensity."""
+        found = []
+        units = {unit: index for index, (_, _, unit, *_) in sorted(self.opened.items(), reverse=True)}
+        if len(units) > 1:
+            named = ", ".join(f"{unit or 'none'} (such as {self.labels[index]})" for unit, index in units.items())
+            found.append(f"the mosaics are in several units, {named}: brightness cannot be compared between them")
+        if other := [
+            (self.labels[index], stokes) for index, (_, _, _, stokes, *_) in self.opened.items() if stokes in _POLARIZED
+        ]:
+            more = f" and {len(other) - 1} more" if len(other) > 1 else ""
+            found.append(f"{other[0][0]}{more}: the header says {other[0][1]}, not total intensity (Stokes I)")
+        return found
+
     def provenance(self) -> dict[str, Any]:
         """Return what the store remembers of the mosaics, all of which have been opened before."""
-        files, surveys, units, scales, known = zip(*(self.opened[index] for index in range(len(self))), strict=True)
+        files, surveys, units, _, scales, known = zip(*(self.opened[index] for index in range(len(self))), strict=True)
         beams = [beam.major_arcsec for beam in known if beam is not None]
         named = zip(self.labels, files, strict=True)
         return {

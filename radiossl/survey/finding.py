@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import path_list
+from radiossl.io.files import files_among, path_list
 
 _FITS_NAME = re.compile(r"\.(fits|fit|fts)(\.gz|\.fz)?$", re.IGNORECASE)
 _log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def _expand(source: str | os.PathLike[str]) -> list[Path]:
     if path.is_file():
         return [path]
     candidates = path.iterdir() if path.is_dir() else map(Path, glob.glob(str(source), recursive=True))  # noqa: PTH207
-    found = sorted(i for i in candidates if i.is_file() and _FITS_NAME.search(i.name) and not i.name.startswith("."))
+    found = files_among(i for i in candidates if _FITS_NAME.search(i.name) and not i.name.startswith("."))
     if not found:
         several = path.is_dir() or glob.has_magic(str(source))
         what = "no FITS file there (.fits, .fits.gz, .fits.fz, .fit)" if several else "no such file or folder"

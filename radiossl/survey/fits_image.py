@@ -325,10 +325,18 @@ class Bands:
         return y1, wanted
 
     def _move(self, start: int, end: int) -> None:
-        held = self._start + len(self._band)
-        kept = self._band[start - self._start :] if self._start <= start < held else self._band[:0]
-        fresh = self._pixels.read(start + len(kept), end, 0, self._shape[1])
-        self._start, self._band = start, np.concatenate([kept, fresh]) if len(kept) else fresh
+        """Hold the rows from `start` to before `end`, of which only those are read that are not held yet."""
+        held = self._band[start - self._start :] if start >= self._start else self._band[:0]
+        count = len(held)
+        self._band = np.empty((end - start if count else 0, self._shape[1]), dtype=np.float32)
+        self._band[:count] = held
+        self._start = start
+        del held  # the rows before go: there are never more than two bands in memory
+        fresh = self._pixels.read(start + count, end, 0, self._shape[1])
+        if count:
+            self._band[count:] = fresh
+        else:
+            self._band = fresh
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,27 @@ def _mend(header: Header) -> None:
             del header[keyword]
 
 
+def celestial_frame(path: Path, wcs: WCS) -> BaseCoordinateFrame:
+    """Return the frame of celestial coordinates; raise `RadiosslError` if it is none of the sky.
+
+    astropy takes ecliptic longitudes (ELON) and others for right ascensions, where the system is ICRS or FK5.
+    """
+    from astropy.coordinates import BarycentricMeanEcliptic, Supergalactic
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    kind = wcs.wcs.lngtyp.strip()
+    if kind == "ELON":
+        return BarycentricMeanEcliptic(equinox=f"J{wcs.wcs.equinox}" if wcs.wcs.equinox > 0 else "J2000")
+    if kind == "SLON":
+        return Supergalactic()
+    if kind in ("RA", "GLON"):
+        with suppress(ValueError):
+            return wcs_to_celestial_frame(wcs)
+    system = f" of system {wcs.wcs.radesys}" if wcs.wcs.radesys else ""
+    known = "right ascensions (ICRS, FK5, FK4), galactic, supergalactic and ecliptic longitudes are"
+    raise RadiosslError(f"{path}: its coordinate frame is not known ({kind}{system}); {known}")
+
+
 def convert_frame(
     lon: NDArray[np.float64], lat: NDArray[np.float64], frame: BaseCoordinateFrame, *, to_icrs: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -159,6 +181,26 @@ def table_beam(path: Path, header: Header) -> Beam | None:
         return Beam(float(major), float(minor), float(units.Quantity(rows["BPA"][0], units.deg).value))
     except (KeyError, IndexError, ValueError, TypeError):  # no table, an empty one, a beam of zero
         return None
+
+
+#: Stokes parameters and correlations by their numbers (FITS standard 4.0, table 29).
+_STOKES = dict(
+    zip(
+        (1, 2, 3, 4, -1, -2, -3, -4, -5, -6, -7, -8),
+        ["I", "Q", "U", "V", "RR", "LL", "RL", "LR", "XX", "YY", "XY", "YX"],
+        strict=True,
+    )
+)
+
+
+def header_stokes(header: Header, axes: int) -> str:
+    """Return which Stokes parameter or correlation the first plane of an image shows, "" if its header is silent."""
+    for axis in range(1, axes + 1):
+        if str(header.get(f"CTYPE{axis}", "")).strip().upper() == "STOKES":
+            value, pixel, step = (header.get(f"{key}{axis}", 1.0) for key in ("CRVAL", "CRPIX", "CDELT"))
+            with suppress(TypeError, ValueError, OverflowError):  # texts, infinity
+                return _STOKES.get(round(value + (1 - pixel) * step), "")
+    return ""
 
 
 def normalise_unit(unit: str) -> str:

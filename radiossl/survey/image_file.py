@@ -31,10 +31,10 @@ _BITS, _SAMPLE_FORMAT = 258, 339  # tags of TIFF
 def read_image(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """Read a FITS, NPY, PNG, JPEG or TIFF file as one image, shape (height, width), float32, FITS row order.
 
-    The first row is at the bottom: pictures are turned upside down. Pixels are NaN where a FITS image is blank (or has
-    numbers such as -9999 and 1e20 in place of a brightness) or a picture transparent; colours are averaged, and a
-    picture that its camera calls turned (EXIF) is turned back. Raises `RadiosslError` if the file is missing, damaged
-    or no image.
+    The first row is at the bottom: pictures are turned upside down. Pixels are NaN where a FITS image is blank or
+    padded with zeros (or has numbers such as -9999 and 1e20 in place of a brightness), as those of a mosaic are, or a
+    picture transparent; colours are averaged, and a picture that its camera calls turned (EXIF) is turned back. Raises
+    `RadiosslError` if the file is missing, damaged or no image.
     """
     path = existing_file(path)
     name = path.name.lower()
@@ -85,10 +85,14 @@ def _read_fits(path: Path) -> NDArray[np.float32]:
         finally:
             reader.close()
     pixels[np.abs(pixels) >= BRIGHTEST] = np.nan
-    if image.is_floating and np.fmin.reduce(pixels, axis=None) <= HIGHEST_MARKER:
-        from radiossl.survey.padding import announced_marker  # compiled
+    if image.is_floating:
+        from radiossl.survey.padding import announced_marker, may_be_solid, padding_side, zero_padding  # compiled
 
-        pixels[pixels == announced_marker(path, pixels[np.isfinite(pixels) & (pixels != 0)])] = np.nan
+        if np.fmin.reduce(pixels, axis=None) <= HIGHEST_MARKER:
+            pixels[pixels == announced_marker(path, pixels[np.isfinite(pixels) & (pixels != 0)])] = np.nan
+        side = padding_side(pixels[np.isfinite(pixels) & (pixels != 0)]) if (pixels == 0).any() else 0
+        if side and may_be_solid(pixels, side):
+            pixels[zero_padding(pixels, side)] = np.nan
     return pixels
 
 

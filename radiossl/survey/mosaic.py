@@ -34,7 +34,16 @@ from radiossl.survey.fits_image import (
     find_image,
     pixels_of,
 )
-from radiossl.survey.header import celestial_axes, celestial_wcs, convert_frame, header_beam, normalise_unit, table_beam
+from radiossl.survey.header import (
+    celestial_axes,
+    celestial_frame,
+    celestial_wcs,
+    convert_frame,
+    header_beam,
+    header_stokes,
+    normalise_unit,
+    table_beam,
+)
 
 if TYPE_CHECKING:
     from astropy.coordinates import BaseCoordinateFrame
@@ -71,6 +80,8 @@ class Mosaic:
     beam: Beam | None
     #: SURVEY or else TELESCOP of the header, "" if it has none.
     survey: str
+    #: Stokes parameter or correlation, such as I or RR, "" if the header does not say.
+    stokes: str
     _pixels: Pixels = field(repr=False)
     _floating: bool = field(repr=False)
 
@@ -116,6 +127,7 @@ class Mosaic:
             unit=normalise_unit(str(header.get("BUNIT", ""))),
             beam=beam,
             survey=str(header.get("SURVEY") or header.get("TELESCOP") or "").strip(),
+            stokes=header_stokes(header, len(image.axes)),
             _pixels=pixels_of(path, image, (height, width), celestial),
             _floating=image.is_floating,
         )
@@ -139,12 +151,7 @@ class Mosaic:
 
     @cached_property
     def _frame(self) -> BaseCoordinateFrame:
-        from astropy.wcs.utils import wcs_to_celestial_frame
-
-        try:
-            return wcs_to_celestial_frame(self.wcs)
-        except ValueError as error:
-            raise RadiosslError(f"{self.path}: its coordinate frame is not known ({error})") from None
+        return celestial_frame(self.path, self.wcs)
 
     @cached_property
     def turn_px(self) -> float | None:

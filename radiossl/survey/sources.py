@@ -176,7 +176,7 @@ def cut_sources(
     not_cut = dict(Counter(reasons[reasons != ""].tolist()))
     count = None if islands is None else len(sources)
     read = [f"{sources.name}: {note}" for note in sources.notes]
-    return CuttingResult(store, len(found), not_cut, found.skipped, again, (*read, *notes), count)
+    return CuttingResult(store, len(found), not_cut, found.skipped, again, (*read, *notes, *found.doubts()), count)
 
 
 def _excluded(

@@ -7,6 +7,7 @@ from PIL import Image
 
 from radiossl import RadiosslError
 from radiossl.datasets.published import import_set
+from tests.command import run
 
 RNG = np.random.default_rng(0)
 
@@ -119,3 +120,30 @@ def test_mgcls_as_a_plain_folder_with_a_table(real_data, tmp_path):
     store = import_set("images", source / "images", tmp_path / "store", options={"table": str(few)}).store
     assert len(store) == 39
     assert np.isfinite(store.column("ra_deg")).all()
+
+
+def test_links_are_followed_and_those_that_lead_nowhere_named(tmp_path, caplog):
+    source = tmp_path / "images"
+    picture(source / "FRI" / "a.png")
+    picture(tmp_path / "elsewhere" / "b.png")
+    (source / "FRII").symlink_to(tmp_path / "elsewhere")
+    (source / "FRI" / "up").symlink_to(source)  # round and round
+    (source / "FRI" / "lost.png").symlink_to(tmp_path / "gone.png")
+    store = import_set("images", source, tmp_path / "store").store
+    assert store.column("cutout_id").tolist() == ["FRI/a", "FRII/b"]
+    assert f"what they link to is gone: {source / 'FRI' / 'lost.png'} (1 in all)" in caplog.text
+
+
+def test_the_same_import_opens_its_store_and_another_is_refused(tmp_path, capsys):
+    source, table = tmp_path / "images", tmp_path / "t.csv"
+    picture(source / "a.png")
+    table.write_text("file,kind\na,FRI\n")
+    command = ("datasets", "import", "images", source, "--set", f"table={table}", "--out", tmp_path / "store")
+    assert run(capsys, *command)[1].endswith("store: 1 cutout\n")
+    assert run(capsys, *command)[1].endswith("store: 1 cutout; complete before, nothing was imported again\n")
+    for change in (lambda: table.write_text("file,kind\na,BAD\n"), lambda: picture(source / "a.png", (12, 11))):
+        before = table.read_text()
+        change()
+        status, _, err = run(capsys, *command)
+        assert (status, "holds a finished store already; choose another --out or delete it" in err) == (1, True)
+        table.write_text(before)

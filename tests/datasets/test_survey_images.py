@@ -156,6 +156,13 @@ def test_nothing_is_asked_twice_and_passing_trouble_is_waited_for(catalogue, ser
     assert len(server.asked) == count + 1
 
 
+def test_a_catalogue_that_was_changed_is_not_answered_with_the_store_of_before(catalogue, server, tmp_path):
+    fetch(catalogue, "nvss", tmp_path, server, "/hips2fits", size=16)
+    catalogue.write_text(catalogue.read_text().replace("FRII", "bent"))
+    with pytest.raises(RadiosslError, match="store: holds a finished store already; choose another --out"):
+        fetch(catalogue, "nvss", tmp_path, server, "/hips2fits", size=16)
+
+
 def test_a_run_that_broke_off_goes_on(catalogue, server, tmp_path, monkeypatch):
     import radiossl.datasets.survey_images as module
 

@@ -1,5 +1,6 @@
 """Feature tables as others write them, and rows that are no features: in memory and piece by piece alike."""
 
+import itertools
 import warnings
 from decimal import Decimal
 
@@ -9,9 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import radiossl
 from radiossl import RadiosslError
 from radiossl.duplicates.search import find_duplicates
 from radiossl.features import feature_file
+from radiossl.features.exporting import export_table
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.index_building import build_index
 from radiossl.features.table import FeatureTable
@@ -148,9 +151,15 @@ def test_a_table_without_any_features_is_refused(features, tmp_path):
 def test_a_table_without_rows_says_so(tmp_path):
     columns = {"cutout_id": pa.array([], pa.string()), "features": pa.array([], pa.list_(pa.float32()))}
     pq.write_table(pa.table(columns), tmp_path / "f.parquet")
-    for read in (FeatureTable.read, FeatureFile):
-        with pytest.raises(RadiosslError, match="the feature table has no rows"):
-            read(tmp_path / "f.parquet")
+    FeatureTable(pa.table({"cutout_id": pa.array([], pa.string())}), np.zeros((0, 4))).write(tmp_path / "g.parquet")
+    for read, name in itertools.product((FeatureTable.read, FeatureFile), "fg"):
+        with pytest.raises(RadiosslError, match=rf"{name}\.parquet: the feature table has no rows"):
+            read(tmp_path / f"{name}.parquet")
+    with pytest.raises(RadiosslError, match=r"g\.parquet: the feature table has no rows"):
+        export_table(tmp_path / "g.parquet", tmp_path / "g.csv", "csv")
+    with pytest.raises(RadiosslError, match=r"g\.parquet: the feature table has no rows"):
+        radiossl.search(tmp_path / "g.parquet", "a")
+    assert not (tmp_path / "g.csv").exists()
 
 
 @pytest.mark.parametrize(

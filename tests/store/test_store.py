@@ -236,6 +236,13 @@ def test_finished_store_is_not_overwritten(tmp_path):
     assert bytes_of(tmp_path / "s") == before
 
 
+@pytest.mark.parametrize("jobs", [[(0, 1, 2), (3, 1)], [(0, 0)]])
+def test_two_cutouts_of_one_id_are_refused(tmp_path, jobs):
+    with pytest.raises(RadiosslError, match=rf"s: cutout id 'c{jobs[-1][-1]}' occurs more than once"):
+        make_store(tmp_path / "s", jobs)
+    assert not (tmp_path / "s").exists()
+
+
 def test_folder_of_other_things_is_not_touched(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(RadiosslError, match="not empty and not a cutout store"):
@@ -491,7 +498,9 @@ def test_statistics_columns_are_in_order(tmp_path):
 def test_cutouts_of_one_id_are_told_apart_by_their_positions(tmp_path, sky):
     schema = store_schema()
     cutouts = [Cutout(name, sky(row), "m", ra, 0.0, 0, 0, 1.8) for row, (name, ra) in enumerate(REPEATED)]
-    store = write_store(tmp_path / "s", [0], lambda _: cutout_batches(cutouts, schema), schema, {"command": "x"})
+    for name, field in (("s", cutouts[:2]), ("t", cutouts[2:])):
+        write_store(tmp_path / name, [field], lambda job: cutout_batches(job, schema), schema, {"command": "x"})
+    store = open_store(tmp_path / "s", tmp_path / "t")
     chosen = store.select_ids(["0", "1", "0"], [80.0, 10.1, 10.0], [0.0, 0.0, 0.0])
     for row, expected in enumerate([2, 1, 0]):
         np.testing.assert_array_equal(chosen.pixels(row), cutouts[expected].pixels)

@@ -89,6 +89,14 @@ def test_hidden_files_are_skipped(tmp_path):
     assert names(tmp_path) == ["a.fits"]
 
 
+def test_links_that_lead_nowhere_are_named(tmp_path, caplog):
+    (tmp_path / "a.fits").write_bytes(b"x")
+    (tmp_path / "b.fits").symlink_to(tmp_path / "gone.fits")
+    with caplog.at_level(logging.WARNING):
+        assert names(tmp_path) == ["a.fits"]
+    assert f"what they link to is gone: {tmp_path / 'b.fits'} (1 in all)" in caplog.text
+
+
 # Parts of a file ------------------------------------------------------------------------------------------------------
 
 

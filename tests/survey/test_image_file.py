@@ -84,6 +84,16 @@ def test_real_headers_with_unprintable_cards(real_data):
         np.testing.assert_array_equal(image, np.frombuffer(data, ">f4").reshape(image.shape))
 
 
+def test_zeros_that_pad_an_image_are_blank_as_in_a_mosaic(tmp_path, sky):
+    padded = sky(0, (40, 40), rms=1.0)
+    padded[:, :7] = 0
+    clipped = np.maximum(padded, 0)
+    for name, pixels in (("padded", padded), ("clipped", clipped)):
+        fits.writeto(tmp_path / f"{name}.fits", pixels)
+    assert np.isnan(read_image(tmp_path / "padded.fits")).sum() == 7 * 40
+    np.testing.assert_array_equal(read_image(tmp_path / "clipped.fits"), clipped)
+
+
 def test_cube_is_refused(tmp_path):
     fits.PrimaryHDU(np.zeros((3, 20, 30), np.float32)).writeto(tmp_path / "a.fits")
     refused(tmp_path / "a.fits", "30 x 20 x 3", "single plane")

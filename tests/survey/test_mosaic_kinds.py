@@ -5,9 +5,11 @@ import lzma
 
 import numpy as np
 import pytest
+from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
 from radiossl import RadiosslError
+from radiossl.survey.blind import cut_blind
 from radiossl.survey.finding import find_mosaics
 from radiossl.survey.header import normalise_unit
 from radiossl.survey.mosaic import Mosaic
@@ -154,3 +156,43 @@ def test_axes_in_another_order(tmp_path, first):
     east_west, north = (187.5 - ra) * 3600 * np.cos(np.radians(12.5)), (dec - 12.5) * 3600
     expected = (10, 0) if first == "FREQ" else (0, 10)
     np.testing.assert_allclose((east_west, north), expected, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("axis", "equinox", "frame"),
+    [
+        ("ELON ELAT", None, "barycentricmeanecliptic"),
+        ("ELON ELAT", 1975.0, {"frame": "barycentricmeanecliptic", "equinox": "J1975"}),
+        ("SLON SLAT", None, "supergalactic"),
+    ],
+)
+def test_ecliptic_and_supergalactic_longitudes_are_no_right_ascensions(tmp_path, axis, equinox, frame):
+    first, second = axis.split()
+    cards = {"CTYPE1": f"{first}-TAN", "CTYPE2": f"{second}-TAN", **({"EQUINOX": equinox} if equinox else {})}
+    fits.writeto(tmp_path / "m.fits", noise(), header(**cards))
+    right = SkyCoord(187.5, 12.5, unit="deg", **({"frame": frame} if isinstance(frame, str) else frame)).icrs
+    with Mosaic.open(tmp_path / "m.fits") as mosaic:
+        found = SkyCoord(*mosaic.pixel_to_sky(24.5, 24.5), unit="deg")
+        back = mosaic.sky_to_pixel(right.ra.deg, right.dec.deg)
+    assert found.separation(right).arcsec < 1e-5
+    np.testing.assert_allclose(back, 24.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", ["HLON HLAT", "TLON TLAT", "HPLN HPLT", "MELN MELT"])
+def test_longitudes_that_are_not_of_the_sky_are_refused(tmp_path, axis):
+    first, second = axis.split()
+    fits.writeto(tmp_path / "m.fits", noise(), header(CTYPE1=f"{first}-TAN", CTYPE2=f"{second}-TAN"))
+    with pytest.raises(RadiosslError, match=rf"m\.fits: its coordinate frame is not known \({first}"):
+        Mosaic.open(tmp_path / "m.fits").pixel_to_sky(0, 0)
+
+
+def test_other_polarizations_and_units_are_said(tmp_path):
+    stokes = {"CTYPE3": "STOKES", "CRPIX3": 1.0, "CDELT3": 1.0}
+    for name, value, unit in (("a", 1.0, "Jy/beam"), ("b", 1.0, "JY/BEAM"), ("c", 4.0, "mJy/beam")):
+        cards = header(BUNIT=unit, CRVAL3=value, **stokes)
+        fits.writeto(tmp_path / f"{name}.fits", noise(1, 50, 50), cards)
+    files = [tmp_path / f"{name}.fits" for name in "abc"]
+    assert cut_blind(files[:2], tmp_path / "one", size=50).notes == ()
+    said = cut_blind(files, tmp_path / "two", size=50).notes
+    assert said[0].startswith("the mosaics are in several units, mJy/beam (such as c.fits), Jy/beam (such as a.fits)")
+    assert said[1] == "c.fits: the header says V, not total intensity (Stokes I)"
