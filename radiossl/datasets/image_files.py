@@ -137,6 +137,11 @@ def is_store(source: Any) -> bool:
     )
 
 
+def is_image_file(path: Path) -> bool:
+    """Return whether this is a file with the name of an image."""
+    return path.name.lower().endswith(IMAGE_SUFFIXES) and path.is_file()
+
+
 def list_images(source: Any, options: FolderOptions | None = None) -> ImageFiles:
     """Return the image files that something names; raise `RadiosslError` if there is none, or one is missing.
 
@@ -244,6 +249,8 @@ def _files_of_table(
             f"{f' or {options.file_column}' if options.file_column else ''}; if it is a catalogue of positions, give "
             f"the mosaics that show its sources as well (its columns are {listed(table.column_names)})"
         )
+    if not len(table):
+        raise RadiosslError(f"{name}: the table has no rows")
     texts = [None if text is None else str(text) for text in table.column(column).to_pylist()]
     further = without_clashes(table.rename_columns(["image_file" if n == column else n for n in table.column_names]))
     rows: list[dict[str, Any]] = further.to_pylist()
@@ -253,7 +260,10 @@ def _files_of_table(
             row |= {"ra_deg": ra, "dec_deg": dec}
     if among:
         return _chosen_of_folder(folder, texts, rows, further.schema, name, options)
-    paths = [_existing(text or "", folder, name) for text in texts]
+    if None in texts or "" in texts:
+        first = next(number for number, text in enumerate(texts, 1) if not text)
+        raise RadiosslError(f"{name}: row {first} names no image in its column {column!r}")
+    paths = [_existing(str(text), folder, name) for text in texts]
     names = tuple(path.name for path in paths)
     schema = further.schema.remove(further.schema.get_field_index("image_file"))
     return ImageFiles(tuple(paths), names, _ids(names, paths), tuple(rows), schema, options)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radiossl.datasets.image_columns import images_of_table
 from radiossl.datasets.image_files import FILES_PER_PART, FolderOptions, ImageFiles, PathLike, is_store, list_images
 from radiossl.datasets.published import part_ranges
 from radiossl.io.errors import RadiosslError, counted
@@ -69,7 +70,8 @@ def find_images(
     chosen = apply_settings(FolderOptions, options, source="options")
     arrays = _arrays(source)
     if arrays is None:
-        return list_images(source, chosen)
+        held = images_of_table(several[0], chosen) if len(several) == 1 else None
+        return list_images(source, chosen) if held is None else held
     known = {"pixel_scale_arcsec": chosen.pixel_scale_arcsec or np.nan, "unit": chosen.unit}
     images = (image_of_array(array, f"array {number}") for number, array in enumerate(arrays))
     cutouts = (Cutout.whole_image(f"array_{number}", image, "", **known) for number, image in enumerate(images))
@@ -92,8 +94,9 @@ def open_images(
     source
         A cutout store or its folder; an image file (FITS, NPY, PNG, JPEG, TIFF), a list of them, a pattern such as
         ``fields/*.fits`` or a folder of them, whose subfolders become the column ``label``; an array (height, width) or
-        a list of arrays; a table that names files in a column such as ``file``, or gives positions of sources beside
-        `mosaics`: a file, a pandas, polars, Arrow or astropy table, or a `Catalogue`.
+        a list of arrays; a table with a column of images, arrays of any sizes or encoded files, or one that names files
+        in a column such as ``file``, or gives positions of sources beside `mosaics`: a file, a pandas, polars, Arrow or
+        astropy table, or a `Catalogue`.
     mosaics
         FITS files, folders of them or patterns, from which the sources of a catalogue are cut.
     out
@@ -155,7 +158,8 @@ def write_images(files: ImageFiles, out: Path, beside: Callable[[Path, list[str]
 
 def _keep(store: CutoutStore, out: Path) -> CutoutStore:
     try:
-        return copy_store(store, out, {"command": "images", "pixels": hashlib.sha256(store.pixel_key()).hexdigest()})
+        digest = hashlib.sha256(store.pixel_key() + repr(store.table.to_pydict()).encode()).hexdigest()
+        return copy_store(store, out, {"command": "images", "pixels": digest})
     except FinishedStoreError:
         return open_store(out)
 

@@ -19,7 +19,6 @@ from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.selection import chosen_rows, regions_bytes, table_bytes
 from radiossl.explorer.session import Session
 from radiossl.explorer.source import describe_source
-from radiossl.explorer.uploads import is_catalogue
 from radiossl.features.sending import Program, send_table
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.maps.figures import ClassColours, map_limits
@@ -28,6 +27,7 @@ from radiossl.ratings.ranking import agreement
 from radiossl.report.sheets import STRETCHES
 from radiossl.similarity.queries import Crop, CropBox
 from radiossl.sky.angles import parse_arcsec
+from radiossl.survey.received import is_catalogue
 
 #: Lists of sources to rate.
 RANKED, UNRATED, CLEAN, PROPOSED = (

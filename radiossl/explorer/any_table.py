@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from radiossl.datasets.image_columns import ImageReader, describe_rows, image_reader, is_list
 from radiossl.datasets.image_sources import Images, open_images
-from radiossl.explorer.uploads import saved_upload, temporary_folder
 from radiossl.features.feature_file import FeatureFile, feature_cutouts
 from radiossl.features.table import FEATURES, FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.parquet import open_parquet, write_parquet
-from radiossl.io.tables import ENDINGS, arrow_table, table_content
+from radiossl.io.tables import ENDINGS, arrow_table, is_table
 from radiossl.store.store import CutoutStore
-from radiossl.survey.catalogue import Catalogue, read_catalogue, unique_ids
-from radiossl.survey.catalogue.columns import find_id, has_position
 from radiossl.survey.image_file import read_image
 
 if TYPE_CHECKING:
@@ -36,7 +34,7 @@ _log = logging.getLogger(__name__)
 class ImageColumn:
     """Images in a column of a table, each read when it is looked at: `read` returns the pixels of a row."""
 
-    def __init__(self, ids: NDArray[Any], read: Callable[[int], NDArray[np.float32]]) -> None:
+    def __init__(self, ids: NDArray[Any], read: ImageReader) -> None:
         self.table = pa.table({"cutout_id": pa.array(ids, pa.string())})
         self._read = read
 
@@ -67,12 +65,7 @@ def has_vectors(source: Any) -> bool:
         if path.is_dir() or not path.name.endswith((*PARQUET, *ARROW)):
             return is_feature_table(path)
         schema = open_parquet(path).schema_arrow if path.name.endswith(PARQUET) else arrow_table(path).schema
-    elif (
-        isinstance(source, pa.Table)
-        or hasattr(source, "to_arrow")
-        or hasattr(source, "colnames")
-        or (hasattr(source, "columns") and hasattr(source, "index"))
-    ):
+    elif is_table(source):
         schema = arrow_table(source).schema
     else:
         return False
@@ -117,24 +110,9 @@ def open_table(
     else:
         table = arrow_table(source).replace_schema_metadata()
     vectors = _vector_column(table, name, vectors)
-    nested = [field.name for field in table.schema if pa.types.is_nested(field.type) or _is_bytes(field.type)]
-    flat = table.drop_columns(nested)
-    catalogue = None
-    described = flat
-    if hasattr(source, "colnames"):  # an astropy table, which has units
-        described = cast(Any, source)[[name for name in source.colnames if name not in nested]]
-    content = table_content(described) if flat.num_columns else None
-    ids = ids or ("cutout_id" if "cutout_id" in flat.column_names else None)
-    if content is not None and has_position(content):
-        catalogue = _catalogue_of(described, ids, name)
-        names = catalogue.ids
-        for note in catalogue.notes:
-            _log.warning("%s: %s", name, note)
+    flat, names, catalogue = describe_rows(source, table, name, ids)
+    if catalogue is not None:
         flat = _with(flat, {"ra_deg": pa.array(catalogue.ra_deg), "dec_deg": pa.array(catalogue.dec_deg)})
-    else:
-        chosen = None if content is None else find_id(name, content, ids, None)
-        rows = range(1, len(table) + 1) if chosen is None else flat.column(chosen).to_pylist()
-        names, _ = unique_ids([str(row) for row in rows])
     flat = _with(flat, {"cutout_id": pa.array(names, pa.string()), FEATURES: table.column(vectors)})
     write_parquet(flat, folder / "features.parquet")
     if images is not None:
@@ -144,13 +122,6 @@ def open_table(
     if catalogue is None:
         raise RadiosslError(f"{name}: has no positions, so nothing can be cut from the mosaics (--mosaics)")
     return folder / "features.parquet", open_images(catalogue, list(mosaics), size=size)
-
-
-def _catalogue_of(table: Any, ids: str | None, name: str) -> Catalogue:
-    try:
-        return read_catalogue(table, id=ids)
-    except RadiosslError as error:  # which calls what has no file a table
-        raise RadiosslError(f"{name}: {str(error).removeprefix('table: ')}") from None
 
 
 def _vector_column(table: pa.Table, name: str, given: str | None) -> str:
@@ -168,7 +139,7 @@ def _vector_column(table: pa.Table, name: str, given: str | None) -> str:
 
 
 def _vector_columns(schema: pa.Schema) -> list[str]:
-    return [field.name for field in schema if _is_list(field.type) and _is_number(field.type.value_type)]
+    return [field.name for field in schema if is_list(field.type) and _is_number(field.type.value_type)]
 
 
 def _listed(names: list[str]) -> str:
@@ -181,27 +152,15 @@ def _image_column(table: pa.Table, ids: NDArray[Any], beside: Path) -> ImageColu
     return next((ImageColumn(ids, read) for read in readers if read is not None), None)
 
 
-def _reader(column: pa.ChunkedArray, beside: Path) -> Callable[[int], NDArray[np.float32]] | None:
-    """What reads the images of a column; None if it holds none."""
-    kind = column.type
-    if _is_bytes(kind) or (pa.types.is_struct(kind) and "bytes" in {part.name for part in kind}):
-        return lambda row: _decoded(column[row].as_py())
-    if _is_list(kind) and _is_list(kind.value_type):
-        return lambda row: np.array(column[row].as_py(), np.float32)
+def _reader(column: pa.ChunkedArray, beside: Path) -> ImageReader | None:
+    """What reads the images of a column, in it or in the files that it names; None if it has none."""
+    if (read := image_reader(column)) is not None:
+        return read
     first = column[0].as_py() if len(column) else None
     if not isinstance(first, str) or len(first) > _LONGEST_PATH or not Path(first).suffix:
         return None
     folder = next((folder for folder in (beside, Path()) if (folder / first).is_file()), None)
     return None if folder is None else lambda row: read_image(folder / column[row].as_py())
-
-
-def _decoded(value: Any) -> NDArray[np.float32]:
-    """The pixels of a file in a table; what it unpacks to is limited as for an upload."""
-    data = value["bytes"] if isinstance(value, dict) else value
-    if data is None:
-        raise RadiosslError("no image")
-    with temporary_folder() as folder:
-        return read_image(saved_upload(data, folder))
 
 
 def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
@@ -210,13 +169,5 @@ def _with(table: pa.Table, columns: dict[str, Any]) -> pa.Table:
     return pa.table({name: table.column(name) for name in kept} | columns)
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
 def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind))
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.csv_cells import write_table
 from radiossl.io.errors import RadiosslError
 from radiossl.maps.figures import ClassColours, NumberColours
 from radiossl.report.sky_links import write_regions
 from radiossl.similarity.report import circle_radii, write_astropy_table
+from radiossl.survey.received import temporary_folder
 
 if TYPE_CHECKING:
     from radiossl.explorer.session import Session

@@ -20,8 +20,8 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from radiossl.explorer.answers import ASKED, POSTED, Answers, File
 from radiossl.explorer.pictures import page_html
-from radiossl.explorer.uploads import MOST_BYTES
 from radiossl.io.errors import RadiosslError
+from radiossl.survey.received import MOST_BYTES
 
 #: Bytes of the largest request: an upload that says itself that it is too large still gets an answer.
 MOST_REQUEST_BYTES = 2 * MOST_BYTES

@@ -23,7 +23,6 @@ from radiossl.explorer.columns import ColourColumns
 from radiossl.explorer.kept import KeptLabels
 from radiossl.explorer.maps import Maps
 from radiossl.explorer.pictures import picture_png
-from radiossl.explorer.uploads import saved_catalogue, saved_upload, shown_name, temporary_folder
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, seen_field_px
 from radiossl.features.vector_index import VectorIndex
@@ -35,6 +34,7 @@ from radiossl.similarity.search import Query, SimilarityIndex, nearest_row, pars
 from radiossl.sky.positions import match_sky
 from radiossl.store.store import CutoutStore
 from radiossl.survey.catalogue import read_catalogue
+from radiossl.survey.received import saved_catalogue, saved_upload, shown_name, temporary_folder
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone

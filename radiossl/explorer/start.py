@@ -12,18 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from radiossl.datasets.image_columns import images_of_table
 from radiossl.explorer.answers import Answers
 from radiossl.explorer.any_table import has_vectors, open_table
 from radiossl.explorer.exported import check_export, export_page
 from radiossl.explorer.notebook import Embedded
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Pixels, Session
-from radiossl.explorer.uploads import temporary_folder
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.extras import require
 from radiossl.io.progress import in_notebook
 from radiossl.store.writing import OtherStoreError
 from radiossl.survey.catalogue import Catalogue, read_catalogue
+from radiossl.survey.received import temporary_folder
 
 if TYPE_CHECKING:
     from radiossl.datasets.image_sources import Images
@@ -123,11 +124,12 @@ def _embedded(
 ) -> Path:
     """Write the features of images into the working folder."""
     if ids is not None:
-        if not mosaics or isinstance(images, Catalogue):
+        named = None if mosaics else images_of_table(images, ids=ids)
+        if isinstance(images, Catalogue) or not (mosaics or named):
             raise RadiosslError(
                 f"--id {ids}: images have their own names; leave it out, or give a catalogue's --mosaics"
             )
-        images = read_catalogue(cast(Any, images), id=ids)
+        images = named or read_catalogue(cast(Any, images), id=ids)
     from radiossl.features.parts import write_features
     from radiossl.weights.backbone import load_backbone
 

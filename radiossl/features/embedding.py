@@ -108,8 +108,8 @@ def embed(
     weights
         A backbone, its folder or the name of a released one.
     images
-        Cutout stores, image files, folders and patterns of them, arrays, tables that name files, or a catalogue beside
-        `mosaics`; see `radiossl.open_images`.
+        Cutout stores, image files, folders and patterns of them, arrays, tables that name or hold images, or a
+        catalogue beside `mosaics`; see `radiossl.open_images`.
     batch_size
         Images at a time.
     device

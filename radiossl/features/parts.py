@@ -124,8 +124,8 @@ def write_features(
     backbone
         Loaded from its folder, whose weights every process reads; it may be adapted.
     images
-        Cutout stores, image files, folders and patterns of them, arrays, tables that name files, or a catalogue beside
-        `mosaics`; see `radiossl.open_images`.
+        Cutout stores, image files, folders and patterns of them, arrays, tables that name or hold images, or a
+        catalogue beside `mosaics`; see `radiossl.open_images`.
     out
         Parquet file to write, or the folder of a partitioned table. An older table in that file is replaced, unless it
         is the same: then nothing is done. A FITS file, VOTable or CSV is written beside a Parquet file of its name.

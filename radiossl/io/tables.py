@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError, reason_of
+from radiossl.io.errors import RadiosslError, counted, reason_of
 from radiossl.io.files import existing_file
 from radiossl.io.parquet import read_parquet
 from radiossl.io.values import clean_texts, decoded
@@ -118,6 +119,12 @@ def table_content(source: Any) -> TableContent:
     return storable(arrow_table(source))
 
 
+def is_table(source: Any) -> bool:
+    """Return whether something is a table in memory that `arrow_table` takes."""
+    in_pandas = hasattr(source, "columns") and hasattr(source, "index")
+    return isinstance(source, pa.Table) or hasattr(source, "to_arrow") or hasattr(source, "colnames") or in_pandas
+
+
 # Parquet and Arrow ----------------------------------------------------------------------------------------------------
 
 
@@ -137,7 +144,7 @@ def arrow_table(source: Any) -> pa.Table:
         for name in source.colnames:
             values = getattr(source[name], "value", source[name])  # of a quantity, its numbers
             if hasattr(values, "dtype") and (values.ndim > 1 or values.dtype.kind == "O"):
-                nested[name] = list(np.asarray(values, values.dtype.newbyteorder("=")))
+                nested[name] = list(values)
         kept = found.drop_columns([name for name in nested if name in found.column_names])
         for name, column in zip(nested, arrow_table(pd.DataFrame(nested)).columns, strict=True):
             kept = kept.append_column(name, column)
@@ -145,12 +152,11 @@ def arrow_table(source: Any) -> pa.Table:
     if hasattr(source, "columns") and hasattr(source, "index"):
         lists = {}
         for name in source.columns:  # Arrow takes no arrays of two dimensions
-            first = next((value for value in source[name] if value is not None), None)
             kind: Any = getattr(source[name], "dtype", None)
             if getattr(kind, "byteorder", "=") == ">":  # as FITS has them
                 lists[name] = source[name].to_numpy().astype(kind.newbyteorder("="))
-            elif getattr(first, "ndim", 1) > 1:
-                lists[name] = [None if value is None else value.tolist() for value in source[name]]
+            elif getattr(kind, "kind", "") == "O" and (arrays := _array_column(source[name], name)) is not None:
+                lists[name] = arrays
         try:
             return pa.Table.from_pandas(source.assign(**lists) if lists else source, preserve_index=False)
         except (pa.ArrowException, ValueError, TypeError) as error:  # complex numbers, numbers beside text, twins
@@ -171,6 +177,32 @@ def arrow_table(source: Any) -> pa.Table:
                 return pa.ipc.open_stream(stream).read_all()
     except (pa.ArrowException, OSError) as error:
         raise RadiosslError(f"{path}: not a readable Arrow table ({error})") from None
+
+
+def _array_column(values: Iterable[Any], name: str) -> list[Any] | None:
+    """A column of arrays as lists of arrays of one dimension, which Arrow takes; None if it holds no array."""
+    cells = list(values)
+    sides = next((cell.ndim for cell in cells if getattr(cell, "ndim", 0) > 0), 0)
+    return [_lists(cell, sides, f"column {name!r}, row {row}") for row, cell in enumerate(cells, 1)] if sides else None
+
+
+def _lists(value: Any, sides: int, where: str) -> Any:
+    missing = value is None or value is np.ma.masked or type(value).__name__ == "NAType"
+    if missing or (isinstance(value, float) and np.isnan(value)):  # pandas' words for nothing
+        return None
+    if isinstance(value, (list, tuple)):
+        return value
+    if getattr(value, "ndim", 0) != sides:
+        found = f"an array of shape {tuple(value.shape)}" if getattr(value, "ndim", 0) else f"{value!r:.40}"
+        raise RadiosslError(f"{where}: {found}, where other rows have arrays of {counted(sides, 'dimension')}")
+    array = np.asanyarray(value)
+    if sides > 1 and array.dtype.kind in "fiub":  # of an image what is masked becomes NaN
+        array = np.ma.filled(np.ma.asarray(array, np.float32), np.nan)
+    return _unstacked(np.asarray(array, array.dtype.newbyteorder("=")))
+
+
+def _unstacked(array: NDArray[Any]) -> Any:
+    return array if array.ndim == 1 else [_unstacked(part) for part in array]
 
 
 def storable(table: pa.Table, content: TableContent | None = None, dropped: Sequence[str] = ()) -> TableContent:

@@ -20,11 +20,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from radiossl.datasets.image_files import is_image_file
+from radiossl.datasets.image_sources import open_images
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_folder, write_text
-from radiossl.store.store import CutoutStore, open_store
+from radiossl.io.tables import is_table
+from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
 from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing, read_config, write_config
@@ -248,7 +251,7 @@ class Backbone(nn.Module):
         Parameters
         ----------
         cutouts
-            What `preprocess` takes, or a `CutoutStore`, or the folder of one.
+            What `preprocess` takes, or a store, folder, pattern or table of images as `radiossl.open_images` does.
         readout, whiten
             See `with_readout`; by default as the backbone's configuration says.
         batch_size
@@ -277,8 +280,8 @@ class Backbone(nn.Module):
         """
         if readout is not None or whiten is not None:
             return self.with_readout(readout, whiten).features(cutouts, batch_size=batch_size)
-        if isinstance(cutouts, (str, os.PathLike)) and Path(cutouts).is_dir():
-            cutouts = open_store(cutouts)
+        if is_table(cutouts) or (isinstance(cutouts, (str, os.PathLike)) and not is_image_file(Path(cutouts))):
+            cutouts = open_images(cutouts)
         batches: Iterable[Any] = [cutouts]
         if isinstance(cutouts, CutoutStore):
             rows = (range(len(cutouts))[start : start + batch_size] for start in range(0, len(cutouts), batch_size))

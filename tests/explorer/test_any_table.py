@@ -251,3 +251,19 @@ def test_a_catalogue_is_explored_again_with_other_boxes(survey, tmp_path, monkey
     assert {path.name: path.read_bytes() for path in Path("explored.images").iterdir()} == before
     assert set(pq.read_table("explored.parquet")["height"].to_pylist()) == {24}
     assert not Path("explored.before").exists()
+
+
+def test_a_frame_of_images_alone_is_explored(frame, survey, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = [np.random.default_rng(row).normal(size=(SIDE + row % 3, SIDE)) for row in range(COUNT)]
+    source = frame.drop(columns="embedding").assign(picture=images)
+    for ids, name in ((None, "J003"), ("morphology", "FRII_2")):
+        explore(source, weights=survey.weights, ids=ids, export="page.html", say=lambda line: None)
+        made = pq.read_table("explored.parquet")
+        assert made["cutout_id"][3].as_py() == name
+        assert made["ra_deg"][3].as_py() == pytest.approx(10.03)
+    session = opened(Path("explored.parquet"), tmp_path)
+    assert session.find("10.07 -5.0") == 7
+    np.testing.assert_allclose(session.pixels(7), images[7], rtol=1e-6)
+    with pytest.raises(RadiosslError, match=r"row 2 \(J001\): no image"):
+        explore(source.assign(picture=[images[0], None, *images[2:]]), weights=survey.weights, export="page.html")

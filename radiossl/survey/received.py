@@ -1,4 +1,4 @@
-"""What somebody sends to the page, images and catalogues: known by content alone, small enough, and never executed."""
+"""Files that come as bytes, sent to a page or in a table: known by content alone, small enough, and never executed."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ def saved_upload(data: bytes, folder: Path) -> Path:
         shown = " x ".join(f"{side:,}" for side in sides)
         raise RadiosslError(f"an image of {shown or 0} pixels; at most {MOST_SIDE:,} x {MOST_SIDE:,} are taken")
     return path
+
+
+def is_image(data: bytes) -> bool:
+    """Return whether bytes begin as an image that `saved_upload` takes, or as something packed."""
+    return data.startswith(_GZIP) or _image_suffix(data) is not None
 
 
 def is_catalogue(data: bytes) -> bool:

@@ -11,10 +11,10 @@ from astropy.io import fits
 from astropy.table import Table
 from PIL import Image
 
-from radiossl.explorer.uploads import MOST_BYTES, is_catalogue, saved_catalogue, saved_upload, shown_name
 from radiossl.io.errors import RadiosslError
 from radiossl.survey.catalogue import read_catalogue
 from radiossl.survey.image_file import read_image
+from radiossl.survey.received import MOST_BYTES, is_catalogue, saved_catalogue, saved_upload, shown_name
 
 
 def fits_bytes(pixels, **cards):
