@@ -12,6 +12,7 @@ from torch import Tensor
 
 from radiossl.images import kernels
 from radiossl.images.augment import Range, chance, has_kernels, log_uniform, uniform
+from radiossl.images.parallel import empty
 
 
 class RandomGeometry(BaseModel, extra="forbid", frozen=True):
@@ -125,6 +126,7 @@ class RandomGeometry(BaseModel, extra="forbid", frozen=True):
         size: int,
         parameters: dict[str, Tensor],
         boxes: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Resample images (n, channels, height, width) to (n, channels, size, size), 0 outside the image.
 
@@ -132,7 +134,7 @@ class RandomGeometry(BaseModel, extra="forbid", frozen=True):
         images of several sizes can be a list instead. `fields` (n,) are the sides in pixels of the central fields that
         count as the whole images, `boxes` (n,), for `zoom`, those of the boxes around the sources, and `parameters`
         come from `draw`. Where a pixel of the result covers two or more of the image (of its field, without `zoom`),
-        these are averaged first, so that nothing falls between.
+        these are averaged first, so that nothing falls between. The result is `out`, a new tensor if none is given.
         """
         boxes = fields if boxes is None else boxes
         blocks = (self.sides(fields, boxes, parameters) / size).floor().clamp(min=1).long()
@@ -140,20 +142,21 @@ class RandomGeometry(BaseModel, extra="forbid", frozen=True):
         sizes, fields, boxes = sizes / blocks[:, None], fields / blocks, boxes / blocks
         shapes = (torch.tensor([image.shape[-2:] for image in images]).view(-1, 2) / blocks[:, None]).ceil()
         theta = affine_matrices(shapes, sizes, self.crops(fields, boxes, parameters), parameters)
-        channels = images.shape[1] if isinstance(images, Tensor) else len(images[0])
-        result = torch.empty(len(images), channels, size, size, device=images[0].device if len(images) else None)
+        if out is None:
+            channels = images.shape[1] if isinstance(images, Tensor) else len(images[0])
+            out = empty(len(images), channels, size, size, device=images[0].device if len(images) else "cpu")
         if not isinstance(images, Tensor) or has_kernels(images):
-            views = zip(images, theta.numpy(), blocks.tolist(), result.numpy(), strict=True)
+            views = zip(images, theta.numpy(), blocks.tolist(), out.numpy(), strict=True)
             for image, matrix, block, target in views:
                 kernels.resample(image.numpy(), matrix, block, target)
-            return result
+            return out
         for block in blocks.unique().tolist():
             rows = (blocks == block).nonzero().squeeze(1)
             index = rows.to(images.device)
             part = images if len(rows) == len(images) else images[index]
             part = part if block == 1 else F.avg_pool2d(part, block, ceil_mode=True)
-            result[index] = resample_at_once(part, theta[rows], size)
-        return result
+            out[index] = resample_at_once(part, theta[rows], size)
+        return out
 
 
 def resample_at_once(images: Tensor, theta: Tensor, size: int) -> Tensor:

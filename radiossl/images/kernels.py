@@ -89,12 +89,16 @@ def resample(image: Image, theta: NDArray[np.float64], block: int, out: Image) -
 def _bordered(image: Image, block: int, top: int, bottom: int, left: int, right: int) -> Image:
     """Rows `top` to `bottom`, columns `left` to `right` of an image's block means behind a border of zeros."""
     channels, height, width = image.shape
-    part = np.zeros((channels, bottom - top, right - left), np.float32)
+    part = np.empty((channels, bottom - top, right - left), np.float32)
     first, last = max(top, 1), min(bottom, -(-height // block) + 1)
     start, stop = max(left, 1), min(right, -(-width // block) + 1)
+    part[:, : first - top] = part[:, last - top :] = part[:, :, : start - left] = part[:, :, stop - left :] = 0
     if block == 1:
-        seen = image[:, first - 1 : last - 1, start - 1 : stop - 1]
-        part[:, first - top : last - top, start - left : stop - left] = seen
+        for c in range(channels):
+            for row in range(first, last):
+                source, target = image[c, row - 1, start - 1 : stop - 1], part[c, row - top, start - left :]
+                for j in range(source.size):  # by number: four times as fast as assigning the slices
+                    target[j] = source[j]
         return part
     for c in range(channels):
         for row in range(first, last):
@@ -230,31 +234,32 @@ def add_noise(pixels: Image, seed: int, sigma: np.float32) -> None:
 @kernel
 def threshold(image: Image, fraction: float) -> None:
     """Set what is below the percentile (0 to 1) of the non-zero pixels to zero, (channels, pixels) in place."""
-    width = 12 if image.shape[1] < 1 << 15 else 16  # bits of a digit: small histograms for small images
-    histogram = np.empty(1 << width, np.int32)
+    keys, histogram = np.empty(image.shape[1], np.uint32), np.empty(1 << 12, np.int32)
     for c in range(image.shape[0]):
         channel = image[c]
         bits = channel.view(np.uint32)
-        limit, rank, shift = np.uint64(0), 0, 32
+        count = 0
+        for i in range(channel.size):  # without branches, here and below: written always, kept by the count
+            keys[count] = sort_key(bits[i])
+            count += channel[i] != 0
+        if count == 0:
+            continue
+        limit, rank = np.uint64(0), max(int(np.ceil((count - 1) * fraction - 1e-9)), 0)
         # The value of the percentile's rank, digit by digit, among those that share the digits before.
-        while shift > 0:
-            digits = min(width, shift)
-            first, shift = shift == 32, shift - digits
+        for digits, shift in ((12, 20), (10, 10), (10, 0)):
+            mask = np.uint64((1 << digits) - 1)
             histogram[:] = 0
-            count = 0
-            for i in range(channel.size):
-                key = sort_key(bits[i]) >> np.uint64(shift)
-                if key >> np.uint64(digits) == limit and channel[i] != 0:
-                    histogram[key & np.uint64((1 << digits) - 1)] += 1
-                    count += 1
-            if count == 0:
-                break
-            if first:
-                rank = max(int(np.ceil((count - 1) * fraction - 1e-9)), 0)
-            digit = 0
+            for i in range(count):
+                histogram[(keys[i] >> np.uint64(shift)) & mask] += 1
+            digit = np.uint64(0)
             while rank >= histogram[digit]:
                 rank -= histogram[digit]
-                digit += 1
-            limit = (limit << np.uint64(digits)) | np.uint64(digit)
+                digit += np.uint64(1)
+            limit = (limit << np.uint64(digits)) | digit
+            among, count = count, 0
+            for i in range(among):
+                key = keys[i]
+                keys[count] = key
+                count += (key >> np.uint64(shift)) & mask == digit
         for i in range(channel.size):
             channel[i] = channel[i] if sort_key(bits[i]) >= limit else _ZERO

@@ -17,7 +17,7 @@ from pydantic import BaseModel, Field
 from torch import Tensor
 
 from radiossl.images import kernels
-from radiossl.images.parallel import map_on_cores
+from radiossl.images.parallel import empty, map_on_cores
 from radiossl.io.errors import RadiosslError
 from radiossl.store.statistics import STATISTICS, PixelStatistics
 
@@ -174,7 +174,7 @@ def _rescale(pixels: Tensor, low: Tensor, high: Tensor, clip: bool) -> Tensor:
     scale, low = torch.where(valid, 1.0 / spread, 0.0), torch.where(valid, low, 0.0)
     if pixels.device.type != "cpu":
         return _rescale_on_device(pixels, low, scale, clip)
-    images = torch.empty(*low.shape, *pixels.shape[1:])
+    images = empty(*low.shape, *pixels.shape[1:])
     sources, outputs, lows, scales = pixels.float().numpy(), images.numpy(), low.numpy(), scale.numpy()
     for i, channel in np.ndindex(*low.shape):
         kernels.rescale(sources[i], float(lows[i, channel]), float(scales[i, channel]), clip, outputs[i, channel])

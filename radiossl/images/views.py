@@ -16,7 +16,7 @@ from torch import Tensor
 from radiossl.images import augment
 from radiossl.images.augment import BatchTransform, Range
 from radiossl.images.geometry import RandomGeometry
-from radiossl.images.parallel import map_on_cores
+from radiossl.images.parallel import empty, map_on_cores
 from radiossl.images.preprocess import Preprocessing, chunk_length
 
 
@@ -205,8 +205,9 @@ class ViewMaker:
         draws = [_rows(self._draw(n * processes, generator), own) for _ in range(count)]
         shapes = [pixels.shape[1:]] if isinstance(pixels, Tensor) else [image.shape for image in pixels]
         step = chunk_length(statistics.device, max([size**2, *map(math.prod, shapes)]), n)
+        views = [empty(n, self.preprocessing.channels, size, size, device=statistics.device) for _ in draws]
 
-        def part(start: int) -> list[Tensor]:
+        def part(start: int) -> None:
             rows = slice(start, start + step)
             prepared, sizes = self._prepare(pixels[rows], statistics[rows])
             fields = sizes.amax(dim=1).float()
@@ -214,10 +215,11 @@ class ViewMaker:
                 fields = torch.full_like(fields, self.preprocessing.field_px)
             known = torch.full((len(fields),), torch.nan) if boxes is None else boxes[rows]
             sides = torch.where(known > 0, known, fields).double()
-            return [self._view(prepared, sizes, fields, sides, _rows(draw, rows)) for draw in draws]
+            for view, draw in zip(views, draws, strict=True):
+                self._view(prepared, sizes, fields, sides, _rows(draw, rows), view[rows])
 
-        parts = map_on_cores(part, range(0, n, step))
-        return [torch.cat(views) if len(views) > 1 else views[0] for views in zip(*parts, strict=True)]
+        map_on_cores(part, range(0, n, step))
+        return views
 
     def _draw(self, n: int, generator: torch.Generator | None) -> dict[str, dict[str, Tensor]]:
         a = self.augmentation
@@ -262,8 +264,11 @@ class ViewMaker:
         fields: Tensor,
         boxes: Tensor,
         draw: dict[str, dict[str, Tensor]],
-    ) -> Tensor:
-        images = self.geometry.apply_to(prepared, sizes, fields, self.preprocessing.size, draw["geometry"], boxes)
+        out: Tensor,
+    ) -> None:
+        size, geometry = out.shape[-1], draw["geometry"]
+        target = out if len(prepared[0]) == out.shape[1] else None  # else its channels are made later
+        images = self.geometry.apply_to(prepared, sizes, fields, size, geometry, boxes, target)
         for name, step in self.before.items():
             parameters = draw[name]
             if isinstance(step, augment.RandomBeam):
@@ -274,7 +279,9 @@ class ViewMaker:
             images = self.preprocessing.finish(images, **{k: v.to(images.device) for k, v in draw["finish"].items()})
         for name, step in self.after.items():
             images = step.apply_(images, draw[name])
-        return self.preprocessing.normalise(images)
+        images = self.preprocessing.normalise(images)
+        if images is not out:
+            out.copy_(images)
 
 
 def _rows(draw: dict[str, dict[str, Tensor]], rows: slice) -> dict[str, dict[str, Tensor]]:
