@@ -107,10 +107,13 @@ def import_astronomaly(
 ) -> None:
     """Add the ratings, and write the scores, of an Astronomaly file."""
     from radiossl.io.csv_cells import write_table
+    from radiossl.io.replacing import check_replaceable, csv_sign
     from radiossl.ratings.journal import add_table
     from radiossl.ratings.records import read_astronomaly
 
     table = read_astronomaly(file)
+    if scores is not None:
+        check_replaceable(scores, csv_sign(["cutout_id", "score"]), "table of scores", "--scores")
     add_table(out, table.ratings)
     if scores is not None:
         write_table(table.scores, scores)

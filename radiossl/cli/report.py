@@ -18,8 +18,10 @@ def report(
     title: Annotated[str, Option(help="Heading of the page.")] = "radiossl",
 ) -> None:
     """Join result folders on one page."""
+    from radiossl.io.replacing import OURS, check_replaceable
     from radiossl.report.html import index_report
 
+    check_replaceable(out, OURS, "page of radiossl")
     pairs = [(part.partition("=")[0], part.partition("=")[2]) for part in parts]
     for part in parts:
         if "=" not in part:

@@ -13,6 +13,7 @@ from typer import Argument, Option
 import radiossl
 from radiossl.cli.options import Delimiter, Encoding, Seed, TableOption
 from radiossl.io.errors import RadiosslError, check_choice, check_columns, counted
+from radiossl.io.replacing import check_replaceable, csv_sign
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,12 +45,14 @@ def info(
     if moc is not None:
         from radiossl.sky.moc import write_moc
 
+        check_replaceable(moc, "MOCORD|MOCVERS", "coverage map", "--moc")
         write_moc(radiossl.store_moc(radiossl.open_store(*stores)), moc)
     if croissant is not None:
         from radiossl.store.croissant import write_croissant
 
         if len(stores) > 1:
             raise RadiosslError("--croissant: describes one store; join several with radiossl store concat")
+        check_replaceable(croissant, "mlcommons.org/croissant", "description of a store", "--croissant")
         write_croissant(stores[0], croissant, licence)
     summaries = [_summary(path) for path in stores]
     if as_json:
@@ -147,6 +150,8 @@ def crossmatch(
         raise RadiosslError("--turned: only goes with --pixels near")
     if out is not None and out.suffix.lower() != ".csv":
         raise RadiosslError(f"--out {out}: the pairs are written as CSV; give a name that ends in .csv")
+    if out is not None:
+        check_replaceable(out, csv_sign(["cutout_id_a", "ra_deg_a"]), "list of pairs")
     first, second, manifest = radiossl.open_store(a), radiossl.open_store(b), store_manifest(b)
     same = manifest["identity"] == store_manifest(a)["identity"]
     if same and remove_to is not None:

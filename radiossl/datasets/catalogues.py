@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from radiossl.io.csv_cells import write_arrow_csv
 from radiossl.io.errors import RadiosslError
+from radiossl.io.replacing import check_replaceable, csv_sign
 from radiossl.io.settings import apply_settings
 
 
@@ -43,5 +44,6 @@ def convert_catalogue(
         summary = ", ".join(f"{label}: {count}" for label, count in sorted(Counter(table["label"].to_pylist()).items()))
     else:
         raise RadiosslError(f"no catalogue {name!r}; there are rgz-dr1 and crumb")
+    check_replaceable(out, csv_sign(table.column_names[:4]), "such catalogue")
     write_arrow_csv(table, out)
     return ConvertedCatalogue(table, summary)

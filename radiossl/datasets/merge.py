@@ -29,6 +29,7 @@ from radiossl.datasets.merge_entries import (
 )
 from radiossl.io.csv_cells import write_arrow_csv
 from radiossl.io.errors import RadiosslError
+from radiossl.io.replacing import check_replaceable, csv_sign
 from radiossl.survey.catalogue import unique_ids
 
 #: Pairs within the width of one of CRUMB's images were looked at (section 2.2).
@@ -114,9 +115,11 @@ def merge_catalogues(
         _merged_table(entries, sources, decisions, with_classes=bool(classes)),
         _review_table(entries, pairs, sources, decisions),
     )
-    for table, path in ((merged.table, out), (merged.review, review)):
-        if path is not None:
-            write_arrow_csv(table, path)
+    written = [(table, path) for table, path in ((merged.table, out), (merged.review, review)) if path is not None]
+    for table, path in written:
+        check_replaceable(path, csv_sign(table.column_names[:4]), "such list", "name")
+    for table, path in written:
+        write_arrow_csv(table, path)
     return merged
 
 

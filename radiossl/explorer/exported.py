@@ -21,6 +21,7 @@ from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import atomic_folder, check_folder, write_text
 from radiossl.io.progress import track
+from radiossl.io.replacing import OURS, check_replaceable
 from radiossl.report.sheets import as_rgb
 
 #: Sources that an exported page may have, neighbours of each, and columns that it keeps.
@@ -36,8 +37,8 @@ def check_export(out: str | os.PathLike[str]) -> Path:
     out = Path(out)
     if out.suffix != ".html":
         check_folder(out, "web page")
-    elif out.is_dir():
-        raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --export")
+    else:
+        check_replaceable(out, OURS, "page of radiossl", "--export")
     return out
 
 

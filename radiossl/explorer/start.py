@@ -16,7 +16,7 @@ from radiossl.datasets.image_columns import images_of_table
 from radiossl.explorer.answers import Answers
 from radiossl.explorer.any_table import has_vectors, open_table
 from radiossl.explorer.exported import check_export, export_page
-from radiossl.explorer.notebook import Embedded
+from radiossl.explorer.notebook import USUAL_PORT, Embedded
 from radiossl.explorer.ranking import Ranking
 from radiossl.explorer.session import Files, Pixels, Session
 from radiossl.io.errors import RadiosslError, counted
@@ -54,7 +54,7 @@ def explore(
     who: str = "",
     export: PathLike | None = None,
     address: str = "127.0.0.1",
-    port: int = 5006,
+    port: int | None = None,
     browser: bool = True,
     seed: int = 0,
     say: Callable[[str], Any] = print,
@@ -75,7 +75,7 @@ def explore(
     export : path-like, optional
         Write a page that needs no server there instead, a folder or one ``.html`` file.
     address, port
-        Where to serve the page.
+        Where to serve the page: at port 5006, or in a notebook at the first free one from there on.
     browser : bool
         Whether to open it in a browser.
     say : callable
@@ -84,7 +84,8 @@ def explore(
     Returns
     -------
     Embedded or None
-        In a notebook what shows the page below the cell and has a method ``stop``; nothing elsewhere.
+        In a notebook what shows the page below the cell and has a method ``stop``; nothing elsewhere. An earlier one
+        of the same table is stopped.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def explore(
             say(f"{export_page(files, found, export)}: opens in a browser, from a disk or a web server")
         else:
             require("tornado")
-            asyncio.run(_serve(files, found, address, port, browser, say))
+            asyncio.run(_serve(files, found, address, USUAL_PORT if port is None else port, browser, say))
     return None
 
 

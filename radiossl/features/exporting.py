@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
@@ -39,6 +38,7 @@ from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.progress import track
+from radiossl.io.replacing import check_replaceable
 from radiossl.store.pictures import png_thumbnail
 from radiossl.store.store import CutoutStore
 
@@ -175,23 +175,19 @@ _LETTERS = str.maketrans(
 
 Format = Literal["fits", "votable", "csv", "hats", "embedding-atlas", "spotlight"]
 #: The column of features, as CSV, FITS and VOTable name it within so many bytes.
-_OF_FEATURES = re.compile(rb"\bfeature_0\b|= 'features *'|name=\"features\"", re.IGNORECASE)
-_NAMES_BYTES = 2**18
+_OF_FEATURES = r"\bfeature_0\b|= 'features *'|name=\"features\""
+#: The same in the schema of Parquet, behind the column of pictures.
+_OF_PICTURES = "image.{0,200}features"
 #: Endings of files for other programs, and what is in them.
 ENDINGS: Mapping[str, Format] = {".fits": "fits", ".vot": "votable", ".xml": "votable", ".csv": "csv"}
 #: Side of the pictures beside the features, in pixels.
 _PICTURE_SIDE = 128
 
 
-def check_no_other_file(out: Path) -> None:
+def check_no_other_file(out: Path, form: Format) -> None:
     """Raise `RadiosslError` where something else than an earlier table of features is, such as an image."""
-    if out.is_dir():
-        raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
-    if out.exists():
-        with out.open("rb") as stream:
-            start = stream.read(_NAMES_BYTES)
-        if not _OF_FEATURES.search(start):
-            raise RadiosslError(f"{out}: exists already and is no table of features; choose another --out")
+    with_pictures = form in ("embedding-atlas", "spotlight")
+    check_replaceable(out, _OF_PICTURES if with_pictures else _OF_FEATURES, "table of features")
 
 
 def export_table(
@@ -240,8 +236,7 @@ def export_table(
             return write_hats(table, out, margin_arcsec, cutouts)
         if margin_arcsec or with_images:
             raise RadiosslError(f"--margin and --images are for HATS catalogues, not for {form}")
-        if out.is_dir():
-            raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another --out")
+        check_no_other_file(out, form)
         if form == "csv":
             _write_csv(FeatureFile(features), out)
         elif form == "embedding-atlas" or form == "spotlight":

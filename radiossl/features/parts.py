@@ -20,7 +20,7 @@ from radiossl.datasets.image_sources import Images, find_images, open_images
 from radiossl.features.embedding import batch_features, table_metadata
 from radiossl.features.exporting import ENDINGS, check_no_other_file, export_table
 from radiossl.features.feature_file import FeatureFile
-from radiossl.features.table import FeatureTable, check_parquet_name, part_name, regrouped
+from radiossl.features.table import FeatureTable, check_no_other_table, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, existing_file, put_in_place, remove_strays
@@ -154,7 +154,7 @@ def write_features(
         parquet = out.with_suffix(".parquet")
         if parquet.exists():
             FeatureFile(parquet)  # raises if it is another table than one of features, which stays
-        check_no_other_file(out)
+        check_no_other_file(out, form)
         done = write_features(
             backbone, images, parquet, batch_size, False, workers, scheduler, bfloat16, mosaics, **options
         )
@@ -223,6 +223,8 @@ def _is_table(out: Path, identity: str, partitioned: bool) -> bool:
     """Return whether `out` is the finished table already; raise if it is what must not be replaced."""
     if out.is_dir() and not partitioned:
         raise RadiosslError(f"{out}: is a folder, a Parquet file was to be written; choose another --out")
+    if not partitioned:
+        check_no_other_table(out)
     try:
         same = out.is_dir() == partitioned and FeatureFile(out).metadata.get("identity") == identity
     except RadiosslError:

@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 import radiossl
 from radiossl.io.errors import RadiosslError, check_columns
 from radiossl.io.files import PathLike, atomic_file, existing_file
-from radiossl.io.parquet import write_parquet
+from radiossl.io.parquet import open_parquet, write_parquet
 from radiossl.io.values import warn_of_marker
 
 FEATURES = "features"
@@ -127,6 +128,20 @@ def check_parquet_name(path: PathLike) -> None:
         raise RadiosslError(
             f"{path}: features are written as Parquet, such as {parquet}; radiossl export makes other formats of it"
         )
+
+
+def check_no_other_table(path: Path) -> None:
+    """Raise `RadiosslError` where another file than a feature table is; a damaged one may be made again."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        is_parquet = file.read(4) == b"PAR1"
+    names = [FEATURES]
+    if is_parquet:
+        with suppress(RadiosslError):
+            names = open_parquet(path).schema_arrow.names
+    if not is_parquet or FEATURES not in names:
+        raise RadiosslError(f"{path}: exists already and is no table of features; choose another --out")
 
 
 METADATA_KEY = b"radiossl"

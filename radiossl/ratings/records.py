@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from radiossl.io.csv_cells import csv_format, guarded, guarded_frame, unguarded_frame
 from radiossl.io.errors import RadiosslError, check_columns, counted, reason_of
 from radiossl.io.files import PathLike, atomic_file, existing_file, path_list
+from radiossl.io.replacing import check_replaceable
 
 LOWEST, HIGHEST = 1, 5
 #: In place of a rating: takes back the last one that the same person gave the object.
@@ -153,6 +154,7 @@ def write_astronomaly(
     ids = starting.index.to_numpy()
     trained = None if ranked is None else read_scores(ranked, ids)
     table = astronomaly_table(ids, starting.to_numpy(), last_ratings(read_ratings(*path_list(ratings))), trained)
+    check_replaceable(out, r'\A[^,]*,"?score"?,"?human_label', "ml_scores.csv")
     with atomic_file(out) as temporary:
         guarded_frame(table).set_index(table.index.map(guarded)).to_csv(temporary)
     return table

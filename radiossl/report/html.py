@@ -225,7 +225,7 @@ class Report:
         write_text(
             path,
             f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            '<meta name="generator" content="radiossl"><meta name="viewport" content="width=device-width">\n'
             '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:;'
             f" style-src 'unsafe-inline'; script-src {allowed}\">\n"
             f'<meta name="description" content="{escape(self._verdict)}">\n'

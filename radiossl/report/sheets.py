@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.files import PathLike, atomic_file
+from radiossl.io.replacing import OURS, check_replaceable
 from radiossl.report.figures import new_figure, shorten
 from radiossl.store.cutout import Beam
 from radiossl.store.statistics import MAD_TO_SIGMA
@@ -199,6 +200,7 @@ def image_grid(
     Images, as in `as_rgb`, may differ in size: each is fitted into its cell with square pixels. They have one caption
     each unless they are pictures; long ones are wrapped, then shortened. A cell is drawn at 150 dots per inch.
     """
+    check_replaceable(out, OURS, "contact sheet of radiossl")
     if len(images) == 0:
         raise RadiosslError(f"{out}: no image to draw")
     captions = [""] * len(images) if captions is None else captions
@@ -294,7 +296,7 @@ class _Sheet:
         self.axes.set_ylim(*self.extent[2:])
         with atomic_file(out) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box, which says enough
-            self.figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 4})
+            self.figure.savefig(temporary, format="png", metadata={"Software": OURS}, pil_kwargs={"compress_level": 4})
 
 
 #: Longest side of a picture in pixels; larger ones are averaged.

@@ -22,6 +22,7 @@ from radiossl.io.files import PathLike, atomic_file, file_stamp, read_json, writ
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer, read_parquet, write_parquet
 from radiossl.io.progress import track
+from radiossl.io.replacing import check_replaceable
 from radiossl.tables.columns import TableFile
 from radiossl.tables.forest import Forest
 
@@ -72,6 +73,7 @@ def predict_table(
         raise RadiosslError(f"{out}: a result's name must end in one of {', '.join(_SUFFIXES)}")
     if out.resolve() == Path(table).resolve():
         raise RadiosslError(f"{out}: is the table that is read; choose another --out")
+    check_replaceable(out, r"predicted.*probability\[", "table of predictions")
     file = TableFile(table)
     check_columns(forest.columns.needed, file.names, str(table))
     check_columns(keep, file.names, str(table), " for --keep")

@@ -20,6 +20,7 @@ from radiossl.images.preprocess import flips_and_rotations
 from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_file
+from radiossl.io.replacing import check_replaceable
 from radiossl.weights.backbone import Backbone
 from radiossl.weights.raw_program import RawPreprocessing
 
@@ -73,8 +74,7 @@ def export_backbone(backbone: Backbone, format: str, out: PathLike, *, with_prep
         require("onnx", "onnxscript")
     if format == "export" and Path(out).suffix != ".pt2":
         raise RadiosslError(f"{out}: PyTorch reads exported programs from .pt2 files only; use that ending")
-    if Path(out).is_dir():
-        raise RadiosslError(f"{out}: is a folder, a file to write was expected")
+    check_replaceable(out, METADATA, "exported backbone")
     seen, device, training = backbone.config.preprocessing, backbone.device, backbone.training
     # Two images, since PyTorch takes a single one for a constant.
     shape = (seen.size + 1, seen.size + 3) if with_preprocessing else (2, seen.channels, seen.size, seen.size)

@@ -73,7 +73,12 @@ def test_a_cell_shows_the_explorer_until_it_is_stopped(kernel, survey, tmp_path,
     (address,) = [part for part in html.split('"') if part.startswith("http://127.0.0.1:")]
     with urllib.request.urlopen(address, timeout=60) as answer:
         assert answer.status == 200
-    run(kernel, "shown.stop()")
+    again = f"again = shown._table.explore()\nother = FeatureTable.read({str(survey.features)!r}).explore()"
+    run(kernel, again)  # without a port, and the first of the two takes the place of what is shown
+    with pytest.raises((urllib.error.URLError, ConnectionError)):
+        urllib.request.urlopen(address, timeout=5)
+    run(kernel, "import urllib.request\nfor one in (again, other): urllib.request.urlopen(one.url).close()")
+    run(kernel, "again.stop()\nother.stop()\nassert not type(again)._running")
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         urllib.request.urlopen(address, timeout=5)
 
