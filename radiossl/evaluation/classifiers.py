@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from radiossl.evaluation.calibration import apply_temperature, fit_temperature, log_probabilities
 from radiossl.evaluation.folds import Split, draw_folds, most_folds
 from radiossl.features.neighbours import nearest_neighbours
+from radiossl.io.cores import threads
 
 Rows = NDArray[np.int64]
 Probabilities = NDArray[np.float64]
@@ -160,7 +161,7 @@ class RandomForest:
     def __call__(self, train: Rows, test: Rows, seed: int) -> Probabilities:  # noqa: D102
         from sklearn.ensemble import RandomForestClassifier
 
-        forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=-1)
+        forest = RandomForestClassifier(self.trees, random_state=seed, n_jobs=threads())
         forest.fit(self.features[train], self.truth[train])
         return _all_classes(forest, self.features[test], self.classes)
 

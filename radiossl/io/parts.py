@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from radiossl.io.cores import cores
 from radiossl.io.errors import RadiosslError, reason_of
 from radiossl.io.extras import require
 from radiossl.io.progress import track
@@ -52,7 +52,7 @@ def write_parts(
     """
     if workers is not None and workers < 1:
         raise RadiosslError(f"{workers} workers: expected at least 1")
-    count = workers or (os.cpu_count() or 1 if len(parts) > _FEW_PARTS else 1)
+    count = workers or (cores() if len(parts) > _FEW_PARTS else 1)
     if scheduler is not None or count > 1:
         require("distributed")
     missing = [(file.absolute(), job) for file, job in parts if not file.exists()]

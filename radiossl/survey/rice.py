@@ -9,7 +9,6 @@ Sources: FITS standard 4.0, sections 10.2 (quantisation, dithering), 10.4.1 (Ric
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.compiling import exact_kernel
+from radiossl.io.cores import threads
 
 if TYPE_CHECKING:
     from radiossl.survey.fits_image import FitsImage
@@ -30,7 +30,7 @@ _RANDOM = 10_000
 _ZERO = -2147483646
 #: Bits that give the length of the binary part of a block, and the length that means "stored as it is".
 _LENGTH_BITS, _VERBATIM = 5, 25
-_PARTS_PER_CORE = 4
+_PARTS_PER_THREAD = 4
 #: Zero bits before the first 1 in a byte.
 _LEADING_ZEROS = np.array([8 - int(byte).bit_length() for byte in range(256)], dtype=np.uint8)
 
@@ -110,9 +110,8 @@ class RiceTiles(NamedTuple):
             where = (top, left, across, high, wide)
             return _decode_tiles(self.heap, self.places, self.scales, part, image, where, self.coding, tables)
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        with ThreadPoolExecutor(cores) as pool:
-            if not all(pool.map(decode, np.array_split(tiles, _PARTS_PER_CORE * cores))):
+        with ThreadPoolExecutor(threads()) as pool:
+            if not all(pool.map(decode, np.array_split(tiles, _PARTS_PER_THREAD * threads()))):
                 return None
         return image[y0 - y : y1 - y, x0 - x : x1 - x]
 
@@ -143,12 +142,9 @@ def _decode_tiles(heap, places, scales, tiles, image, where, coding, tables):  #
 def _filled(bits, held, data, at):  # type: ignore[no-untyped-def]
     """Take four more bytes, or what is left of them, behind the bits that are held."""
     if at + 4 <= len(data):
-        word = (
-            (np.uint64(data[at]) << np.uint64(24))
-            | (np.uint64(data[at + 1]) << np.uint64(16))
-            | (np.uint64(data[at + 2]) << np.uint64(8))
-            | np.uint64(data[at + 3])
-        )
+        word = np.uint64(0)
+        for i in range(at, at + 4):
+            word = word << np.uint64(8) | np.uint64(data[np.uint64(i)])
         return bits | word << np.uint64(32 - held), held + 32, at + 4
     while held <= 56 and at < len(data):
         bits |= np.uint64(data[at]) << np.uint64(56 - held)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,6 +16,7 @@ from safetensors.numpy import save_file
 from radiossl.evaluation.calibration import apply_temperature, fit_temperature, log_probabilities
 from radiossl.evaluation.confidence import Novelty, fit_thresholds, held_out_sets
 from radiossl.io.compiling import exact_kernel
+from radiossl.io.cores import threads
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_file, existing_file
 from radiossl.tables.columns import TableColumns
@@ -151,9 +151,8 @@ class Forest:
         if values.ndim != 2 or values.shape[1] != len(self.columns.names):
             raise RadiosslError(f"values of shape {values.shape} for a forest of {len(self.columns.names)} columns")
         total = np.zeros((len(values), len(self.classes)))
-        cores = os.cpu_count() or 1
-        rounds = -(-len(values) // (_PIECE * cores))
-        size = max(1024, -(-len(values) // max(1, rounds * cores)))  # as much for each core
+        rounds = -(-len(values) // (_PIECE * threads()))
+        size = max(1024, -(-len(values) // max(1, rounds * threads())))  # as much for each thread
 
         def work(start: int) -> None:
             rows = slice(start, start + size)
@@ -228,7 +227,9 @@ def fit_forest(
     from sklearn.ensemble import RandomForestClassifier
 
     weight = "balanced" if balanced else None
-    model = RandomForestClassifier(trees, min_samples_leaf=min_leaf, class_weight=weight, random_state=seed, n_jobs=-1)
+    model = RandomForestClassifier(
+        trees, min_samples_leaf=min_leaf, class_weight=weight, random_state=seed, n_jobs=threads()
+    )
     model.fit(values, truth)
     about = {"trees": trees, "min_leaf": min_leaf, "balanced": balanced, "seed": seed, "training_rows": len(values)}
     about["scikit_learn"] = sklearn.__version__
