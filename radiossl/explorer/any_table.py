@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from radiossl.datasets.image_columns import ImageReader, describe_rows, image_reader, is_list
@@ -110,6 +111,8 @@ def open_table(
     else:
         table = arrow_table(source).replace_schema_metadata()
     vectors = _vector_column(table, name, vectors)
+    if len(lengths := pc.unique(pc.list_value_length(table.column(vectors)).drop_null())) > 1:
+        raise RadiosslError(f"{name}: column {vectors!r} has vectors of {lengths[0]} and of {lengths[1]} features")
     flat, names, catalogue = describe_rows(source, table, name, ids)
     if catalogue is not None:
         flat = _with(flat, {"ra_deg": pa.array(catalogue.ra_deg), "dec_deg": pa.array(catalogue.dec_deg)})

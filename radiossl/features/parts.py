@@ -23,7 +23,7 @@ from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, check_no_other_table, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, atomic_file, existing_file, put_in_place, remove_strays
+from radiossl.io.files import PathLike, atomic_file, check_writable, existing_file, put_in_place, remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
 from radiossl.io.parts import write_parts
@@ -160,6 +160,7 @@ def write_features(
         )
         export_table(parquet, out, form)
         return done
+    check_writable(out)
     kept = out.with_name(f"{out.stem}.images")
     if not partitioned:
         check_parquet_name(out)

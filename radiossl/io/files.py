@@ -119,11 +119,17 @@ def check_folder(path: PathLike, kind: str = "") -> None:
 
     That is, if there is a file, or a folder that radiossl made and that is of another kind, or the disk refuses.
     """
-    path, real = Path(path), Path(os.path.realpath(path))
+    path = Path(path)
     if path.exists() and not path.is_dir():
         raise RadiosslError(f"{path}: is a file, a folder was expected; choose another --out")
     if kind and (found := folder_kind(path)) not in ("", kind):
         raise RadiosslError(f"{path}: holds a {found}, no {kind}; choose another --out")
+    check_writable(path)
+
+
+def check_writable(path: PathLike) -> None:
+    """Raise `UnwritableError` where nothing can be written beside a file or folder: before a long computation."""
+    real = Path(os.path.realpath(path))
     there = next((folder for folder in real.parents if folder.exists()), real)
     if not there.is_dir():
         raise UnwritableError(path, f"{there} is a file")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike
+from radiossl.io.files import PathLike, check_writable
 
 #: Of the beginning, where CSV, FITS and PNG say what they are, and of the end, where Parquet, ONNX and zip files do.
 _START_BYTES, _END_BYTES = 2**18, 2**22
@@ -18,11 +18,13 @@ OURS = "radiossl"
 def check_replaceable(out: PathLike, sign: str, what: str, option: str = "--out") -> None:
     """Raise `RadiosslError` where a folder is, or a file without the `sign` of an earlier result, such as an image.
 
-    The sign is a regular expression for ASCII text near the beginning or the end of such a file.
+    Or where nothing can be written. The sign is a regular expression for ASCII text near the beginning or the end of a
+    file.
     """
     out = Path(out)
     if out.is_dir():
         raise RadiosslError(f"{out}: is a folder, a file was to be written; choose another {option}")
+    check_writable(out)
     if not out.exists():
         return
     with out.open("rb") as stream:

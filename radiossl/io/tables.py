@@ -196,8 +196,9 @@ def _lists(value: Any, sides: int, where: str) -> Any:
         found = f"an array of shape {tuple(value.shape)}" if getattr(value, "ndim", 0) else f"{value!r:.40}"
         raise RadiosslError(f"{where}: {found}, where other rows have arrays of {counted(sides, 'dimension')}")
     array = np.asanyarray(value)
-    if sides > 1 and array.dtype.kind in "fiub":  # of an image what is masked becomes NaN
-        array = np.ma.filled(np.ma.asarray(array, np.float32), np.nan)
+    if array.dtype.kind in "fiub" and (sides > 1 or np.ma.is_masked(array)):  # what is masked becomes NaN
+        kind = np.float32 if sides > 1 else np.result_type(array.dtype, np.float32)
+        array = np.ma.filled(np.ma.asarray(array, kind), np.nan)
     return _unstacked(np.asarray(array, array.dtype.newbyteorder("=")))
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from radiossl.explorer.any_table import is_feature_table, open_table
 from radiossl.explorer.session import Files, Session
 from radiossl.explorer.start import explore
+from radiossl.features.table import FeatureTable
 from radiossl.io.errors import RadiosslError
 from radiossl.io.parquet import write_parquet
 
@@ -128,6 +129,16 @@ def test_sources_are_cut_from_a_mosaic_by_their_positions(frame, tmp_path):
     assert abs(float(session.pixels(11)[0, 0])) in np.abs(pixels)
     with pytest.raises(RadiosslError, match="has no positions"):
         open_table(frame.drop(columns=["RA", "DEC"]), tmp_path, mosaics=[tmp_path / "mosaic.fits"])
+
+
+def test_vectors_of_several_lengths_are_refused_and_masked_ones_left_out(frame, tmp_path):
+    with pytest.raises(RadiosslError, match="table: column 'embedding' has vectors of 6 and of 5 features"):
+        open_table(frame.assign(embedding=[*frame["embedding"][:-1], np.ones(5)]), tmp_path)
+    vectors = np.ma.array(np.stack(frame["embedding"]), mask=False)
+    vectors[3, 2] = np.ma.masked
+    path, _ = open_table(Table({"name": frame["Source_name"].tolist(), "z": vectors}), tmp_path)
+    with pytest.warns(UserWarning, match="1 of 24 rows left out"):
+        assert "J003" not in FeatureTable.read(path).columns["cutout_id"].to_pylist()
 
 
 def test_several_columns_of_vectors_are_asked_about(frame, tmp_path):
