@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.features.neighbours import Scatter, unit
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_number, check_seed
 from radiossl.io.progress import track
 
 Method = Literal["forest", "neighbours", "density"]
@@ -43,10 +43,11 @@ class AnomalySettings:
 
     def __post_init__(self) -> None:
         check_choice("--method", self.method, METHODS)
-        if self.trees < 1 or self.neighbours < 1:
-            raise RadiosslError(f"{self.trees} trees and {self.neighbours} neighbours: at least one of each is needed")
-        if self.max_samples != "auto" and not 0 < self.max_samples <= 1:
-            raise RadiosslError(f"--max-samples {self.max_samples}: expected auto, or a fraction above 0 and at most 1")
+        check_number("--trees", self.trees, 1, whole=True)
+        check_number("--neighbours", self.neighbours, 1, whole=True)
+        check_seed(self.seed)
+        if self.max_samples != "auto":
+            check_number("--max-samples", self.max_samples, 0, 1, above=True)
 
 
 def anomaly_scores(

@@ -28,7 +28,7 @@ from radiossl.benchmark.tasks import Change, ClassifyTask, FindTask, RateTask, T
 from radiossl.evaluation.folds import Split, draw_folds, source_groups
 from radiossl.evaluation.labels import store_labels
 from radiossl.evaluation.trials import shared_with_pretraining
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number, check_seed
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
@@ -107,6 +107,9 @@ def run_benchmark(
     >>> result = radiossl.run_benchmark(["checkpoints/simclr-first"], "stores/tasks.yaml", "cache")  # doctest: +SKIP
     >>> result.scores.pivot(index=["task", "measure"], columns="method", values="score")  # doctest: +SKIP
     """
+    check_number("--seeds", seeds, 1, whole=True)
+    check_number("--initialisations", initialisations, 0, whole=True)
+    check_seed(seed)
     file, folder = read_tasks(tasks), Path(tasks).parent
     backbones = [given if isinstance(given, Backbone) else load_backbone(given, device) for given in weights]
     if not backbones:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from radiossl.io.files import PathLike
+from radiossl.io.schema import Settings
 from radiossl.io.settings import apply_settings, read_yaml
 
 
-class Change(BaseModel, extra="forbid", frozen=True):
+class Change(Settings):
     """What is done to the image of a source; the backbone should still find the original by it."""
 
     #: Side of the box in units of the original's.
@@ -36,14 +37,14 @@ class Change(BaseModel, extra="forbid", frozen=True):
     first: int = Field(default=1, ge=1)
 
 
-class _Task(BaseModel, extra="forbid", frozen=True):
+class _Task(Settings):
     @property
     def stores(self) -> list[str]:
         """The stores that the task needs, the tested one last."""
         return [name for key in ("store", "train", "test") if (name := getattr(self, key, None))]
 
 
-class ClassifyTask(_Task, frozen=True):
+class ClassifyTask(_Task):
     """Tell classes apart: by neighbours and by logistic regression, on few labels and on all."""
 
     kind: Literal["classify"]
@@ -61,7 +62,7 @@ class ClassifyTask(_Task, frozen=True):
     retrieval: bool = False
 
 
-class FindTask(_Task, frozen=True):
+class FindTask(_Task):
     """Find the original of a source among those of all others by a changed image of it.
 
     The cutouts of the store are much wider than the sources, so that larger and shifted boxes can be cut from them.
@@ -82,7 +83,7 @@ class FindTask(_Task, frozen=True):
     changes: dict[str, Change]
 
 
-class RateTask(_Task, frozen=True):
+class RateTask(_Task):
     """Rank sources by interest after few ratings of a person, from 1 (dull) to 5 in the column `label`."""
 
     kind: Literal["rate"]
@@ -100,7 +101,7 @@ class RateTask(_Task, frozen=True):
 Task = ClassifyTask | FindTask | RateTask
 
 
-class TaskFile(BaseModel, extra="forbid", frozen=True):
+class TaskFile(Settings):
     """A benchmark: its title, and tasks by name in the order of the table."""
 
     title: str

@@ -21,7 +21,7 @@ import radiossl
 from radiossl.datasets.batches import TEST, batch_name, deal_batches, write_batches
 from radiossl.datasets.crumb import ABSENT, PRIORITY
 from radiossl.io.csv_cells import write_csv_rows
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number, check_seed
 from radiossl.io.files import atomic_folder, check_folder, write_json
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutting import Mosaics
@@ -93,6 +93,8 @@ def build_set(
     from PIL import Image
 
     check_folder(out, "data set")
+    check_number("--batches", batches, 1, whole=True)
+    check_seed(seed)
     recipe = recipe or ImageRecipe()
     if not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)
@@ -242,15 +244,13 @@ class ImageRecipe:
     max_blank: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 1 <= self.side_px <= self.field_px:
-            raise RadiosslError(f"images of {self.side_px} pixels from {self.field_px}: expected 1 to {self.field_px}")
+        check_number("field_px", self.field_px, 1, whole=True)
+        check_number("side_px", self.side_px, 1, self.field_px, whole=True)
         if self.mask not in ("circle", "extent", "none"):
             raise RadiosslError(f"mask {self.mask!r}: expected circle, extent or none")
-        if not (self.sigma >= 0 and self.pixel_arcsec > 0):
-            given = f"sigma {self.sigma}, pixels of {self.pixel_arcsec} arcsec"
-            raise RadiosslError(f"{given}: expected 0 or more, above 0")
-        if not 0 <= self.max_blank < 1:
-            raise RadiosslError(f"max-blank of {self.max_blank}: expected a fraction from 0 to below 1")
+        check_number("sigma", self.sigma, 0)
+        check_number("pixel_arcsec", self.pixel_arcsec, 0, above=True)
+        check_number("max_blank", self.max_blank, 0, 1, below=True)
 
     def radius_px(self, extent_arcsec: float | None = None, *, masked: bool = True) -> float:
         """Return the radius of the mask for a source, in pixels; infinite without a mask."""

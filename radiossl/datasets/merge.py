@@ -28,7 +28,7 @@ from radiossl.datasets.merge_entries import (
     read_review,
 )
 from radiossl.io.csv_cells import write_arrow_csv
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.replacing import check_replaceable, csv_sign
 from radiossl.survey.catalogue import unique_ids
 
@@ -107,6 +107,8 @@ def merge_catalogues(
     RadiosslError
         If the parents or the reviewed list are not what they should be, or a person's answers contradict each other.
     """
+    if same_arcsec is not None:
+        check_number("--same-radius", same_arcsec, 0)
     entries = Entries.from_parents(parents, classes or {})
     decisions = read_review(Path(reviewed), entries) if reviewed is not None else {}
     pairs = find_pairs(entries, radius_arcsec, sorted(decisions))

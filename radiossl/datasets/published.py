@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import yaml
-from pydantic import BaseModel, ConfigDict
 
 from radiossl.datasets.download import Download
 from radiossl.io.errors import RadiosslError
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import files_below
+from radiossl.io.schema import Settings
 from radiossl.io.settings import apply_settings
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
@@ -29,10 +29,8 @@ from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import EmptyStoreError, FinishedStoreError, write_store
 
 
-class Options(BaseModel):
+class Options(Settings):
     """Choices that a set leaves to its user; sets with any define their own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from radiossl.datasets.image_files import FolderOptions, ImageFiles
 from radiossl.datasets.image_sources import write_images
 from radiossl.datasets.transfer import is_passing
 from radiossl.io.cache import cache_folder
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.extras import require
 from radiossl.io.files import atomic_file
 from radiossl.io.progress import track
@@ -150,6 +150,8 @@ def fetch_cutouts(
     --------
     radiossl.cut_sources : from mosaics on disk.
     """
+    check_number("--size", size, 8, whole=True)
+    check_number("wait_s", wait_s, 0)
     sources = catalogue if isinstance(catalogue, Catalogue) else read_catalogue(catalogue)
     asked, chosen = (str(survey), _survey(survey)) if isinstance(survey, str) else (survey.hips or survey.sia, survey)
     server = _Server(Path(cache) / "surveys" if cache else cache_folder("surveys"), wait_s)

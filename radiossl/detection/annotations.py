@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.files import PathLike, read_json
 from radiossl.io.settings import validated
 from radiossl.io.values import as_text
@@ -243,8 +243,7 @@ def draw_images(annotations: Annotations, fraction: float, balanced: bool, seed:
     image, without replacement, is in proportion to the mean of 1/frequency of the classes of its objects (images
     without objects as the commonest class).
     """
-    if not 0 < fraction <= 1:
-        raise RadiosslError(f"--fraction {fraction:g}: expected more than 0 and at most 1")
+    check_number("--fraction", fraction, 0, 1, above=True)
     counts = annotations.counts()
     if not any(counts.values()):
         raise RadiosslError(f"{annotations.path}: annotates no object; there is nothing to learn from")

@@ -28,7 +28,7 @@ from radiossl.detection.network import DetectorConfig, detector_name, load_detec
 from radiossl.detection.objects import Detection
 from radiossl.detection.prediction import detect_set
 from radiossl.evaluation.metric_by_column import quantile_edges
-from radiossl.io.errors import RadiosslError, counted
+from radiossl.io.errors import RadiosslError, check_number, counted
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, path_list
 from radiossl.io.locks import only_writer
@@ -88,8 +88,8 @@ def evaluate_detectors(
     require("pycocotools")
     from radiossl.detection.evaluation_report import write_evaluation
 
-    if not (0 < score < 1 and 0 < iou <= 1):
-        raise RadiosslError(f"--score {score:g}, --iou {iou:g}: expected numbers between 0 and 1")
+    check_number("--score", score, 0, 1, above=True, below=True)
+    check_number("--iou", iou, 0, 1, above=True)
     check_result_folder(out, __name__)
     paths = [Path(one) for one in path_list(detectors)]
     names = [detector_name(path.resolve()) for path in paths]

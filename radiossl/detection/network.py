@@ -18,6 +18,7 @@ from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
+from radiossl.io.schema import Settings
 from radiossl.io.settings import validated
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.config import CONFIG_FILE
@@ -32,10 +33,8 @@ FOLDER = "detector"
 COVERAGE_FILE = "coverage.csv"
 
 
-class DetectorDesign(BaseModel):
+class DetectorDesign(Settings):
     """Sizes of the heads on the backbone, which set the cost of a training step beside the backbone's own."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pyramid: int = Field(default=96, ge=16, multiple_of=8)  # channels of the feature pyramid
     box_units: int = Field(default=256, ge=16)  # of the two layers that predict classes and boxes
@@ -45,10 +44,8 @@ class DetectorDesign(BaseModel):
     most: int = Field(default=50, ge=1)  # largest number of objects in an image
 
 
-class DetectionTraining(BaseModel):
+class DetectionTraining(Settings):
     """How a detector is trained; `radiossl.io.settings.apply_settings` changes it as ``--set`` does."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     image_size: int = Field(default=224, ge=64, le=1024, multiple_of=32)  # side in pixels of the network's input
     epochs: int = Field(default=12, ge=1)  # 250 in Riggi et al. 2024, section 4.3, with another optimiser

@@ -23,7 +23,7 @@ from radiossl.detection.network import Detector, load_detector
 from radiossl.detection.objects import Detection, as_plain, draw_object, from_plain
 from radiossl.detection.report import SearchedMosaic, make_catalogue, write_detections
 from radiossl.images.parallel import map_on_cores
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, file_stamp, read_json, write_json
 from radiossl.io.locks import only_writer
@@ -190,11 +190,9 @@ def detect_mosaic(
         raise RadiosslError(
             f"{detector.name}: needs infrared images beside the radio ones, which a mosaic does not have"
         )
-    if side < 16 or not 0 <= overlap <= 0.9 or not 0 < score < 1:
-        raise RadiosslError(
-            f"--window {side}, --overlap {overlap:g}, --score {score:g}: expected at least 16 pixels, an overlap from 0"
-            " to 0.9 and a score between 0 and 1"
-        )
+    check_number("--window", side, 16, whole=True)
+    check_number("--overlap", overlap, 0, 0.9)
+    check_number("--score", score, 0, 1, above=True, below=True)
     rows = [list(row) for _, row in groupby(window_boxes(mosaic.shape, side, overlap), key=lambda box: box.y0)]
     key = f"{detector.sha256}\0{file_stamp(mosaic.path)}\0{side}\0{overlap}\0{score}"
     what = f"finding sources in {mosaic.path.name}"

@@ -18,7 +18,7 @@ from radiossl.features.same_source import NOISE_CORRELATION, SOURCE_CORRELATION,
 from radiossl.features.table import FeatureTable
 from radiossl.features.vector_index import VectorIndex
 from radiossl.images.registration import LARGEST_OFFSET, amplitude_spectra
-from radiossl.io.errors import RadiosslError, counted
+from radiossl.io.errors import RadiosslError, check_number, counted
 from radiossl.io.progress import track
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.positions import linked_groups, match_sky
@@ -163,10 +163,9 @@ def find_duplicates(
     RadiosslError
         If a number is out of range, or the store lacks a cutout of the table.
     """
-    if similarity is not None and not -1 <= similarity <= 1:
-        raise RadiosslError(f"--similarity {similarity}: expected a cosine from -1 to 1")
-    if neighbours < 1:
-        raise RadiosslError(f"--neighbours {neighbours}: at least one was expected")
+    if similarity is not None:
+        check_number("--similarity", similarity, -1, 1)
+    check_number("--neighbours", neighbours, 1, whole=True)
     if len(table) < 2:
         raise RadiosslError(f"{counted(len(table), 'cutout')}: duplicates need at least two")
     places = [table.numbers(name) for name in ("ra_deg", "dec_deg")]

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from radiossl.features.same_source import same_pictures
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number, check_seed
 from radiossl.sky.positions import RADIUS_ARCSEC, groups_by_position, linked_groups
 from radiossl.store.store import CutoutStore
 
@@ -49,8 +49,9 @@ def draw_folds(
     """
     from sklearn.model_selection import StratifiedKFold
 
-    if folds < 2:
-        raise RadiosslError(f"--folds {folds}: expected at least 2")
+    check_number("--folds", folds, 2, whole=True)
+    check_number("--seeds", seeds, 1, whole=True)
+    check_seed(seed)
     classes, codes, counts = np.unique(names, return_inverse=True, return_counts=True)
     if counts.min() < folds:
         raise RadiosslError(

@@ -20,6 +20,9 @@ from radiossl.store.store import CutoutStore
 #: What two spellings of a class may differ by: separators beside a letter (not the sign of -1, nor 1-2 and 12), and .0.
 _SPELLING = re.compile(r"(?<=[^\W\d_])[\s_-]+(?=\w)|(?<=\w)[\s_-]+(?=[^\W\d_])|(?<=\d)\.0+$")
 
+#: Words that are written for no label, besides those for missing numbers.
+_UNKNOWN = ("?", "unknown", "unlabelled", "unlabeled", "unclassified", "undefined", "missing")
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -88,7 +91,7 @@ def read_labels(
         present &= np.isin(texts, list(class_of))
         texts = np.array([class_of.get(text, "") for text in texts], dtype=str)
     labels = Labels(np.flatnonzero(present), texts[present])
-    for name in () if class_of else sorted(set(labels.classes) & set(MISSING_NUMBERS)):
+    for name in () if class_of else _like_missing(labels.classes):
         count = int((labels.names == name).sum())
         warnings.warn(f"column {column!r}: {name!r} is taken for a class ({count} rows)", stacklevel=2)
     if not class_of:
@@ -127,6 +130,14 @@ def _class_of(groups: Sequence[str]) -> dict[str, str]:
             if class_of.setdefault(member, name) != name:
                 raise RadiosslError(f"--group {group}: {member!r} is in group {class_of[member]} already")
     return class_of
+
+
+def _like_missing(classes: Sequence[str]) -> list[str]:
+    """Return the classes that many write where there is no label: NA, unknown, and -1 among numbers that are not."""
+    found = [name for name in classes if name in MISSING_NUMBERS or name.casefold() in _UNKNOWN]
+    numbers = [name for name in classes if re.fullmatch(r"-?\d+", name)]
+    negative = [name for name in numbers if name.startswith("-")]
+    return found + negative * (len(negative) == 1 and len(numbers) == len(classes))
 
 
 def _warn_of_spellings(classes: Sequence[str], column: str) -> None:

@@ -31,7 +31,7 @@ from radiossl.evaluation.shared_features import SharedFeatures, image_moments, r
 from radiossl.evaluation.training import FINE_TUNING, FROM_SCRATCH, Trained, TrainingSettings
 from radiossl.evaluation.trials import LabelledSet, shared_with_pretraining
 from radiossl.features.table import standard_column, with_columns
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_number
 from radiossl.io.files import PathLike
 from radiossl.weights.backbone import Backbone, load_backbone
 
@@ -59,6 +59,13 @@ class ProtocolSettings:
     columns: tuple[str, ...] = ()
     #: Further backbones by name, such as one with ImageNet weights, evaluated as the backbone is.
     others: dict[str, Backbone] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, least in (("k", 1), ("components", 1), ("epochs", 1)):
+            if (value := getattr(self, name)) is not None:
+                check_number(f"--{name}", value, least, whole=True)
+        if self.strength is not None:
+            check_number("--strength", self.strength, 0, above=True)
 
 
 @dataclass(frozen=True)

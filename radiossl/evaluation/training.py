@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor, nn
 
 from radiossl.evaluation.classifiers import Probabilities, Rows
@@ -20,6 +20,7 @@ from radiossl.features.embedding import preprocessed_batches
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.images.views import Augmentation, ViewMaker
 from radiossl.io.errors import RadiosslError
+from radiossl.io.schema import Settings
 from radiossl.pretraining.data import CutoutBatches, step_seed
 from radiossl.pretraining.optimizers import decay_groups, warmup_cosine
 from radiossl.store.store import CutoutStore
@@ -30,14 +31,12 @@ from radiossl.weights.backbone import Backbone
 ROTATIONS_AND_FLIPS = Augmentation(flips=(0.5, 0.5), rotation="any")
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(Settings):
     """How a classifier is trained.
 
     Stages that are not trained keep the statistics of their batch normalisation too. Weight decay spares biases and the
     weights of normalisations.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int = Field(default=150, ge=1)  # passes over the training images; 150 in Riggi et al. 2024, section 3.3
     batch_size: int = Field(default=32, ge=2)  # images in a step

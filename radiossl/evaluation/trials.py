@@ -12,7 +12,7 @@ from radiossl.datasets.grouping import Grouping
 from radiossl.evaluation.folds import Split, draw_folds, source_groups
 from radiossl.evaluation.labels import Labels, store_labels
 from radiossl.features.same_source import shows_picture
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number, check_seed
 from radiossl.io.files import PathLike
 from radiossl.sky.positions import RADIUS_ARCSEC, match_sky
 from radiossl.store.store import CutoutStore, open_store
@@ -132,9 +132,10 @@ def labelled_set(
     --------
     >>> trials = radiossl.labelled_set("labelled", "fr_class", fractions=[1.0, 0.1])  # doctest: +SKIP
     """
-    bad = [fraction for fraction in fractions if not 0 < fraction <= 1]
-    if bad or not fractions:
-        raise RadiosslError(f"label fraction {bad[0] if bad else '(none)'}: expected more than 0 and at most 1")
+    for fraction in fractions or (None,):
+        check_number("label fraction", fraction, 0, 1, above=True)
+    check_number("--seeds", seeds, 1, whole=True)
+    check_seed(seed)
 
     def opened(which: CutoutStore | PathLike) -> tuple[CutoutStore, Labels]:
         cutouts = which if isinstance(which, CutoutStore) else open_store(which)

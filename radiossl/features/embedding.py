@@ -15,7 +15,7 @@ from radiossl.datasets.image_files import ImageFiles
 from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.table import FeatureTable
 from radiossl.images.preprocess import Preprocessing
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.files import PathLike
 from radiossl.io.progress import track
 from radiossl.io.settings import validated
@@ -29,6 +29,7 @@ from radiossl.weights.tensors import check_features
 @torch.inference_mode()
 def embed_images(backbone: Backbone, images: CutoutStore | ImageFiles, batch_size: int = 128) -> NDArray[np.float32]:
     """Return the features of all images, shape (n, feature_dim), made on the backbone's device, batch by batch."""
+    check_number("--batch-size", batch_size, 1, whole=True)
     backbone.eval()
     features = np.empty((len(images), backbone.feature_dim), dtype=np.float32)
     network = backbone.inference_network(len(images) * backbone.config.preprocessing.views)

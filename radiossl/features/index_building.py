@@ -31,7 +31,7 @@ from radiossl.features.stored_index import (
 )
 from radiossl.features.vector_index import FLAT_UP_TO, empty_index, sample_size, train_clusters
 from radiossl.io.checksums import FILES, file_checksum
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_seed
 from radiossl.io.files import PathLike, atomic_file, atomic_folder, path_list, remove_strays, write_json
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import open_parquet, parquet_writer
@@ -89,6 +89,7 @@ def build_index(tables: Sequence[PathLike], folder: PathLike, kind: StoredKind |
     """
     if kind is not None:
         check_choice("--kind", kind, StoredKind)
+    check_seed(seed)
     sources = [FeatureFile(path) for path in path_list(tables)]
     if not sources:
         raise RadiosslError("no feature table was given")

@@ -22,7 +22,7 @@ from radiossl.features.exporting import ENDINGS, check_no_other_file, export_tab
 from radiossl.features.feature_file import FeatureFile
 from radiossl.features.table import FeatureTable, check_no_other_table, check_parquet_name, part_name, regrouped
 from radiossl.images.preprocess import Preprocessing
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.files import PathLike, atomic_file, check_writable, existing_file, put_in_place, remove_strays
 from radiossl.io.locks import only_writer
 from radiossl.io.parquet import parquet_writer
@@ -147,6 +147,7 @@ def write_features(
     RadiosslError
         If the weights, a store or a file cannot be read, `out` is taken, or there is no image; see `write_parts` too.
     """
+    check_number("--batch-size", batch_size, 1, whole=True)
     out = Path(out)
     if not backbone.sha256:
         raise RadiosslError("weights that were never saved cannot be read by other processes; save_backbone first")

@@ -7,15 +7,16 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from radiossl.images import kernels
 from radiossl.images.augment import Range, chance, has_kernels, log_uniform, uniform
 from radiossl.images.parallel import empty
+from radiossl.io.schema import Settings
 
 
-class RandomGeometry(BaseModel, extra="forbid", frozen=True):
+class RandomGeometry(Settings):
     """Crop, flip, rotate and resize by a single bilinear resampling.
 
     Attributes
@@ -53,6 +54,22 @@ class RandomGeometry(BaseModel, extra="forbid", frozen=True):
     exclusive_flips: bool = False
     rotation: Literal["none", "right-angle", "any"] = "any"
     rotation_probability: float = Field(default=1.0, ge=0, le=1)
+
+    @field_validator("crop_side", "crop_area", "crop_ratio")
+    @classmethod
+    def _parts(cls, bounds: Range | None, info: ValidationInfo) -> Range | None:
+        highest = math.inf if info.field_name == "crop_ratio" else 1.0
+        if bounds is not None and not 0 < bounds[0] <= bounds[1] <= highest:
+            limit = " and at most 1" if highest == 1 else ""
+            raise ValueError(f"expected two numbers above 0{limit}, the smaller first, not {list(bounds)}")
+        return bounds
+
+    @field_validator("flips")
+    @classmethod
+    def _probabilities(cls, flips: Range) -> Range:
+        if not all(0 <= flip <= 1 for flip in flips):
+            raise ValueError(f"expected two probabilities from 0 to 1, not {list(flips)}")
+        return flips
 
     def draw(self, n: int, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Draw the parameters of n images.

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import Tensor
 
 from radiossl.images import kernels
 from radiossl.images.parallel import empty, map_on_cores
 from radiossl.io.errors import RadiosslError
+from radiossl.io.schema import Settings
 from radiossl.store.statistics import STATISTICS, PixelStatistics
 
 Mode = Literal["sigma-zscale", "min-max", "floor-stretch"]
@@ -31,7 +32,7 @@ _CLIPS = slice(STATISTICS.index("clip_sigma_low"), len(STATISTICS))
 CPU_CHUNK_PIXELS = 32 * 224 * 224
 
 
-class Preprocessing(BaseModel, extra="forbid", frozen=True):
+class Preprocessing(Settings):
     """The complete preprocessing of a backbone; stored in the configuration of its weights.
 
     Attributes

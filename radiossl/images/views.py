@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
 from radiossl.images import augment
@@ -20,7 +20,7 @@ from radiossl.images.parallel import empty, map_on_cores
 from radiossl.images.preprocess import Preprocessing, chunk_length
 
 
-class Augmentation(RandomGeometry, extra="forbid", frozen=True):
+class Augmentation(RandomGeometry):
     """Everything random about a view: its `RandomGeometry`, and what follows. A null leaves a step out.
 
     Attributes
@@ -69,6 +69,15 @@ class Augmentation(RandomGeometry, extra="forbid", frozen=True):
     def _ratios(cls, bounds: Range | None) -> Range | None:
         if bounds is not None and not 0 < bounds[0] <= bounds[1]:
             raise ValueError(f"expected two numbers above 0, the smaller first, not {list(bounds)}")
+        return bounds
+
+    @field_validator("blur_sigma", "threshold_percentile", "noise_sigma", "mask_radius")
+    @classmethod
+    def _from_zero(cls, bounds: Range, info: ValidationInfo) -> Range:
+        highest = 100.0 if info.field_name == "threshold_percentile" else math.inf
+        if not 0 <= bounds[0] <= bounds[1] <= highest:
+            limit = f"from 0 to {highest:g}" if highest < math.inf else "from 0 on"
+            raise ValueError(f"expected two numbers {limit}, the smaller first, not {list(bounds)}")
         return bounds
 
 

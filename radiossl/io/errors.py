@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,6 +34,38 @@ def check_choice(option: str, value: object, choices: Any) -> Any:
     if value not in names:
         raise RadiosslError(f"{option} {value}: expected one of {', '.join(names)}")
     return value
+
+
+def check_number(
+    name: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    whole: bool = False,
+    above: bool = False,
+    below: bool = False,
+) -> None:
+    """Raise `RadiosslError`, which begins with `name`, unless a value is a finite number within limits.
+
+    The limits themselves are in, but for `low` if the number has to be `above` it, and `high` if `below`. With `whole`,
+    only whole numbers will do. Texts and truth values are no numbers.
+
+    >>> check_number("--overlap", 0.5, 0, 1, below=True)
+    """
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    number: Any = value if is_number else math.nan  # which is within no limits
+    if low <= number <= high and abs(number) < math.inf and number not in ([low] * above + [high] * below):
+        return
+    limits = [f"{'above' if above else 'of at least'} {low:,.12g}"] if low > -math.inf else []
+    limits += [f"{'below' if below else 'at most' if limits else 'of at most'} {high:,.12g}"] if high < math.inf else []
+    expected = f"a {'whole ' * whole}number{' ' * bool(limits)}{' and '.join(limits)}"
+    raise RadiosslError(f"{name} {value if is_number else repr(value)}: expected {expected}")
+
+
+def check_seed(seed: object) -> None:
+    """Raise `RadiosslError` unless this is a random seed that numpy, torch and scikit-learn take."""
+    check_number("--seed", seed, 0, 2**32 - 1, whole=True)
 
 
 #: Columns that an error lists at most.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from radiossl.io.cores import cores
-from radiossl.io.errors import RadiosslError, reason_of
+from radiossl.io.errors import RadiosslError, check_number, reason_of
 from radiossl.io.extras import require
 from radiossl.io.progress import track
 from radiossl.io.signals import on_stop
@@ -50,8 +50,8 @@ def write_parts(
     Raises `RadiosslError` if the cluster cannot be reached or a part kills every worker, and whatever `write` raises;
     what is finished stays.
     """
-    if workers is not None and workers < 1:
-        raise RadiosslError(f"{workers} workers: expected at least 1")
+    if workers is not None:
+        check_number("--workers", workers, 1, whole=True)
     count = workers or (cores() if len(parts) > _FEW_PARTS else 1)
     if scheduler is not None or count > 1:
         require("distributed")

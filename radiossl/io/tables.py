@@ -150,6 +150,9 @@ def arrow_table(source: Any) -> pa.Table:
             kept = kept.append_column(name, column)
         return kept
     if hasattr(source, "columns") and hasattr(source, "index"):
+        named = [name for name in source.index.names if name is not None and name not in source.columns]
+        if named:  # such as the ids after set_index("id")
+            source = source.reset_index(named)
         lists = {}
         for name in source.columns:  # Arrow takes no arrays of two dimensions
             kind: Any = getattr(source[name], "dtype", None)

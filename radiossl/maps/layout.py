@@ -14,7 +14,7 @@ from radiossl.features.confounders import CONFOUNDERS
 from radiossl.features.feature_file import BATCH_ROWS, FeatureFile
 from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError, check_choice, check_columns, counted
+from radiossl.io.errors import RadiosslError, check_choice, check_columns, check_number, check_seed, counted
 from radiossl.io.extras import require
 from radiossl.io.files import one_or_more
 from radiossl.io.progress import track
@@ -81,9 +81,10 @@ def make_map(
         If there are too few sources, features are not finite or all the same, or do not fit `onto`.
     """
     check_choice("--method", method, Method)
-    if not (neighbours >= 2 and 0 <= min_dist <= 1 and sample >= _FEWEST and 0 <= seed < 2**32):
-        limits = f"at least 2, 0 to 1, at least {_FEWEST} and a whole number from 0 to 2**32 - 1 were expected"
-        raise RadiosslError(f"neighbours {neighbours}, min_dist {min_dist}, sample {sample}, seed {seed}: {limits}")
+    check_number("--neighbours", neighbours, 2, whole=True)
+    check_number("--min-dist", min_dist, 0, 1)
+    check_number("--sample", sample, _FEWEST, whole=True)
+    check_seed(seed)
     count = len(features)
     dimension = features.dimension if isinstance(features, FeatureFile) else features.features.shape[1]
     fewest = 1 if onto is not None else _FEWEST_FOR_PCA if method == "pca" else max(_FEWEST, neighbours + 1)

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from radiossl.io.errors import check_columns, counted
 from radiossl.io.files import PathLike
+from radiossl.io.schema import Settings
 from radiossl.io.settings import apply_settings, read_yaml
 from radiossl.store.store import CutoutStore
 from radiossl.survey.catalogue.reading import Catalogue, read_catalogue
@@ -36,7 +37,7 @@ PRETRAIN = "pretrain"
 Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 
 
-class Survey(BaseModel):
+class Survey(Settings):
     """What `radiossl run` does; what is null is proposed from the data.
 
     Attributes
@@ -68,11 +69,9 @@ class Survey(BaseModel):
         Where to compute, and the random seed.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     mosaics: Texts = Field(min_length=1)
     catalogue: str | None = None
-    columns: dict[str, str] = {}
+    columns: dict[str, str] = Field(default={})
     out: str = "results"
     backbone: str = "simclr-first-zoom"
     minutes: float = Field(default=30, gt=0)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from radiossl.images.augment import Range
 from radiossl.images.preprocess import Preprocessing
 from radiossl.images.views import PRESETS, Augmentation
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
+from radiossl.io.schema import Settings
 from radiossl.io.settings import apply_settings, parse_yaml, read_yaml
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.formats.presets import PRESETS as PREPROCESSING
@@ -24,7 +25,7 @@ from radiossl.weights.formats.presets import PRESETS as PREPROCESSING
 MethodName = Literal["simclr", "byol", "nnclr", "swav", "vicreg"]
 
 
-class Head(BaseModel, extra="forbid", frozen=True):
+class Head(Settings):
     """Widths of the projector (hidden, output) and, for BYOL, of the predictor's hidden layer."""
 
     hidden: int = Field(default=256, ge=1)
@@ -32,7 +33,7 @@ class Head(BaseModel, extra="forbid", frozen=True):
     predictor_hidden: int = Field(default=512, ge=1)
 
 
-class Optimizer(BaseModel, extra="forbid", frozen=True):
+class Optimizer(Settings):
     """The optimiser; `exclude_bias_and_norm` spares biases and normalisation layers from the weight decay."""
 
     name: Literal["sgd", "adam", "adamw", "lars"] = "adamw"
@@ -42,7 +43,7 @@ class Optimizer(BaseModel, extra="forbid", frozen=True):
     exclude_bias_and_norm: bool = True
 
 
-class Schedule(BaseModel, extra="forbid", frozen=True):
+class Schedule(Settings):
     """Linear warm-up, then a cosine to `final_lr_fraction` of the learning rate, step by step."""
 
     epochs: int = Field(default=100, ge=1)
@@ -50,7 +51,7 @@ class Schedule(BaseModel, extra="forbid", frozen=True):
     final_lr_fraction: float = Field(default=0.0, ge=0, le=1)
 
 
-class Crops(BaseModel, extra="forbid", frozen=True):
+class Crops(Settings):
     """Smaller views beside the two of every image, for SwAV: how many, their size in pixels, and how much they show.
 
     `side` is the range of their side as a part of the box or field that `Augmentation.zoom` or `crop_side` refer to.
@@ -61,7 +62,7 @@ class Crops(BaseModel, extra="forbid", frozen=True):
     side: Range = (0.4, 0.7)
 
 
-class Recipe(BaseModel, extra="forbid", frozen=True):
+class Recipe(Settings):
     """One stage of training.
 
     Attributes

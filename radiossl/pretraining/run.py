@@ -23,7 +23,7 @@ from radiossl.pretraining.distributed import ProcessGroup, join_processes
 from radiossl.pretraining.recipe import Recipe, read_recipe
 from radiossl.pretraining.record import RECIPE_FILE, check_finished
 from radiossl.pretraining.trainer import Monitor, Trainer
-from radiossl.sky.positions import RADIUS_ARCSEC
+from radiossl.sky.positions import RADIUS_ARCSEC, chord_of
 from radiossl.weights.backbone import load_backbone, save_backbone
 
 
@@ -88,6 +88,7 @@ def pretrain(
         or the batches cannot be divided among the processes.
     """
     require("lightly")
+    chord_of(exclude_radius_arcsec)  # raises if it is no angle
     if isinstance(recipe, (str, os.PathLike)):
         stages = read_recipe(recipe)
     else:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from radiossl.features.neighbours import Scatter, unit
 from radiossl.features.table import FeatureTable, standard_column
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_number, check_seed
 from radiossl.io.files import one_or_more
 from radiossl.io.progress import track
 from radiossl.ratings.records import HIGHEST, unit_range
@@ -171,8 +171,9 @@ def choose(
     the feature space without ratings, and only these are a fair sample of the list.
     """
     check_choice("--rule", rule, RULES)
-    if not 0 <= explore <= 1 or count < 1:
-        raise RadiosslError(f"at least one object and a share from 0 to 1 were expected, not {count} and {explore:g}")
+    check_number("--number", count, 1, whole=True)
+    check_number("--explore", explore, 0, 1)
+    check_seed(seed)
     starting = rated.starting
     left = np.setdiff1d(np.arange(len(starting)), rated.rows)
     if not len(left):

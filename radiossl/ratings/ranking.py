@@ -17,7 +17,7 @@ from radiossl.features.confounders import rank_correlation
 from radiossl.features.feature_file import feature_cutouts
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number, check_seed
 from radiossl.io.files import PathLike, path_list
 from radiossl.io.results import check_result_folder, writes_result_folder
 from radiossl.ratings.active_learning import Prediction, Rated, learn, rated_objects, rating_space
@@ -88,6 +88,8 @@ def rank(
     radiossl.ratings.rounds.propose : choose what to rate.
     """
     check_result_folder(out, __name__)
+    check_number("--folds", folds, 2, whole=True)
+    check_seed(seed)
     table = FeatureTable.read(features)
     cutouts = feature_cutouts(table.metadata, table.columns, store)
     starting = read_scores(scores, table.column("cutout_id"))

@@ -19,7 +19,7 @@ from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.feature_file import feature_images
 from radiossl.features.stored_index import MANIFEST
 from radiossl.features.table import FeatureTable
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_number
 from radiossl.io.files import PathLike
 from radiossl.io.results import check_result_folder
 from radiossl.similarity.calibration import calibrate_similarity
@@ -131,6 +131,8 @@ def search(
     ['b']
     """
     check_choice("--format", table_format, TableFormat)
+    if size is not None:
+        check_number("--size", size, 8, whole=True)
     check_result_folder(out, __name__)
     index = _opened(features)
     if caption is not None and caption not in index.columns.column_names:

@@ -18,12 +18,13 @@ from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.stored_index import ParquetColumns, open_index
 from radiossl.features.table import FeatureTable, column_values, seen_field_px
 from radiossl.features.vector_index import VectorIndex
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.expressions import rows_where
 from radiossl.io.files import PathLike
 from radiossl.similarity.queries import Crop, Framing, Query, frame_query
 from radiossl.sky.angles import angles_arcsec, unit_vectors
 from radiossl.sky.names import resolve_name
+from radiossl.sky.positions import chord_of
 from radiossl.store.store import CutoutStore
 
 if TYPE_CHECKING:
@@ -167,6 +168,7 @@ class SimilarityIndex:
 
     def near(self, ra_deg: float, dec_deg: float, radius_arcsec: float) -> NDArray[np.bool_]:
         """Return which cutouts have their centre in a circle (ICRS), shape (n,); raise if none has a position."""
+        chord_of(radius_arcsec)  # raises if it is no angle
         separations = self._separations(ra_deg, dec_deg)
         if np.isnan(separations).all():
             raise RadiosslError("no cutout of the features has a position, so none can be chosen by position")
@@ -205,8 +207,7 @@ class SimilarityIndex:
         RadiosslError
             If k is less than 1, a query has another shape, or no cutout is left to search in.
         """
-        if k < 1:
-            raise RadiosslError(f"k = {k}: at least one neighbour was expected")
+        check_number("--neighbours", k, 1, whole=True)
         if not queries:
             return []
         asked = [q if isinstance(q, Query) else Query("query", np.asarray(q, dtype=np.float32)) for q in queries]

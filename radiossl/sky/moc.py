@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.files import atomic_file
 from radiossl.sky.positions import RADIUS_ARCSEC
 
@@ -53,7 +53,9 @@ def boxes_moc(
     if ra.size == 0:
         raise RadiosslError("no position is known, so there is no sky coverage to map")
     width, height = (np.where(np.isfinite(side), side, RADIUS_ARCSEC) for side in (width, height))
-    if order is None:
+    if order is not None:
+        check_number("order of the map", order, 0, 29, whole=True)
+    else:
         small = max(float(np.percentile(np.minimum(width, height), 10)), 1.0)
         order = int(np.clip(math.ceil(math.log2(_BASE_ARCSEC / (_CELL * small))), *_ORDERS))
     upright = height >= width  # mocpy wants the longer half side first, and its direction

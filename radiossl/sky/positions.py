@@ -87,7 +87,8 @@ ROUNDING_ARCSEC = 1e-10
 
 def chord_of(radius_arcsec: Any) -> Any:
     """Return the straight distance on the unit sphere that is at least as long as an angle, or those of an array."""
-    if not np.all((np.asarray(radius_arcsec) >= 0) & (np.asarray(radius_arcsec) <= 180 * 3600)):
+    given = np.asarray(radius_arcsec)
+    if given.dtype.kind not in "fiu" or not np.all((given >= 0) & (given <= 180 * 3600)):
         raise RadiosslError(f"a radius of {radius_arcsec} arcsec: expected an angle from 0 to 180 degrees")
     return 2 * np.sin(np.radians(radius_arcsec / 3600) / 2) * (1 + 1e-9) + 1e-15
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 
 
 @dataclass(frozen=True, order=True)
@@ -22,7 +23,9 @@ class Beam:
     pa_deg: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.major_arcsec) and self.major_arcsec >= self.minor_arcsec > 0):
+        for name, value in vars(self).items():
+            check_number(f"beam: {name}", value)
+        if not self.major_arcsec >= self.minor_arcsec > 0:
             axes = f"{self.major_arcsec} x {self.minor_arcsec} arcsec"
             raise RadiosslError(f"beam of {axes}: expected major axis >= minor axis > 0")
 
@@ -74,6 +77,9 @@ class Cutout:
     def __post_init__(self) -> None:
         if not self.cutout_id:
             raise RadiosslError("a cutout needs a non-empty cutout_id")
+        for name in ("ra_deg", "dec_deg", "x", "y", "pixel_scale_arcsec"):
+            if not isinstance(getattr(self, name), Real):
+                raise RadiosslError(f"cutout {self.cutout_id}: {name} {getattr(self, name)!r}: expected a number")
         if self.pixels.ndim != 2 or 0 in self.pixels.shape:
             wrong = f"pixels of shape {self.pixels.shape}, expected (height, width)"
             raise RadiosslError(f"cutout {self.cutout_id}: {wrong}")

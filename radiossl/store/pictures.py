@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from radiossl.io.errors import check_number, check_seed
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -45,7 +47,10 @@ def contact_sheet(store: CutoutStore, number: int, seed: int, side: int) -> Imag
     """Return a picture of some cutouts, drawn at random, in rows of six."""
     from PIL import Image
 
-    rows = np.sort(np.random.default_rng(seed).permutation(len(store))[: max(1, number)])
+    check_number("number of cutouts", number, 1, whole=True)
+    check_number("side in pixels", side, 8, whole=True)
+    check_seed(seed)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(store))[:number])
     columns = min(_A_ROW, max(1, len(rows)))
     sheet = Image.new("L", (columns * side, -(-max(1, len(rows)) // columns) * side))
     for place, row in enumerate(rows):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import check_number
 from radiossl.io.progress import track
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
@@ -82,8 +82,7 @@ def cut_blind(
     (64, 64)
     """
     check_limits(size=size, max_blank=max_blank)
-    if not 0 <= overlap < 1:
-        raise RadiosslError(f"overlap of {overlap}: expected a fraction from 0 to below 1")
+    check_number("--overlap", overlap, 0, 1, below=True)
     found = Mosaics.find(mosaics, on_error, hdu)
     runs = _plan(found, size, overlap)
     jobs = [tuple(job) for job in shard_jobs([(run, (run.stop - run.start) * size**2) for run in runs])]

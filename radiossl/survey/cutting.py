@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from radiossl.io.csv_cells import write_csv_rows
-from radiossl.io.errors import RadiosslError, check_choice, counted
+from radiossl.io.errors import RadiosslError, check_choice, check_number, counted
 from radiossl.io.progress import track
 from radiossl.store.cutout import Beam, Cutout, blank_fraction
 from radiossl.store.store import CutoutStore, open_store
@@ -233,7 +233,6 @@ def write_rows(path: Path, head: Sequence[str], rows: Sequence[Sequence[Any]]) -
 def check_limits(*, max_blank: float, **pixels: int | None) -> None:
     """Raise `RadiosslError` if a size is below a pixel or `max_blank` is no fraction below 1."""
     for name, value in pixels.items():
-        if value is not None and not (isinstance(value, (int, np.integer)) and value >= 1):
-            raise RadiosslError(f"{name.replace('_', '-')} of {value} pixels: expected a whole number from 1 on")
-    if not 0 <= max_blank < 1:
-        raise RadiosslError(f"max-blank of {max_blank}: expected a fraction from 0 to below 1")
+        if value is not None:
+            check_number(f"--{name.replace('_', '-')}", value, 1, whole=True)
+    check_number("--max-blank", max_blank, 0, 1, below=True)

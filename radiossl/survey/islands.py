@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import check_number
 from radiossl.io.progress import track
 from radiossl.sky.angles import unit_vectors
 from radiossl.survey.catalogue import Catalogue, position_ids, unique_ids
@@ -103,8 +103,7 @@ def detect_sources(mosaic: Mosaic, threshold: float = 5.0, *, show_progress: boo
     pixel. Its pixels are `threshold` times the local noise above the background or more; raises `RadiosslError` if that
     is not above 0.
     """
-    if not threshold > 0:
-        raise RadiosslError(f"threshold of {threshold}: expected more than 0")
+    check_number("--threshold", threshold, 0, above=True)
     mesh = _UNKNOWN_BEAM_MESH
     if mosaic.beam is not None:
         mesh = int(np.clip(_BEAMS_PER_MESH * mosaic.beam.major_arcsec / mosaic.pixel_scale_arcsec, *_MESH_LIMITS))

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from radiossl.io.errors import RadiosslError, listed
+from radiossl.io.errors import RadiosslError, check_number, listed
 from radiossl.store.cutout import Cutout
 from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
@@ -109,10 +109,10 @@ def cut_sources(
     (3, {})
     """
     check_limits(size=size, min_size=min_size, max_blank=max_blank)
-    if not box_factor > 0:
-        raise RadiosslError(f"box factor of {box_factor}: expected more than 0")
-    if min_extent_arcsec is not None and not min_extent_arcsec >= 0:
-        raise RadiosslError(f"min-extent of {min_extent_arcsec} arcsec: expected 0 or more")
+    check_number("--box-factor", box_factor, 0, above=True)
+    check_number("--threshold", threshold, 0, above=True)
+    if min_extent_arcsec is not None:
+        check_number("--min-extent", min_extent_arcsec, 0)
     if catalogue is not None and not isinstance(catalogue, Catalogue):
         catalogue = read_catalogue(catalogue)
     needs_extent = not measure and (size is None or min_extent_arcsec is not None)

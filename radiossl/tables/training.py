@@ -17,7 +17,7 @@ from radiossl.evaluation.confidence import fit_novelty
 from radiossl.evaluation.folds import draw_folds
 from radiossl.evaluation.labels import Labels
 from radiossl.evaluation.metrics import classification_metrics
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.progress import track
 from radiossl.sky.angles import check_declinations
 from radiossl.sky.positions import groups_by_position
@@ -64,8 +64,9 @@ def fit_and_test(
     >>> len(result.predictions), result.forest.about["training_rows"]
     (90, 90)
     """
-    if not 0.5 <= coverage < 1:
-        raise RadiosslError(f"--coverage {coverage}: expected a fraction from 0.5 to below 1")
+    check_number("--coverage", coverage, 0.5, 1, below=True)
+    check_number("--trees", trees, 1, whole=True)
+    check_number("--min-leaf", min_leaf, 1, whole=True)
     names, truth = labels.classes, labels.truth
     mine, own = values[labels.rows], None if groups is None else groups[labels.rows]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, Field
+from pydantic import Field
 from torch import nn
 
 from radiossl.io.errors import RadiosslError
+from radiossl.io.schema import Settings
 
 
-class Architecture(BaseModel, extra="forbid", frozen=True):
+class Architecture(Settings):
     """A backbone network by its name in timm, such as ``resnet18``."""
 
     name: str = "resnet18"

@@ -24,7 +24,7 @@ from radiossl.datasets.image_files import is_image_file
 from radiossl.datasets.image_sources import open_images
 from radiossl.images.preprocess import Preprocessing, flips_and_rotations
 from radiossl.io.checksums import file_sha256
-from radiossl.io.errors import RadiosslError, check_choice
+from radiossl.io.errors import RadiosslError, check_choice, check_number
 from radiossl.io.files import PathLike, atomic_folder, write_text
 from radiossl.io.tables import is_table
 from radiossl.store.store import CutoutStore
@@ -278,6 +278,7 @@ class Backbone(nn.Module):
         >>> backbone.features(np.ones((40, 40))).shape
         torch.Size([1, 512])
         """
+        check_number("batch_size", batch_size, 1, whole=True)
         if readout is not None or whiten is not None:
             return self.with_readout(readout, whiten).features(cutouts, batch_size=batch_size)
         if is_table(cutouts) or (isinstance(cutouts, (str, os.PathLike)) and not is_image_file(Path(cutouts))):

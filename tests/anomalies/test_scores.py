@@ -105,8 +105,8 @@ def test_a_seed_gives_the_same_forest_and_another_one_another(crowd):
     ("settings", "message"),
     [
         ({"method": "lof"}, "--method lof: expected one of"),
-        ({"max_samples": 1.5}, "--max-samples 1.5: expected auto, or a fraction"),
-        ({"trees": 0}, "0 trees"),
+        ({"max_samples": 1.5}, "--max-samples 1.5: expected a number above 0 and at most 1"),
+        ({"trees": 0}, "--trees 0"),
     ],
 )
 def test_settings_that_make_no_sense(settings, message):

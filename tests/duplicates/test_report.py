@@ -102,7 +102,7 @@ def test_one_clear_line_for_what_is_wrong(features, tmp_path, capsys):
     part = copy_store(store.select(range(5)), tmp_path / "part", {"command": "test"})
     for arguments, message in [
         (["--radius", "wide"], "--radius wide: expected an angle"),
-        (["--similarity", "3"], "--similarity 3.0: expected a cosine from -1 to 1"),
+        (["--similarity", "3"], "--similarity 3.0: expected a number of at least -1 and at most 1"),
         (["--store", str(part.paths[0])], "has no cutout 'c5'; give the store of the features"),
     ]:
         with pytest.raises(SystemExit):

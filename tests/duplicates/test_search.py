@@ -409,7 +409,7 @@ def test_lower_noise_decides_where_all_else_is_equal():
 
 def test_wrong_questions_are_refused(survey):
     table, store = survey
-    with pytest.raises(RadiosslError, match="--similarity 2: expected a cosine"):
+    with pytest.raises(RadiosslError, match="--similarity 2: expected a number of at least -1"):
         find_duplicates(table, similarity=2)
     with pytest.raises(RadiosslError, match="--neighbours 0"):
         find_duplicates(table, neighbours=0)

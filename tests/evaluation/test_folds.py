@@ -70,7 +70,7 @@ def test_the_names_of_groups_do_not_matter():
 
 
 def test_refusals():
-    with pytest.raises(RadiosslError, match="--folds 1: expected at least 2"):
+    with pytest.raises(RadiosslError, match="--folds 1: expected a whole number of at least 2"):
         draw_folds(NAMES, 1)
     with pytest.raises(RadiosslError, match="class 'b' has 30 objects: too few for 31 folds"):
         draw_folds(NAMES, 31)

@@ -1,5 +1,6 @@
 """Labels from a column, and the groups that a user makes of them."""
 
+import re
 import warnings
 
 import numpy as np
@@ -103,6 +104,26 @@ def test_masked_text_of_a_table_has_no_label(tmp_path, form):
     labels = read_labels(Table.read(tmp_path / "t", format=form)["label"].data, "label")
     assert labels.classes == ["FRI", "FRII"]
     assert labels.rows.tolist() == [0, 1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["1", "2", "Unknown"], "'Unknown'"),
+        (["FRI", "FRII", "?"], "'?'"),
+        ([1, 0, -1], "'-1'"),
+        ([1.0, 0.0, -99.0], "'-99'"),
+    ],
+)
+def test_what_is_written_for_no_label_is_said(values, said):
+    with pytest.warns(UserWarning, match=rf"column 'kind': {re.escape(said)} is taken for a class \(2 rows\)"):
+        read_labels(np.array(values * 2), "kind")
+
+
+def test_negative_numbers_of_a_scale_are_classes(recwarn):
+    read_labels(np.array([-2, -1, 0, 1, 2]), "kind")
+    read_labels(np.array(["-1", "A", "B"]), "kind")
+    assert not recwarn.list
 
 
 def test_a_class_that_may_be_a_missing_value_is_said():

@@ -98,7 +98,7 @@ def test_a_scheduler_that_is_not_there_is_refused(tmp_path, monkeypatch):
 
 
 def test_no_workers_are_refused(tmp_path):
-    with pytest.raises(RadiosslError, match="0 workers: expected at least 1"):
+    with pytest.raises(RadiosslError, match="--workers 0: expected a whole number of at least 1"):
         write_parts(parts_in(tmp_path), write, "writing", workers=0)
 
 

@@ -111,7 +111,7 @@ def test_the_table_is_left_alone(table):
 
 def test_wrong_questions_are_refused(table):
     index = SimilarityIndex(table)
-    with pytest.raises(RadiosslError, match="k = 0"):
+    with pytest.raises(RadiosslError, match="--neighbours 0"):
         index.search(table.features[0], k=0)
     with pytest.raises(RadiosslError, match=r"shape \(7,\), expected \(8,\)"):
         index.search(table.features[0, :7])

@@ -404,13 +404,13 @@ def test_a_mosaic_that_has_changed_makes_another_store(tmp_path):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"size": 0}, "size of 0 pixels"),
-        ({"size": -5}, "size of -5 pixels"),
-        ({"overlap": 1.0}, "overlap of 1.0"),
-        ({"overlap": -0.1}, "overlap of -0.1"),
-        ({"max_blank": 1.0}, "max-blank of 1.0"),
+        ({"size": 0}, "--size 0: expected a whole number of at least 1"),
+        ({"size": -5}, "--size -5"),
+        ({"overlap": 1.0}, "--overlap 1.0: expected a number of at least 0 and below 1"),
+        ({"overlap": -0.1}, "--overlap -0.1"),
+        ({"max_blank": 1.0}, "--max-blank 1.0"),
         ({"max_blank": -0.1}, "max-blank"),
-        ({"workers": 0}, "0 workers"),
+        ({"workers": 0}, "--workers 0"),
     ],
 )
 def test_blind_parameters_out_of_range_are_refused(tmp_path, parameters, message):
@@ -423,11 +423,11 @@ def test_blind_parameters_out_of_range_are_refused(tmp_path, parameters, message
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"size": 0}, "size of 0 pixels"),
-        ({"size": 20.5}, r"size of 20\.5 pixels: expected a whole number"),
-        ({"size": 20, "min_extent_arcsec": float("nan")}, "min-extent of nan arcsec"),
-        ({"size": 20, "min_size": 0}, "min-size of 0"),
-        ({"box_factor": 0.0}, "box factor of 0"),
+        ({"size": 0}, "--size 0: expected a whole number of at least 1"),
+        ({"size": 20.5}, r"--size 20\.5: expected a whole number"),
+        ({"size": 20, "min_extent_arcsec": float("nan")}, "--min-extent nan"),
+        ({"size": 20, "min_size": 0}, "--min-size 0"),
+        ({"box_factor": 0.0}, "--box-factor 0"),
         ({"size": 20, "max_blank": 1.5}, "max-blank"),
         ({}, r"with --extent COLUMN or --measure-extents \(its columns are name\)"),
         ({"size": 20, "min_extent_arcsec": 5}, "with --extent COLUMN"),

@@ -120,7 +120,7 @@ def test_the_threshold_is_in_sigma(tmp_path):
     path = write_mosaic(tmp_path / "m.fits", field((200, 200), [(50, 50)], peak=20 * RMS, width=3))
     with Mosaic.open(path) as mosaic:
         assert [len(detect_sources(mosaic, threshold)) for threshold in (5, 15, 30)] == [1, 1, 0]
-        with pytest.raises(RadiosslError, match="threshold of 0"):
+        with pytest.raises(RadiosslError, match="--threshold 0"):
             detect_sources(mosaic, 0)
 
 

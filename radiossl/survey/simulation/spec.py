@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, check_number
 from radiossl.store.statistics import FWHM_PER_SIGMA
 
 MOST_TILES = 1000
@@ -34,26 +34,20 @@ class SurveySpec:
     rms_jybeam: float = 1.5e-4
 
     def __post_init__(self) -> None:
-        def check(name: str, right: bool, limits: str, given: str = "given, must be") -> None:
-            if not right:
-                raise RadiosslError(f"{name}: {getattr(self, name)!r} {given} {limits}")
-
-        whole = {"tiles": (1, MOST_TILES), "size": (128, 32768), "sources": (1, None), "seed": (0, None)}
-        for name, (low, high) in whole.items():
-            value = getattr(self, name)
-            check(name, isinstance(value, int) and not isinstance(value, bool), "a whole number")
-            limits = f"at least {low}" if high is None else f"from {low} to {high}"
-            check(name, low <= value <= (high or value), limits)
-        room = (self.size // 32) ** 2
-        limits = f"a mosaic of {self.size} x {self.size} pixels has room for {room}"
-        check("sources", self.sources <= room, limits, "given, but")
+        check_number("tiles", self.tiles, 1, MOST_TILES, whole=True)
+        check_number("size", self.size, 128, 32768, whole=True)
+        check_number("sources", self.sources, 1, whole=True)
+        check_number("seed", self.seed, 0, whole=True)
         for name in ("pixel_scale_arcsec", "beam_major_arcsec", "beam_minor_arcsec", "rms_jybeam"):
-            check(name, math.isfinite(getattr(self, name)) and getattr(self, name) > 0, "a positive number")
-        check("beam_pa_deg", math.isfinite(self.beam_pa_deg), "a number of degrees")
-        minor, major = self.beam_minor_arcsec, self.beam_major_arcsec
-        limits = f"at least two pixels of {self.pixel_scale_arcsec} arcsec"
-        check("beam_minor_arcsec", minor >= 2 * self.pixel_scale_arcsec, limits, "given, must span")
-        check("beam_major_arcsec", minor <= major <= 2 * minor, f"once to twice the minor axis, {minor} arcsec")
+            check_number(name, getattr(self, name), 0, above=True)
+        check_number("beam_pa_deg", self.beam_pa_deg)
+        if self.sources > (room := (self.size // 32) ** 2):
+            has = f"a mosaic of {self.size} x {self.size} pixels has room for {room}"
+            raise RadiosslError(f"sources: {self.sources} given, but {has}")
+        if self.beam_minor_arcsec < 2 * self.pixel_scale_arcsec:
+            limit = f"at least two pixels of {self.pixel_scale_arcsec} arcsec"
+            raise RadiosslError(f"beam_minor_arcsec: {self.beam_minor_arcsec} given, must span {limit}")
+        check_number("beam_major_arcsec", self.beam_major_arcsec, self.beam_minor_arcsec, 2 * self.beam_minor_arcsec)
 
     @property
     def beam_sigma_px(self) -> tuple[float, float]:
