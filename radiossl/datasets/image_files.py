@@ -357,7 +357,7 @@ def sky_facts(path: Path, row: Mapping[str, Any], options: FolderOptions) -> dic
         "dec_deg": dec,
         "pixel_scale_arcsec": scale if np.isfinite(scale) else options.pixel_scale_arcsec or np.nan,
         "unit": options.unit,
-        "beam": Beam(major, minor, 0.0 if np.isnan(pa_deg) else pa_deg) if major >= minor > 0 else None,
+        "beam": Beam(major, minor, pa_deg) if major >= minor > 0 else None,
     }
     header = _header_facts(path) if path.name.lower().endswith(FITS_SUFFIXES) else {}
     if np.isfinite([ra, dec]).all():  # the table names the source, the header only the middle of its image

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from radiossl.datasets.image_sources import Images, find_images
 from radiossl.features.stored_index import ParquetColumns, open_index
-from radiossl.features.table import FeatureTable, column_values, seen_field_px
+from radiossl.features.table import FeatureTable, column_values, has_features, seen_field_px
 from radiossl.features.vector_index import VectorIndex
 from radiossl.io.errors import RadiosslError, check_number
 from radiossl.io.expressions import rows_where
@@ -205,7 +205,7 @@ class SimilarityIndex:
         Raises
         ------
         RadiosslError
-            If k is less than 1, a query has another shape, or no cutout is left to search in.
+            If k is less than 1, a query has another shape or no direction, or no cutout is left to search in.
         """
         check_number("--neighbours", k, 1, whole=True)
         if not queries:
@@ -215,6 +215,8 @@ class SimilarityIndex:
         for query in asked:
             if query.vector.shape != (width,):
                 raise RadiosslError(f"query features of shape {query.vector.shape}, expected ({width},)")
+            if not has_features(query.vector[None]).all():
+                raise RadiosslError(f"query {query.name}: its features are not finite or all zero: nothing is like it")
         if among is not None and among.shape != (len(self),):
             raise RadiosslError(f"a mask of shape {among.shape} for {len(self)} cutouts: must match")
         if among is not None and not among.any():

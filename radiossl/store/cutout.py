@@ -16,13 +16,18 @@ from radiossl.io.errors import RadiosslError, check_number
 
 @dataclass(frozen=True, order=True)
 class Beam:
-    """A restoring beam: full widths at half maximum in arcsec, position angle in degrees, north through east."""
+    """A restoring beam: full widths at half maximum in arcsec, position angle in degrees, north through east.
+
+    A position angle that is not known (NaN or None), as of circular beams, is 0.
+    """
 
     major_arcsec: float
     minor_arcsec: float
     pa_deg: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.pa_deg is None or self.pa_deg != self.pa_deg:
+            object.__setattr__(self, "pa_deg", 0.0)
         for name, value in vars(self).items():
             check_number(f"beam: {name}", value)
         if not self.major_arcsec >= self.minor_arcsec > 0:

@@ -84,12 +84,12 @@ def test_copies_of_the_query_are_found_and_the_query_is_not(table):
         assert row not in found["row"].tolist()
 
 
-def test_vectors_of_zeros_are_safe(table):
+def test_vectors_of_zeros_are_like_nothing(table):
     features = table.features.copy()
     features[4] = 0
     index = SimilarityIndex(FeatureTable(table.columns, features))
-    found = index.search(index.query_by_id("c4"), k=49)
-    assert found["similarity"].tolist() == [0.0] * 49
+    with pytest.raises(RadiosslError, match="query c4: its features are not finite or all zero"):
+        index.search(index.query_by_id("c4"), k=49)
     similarities = index.search(index.query_by_id("c0"), k=49).set_index("row")["similarity"]
     assert similarities[4] == 0
     assert np.isfinite(similarities).all()
@@ -115,6 +115,9 @@ def test_wrong_questions_are_refused(table):
         index.search(table.features[0], k=0)
     with pytest.raises(RadiosslError, match=r"shape \(7,\), expected \(8,\)"):
         index.search(table.features[0, :7])
+    for nothing in (0.0, np.nan, np.inf):
+        with pytest.raises(RadiosslError, match="query query: its features are not finite or all zero"):
+            index.search(np.full(8, nothing))
     with pytest.raises(RadiosslError, match="at least one cutout"):
         SimilarityIndex(table.select(np.array([], int)))
 

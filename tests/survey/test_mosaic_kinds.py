@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
 from radiossl import RadiosslError
+from radiossl.store.cutout import Beam
 from radiossl.survey.blind import cut_blind
 from radiossl.survey.finding import find_mosaics
 from radiossl.survey.header import normalise_unit
@@ -196,3 +197,12 @@ def test_other_polarizations_and_units_are_said(tmp_path):
     said = cut_blind(files, tmp_path / "two", size=50).notes
     assert said[0].startswith("the mosaics are in several units, mJy/beam (such as c.fits), Jy/beam (such as a.fits)")
     assert said[1] == "c.fits: the header says V, not total intensity (Stokes I)"
+
+
+@pytest.mark.parametrize("angle", ["nan", None])
+def test_a_beam_of_unknown_position_angle_is_a_beam(tmp_path, angle):
+    fits.writeto(tmp_path / "m.fits", noise(), header(BMAJ=6 / 3600, BMIN=5 / 3600, BPA=angle))
+    beam = Mosaic.open(tmp_path / "m.fits").beam
+    assert beam is not None
+    assert (beam.major_arcsec, beam.minor_arcsec, beam.pa_deg) == pytest.approx((6, 5, 0))
+    assert Beam(6.0, 5.0, float("nan")) == Beam(6.0, 5.0, None) == Beam(6.0, 5.0)
