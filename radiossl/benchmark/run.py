@@ -33,7 +33,7 @@ from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.weights.backbone import Backbone, load_backbone
-from radiossl.weights.config import backbone_name
+from radiossl.weights.folder import backbone_name
 
 #: Changes whenever a measure is computed in another way, so that older scores are not used again.
 _VERSION = 1

@@ -11,6 +11,7 @@ from typer import Argument, Option
 import radiossl
 from radiossl.cli.options import BoxSize, Device, Field, Mosaics, Readout, Scheduler, Store, Tta, Whiten, adapt
 from radiossl.io.errors import counted
+from radiossl.io.progress import announce
 
 
 def embed(
@@ -37,8 +38,12 @@ def embed(
     An interrupted run is completed by the same command; a finished one is left as it is.
     """
     from radiossl.datasets.image_sources import find_images
+    from radiossl.weights.folder import backbone_name
 
-    found = images if mosaics else find_images(images, size=size)  # what is not there is told before torch is loaded
+    # What is not there is told before torch is loaded.
+    found = images if mosaics else find_images(images, size=size)
+    what = counted(len(found), "image") if not mosaics else f"the sources of {', '.join(map(str, images))}"
+    announce(f"embedding {what} with {backbone_name(weights)} into {out}")
     backbone = adapt(radiossl.load_backbone(weights, device), tta, field, readout, whiten)
     done = radiossl.write_features(
         backbone, found, out, batch_size, partitioned, workers, scheduler, bfloat16, mosaics, size=size

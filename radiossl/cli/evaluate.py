@@ -234,7 +234,7 @@ def _run(common: Common, protocols: Sequence[Protocol], imagenet: Path | None, *
     from radiossl.io.results import check_result_folder
     from radiossl.pretraining.distributed import ProcessGroup
     from radiossl.sky.angles import parse_arcsec
-    from radiossl.weights.config import backbone_name
+    from radiossl.weights.folder import backbone_name
     from radiossl.weights.importing import load_torchvision
     from radiossl.weights.released import find_backbone
 

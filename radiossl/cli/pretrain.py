@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from typer import Option
 import radiossl
 from radiossl.cli.options import BoxSize, Device, Label, Mosaics, Seed, set_option
 from radiossl.io.errors import DiskFullError, RadiosslError, counted
+from radiossl.io.progress import announce
 
 if TYPE_CHECKING:
     from radiossl.pretraining.recipe import Recipe as Stage
@@ -54,6 +56,8 @@ def pretrain(
     A recipe of several stages takes one --data for each stage, in order. `torchrun --nproc-per-node 4 --no-python
     radiossl pretrain ...` trains with four processes; docs/slurm.md has more.
     """
+    if os.environ.get("RANK", "0") == "0":  # before torch is loaded
+        announce(f"training by the recipe {recipe} on {_named(data, mosaics)} into {out}")
     from radiossl.pretraining.checkpoint import CHECKPOINT
     from radiossl.pretraining.distributed import first_process_reports, process_group_from_environment
     from radiossl.pretraining.trainer import Monitor
@@ -97,6 +101,16 @@ def pretrain(
             raise
     if first:
         typer.echo(f"{backbone}: trained backbone; {report}")
+
+
+def _named(data: list[Path], mosaics: list[Path] | None) -> str:
+    """Return how many cutouts there are, or what is to be made into cutouts."""
+    from radiossl.datasets.image_files import is_store
+
+    stores = {part for one in data for part in str(one).split(",")}
+    if mosaics or not all(map(is_store, stores)):
+        return ", ".join(map(str, data))
+    return counted(sum(len(radiossl.open_store(store)) for store in stores), "cutout")
 
 
 def changed_recipe(recipe: str, changes: list[str] | None, **shortcuts: int | None) -> list[Stage]:

@@ -11,6 +11,7 @@ from typer import Argument, Option
 import radiossl
 from radiossl.cli.options import Device, Mosaics, Neighbours, Seed, Store, Where
 from radiossl.io.errors import RadiosslError, counted
+from radiossl.io.progress import announce
 
 
 def search(
@@ -43,6 +44,8 @@ def search(
 
     if crop not in ("auto", "none") and not (crop.isdigit() and int(crop) >= 8):
         raise RadiosslError(f"--crop {crop}: expected auto, none or a number of pixels from 8 on")
+    if images := [one for one in query if Path(one).exists()]:  # torch is loaded for them
+        announce(f"searching {features} for what looks like {', '.join(images)}; results in {out}")
     found = radiossl.search(
         features,
         query,

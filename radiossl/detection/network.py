@@ -21,8 +21,8 @@ from radiossl.io.files import PathLike, atomic_folder, read_json, write_json
 from radiossl.io.schema import Settings
 from radiossl.io.settings import validated
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.tensors import WEIGHTS_FILE, check_weights, load_state, load_tensors, save_tensors
 
 #: Where a run folder has what it was started with.

@@ -48,8 +48,8 @@ from radiossl.pretraining.distributed import ProcessGroup
 from radiossl.pretraining.metrics import Metrics, TrainingProgress
 from radiossl.pretraining.optimizers import decay_groups, warmup_cosine
 from radiossl.weights.backbone import Backbone, load_backbone
-from radiossl.weights.config import CONFIG_FILE
 from radiossl.weights.device import parse_device
+from radiossl.weights.folder import CONFIG_FILE
 
 LOSSES = ("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss_mask")
 COLUMNS = ("step", "epoch", "loss", *LOSSES, "lr", "images_per_s", "ap", "ap50", "ap50_one_class")

@@ -84,6 +84,13 @@ class FeatureFile:
         warn_left_out(self.path, kept)
         return None if kept.all() else kept
 
+    def leave_out(self, rows: NDArray[np.bool_]) -> None:
+        """Leave out these rows everywhere too, shape (length,); where nothing else is, nothing is read."""
+        if rows.any():
+            kept = np.ones(self._rows, bool) if self._kept is None else self._kept
+            kept[kept] = ~rows
+            self._kept = kept
+
     @cached_property
     def _rows(self) -> int:
         return sum(self._open(file).metadata.num_rows for file in self.files)
@@ -131,10 +138,20 @@ class FeatureFile:
         return regrouped(self._filtered(names), BATCH_ROWS)
 
     def _filtered(self, names: list[str] | None) -> Iterator[pa.Table]:
-        row, kept = 0, self._kept
-        for table in self._raw(names):
-            yield table if kept is None else table.filter(pa.array(kept[row : row + table.num_rows]))
-            row += table.num_rows
+        if self._kept is None:
+            yield from self._raw(names)
+            return
+        row = 0
+        for file in map(self._open, self.files):
+            for group in range(file.num_row_groups):
+                end = row + file.metadata.row_group(group).num_rows
+                if not self._kept[row:end].any():  # need not be read
+                    row = end
+                    continue
+                for batch in file.iter_batches(BATCH_ROWS, row_groups=[group], columns=names):
+                    kept = self._kept[row : row + batch.num_rows]
+                    yield pa.Table.from_batches([batch]).filter(pa.array(kept))
+                    row += batch.num_rows
 
     def _raw(self, names: list[str] | None) -> Iterator[pa.Table]:
         for file in self.files:

@@ -146,6 +146,7 @@ def _fresh(sources: Sequence[FeatureFile], known: Sequence[Path]) -> NDArray[np.
     frame = pa.concat_tables([older, new.filter(pa.array(shared))]).to_pandas()
     repeated = frame.duplicated().to_numpy(copy=True)  # in every digit, as where a table is added again
     left = frame[~repeated]
+    left = left[left["cutout_id"].duplicated(keep=False)]
     vectors = unit_vectors(*left[["ra_deg", "dec_deg"]].to_numpy(float).T)
     for places in left.groupby("cutout_id", sort=False).indices.values():
         for number, place in enumerate(places[1:], 1):
@@ -187,9 +188,11 @@ def _add(sources: Sequence[FeatureFile], folder: Path, manifest: dict[str, Any])
     empty = empty_index("flat", manifest["dimension"]) if manifest["kind"] == "flat" else read_faiss(folder / TRAINED)
     entries = list(manifest["blocks"])
     fresh = _fresh(sources, [folder / entry["columns"] for entry in entries])
+    for source, part in zip(sources, np.split(fresh, np.cumsum([len(source) for source in sources])[:-1]), strict=True):
+        source.leave_out(~part)
     schema = pa.unify_schemas([source.schema for source in sources], promote_options="permissive")
     rows = max(1, BLOCK_BYTES // empty.sa_code_size())
-    stream = _fresh_batches(sources, fresh, schema)
+    stream = _batches(sources, schema)
     try:
         for first in stream:
             entries.append(_write_block(folder, len(entries), chain([first], stream), empty, schema, rows))
@@ -225,14 +228,10 @@ def _remove_unlisted(folder: Path) -> None:
 _Batches = Iterator[tuple[pa.Table, NDArray[np.float32]]]
 
 
-def _fresh_batches(sources: Sequence[FeatureFile], fresh: NDArray[np.bool_], schema: pa.Schema) -> _Batches:
+def _batches(sources: Sequence[FeatureFile], schema: pa.Schema) -> _Batches:
     batches = (batch for source in sources for batch in source.batches_with_columns())
-    row = 0
     for columns, vectors in track(batches, "indexing", total=sum(source.batch_count for source in sources)):
-        kept = fresh[row : row + len(vectors)]
-        row += len(vectors)
-        if kept.any():
-            yield promoted(columns, schema).filter(pa.array(kept)), unit(vectors[kept])
+        yield promoted(columns, schema), unit(vectors)
 
 
 def _write_block(

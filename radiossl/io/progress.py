@@ -41,6 +41,12 @@ def set_verbosity(verbosity: Verbosity) -> None:
         logger.setLevel(logging.INFO)
 
 
+def announce(line: str) -> None:
+    """Say on standard error what a command will do, before it loads what takes seconds; nothing with `--quiet`."""
+    if not _quiet:
+        print(f"radiossl: {line}", file=sys.stderr, flush=True)
+
+
 def _one_line(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:

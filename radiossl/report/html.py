@@ -21,11 +21,10 @@ from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, existing_file, flat_keys, read_json, write_json, write_text
 from radiossl.report.figures import themed
 from radiossl.report.sheets import COLUMNS, DIALOG, SCRIPT, Picture, gallery_html, image_grid
+from radiossl.weights.folder import backbone_name, described
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from radiossl.weights.config import BackboneConfig
 
 METHOD_NAMES = {"simclr": "SimCLR", "byol": "BYOL", "nnclr": "NNCLR", "swav": "SwAV", "vicreg": "VICReg"}
 #: What can be cited by its key; of long lists of authors the first.
@@ -42,45 +41,45 @@ def methods_html(how: str, metadata: Mapping[str, Any], *cited: str) -> str:
     or name, and ``weights_sha256``, or nothing. `cited` are further works: ``umap``, ``forest``.
     """
     config = _config(metadata)
-    keys = ["radiossl", config.recipe.get("method", "") if config else "", *cited]
+    keys = ["radiossl", config["recipe"].get("method", "") if config else "", *cited]
     software = f"This was made with radiossl {radiossl.__version__} (torch {version('torch')})."
     paragraphs = [f"{software} {_backbone(metadata, config)}{how}"]
-    if config and config.about.get("citation"):
-        paragraphs.append(f"To cite with these weights: {config.about['citation'].strip()}")
+    if config and config["about"].get("citation"):
+        paragraphs.append(f"To cite with these weights: {config['about']['citation'].strip()}")
     text = "".join(f"<p>{escape(paragraph)}</p>" for paragraph in paragraphs)
     bibtex = "\n\n".join(_BIBTEX[key] for key in keys if key in _BIBTEX)
     return f"<details><summary>For a paper: methods and BibTeX</summary>{text}<pre>{escape(bibtex)}</pre></details>"
 
 
-def _config(metadata: Mapping[str, Any]) -> BackboneConfig | None:
+def _config(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the weights, if they are still where they were and the same."""
     if not metadata.get("weights"):
-        return None
-    from radiossl.weights.config import read_config
-
+        return {}
     try:
-        config, sha256 = read_config(Path(metadata["weights"]))
+        config = {"recipe": {}, "about": {}} | described(Path(metadata["weights"]))
     except (OSError, RadiosslError):
-        return None
-    return config if sha256 == metadata.get("weights_sha256") else None
+        return {}
+    whole = all(isinstance(config.get(name), dict) for name in ("backbone", "preprocessing", "recipe", "about"))
+    return config if whole and config.get("sha256") == metadata.get("weights_sha256") else {}
 
 
-def _backbone(metadata: Mapping[str, Any], config: BackboneConfig | None) -> str:
+def _backbone(metadata: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     if not metadata.get("weights"):
         return ""
-    from radiossl.weights.config import backbone_name
-
     name, known = backbone_name(metadata["weights"]), f"SHA-256 {str(metadata.get('weights_sha256', ''))[:16]}"
-    if config is None:
+    if not config:
         return f"Features are those of the backbone {name} ({known}). "
-    seen, recipe = config.preprocessing, config.recipe
-    text = f"Features are those of the backbone {name} ({config.architecture.name}, {known})"
+    seen, recipe = config["preprocessing"], config["recipe"]
+    text = f"Features are those of the backbone {name} ({config['backbone'].get('name', '?')}, {known})"
     if "method" in recipe:
         method = METHOD_NAMES.get(recipe["method"], recipe["method"])
-        stores = ", ".join(f"{entry.get('store', '?')} ({entry.get('cutouts', '?')})" for entry in config.data)
+        stores = ", ".join(
+            f"{entry.get('store', '?')} ({entry.get('cutouts', '?')})" for entry in config.get("data", ())
+        )
         text += f", pretrained by {method} with the recipe {recipe.get('name', '?')} on the cutouts of {stores}"
-    average = ", and averaged over 8 flips and rotations" if seen.views == 8 else ""
-    return f"{text}; images were preprocessed by {seen.mode} at {seen.size} x {seen.size} pixels{average}. "
+    mode, size, views = (seen.get(name, "?") for name in ("mode", "size", "views"))
+    average = ", and averaged over 8 flips and rotations" if views == 8 else ""
+    return f"{text}; images were preprocessed by {mode} at {size} x {size} pixels{average}. "
 
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")

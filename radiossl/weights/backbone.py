@@ -30,8 +30,9 @@ from radiossl.io.tables import is_table
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
-from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing, read_config, write_config
+from radiossl.weights.config import BackboneConfig, change_preprocessing, read_config, write_config
 from radiossl.weights.device import parse_device
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.readout import PLAIN, WIDE, Embedding, FeatureNetwork, Readout, Whitening, last_stage, readout_dim
 from radiossl.weights.released import find_backbone
 from radiossl.weights.tensors import WEIGHTS_FILE, check_features, check_network, load_state, load_tensors, save_tensors

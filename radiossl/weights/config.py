@@ -17,14 +17,14 @@ import radiossl
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError
-from radiossl.io.files import PathLike, read_json, write_json
+from radiossl.io.files import write_json
 from radiossl.io.settings import first_problem, validated
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
+from radiossl.weights.folder import CONFIG_FILE, described
 from radiossl.weights.readout import PLAIN, WHITENING_FILE, Embedding, Whitening
 from radiossl.weights.tensors import WEIGHTS_FILE
 
-CONFIG_FILE = "config.json"
 SKY_FILE = "training_sky.npz"
 #: What the configuration holds as JSON, besides the schemas.
 FACTS = ("recipe", "data", "scores", "imported", "about")
@@ -91,16 +91,6 @@ class BackboneConfig:
     whitening: Whitening | None = field(default=None, compare=False)
 
 
-def backbone_name(path: PathLike) -> str:
-    """Return what a backbone is called: by its folder, or by the run that this is in.
-
-    >>> backbone_name("checkpoints/simclr-first-zoom"), backbone_name("mine/run3/backbone")
-    ('simclr-first-zoom', 'run3')
-    """
-    path = Path(path)
-    return path.absolute().parent.name if path.name == "backbone" else path.name
-
-
 def change_preprocessing(preprocessing: Preprocessing, changes: dict[str, Any]) -> Preprocessing:
     """Return a preprocessing with some values changed; raise `RadiosslError` if one is unknown or out of range."""
     try:
@@ -148,10 +138,7 @@ def write_config(folder: Path, network: nn.Module, config: BackboneConfig) -> No
 
 def read_config(path: Path) -> tuple[BackboneConfig, str]:
     """Read the `config.json` of a backbone folder; returns it and the weights' hash."""
-    raw = read_json(path / CONFIG_FILE)
-    ours = raw.get("radiossl") if isinstance(raw, dict) else None
-    if not isinstance(ours, dict):
-        raise RadiosslError(f"{path / CONFIG_FILE}: has no 'radiossl' section; not a backbone written by radiossl")
+    ours = described(path)
     try:
         config = BackboneConfig(
             Architecture.model_validate(ours["backbone"]),

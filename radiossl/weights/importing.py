@@ -16,7 +16,8 @@ from radiossl.io.errors import RadiosslError
 from radiossl.io.files import PathLike
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.backbone import Backbone
-from radiossl.weights.config import CONFIG_FILE, BackboneConfig, change_preprocessing
+from radiossl.weights.config import BackboneConfig, change_preprocessing
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint, read_checkpoint
 from radiossl.weights.formats.layouts import LAYOUTS, Layout, encoder_of, format_of
 from radiossl.weights.formats.presets import described_preprocessing, preset

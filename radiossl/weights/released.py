@@ -20,7 +20,7 @@ from radiossl.io.cache import cache_folder, optional_cache, temporary_folder
 from radiossl.io.errors import RadiosslError, UnwritableError
 from radiossl.io.files import PathLike, existing_file
 from radiossl.io.settings import first_problem
-from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.tensors import WEIGHTS_FILE
 
 _PACKAGE = resources.files("radiossl.weights")

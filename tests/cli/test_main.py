@@ -395,6 +395,23 @@ def test_quiet_and_verbose(tmp_path):
     assert "--verbose and --quiet: give one" in started("--quiet", "--verbose", *survey, tmp_path / "d").stderr
 
 
+def test_what_will_be_done_is_said_before_torch_is_loaded(world, tmp_path):
+    """So that the first line comes within two seconds."""
+    store, table, out = world / "store", world / "features.parquet", tmp_path / "out"
+    count = len(open_store(store))
+    looking = f"searching {table} for what looks like {store}; results in {out}"
+    for line, *arguments in (
+        (f"embedding {count} images with run into {out}", "embed", world / "run" / "backbone", store),
+        (f"training by the recipe radiossl on {count} cutouts into {out}", "pretrain", "--data", store),
+        (looking, "search", table, "--query", store),
+    ):
+        code = "import sys; sys.modules['torch'] = None; from radiossl.cli.main import main; main(sys.argv[1:])"
+        command = [sys.executable, "-c", code, *map(str, arguments), "--out", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.stderr.splitlines()[0] == f"radiossl: {line}"
+        assert "torch" in done.stderr.splitlines()[-1]
+
+
 def test_shells_can_complete_commands():
     done = started(
         env=os.environ | {"_RADIOSSL_COMPLETE": "complete_bash", "COMP_WORDS": "radiossl sto", "COMP_CWORD": "1"}

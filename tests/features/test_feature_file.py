@@ -128,6 +128,22 @@ def test_rows_without_features_are_left_out_with_a_line(gaps, features, monkeypa
 
 
 @pytest.mark.filterwarnings("ignore:.*rows left out")
+@pytest.mark.parametrize("group", [3, 9, 100])
+def test_rows_that_are_left_out_later_are_nowhere(gaps, tmp_path, monkeypatch, group):
+    pq.write_table(pq.read_table(gaps), tmp_path / "groups.parquet", row_group_size=group)
+    monkeypatch.setattr(feature_file, "BATCH_ROWS", 5)
+    whole, file = FeatureTable.read(gaps), FeatureFile(tmp_path / "groups.parquet")
+    kept = np.arange(36) % 7 > 4
+    kept[9:20] = False  # of whole groups
+    file.leave_out(~kept)
+    assert len(file) == kept.sum()
+    assert file.columns().column("cutout_id").to_pylist() == whole.column("cutout_id")[kept].tolist()
+    np.testing.assert_array_equal(np.concatenate(list(file.batches())), whole.features[kept])
+    file.leave_out(np.arange(kept.sum()) > 0)
+    np.testing.assert_array_equal(np.concatenate(list(file.batches())), whole.features[kept][:1])
+
+
+@pytest.mark.filterwarnings("ignore:.*rows left out")
 def test_commands_go_on_with_the_other_rows(gaps, tmp_path):
     table = FeatureTable.read(gaps)
     found = SimilarityIndex(table).search(table.features[0], 100)

@@ -1,9 +1,12 @@
 """What a paper says of a result."""
 
+import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
+
+import pytest
 
 from radiossl.report.html import Report, methods_html
 from radiossl.weights.backbone import load_backbone, save_backbone
@@ -43,9 +46,14 @@ def test_without_weights_there_are_software_and_method(tmp_path):
     assert "backbone" not in page.partition("<body>")[2]
 
 
-def test_a_page_without_weights_needs_no_torch(tmp_path):
-    code = "import sys; from radiossl.report.html import Report; Report('t').methods('', {}).write(sys.argv[1])\n"
+@pytest.mark.parametrize("with_weights", [False, True])
+def test_a_page_needs_no_torch(tiny_backbone, tmp_path, with_weights):
+    save_backbone(tmp_path / "b", tiny_backbone.network, tiny_backbone.config)
+    known = {"weights": str(tmp_path / "b"), "weights_sha256": load_backbone(tmp_path / "b").sha256}
+    code = "import json, sys; from radiossl.report.html import Report\n"
+    code += "Report('t').methods('', json.loads(sys.argv[2])).write(sys.argv[1])\n"
     code += "sys.exit(', '.join({'torch', 'matplotlib', 'pandas', 'datasets'} & set(sys.modules)) or 0)"
-    run = [sys.executable, "-c", code, str(tmp_path / "r.html")]
+    run = [sys.executable, "-c", code, str(tmp_path / "r.html"), json.dumps(known if with_weights else {})]
     done = subprocess.run(run, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert ("images were preprocessed by" in (tmp_path / "r.html").read_text()) is with_weights

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, read_json
-from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.formats.keras import is_hdf5, read_keras
 from radiossl.weights.tensors import WEIGHTS_FILE, load_tensors
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import one_or_more
-from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
 #: Tensors that every ResNet has, by which it is found under any prefix.

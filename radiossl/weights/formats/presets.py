@@ -7,7 +7,7 @@ from typing import Any
 
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.errors import RadiosslError
-from radiossl.weights.config import CONFIG_FILE
+from radiossl.weights.folder import CONFIG_FILE
 from radiossl.weights.formats.files import Checkpoint
 
 # The mean over the three colours of ImageNet's (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225): the channels of a radio
