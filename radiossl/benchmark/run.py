@@ -28,7 +28,7 @@ from radiossl.benchmark.tasks import Change, ClassifyTask, FindTask, RateTask, T
 from radiossl.evaluation.folds import Split, draw_folds, source_groups
 from radiossl.evaluation.labels import store_labels
 from radiossl.evaluation.trials import shared_with_pretraining
-from radiossl.io.errors import RadiosslError, check_number, check_seed
+from radiossl.io.errors import RadiosslError, check_columns, check_number, check_seed
 from radiossl.io.files import PathLike, atomic_file
 from radiossl.io.progress import track
 from radiossl.store.store import CutoutStore, open_store
@@ -123,6 +123,9 @@ def run_benchmark(
     missing = {name: str(stores[0]) for name, stores in absent.items() if stores}
     if len(missing) == len(file.tasks):
         raise RadiosslError(f"{tasks}: none of its stores is there, such as {next(iter(missing.values()))}")
+    for task in (task for name, task in file.tasks.items() if name not in missing):
+        for store in task.stores:
+            check_columns(task.needed, open_store(folder / store).table.column_names, str(folder / store))
     methods = [backbone_method(name, one) for name, one in zip(names, backbones, strict=True)]
     if not quick:
         if not unlabelled and any(one.config.embedding.whiten is not None for one in backbones):

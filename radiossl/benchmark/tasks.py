@@ -43,6 +43,12 @@ class _Task(Settings):
         """The stores that the task needs, the tested one last."""
         return [name for key in ("store", "train", "test") if (name := getattr(self, key, None))]
 
+    @property
+    def needed(self) -> list[str]:
+        """The columns that these stores must have."""
+        named = [name for key in ("label", "extent") if (name := getattr(self, key, None))]
+        return [*named, *getattr(self, "columns", ())]
+
 
 class ClassifyTask(_Task):
     """Tell classes apart: by neighbours and by logistic regression, on few labels and on all."""

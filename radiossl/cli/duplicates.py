@@ -25,7 +25,7 @@ def duplicates(
 ) -> None:
     """Find the cutouts that show the same source, and which of each group to keep."""
     from radiossl.duplicates.report import write_duplicates
-    from radiossl.features.feature_file import feature_cutouts
+    from radiossl.features.feature_file import feature_cutouts, feature_images
     from radiossl.io.results import check_result_folder
     from radiossl.sky.angles import parse_arcsec
 
@@ -35,7 +35,8 @@ def duplicates(
     found = radiossl.find_duplicates(
         table, pixels, radius_arcsec, similarity, neighbours, positions=not ignore_positions
     )
-    report = write_duplicates(found, table, pixels, out)
+    shown = feature_images(table.metadata, table.columns, store) if ignore_pixels else pixels
+    report = write_duplicates(found, table, shown, out, by_pixels=pixels is not None)
     groups, removed = found.groups["group"].nunique(), int((~found.groups["keeper"]).sum())
     if conflicts := int(found.pairs["positions_disagree"].sum()):
         typer.echo(f"note: pairs of equal pixels but positions apart, not joined: {conflicts} (see positions_disagree)")

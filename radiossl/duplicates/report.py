@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from radiossl.datasets.image_files import ImageFiles
 from radiossl.duplicates.search import Duplicates, keep_table
 from radiossl.features.table import FeatureTable
 from radiossl.io.csv_cells import write_table
@@ -26,25 +27,35 @@ _SHOWN = 40
 
 
 @writes_result_folder
-def write_duplicates(found: Duplicates, table: FeatureTable, store: CutoutStore | None, out: PathLike) -> Path:
-    """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path."""
+def write_duplicates(
+    found: Duplicates,
+    table: FeatureTable,
+    images: CutoutStore | ImageFiles | None,
+    out: PathLike,
+    by_pixels: bool = True,
+) -> Path:
+    """Write metrics.json, pairs.csv, groups.csv, keep.csv, a gallery and report.html; return the report's path.
+
+    `images` are shown, if there are any; `by_pixels` says whether they were compared.
+    """
     out = Path(out)
     pairs = found.pairs.drop(columns=["row_a", "row_b"])
     metrics = _metrics(found, table)
     write_table(pairs, out / "pairs.csv")
     write_table(found.groups.drop(columns="row"), out / "groups.csv")
     write_table(keep_table(table, found), out / "keep.csv")
-    judged = "registered pixels decide" if store is not None else "without pixels, so look at them before removing any"
+    judged = "registered pixels decide" if by_pixels else "without pixels, so look at them before removing any"
     cutouts = counted(len(table), "cutout")
     groups = f"{counted(metrics['groups'], 'group')} with {metrics['in_groups']:,} of {cutouts}"
     report = Report("Duplicates")
     report.verdict(f"{groups if len(found.groups) else f'No source is shown twice by {cutouts}'}; {judged}.")
     (out / "gallery.png").unlink(missing_ok=True)  # of an earlier run, which would be taken for this one's
-    if store is not None and len(found.groups):
+    if images is not None and len(found.groups):
+        beside = "the correlations of sources and of noise, and the offset" if by_pixels else "the cosine similarity"
         report.gallery(
-            _group_pictures(found, store),
+            _group_pictures(found, images),
             f"The largest groups, at most {_MOST_GROUPS}, by number: the one to keep in a frame, then its repetitions"
-            " with the correlations of sources and of noise, and the offset.",
+            f" with {beside}.",
             sheet=out / "gallery.png",
         )
     confirmed, wrong = pairs[pairs["duplicate"]], pairs[pairs["positions_disagree"]]
@@ -92,7 +103,7 @@ def _shown(frame: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"separation_arcsec": "separation"})
 
 
-def _group_pictures(found: Duplicates, store: CutoutStore) -> list[Picture]:
+def _group_pictures(found: Duplicates, images: CutoutStore | ImageFiles) -> list[Picture]:
     best: dict[int, dict[str, Any]] = {}
     for pair in found.pairs[found.pairs["duplicate"]].sort_values("similarity").to_dict("records"):
         best[pair["row_a"]] = best[pair["row_b"]] = pair
@@ -105,11 +116,11 @@ def _group_pictures(found: Duplicates, store: CutoutStore) -> list[Picture]:
             said = f"keep, of {len(members)}" if member["keeper"] else _agreement(best[member["row"]])
             captions.append(f"{group}: {said}\n{member['cutout_id']}")
     places = ([member[name] for member in chosen] for name in ("cutout_id", "ra_deg", "dec_deg"))
-    pictures = cutout_pictures(store.select_ids(*places), captions)
+    pictures = cutout_pictures(images.select_ids(*places), captions)
     return [replace(picture, framed=member["keeper"]) for picture, member in zip(pictures, chosen, strict=True)]
 
 
 def _agreement(pair: dict[str, Any]) -> str:
     if np.isnan(pair["offset_px"]):
-        return "no pixels in common"
+        return f"similarity {pair['similarity']:.3f}"
     return f"{pair['source_correlation']:.2f} / {pair['noise_correlation']:.2f}, {pair['offset_px']:.0f} px"

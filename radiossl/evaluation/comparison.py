@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from radiossl.evaluation.intervals import holm, paired_bootstrap
 from radiossl.io.csv_cells import unguarded_frame, write_table
-from radiossl.io.errors import RadiosslError
+from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, read_json
 from radiossl.io.results import writes_result_folder
 from radiossl.report.figures import score_bars
@@ -110,7 +110,7 @@ def compare_evaluations(folders: Sequence[tuple[str, PathLike]], out: PathLike) 
     report.figure(out / "comparison.png", "Accuracy; the bars are standard deviations over each evaluation's trials.")
     report.text(
         f"Accuracies and differences to {first.name} are those of the {len(common)} objects that all were tested on,"
-        f" over {len(seeds)} seed(s); their intervals and probabilities come from test sets drawn again with"
+        f" over {counted(len(seeds), 'seed')}; their intervals and probabilities come from test sets drawn again with"
         " replacement, sources near each other on the sky together. p_holm is the probability of such a difference"
         " between interchangeable methods, corrected for the number of comparisons (Holm 1979). The other scores are of"
         " each evaluation's own objects."

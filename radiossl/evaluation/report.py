@@ -144,6 +144,10 @@ def summary_lines(evaluation: Evaluation) -> list[str]:
     return lines
 
 
+#: Below it probabilities say no more than that they are small.
+_LEAST_P = 0.001
+
+
 def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | None, objects: int) -> str:
     *others, (name, mean, spread) = bars
     sentence = f"{name}: accuracy {mean:.3f}" + (f" ± {spread:.3f}" if spread == spread else "")
@@ -152,9 +156,10 @@ def _verdict(bars: Sequence[tuple[str, float, float]], against: pd.DataFrame | N
         return f"{sentence}."
     best, score, _ = max(others, key=lambda bar: bar[1])
     probability = against.set_index("name").loc[best, "p_holm"]
+    chance = f"p = {probability:.2g}" if probability >= _LEAST_P else f"p < {_LEAST_P}"
     return (
         f"{sentence}, {abs(mean - score):.3f} {'more' if mean >= score else 'less'} than {best}, the best of the others"
-        f" (p = {probability:.2g})."
+        f" ({chance})."
     )
 
 

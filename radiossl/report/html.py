@@ -19,6 +19,7 @@ from urllib.parse import quote
 import radiossl
 from radiossl.io.errors import RadiosslError, counted
 from radiossl.io.files import PathLike, existing_file, flat_keys, read_json, write_json, write_text
+from radiossl.io.replacing import OURS
 from radiossl.report.figures import themed
 from radiossl.report.sheets import COLUMNS, DIALOG, SCRIPT, Picture, gallery_html, image_grid
 from radiossl.weights.folder import backbone_name, described
@@ -316,15 +317,15 @@ def _image(path: Path, alt: str) -> str:
     data, kind = existing_file(path).read_bytes(), "png"
     if not data.startswith(_PNG_MAGIC):
         raise RadiosslError(f"{path}: not a PNG file")
-    long = ""
+    kept = ' class="sheet"' if OURS.encode() in data[:512] else ""
     if path.with_suffix(".svg").is_file():
         drawn = path.with_suffix(".svg").read_text(encoding="utf-8")
         data, kind = themed(drawn).encode(), "svg+xml"
         size = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', drawn)
         if size and float(size[2]) > max(_LONG_PT, float(size[1])):
-            long = ' class="long"'
+            kept = ' class="long"'
     source = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
-    return f'<img{long} src="{source}" alt="{escape(alt or path.stem)}">'
+    return f'<img{kept} src="{source}" alt="{escape(alt or path.stem)}">'
 
 
 def _figure(content: str, caption: str, files: Sequence[Path], kind: str, report: Path) -> str:

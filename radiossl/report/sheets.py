@@ -37,6 +37,8 @@ STRETCH: Stretch = "asinh"
 BLANK_COLOUR = (140, 140, 140)
 COLOUR_MAP = "inferno"
 QUERY_COLOUR = "#0072B2"
+#: Of letters on sheets, whose paper is clear: as far from white as from a dark page (contrast 4.2).
+_INK = "#7b7b7b"
 
 #: Pictures in a row of a sheet or gallery.
 COLUMNS = 6
@@ -255,7 +257,7 @@ class _Sheet:
             self.write(title, _GAP_INCHES, -room + 0.1, size=9, ha="left")
 
     def write(self, text: str, x: float, y: float, **style: Any) -> None:
-        style = {"ha": "center", "va": "top", "size": _FONT_POINTS, "color": "0.1", **style}
+        style = {"ha": "center", "va": "top", "size": _FONT_POINTS, "color": _INK, **style}
         # parse_math is off because a "$" in a catalogue is no formula.
         self.axes.text(x, y, text, parse_math=False, **style)
 
@@ -296,7 +298,8 @@ class _Sheet:
         self.axes.set_ylim(*self.extent[2:])
         with atomic_file(out) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # drawn as a box, which says enough
-            self.figure.savefig(temporary, format="png", metadata={"Software": OURS}, pil_kwargs={"compress_level": 4})
+            paper: dict[str, Any] = {"facecolor": "none", "metadata": {"Software": OURS}}
+            self.figure.savefig(temporary, format="png", pil_kwargs={"compress_level": 4}, **paper)
 
 
 #: Longest side of a picture in pixels; larger ones are averaged.

@@ -194,6 +194,10 @@ def test_faults_are_one_line(stores, weights, tmp_path):
     bad.write_text("title: t\ntasks: {x: {kind: rate, store: wide, label: rating}}")
     with pytest.raises(RadiosslError, match="none of its stores is there"):
         run_benchmark([weights], bad, tmp_path)
+    columns = stores / "columns.yaml"  # told before the first task is measured
+    columns.write_text(TASKS.replace("kind: find, store: wide,", "kind: find, store: wide, extent: size,"))
+    with pytest.raises(RadiosslError, match=r"wide: no column 'size'; there are cutout_id"):
+        run_benchmark([weights], columns, tmp_path)
     with pytest.raises(RadiosslError, match="given twice"):
         run_benchmark([weights, weights], stores / "tasks.yaml", tmp_path)
 

@@ -1,6 +1,7 @@
 """The result folder of `radiossl duplicates`, and the way from it to a store without repetitions."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,15 @@ def test_without_pixels_there_is_no_gallery_and_no_old_one(features, tmp_path):
     assert not (out / "gallery.png").exists()
     assert json.loads((out / "metrics.json").read_text())["groups"] == 0
     assert list(pd.read_csv(out / "groups.csv").columns)[:3] == ["group", "keeper", "cutout_id"]
+
+
+def test_groups_by_features_alone_are_shown_too(features, tmp_path):
+    out = tmp_path / "out"
+    run("duplicates", features[0], "--out", out, "--ignore-pixels", "--ignore-positions", "--similarity", "0.2")
+    page = (out / "report.html").read_text()
+    assert "without pixels, so look at them" in page
+    assert page.count("<li ") > 1
+    assert re.search(r"similarity 0\.[2-9]", page)
 
 
 def test_one_clear_line_for_what_is_wrong(features, tmp_path, capsys):

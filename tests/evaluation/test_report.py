@@ -11,7 +11,7 @@ from radiossl import RadiosslError
 from radiossl.evaluation.comparison import compare_evaluations
 from radiossl.evaluation.labels import Labels, read_labels
 from radiossl.evaluation.protocols import Evaluation
-from radiossl.evaluation.report import summary_lines, write_evaluation
+from radiossl.evaluation.report import _verdict, summary_lines, write_evaluation
 from radiossl.evaluation.results import Method, evaluate_method
 from radiossl.evaluation.trials import labelled_set
 
@@ -122,3 +122,9 @@ def test_what_cannot_be_compared_is_named(small_store, tmp_path):
         with pytest.raises(RadiosslError, match=said):
             compare_evaluations(folders, out)
         assert not out.exists()
+
+
+def test_no_probability_is_said_to_be_zero():
+    against = pd.DataFrame({"name": ["moments"], "p_holm": [0.0]})
+    said = _verdict([("moments", 0.5, 0.01), ("backbone", 0.9, 0.01)], against, 10)
+    assert said.endswith("0.400 more than moments, the best of the others (p < 0.001).")
