@@ -126,6 +126,6 @@ def draw_benchmark(result: BenchmarkResult, out: PathLike) -> None:
                 axes.scatter(part["score"], y, s=22, marker=_MARKERS[number % len(_MARKERS)], color=shade, label=name)
         axes.set_yticks(range(len(measures)), [f"{task}: {measure}" for task, measure in measures])
         axes.invert_yaxis()
-        axes.set_xlim(0, 1)
+        axes.set_xlim(0, 1.02)  # markers at 1 are whole
         axes.grid(axis="y", color="0.92")
         axes.legend(loc="lower left", bbox_to_anchor=(-0.5, 1.0), ncols=4)
