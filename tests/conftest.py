@@ -93,11 +93,14 @@ def small_store(tmp_path_factory):
 
 @pytest.fixture
 def store_of(tmp_path):
-    """`store_of(images)` writes a store of them."""
+    """`store_of(images)` writes a store of them; some may be cutouts already."""
 
     def write(images):
         schema = store_schema()
-        cutouts = [Cutout(f"c{row}", image, "m.fits", 10.0 + row, 0.0, 0, 0, 1.8) for row, image in enumerate(images)]
+        cutouts = [
+            image if isinstance(image, Cutout) else Cutout(f"c{row}", image, "m.fits", 10.0 + row, 0.0, 0, 0, 1.8)
+            for row, image in enumerate(images)
+        ]
         path = tmp_path / f"store{len(list(tmp_path.iterdir()))}"
         return write_store(path, [0], lambda _: cutout_batches(cutouts, schema), schema, {"command": "test"})
 

@@ -16,7 +16,7 @@ from radiossl.io.files import PathLike, put_in_place, staged_folder
 from radiossl.store.cutout import Cutout
 from radiossl.store.packing import cutout_batches
 from radiossl.store.schema import store_schema
-from radiossl.store.statistics import FWHM_PER_SIGMA
+from radiossl.store.statistics import FWHM_PER_SIGMA, Noise
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import write_store
 
@@ -76,12 +76,14 @@ def _changed(store: CutoutStore, row: int, side: float, task: FindTask, change: 
     if not np.isfinite(beam_px) and (change.beam_factor > 1 or change.beam_arcsec is not None or change.noise > 0):
         raise RadiosslError(f"cutout {known['cutout_id']}: its beam is unknown; give beam_arcsec in the task file")
     wanted_px = max(beam_px * change.beam_factor, (change.beam_arcsec or 0.0) / scale)
-    image = np.nan_to_num(store.pixels(row).astype(np.float64))
-    image = _smoothed(image, beam_px, wanted_px, change, rms, generator)
+    pixels = store.pixels(row).astype(np.float64)
+    image = _smoothed(np.nan_to_num(pixels), beam_px, wanted_px, change, rms, generator)
+    noise = Noise.of(image[np.isfinite(pixels)])  # as of a box that is cut from a mosaic, see `cut_pieces`
     step = (change.pixel_arcsec or scale) / scale
-    pixels = max(round(side * change.zoom / step), task.min_px)
+    size = max(round(side * change.zoom / step), task.min_px)
     return Cutout(
-        pixels=_resampled(image, pixels, step, change, side, generator),
+        pixels=_resampled(image, size, step, change, side, generator),
+        **noise._asdict(),
         ra_deg=ra,
         dec_deg=dec,
         x=x,

@@ -36,7 +36,7 @@ from radiossl.weights.backbone import Backbone, load_backbone
 from radiossl.weights.folder import backbone_name
 
 #: Changes whenever a measure is computed in another way, so that older scores are not used again.
-_VERSION = 1
+_VERSION = 2
 _FOLDS = 5
 _RATING_DRAWS = 20
 
@@ -239,7 +239,7 @@ class _Bench:
         self, method: FeatureMethod, store: CutoutStore, task: FindTask, change: Change
     ) -> NDArray[np.float32]:
         how = change.model_dump(exclude={"first", "centred"})
-        key = digest(store.pixel_key(), task.model_dump_json(exclude={"changes", "sources"}), how, self.seed)
+        key = digest(_VERSION, store.pixel_key(), task.model_dump_json(exclude={"changes", "sources"}), how, self.seed)
         folder = self.cache / "stores"
         folder.mkdir(parents=True, exist_ok=True)
         return kept_features(method, changed_store(store, task, change, folder / key, self.seed), None, self.cache)

@@ -23,6 +23,7 @@ from radiossl.datasets.published import Options, Reader, part_ranges, part_slice
 from radiossl.io.errors import RadiosslError
 from radiossl.io.files import existing_file, read_json
 from radiossl.store.cutout import Cutout
+from radiossl.store.statistics import Noise
 from radiossl.survey.fits_image import Box
 from radiossl.survey.image_file import opened_picture
 
@@ -127,6 +128,7 @@ def _object(whole: Cutout, number: int, instance: dict[str, Any]) -> Cutout:
     box = Box(math.floor(x - (side - 1) / 2), math.floor(y - (side - 1) / 2), side, side)
     alone = {"label": instance["category"], "n_instances": 1, "instances": json.dumps([instance])}
     new: dict[str, Any] = {"cutout_id": f"{whole.cutout_id}_{number}", "pixels": box.cut_out(whole.pixels, np.nan)}
+    new |= Noise.of(whole.pixels)._asdict()
     new |= {"x": box.x0 + (side - 1) / 2, "y": box.y0 + (side - 1) / 2, "extra": {**whole.extra, **alone}}
     return dataclasses.replace(whole, **new)
 

@@ -20,7 +20,7 @@ from radiossl.images import kernels
 from radiossl.images.parallel import empty, map_on_cores
 from radiossl.io.errors import RadiosslError
 from radiossl.io.schema import Settings
-from radiossl.store.statistics import STATISTICS, PixelStatistics
+from radiossl.store.statistics import STATISTICS, Noise, PixelStatistics
 
 Mode = Literal["sigma-zscale", "min-max", "floor-stretch"]
 
@@ -142,15 +142,23 @@ class Preprocessing(Settings):
 
         return torch.cat(map_on_cores(part, range(0, len(pixels), step)))
 
-    def of_arrays(self, images: Sequence[NDArray[np.floating]], device: torch.device | str = "cpu") -> Tensor:
-        """Preprocess 2-D arrays of any sizes, non-finite where blank: (n, `channels`, size, size)."""
+    def of_arrays(
+        self,
+        images: Sequence[NDArray[np.floating]],
+        device: torch.device | str = "cpu",
+        noise: Sequence[Noise | None] | None = None,
+    ) -> Tensor:
+        """Preprocess 2-D arrays of any sizes, non-finite where blank: (n, `channels`, size, size).
+
+        `noise` is that of the sky around each, None where it is to be measured on its own pixels.
+        """
         outputs = []
-        for image in images:
+        for image, around in zip(images, noise or [None] * len(images), strict=True):
             if np.ndim(image) != 2 or 0 in np.shape(image):
                 problem = "it has no pixels" if np.ndim(image) == 2 else "expected two dimensions, (height, width)"
                 raise RadiosslError(f"an image of shape {np.shape(image)}: {problem}")
             pixels = np.array(image, dtype=np.float32)  # a copy: files are mapped read-only
-            statistics = torch.from_numpy(PixelStatistics.of(pixels).as_array())
+            statistics = torch.from_numpy(PixelStatistics.of(pixels, around).as_array())
             outputs.append(self(torch.from_numpy(pixels)[None].to(device), statistics[None].to(device)))
         return torch.cat(outputs) if outputs else torch.empty(0, self.channels, self.size, self.size, device=device)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from radiossl.features.neighbours import unit
 from radiossl.io.errors import RadiosslError
 from radiossl.store.cutout import Cutout
+from radiossl.store.statistics import Noise
 from radiossl.survey.extents import find_source
 
 
@@ -57,6 +58,12 @@ class QueryImage:
     note: str = ""  # what was done to it; empty if nothing
     whole: NDArray[np.float32] | None = None  # the image before it was cropped, if it was
     box: CropBox | None = None  # which part of `whole` it is
+    noise: Noise | None = None  # of the sky around it; None if it is to be measured on its own pixels
+
+    @property
+    def cutout(self) -> Cutout:
+        """The image as a backbone reads it."""
+        return Cutout.whole_image(self.name, self.pixels, "", **self.noise._asdict() if self.noise else {})
 
 
 def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryImage:
@@ -76,7 +83,7 @@ def frame_query(image: Cutout, framing: Framing, crop: Crop = "auto") -> QueryIm
 
 def _rescaled(image: Cutout, wanted: float) -> QueryImage:
     scale, pixels = image.pixel_scale_arcsec, image.pixels
-    query = QueryImage(image.cutout_id, pixels, image.ra_deg, image.dec_deg, scale)
+    query = QueryImage(image.cutout_id, pixels, image.ra_deg, image.dec_deg, scale, noise=image.noise)
     factor = scale / wanted
     if not math.isfinite(factor) or abs(factor - 1) < SAME_SCALE:
         return query
@@ -88,7 +95,7 @@ def _rescaled(image: Cutout, wanted: float) -> QueryImage:
             f" {wanted:.3g} arcsec of the cutouts; give an image that has {_LEAST_PIXELS} to {_MOST_PIXELS}"
         )
     note = f"resampled from {scale:.3g} to {wanted:.3g} arcsec per pixel, the scale of the cutouts"
-    return replace(query, pixels=resampled(pixels, shape), pixel_scale_arcsec=wanted, note=note)
+    return replace(query, pixels=resampled(pixels, shape), pixel_scale_arcsec=wanted, note=note, noise=None)  # averaged
 
 
 def _cropped(query: QueryImage, image: Cutout, framing: Framing, crop: str | int | CropBox) -> QueryImage:
@@ -120,7 +127,8 @@ def _boxed(query: QueryImage, box: CropBox, around: str) -> QueryImage:
     note = f"cropped to {pixels.shape[1]} x {pixels.shape[0]} of {width} x {height} pixels around its {around}"
     inside = CropBox(x0 + (side - 1) / 2, y0 + (side - 1) / 2, side)
     notes = ", ".join(filter(None, [query.note, note]))
-    return replace(query, pixels=pixels, note=notes, whole=query.pixels, box=inside)
+    noise = query.noise or Noise.of(query.pixels)
+    return replace(query, pixels=pixels, note=notes, whole=query.pixels, box=inside, noise=noise)
 
 
 def resampled(pixels: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:

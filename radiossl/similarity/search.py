@@ -130,7 +130,7 @@ class SimilarityIndex:
         queries = []
         for cutout in iter(found) if isinstance(found, CutoutStore) else found.cutouts():
             image = frame_query(cutout, self.framing, crop)
-            vector = backbone.features(image.pixels)[0].cpu().numpy()
+            vector = backbone.features(image.cutout)[0].cpu().numpy()
             about = image.ra_deg, image.dec_deg, image.note, image.pixel_scale_arcsec
             queries.append(Query(image.name, vector, None, image.pixels, *about, whole=image.whole, box=image.box))
         return queries

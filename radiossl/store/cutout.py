@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radiossl.io.errors import RadiosslError, check_number
+from radiossl.store.statistics import Noise
 
 
 @dataclass(frozen=True, order=True)
@@ -56,6 +57,8 @@ class Cutout:
     pixel_width_arcsec, pixel_height_arcsec, pixel_pa_deg
         Size of the pixels along each axis and position angle of the columns, north through east, at the cutout's
         centre; None if unknown, then pixels are taken to be square and north up.
+    background, rms
+        Noise of the sky around the cutout; None if it is to be measured on its own pixels.
     unit
         Brightness unit as in the mosaic's header, "" if unknown.
     beam
@@ -78,6 +81,8 @@ class Cutout:
     pixel_width_arcsec: float | None = None
     pixel_height_arcsec: float | None = None
     pixel_pa_deg: float | None = None
+    background: float | None = None
+    rms: float | None = None
 
     def __post_init__(self) -> None:
         if not self.cutout_id:
@@ -88,6 +93,11 @@ class Cutout:
         if self.pixels.ndim != 2 or 0 in self.pixels.shape:
             wrong = f"pixels of shape {self.pixels.shape}, expected (height, width)"
             raise RadiosslError(f"cutout {self.cutout_id}: {wrong}")
+
+    @property
+    def noise(self) -> Noise | None:
+        """Its `background` and `rms`, None where they are not given."""
+        return None if self.background is None or self.rms is None else Noise(self.background, self.rms)
 
     @classmethod
     def whole_image(cls, cutout_id: str, pixels: NDArray[np.float32], mosaic: str, **known: Any) -> Cutout:

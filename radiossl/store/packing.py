@@ -51,7 +51,7 @@ def _row(cutout: Cutout) -> dict[str, Any]:
         "width": pixels.shape[1],
         "blank_fraction": blank / pixels.size,
         **beam,
-        **vars(PixelStatistics.of(pixels)),
+        **vars(PixelStatistics.of(pixels, cutout.noise)),
         **cutout.extra,
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,45 @@ ZSCALE_CONTRASTS = (0.25, 0.4)
 MAD_TO_SIGMA, FWHM_PER_SIGMA = 1.4826, math.sqrt(8 * math.log(2))
 
 
+class Noise(NamedTuple):
+    """Background of an image and deviation from it, in its brightness unit; NaN if it has no finite pixel."""
+
+    background: float
+    rms: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is any noise: not where it was cut away, as in many 8-bit images, nor where all is blank."""
+        return math.isfinite(self.background) and 0 < self.rms < math.inf
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.floating]) -> Noise:
+        """Measure the noise of an image of any shape as `PixelStatistics.of` does."""
+        ordered = _in_order(_finite(pixels))
+        return cls.of_ordered(ordered) if ordered.size else cls(math.nan, math.nan)
+
+    @classmethod
+    def of_ordered(cls, ordered: NDArray[np.floating]) -> Noise:
+        """Measure the noise of finite pixels that are sorted, shape (n,), n from 1."""
+        from radiossl.store.clipping import deviation_of, median_of, sigma_clip
+
+        first, last, _, _ = sigma_clip(ordered, *NOISE_CLIP, CLIP_ROUNDS)
+        return cls(median_of(ordered[first:last]), deviation_of(ordered[first:last]))
+
+
+def _finite(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
+    finite = np.asarray(pixels).ravel()
+    known = np.isfinite(finite)
+    return finite if known.all() else finite[known]
+
+
+def _in_order(finite: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Sort; compiled code is for the single precision that images come in, and for double precision."""
+    from radiossl.store.clipping import in_order
+
+    return in_order(finite) if finite.dtype == np.float32 else np.sort(finite.astype(np.float64))
+
+
 @dataclass(frozen=True)
 class PixelStatistics:
     """Noise, extremes and effective clip limits of one image, in its own brightness unit.
@@ -33,7 +73,8 @@ class PixelStatistics:
     Attributes
     ----------
     background, rms
-        Median and standard deviation after clipping at 3 sigma, at most five times.
+        Median and standard deviation after clipping at 3 sigma, at most five times; of the sky around where that is
+        known, since in a tight box most pixels show the source.
     minimum, maximum
         Extremes of the finite pixels.
     clip_sigma_low, clip_sigma_high
@@ -54,13 +95,15 @@ class PixelStatistics:
     clip_zscale40_high: float
 
     @classmethod
-    def of(cls, pixels: NDArray[np.floating]) -> PixelStatistics:
+    def of(cls, pixels: NDArray[np.floating], noise: Noise | None = None) -> PixelStatistics:
         """Measure an image.
 
         Parameters
         ----------
         pixels
             Image of any shape; non-finite pixels are blank.
+        noise
+            Noise of the sky around the image; that of its own pixels if it is None or unknown.
 
         Notes
         -----
@@ -68,25 +111,21 @@ class PixelStatistics:
         by a min-max scaling: that scaling only replaces a limit by the image's own extreme where the latter is inside.
         Sorted once, every clipping is a shorter slice of the pixels; both contrasts of zscale share one line fit.
         """
-        from radiossl.store.clipping import deviation_of, in_order, median_of, sigma_clip
+        from radiossl.store.clipping import sigma_clip
 
-        finite = np.asarray(pixels).ravel()
-        known = np.isfinite(finite)
-        finite = finite if known.all() else finite[known]
+        finite = _finite(pixels)
         if finite.size == 0:
             return cls(*[float("nan")] * len(STATISTICS))
-        # Compiled for the single precision that images come in, and for double precision.
-        finite = finite if finite.dtype == np.float32 else finite.astype(np.float64)
-        ordered = in_order(finite) if finite.dtype == np.float32 else np.sort(finite)
+        ordered = _in_order(finite)
         minimum, maximum = float(ordered[0]), float(ordered[-1])
         if minimum == maximum:
             return cls(minimum, 0.0, *[minimum] * (len(STATISTICS) - 2))
-        first, last, _, _ = sigma_clip(ordered, *NOISE_CLIP, CLIP_ROUNDS)
-        quiet = ordered[first:last]
+        if noise is None or not noise.is_known:
+            noise = Noise.of_ordered(ordered)
         _, _, *bounds = sigma_clip(ordered, *SIGMA_CLIP, CLIP_ROUNDS)
         limits = [bounds, *zscale_limits(finite, ZSCALE_CONTRASTS)]
         effective = [bound for low, high in limits for bound in (max(minimum, low), min(maximum, high))]
-        return cls(median_of(quiet), deviation_of(quiet), minimum, maximum, *effective)
+        return cls(*noise, minimum, maximum, *effective)
 
     def as_array(self) -> NDArray[np.float64]:
         """Return the numbers in the order of `STATISTICS`, shape (10,)."""

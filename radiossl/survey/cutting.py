@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from radiossl.io.csv_cells import write_csv_rows
 from radiossl.io.errors import RadiosslError, check_choice, check_number, counted
 from radiossl.io.progress import track
 from radiossl.store.cutout import Beam, Cutout, blank_fraction
+from radiossl.store.statistics import Noise
 from radiossl.store.store import CutoutStore, open_store
 from radiossl.store.writing import FinishedStoreError, write_store
 from radiossl.survey.finding import find_mosaics, mosaic_labels
@@ -32,6 +34,9 @@ NOT_CUT = "not_cut.csv"
 SKIPPED = "skipped.csv"
 #: What does not show total intensity.
 _POLARIZED = ("Q", "U", "V", "RL", "LR", "XY", "YX")
+#: The noise of a box is measured on a field this many times its side, and of at least so many pixels a side; of larger
+#: fields on every second or n-th pixel, as many as there are at least.
+_SKY_FACTOR, _LEAST_SKY = 2, 64
 #: Pixels whose size differs by less than this fraction from the mosaic's are said to have the mosaic's.
 _SAME_SCALE = 0.005
 
@@ -178,10 +183,11 @@ def cut_pieces(
     pieces: Sequence[Piece],
     max_blank: float,
     columns: Sequence[dict[str, Any]] | None = None,
+    noise_around: bool = False,
 ) -> Iterator[Cutout]:
     """Yield the cutouts of a mosaic in the order of `pieces`, without those that are blanker than `max_blank`.
 
-    `columns` are further columns of each.
+    `columns` are further columns of each. With `noise_around`, their noise is that of the sky around them.
     """
     shape = mosaic.pixel_shape(np.array([piece.x for piece in pieces]), np.array([piece.y for piece in pieces]))
     # The side of a square pixel of the same area; the mosaic's own where that is nearly equal.
@@ -190,12 +196,28 @@ def cut_pieces(
     names = ("pixel_scale_arcsec", "pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg")
     sizes = zip(*(values.tolist() for values in (scale, *shape)), strict=True)
     extras = columns or [{}] * len(pieces)
-    images = mosaic.read_boxes([piece.box for piece in pieces])
-    for piece, pixels, size, extra in zip(pieces, images, sizes, extras, strict=True):
+    boxes = [[piece.box, sky_around(piece.box)] if noise_around else [piece.box] for piece in pieces]
+    images = mosaic.read_boxes([box for both in boxes for box in both])
+    for piece, size, extra in zip(pieces, sizes, extras, strict=True):
+        pixels = next(images)
+        noise = noise_of_field(next(images)) if noise_around else None
         if blank_fraction(pixels) <= max_blank:
             known = {name: value for name, value in vars(piece).items() if name != "box"}
             known |= dict(zip(names, size, strict=True)) | {"unit": mosaic.unit, "beam": mosaic.beam}
+            known |= {} if noise is None else noise._asdict()
             yield Cutout(pixels=pixels, mosaic=label, extra=extra, **known)
+
+
+def sky_around(box: Box) -> Box:
+    """Return the field around a box in which the noise of the sky is measured, the box included."""
+    width, height = (max(_SKY_FACTOR * side, _LEAST_SKY) for side in (box.width, box.height))
+    return Box(box.x0 - (width - box.width) // 2, box.y0 - (height - box.height) // 2, width, height)
+
+
+def noise_of_field(pixels: NDArray[np.float32]) -> Noise:
+    """Measure the noise of a field, NaN where blank, on a sample of its pixels if it is large."""
+    steps = [max(1, side // _LEAST_SKY) for side in pixels.shape]
+    return Noise.of(pixels[:: steps[0], :: steps[1]])
 
 
 def make_store(

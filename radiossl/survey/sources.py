@@ -63,7 +63,9 @@ def cut_sources(
 
     A source on several mosaics is cut once, from the mosaic on which the least of its box is blank or beyond the edge,
     and among equals where it is farthest from an edge. The position in the store is the source's own; its box
-    begins at pixel ``floor(x - (width - 1) / 2 + 0.5)``, so that the source is within half a pixel of the centre.
+    begins at pixel ``floor(x - (width - 1) / 2 + 0.5)``, so that the source is within half a pixel of the centre. Its
+    `background` and `rms` are measured on a field of twice its side, at least 64 pixels, since a source fills most of
+    a tight box.
 
     Parameters
     ----------
@@ -146,7 +148,8 @@ def cut_sources(
     order = order[np.lexsort((boxes[order, 0], boxes[order, 1], places.mosaic[order]))]
     jobs = _jobs(sources, places.take(order), boxes[order], found)
     boxed = {"box_factor": box_factor, "min_size": min_size} if size is None else {"box_factor": None, "min_size": None}
-    limits = {"min_extent_arcsec": min_extent_arcsec, "max_blank": max_blank, "measure": measure}
+    limits: dict[str, Any] = {"min_extent_arcsec": min_extent_arcsec, "max_blank": max_blank, "measure": measure}
+    limits["noise"] = "around"  # no box of an earlier version, with the noise of its own pixels, comes beside these
     provenance = {
         "command": "cutouts sources",
         "parameters": {"size": size, **boxed, **limits},
@@ -267,4 +270,4 @@ def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cut
         members = list(group)
         pieces = [piece for (_, _, piece), _ in members]
         with Mosaic.open(path, hdu) as mosaic:
-            yield from cut_pieces(mosaic, label, pieces, max_blank, [extra for _, extra in members])
+            yield from cut_pieces(mosaic, label, pieces, max_blank, [extra for _, extra in members], noise_around=True)

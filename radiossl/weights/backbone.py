@@ -27,6 +27,7 @@ from radiossl.io.checksums import file_sha256
 from radiossl.io.errors import RadiosslError, check_choice, check_number
 from radiossl.io.files import PathLike, atomic_folder, write_text
 from radiossl.io.tables import is_table
+from radiossl.store.cutout import Cutout
 from radiossl.store.store import CutoutStore
 from radiossl.weights.architecture import Architecture
 from radiossl.weights.card import CARD_FILE, model_card
@@ -190,7 +191,9 @@ class Backbone(nn.Module):
         ----------
         cutouts
             A 2-D array, masked array or tensor, a picture in colours (height, width, 3 or 4), a path of a FITS, NPY or
-            picture file, a sequence of these (sizes may differ), or an array (n, height, width).
+            picture file, a cutout of a store, a sequence of these (sizes may differ), or an array (n, height, width).
+            The noise of a cutout is the stored one, measured around it where it was cut from a mosaic; other images'
+            is that of their own pixels.
 
         Returns
         -------
@@ -200,10 +203,12 @@ class Backbone(nn.Module):
         from radiossl.survey.image_file import image_of_array, is_colour, read_image
 
         shape = tuple(getattr(cutouts, "shape", ()))
-        if isinstance(cutouts, (str, os.PathLike)) or len(shape) == 2 or is_colour(shape):
+        if isinstance(cutouts, (str, os.PathLike, Cutout)) or len(shape) == 2 or is_colour(shape):
             cutouts = [cutouts]
-        arrays = [read_image(c) if isinstance(c, (str, os.PathLike)) else image_of_array(c) for c in cutouts]
-        return self.config.preprocessing.of_arrays(arrays, self.device)
+        noise = [c.noise if isinstance(c, Cutout) else None for c in cutouts]
+        images = (c.pixels if isinstance(c, Cutout) else c for c in cutouts)
+        arrays = [read_image(c) if isinstance(c, (str, os.PathLike)) else image_of_array(c) for c in images]
+        return self.config.preprocessing.of_arrays(arrays, self.device, noise)
 
     def forward(self, images: Tensor, network: Callable[[Tensor], Tensor] | None = None) -> Tensor:
         """Turn preprocessed images (n, channels, size, size) into features (n, feature_dim), float32.
@@ -287,7 +292,7 @@ class Backbone(nn.Module):
         batches: Iterable[Any] = [cutouts]
         if isinstance(cutouts, CutoutStore):
             rows = (range(len(cutouts))[start : start + batch_size] for start in range(0, len(cutouts), batch_size))
-            batches = ([cutouts.pixels(row) for row in batch] for batch in rows)
+            batches = ([cutouts[row] for row in batch] for batch in rows)
         was_training = self.training
         self.eval()
         try:

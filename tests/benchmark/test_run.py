@@ -287,6 +287,12 @@ def test_noise_is_added_in_units_of_the_rms_and_looks_like_the_beam(stores, tmp_
     assert neighbours > 0.6  # white noise would give 0
 
 
+def test_the_noise_of_a_changed_box_is_that_of_its_field(stores, tmp_path):
+    store, changed = _changed(stores, tmp_path)
+    np.testing.assert_allclose(changed.column("rms"), store.column("rms"), rtol=1e-5)
+    assert (changed.shapes < store.shapes).all()
+
+
 def test_another_survey_has_its_own_pixels(stores, tmp_path):
     store, changed = _changed(stores, tmp_path, beam_arcsec=15, pixel_arcsec=4)
     np.testing.assert_allclose(changed.column("pixel_scale_arcsec"), 4.0)

@@ -10,6 +10,7 @@ from PIL import Image
 from radiossl import RadiosslError
 from radiossl.datasets.published import import_set, published_set
 from radiossl.datasets.radiogalaxynet import RadioGalaxyNetOptions, declination_of_name
+from radiossl.store.statistics import Noise
 
 CLASSES = [{"id": 1, "name": "FR-II"}, {"id": 2, "name": "FR-I"}]
 
@@ -90,6 +91,7 @@ def test_objects_are_cut_out_in_boxes_with_blanks_beyond_the_image(source, tmp_p
     assert finite.sum() == 19 * 21
     np.testing.assert_array_equal(box[finite].reshape(19, 21), whole[:19, :21])
     assert finite[13:, 11:].sum() == 19 * 21
+    assert store[0].noise == Noise.of(whole.astype(np.float32))  # that of the image, not of the object
 
 
 def test_selections(source, tmp_path):

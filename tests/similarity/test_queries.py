@@ -5,6 +5,7 @@ import pytest
 
 from radiossl.datasets.image_sources import open_images
 from radiossl.similarity.queries import Framing, frame_query
+from radiossl.store.statistics import Noise, PixelStatistics
 from radiossl.survey.extents import find_source
 
 
@@ -65,6 +66,19 @@ def test_a_field_is_cropped_to_a_box_around_its_source_and_a_box_is_left_alone()
     box = field(64, [(12, 32, 1.0), (52, 32, 0.8)])
     assert framed(box).note == ""
     np.testing.assert_array_equal(framed(box).pixels, box)
+
+
+def test_the_noise_of_a_crop_is_that_of_the_picture_and_that_of_a_cutout_the_stored_one():
+    image = field(150, [(75, 75, 1.0)], width=6.0)
+    query = framed(image, crop=24)
+    assert query.noise == Noise.of(image)
+    assert query.cutout.rms < 0.3 * PixelStatistics.of(query.pixels).rms
+    assert framed(query.pixels, crop="none").noise == Noise.of(query.pixels)  # nothing is known of its surroundings
+    known = frame_query(query.cutout, BOXES, crop="none")
+    assert known.noise == query.noise
+    finer = open_images(np.kron(image, np.ones((2, 2))), options={"pixel_scale_arcsec": 0.9})[0]
+    averaged = frame_query(finer, BOXES, crop=24)
+    assert averaged.noise == Noise.of(averaged.whole)
 
 
 def test_cutouts_of_one_size_set_the_size_of_the_crop():

@@ -14,6 +14,7 @@ from astropy.io import fits
 
 from radiossl import RadiosslError, open_store
 from radiossl.store import writing as store_module
+from radiossl.store.statistics import Noise, PixelStatistics
 from radiossl.store.store import store_manifest
 from radiossl.survey import blind
 from radiossl.survey.blind import cut_blind, window_starts
@@ -570,3 +571,32 @@ def test_extents_below_a_pixel_are_doubted(tmp_path, extents, doubted):
     notes = cut_sources([path], sources, tmp_path / "s").notes
     assert [note.partition(":")[2][:26] for note in notes] == [" no source is larger than "] * doubted
     assert not cut_sources([path], sources, tmp_path / "sized", size=32).notes
+
+
+# Noise ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_noise_of_a_box_is_that_of_the_sky_around_it(tmp_path):
+    """A source that fills its box leaves no sky in it: the deviation of its pixels is its own."""
+    y, x = np.indices((200, 200))
+    pixels = noise((200, 200))
+    pixels += 0.01 * np.exp(-((x - 100) ** 2 + (y - 90) ** 2) / (2 * 5**2)).astype(np.float32) + np.float32(3e-4)
+    pixels[:, :30] = np.nan
+    path = write_mosaic(tmp_path / "m.fits", pixels)
+    store = cut_sources([path], at(path, (100.3, 90.3), (45, 20)), tmp_path / "s", size=32).store
+    for cutout in store:  # the second one is near blank pixels and the mosaic's edge
+        assert cutout.rms == pytest.approx(1e-4, rel=0.15)
+        assert cutout.background == pytest.approx(3e-4, abs=5e-5)
+    assert PixelStatistics.of(store["s0"].pixels).rms > 5e-4
+    np.testing.assert_array_equal(store["s0"].pixels, pixels[75:107, 85:117])
+    field = cut_blind([path], tmp_path / "windows", size=100).store  # shows its own sky
+    assert [cutout.noise for cutout in field] == [Noise.of(field.pixels(row)) for row in range(len(field))]
+
+
+def test_where_the_noise_was_cut_away_a_box_has_that_of_its_pixels(tmp_path):
+    pixels = np.zeros((100, 100), np.float32)
+    pixels[45:55, 45:55] = noise((10, 10)) ** 2
+    path = write_mosaic(tmp_path / "m.fits", pixels)
+    store = cut_sources([path], at(path, (50, 50)), tmp_path / "s", size=12).store
+    assert store[0].noise == Noise.of(store.pixels(0))
+    assert store[0].rms > 0

@@ -13,6 +13,8 @@ import radiossl
 from radiossl import RadiosslError, load_backbone
 from radiossl.features.embedding import embed_images
 from radiossl.images.preprocess import Preprocessing
+from radiossl.store.cutout import Cutout
+from radiossl.store.statistics import Noise, PixelStatistics
 from radiossl.survey.image_file import read_image
 from radiossl.weights import backbone as released
 from radiossl.weights.architecture import Architecture
@@ -186,6 +188,20 @@ def test_a_store_is_embedded_as_elsewhere(small_store, tiny_backbone):
     expected = torch.from_numpy(embed_images(tiny_backbone, small_store))
     for source in (small_store, small_store.paths[0]):
         torch.testing.assert_close(tiny_backbone.features(source, batch_size=7), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cutouts_are_seen_with_the_noise_of_the_sky_around_them(store_of, sky):
+    backbone = make(mode="floor-stretch")
+    images = [sky(seed, (24, 24), 3) for seed in range(3)]
+    alone = backbone.features(images)
+    around = [Noise(float(np.median(image)), PixelStatistics.of(image).rms / 3) for image in images]
+    known = enumerate(zip(images, around, strict=True))
+    store = store_of([Cutout.whole_image(f"c{row}", image, "", **noise._asdict()) for row, (image, noise) in known])
+    expected = torch.from_numpy(embed_images(backbone, store))
+    assert (expected - alone).abs().amax(dim=1).min() > 1e-3
+    torch.testing.assert_close(backbone.features(store), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(backbone.features(store[1]), expected[1:2], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(backbone.features([store[2], images[0]]), torch.cat([expected[2:], alone[:1]]))
 
 
 def test_it_says_what_it_is(tmp_path, folder):
