@@ -135,6 +135,7 @@ def views(
     import numpy as np
     import torch
 
+    from radiossl.features.embedding import preprocessed
     from radiossl.pretraining.data import box_sides
     from radiossl.report.sheets import image_grid
 
@@ -144,7 +145,7 @@ def views(
     maker = radiossl.ViewMaker(stage.preprocessing, stage.augmentation)
     generator = torch.Generator().manual_seed(seed)
     pixels, statistics = [store.pixels(i) for i in chosen], torch.from_numpy(store.statistics[chosen])
-    plain = [stage.preprocessing.of_arrays([image])[0] for image in pixels]
+    plain = preprocessed(stage.preprocessing, store, chosen, "cpu")
     boxes = torch.from_numpy(box_sides(store, stage.extent)[chosen])
     random = maker(pixels, statistics, generator, count=count, boxes=boxes)
     mean, std = stage.preprocessing.mean, stage.preprocessing.std
