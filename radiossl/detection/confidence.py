@@ -33,7 +33,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, eq=False)
 class DetectorConfidence:
-    """Learnt from true objects that the detector found.
+    """Learnt from what the detector found in validation images.
 
     The outlier score is that of the means of the network's pyramid around an object. The features behind the next two
     layers, from which the class is predicted, tell surveys apart less well.
@@ -68,26 +68,31 @@ class DetectorConfidence:
 def fit_confidence(
     annotations: Annotations, found: Sequence[Sequence[Detection]], classes: Sequence[str]
 ) -> tuple[DetectorConfidence, pd.DataFrame] | None:
-    """Learn from the true objects among those found in validation images; None if there are too few.
+    """Learn from what was found in validation images; None if there are too few true objects among it.
 
-    Returns the `DetectorConfidence`, and a `coverage_table` of sets whose thresholds come from other images.
+    Sets are learnt from the true objects, outlier scores from all that were found: where not every source is annotated
+    the others are no outliers. Returns the `DetectorConfidence`, and a `coverage_table` of sets whose thresholds come
+    from other images.
     """
-    features, probabilities, truth, images = [], [], [], []
+    features, shown, probabilities, truth, images = [], [], [], [], []
     for number, (image, objects) in enumerate(zip(annotations.images, found, strict=True)):
+        objects = [item for item in objects if item.features is not None]
+        features += [item.features for item in objects]
+        shown += [number] * len(objects)
         known = [item for item in image.objects if not item.crowd]
         if not known or not objects:
             continue
         masks = [item.encoded(image.shape) for item in objects]
         overlaps = np.asarray(coco.iou(masks, [item.pixels for item in known], [0] * len(known)))
         for item, shared in zip(objects, overlaps, strict=True):
-            if shared.max() >= _LEAST_IOU and item.features is not None:
-                features.append(item.features)
+            if shared.max() >= _LEAST_IOU:
                 probabilities.append([item.probabilities[name] for name in classes])
                 truth.append(classes.index(known[int(shared.argmax())].category))
                 images.append(number)
     if len(truth) < LEAST_OBJECTS:
         return None
-    rows, chances, labels, image_of = np.array(features), np.array(probabilities), np.array(truth), np.array(images)
-    confidence = DetectorConfidence(fit_thresholds(chances, labels, COVERAGE), fit_novelty(rows, image_of))
+    chances, labels, image_of = np.array(probabilities), np.array(truth), np.array(images)
+    novelty = fit_novelty(np.array(features), np.array(shown))
+    confidence = DetectorConfidence(fit_thresholds(chances, labels, COVERAGE), novelty)
     sets = held_out_sets(chances, labels, image_of % _FOLDS, COVERAGE)
     return confidence, coverage_table(sets, labels, classes)

@@ -35,7 +35,7 @@ class Detection:
     merged: bool = False  # from several
     #: means of the network's pyramid around it, (channels,); not kept in files
     features: NDArray[np.float32] | None = None
-    outlier_score: float = math.nan  # above 1: unlike 99 % of the validation objects; NaN if unknown
+    outlier_score: float = math.nan  # above 1: unlike 99 % found in validation images; NaN if unknown
 
     @property
     def label(self) -> str:

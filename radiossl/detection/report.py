@@ -181,7 +181,8 @@ def make_catalogue(searched: Sequence[SearchedMosaic], detector: Detector) -> pd
     Columns are ``source_id`` (by position, unique), those of `radiossl.detection.report.measure`, and ``repeated``:
     an object of another mosaic with a better source score lies within half the smaller one's extent. Detectors that
     were trained with validation images add ``prediction_set``, the classes that cannot be excluded, such as
-    ``FR-I|FR-X`` or ``none``, and ``outlier_score``, above 1 for objects unlike 99 % of the validation images'.
+    ``FR-I|FR-X`` or ``none``, and ``outlier_score``, above 1 for objects unlike 99 % of those found in the
+    validation images.
     """
     frames = [measure(one.found, one.mosaic, label_image(one.found, one.mosaic.shape)) for one in searched]
     number = np.repeat(np.arange(len(frames)), [len(frame) for frame in frames])

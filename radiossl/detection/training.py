@@ -42,6 +42,7 @@ from radiossl.io.errors import RadiosslError, check_choice
 from radiossl.io.extras import require
 from radiossl.io.files import PathLike, atomic_file, check_folder, flat_keys, read_json, remove_strays, write_json
 from radiossl.io.locks import only_writer
+from radiossl.io.progress import track
 from radiossl.pretraining.checkpoint import CHECKPOINT, StopRequest, open_checkpoint
 from radiossl.pretraining.data import epoch_batches, step_seed
 from radiossl.pretraining.distributed import ProcessGroup
@@ -90,8 +91,8 @@ def train_detector(
         See `radiossl.detection.examples.open_annotated`.
     valid, valid_images
         COCO file of validation images, and their folder. AP is measured on them during training; it is never used to
-        stop or to select. At the end the first `settings.monitor_images` of them teach prediction sets and outlier
-        scores (`radiossl.detection.confidence`).
+        stop or to select; on the first `settings.monitor_images` of them. At the end all teach prediction sets and
+        outlier scores (`radiossl.detection.confidence`).
     infrared
         Use RadioGalaxyNET's infrared image as the third channel.
     settings
@@ -185,7 +186,7 @@ class _Trainer:
         self.batch_size = min(settings.batch_size, len(self.examples))
         self.steps_per_epoch = len(self.examples) // self.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.monitor = None if valid is None else _Monitor(valid, self.config, settings.monitor_images)
+        self.monitor = None if valid is None else _Monitor(valid, self.config, range(settings.monitor_images))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.detector = Detector(self.config, None if scratch else copy.deepcopy(backbone.network))
@@ -239,8 +240,8 @@ class _Trainer:
         return load_detector(self.out / FOLDER, self.device)
 
     def _learn_confidence(self, monitor: _Monitor) -> None:
-        found = [[item for item in objects if item.source_score >= 0.5] for objects in monitor.find(self.detector)]
-        fitted = fit_confidence(monitor.annotations, found, self.config.classes)
+        found = [[item for item in objects if item.source_score >= 0.5] for objects in monitor.find_all(self.detector)]
+        fitted = fit_confidence(monitor.source.annotations, found, self.config.classes)
         if fitted is None:
             text = f"{self.out}: found fewer than {LEAST_OBJECTS} true objects in the validation images; the detector"
             warnings.warn(f"{text} gives no prediction sets and outlier scores", stacklevel=4)
@@ -319,13 +320,14 @@ class _Trainer:
 
 
 class _Monitor:
-    """Validation images, preprocessed once, on which AP is measured during training."""
+    """Some of the validation images, preprocessed once, on which AP is measured during training."""
 
-    def __init__(self, source: AnnotatedSet, config: DetectorConfig, images: int) -> None:
+    def __init__(self, source: AnnotatedSet, config: DetectorConfig, rows: range) -> None:
         unknown = sorted(set(source.annotations.classes) - set(config.classes))
         if unknown:
             raise RadiosslError(f"{source.annotations.path}: class {unknown[0]!r} is not among those trained on")
-        self.annotations = source.annotations.select(range(min(images, len(source.annotations.images))))
+        self.source, self.config = source, config
+        self.annotations = source.annotations.select(range(len(source.annotations.images))[rows.start : rows.stop])
         part = AnnotatedSet(self.annotations, source.folder, source.reader)
         self.prepared = load_examples(part, config.field, ()).prepared
 
@@ -341,3 +343,9 @@ class _Monitor:
         shapes = [image.shape for image in self.annotations.images]
         parts = [slice(start, start + BATCH) for start in range(0, len(shapes), BATCH)]
         return [found for part in parts for found in detect_prepared(detector, self.prepared[part], shapes[part])]
+
+    def find_all(self, detector: Detector) -> list[list[Detection]]:
+        """Find the objects of each validation image, some of which are held in memory at a time."""
+        count, step = len(self.source.annotations.images), max(1, len(self.annotations.images))
+        parts = track([range(start, start + step) for start in range(0, count, step)], "validation images")
+        return [found for rows in parts for found in _Monitor(self.source, self.config, rows).find(detector)]

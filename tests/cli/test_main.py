@@ -15,12 +15,14 @@ import pytest
 from astropy.io import fits
 from typer.core import TyperGroup
 
+import radiossl
 from radiossl import open_store
 from radiossl.cli.main import main
 from radiossl.images.preprocess import Preprocessing
 from radiossl.io.signals import Stopped
+from radiossl.similarity.search import SimilarityIndex
 from radiossl.weights.architecture import Architecture
-from radiossl.weights.backbone import Backbone, save_backbone
+from radiossl.weights.backbone import Backbone, load_backbone, save_backbone
 from radiossl.weights.config import BackboneConfig
 from tests.command import run
 
@@ -166,13 +168,16 @@ def test_features_averaged_on_request_are_searched_by_averaged_ones(capsys, worl
     once, averaged = pd.read_parquet(features), pd.read_parquet(world / "features.parquet")
     assert np.abs(np.stack(once["features"]) - np.stack(averaged["features"])).max() > 1e-3
     store = open_store(world / "store")
-    np.save(tmp_path / "q.npy", store.pixels(5))
+    np.save(tmp_path / "q.npy", store.pixels(5))  # without the sky around it
     for table in (features, world / "features.parquet"):
         out = tmp_path / table.stem
         status, _, err = run(capsys, "search", table, "--query", tmp_path / "q.npy", "--weights", weights, "--out", out)
         assert status == 0, err
         best = pd.read_csv(out / "neighbours.csv").iloc[0]
-        assert (best["cutout_id"], round(best["similarity"], 4)) == (store.column("cutout_id")[5], 1.0)
+        assert best["cutout_id"] == store.column("cutout_id")[5]
+        table = radiossl.FeatureTable.read(table)
+        (query,) = SimilarityIndex(table).queries_by_images(store[[5]], load_backbone(weights))
+        np.testing.assert_allclose(query.vector, table.features[5], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
@@ -244,14 +249,12 @@ def test_views_weights_info_and_report(capsys, world, tmp_path):
 
 
 def test_embedding_files_is_embedding_the_store(capsys, world, tmp_path):
-    from radiossl import open_store
-
     np.save(tmp_path / "one.npy", open_store(world / "store").pixels(0))
-    arguments = [world / "run" / "backbone", tmp_path / "one.npy", "--out", tmp_path / "f.parquet"]
-    assert run(capsys, "embed", *arguments)[0] == 0
-    one = np.stack(pd.read_parquet(tmp_path / "f.parquet")["features"])
-    whole = np.stack(pd.read_parquet(world / "features.parquet")["features"])
-    np.testing.assert_allclose(one[0], whole[0], rtol=1e-3, atol=1e-4)
+    radiossl.open_images(tmp_path / "one.npy", out=tmp_path / "kept")
+    for source, out in (("one.npy", "file.parquet"), ("kept", "store.parquet")):
+        assert run(capsys, "embed", world / "run" / "backbone", tmp_path / source, "--out", tmp_path / out)[0] == 0
+    tables = [radiossl.FeatureTable.read(tmp_path / out) for out in ("file.parquet", "store.parquet")]
+    np.testing.assert_allclose(tables[0].features, tables[1].features, rtol=1e-3, atol=1e-4)
 
 
 # Everything that goes wrong -------------------------------------------------------------------------------------------
