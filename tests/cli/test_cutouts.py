@@ -97,8 +97,8 @@ def test_sources_can_be_detected(capsys, tmp_path, mosaics):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["blind", "IN", "--size", "0"], "size of 0 pixels"),
-        (["blind", "IN", "--overlap", "1"], "overlap of 1.0"),
+        (["blind", "IN", "--size", "0"], "--size 0: expected a whole number"),
+        (["blind", "IN", "--overlap", "1"], "--overlap 1.0: expected a number"),
         (["blind", "none.fits"], "none.fits: no such file"),
         (["blind", "CAT"], "cat.csv: not a FITS file"),
         (["sources", "IN"], "--catalogue, or find them with --detect"),
@@ -106,7 +106,7 @@ def test_sources_can_be_detected(capsys, tmp_path, mosaics):
         (["sources", "IN", "--catalogue", "CAT", "--size", "9", "--box-factor", "2"], "exclude each other"),
         (["sources", "IN", "--catalogue", "CAT"], "--ra (its columns are name, alpha, delta, LAS, kind)"),
         (["sources", "IN", "--catalogue", "none.csv"], "none.csv: no such file"),
-        (["sources", "IN", "--catalogue", "CAT", "--ra", "alpha", "--dec", "delta", "--size", "0"], "size of 0"),
+        (["sources", "IN", "--catalogue", "CAT", "--ra", "alpha", "--dec", "delta", "--size", "0"], "--size 0"),
     ],
 )
 def test_mistakes_end_in_one_line_and_status_1(capsys, tmp_path, mosaics, catalogue, arguments, message):
