@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -38,6 +39,8 @@ from radiossl.survey.received import saved_catalogue, saved_upload, shown_name, 
 
 if TYPE_CHECKING:
     from radiossl.weights.backbone import Backbone
+
+_log = logging.getLogger(__name__)
 
 #: What the pixels of sources come from.
 Pixels: TypeAlias = CutoutStore | ImageColumn
@@ -84,7 +87,11 @@ class Session:
         self.store_rows = _rows_in_store(self._ids, store)
         self.ratings = RatingsFile(files.ratings, files.who)
         self.labels = KeptLabels(files.labels)
-        self.maps = Maps(self.file, files.map_folder, self._ids, files.seed, self._positions(), files.second)
+        places = self._positions()
+        missing = 0 if places is None else np.count_nonzero(~np.isfinite(np.add(*places)))
+        if missing:
+            _log.warning("%d of %d sources have no position, so there is no map of the sky", missing, len(self))
+        self.maps = Maps(self.file, files.map_folder, self._ids, files.seed, None if missing else places, files.second)
         self.index: SimilarityIndex | None = None
         self.progress = 0.0
         self.trouble = ""
@@ -101,11 +108,11 @@ class Session:
         return len(self.file)
 
     def _positions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Right ascension and declination in degrees; None unless all are known."""
+        """Right ascension and declination in degrees, NaN where unknown; None if all are."""
         if not {"ra_deg", "dec_deg"} <= set(self.columns.column_names):
             return None
         ra, dec = (self.columns.column(name).to_numpy().astype(float) for name in ("ra_deg", "dec_deg"))
-        return (ra, dec) if np.isfinite(ra).all() and np.isfinite(dec).all() else None
+        return (ra, dec) if np.isfinite(ra + dec).any() else None
 
     # Features ---------------------------------------------------------------------------------------------------------
 
@@ -222,7 +229,7 @@ class Session:
         """Return the sources nearest to the positions of an uploaded catalogue, no farther away than a radius."""
         ours = self._positions()
         if ours is None:
-            raise RadiosslError("not all sources have positions, so none can be matched")
+            raise RadiosslError("the sources have no positions")
         with temporary_folder() as folder:
             path = saved_catalogue(data, folder)
             try:

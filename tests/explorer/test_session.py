@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from radiossl.anomalies.scores import AnomalySettings, anomaly_scores
+from radiossl.explorer.maps import SKY
 from radiossl.explorer.pictures import picture_png
 from radiossl.explorer.ranking import EXPECTED, SCORE, Ranking
 from radiossl.explorer.session import Files, Session, read_vectors
@@ -279,6 +281,21 @@ def test_a_catalogue_of_positions_chooses_the_sources_that_are_there(session):
         session.match_upload(data, 1.0)
     with pytest.raises(RadiosslError, match="catalogue"):
         session.match_upload(b"a,b\n1,2\n", 1.0)
+
+
+def test_sources_without_a_position_are_not_in_the_way_of_the_others(survey, files, tmp_path, caplog):
+    table = FeatureTable.read(survey.features)
+    ra = table.columns.column("ra_deg").to_numpy().astype(float)
+    place = table.columns.schema.get_field_index("ra_deg")
+    ra[0] = np.nan
+    columns = table.columns.set_column(place, "ra_deg", pa.array(ra))
+    FeatureTable(columns, table.features, table.metadata).write(tmp_path / "some.parquet")
+    some = Session(replace(files, features=tmp_path / "some.parquet"), survey.store)
+    assert SKY not in some.maps.coordinates
+    assert caplog.messages == [f"1 of {COUNT} sources have no position, so there is no map of the sky"]
+    data = pd.DataFrame({"ra": 10.0 + 0.1 * np.array([0, 3]), "dec": -5.0}).to_csv(index=False).encode()
+    assert some.match_upload(data, 10.0).tolist() == [3]
+    some.maps.close()
 
 
 def test_an_upload_is_cropped_to_its_source_and_the_crop_can_be_moved(session, survey):
