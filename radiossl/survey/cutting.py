@@ -34,9 +34,9 @@ NOT_CUT = "not_cut.csv"
 SKIPPED = "skipped.csv"
 #: What does not show total intensity.
 _POLARIZED = ("Q", "U", "V", "RL", "LR", "XY", "YX")
-#: The noise of a box is measured on a field this many times its side, and of at least so many pixels a side; of larger
-#: fields on every second or n-th pixel, as many as there are at least.
-_SKY_FACTOR, _LEAST_SKY = 2, 64
+#: The noise of a source's cutout is measured on a field of at least so many pixels a side; where cutouts are boxes as
+#: large as their sources ask for, so many times as large as the box. Of larger fields every n-th pixel will do.
+LEAST_SKY, SKY_AROUND_BOX = 64, 2
 #: Pixels whose size differs by less than this fraction from the mosaic's are said to have the mosaic's.
 _SAME_SCALE = 0.005
 
@@ -183,11 +183,12 @@ def cut_pieces(
     pieces: Sequence[Piece],
     max_blank: float,
     columns: Sequence[dict[str, Any]] | None = None,
-    noise_around: bool = False,
+    sky: int | None = None,
 ) -> Iterator[Cutout]:
     """Yield the cutouts of a mosaic in the order of `pieces`, without those that are blanker than `max_blank`.
 
-    `columns` are further columns of each. With `noise_around`, their noise is that of the sky around them.
+    `columns` are further columns of each. Their noise is that of a field `sky` times as wide, of `LEAST_SKY` pixels at
+    least; None for that of their own pixels.
     """
     shape = mosaic.pixel_shape(np.array([piece.x for piece in pieces]), np.array([piece.y for piece in pieces]))
     # The side of a square pixel of the same area; the mosaic's own where that is nearly equal.
@@ -196,11 +197,11 @@ def cut_pieces(
     names = ("pixel_scale_arcsec", "pixel_width_arcsec", "pixel_height_arcsec", "pixel_pa_deg")
     sizes = zip(*(values.tolist() for values in (scale, *shape)), strict=True)
     extras = columns or [{}] * len(pieces)
-    boxes = [[piece.box, sky_around(piece.box)] if noise_around else [piece.box] for piece in pieces]
+    boxes = [(piece.box,) if sky is None else sky_around(piece.box, sky) for piece in pieces]
     images = mosaic.read_boxes([box for both in boxes for box in both])
-    for piece, size, extra in zip(pieces, sizes, extras, strict=True):
+    for piece, both, size, extra in zip(pieces, boxes, sizes, extras, strict=True):
         pixels = next(images)
-        noise = noise_of_field(next(images)) if noise_around else None
+        noise = noise_of_field(next(images)) if len(both) == 2 else None
         if blank_fraction(pixels) <= max_blank:
             known = {name: value for name, value in vars(piece).items() if name != "box"}
             known |= dict(zip(names, size, strict=True)) | {"unit": mosaic.unit, "beam": mosaic.beam}
@@ -208,15 +209,16 @@ def cut_pieces(
             yield Cutout(pixels=pixels, mosaic=label, extra=extra, **known)
 
 
-def sky_around(box: Box) -> Box:
-    """Return the field around a box in which the noise of the sky is measured, the box included."""
-    width, height = (max(_SKY_FACTOR * side, _LEAST_SKY) for side in (box.width, box.height))
-    return Box(box.x0 - (width - box.width) // 2, box.y0 - (height - box.height) // 2, width, height)
+def sky_around(box: Box, factor: int) -> tuple[Box, ...]:
+    """Return a box and, if it is larger than that, the field around it in which the noise of the sky is measured."""
+    width, height = (max(factor * side, LEAST_SKY) for side in (box.width, box.height))
+    field = Box(box.x0 - (width - box.width) // 2, box.y0 - (height - box.height) // 2, width, height)
+    return (box,) if field == box else (box, field)
 
 
 def noise_of_field(pixels: NDArray[np.float32]) -> Noise:
     """Measure the noise of a field, NaN where blank, on a sample of its pixels if it is large."""
-    steps = [max(1, side // _LEAST_SKY) for side in pixels.shape]
+    steps = [max(1, side // LEAST_SKY) for side in pixels.shape]
     return Noise.of(pixels[:: steps[0], :: steps[1]])
 
 

@@ -21,7 +21,9 @@ from radiossl.store.schema import store_schema
 from radiossl.store.writing import EmptyStoreError, shard_jobs
 from radiossl.survey.catalogue import Catalogue, read_catalogue
 from radiossl.survey.cutting import (
+    LEAST_SKY,
     NOT_CUT,
+    SKY_AROUND_BOX,
     CuttingResult,
     Mosaics,
     OnError,
@@ -64,8 +66,8 @@ def cut_sources(
     A source on several mosaics is cut once, from the mosaic on which the least of its box is blank or beyond the edge,
     and among equals where it is farthest from an edge. The position in the store is the source's own; its box
     begins at pixel ``floor(x - (width - 1) / 2 + 0.5)``, so that the source is within half a pixel of the centre. Its
-    `background` and `rms` are measured on a field of twice its side, at least 64 pixels, since a source fills most of
-    a tight box.
+    `background` and `rms` are measured on a field of at least 64 pixels, and twice as wide as a box that is as large as
+    its source asks for, since the source fills most of it.
 
     Parameters
     ----------
@@ -149,7 +151,9 @@ def cut_sources(
     jobs = _jobs(sources, places.take(order), boxes[order], found)
     boxed = {"box_factor": box_factor, "min_size": min_size} if size is None else {"box_factor": None, "min_size": None}
     limits: dict[str, Any] = {"min_extent_arcsec": min_extent_arcsec, "max_blank": max_blank, "measure": measure}
-    limits["noise"] = "around"  # no box of an earlier version, with the noise of its own pixels, comes beside these
+    sky = SKY_AROUND_BOX if size is None else 1
+    if size is None or size < LEAST_SKY:  # other noise than an earlier version's, which is not to come beside it
+        limits["noise_field"] = sky
     provenance = {
         "command": "cutouts sources",
         "parameters": {"size": size, **boxed, **limits},
@@ -167,7 +171,7 @@ def cut_sources(
         facts = zip(*(of[rows] for of in (sources.ids, sources.ra_deg, sources.dec_deg, reasons)), strict=True)
         write_rows(folder / NOT_CUT, ("id", "ra_deg", "dec_deg", "reason"), list(facts))
 
-    cutouts = partial(_cutouts, max_blank=max_blank, hdu=hdu)
+    cutouts = partial(_cutouts, max_blank=max_blank, hdu=hdu, sky=sky)
     running: dict[str, Any] = {"workers": workers, "scheduler": scheduler, "beside": beside}
     try:
         store, again = make_store(out, jobs, cutouts, schema, provenance, found, **running)
@@ -263,11 +267,11 @@ def _jobs(catalogue: Catalogue, places: Places, boxes: NDArray[np.int64], mosaic
     return [_Job(tuple(shard), columns.slice(start, len(shard))) for shard, start in zip(shards, starts, strict=False)]
 
 
-def _cutouts(job: _Job, max_blank: float, hdu: str | int | None) -> Iterator[Cutout]:
+def _cutouts(job: _Job, max_blank: float, hdu: str | int | None, sky: int) -> Iterator[Cutout]:
     columns = job.columns.to_pylist() if job.columns.num_columns else [{}] * len(job.pieces)
     pairs = zip(job.pieces, columns, strict=True)
     for (path, label), group in groupby(pairs, key=lambda pair: pair[0][:2]):
         members = list(group)
         pieces = [piece for (_, _, piece), _ in members]
         with Mosaic.open(path, hdu) as mosaic:
-            yield from cut_pieces(mosaic, label, pieces, max_blank, [extra for _, extra in members], noise_around=True)
+            yield from cut_pieces(mosaic, label, pieces, max_blank, [extra for _, extra in members], sky)

@@ -15,7 +15,7 @@ from astropy.io import fits
 from radiossl import RadiosslError, open_store
 from radiossl.store import writing as store_module
 from radiossl.store.statistics import Noise, PixelStatistics
-from radiossl.store.store import store_manifest
+from radiossl.store.store import CutoutStore, store_manifest
 from radiossl.survey import blind
 from radiossl.survey.blind import cut_blind, window_starts
 from radiossl.survey.catalogue import Catalogue
@@ -589,8 +589,13 @@ def test_the_noise_of_a_box_is_that_of_the_sky_around_it(tmp_path):
         assert cutout.background == pytest.approx(3e-4, abs=5e-5)
     assert PixelStatistics.of(store["s0"].pixels).rms > 5e-4
     np.testing.assert_array_equal(store["s0"].pixels, pixels[75:107, 85:117])
-    field = cut_blind([path], tmp_path / "windows", size=100).store  # shows its own sky
-    assert [cutout.noise for cutout in field] == [Noise.of(field.pixels(row)) for row in range(len(field))]
+    boxed = cut_sources([path], at(path, (100, 90), extent=[50 * SCALE]), tmp_path / "b", box_factor=1).store
+    (seen,) = boxed.shapes[:, 0]
+    pieces = pixels[90 - seen : 90 + seen, 100 - seen : 100 + seen]  # twice as wide
+    assert boxed[0].rms == pytest.approx(Noise.of(pieces).rms, rel=0.1)
+    fields = cut_sources([path], at(path, (100, 90)), tmp_path / "f", size=100).store  # these show their own sky
+    fields = CutoutStore.joined(fields, cut_blind([path], tmp_path / "windows", size=40).store)
+    assert [cutout.noise for cutout in fields] == [Noise.of(cutout.pixels) for cutout in fields]
 
 
 def test_where_the_noise_was_cut_away_a_box_has_that_of_its_pixels(tmp_path):
