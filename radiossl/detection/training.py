@@ -12,6 +12,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -347,5 +348,6 @@ class _Monitor:
     def find_all(self, detector: Detector) -> list[list[Detection]]:
         """Find the objects of each validation image, some of which are held in memory at a time."""
         count, step = len(self.source.annotations.images), max(1, len(self.annotations.images))
-        parts = track([range(start, start + step) for start in range(0, count, step)], "validation images")
-        return [found for rows in parts for found in _Monitor(self.source, self.config, rows).find(detector)]
+        others = track([range(start, start + step) for start in range(step, count, step)], "validation images")
+        parts = chain([self], (_Monitor(self.source, self.config, rows) for rows in others))
+        return [found for part in parts for found in part.find(detector)]

@@ -50,6 +50,17 @@ def test_sets_hold_the_class_as_often_as_asked_and_strange_objects_are_flagged()
     assert (confidence.novelty.scores(rows(validation(100, shift=4.0)[1])) > 1).mean() > 0.95
 
 
+def test_what_is_found_but_not_annotated_is_no_outlier():
+    annotations, found = validation(300)
+    others = [objects[0].features for objects in validation(300, seed=2, shift=4.0)[1]]
+    both = [[a, dataclasses.replace(b, features=own)] for (a, b), own in zip(found, others, strict=True)]
+    strange = rows(validation(300, seed=3, shift=4.0)[1])
+    alone, together = (fit_confidence(annotations, each, CLASSES)[0] for each in (found, both))
+    assert (alone.novelty.scores(strange) > 1).mean() > 0.95
+    assert (together.novelty.scores(strange) > 1).mean() < 0.05
+    np.testing.assert_array_equal(together.thresholds, alone.thresholds)  # sets are learnt from annotated objects
+
+
 def test_a_few_objects_teach_nothing():
     assert fit_confidence(*validation(29), CLASSES) is None
     annotations, found = validation(60)

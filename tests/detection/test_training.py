@@ -41,6 +41,16 @@ def whole(blob_source, tiny_backbone, tmp_path_factory):
     return out
 
 
+def test_at_the_end_all_validation_images_are_looked_at(blob_source, detector):
+    config = detector.config.model_copy(update={"classes": tuple(blob_source.annotations.classes)})
+    everything = training._Monitor(blob_source, config, range(10**6))
+    first = training._Monitor(blob_source, config, range(3))
+    assert 3 == len(first.annotations.images) < len(everything.annotations.images)
+    found, expected = first.find_all(detector), everything.find(detector)
+    assert [[item.box for item in one] for one in found] == [[item.box for item in one] for one in expected]
+    assert any(found[3:])
+
+
 @pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_weights(blob_source, tiny_backbone, whole, tmp_path, monkeypatch):
     settings = QUICK.model_copy(update={"checkpoint_minutes": 1e-9})  # after every step
